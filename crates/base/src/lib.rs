@@ -1,0 +1,19 @@
+//! What every protocol core stands on: integer time, identities, seeded randomness, ordered deadlines.
+//!
+//! Nothing here knows a clock, a socket or the operating system; the driver lends all of them as values.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod deadlines;
+mod handle;
+mod id;
+mod rng;
+mod time;
+
+pub use deadlines::Deadlines;
+pub use handle::{Handle, HandleTable, UnknownHandle};
+pub use id::{AppId, Digest, NodeId, ParseIdError};
+pub use rng::Rng;
+pub use time::{Duration, Instant};
