@@ -1,1 +1,23 @@
+//! Who else is there: the partial view and its shuffle, the cut-off check, the failure watcher.
+//!
+//! [`Cyclon`] serves the grid-wide collection and every application's own; [`Reference`](reference::Reference)
+//! tells a dead peer from an own lost network; [`Watch`](detector::Watch) decides when one peer counts as lost.
+//! Deliberately absent: attributes, applications, addresses, and any list of all nodes.
+#![no_std]
+#![forbid(unsafe_code)]
 
+extern crate alloc;
+
+mod config;
+mod cyclon;
+pub mod detector;
+mod message;
+pub mod reference;
+mod remembered;
+mod view;
+
+pub use config::Config;
+pub use cyclon::{Cyclon, Output, PeerFault};
+pub use message::{Message, PEERS_MAX, Peer, Peers, SHUFFLE_PEERS_MAX};
+pub use remembered::REMEMBERED_MAX;
+pub use view::VIEW_MAX;

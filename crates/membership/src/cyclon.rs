@@ -1,0 +1,336 @@
+//! CYCLON: a small random view of a large collection, kept random and alive by exchanging parts of it.
+//!
+//! Source: Voulgaris, Gavidia, van Steen: CYCLON, JNSM 13(2), 2005: enhanced shuffle §3, join §4.3. Departures,
+//! each with its reason, are listed in `docs/protocols/membership.md`.
+
+mod join;
+#[cfg(test)]
+mod tests;
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant, Rng};
+
+use crate::config::Config;
+use crate::message::{Message, Peer, Peers, SHUFFLE_PEERS_MAX};
+use crate::remembered::Remembered;
+use crate::view::{Places, View};
+
+/// Where a [`Cyclon`] puts what it has to say.
+pub trait Output {
+    fn send(&mut self, to: Handle, msg: Message);
+
+    /// `peer` did not answer in time and has been dropped from the view.
+    fn contact_failed(&mut self, peer: Handle) {
+        let _ = peer;
+    }
+
+    /// `peer` answered a request of ours just now.
+    fn contact_answered(&mut self, peer: Handle) {
+        let _ = peer;
+    }
+}
+
+/// A message that a correct and timely peer would not have sent. The state is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    /// Answers nothing that is still open: late, repeated or made up.
+    #[error("an answer that nobody waits for")]
+    Unsolicited,
+    #[error("a shuffle with {0} peers")]
+    TooManyPeers(usize),
+    #[error("a join walk with {0} hops to go")]
+    WalkTooLong(u8),
+    /// The sender, or the joiner of a walk, is this node itself.
+    #[error("a message from this node to itself")]
+    FromMyself,
+}
+
+/// One member's part of one collection, grid-wide or of one application.
+///
+/// Invariants: the view holds no handle twice and never the own one. A simulation keeps 100,000 of these, so
+/// all tables are inline.
+#[derive(Clone, Debug)]
+pub struct Cyclon {
+    rng: Rng,
+    next_shuffle: Instant,
+    /// When `pending` counts as failed; `FAR` without one.
+    reply_deadline: Instant,
+    /// When the join is repeated; `FAR` unless joining.
+    join_deadline: Instant,
+    me: Handle,
+    /// The contact whose shuffle reply is awaited. Not in the view: its place is what the reply is for.
+    pending: Handle,
+    /// The remembered contact that was pinged in this round.
+    pinged: Handle,
+    introducer: Handle,
+    view: View,
+    /// What `pending` was sent.
+    sent: [Handle; SHUFFLE_PEERS_MAX],
+    remembered: Remembered,
+    seq: u16,
+    ping_seq: u16,
+    sent_len: u8,
+    /// Contacts tried in this round.
+    tries: u8,
+    /// Answers to join walks that may still come.
+    welcomes: u8,
+}
+
+impl Cyclon {
+    /// A member that knows nobody. Its first shuffle is at a random point in one period.
+    pub fn new(config: &Config, me: Handle, mut rng: Rng, now: Instant) -> Self {
+        let next_shuffle = now + join::random_part(&mut rng, config.period);
+        let seq = rng.next_u32() as u16;
+        Cyclon {
+            rng,
+            next_shuffle,
+            reply_deadline: Instant::FAR,
+            join_deadline: Instant::FAR,
+            me,
+            pending: Handle::NONE,
+            pinged: Handle::NONE,
+            introducer: Handle::NONE,
+            view: View::EMPTY,
+            sent: [Handle::NONE; SHUFFLE_PEERS_MAX],
+            remembered: Remembered::EMPTY,
+            seq,
+            ping_seq: seq,
+            sent_len: 0,
+            tries: 0,
+            welcomes: 0,
+        }
+    }
+
+    /// Puts a contact that is known to be a member into the view, over a random one when it is full.
+    pub fn seed(&mut self, config: &Config, contact: Handle) {
+        if contact != self.me && contact != Handle::NONE && !self.view.refresh(contact) {
+            let peer = Peer { handle: contact, age: 0 };
+            if !self.view.push(config.view_limit(), peer) {
+                self.view.replace_random(&mut self.rng, peer);
+            }
+        }
+    }
+
+    /// Keeps a contact to be tried from time to time: a bootstrap address, a member before a split.
+    ///
+    /// One of these is pinged each round; when it answers it enters the view and is no longer remembered.
+    pub fn remember(&mut self, contact: Handle) {
+        if contact != self.me && contact != Handle::NONE {
+            self.remembered.add(&mut self.rng, contact);
+        }
+    }
+
+    /// Drops a peer that is known to be gone (restarted, left), without remembering it.
+    pub fn forget(&mut self, peer: Handle) {
+        self.view.remove(peer);
+        self.remembered.remove(peer);
+        if self.pending == peer {
+            self.clear_pending();
+        }
+        if self.pinged == peer {
+            self.pinged = Handle::NONE;
+        }
+        if self.introducer == peer {
+            self.stop_joining();
+        }
+    }
+
+    pub fn handle_message(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        from: Handle,
+        msg: Message,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        if from == self.me || from == Handle::NONE {
+            return Err(PeerFault::FromMyself);
+        }
+        match msg {
+            Message::Shuffle { seq, peers } => self.on_shuffle(config, from, seq, peers, out),
+            Message::ShuffleReply { seq, peers } => self.on_shuffle_reply(config, from, seq, &peers, out),
+            Message::Join => {
+                self.on_join(config, from, out);
+                Ok(())
+            }
+            Message::Walk { joiner, ttl } => self.on_walk(config, from, joiner, ttl, out),
+            Message::Welcome { replaced } => self.on_welcome(config, from, replaced, out),
+            Message::Ping { seq } => {
+                out.send(from, Message::Pong { seq });
+                Ok(())
+            }
+            Message::Pong { seq } => self.on_pong(config, now, from, seq, out),
+        }
+    }
+
+    /// Does all that is due at `now`.
+    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        if self.reply_deadline <= now {
+            let failed = self.pending;
+            self.clear_pending();
+            self.remembered.add_lost(&mut self.rng, failed);
+            out.contact_failed(failed);
+            if self.tries < config.retries {
+                self.shuffle_with_oldest(config, now, out);
+            }
+        }
+        if self.join_deadline <= now {
+            self.repeat_join(config, now, out);
+        }
+        if self.next_shuffle <= now {
+            self.next_shuffle = now + self.rng.jitter(config.period, 5);
+            self.start_round(config, now, out);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Instant {
+        self.next_shuffle.min(self.reply_deadline).min(self.join_deadline)
+    }
+
+    /// The neighbours and their ages in rounds, in no meaningful order.
+    pub fn view(&self) -> impl Iterator<Item = (Handle, u16)> + '_ {
+        self.view.iter().map(|peer| (peer.handle, peer.age))
+    }
+
+    /// `count` distinct random neighbours; all of them when there are fewer.
+    pub fn sample(&mut self, count: usize) -> Vec<Handle> {
+        let places = self.view.random_places(&mut self.rng, count);
+        places.as_slice().iter().map(|&place| self.view.at(place).handle).collect()
+    }
+
+    pub fn remembered(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.remembered.iter()
+    }
+
+    /// Shows every handle that is kept here, some more than once: those must stay in the driver's table.
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        let sent = &self.sent[..usize::from(self.sent_len)];
+        let single = [self.me, self.pending, self.pinged, self.introducer];
+        let single = single.iter().filter(|&&handle| handle != Handle::NONE);
+        self.view
+            .handles()
+            .iter()
+            .chain(sent)
+            .chain(single)
+            .copied()
+            .chain(self.remembered.iter())
+            .for_each(f);
+    }
+
+    fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        if self.pending != Handle::NONE {
+            // Only with a reply timeout near the period: the last contact of the old round gets no more time.
+            let failed = self.pending;
+            self.clear_pending();
+            self.remembered.add_lost(&mut self.rng, failed);
+            out.contact_failed(failed);
+        }
+        self.view.grow_older();
+        self.tries = 0;
+        self.shuffle_with_oldest(config, now, out);
+        self.pinged = self.remembered.pick(&mut self.rng).unwrap_or(Handle::NONE);
+        if self.pinged != Handle::NONE {
+            self.ping_seq = self.ping_seq.wrapping_add(1);
+            out.send(self.pinged, Message::Ping { seq: self.ping_seq });
+        }
+    }
+
+    /// Steps 2 to 4 of the paper's shuffle. The contact leaves the view now: the link turns round.
+    fn shuffle_with_oldest(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        let Some(contact) = self.view.take_oldest() else { return };
+        let places = self.view.random_places(&mut self.rng, config.shuffle_limit() - 1);
+        let peers: Peers = places.as_slice().iter().map(|&place| self.view.at(place)).collect();
+        self.sent[..peers.len()].copy_from_slice(peers.handles());
+        self.sent_len = peers.len() as u8;
+        self.seq = self.seq.wrapping_add(1);
+        self.tries += 1;
+        self.pending = contact;
+        self.reply_deadline = now + config.reply_timeout;
+        out.send(contact, Message::Shuffle { seq: self.seq, peers });
+    }
+
+    /// Always answered, also while an own shuffle is open: nothing here waits for anything.
+    fn on_shuffle(
+        &mut self,
+        config: &Config,
+        from: Handle,
+        seq: u16,
+        mut peers: Peers,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        if peers.len() > SHUFFLE_PEERS_MAX {
+            return Err(PeerFault::TooManyPeers(peers.len()));
+        }
+        let places = self.view.random_places(&mut self.rng, config.shuffle_limit());
+        let reply = places.as_slice().iter().map(|&place| self.view.at(place)).collect();
+        self.remembered.remove(from);
+        peers.push(Peer { handle: from, age: 0 });
+        self.merge(config, &peers, &places);
+        out.send(from, Message::ShuffleReply { seq, peers: reply });
+        Ok(())
+    }
+
+    fn on_shuffle_reply(
+        &mut self,
+        config: &Config,
+        from: Handle,
+        seq: u16,
+        peers: &Peers,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        if self.pending != from || self.seq != seq {
+            return Err(PeerFault::Unsolicited);
+        }
+        let sent = self.view.places_of(&self.sent[..usize::from(self.sent_len)]);
+        self.merge(config, peers, &sent);
+        self.clear_pending();
+        if !self.view.contains(from) {
+            // Room is left when the other had little that is new: in a small collection all know all.
+            self.view.push(config.view_limit(), Peer { handle: from, age: 0 });
+        }
+        self.remembered.remove(from);
+        out.contact_answered(from);
+        Ok(())
+    }
+
+    fn on_pong(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        from: Handle,
+        seq: u16,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        if self.pinged != from || self.ping_seq != seq {
+            return Err(PeerFault::Unsolicited);
+        }
+        self.pinged = Handle::NONE;
+        self.remembered.remove(from);
+        if self.view.is_empty() && self.pending == Handle::NONE {
+            // The way back from isolation: no need to wait for the next round.
+            self.next_shuffle = now;
+        }
+        self.seed(config, from);
+        out.contact_answered(from);
+        Ok(())
+    }
+
+    /// What was lost here is not taken from others until it answers, or the dead would be handed round for ever
+    /// in a collection where everybody has room for them.
+    fn merge(&mut self, config: &Config, received: &Peers, sent: &Places) {
+        if self.remembered.is_empty() {
+            self.view.merge(config.view_limit(), self.me, received, sent);
+        } else {
+            let alive = received.iter().filter(|peer| !self.remembered.contains(peer.handle)).collect();
+            self.view.merge(config.view_limit(), self.me, &alive, sent);
+        }
+    }
+
+    fn clear_pending(&mut self) {
+        self.pending = Handle::NONE;
+        self.reply_deadline = Instant::FAR;
+        self.sent_len = 0;
+    }
+}

@@ -1,0 +1,294 @@
+//! Am I cut off? Asked before a node declares another one lost, so that it never takes its own lost network for
+//! everybody else's death.
+//!
+//! A node keeps the 16 grid-wide contacts that answered last. [`Reference::check`] probes them all; when fewer
+//! than half answer, the set is frozen and the node counts as cut off until half of this very set answers
+//! again, or for [`Config::isolation_limit`], since a lasting death of half the grid cannot be told from a split.
+//!
+//! A set of fewer than [`MEMBERS_MIN`] says nothing: its node counts as connected. So a grid of two or three
+//! nodes goes on when one dies, at the price that it cannot see a split; from four nodes on it can.
+
+#[cfg(test)]
+mod tests;
+
+use minicbor::{Decode, Encode};
+use xtreem_base::{Duration, Handle, Instant};
+
+/// Contacts in the set; the one whose answer is oldest makes room for a new one.
+pub const MEMBERS_MAX: usize = 16;
+/// Below this a set decides nothing.
+pub const MEMBERS_MIN: usize = 3;
+
+/// Times of the check, lent to every call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// An answer takes at most that long; six times the longest latency in our simulations.
+    pub probe_timeout: Duration,
+    /// A result younger than this is used again: many watchers ask at once when something happens.
+    pub reuse: Duration,
+    /// Contacts that answered this much before the latest answer are dropped from the set.
+    pub fresh: Duration,
+    /// After this long cut off, a new set is taken. 1 h, our guess: longer than most repairs of a network.
+    pub isolation_limit: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            probe_timeout: Duration::from_secs(1),
+            reuse: Duration::from_secs(1),
+            fresh: Duration::from_secs(60),
+            isolation_limit: Duration::from_secs(3_600),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Message {
+    /// "Do you hear me?"
+    #[n(0)]
+    Probe {
+        #[n(0)]
+        seq: u16,
+    },
+    /// The answer, with the probe's number.
+    #[n(1)]
+    Alive {
+        #[n(0)]
+        seq: u16,
+    },
+}
+
+/// Where a [`Reference`] puts what it has to say.
+pub trait Output {
+    fn send(&mut self, to: Handle, msg: Message);
+}
+
+/// An answer to no open probe, or from a stranger to the set. The state is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an answer that nobody waits for")]
+pub struct Unsolicited;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// At least half of the set answers, or the set is too small to tell.
+    Connected,
+    /// Fewer than half answer: keep what runs, declare nobody lost.
+    CutOff,
+    /// No fresh result: [`Reference::check`] starts a probe, and one that runs ends within twice its timeout.
+    Pending,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// When half of the set was last heard, if it was asked at all.
+    Idle {
+        connected_at: Option<Instant>,
+    },
+    /// The set has been asked `asked` times, once or twice.
+    Probing {
+        asked: u8,
+        deadline: Instant,
+    },
+    CutOff {
+        since: Instant,
+        next_probe: Instant,
+    },
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    peer: Handle,
+    answered_at: Instant,
+    /// In this probe.
+    answered: bool,
+}
+
+/// The reference set of one node and the state of its check.
+#[derive(Clone, Debug)]
+pub struct Reference {
+    members: [Member; MEMBERS_MAX],
+    len: u8,
+    seq: u16,
+    phase: Phase,
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        let unused = Member { peer: Handle::NONE, answered_at: Instant::ZERO, answered: false };
+        Reference {
+            members: [unused; MEMBERS_MAX],
+            len: 0,
+            seq: 0,
+            phase: Phase::Idle { connected_at: None },
+        }
+    }
+}
+
+impl Reference {
+    /// `peer` answered a request of this node, of whatever protocol.
+    ///
+    /// Strangers to a frozen set are not taken in: a small side of a split must not fill it with its own.
+    pub fn answered(&mut self, config: &Config, now: Instant, peer: Handle) {
+        if peer == Handle::NONE {
+            return;
+        }
+        let frozen = matches!(self.phase, Phase::CutOff { .. });
+        if let Some(member) = self.members_mut().iter_mut().find(|member| member.peer == peer) {
+            member.answered_at = now;
+            member.answered = true;
+        } else if !frozen {
+            self.take_in(Member { peer, answered_at: now, answered: true });
+        }
+        if !frozen {
+            self.drop_stale(config, now);
+        }
+        self.conclude(now);
+    }
+
+    /// Drops a peer that is known to be gone for good: it restarted or left.
+    pub fn forget(&mut self, peer: Handle) {
+        if let Some(at) = self.members().iter().position(|member| member.peer == peer) {
+            self.remove_at(at);
+        }
+    }
+
+    /// Asks whether this node is cut off: starts a probe, joins the one that runs, or uses a fresh result.
+    pub fn check(&mut self, config: &Config, now: Instant, out: &mut impl Output) -> Verdict {
+        let verdict = self.verdict(config, now);
+        let running = matches!(self.phase, Phase::Probing { .. });
+        if verdict != Verdict::Pending || running {
+            return verdict;
+        }
+        self.phase = Phase::Probing { asked: 1, deadline: now + config.probe_timeout };
+        self.probe_all(out);
+        Verdict::Pending
+    }
+
+    /// What is known now. Sends nothing; ask again after any other call while it is [`Verdict::Pending`].
+    pub fn verdict(&self, config: &Config, now: Instant) -> Verdict {
+        match self.phase {
+            Phase::CutOff { .. } => Verdict::CutOff,
+            _ if self.members().len() < MEMBERS_MIN => Verdict::Connected,
+            Phase::Idle { connected_at: Some(at) } if now.since(at) < config.reuse => Verdict::Connected,
+            Phase::Idle { .. } | Phase::Probing { .. } => Verdict::Pending,
+        }
+    }
+
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        msg: Message,
+        out: &mut impl Output,
+    ) -> Result<(), Unsolicited> {
+        match msg {
+            Message::Probe { seq } => {
+                out.send(from, Message::Alive { seq });
+                Ok(())
+            }
+            Message::Alive { seq } => {
+                let open = !matches!(self.phase, Phase::Idle { .. }) && seq == self.seq;
+                let member = self.members_mut().iter_mut().find(|member| member.peer == from);
+                let member = member.filter(|_| open).ok_or(Unsolicited)?;
+                member.answered = true;
+                member.answered_at = now;
+                self.conclude(now);
+                Ok(())
+            }
+        }
+    }
+
+    /// Does what is due at `now`: the second question, the verdict, the next probe while cut off.
+    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        match self.phase {
+            Phase::Probing { asked: 1, deadline } if deadline <= now => {
+                self.phase = Phase::Probing { asked: 2, deadline: now + config.probe_timeout };
+                self.ask_silent(out);
+            }
+            Phase::Probing { deadline, .. } if deadline <= now => {
+                // Half would have ended the probe at once.
+                self.phase = if self.members().len() < MEMBERS_MIN {
+                    Phase::Idle { connected_at: Some(now) }
+                } else {
+                    Phase::CutOff { since: now, next_probe: now }
+                };
+                self.handle_timeout(config, now, out);
+            }
+            Phase::CutOff { since, .. } if now.since(since) >= config.isolation_limit => {
+                self.len = 0;
+                self.phase = Phase::Idle { connected_at: None };
+            }
+            Phase::CutOff { since, next_probe } if next_probe <= now => {
+                self.phase = Phase::CutOff { since, next_probe: now + config.probe_timeout };
+                self.probe_all(out);
+            }
+            _ => {}
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn next_timeout(&self, config: &Config) -> Instant {
+        match self.phase {
+            Phase::Idle { .. } => Instant::FAR,
+            Phase::Probing { deadline, .. } => deadline,
+            Phase::CutOff { since, next_probe } => next_probe.min(since + config.isolation_limit),
+        }
+    }
+
+    /// The set: shows every handle that is kept here.
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.members().iter().for_each(|member| f(member.peer));
+    }
+
+    fn members(&self) -> &[Member] {
+        &self.members[..usize::from(self.len)]
+    }
+
+    fn members_mut(&mut self) -> &mut [Member] {
+        &mut self.members[..usize::from(self.len)]
+    }
+
+    fn remove_at(&mut self, at: usize) {
+        self.len -= 1;
+        self.members.swap(at, usize::from(self.len));
+    }
+
+    fn take_in(&mut self, member: Member) {
+        if usize::from(self.len) < MEMBERS_MAX {
+            self.members[usize::from(self.len)] = member;
+            self.len += 1;
+        } else if let Some(oldest) = self.members.iter_mut().min_by_key(|member| member.answered_at) {
+            *oldest = member;
+        }
+    }
+
+    /// Measured from an answer that has just come, never from the clock alone: silence must not empty the set.
+    fn drop_stale(&mut self, config: &Config, latest: Instant) {
+        for at in (0..usize::from(self.len)).rev() {
+            if latest.since(self.members[at].answered_at) > config.fresh {
+                self.remove_at(at);
+            }
+        }
+    }
+
+    fn probe_all(&mut self, out: &mut impl Output) {
+        self.seq = self.seq.wrapping_add(1);
+        self.members_mut().iter_mut().for_each(|member| member.answered = false);
+        self.ask_silent(out);
+    }
+
+    fn ask_silent(&self, out: &mut impl Output) {
+        for member in self.members().iter().filter(|member| !member.answered) {
+            out.send(member.peer, Message::Probe { seq: self.seq });
+        }
+    }
+
+    /// Half is enough to know at once.
+    fn conclude(&mut self, now: Instant) {
+        let answered = self.members().iter().filter(|member| member.answered).count();
+        if !matches!(self.phase, Phase::Idle { .. }) && 2 * answered >= self.members().len() {
+            self.phase = Phase::Idle { connected_at: Some(now) };
+        }
+    }
+}
