@@ -1,0 +1,43 @@
+//! Every body of the local API. Requests refuse unknown fields; replies may grow new ones.
+//!
+//! Identities are hexadecimal text, addresses are socket addresses in their usual text form (`[fd00::1]:7946`),
+//! epochs are text that sorts as the epochs do.
+
+mod application;
+mod blob;
+mod node;
+mod slot;
+
+pub use application::{
+    AppList, AppShow, AppSummary, ExitView, Holder, MemberRole, ProgressLine, RecordReply, RecordRequest,
+    RecordView, SlotPhase, SlotView, SubmitRequest, WantedView,
+};
+pub use blob::Blob;
+pub use node::{
+    AttributeValue, Attributes, Ended, Excluded, NodeMatch, NodeStatus, Resources, SearchReply, SearchReport,
+    SearchRequest,
+};
+pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
+
+use serde::{Deserialize, Serialize};
+
+/// Whether a request that failed may have had an effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorKind {
+    /// It did not happen.
+    Definite,
+    /// It may have happened: ask before you repeat it.
+    Indefinite,
+}
+
+/// The body of every answer that is no success.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// What was wrong, in one sentence.
+    pub error: String,
+    pub kind: ErrorKind,
+    /// What to do about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+}

@@ -1,0 +1,138 @@
+//! One node's state, and the search for nodes.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// An amount of each resource.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resources {
+    /// Thousandths of a processor core.
+    pub cores_milli: u32,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+/// The value of one attribute.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AttributeValue {
+    Flag(bool),
+    /// Sizes are bytes, frequencies hertz.
+    Whole(i64),
+    /// At most three places are exact.
+    Decimal(f64),
+    Text(String),
+    List(Vec<String>),
+}
+
+impl fmt::Display for AttributeValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AttributeValue::Flag(flag) => flag.fmt(f),
+            AttributeValue::Whole(number) => number.fmt(f),
+            AttributeValue::Decimal(number) => number.fmt(f),
+            AttributeValue::Text(text) => f.write_str(text),
+            AttributeValue::List(entries) => f.write_str(&entries.join(", ")),
+        }
+    }
+}
+
+/// Attributes of a node by name.
+pub type Attributes = BTreeMap<String, AttributeValue>;
+
+/// `GET /v1/node`: the agent that was asked.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeStatus {
+    pub id: String,
+    pub name: String,
+    pub vo: String,
+    pub address: String,
+    /// Counts the starts of the agent.
+    pub incarnation: u32,
+    /// Version of the agent's program.
+    pub version: String,
+    /// Grid-wide contacts in its partial view.
+    pub contacts: usize,
+    /// Too few of its contacts answer: it recruits nobody until they do.
+    pub cut_off: bool,
+    pub offered: Resources,
+    pub used: Resources,
+    pub attributes: Attributes,
+    /// Faults and drops since the start, by name.
+    pub counters: BTreeMap<String, u64>,
+    /// How programs are kept apart on this machine, in words.
+    pub isolation: String,
+    /// What network the agent uses, in words.
+    pub network: String,
+}
+
+/// `POST /v1/search`: find nodes, hold nothing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SearchRequest {
+    /// In the requirement language; empty means any node.
+    pub requirement: String,
+    /// The search ends when so many match.
+    pub limit: u16,
+    /// The search ends after this time; the agent's default (10 s) when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// Answer to [`SearchRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SearchReply {
+    pub matches: Vec<NodeMatch>,
+    pub report: SearchReport,
+}
+
+/// A node that matched when it was visited.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct NodeMatch {
+    pub id: String,
+    pub address: String,
+    pub attributes: Attributes,
+}
+
+/// What a search did, and why it found no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SearchReport {
+    /// Nodes that were asked.
+    pub visited: u32,
+    pub answered: u32,
+    /// Nodes that did not answer in time.
+    pub silent: u32,
+    pub matched: u32,
+    /// About how many nodes the grid has; absent when nothing was learnt of it.
+    pub grid_size: Option<u64>,
+    /// Per clause of the requirement, the nodes that it alone or among others excluded.
+    pub excluded: Vec<Excluded>,
+    pub ended: Ended,
+}
+
+/// How many nodes failed one clause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Excluded {
+    /// As written in the requirement.
+    pub clause: String,
+    pub count: u32,
+}
+
+/// Why a search ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// Enough nodes matched.
+    Enough,
+    /// Every node that could be reached was visited.
+    Exhausted,
+    /// Its time was over.
+    Time,
+    /// It visited as many nodes as one search may.
+    Visits,
+    /// It was given up.
+    Cancelled,
+}

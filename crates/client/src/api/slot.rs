@@ -1,0 +1,74 @@
+//! What the program of a slot asks of its agent.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{RecordView, SlotView, WantedView};
+
+/// An application in short.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AppBrief {
+    pub id: String,
+    pub name: String,
+    pub slots: u16,
+    pub generation: u32,
+    pub wanted: WantedView,
+}
+
+/// `GET /v1/self`: who the asking program is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotSelf {
+    pub application: AppBrief,
+    pub slot: u16,
+    /// Of two runs of one slot the one with the greater text is the newer; a store can refuse the older one.
+    pub epoch: String,
+    pub node: String,
+    /// IP address of this node, without a port.
+    pub address: String,
+    /// Port numbers by the names of `app.toml`.
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// One member of an application.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    pub node: String,
+    pub address: String,
+    /// The slot it holds, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
+}
+
+/// `GET /v1/self/peers?count=k`: a random subset of the other members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peers {
+    pub peers: Vec<Peer>,
+}
+
+/// `GET /v1/self/application`: the application as this node knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotApplication {
+    pub application: AppBrief,
+    /// Slots that this node knows something of, not all.
+    pub slots: Vec<SlotView>,
+}
+
+/// Data of a `dropped` event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Dropped {
+    /// Events that were lost because the reader was slow.
+    pub dropped: u64,
+}
+
+/// One event of `GET /v1/self/events` (server-sent events; the variant is the event's name, its content the
+/// data).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SlotEvent {
+    /// `slot`: what is known of a slot changed.
+    Slot(SlotView),
+    /// `record`: the application's record is new or changed.
+    Record(RecordView),
+    /// `dropped`: this reader was too slow.
+    Dropped(u64),
+}
