@@ -1,0 +1,156 @@
+//! Signatures that mean one thing: each is made over a domain and bytes, so that one kind of statement can
+//! never be passed off as another; and proofs, which carry the signer's credential along.
+
+use alloc::vec::Vec;
+
+use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use minicbor::{Decoder, Encoder};
+use thiserror::Error;
+
+use crate::contact::expect_array;
+use crate::limits::PROOF_MAX_BYTES;
+use crate::{CredentialError, Member, VoRoot};
+
+/// What a signature states.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    /// A VO's root vouches for a key.
+    Credential,
+    /// A node says where it is.
+    NodeRecord,
+    /// A node sends this datagram.
+    Datagram,
+    /// A user or VO admin wants this application so.
+    Application,
+}
+
+impl Domain {
+    const fn prefix(self) -> &'static [u8] {
+        match self {
+            Domain::Credential => b"xtreem/1 credential\0",
+            Domain::NodeRecord => b"xtreem/1 node record\0",
+            Domain::Datagram => b"xtreem/1 datagram\0",
+            Domain::Application => b"xtreem/1 application\0",
+        }
+    }
+
+    fn message(self, bytes: &[u8]) -> Vec<u8> {
+        [self.prefix(), bytes].concat()
+    }
+}
+
+/// Signs `bytes` as a statement of `domain`.
+pub fn sign(key: &SigningKey, domain: Domain, bytes: &[u8]) -> [u8; 64] {
+    key.sign(&domain.message(bytes)).to_bytes()
+}
+
+/// Strict verification: refuses weak keys and malleable signatures (RFC 8032 section 8.4).
+pub(crate) fn verify(key: &VerifyingKey, domain: Domain, bytes: &[u8], signature: &[u8; 64]) -> bool {
+    key.verify_strict(&domain.message(bytes), &Signature::from_bytes(signature)).is_ok()
+}
+
+/// Why a proof does not prove anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum ProofError {
+    #[error("proof of {len} bytes is longer than {PROOF_MAX_BYTES}")]
+    TooLong { len: usize },
+    #[error("proof is malformed")]
+    Malformed,
+    #[error("the signer's credential: {0}")]
+    Credential(#[from] CredentialError),
+    #[error("signature is not the signer's")]
+    BadSignature,
+}
+
+/// Signs `bytes` and adds the signer's `credential`: whoever knows the VO's root can check it.
+pub fn prove(key: &SigningKey, credential: &[u8], domain: Domain, bytes: &[u8]) -> Vec<u8> {
+    pair(credential, &sign(key, domain, bytes))
+}
+
+/// Who signed `bytes`, if `proof` shows that a member of the VO did whose credential is valid at `now_unix`.
+pub fn verify_proof(
+    root: &VoRoot,
+    now_unix: u64,
+    domain: Domain,
+    bytes: &[u8],
+    proof: &[u8],
+) -> Result<Member, ProofError> {
+    if proof.len() > PROOF_MAX_BYTES {
+        return Err(ProofError::TooLong { len: proof.len() });
+    }
+    let (credential, signature) = split(proof).ok_or(ProofError::Malformed)?;
+    let signer = root.verify(credential, now_unix)?;
+    if verify(signer.key(), domain, bytes, signature) { Ok(signer) } else { Err(ProofError::BadSignature) }
+}
+
+/// The two byte strings of a signed pair: something, and 64 bytes of signature.
+pub(crate) fn split(pair: &[u8]) -> Option<(&[u8], &[u8; 64])> {
+    let mut d = Decoder::new(pair);
+    expect_array(&mut d, 2).ok()?;
+    let body = d.bytes().ok()?;
+    let signature = d.bytes().ok()?.try_into().ok()?;
+    (d.position() == pair.len()).then_some((body, signature))
+}
+
+/// The signed pair of `body`.
+pub(crate) fn join(key: &SigningKey, domain: Domain, body: &[u8]) -> Vec<u8> {
+    pair(body, &sign(key, domain, body))
+}
+
+fn pair(first: &[u8], signature: &[u8; 64]) -> Vec<u8> {
+    let mut e = Encoder::new(Vec::new());
+    let written = e.array(2).and_then(|e| e.bytes(first)).and_then(|e| e.bytes(signature)).map(|_| ());
+    // Writing to a Vec cannot fail.
+    written.expect("a Vec takes all bytes");
+    e.into_writer()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::credential::tests::{NOW, member, root_key};
+    use crate::{Roles, limits};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_members_proof_names_its_signer() {
+        let (key, credential) = member("alice", Roles::SUBMIT);
+        let root = VoRoot::of(&root_key());
+        let proof = prove(&key, &credential, Domain::Application, b"six nodes");
+        assert!(proof.len() <= limits::PROOF_MAX_BYTES);
+        let signer = verify_proof(&root, NOW, Domain::Application, b"six nodes", &proof).expect("own proof");
+        assert_eq!((signer.name(), signer.roles()), ("alice", Roles::SUBMIT));
+    }
+
+    #[test]
+    fn a_proof_holds_for_its_bytes_and_its_domain_only() {
+        let (key, credential) = member("alice", Roles::SUBMIT);
+        let root = VoRoot::of(&root_key());
+        let proof = prove(&key, &credential, Domain::Application, b"six nodes");
+        let other_bytes = verify_proof(&root, NOW, Domain::Application, b"sixty nodes", &proof);
+        let other_domain = verify_proof(&root, NOW, Domain::Datagram, b"six nodes", &proof);
+        assert_eq!(
+            (other_bytes, other_domain),
+            (Err(ProofError::BadSignature), Err(ProofError::BadSignature))
+        );
+        let stranger = VoRoot::of(&SigningKey::from_bytes(&[99; 32]));
+        assert!(matches!(
+            verify_proof(&stranger, NOW, Domain::Application, b"six nodes", &proof),
+            Err(ProofError::Credential(CredentialError::WrongVo { .. }))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn damaged_proofs_are_refused(cut in 0usize..270, flip in 0usize..2160) {
+            let (key, credential) = member("alice", Roles::SUBMIT);
+            let root = VoRoot::of(&root_key());
+            let proof = prove(&key, &credential, Domain::Application, b"six nodes");
+            let cut = &proof[..cut % proof.len()];
+            prop_assert!(verify_proof(&root, NOW, Domain::Application, b"six nodes", cut).is_err());
+            let mut flipped = proof.clone();
+            flipped[flip / 8 % proof.len()] ^= 1 << (flip % 8);
+            prop_assert!(verify_proof(&root, NOW, Domain::Application, b"six nodes", &flipped).is_err());
+        }
+    }
+}
