@@ -1,1 +1,3 @@
+//! The agent: one grid node on a real machine. Processes, files, the local API; no protocol logic.
 
+pub mod program;
