@@ -7,3 +7,13 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod error;
+mod http;
+mod operator;
+mod slot;
+mod stream;
+
+pub use error::ClientError;
+pub use operator::OperatorClient;
+pub use slot::{NotInSlot, SlotClient};
+pub use stream::{Chunks, Events, JsonLines};

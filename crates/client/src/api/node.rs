@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 
 /// An amount of each resource.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Resources {
     /// Thousandths of a processor core.
     pub cores_milli: u32,

@@ -1,0 +1,177 @@
+//! HTTP/1.1 over a Unix socket, one connection a request.
+//!
+//! Requests are rare and local, so there is no pool; and a connection that belongs to one request can say by its
+//! end that the asker lost interest, which the agent understands (a submission is given up).
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tokio::net::UnixStream;
+use tokio::task::JoinHandle;
+
+use crate::ClientError;
+use crate::api::{ErrorBody, ErrorKind};
+
+/// Time until the head of an answer is there. The longest operation before a head is a search (10 s by default);
+/// the rest is for a loaded machine (our guess).
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest answer that is read as a whole. A list of 2,000 visited nodes with attributes has a few MB.
+const ANSWER_MAX_BYTES: usize = 64 << 20;
+/// Longest error body that is looked at.
+const ERROR_MAX_BYTES: usize = 64 << 10;
+
+pub(crate) type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// One end of a socket that speaks the local API.
+#[derive(Clone, Debug)]
+pub(crate) struct Http {
+    socket: PathBuf,
+    token: Option<String>,
+}
+
+/// Ends the connection when dropped.
+pub(crate) struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// An answer whose head says success. Its body may still come.
+pub(crate) struct Answer {
+    pub(crate) body: Incoming,
+    pub(crate) connection: Connection,
+    is_read: bool,
+}
+
+impl Http {
+    pub(crate) fn new(socket: impl Into<PathBuf>, token: Option<String>) -> Self {
+        Http { socket: socket.into(), token }
+    }
+
+    pub(crate) fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
+        self.send(Method::GET, path, empty()).await?.json().await
+    }
+
+    pub(crate) async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        request: &impl Serialize,
+    ) -> Result<T, ClientError> {
+        self.send(Method::POST, path, json(request)).await?.json().await
+    }
+
+    /// Sends a request and waits for the head of its answer; anything but success is an error.
+    pub(crate) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Answer, ClientError> {
+        let is_read = method == Method::GET || method == Method::HEAD;
+        let answer = self.exchange(method, path, body, is_read);
+        let (response, connection) = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .map_err(|_| ClientError::TimedOut { seconds: ANSWER_TIMEOUT.as_secs(), is_read })??;
+        let status = response.status();
+        let body = response.into_body();
+        if status.is_success() {
+            return Ok(Answer { body, connection, is_read });
+        }
+        let text = Limited::new(body, ERROR_MAX_BYTES).collect().await.map(|all| all.to_bytes());
+        let body = error_body(status.as_u16(), &text.unwrap_or_default());
+        Err(ClientError::Refused { status: status.as_u16(), body })
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        is_read: bool,
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        let broken = |e: hyper::Error| ClientError::Broken { reason: with_cause(&e), is_read };
+        let unreachable = |source| ClientError::Unreachable { socket: self.socket.clone(), source };
+        let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+        // How the connection ends is told through the request and the body that use it.
+        let connection = Connection(tokio::spawn(async move { drop(connection.await) }));
+        let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+        request = request.header("content-type", "application/json");
+        if let Some(token) = &self.token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request
+            .body(body)
+            .map_err(|e| ClientError::Malformed { reason: e.to_string(), is_read: true })?;
+        let response = sender.send_request(request).await.map_err(broken)?;
+        Ok((response, connection))
+    }
+}
+
+impl Answer {
+    pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, ClientError> {
+        let is_read = self.is_read;
+        let bytes = self.bytes().await?;
+        serde_json::from_slice(&bytes).map_err(|e| ClientError::Malformed { reason: e.to_string(), is_read })
+    }
+
+    pub(crate) async fn bytes(self) -> Result<Bytes, ClientError> {
+        let is_read = self.is_read;
+        let all = Limited::new(self.body, ANSWER_MAX_BYTES).collect().await;
+        all.map(|all| all.to_bytes()).map_err(|e| ClientError::Broken { reason: e.to_string(), is_read })
+    }
+}
+
+pub(crate) fn empty() -> Body {
+    Empty::new().map_err(|never| match never {}).boxed_unsync()
+}
+
+pub(crate) fn json(request: &impl Serialize) -> Body {
+    // Requests are plain structs of texts and numbers: nothing in them has no JSON.
+    let bytes = serde_json::to_vec(request).expect("a request has a JSON form");
+    Full::new(Bytes::from(bytes)).map_err(|never| match never {}).boxed_unsync()
+}
+
+/// `text` as one part of a path or query (RFC 3986, section 2.3: everything but the unreserved is escaped).
+pub(crate) fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+/// What the agent said, or the best guess from its status when it was no error body.
+fn error_body(status: u16, text: &[u8]) -> ErrorBody {
+    serde_json::from_slice(text).unwrap_or_else(|_| {
+        let text = String::from_utf8_lossy(text);
+        let text = text.trim();
+        let error =
+            if text.is_empty() { format!("status {status}") } else { format!("status {status}: {text}") };
+        // A 4xx blames the request, so nothing was done with it (RFC 9110, section 15.5).
+        let kind = if status < 500 { ErrorKind::Definite } else { ErrorKind::Indefinite };
+        ErrorBody { error, kind, hint: None }
+    })
+}
+
+/// hyper keeps the reason apart from its message.
+pub(crate) fn with_cause(error: &hyper::Error) -> String {
+    match std::error::Error::source(error) {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,111 @@
+//! The operator's side of the local API: nodes, files and applications.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures_util::stream;
+use http_body_util::{BodyExt as _, StreamBody};
+use hyper::Method;
+use hyper::body::Frame;
+use tokio::fs::File;
+use tokio::io::AsyncReadExt as _;
+
+use crate::api::{
+    AppList, AppShow, Blob, NodeStatus, ProgressLine, RecordReply, RecordRequest, SearchReply, SearchRequest,
+    SubmitRequest,
+};
+use crate::http::{Body, Http, empty, escaped, json};
+use crate::{Chunks, ClientError, JsonLines};
+
+/// Bytes of a file that are read and sent at a time.
+const PIECE_BYTES: usize = 64 << 10;
+
+/// Speaks to the operator socket of one agent. Cheap to clone; every call is a connection of its own.
+#[derive(Clone, Debug)]
+pub struct OperatorClient {
+    http: Http,
+}
+
+impl OperatorClient {
+    /// For the socket at this path; nothing is connected yet.
+    pub fn new(socket: impl Into<PathBuf>) -> Self {
+        OperatorClient { http: Http::new(socket, None) }
+    }
+
+    pub fn socket(&self) -> &Path {
+        self.http.socket()
+    }
+
+    /// The agent's own node.
+    pub async fn node(&self) -> Result<NodeStatus, ClientError> {
+        self.http.get("/v1/node").await
+    }
+
+    /// Finds nodes and holds nothing.
+    pub async fn search(&self, request: &SearchRequest) -> Result<SearchReply, ClientError> {
+        self.http.post("/v1/search", request).await
+    }
+
+    /// Whether the agent has the file with this BLAKE3 hash (hexadecimal).
+    pub async fn has_file(&self, digest: &str) -> Result<bool, ClientError> {
+        match self.http.send(Method::HEAD, &file_path(digest), empty()).await {
+            Ok(_) => Ok(true),
+            Err(ClientError::Refused { status: 404, .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Gives the agent the file at `path`, whose BLAKE3 hash the caller computed. The agent verifies it.
+    pub async fn put_file(&self, digest: &str, path: &Path) -> Result<(), ClientError> {
+        let file =
+            File::open(path).await.map_err(|source| ClientError::File { path: path.to_owned(), source })?;
+        self.http.send(Method::PUT, &file_path(digest), file_body(file)).await.map(drop)
+    }
+
+    /// Submits an application (CBOR of signed record and specification). Dropping the stream before it said
+    /// [`ProgressLine::Accepted`] gives the submission up.
+    pub async fn submit(&self, application: Vec<u8>) -> Result<JsonLines<ProgressLine>, ClientError> {
+        let request = SubmitRequest { application: Blob(application) };
+        self.http.send(Method::POST, "/v1/apps", json(&request)).await.map(JsonLines::new)
+    }
+
+    /// Applications that a search over the grid meets; those of one name when it is given.
+    pub async fn apps(&self, name: Option<&str>) -> Result<AppList, ClientError> {
+        match name {
+            None => self.http.get("/v1/apps").await,
+            Some(name) => self.http.get(&format!("/v1/apps?name={}", escaped(name))).await,
+        }
+    }
+
+    /// One application in full.
+    pub async fn app(&self, id: &str) -> Result<AppShow, ClientError> {
+        self.http.get(&format!("/v1/apps/{}", escaped(id))).await
+    }
+
+    /// Publishes a newer record (CBOR, signed) of an application.
+    pub async fn publish(&self, id: &str, record: Vec<u8>) -> Result<RecordReply, ClientError> {
+        let request = RecordRequest { record: Blob(record) };
+        self.http.post(&format!("/v1/apps/{}/record", escaped(id)), &request).await
+    }
+
+    /// The last `lines` lines that the program of a slot wrote.
+    pub async fn logs(&self, id: &str, slot: u16, lines: u32) -> Result<Chunks, ClientError> {
+        let path = format!("/v1/apps/{}/logs?slot={slot}&lines={lines}", escaped(id));
+        self.http.send(Method::GET, &path, empty()).await.map(Chunks::new)
+    }
+}
+
+fn file_path(digest: &str) -> String {
+    format!("/v1/files/{}", escaped(digest))
+}
+
+fn file_body(file: File) -> Body {
+    let pieces = stream::try_unfold(file, |mut file| async move {
+        let mut piece = vec![0; PIECE_BYTES];
+        let len = file.read(&mut piece).await?;
+        piece.truncate(len);
+        Ok::<_, io::Error>((len > 0).then(|| (Frame::data(Bytes::from(piece)), file)))
+    });
+    StreamBody::new(pieces).boxed_unsync()
+}
