@@ -105,6 +105,7 @@ impl<'b, C: HandleTable> Decode<'b, C> for Peers {
 /// Everything that one [`Cyclon`](crate::Cyclon) says to another. The sender is in the envelope.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
+#[cbor(flat)]
 pub enum Message {
     /// "Take me and these, give me as many." At most [`SHUFFLE_PEERS_MAX`] peers.
     #[n(0)]
@@ -152,4 +153,88 @@ pub enum Message {
         #[n(0)]
         seq: u16,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    /// Writes a handle as its number and counts those it reads.
+    #[derive(Default)]
+    struct Numbers(usize);
+
+    impl HandleTable for Numbers {
+        fn encode_handle<W: Write>(
+            &mut self,
+            handle: Handle,
+            e: &mut Encoder<W>,
+        ) -> Result<(), encode::Error<W::Error>> {
+            e.u32(handle.as_u32())?.ok()
+        }
+
+        fn decode_handle(&mut self, d: &mut Decoder<'_>) -> Result<Handle, decode::Error> {
+            self.0 += 1;
+            d.u32().map(Handle::from_u32)
+        }
+    }
+
+    fn peers(count: u32) -> Peers {
+        (0..count).map(|i| Peer { handle: Handle::from_u32(i * 1_000), age: i as u16 }).collect()
+    }
+
+    fn samples() -> Vec<Message> {
+        let peer = Peer { handle: Handle::from_u32(5), age: 6 };
+        [
+            &[Message::Join, Message::Ping { seq: 3 }, Message::Pong { seq: u16::MAX }][..],
+            &[
+                Message::Shuffle { seq: 1, peers: peers(7) },
+                Message::ShuffleReply { seq: 1, peers: peers(8) },
+            ],
+            &[Message::Walk { joiner: Handle::from_u32(9), ttl: 4 }],
+            &[Message::Welcome { replaced: None }, Message::Welcome { replaced: Some(peer) }],
+        ]
+        .concat()
+    }
+
+    fn encoded(msg: &Message) -> Vec<u8> {
+        // Writing to a vector cannot fail and `Numbers` never refuses.
+        minicbor::to_vec_with(msg, &mut Numbers::default()).expect("an infallible writer")
+    }
+
+    #[test]
+    fn messages_survive_the_wire() {
+        for msg in samples() {
+            let read = minicbor::decode_with(&encoded(&msg), &mut Numbers::default());
+            assert_eq!(read.ok(), Some(msg));
+        }
+    }
+
+    #[test]
+    fn cut_and_flipped_messages_are_refused_or_read_and_never_panic() {
+        for msg in samples() {
+            let bytes = encoded(&msg);
+            for len in 0..bytes.len() {
+                let cut = minicbor::decode_with::<_, Message>(&bytes[..len], &mut Numbers::default());
+                assert!(cut.is_err(), "{msg:?} cut to {len}");
+            }
+            for bit in 0..8 * bytes.len() {
+                let mut bytes = bytes.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                let _ = minicbor::decode_with::<_, Message>(&bytes, &mut Numbers::default());
+            }
+        }
+    }
+
+    #[test]
+    fn too_many_peers_are_refused_before_any_handle_is_made() {
+        for (head, len) in [(&[0x89u8][..], 9), (&[0x9a, 0xff, 0xff, 0xff, 0xff], u32::MAX), (&[0x9f], 1)] {
+            let (mut table, mut bytes) = (Numbers::default(), head.to_vec());
+            (0..len.min(100)).for_each(|_| bytes.extend([0x82, 0x01, 0x01]));
+            assert!(minicbor::decode_with::<_, Peers>(&bytes, &mut table).is_err());
+            assert_eq!(table.0, 0);
+        }
+    }
 }

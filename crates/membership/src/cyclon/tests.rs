@@ -282,7 +282,7 @@ fn a_split_collection_merges_by_itself() {
         assert!(view_of(node).iter().all(|&other| (other >= 9) == (me.as_u32() >= 9)), "{me:?}");
     }
     world.side.clear();
-    world.run(secs(4_000));
+    world.run(secs(4_400));
     for node in world.nodes.values() {
         assert_eq!(view_of(node).len(), 11);
     }
