@@ -1,3 +1,4 @@
 //! The agent: one grid node on a real machine. Processes, files, the local API; no protocol logic.
 
+pub mod exec;
 pub mod program;

@@ -1,0 +1,467 @@
+//! What a program may do and its agent survives, tried with real processes.
+//!
+//! No test harness: this binary is the agent, its helper, and in one test an agent that gets killed.
+
+use std::ffi::OsString;
+use std::fs;
+use std::future::Future;
+use std::io::{BufRead, BufReader};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use xtreem_agent::exec::{self, Exit, Isolation, Plan, PlanError, Running, StartError, Wanted};
+
+/// How long a condition may take to come true before a test fails; nothing here needs a tenth of it.
+const PATIENCE: Duration = Duration::from_secs(30);
+const SELF: &str = "/proc/self/exe";
+const BE_AGENT: &str = "be-agent";
+const BE_NESTED: &str = "be-nested";
+
+type Test = (&'static str, fn() -> ());
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), || block_on($name()))),*] };
+}
+
+const TESTS: &[Test] = tests![
+    a_program_that_exits_at_once_reports_its_code_and_output,
+    a_program_killed_by_a_signal_says_so,
+    children_that_call_setsid_end_with_the_stop,
+    children_that_call_setsid_end_with_the_program,
+    without_namespaces_children_that_call_setsid_end_too,
+    a_program_that_ignores_sigterm_is_killed_after_the_grace,
+    a_program_may_end_in_its_grace,
+    a_program_that_prints_200_mb_costs_bounded_disk,
+    an_agent_killed_with_sigkill_leaves_nothing,
+    an_agent_killed_with_sigkill_leaves_nothing_without_namespaces,
+    dropping_a_running_program_ends_it,
+    a_killed_helper_takes_the_program_with_it,
+    the_environment_is_only_what_was_given,
+    hidden_directories_are_hidden_and_the_slots_own_is_not,
+    the_program_has_no_capability_and_cannot_undo_a_mount,
+    no_descriptor_reaches_the_program,
+    impossible_plans_are_refused_with_the_reason,
+    a_file_that_cannot_be_executed_is_refused_with_the_reason,
+    works_inside_another_sandbox_and_for_another_user,
+];
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = exec::internal_main(&args) {
+        return code;
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [BE_AGENT, dir, marker, isolation] => return block_on(be_agent(Path::new(dir), marker, isolation)),
+        [BE_NESTED, dir] => return block_on(be_nested(Path::new(dir))),
+        _ => {}
+    }
+    let filter = args.iter().find(|argument| !argument.starts_with('-'));
+    for (name, test) in TESTS {
+        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+            let start = Instant::now();
+            test();
+            println!("test {name} ... ok ({} ms)", start.elapsed().as_millis());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(PATIENCE, future).await.expect("the test hangs") })
+}
+
+/// A slot with its directories, laid out like an agent's: `state/slots/a` under a temporary directory.
+struct Slot {
+    root: tempfile::TempDir,
+}
+
+impl Slot {
+    fn new() -> Slot {
+        let slot = Slot { root: tempfile::tempdir().expect("a temporary directory") };
+        fs::create_dir_all(slot.dir()).expect("a directory");
+        slot
+    }
+
+    fn state(&self) -> PathBuf {
+        self.root.path().join("state")
+    }
+
+    fn dir(&self) -> PathBuf {
+        self.state().join("slots/a")
+    }
+
+    fn shell(&self, script: &str) -> Plan {
+        let command = ["sh", "-c", script].map(String::from).to_vec();
+        Plan::new(command, self.dir(), self.root.path().join("log"))
+    }
+}
+
+async fn start(plan: Plan) -> Running {
+    let wanted = plan.isolation;
+    let running = exec::start(plan, Path::new(SELF)).await.expect("starts");
+    // On a kernel without user namespaces these tests would test nothing: better to fail there.
+    assert_eq!(*running.isolation() == Isolation::Namespaces, wanted == Wanted::Namespaces);
+    running
+}
+
+async fn output(plan: Plan) -> Vec<String> {
+    let mut running = start(plan).await;
+    let exit = running.wait().await;
+    let lines = running.log().tail_lines(1000).expect("readable");
+    assert_eq!(exit, Exit::Code(0), "{lines:?}");
+    lines
+}
+
+async fn refusal(plan: Plan) -> StartError {
+    exec::start(plan, Path::new(SELF)).await.expect_err("cannot start")
+}
+
+/// Waits until the program has printed `count` lines.
+async fn printed(running: &Running, count: usize) -> Vec<String> {
+    let mut offset = 0;
+    loop {
+        assert!(running.log().grown_beyond(offset).await, "ended too early");
+        offset = running.log().end();
+        let lines = running.log().tail_lines(1000).expect("readable");
+        if lines.len() >= count {
+            return lines;
+        }
+    }
+}
+
+/// An argument of `sleep` that no other process of this machine has: about 11 days and a fraction.
+fn marker(number: u32) -> String {
+    format!("1000000.{}{number:03}", std::process::id())
+}
+
+/// Sleepers on this machine that have `marker` as their argument.
+fn processes_with(marker: &str) -> usize {
+    let entries = fs::read_dir("/proc").expect("readable").flatten();
+    let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
+    let sleeper = format!("sleep\0{marker}\0");
+    lines.filter(|line| line == sleeper.as_bytes()).count()
+}
+
+async fn until_processes(marker: &str, count: usize) {
+    while processes_with(marker) != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Three sleepers: a child, one in its own session, and one whose parent has died.
+fn sleepers(marker: &str) -> String {
+    format!("sleep {marker} & setsid sleep {marker} & (setsid sh -c 'sleep {marker} & exit' &); echo up;")
+}
+
+async fn a_program_that_exits_at_once_reports_its_code_and_output() {
+    let slot = Slot::new();
+    let mut running = start(slot.shell("echo out; echo err >&2; exit 7")).await;
+    assert_eq!(running.wait().await, Exit::Code(7));
+    assert_eq!(running.wait().await, Exit::Code(7), "asked again");
+    assert_eq!(running.stop(PATIENCE).await, Exit::Code(7), "stopped after its end");
+    assert_eq!(running.log().tail_lines(9).expect("readable"), ["out", "err"]);
+}
+
+async fn a_program_killed_by_a_signal_says_so() {
+    let slot = Slot::new();
+    assert_eq!(start(slot.shell("kill -ABRT $$")).await.wait().await, Exit::Signal(6));
+}
+
+async fn children_that_call_setsid_end_with_the_stop() {
+    let (slot, marker) = (Slot::new(), marker(1));
+    let mut running = start(slot.shell(&(sleepers(&marker) + "wait"))).await;
+    until_processes(&marker, 3).await;
+    running.stop(PATIENCE).await;
+    assert_eq!(processes_with(&marker), 0);
+}
+
+async fn children_that_call_setsid_end_with_the_program() {
+    let (slot, marker) = (Slot::new(), marker(2));
+    let mut running = start(slot.shell(&(sleepers(&marker) + "exit 3"))).await;
+    assert_eq!(running.wait().await, Exit::Code(3));
+    assert_eq!(processes_with(&marker), 0);
+}
+
+async fn without_namespaces_children_that_call_setsid_end_too() {
+    let (slot, marker) = (Slot::new(), marker(3));
+    let plan = |script: &str| {
+        let mut plan = slot.shell(&(sleepers(&marker) + script));
+        plan.isolation = Wanted::ProcessGroup;
+        plan
+    };
+    let mut running = start(plan("wait")).await;
+    until_processes(&marker, 3).await;
+    assert_eq!(running.stop(PATIENCE).await, Exit::Signal(15));
+    assert_eq!(processes_with(&marker), 0);
+    assert_eq!(start(plan("exit 3")).await.wait().await, Exit::Code(3));
+    assert_eq!(processes_with(&marker), 0);
+}
+
+async fn a_program_that_ignores_sigterm_is_killed_after_the_grace() {
+    let slot = Slot::new();
+    for isolation in [Wanted::Namespaces, Wanted::ProcessGroup] {
+        let mut plan = slot.shell("trap 'echo no' TERM; echo up; while :; do sleep 0.01; done");
+        plan.isolation = isolation;
+        let mut running = start(plan).await;
+        printed(&running, 1).await;
+        assert_eq!(running.stop(Duration::from_millis(100)).await, Exit::Signal(9));
+    }
+}
+
+async fn a_program_may_end_in_its_grace() {
+    let slot = Slot::new();
+    let mut running =
+        start(slot.shell("trap 'echo saved; exit 4' TERM; echo up; while :; do sleep 0.01; done")).await;
+    printed(&running, 1).await;
+    assert_eq!(running.stop(PATIENCE).await, Exit::Code(4));
+    assert_eq!(running.log().tail_lines(1).expect("readable"), ["saved"]);
+}
+
+async fn a_program_that_prints_200_mb_costs_bounded_disk() {
+    let slot = Slot::new();
+    let plan = slot.shell("head -c 200000000 /dev/zero | tr '\\0' x; echo; echo the last line");
+    let (max, log_dir) = (plan.log_max_bytes, plan.log_dir.clone());
+    let mut running = start(plan).await;
+    assert_eq!(running.wait().await, Exit::Code(0));
+    assert_eq!(running.log().end(), 200_000_000 + "\nthe last line\n".len() as u64);
+    assert_eq!(running.log().tail_lines(1).expect("readable"), ["the last line"]);
+    let files = fs::read_dir(log_dir).expect("readable").flatten();
+    let on_disk: u64 = files.map(|file| file.metadata().expect("readable").len()).sum();
+    assert!(on_disk <= max && on_disk >= max / 2, "{on_disk} bytes");
+}
+
+async fn an_agent_killed_with_sigkill_leaves_nothing() {
+    kill_an_agent("namespaces", &marker(4)).await;
+}
+
+async fn an_agent_killed_with_sigkill_leaves_nothing_without_namespaces() {
+    kill_an_agent("process-group", &marker(5)).await;
+}
+
+async fn kill_an_agent(isolation: &str, marker: &str) {
+    let slot = Slot::new();
+    let mut agent = Command::new(SELF)
+        .args([BE_AGENT, &slot.root.path().to_string_lossy(), marker, isolation])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("starts");
+    let mut line = String::new();
+    BufReader::new(agent.stdout.take().expect("piped")).read_line(&mut line).expect("readable");
+    assert_eq!(line, "running\n");
+    assert_eq!(processes_with(marker), 3);
+    agent.kill().expect("killed");
+    agent.wait().expect("dead");
+    until_processes(marker, 0).await;
+}
+
+/// An agent that runs a program and waits to be killed.
+async fn be_agent(root: &Path, marker: &str, isolation: &str) -> ExitCode {
+    let dir = root.join("slot");
+    fs::create_dir(&dir).expect("a directory");
+    let script = sleepers(marker) + "trap '' TERM; wait";
+    let mut plan = Plan::new(["sh", "-c", &script].map(String::from).to_vec(), dir, root.join("log"));
+    if isolation == "process-group" {
+        plan.isolation = Wanted::ProcessGroup;
+    }
+    let mut running = start(plan).await;
+    until_processes(marker, 3).await;
+    println!("running");
+    running.wait().await;
+    ExitCode::FAILURE
+}
+
+async fn dropping_a_running_program_ends_it() {
+    let (slot, marker) = (Slot::new(), marker(6));
+    for isolation in [Wanted::Namespaces, Wanted::ProcessGroup] {
+        let mut plan = slot.shell(&(sleepers(&marker) + "trap '' TERM; wait"));
+        plan.isolation = isolation;
+        let running = start(plan).await;
+        until_processes(&marker, 3).await;
+        drop(running);
+        until_processes(&marker, 0).await;
+    }
+}
+
+async fn a_killed_helper_takes_the_program_with_it() {
+    let (slot, marker) = (Slot::new(), marker(7));
+    let mut running = start(slot.shell(&(sleepers(&marker) + "wait"))).await;
+    until_processes(&marker, 3).await;
+    let helper = nix::unistd::Pid::from_raw(i32::try_from(running.pid()).expect("a process number"));
+    nix::sys::signal::kill(helper, nix::sys::signal::Signal::SIGKILL).expect("killed");
+    assert_eq!(running.wait().await, Exit::Signal(9));
+    until_processes(&marker, 0).await;
+}
+
+async fn the_environment_is_only_what_was_given() {
+    let slot = Slot::new();
+    let mut plan = slot.shell("exec /usr/bin/env");
+    plan.env = vec![("XTREEM_SLOT".into(), "3".into()), ("PATH".into(), "/bin".into())];
+    let mut lines = output(plan).await;
+    lines.retain(|line| !line.starts_with("PWD="));
+    lines.sort();
+    let dir = slot.dir().canonicalize().expect("exists");
+    let expected = [
+        format!("HOME={}", dir.display()),
+        "PATH=/bin".into(),
+        format!("TMPDIR={}/.tmp", dir.display()),
+        "XTREEM_SLOT=3".into(),
+    ];
+    assert_eq!(lines, expected);
+}
+
+async fn hidden_directories_are_hidden_and_the_slots_own_is_not() {
+    let slot = Slot::new();
+    let state = slot.state();
+    fs::create_dir_all(state.join("slots/b")).expect("a directory");
+    for (file, text) in
+        [("key", "secret"), ("slots/b/data", "theirs"), ("slots/a/data", "mine"), ("api", "open")]
+    {
+        fs::write(state.join(file), text).expect("written");
+    }
+    fs::write(slot.root.path().join("single"), "secret").expect("written");
+    let mut plan = slot.shell(
+        "cat data; echo; cat ../../api; echo; cat ../../../single; find ../.. -mindepth 1 | sort; echo new > written; \
+         touch ../x ../../key 2>/dev/null && echo writable; cat /proc/1/environ 2>/dev/null; echo",
+    );
+    plan.hidden =
+        vec![state.clone(), state.join("slots"), slot.root.path().join("single"), "/not/there".into()];
+    plan.visible = vec![state.join("api")];
+    let lines = output(plan).await;
+    let expected = [
+        "mine",
+        "open",
+        "../../api",
+        "../../slots",
+        "../../slots/a",
+        "../../slots/a/.tmp",
+        "../../slots/a/data",
+        "",
+    ];
+    assert_eq!(lines, expected);
+    assert_eq!(fs::read_to_string(slot.dir().join("written")).expect("outlives the program"), "new\n");
+    assert_eq!(fs::read_to_string(state.join("key")).expect("unharmed"), "secret");
+}
+
+async fn the_program_has_no_capability_and_cannot_undo_a_mount() {
+    let slot = Slot::new();
+    fs::write(slot.state().join("key"), "secret").expect("written");
+    let state = slot.state().canonicalize().expect("exists");
+    let mut plan = slot.shell(&format!(
+        "grep -E 'Cap(Prm|Eff):|NoNewPrivs' /proc/self/status; cd /; for d in {0}/slots/a {0}; do umount $d; done; \
+         cat {0}/key; unshare -Urm umount {0}; unshare -Urm cat {0}/key; ls /proc/1/root; kill -9 1; \
+         echo $(ls -d /proc/[0-9]* | wc -l)",
+        state.display()
+    ));
+    plan.hidden = vec![slot.state()];
+    let lines = output(plan).await;
+    for line in ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {
+        assert!(lines.iter().any(|l| l == line), "{lines:?}");
+    }
+    assert!(!lines.iter().any(|line| line.contains("secret")), "{lines:?}");
+    let processes: usize = lines.last().and_then(|line| line.parse().ok()).expect("a number");
+    assert!(processes <= 5, "sees {processes} processes");
+}
+
+async fn no_descriptor_reaches_the_program() {
+    let slot = Slot::new();
+    // Left open on purpose, without close-on-exec.
+    let leak = nix::unistd::dup(fs::File::open("/dev/null").expect("opens")).expect("copied");
+    // The last one is the listed directory.
+    assert!(leak.as_raw_fd() > 3);
+    assert_eq!(output(slot.shell("exec ls /proc/self/fd")).await, ["0", "1", "2", "3"]);
+}
+
+async fn impossible_plans_are_refused_with_the_reason() {
+    let slot = Slot::new();
+    fs::write(slot.dir().join("program"), "not executable").expect("written");
+    let with = |change: &dyn Fn(&mut Plan)| {
+        let mut plan = slot.shell("true");
+        change(&mut plan);
+        plan
+    };
+    let command = |name: &str| with(&|plan| plan.command = vec![name.into()]);
+    let table: Vec<(Plan, &str)> = vec![
+        (with(&|plan| plan.command.clear()), "no command given"),
+        (command("no-such-command"), "command `no-such-command` not found in PATH (/usr/local/bin:"),
+        (command("program"), "write `./program`"),
+        (command("./program"), "program is not executable: mark it executable"),
+        (command("/no/such/file"), "there is no file /no/such/file"),
+        (with(&|plan| plan.dir = "/no/such/dir".into()), "directory /no/such/dir cannot be entered"),
+        (with(&|plan| plan.dir = "/dev/null".into()), "not a directory"),
+        (with(&|plan| plan.env.push(("A=B".into(), "c".into()))), "environment variable \"A=B\""),
+        (with(&|plan| plan.command.push("a\0b".into())), "argument \"a\\0b\""),
+        (with(&|plan| plan.command.push("x".repeat(2 << 20))), "at most 1048576"),
+        (with(&|plan| plan.log_dir = slot.dir()), "where the program could change it"),
+        (with(&|plan| plan.hidden = vec!["/".into()]), "/ cannot be hidden"),
+    ];
+    for (plan, expected) in table {
+        let error = refusal(plan).await;
+        assert!(matches!(error, StartError::Plan(_)), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
+    }
+    assert!(matches!(refusal(command("")).await, StartError::Plan(PlanError::BadText { .. })));
+}
+
+async fn a_file_that_cannot_be_executed_is_refused_with_the_reason() {
+    let slot = Slot::new();
+    for (text, expected) in
+        [("#!/no/such/interpreter\n", "No such file"), ("\x7fELF garbage", "Exec format error")]
+    {
+        let file = slot.dir().join("program");
+        fs::write(&file, text).expect("written");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).expect("set");
+        let mut plan = slot.shell("");
+        plan.command = vec!["./program".into()];
+        let error = refusal(plan).await.to_string();
+        assert!(error.contains(expected) && error.contains("program"), "{error}");
+    }
+    let error =
+        exec::start(slot.shell("true"), Path::new("/bin/true")).await.expect_err("no helper").to_string();
+    assert!(error.contains("internal_main"), "{error}");
+}
+
+/// The program is this binary again, as an agent inside the sandbox: without capabilities, as one of its users.
+async fn works_inside_another_sandbox_and_for_another_user() {
+    let slot = Slot::new();
+    let binary = slot.dir().join("agent");
+    fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
+    let mut plan = slot.shell("exec ./agent be-nested nested");
+    plan.hidden = vec![slot.state()];
+    let lines = output(plan).await;
+    assert_eq!(lines.last().map(String::as_str), Some("nested is well"), "{lines:?}");
+    if nix::unistd::geteuid().is_root() {
+        let nobody = tempfile::tempdir().expect("a temporary directory");
+        let theirs = nobody.path().join("agent");
+        fs::copy(binary, &theirs).expect("copied");
+        std::os::unix::fs::chown(nobody.path(), Some(65534), Some(65534)).expect("given away");
+        let mut agent = Command::new(&theirs);
+        agent.args([BE_NESTED, "nested"]).uid(65534).gid(65534).current_dir(nobody.path());
+        let output = agent.output().expect("starts");
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(text, "nested is well\n");
+    }
+}
+
+async fn be_nested(dir: &Path) -> ExitCode {
+    fs::create_dir_all(dir.join("state/slot")).expect("a directory");
+    fs::write(dir.join("state/key"), "secret").expect("written");
+    let script = "cat ../key; echo $(ls /proc | grep -c '^[0-9]'); (setsid sleep 1000 &); exit 5";
+    let command = ["sh", "-c", script].map(String::from).to_vec();
+    let mut plan = Plan::new(command, dir.join("state/slot"), dir.join("log"));
+    plan.hidden = vec![dir.join("state")];
+    let mut running = start(plan).await;
+    assert_eq!(running.wait().await, Exit::Code(5));
+    let lines = running.log().tail_lines(9).expect("readable");
+    assert!(lines[0].contains("No such file"), "{lines:?}");
+    assert!(lines[1].parse::<u32>().is_ok_and(|count| count < 8), "{lines:?}");
+    println!("nested is well");
+    ExitCode::SUCCESS
+}
