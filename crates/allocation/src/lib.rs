@@ -1,1 +1,41 @@
+//! Who runs what: holds, allocations, application records, slots and their replacement.
+//!
+//! No manager, no full list, no consensus: each holder of a slot watches the holders near it, and of two
+//! holders of one slot the one with the higher [`Epoch`] stays. `docs/protocols/allocation.md` has the whole
+//! protocol. Deliberately absent: processes, files, addresses and searches; those are effects for the host.
+#![no_std]
+#![forbid(unsafe_code)]
 
+extern crate alloc;
+
+mod allocation;
+mod app;
+mod config;
+mod epoch;
+mod guardian;
+mod holder;
+mod host;
+mod knowledge;
+mod ledger;
+mod message;
+mod older;
+mod record;
+mod recruit;
+mod resources;
+mod slot;
+mod stopped;
+mod submission;
+mod window;
+
+pub use allocation::{Allocation, AppHere, Faults, Me, SubmitRefusal};
+pub use config::Config;
+pub use epoch::Epoch;
+pub use host::{Connection, Effect, Host, NotStarted, Progress, StopReason, Ticket};
+pub use ledger::{Ask, HoldRefusal, Ledger};
+pub use message::{Confirm, GuardianSet, Holds, Message, Refused, Versions};
+pub use record::{
+    Application, NAME_MAX_BYTES, PAYLOAD_MAX_BYTES, PROOF_MAX_BYTES, REQUIREMENT_MAX_BYTES, Record,
+    RecordVersion, Restart, SLOTS_MAX, Spec, Wanted,
+};
+pub use resources::Resources;
+pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};

@@ -31,7 +31,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// The life of a slot, in this order; the last two are final.
+/// The life of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub enum SlotState {
     /// A hold is there, the confirm is still to come.
@@ -42,6 +42,9 @@ pub enum SlotState {
     Starting,
     #[n(2)]
     Running,
+    /// No live node has the files of the program; tried again while the application wants to run.
+    #[n(5)]
+    FilesLost,
     /// The program finished its work: not replaced, its node freed.
     #[n(3)]
     Done(#[n(0)] Exit),

@@ -1,0 +1,664 @@
+//! One application as one node sees it: its own slots, what it knows of others, its duties.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_membership::detector::{Action, INDIRECT_PROBES, INDIRECT_ROUNDS};
+
+use crate::guardian::{Guard, Guardians};
+use crate::holder::{Mine, Phase};
+use crate::knowledge::{Entry, Knowledge, Learned};
+use crate::ledger::Ledger;
+use crate::message::{Holds, KNOWN_MAX, Message, REPORTS_MAX, Versions};
+use crate::older::OlderHolders;
+use crate::recruit::Recruit;
+use crate::{
+    Application, Config, Connection, Effect, Epoch, Faults, Host, Known, Me, Record, SlotReport, SlotState,
+    window,
+};
+
+/// How often an application with something under way is looked at. Our guess: well below the shortest wait.
+const BUSY_PERIOD: Duration = Duration::from_millis(200);
+/// How often an unknown holder is asked for. Our guess.
+const LOCATE_PERIOD: Duration = Duration::from_secs(1);
+/// Slots that a guardian watches: the lowest live ones (architecture, "Guardians").
+const GUARDED: usize = 4;
+
+/// All that one call may use besides the application itself.
+pub(crate) struct Turn<'a, H> {
+    pub config: &'a Config,
+    pub me: Me,
+    pub now: Instant,
+    pub rng: &'a mut Rng,
+    pub ledger: &'a mut Ledger,
+    pub attempts: &'a mut u32,
+    pub faults: &'a mut Faults,
+    pub host: &'a mut H,
+}
+
+impl<H> Turn<'_, H> {
+    /// An epoch that no confirm has used.
+    pub fn fresh_epoch(&mut self, counter: u32) -> Epoch {
+        *self.attempts += 1;
+        Epoch { counter, recruiter: self.me.id, incarnation: self.me.incarnation, attempt: *self.attempts }
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct App {
+    pub application: Application,
+    pub mine: Vec<Mine>,
+    pub known: Knowledge,
+    pub guardians: Guardians,
+    /// This node's own duty as a guardian.
+    pub guard: Option<Guard>,
+    pub older: OlderHolders,
+    pub recruits: BTreeMap<u16, Recruit>,
+    /// No recruiting before this: the node was paused and waits for word of newer epochs.
+    pub quiet_until: Instant,
+    /// All slots are done.
+    pub is_finished: bool,
+    /// Since when this node only answers for the application.
+    pub left: Option<Instant>,
+    pub due: Instant,
+    locate_due: Instant,
+}
+
+impl App {
+    pub fn new(application: Application, now: Instant) -> Self {
+        App {
+            application,
+            mine: Vec::new(),
+            known: Knowledge::default(),
+            guardians: Guardians::default(),
+            guard: None,
+            older: OlderHolders::default(),
+            recruits: BTreeMap::new(),
+            quiet_until: now,
+            is_finished: false,
+            left: None,
+            due: now,
+            locate_due: now,
+        }
+    }
+
+    pub fn id(&self) -> AppId {
+        self.application.record.id
+    }
+
+    pub fn slots(&self) -> u16 {
+        self.application.record.slots
+    }
+
+    pub fn versions(&self) -> Versions {
+        Versions { record: self.application.record.version(), guardians: self.guardians.set.version }
+    }
+
+    pub fn is_guardian(&self) -> bool {
+        self.guard.is_some()
+    }
+
+    /// True while this node has duties here.
+    pub fn is_active(&self) -> bool {
+        self.left.is_none() && !self.is_finished
+    }
+
+    pub fn mine(&self, slot: u16) -> Option<&Mine> {
+        self.mine.iter().find(|mine| mine.slot == slot)
+    }
+
+    pub fn mine_mut(&mut self, slot: u16) -> Option<&mut Mine> {
+        self.mine.iter_mut().find(|mine| mine.slot == slot)
+    }
+
+    /// Own slots as told to others; with more than [`REPORTS_MAX`] those nearest to `near`.
+    pub fn reports(&self, near: u16) -> Vec<SlotReport> {
+        let mut held: Vec<&Mine> = self.mine.iter().filter(|mine| mine.is_held()).collect();
+        held.sort_by_key(|mine| mine.slot.abs_diff(near));
+        held.truncate(REPORTS_MAX);
+        held.into_iter().map(|mine| self.report(mine)).collect()
+    }
+
+    pub fn report(&self, mine: &Mine) -> SlotReport {
+        let state = mine.state();
+        SlotReport { slot: mine.slot, epoch: mine.epoch, state, done_run: self.done_run(mine.slot, state) }
+    }
+
+    /// Slots that this node has to keep an eye on.
+    pub fn watched(&self) -> Vec<u16> {
+        let slots = self.slots();
+        let held = self.mine.iter().filter(|mine| mine.is_held());
+        let mut watched: Vec<u16> = held.flat_map(|mine| window::around(mine.slot, slots)).collect();
+        if self.is_guardian() {
+            let lowest = self.known.iter().filter(|(_, entry)| !entry.state.is_final());
+            watched.extend(lowest.map(|(slot, _)| slot).take(GUARDED));
+        }
+        watched.retain(|slot| self.mine(*slot).is_none_or(|mine| !mine.is_held()));
+        watched.sort_unstable();
+        watched.dedup();
+        watched
+    }
+
+    /// The best that is known of a slot, own or not.
+    pub fn newest(&self, slot: u16, me: Handle) -> Option<Known> {
+        match self.mine(slot).filter(|mine| mine.is_held()) {
+            Some(mine) => Some(Known { slot, epoch: mine.epoch, holder: Some(me), state: mine.state() }),
+            None => self.known.entry(slot).filter(|entry| entry.epoch > Epoch::NONE).map(|e| e.known(slot)),
+        }
+    }
+
+    /// What is known of the slots around `slot`, itself left out.
+    pub fn around(&self, slot: u16, me: Handle) -> Vec<Known> {
+        window::around(slot, self.slots()).filter_map(|other| self.newest(other, me)).collect()
+    }
+
+    /// Everything that is known, lowest slots first, at most [`KNOWN_MAX`].
+    pub fn all_known(&self, me: Handle) -> Vec<Known> {
+        let mut slots: Vec<u16> = self.known.iter().map(|(slot, _)| slot).collect();
+        slots.extend(self.mine.iter().map(|mine| mine.slot));
+        slots.sort_unstable();
+        slots.dedup();
+        slots.into_iter().filter_map(|slot| self.newest(slot, me)).take(KNOWN_MAX).collect()
+    }
+
+    /// The highest counter of any epoch known here.
+    pub fn top_counter(&self, slot: u16) -> u32 {
+        let entry = self.known.entry(slot).map_or(0, |entry| entry.epoch.counter);
+        if entry > 0 {
+            return entry;
+        }
+        let known = self.known.iter().map(|(_, entry)| entry.epoch.counter);
+        known.chain(self.mine.iter().map(|mine| mine.epoch.counter)).max().unwrap_or(0)
+    }
+
+    /// Everybody who has a part in the application, as far as known here, without `me`.
+    pub fn partners(&self, me: Handle) -> Vec<Handle> {
+        let mut partners = self.known.holders();
+        partners.extend(&self.guardians.set.members);
+        partners.sort_unstable();
+        partners.dedup();
+        partners.retain(|peer| *peer != me);
+        partners
+    }
+
+    pub fn is_partner(&self, peer: Handle) -> bool {
+        self.guardians.set.members.contains(&peer)
+            || self.known.iter().any(|(_, entry)| entry.holder == Some(peer))
+    }
+
+    pub fn tell_partners<H: Host>(&self, t: &mut Turn<'_, H>) {
+        let near = self.mine.first().map_or(0, |mine| mine.slot);
+        let message = Message::Report { app: self.id(), versions: self.versions(), mine: self.reports(near) };
+        for peer in self.partners(t.me.handle) {
+            t.host.send(peer, message.clone());
+        }
+    }
+
+    pub fn tell<H: Host>(&self, t: &mut Turn<'_, H>, to: Handle, slots: Vec<Known>) {
+        if !slots.is_empty() {
+            t.host.send(to, Message::Tell { app: self.id(), versions: self.versions(), slots });
+        }
+    }
+
+    /// A holder speaks of its own slot: news and a sign of life in one.
+    pub fn hear<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, report: SlotReport) {
+        if report.slot >= self.slots() {
+            t.faults.no_such_slot += 1;
+            return;
+        }
+        if from == t.me.handle {
+            return;
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.has_met_holder = true;
+        }
+        let SlotReport { slot, epoch, state, done_run } = report;
+        let news = Known { slot, epoch, holder: Some(from), state };
+        self.take(t, news, Some(from));
+        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
+            entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
+        }
+        if done_run >= self.slots() {
+            self.finish(t);
+        }
+    }
+
+    /// Somebody speaks of a slot that it does not hold.
+    pub fn learn<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known) {
+        if news.slot < self.slots() && news.holder != Some(t.me.handle) {
+            self.take(t, news, None);
+        }
+    }
+
+    fn take<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known, first_hand: Option<Handle>) {
+        let slot = news.slot;
+        if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
+            if mine.epoch == news.epoch {
+                return;
+            }
+            if news.state.is_final() && !mine.state().is_final() {
+                self.adopt_final(t, slot, news.state);
+            } else if mine.epoch < news.epoch {
+                self.yield_slot(t, slot, news);
+            } else if let Some(older) = first_hand {
+                self.older.add(t.now, slot, older);
+            }
+            return;
+        }
+        match self.known.learn(t.now, news, first_hand.is_some(), t.rng) {
+            Learned::Same => {}
+            Learned::Changed => self.settle(t, slot),
+            Learned::Replaced { before } => {
+                if let Some(before) = before {
+                    self.older.add(t.now, slot, before);
+                }
+                self.settle(t, slot);
+            }
+            Learned::Stale => {
+                if let Some(entry) = self.known.entry_mut(slot) {
+                    if news.state.is_final() && !entry.state.is_final() {
+                        entry.state = news.state;
+                        if let Some(holder) = entry.holder {
+                            let told = Known { state: news.state, ..entry.known(slot) };
+                            self.tell(t, holder, alloc::vec![told]);
+                        }
+                        self.settle(t, slot);
+                    } else if let Some(older) = first_hand {
+                        self.older.add(t.now, slot, older);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After news of a slot: who runs it now is no longer looked for.
+    fn settle<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let Some(entry) = self.known.entry(slot) else { return };
+        let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
+        if let Some(holder) = entry.live_holder() {
+            if self.older.of(slot).any(|older| older == holder) {
+                self.older.remove(slot, holder);
+            }
+        }
+        if is_settled {
+            self.abort_recruit(t, slot);
+        }
+        t.host.effect(Effect::SlotChanged { app: self.id(), slot: known });
+        self.due = t.now;
+    }
+
+    /// How many slots from `slot` upwards are known to be done.
+    pub fn done_run(&self, slot: u16, state: SlotState) -> u16 {
+        if !matches!(state, SlotState::Done(_)) {
+            return 0;
+        }
+        let slots = u32::from(self.slots());
+        let mut run = 1u32;
+        while run < slots {
+            let next = ((u32::from(slot) + run) % slots) as u16;
+            let is_done = match self.mine(next) {
+                Some(mine) => u32::from(matches!(mine.state(), SlotState::Done(_))),
+                None => self.known.entry(next).map_or(0, |entry| match entry.state {
+                    SlotState::Done(_) => u32::from(entry.done_run.max(1)),
+                    _ => 0,
+                }),
+            };
+            if is_done == 0 {
+                break;
+            }
+            run += is_done;
+        }
+        run.min(slots) as u16
+    }
+
+    /// Ends the application when every slot is known to be done.
+    pub fn check_finished<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let all_done = |mine: &Mine| self.done_run(mine.slot, mine.state()) >= self.slots();
+        if !self.is_finished && self.mine.iter().any(all_done) {
+            self.finish(t);
+        }
+    }
+
+    fn finish<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.is_finished {
+            return;
+        }
+        self.is_finished = true;
+        for (_, entry) in self.known.iter_mut() {
+            entry.done_run = self.application.record.slots;
+        }
+        self.abort_recruits(t);
+        self.tell_partners(t);
+        self.leave(t);
+    }
+
+    /// From here on this node only answers for the application.
+    pub fn leave<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.left.is_none() {
+            self.left = Some(t.now);
+            self.abort_recruits(t);
+            t.host.effect(Effect::LeaveCollection { app: self.id() });
+        }
+    }
+
+    /// Leaves when this node neither holds nor guards anything any more.
+    pub fn leave_when_idle<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.mine.is_empty() && self.guard.is_none() {
+            self.leave(t);
+        }
+    }
+
+    /// Both sides of a contact see who has something newer.
+    pub fn compare<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, theirs: Option<Versions>) {
+        let Some(theirs) = theirs else { return };
+        let ours = self.versions();
+        if theirs.record < ours.record {
+            let record = self.application.record.clone().into();
+            t.host.send(from, Message::Record { record });
+        } else if theirs.record > ours.record {
+            t.host.send(from, Message::AskRecord { app: self.id(), version: ours.record });
+        }
+        if theirs.guardians < ours.guardians {
+            let guardians = self.guardians.set.clone();
+            t.host.send(from, Message::Guardians { app: self.id(), guardians });
+        }
+    }
+
+    pub fn on_probe<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        about: Known,
+        theirs: Option<Versions>,
+    ) {
+        self.learn(t, about);
+        let slot = about.slot;
+        let holds = match self.mine(slot).filter(|mine| mine.is_held()) {
+            Some(mine) => Holds::Yes(self.report(mine)),
+            None if t.ledger.has_hold(t.now, self.id()) => Holds::Planned,
+            None => Holds::No,
+        };
+        let newest = match holds {
+            Holds::Yes(_) => None,
+            _ => self.known.entry(slot).map(|entry| entry.known(slot)).filter(|known| {
+                known.epoch > about.epoch && known.holder.is_some_and(|holder| holder != from)
+            }),
+        };
+        let (app, versions) = (self.id(), Some(self.versions()));
+        t.host.send(from, Message::ProbeAck { app, versions, slot, holds, newest });
+        self.compare(t, from, theirs);
+    }
+
+    pub fn on_probe_ack<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        slot: u16,
+        holds: Holds,
+        newest: Option<Known>,
+    ) {
+        match holds {
+            Holds::Yes(report) => self.hear(t, from, report),
+            Holds::Planned => {
+                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
+                    if entry.state == SlotState::Planned {
+                        entry.watch.answered(t.now);
+                    }
+                }
+            }
+            Holds::No => {
+                self.older.remove(slot, from);
+                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
+                    entry.mark_lost(t.now);
+                    self.due = t.now;
+                }
+            }
+        }
+        if let Some(newest) = newest {
+            self.learn(t, newest);
+        }
+    }
+
+    /// A peer is gone for good: it restarted and owns nothing any more.
+    pub fn on_gone(&mut self, now: Instant, peer: Handle) {
+        self.older.forget(peer);
+        for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
+            entry.mark_lost(now);
+            self.due = now;
+        }
+        self.guardians.on_gone(peer);
+    }
+
+    /// A sign of life of a peer that was asked for through others.
+    pub fn on_alive(&mut self, now: Instant, peer: Handle) {
+        for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
+            entry.watch.answered(now);
+        }
+        self.guardians.on_alive(now, peer);
+    }
+
+    /// This node was paused: others may have acted meanwhile.
+    pub fn resume<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if !self.is_active() {
+            return;
+        }
+        self.quiet_until = t.now + t.config.resume_quiet;
+        self.abort_recruits(t);
+        let me = t.me.handle;
+        for mine in self.mine.iter().filter(|mine| mine.is_held()) {
+            let about = Known { slot: mine.slot, epoch: mine.epoch, holder: Some(me), state: mine.state() };
+            for peer in self.partners(me) {
+                self.send_probe(t, peer, about);
+            }
+        }
+        for (_, entry) in self.known.iter_mut() {
+            if entry.holder.is_some() {
+                entry.mark_alive(t.now);
+            }
+        }
+        self.guardians.resume(t.now);
+        self.due = t.now;
+    }
+
+    pub fn send_probe<H: Host>(&self, t: &mut Turn<'_, H>, to: Handle, about: Known) {
+        let (app, versions) = (self.id(), Some(self.versions()));
+        t.host.send(to, Message::Probe { app, versions, about, mine: self.reports(about.slot) });
+    }
+
+    /// Does all that is due.
+    pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.is_active() {
+            self.tick_mine(t);
+            self.tick_watches(t);
+            self.tick_locate(t);
+            self.tick_lost(t);
+            self.tick_recruits(t);
+            self.tick_guardians(t);
+            self.tick_guard(t);
+            self.check_finished(t);
+        }
+        for (slot, peer) in self.older.take_due(t.now, t.config) {
+            let about = self.newest(slot, t.me.handle).unwrap_or(Known {
+                slot,
+                epoch: Epoch::NONE,
+                holder: None,
+                state: SlotState::Planned,
+            });
+            self.send_probe(t, peer, about);
+        }
+        let watched = self.watched();
+        self.known.prune(|slot| watched.contains(&slot));
+        self.due = self.next_due(t.now, t.config);
+    }
+
+    fn tick_watches<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        for slot in self.watched() {
+            let entry = self.known.entry_or_unknown(slot, t.now, t.rng);
+            let Some(holder) = entry.live_holder() else { continue };
+            let about = entry.known(slot);
+            match entry.watch.handle_timeout(t.now) {
+                Action::Nothing => {}
+                Action::Probe => self.send_probe(t, holder, about),
+                Action::IndirectProbe { round } => {
+                    self.send_probe(t, holder, about);
+                    ask_others(t, holder);
+                    if round + 1 == INDIRECT_ROUNDS {
+                        t.host.connection(t.now);
+                    }
+                }
+                Action::Down => {
+                    entry.mark_lost(t.now);
+                    self.older.add(t.now, slot, holder);
+                }
+            }
+        }
+    }
+
+    fn tick_locate<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let is_unknown = |entry: &Entry| entry.unknown.is_some() && !entry.state.is_final();
+        let unknown: Vec<u16> = self
+            .watched()
+            .into_iter()
+            .filter(|slot| self.known.entry(*slot).is_some_and(is_unknown))
+            .collect();
+        let is_round = self.locate_due <= t.now;
+        for slot in unknown {
+            let Some(entry) = self.known.entry_mut(slot) else { continue };
+            let Some(since) = entry.unknown else { continue };
+            if t.now.since(since) >= t.config.locate_limit {
+                entry.mark_lost(t.now);
+            } else if is_round {
+                let mut asked = self.guardians.set.members.clone();
+                asked.extend(t.host.app_peers(self.id(), 2));
+                let near = window::around(slot, self.slots());
+                asked.extend(near.filter_map(|s| self.known.entry(s)?.live_holder()).take(2));
+                asked.sort_unstable();
+                asked.dedup();
+                asked.retain(|peer| *peer != t.me.handle);
+                for peer in asked {
+                    t.host.send(peer, Message::Locate { app: self.id(), slot });
+                }
+            }
+        }
+        if is_round {
+            self.locate_due = t.now + LOCATE_PERIOD;
+        }
+    }
+
+    /// Decides for each lost slot whether it is this node's turn to recruit.
+    fn tick_lost<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if t.now < self.quiet_until {
+            return;
+        }
+        for slot in self.watched() {
+            let Some(entry) = self.known.entry(slot) else { continue };
+            if entry.lost.is_none() || entry.state.is_final() || self.recruits.contains_key(&slot) {
+                continue;
+            }
+            let Some(place) = self.place(slot) else { continue };
+            if t.now < turn_at(entry, place, t.config) || t.host.connection(t.now) != Connection::Connected {
+                continue;
+            }
+            self.declare(t, slot);
+            self.start_recruit(t, slot, place);
+        }
+    }
+
+    fn declare<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let app = self.id();
+        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| !entry.is_declared) {
+            entry.is_declared = true;
+            if let Some(peer) = entry.holder {
+                t.host.effect(Effect::HolderLost { app, slot: Some(slot), peer });
+            }
+        }
+    }
+
+    /// This node's place among those that would recruit `slot`; nothing when it has no say.
+    pub fn place(&self, slot: u16) -> Option<u16> {
+        let is_mine = |other: u16| self.mine(other).is_some_and(Mine::is_held);
+        let is_live = |other: u16| self.known.entry(other).is_some_and(Entry::is_live);
+        let as_holder = window::place(slot, self.slots(), is_mine, is_live);
+        as_holder.or_else(|| self.place_as_guardian(slot))
+    }
+
+    fn next_due(&self, now: Instant, config: &Config) -> Instant {
+        let mut due = self.older.next_due().unwrap_or(Instant::FAR);
+        if let Some(left) = self.left {
+            let keep = if self.is_finished { config.keep } else { config.former_keep };
+            due = due.min(left + keep);
+        }
+        if self.is_active() {
+            for slot in self.watched() {
+                due = due.min(match self.known.entry(slot) {
+                    Some(entry) if entry.state.is_final() && entry.live_holder().is_none() => continue,
+                    Some(entry) if entry.live_holder().is_some() => entry.watch.next_timeout(),
+                    _ => now + BUSY_PERIOD,
+                });
+            }
+            if !self.recruits.is_empty() || self.mine.iter().any(Mine::is_announcing) {
+                due = due.min(now + BUSY_PERIOD);
+            }
+            due = self.mine.iter().filter_map(|mine| mine.due(config)).fold(due, Instant::min);
+            due = due.min(self.guardians.next_due()).min(self.guard_due(config));
+        }
+        due.max(now + Duration::from_millis(1))
+    }
+
+    /// Takes a newer record; the caller has compared them.
+    pub fn set_record<H: Host>(&mut self, t: &mut Turn<'_, H>, record: Record) {
+        let slots = record.slots;
+        self.application.record = record.clone();
+        t.host.effect(Effect::RecordChanged { record: record.clone() });
+        let superfluous: Vec<u16> =
+            self.mine.iter().filter(|mine| mine.slot >= slots).map(|mine| mine.slot).collect();
+        for slot in superfluous {
+            self.stop_slot(t, slot, crate::StopReason::Stopped);
+        }
+        let beyond: Vec<u16> =
+            self.known.iter().map(|(slot, _)| slot).filter(|slot| *slot >= slots).collect();
+        for slot in beyond {
+            self.abort_recruit(t, slot);
+            self.known.remove(slot);
+        }
+        for peer in self.partners(t.me.handle) {
+            t.host.send(peer, Message::Record { record: record.clone().into() });
+        }
+        self.due = t.now;
+    }
+
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.known.for_each_handle(f);
+        self.guardians.set.members.iter().for_each(|peer| f(*peer));
+        self.older.peers().for_each(&mut *f);
+        self.recruits.values().for_each(|recruit| recruit.for_each_handle(f));
+        for mine in &self.mine {
+            f(mine.confirmed_by);
+            if let Phase::Announcing { waiting, .. } = &mine.phase {
+                waiting.iter().for_each(|peer| f(*peer));
+            }
+        }
+    }
+}
+
+/// When it is the turn of the watcher at `place`: at once for the first, later for the others and after claims.
+fn turn_at(entry: &Entry, place: u16, config: &Config) -> Instant {
+    let lost = entry.lost.unwrap_or(Instant::FAR);
+    match entry.claimed {
+        None if place == 0 => lost,
+        claimed => {
+            claimed.map_or(lost, |claimed| claimed.max(lost))
+                + config.claim_silence
+                + config.claim_place * u64::from(place)
+        }
+    }
+}
+
+/// Lets random others probe a silent peer.
+pub(crate) fn ask_others<H: Host>(t: &mut Turn<'_, H>, about: Handle) {
+    let mut helpers = t.host.grid_contacts(usize::from(INDIRECT_PROBES) + 1);
+    helpers.retain(|helper| *helper != about);
+    helpers.truncate(usize::from(INDIRECT_PROBES));
+    t.host.effect(Effect::AskOthers { about, helpers });
+}

@@ -1,0 +1,86 @@
+//! Times of the protocol. Defaults are those of the design; tests of other values have no reason to exist.
+
+use xtreem_base::Duration;
+
+/// All limits are durations on each node's own monotonic clock.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Life of a hold that nobody renews (architecture, "Allocation").
+    pub hold: Duration,
+    /// A submission renews its holds this often: three tries within one life.
+    pub renew_period: Duration,
+    /// An allocation lapses when its program has not started after this (architecture, "Allocation").
+    pub start_limit: Duration,
+    /// A claim is announced this often (architecture, "Slots").
+    pub claim_period: Duration,
+    /// Others take over after this time without a claim ...
+    pub claim_silence: Duration,
+    /// ... and this much later for every live watcher before them.
+    pub claim_place: Duration,
+    /// A confirm or an announcement without a reply is sent again after this. Our guess: a QUIC handshake and a
+    /// round trip between continents.
+    pub reply_timeout: Duration,
+    /// How long a new holder waits for neighbours that stay silent before it starts its program. Our guess.
+    pub announce_limit: Duration,
+    /// How long a recruiter waits for the guardians' newest record. Our guess.
+    pub record_check: Duration,
+    /// How long a recruiter that found nobody waits before it searches again. Our guess.
+    pub search_pause: Duration,
+    /// How long the holder of a slot may stay unknown before the slot counts as lost. Our guess: several
+    /// rounds of asking.
+    pub locate_limit: Duration,
+    /// Old holders are probed this often ...
+    pub older_period: Duration,
+    /// ... for this long, and then ...
+    pub older_eager: Duration,
+    /// ... this often ...
+    pub older_period_late: Duration,
+    /// ... for this long. Stopped records are kept as long.
+    pub keep: Duration,
+    /// Time a node waits after a pause for word of newer epochs before it recruits. Our guess.
+    pub resume_quiet: Duration,
+    /// A provisional guardian that no holder ever spoke to forgets the application after this.
+    pub guardian_lapse: Duration,
+    /// A node that has left an application still answers for it this long. Our guess: longer than most splits
+    /// of a few minutes, short enough to bound memory.
+    pub former_keep: Duration,
+    /// A program that failed this often ...
+    pub failures_max: usize,
+    /// ... within this time is failed for good (issue "A grid you can run").
+    pub failures_window: Duration,
+    /// Pause before a failed program is started again; doubled up to four times. Our guess.
+    pub restart_pause: Duration,
+    /// Pause before a slot whose files nobody has is tried again. Our guess.
+    pub files_pause: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let secs = Duration::from_secs;
+        let millis = Duration::from_millis;
+        Config {
+            hold: secs(10),
+            renew_period: secs(3),
+            start_limit: secs(60),
+            claim_period: secs(1),
+            claim_silence: secs(3),
+            claim_place: secs(2),
+            reply_timeout: millis(700),
+            announce_limit: millis(1_200),
+            record_check: millis(600),
+            search_pause: secs(2),
+            locate_limit: secs(4),
+            older_period: secs(1),
+            older_eager: secs(120),
+            older_period_late: secs(5),
+            keep: secs(24 * 3_600),
+            resume_quiet: millis(1_500),
+            guardian_lapse: secs(60),
+            former_keep: secs(600),
+            failures_max: 5,
+            failures_window: secs(60),
+            restart_pause: millis(500),
+            files_pause: secs(5),
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! Guardians: nodes outside an application that hold its record and restart it when all holders died.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Duration, Handle, Instant, Rng};
+use xtreem_membership::detector::{Action, INDIRECT_ROUNDS, Watch};
+
+use crate::app::{App, Turn, ask_others};
+use crate::holder::Mine;
+use crate::knowledge::Entry;
+use crate::message::{GUARDIANS, GuardianSet, Message, SetVersion};
+use crate::{Config, Connection, Effect, Host, window};
+
+/// How long a node may take to accept to be a guardian before another one is asked. Our guess.
+pub(crate) const APPOINT_PERIOD: Duration = Duration::from_secs(1);
+
+/// The guardians of an application, as a holder or another guardian knows them.
+#[derive(Clone, Debug)]
+pub(crate) struct Guardians {
+    pub set: GuardianSet,
+    /// In the order of `set.members`; ticked by the lowest live holder only.
+    watches: Vec<Watch>,
+    lost: Vec<Handle>,
+    proposed: Option<(Handle, GuardianSet)>,
+    appoint_due: Instant,
+}
+
+impl Default for Guardians {
+    fn default() -> Self {
+        Guardians {
+            set: GuardianSet::NONE,
+            watches: Vec::new(),
+            lost: Vec::new(),
+            proposed: None,
+            appoint_due: Instant::ZERO,
+        }
+    }
+}
+
+impl Guardians {
+    /// Takes a newer set; says whether it was newer.
+    pub fn adopt(&mut self, now: Instant, set: GuardianSet, rng: &mut Rng) -> bool {
+        if set.version <= self.set.version {
+            return false;
+        }
+        self.watches = set.members.iter().map(|_| Watch::new(now, Rng::new(rng.next_u64()))).collect();
+        self.lost.retain(|peer| set.members.contains(peer));
+        self.proposed = None;
+        self.set = set;
+        true
+    }
+
+    pub fn on_alive(&mut self, now: Instant, peer: Handle) {
+        if let Some(at) = self.set.members.iter().position(|member| *member == peer) {
+            self.watches[at].answered(now);
+            self.lost.retain(|lost| *lost != peer);
+        }
+    }
+
+    pub fn on_gone(&mut self, peer: Handle) {
+        if self.set.members.contains(&peer) && !self.lost.contains(&peer) {
+            self.lost.push(peer);
+        }
+    }
+
+    pub fn resume(&mut self, now: Instant) {
+        self.watches.iter_mut().for_each(|watch| watch.answered(now));
+        self.lost.clear();
+        self.proposed = None;
+    }
+
+    pub fn next_due(&self) -> Instant {
+        let watches = self.watches.iter().map(Watch::next_timeout).min().unwrap_or(Instant::FAR);
+        if self.needs_more() { watches.min(self.appoint_due) } else { watches }
+    }
+
+    fn needs_more(&self) -> bool {
+        !self.lost.is_empty() || self.set.members.len() < GUARDIANS
+    }
+}
+
+/// This node's own duty as a guardian.
+#[derive(Clone, Debug)]
+pub(crate) struct Guard {
+    pub since: Instant,
+    /// Until a holder speaks to it a guardian is provisional: nothing may have been confirmed yet.
+    pub has_met_holder: bool,
+    /// Place in the guardian set.
+    pub rank: u16,
+}
+
+impl App {
+    /// Takes a newer guardian set, and this node's own place in it.
+    pub fn adopt_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>, set: GuardianSet) {
+        let before = self.guardians.set.members.clone();
+        if !self.guardians.adopt(t.now, set, t.rng) {
+            return;
+        }
+        let rank = self.guardians.set.members.iter().position(|member| *member == t.me.handle);
+        match (&mut self.guard, rank) {
+            (Some(guard), Some(rank)) => guard.rank = rank as u16,
+            (guard @ Some(_), None) => {
+                *guard = None;
+                self.leave_when_idle(t);
+            }
+            (None, _) => {}
+        }
+        let near = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
+        if let Some(slot) = near {
+            for former in before {
+                if !self.guardians.set.members.contains(&former) && former != t.me.handle {
+                    self.older.add(t.now, slot, former);
+                }
+            }
+        }
+    }
+
+    /// The lowest live holder looks after the guardians. Only slots near 0 can know that they are the lowest.
+    fn lowest_held(&self) -> Option<&Mine> {
+        let lowest = self.mine.iter().find(|mine| mine.is_held() && !mine.is_announcing())?;
+        let is_live = |slot: u16| self.known.entry(slot).is_some_and(Entry::is_live);
+        (lowest.slot <= window::REACH && !(0..lowest.slot).any(is_live)).then_some(lowest)
+    }
+
+    pub fn tick_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let Some((slot, epoch)) = self.lowest_held().map(|lowest| (lowest.slot, lowest.epoch)) else {
+            // Not this node's duty: nothing is due before the next change.
+            self.guardians.watches.iter_mut().for_each(|watch| watch.answered(t.now));
+            self.guardians.appoint_due = t.now + APPOINT_PERIOD;
+            return;
+        };
+        for at in 0..self.guardians.watches.len() {
+            let peer = self.guardians.set.members[at];
+            if self.guardians.lost.contains(&peer) || peer == t.me.handle {
+                continue;
+            }
+            let probe = Message::GuardianProbe { app: self.id(), versions: self.versions() };
+            match self.guardians.watches[at].handle_timeout(t.now) {
+                Action::Nothing => {}
+                Action::Probe => t.host.send(peer, probe),
+                Action::IndirectProbe { round } => {
+                    t.host.send(peer, probe);
+                    ask_others(t, peer);
+                    if round + 1 == INDIRECT_ROUNDS {
+                        t.host.connection(t.now);
+                    }
+                }
+                Action::Down => {
+                    self.guardians.on_gone(peer);
+                    self.older.add(t.now, slot, peer);
+                }
+            }
+        }
+        let is_due = self.guardians.appoint_due <= t.now && t.now >= self.quiet_until;
+        if self.guardians.needs_more() && is_due && t.host.connection(t.now) == Connection::Connected {
+            self.guardians.appoint_due = t.now + APPOINT_PERIOD;
+            self.appoint(t, epoch);
+        }
+    }
+
+    fn appoint<H: Host>(&mut self, t: &mut Turn<'_, H>, by: crate::Epoch) {
+        let me = t.me.handle;
+        let contacts = t.host.grid_contacts(8);
+        let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
+        let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
+        for peer in &self.guardians.lost {
+            t.host.effect(Effect::HolderLost { app: self.id(), slot: None, peer: *peer });
+        }
+        let mut members = self.guardians.set.members.clone();
+        members.retain(|member| !self.guardians.lost.contains(member));
+        members.truncate(GUARDIANS - 1);
+        members.push(candidate);
+        let number = self.guardians.set.version.number + 1;
+        let set = GuardianSet { version: SetVersion { number, by }, members };
+        let message = Message::Appoint {
+            application: self.application.clone().into(),
+            guardians: set.clone(),
+            slots: self.all_known(me),
+        };
+        t.host.send(candidate, message);
+        self.guardians.proposed = Some((candidate, set));
+    }
+
+    pub fn on_appointed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle) {
+        match self.guardians.proposed.take() {
+            Some((candidate, set)) if candidate == from => {
+                self.adopt_guardians(t, set.clone());
+                for peer in self.partners(t.me.handle) {
+                    t.host.send(peer, Message::Guardians { app: self.id(), guardians: set.clone() });
+                }
+                self.due = t.now;
+            }
+            other => self.guardians.proposed = other,
+        }
+    }
+
+    /// Somebody wants this node as a guardian.
+    pub fn on_appoint<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        set: GuardianSet,
+        by_holder: bool,
+    ) {
+        self.left = None;
+        let rank = set.members.iter().position(|member| *member == t.me.handle).unwrap_or(0) as u16;
+        let guard = self.guard.get_or_insert(Guard { since: t.now, has_met_holder: false, rank });
+        guard.has_met_holder |= by_holder;
+        guard.rank = rank;
+        self.adopt_guardians(t, set);
+        t.host.send(from, Message::Appointed { app: self.id() });
+        self.due = t.now;
+    }
+
+    pub fn tick_guard<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let has_lapsed =
+            |guard: &Guard| !guard.has_met_holder && t.now.since(guard.since) >= t.config.guardian_lapse;
+        if self.guard.as_ref().is_some_and(has_lapsed) {
+            self.guard = None;
+            self.leave_when_idle(t);
+        }
+    }
+
+    pub fn guard_due(&self, config: &Config) -> Instant {
+        match &self.guard {
+            Some(guard) if !guard.has_met_holder => guard.since + config.guardian_lapse,
+            _ => Instant::FAR,
+        }
+    }
+
+    /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.
+    pub fn place_as_guardian(&self, slot: u16) -> Option<u16> {
+        let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
+        let watched = self.watched();
+        let is_lost = |slot: &u16| self.known.entry(*slot).is_some_and(|entry| entry.lost.is_some());
+        let is_mine_to_restart = watched.first() == Some(&slot) && watched.iter().all(is_lost);
+        is_mine_to_restart.then_some(guard.rank + 1)
+    }
+}

@@ -1,0 +1,355 @@
+//! The life of a slot on the node that holds it: confirmed, announced, started, ended, given up.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant};
+
+use crate::app::{App, Turn};
+use crate::message::{Confirm, Message, Refused};
+use crate::{Config, Effect, Epoch, Exit, Host, Known, NotStarted, Restart, SlotRun, SlotState, StopReason};
+
+/// Where a slot is in its life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Telling watchers, guardians and older holders; `waiting` have not answered.
+    Announcing {
+        waiting: Vec<Handle>,
+        until: Instant,
+        resend: Instant,
+    },
+    /// The host was asked to start the program.
+    Starting {
+        since: Instant,
+    },
+    Running,
+    /// The program failed and is started again after a while.
+    Pausing {
+        until: Instant,
+    },
+    /// No live node has its files.
+    NoFiles {
+        until: Instant,
+    },
+    /// The host was asked to stop the program.
+    Stopping {
+        then: Then,
+    },
+    /// Done or failed.
+    Ended(SlotState),
+}
+
+/// What follows once the program has stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    /// Nothing is left of the slot here; the winner, if there is one, is told to its watchers.
+    Leave { winner: Option<Known> },
+    /// The slot was ended elsewhere.
+    End(SlotState),
+}
+
+/// A slot that this node holds.
+#[derive(Clone, Debug)]
+pub(crate) struct Mine {
+    pub slot: u16,
+    pub epoch: Epoch,
+    pub phase: Phase,
+    pub confirmed_by: Handle,
+    restarts: u32,
+    /// When the program failed, within the window that counts.
+    failures: Vec<Instant>,
+}
+
+impl Mine {
+    pub fn state(&self) -> SlotState {
+        match &self.phase {
+            Phase::Running => SlotState::Running,
+            Phase::NoFiles { .. } => SlotState::FilesLost,
+            Phase::Ended(state) => *state,
+            Phase::Stopping { then: Then::End(state) } => *state,
+            _ => SlotState::Starting,
+        }
+    }
+
+    /// True as long as this node is the slot's holder in the eyes of others.
+    pub fn is_held(&self) -> bool {
+        !matches!(self.phase, Phase::Stopping { then: Then::Leave { .. } })
+    }
+
+    pub fn is_announcing(&self) -> bool {
+        matches!(self.phase, Phase::Announcing { .. })
+    }
+
+    pub fn due(&self, config: &Config) -> Option<Instant> {
+        match self.phase {
+            Phase::Starting { since } => Some(since + config.start_limit),
+            Phase::Pausing { until } | Phase::NoFiles { until } => Some(until),
+            _ => None,
+        }
+    }
+
+    fn run(&self, app: xtreem_base::AppId) -> SlotRun {
+        SlotRun { app, slot: self.slot, epoch: self.epoch }
+    }
+}
+
+impl App {
+    /// A recruiter wants this node to hold a slot. Records have been compared already.
+    pub fn on_confirm<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, confirm: Confirm) {
+        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, .. } = confirm;
+        let app = self.id();
+        let refuse = |t: &mut Turn<'_, H>, why| {
+            t.ledger.release(from, hold);
+            t.host.send(from, Message::Refused { app, slot, epoch, why });
+        };
+        if slot >= self.slots() {
+            return refuse(t, Refused::Record(self.application.record.clone().into()));
+        }
+        if let Some(mine) = self.mine(slot) {
+            let is_held = mine.is_held();
+            let known = Known { slot, epoch: mine.epoch, holder: Some(t.me.handle), state: mine.state() };
+            if is_held && mine.epoch.has_same_recruiter(&epoch) && mine.epoch <= epoch {
+                t.ledger.release(from, hold);
+                t.host.send(from, Message::Confirmed { app, slot, epoch: known.epoch });
+                return;
+            }
+            return refuse(t, if is_held { Refused::Higher(known) } else { Refused::NoHold });
+        }
+        if let Some(higher) = self.known.entry(slot).filter(|entry| entry.epoch > epoch) {
+            let higher = higher.known(slot);
+            return refuse(t, Refused::Higher(higher));
+        }
+        if !t.ledger.confirm(t.now, from, hold, app, slot) {
+            return refuse(t, Refused::NoHold);
+        }
+        self.left = None;
+        self.abort_recruit(t, slot);
+        self.known.remove(slot);
+        self.guardians.adopt(t.now, guardians, t.rng);
+        for known in neighbours.iter().filter(|known| known.slot != slot) {
+            self.learn(t, *known);
+        }
+        for peer in older {
+            self.older.add(t.now, slot, peer);
+        }
+        let mut members = peers;
+        members.extend(self.known.holders());
+        members.retain(|peer| *peer != t.me.handle);
+        t.host.effect(Effect::JoinCollection { app, members });
+        let mut waiting = self.partners(t.me.handle);
+        waiting.extend(self.older.of(slot).filter(|peer| *peer != t.me.handle));
+        waiting.sort_unstable();
+        waiting.dedup();
+        let phase = Phase::Announcing { waiting, until: t.now + t.config.announce_limit, resend: t.now };
+        self.mine.push(Mine { slot, epoch, phase, confirmed_by: from, restarts: 0, failures: Vec::new() });
+        self.mine.sort_by_key(|mine| mine.slot);
+        t.host.send(from, Message::Confirmed { app, slot, epoch });
+        self.tick_mine(t);
+        self.due = t.now;
+    }
+
+    /// A new holder of a slot speaks to this node before it starts the program.
+    pub fn on_announce<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+        let higher = self
+            .newest(slot, t.me.handle)
+            .filter(|known| known.holder != Some(from) && (known.epoch > epoch || known.state.is_final()));
+        t.host.send(from, Message::Announced { app: self.id(), slot, epoch, higher });
+        let report = crate::SlotReport { slot, epoch, state: SlotState::Starting, done_run: 0 };
+        if higher.is_none() {
+            t.host.effect(Effect::JoinCollection { app: self.id(), members: alloc::vec![from] });
+        }
+        self.hear(t, from, report);
+    }
+
+    pub fn on_announced<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        slot: u16,
+        epoch: Epoch,
+        higher: Option<Known>,
+    ) {
+        let Some(mine) = self.mine_mut(slot).filter(|mine| mine.epoch == epoch) else { return };
+        if let Phase::Announcing { waiting, .. } = &mut mine.phase {
+            waiting.retain(|peer| *peer != from);
+        }
+        match higher.filter(|higher| higher.slot == slot) {
+            Some(higher) => self.learn(t, higher),
+            None => self.tick_mine(t),
+        }
+    }
+
+    /// A higher epoch of an own slot runs elsewhere: the program stops first, then the watchers are told.
+    pub fn yield_slot<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, winner: Known) {
+        self.give_up(t, slot, Then::Leave { winner: Some(winner) }, StopReason::Yielded);
+    }
+
+    /// The slot was done (or failed) elsewhere: there is nothing left to do here.
+    pub fn adopt_final<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, state: SlotState) {
+        self.give_up(t, slot, Then::End(state), StopReason::Yielded);
+    }
+
+    pub fn stop_slot<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, why: StopReason) {
+        self.give_up(t, slot, Then::Leave { winner: None }, why);
+    }
+
+    fn give_up<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, then: Then, why: StopReason) {
+        let app = self.id();
+        let Some(mine) = self.mine_mut(slot) else { return };
+        match mine.phase {
+            Phase::Stopping { then: ref mut already } => *already = then,
+            Phase::Starting { .. } | Phase::Running => {
+                mine.phase = Phase::Stopping { then };
+                let run = mine.run(app);
+                t.host.effect(Effect::Stop { run, why });
+            }
+            Phase::Announcing { .. } | Phase::Pausing { .. } | Phase::NoFiles { .. } | Phase::Ended(_) => {
+                self.after_stop(t, slot, then);
+            }
+        }
+        self.due = t.now;
+    }
+
+    fn after_stop<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, then: Then) {
+        t.ledger.free(self.id(), slot);
+        match then {
+            Then::End(state) => {
+                if let Some(mine) = self.mine_mut(slot) {
+                    mine.phase = Phase::Ended(state);
+                }
+                self.tell_partners(t);
+            }
+            Then::Leave { winner } => {
+                self.mine.retain(|mine| mine.slot != slot);
+                if let Some(winner) = winner {
+                    self.learn(t, winner);
+                    for peer in self.partners(t.me.handle) {
+                        self.tell(t, peer, alloc::vec![winner]);
+                    }
+                }
+                self.leave_when_idle(t);
+            }
+        }
+    }
+
+    pub fn on_started<H: Host>(&mut self, t: &mut Turn<'_, H>, run: SlotRun) {
+        let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
+        if matches!(mine.phase, Phase::Starting { .. }) {
+            mine.phase = Phase::Running;
+            self.own_slot_changed(t, run.slot);
+        }
+    }
+
+    pub fn on_exited<H: Host>(&mut self, t: &mut Turn<'_, H>, run: SlotRun, exit: Exit) {
+        let restart = self.application.spec.restart;
+        let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
+        match mine.phase {
+            Phase::Stopping { then } => return self.after_stop(t, run.slot, then),
+            Phase::Starting { .. } | Phase::Running => {}
+            _ => return,
+        }
+        match (restart, exit.is_success()) {
+            (Restart::Never | Restart::OnFailure, true) => self.end_slot(t, run.slot, SlotState::Done(exit)),
+            (Restart::Never, false) => self.end_slot(t, run.slot, SlotState::Failed(exit)),
+            (Restart::OnFailure, false) | (Restart::Always, _) => self.count_failure(t, run.slot, exit),
+        }
+    }
+
+    pub fn on_not_started<H: Host>(&mut self, t: &mut Turn<'_, H>, run: SlotRun, why: NotStarted) {
+        let exit = match why {
+            NotStarted::Broken(exit) => exit,
+            NotStarted::FilesLost => {
+                let until = t.now + t.config.files_pause;
+                let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else {
+                    return;
+                };
+                match mine.phase {
+                    Phase::Starting { .. } => {
+                        mine.phase = Phase::NoFiles { until };
+                        self.own_slot_changed(t, run.slot);
+                    }
+                    Phase::Stopping { then } => self.after_stop(t, run.slot, then),
+                    _ => {}
+                }
+                return;
+            }
+        };
+        self.on_exited(t, run, exit);
+    }
+
+    fn count_failure<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, exit: Exit) {
+        let (now, window, most) = (t.now, t.config.failures_window, t.config.failures_max);
+        let pause = t.config.restart_pause;
+        let Some(mine) = self.mine_mut(slot) else { return };
+        mine.failures.retain(|at| now.since(*at) < window);
+        mine.failures.push(now);
+        if mine.failures.len() >= most {
+            return self.end_slot(t, slot, SlotState::Failed(exit));
+        }
+        let doublings = mine.failures.len().min(5) - 1;
+        mine.phase = Phase::Pausing { until: now + pause * (1 << doublings) };
+        self.own_slot_changed(t, slot);
+    }
+
+    fn end_slot<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, state: SlotState) {
+        t.ledger.free(self.id(), slot);
+        if let Some(mine) = self.mine_mut(slot) {
+            mine.phase = Phase::Ended(state);
+        }
+        self.own_slot_changed(t, slot);
+        self.check_finished(t);
+    }
+
+    fn own_slot_changed<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        if let Some(known) = self.newest(slot, t.me.handle) {
+            t.host.effect(Effect::SlotChanged { app: self.id(), slot: known });
+        }
+        self.tell_partners(t);
+        self.due = t.now;
+    }
+
+    pub fn tick_mine<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let (now, config) = (t.now, t.config);
+        let slots: Vec<u16> = self.mine.iter().map(|mine| mine.slot).collect();
+        for slot in slots {
+            let versions = self.versions();
+            let app = self.id();
+            let Some(mine) = self.mine_mut(slot) else { continue };
+            let epoch = mine.epoch;
+            match &mut mine.phase {
+                Phase::Announcing { waiting, until, resend } => {
+                    if waiting.is_empty() || *until <= now {
+                        self.start(t, slot);
+                    } else if *resend <= now {
+                        *resend = now + config.reply_timeout;
+                        for peer in waiting.iter() {
+                            t.host.send(*peer, Message::Announce { app, versions, slot, epoch });
+                        }
+                    }
+                }
+                Phase::Starting { since } if now.since(*since) >= config.start_limit => {
+                    self.stop_slot(t, slot, StopReason::Freed);
+                }
+                Phase::Pausing { until } | Phase::NoFiles { until } if *until <= now => self.start(t, slot),
+                _ => {}
+            }
+        }
+    }
+
+    fn start<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let mut sources = self.partners(t.me.handle);
+        sources.extend(t.host.app_peers(self.id(), 8));
+        let (app, application) = (self.id(), self.application.clone());
+        let Some(mine) = self.mine_mut(slot) else { return };
+        sources.push(mine.confirmed_by);
+        sources.sort_unstable();
+        sources.dedup();
+        sources.retain(|peer| *peer != t.me.handle);
+        mine.phase = Phase::Starting { since: t.now };
+        let (run, restarts) = (mine.run(app), mine.restarts);
+        mine.restarts += 1;
+        t.host.effect(Effect::Start { run, application, sources, restarts });
+        if restarts == 0 {
+            self.own_slot_changed(t, slot);
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What the protocol asks of the node around it: messages out, effects, and a few answers.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_base::{AppId, Handle, Instant};
+
+use crate::{Application, Ask, Exit, Known, Message, Record, SlotRun, SlotState};
+
+/// Lent by the composing node to every call.
+pub trait Host {
+    fn send(&mut self, to: Handle, message: Message);
+    fn effect(&mut self, effect: Effect);
+    /// Whether this node is cut off from the grid. Starts a check when none is recent.
+    fn connection(&mut self, now: Instant) -> Connection;
+    /// Up to `k` random contacts of the grid-wide collection.
+    fn grid_contacts(&mut self, k: usize) -> Vec<Handle>;
+    /// Up to `k` random members of the application's own collection, without this node.
+    fn app_peers(&mut self, app: AppId, k: usize) -> Vec<Handle>;
+}
+
+/// The answer to "is it me?".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Connection {
+    Connected,
+    CutOff,
+    /// A check is under way; ask again.
+    Pending,
+}
+
+/// Names a search that the protocol asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ticket {
+    Submission(AppId),
+    Slot(AppId, u16),
+}
+
+/// Why a program has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// A newer record stopped the application, or has no such slot.
+    Stopped,
+    /// A higher epoch of the slot runs elsewhere.
+    Yielded,
+    /// The operator of this machine freed it, or it did not start in time.
+    Freed,
+}
+
+/// What a host reports when a program could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// No live node has the files.
+    FilesLost,
+    /// The program cannot be started on this node: counts as a failure of the slot.
+    Broken(Exit),
+}
+
+/// How a submission goes on.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// So many nodes are held, of so many wanted.
+    Held { nodes: u16, wanted: u16 },
+    /// Too few nodes matched: nothing was allocated.
+    NotPlaced,
+    /// A newer record beat this submission.
+    Beaten { by: Record },
+    /// The first slot is confirmed: from here on the holders complete the application.
+    Accepted,
+    /// What is known of a slot changed.
+    Slot { slot: u16, state: SlotState, holder: Option<Handle> },
+    /// Every slot runs or ended: the submission is over.
+    Complete { running: u16, done: u16, failed: u16 },
+}
+
+/// What the composing node has to do.
+#[derive(Clone, Debug)]
+pub enum Effect {
+    /// Search nodes that match, with holds; answered by `found` and `search_done`.
+    Search {
+        ticket: Ticket,
+        requirement: Arc<str>,
+        ask: Ask,
+        wanted: u16,
+        exclude: Vec<Handle>,
+    },
+    CancelSearch(Ticket),
+    /// Let others probe a silent peer; answered by `alive`.
+    AskOthers {
+        about: Handle,
+        helpers: Vec<Handle>,
+    },
+    Start {
+        run: SlotRun,
+        application: Application,
+        sources: Vec<Handle>,
+        restarts: u32,
+    },
+    Stop {
+        run: SlotRun,
+        why: StopReason,
+    },
+    /// Take part in the application's own collection, or learn more members of it.
+    JoinCollection {
+        app: AppId,
+        members: Vec<Handle>,
+    },
+    LeaveCollection {
+        app: AppId,
+    },
+    SlotChanged {
+        app: AppId,
+        slot: Known,
+    },
+    RecordChanged {
+        record: Record,
+    },
+    AppLeft {
+        app: AppId,
+    },
+    /// A holder (or guardian, without slot) was declared lost.
+    HolderLost {
+        app: AppId,
+        slot: Option<u16>,
+        peer: Handle,
+    },
+    Submission {
+        app: AppId,
+        progress: Progress,
+    },
+    RecordTaken {
+        app: AppId,
+        by: Handle,
+        newer: Option<Record>,
+    },
+    Described {
+        from: Handle,
+        record: Record,
+        slots: Vec<Known>,
+        guardians: Vec<Handle>,
+    },
+}

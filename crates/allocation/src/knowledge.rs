@@ -1,0 +1,181 @@
+//! What a node knows of the slots of one application that others hold.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_membership::detector::Watch;
+
+use crate::message::KNOWN_MAX;
+use crate::{Epoch, Known, SlotState};
+
+/// One slot that somebody else holds, or nobody.
+#[derive(Clone, Debug)]
+pub(crate) struct Entry {
+    pub epoch: Epoch,
+    pub holder: Option<Handle>,
+    pub state: SlotState,
+    pub done_run: u16,
+    pub watch: Watch,
+    /// Since when nobody is known to hold it.
+    pub lost: Option<Instant>,
+    /// This loss was checked against the cut-off rule and told to the host.
+    pub is_declared: bool,
+    /// Last claim of a recruiter.
+    pub claimed: Option<Instant>,
+    /// Since when the holder is unknown and being located.
+    pub unknown: Option<Instant>,
+}
+
+impl Entry {
+    pub fn unknown(now: Instant, rng: &mut Rng) -> Self {
+        Entry {
+            epoch: Epoch::NONE,
+            holder: None,
+            state: SlotState::Planned,
+            done_run: 0,
+            watch: Watch::new(now, Rng::new(rng.next_u64())),
+            lost: None,
+            is_declared: false,
+            claimed: None,
+            unknown: Some(now),
+        }
+    }
+
+    /// Its holder takes part in watching and recruiting.
+    pub fn is_live(&self) -> bool {
+        self.holder.is_some() && self.lost.is_none() && self.state != SlotState::Planned
+    }
+
+    pub fn known(&self, slot: u16) -> Known {
+        Known { slot, epoch: self.epoch, holder: self.holder, state: self.state }
+    }
+
+    /// The holder, as long as it is not lost.
+    pub fn live_holder(&self) -> Option<Handle> {
+        self.holder.filter(|_| self.lost.is_none())
+    }
+
+    pub fn mark_lost(&mut self, now: Instant) {
+        if self.lost.is_none() {
+            self.lost = Some(now);
+            self.is_declared = false;
+            self.claimed = None;
+        }
+        self.unknown = None;
+    }
+
+    /// A sign of life of the holder.
+    pub fn mark_alive(&mut self, now: Instant) {
+        self.watch.answered(now);
+        self.lost = None;
+        self.is_declared = false;
+        self.unknown = None;
+    }
+}
+
+/// What became of one piece of news.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// Nothing new.
+    Same,
+    /// The state of the known holder changed, or it was found again.
+    Changed,
+    /// Another holder, with a higher epoch; the one before, if any.
+    Replaced { before: Option<Handle> },
+    /// The news is older than what is known.
+    Stale,
+}
+
+/// Entries by slot number, at most [`KNOWN_MAX`]; beyond that the one farthest from need (see `prune`) goes.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Knowledge {
+    entries: BTreeMap<u16, Entry>,
+}
+
+impl Knowledge {
+    pub fn entry(&self, slot: u16) -> Option<&Entry> {
+        self.entries.get(&slot)
+    }
+
+    pub fn entry_mut(&mut self, slot: u16) -> Option<&mut Entry> {
+        self.entries.get_mut(&slot)
+    }
+
+    pub fn entry_or_unknown(&mut self, slot: u16, now: Instant, rng: &mut Rng) -> &mut Entry {
+        self.entries.entry(slot).or_insert_with(|| Entry::unknown(now, rng))
+    }
+
+    pub fn remove(&mut self, slot: u16) -> Option<Entry> {
+        self.entries.remove(&slot)
+    }
+
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (u16, &Entry)> {
+        self.entries.iter().map(|(slot, entry)| (*slot, entry))
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (u16, &mut Entry)> {
+        self.entries.iter_mut().map(|(slot, entry)| (*slot, entry))
+    }
+
+    /// Live holders, each once.
+    pub fn holders(&self) -> Vec<Handle> {
+        let mut holders: Vec<Handle> = self.entries.values().filter_map(Entry::live_holder).collect();
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+
+    /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
+    pub fn learn(&mut self, now: Instant, news: Known, first_hand: bool, rng: &mut Rng) -> Learned {
+        let entry = self.entry_or_unknown(news.slot, now, rng);
+        if news.epoch < entry.epoch {
+            return Learned::Stale;
+        }
+        if news.epoch > entry.epoch {
+            let before = entry.holder.filter(|holder| Some(*holder) != news.holder);
+            let keeps_final = entry.state.is_final() && !news.state.is_final();
+            let state = if keeps_final { entry.state } else { news.state };
+            let done_run = entry.done_run;
+            *entry =
+                Entry { epoch: news.epoch, holder: news.holder, state, done_run, ..Entry::unknown(now, rng) };
+            entry.unknown = if news.holder.is_some() { None } else { Some(now) };
+            return Learned::Replaced { before };
+        }
+        let mut changed = false;
+        if let Some(holder) = news.holder {
+            if entry.holder.is_none() || (first_hand && entry.holder != Some(holder)) {
+                entry.holder = Some(holder);
+                entry.mark_alive(now);
+                changed = true;
+            }
+            if first_hand {
+                changed |= entry.lost.is_some();
+                entry.mark_alive(now);
+            }
+        }
+        let progress = news.state != entry.state
+            && !entry.state.is_final()
+            && (first_hand || news.state.is_final() || entry.state == SlotState::Planned);
+        if progress {
+            entry.state = news.state;
+            changed = true;
+        }
+        if changed { Learned::Changed } else { Learned::Same }
+    }
+
+    /// Keeps the table within its limit: what `is_needed` says stays, then the lowest slots.
+    pub fn prune(&mut self, is_needed: impl Fn(u16) -> bool) {
+        while self.entries.len() > KNOWN_MAX {
+            let spare = self.entries.keys().rev().find(|slot| !is_needed(**slot)).copied();
+            match spare.or_else(|| self.entries.keys().next_back().copied()) {
+                Some(slot) => self.entries.remove(&slot),
+                None => return,
+            };
+        }
+    }
+
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.entries.values().filter_map(|entry| entry.holder).for_each(f);
+    }
+}

@@ -1,0 +1,398 @@
+//! What the nodes of an application say to each other. `docs/protocols/allocation.md` has the table.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use minicbor::decode::{self, Decoder};
+use minicbor::{Decode, Encode};
+use xtreem_base::{AppId, Handle, HandleTable};
+
+use crate::record::SLOTS_MAX;
+use crate::{Application, Epoch, Known, Record, RecordVersion, SlotReport};
+
+/// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
+pub const KNOWN_MAX: usize = 64;
+/// Most own slots a node reports in one probe; with more, those nearest to the slot asked about.
+pub const REPORTS_MAX: usize = 4;
+/// Most peers of the application named to a new holder.
+pub const PEERS_MAX: usize = 16;
+/// Guardians of one application (architecture, "Guardians").
+pub const GUARDIANS: usize = 3;
+
+/// The guardians of an application. The higher (version, epoch of the appointing holder) wins.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub struct GuardianSet {
+    #[n(0)]
+    pub version: SetVersion,
+    #[cbor(n(1), decode_with = "decode_guardians")]
+    pub members: Vec<Handle>,
+}
+
+/// Orders guardian sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct SetVersion {
+    #[n(0)]
+    pub number: u32,
+    /// Epoch of the slot whose holder appointed them.
+    #[n(1)]
+    pub by: Epoch,
+}
+
+impl GuardianSet {
+    pub(crate) const NONE: GuardianSet =
+        GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new() };
+}
+
+/// Turns a hold into an allocation.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub struct Confirm {
+    #[n(0)]
+    pub application: Application,
+    #[n(1)]
+    pub slot: u16,
+    #[n(2)]
+    pub epoch: Epoch,
+    #[n(3)]
+    pub hold: u64,
+    #[n(4)]
+    pub guardians: GuardianSet,
+    /// Known and planned holders of the slots around this one.
+    #[cbor(n(5), decode_with = "decode_known")]
+    pub neighbours: Vec<Known>,
+    /// Nodes that may still run this slot under a lower epoch.
+    #[cbor(n(6), decode_with = "decode_peers")]
+    pub older: Vec<Handle>,
+    /// Members of the application's own collection.
+    #[cbor(n(7), decode_with = "decode_peers")]
+    pub peers: Vec<Handle>,
+}
+
+/// Why a confirm was refused. Nothing was allocated.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub enum Refused {
+    /// The hold lapsed, or never was.
+    #[n(0)]
+    NoHold,
+    /// A higher epoch of the slot is known.
+    #[n(1)]
+    Higher(#[n(0)] Known),
+    /// A newer record stopped the application or has no such slot.
+    #[n(2)]
+    Record(#[n(0)] Box<Record>),
+}
+
+/// Whether the asked node holds the slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Holds {
+    #[n(0)]
+    No,
+    /// A hold for the application is open, the confirm is still to come.
+    #[n(1)]
+    Planned,
+    #[n(2)]
+    Yes(#[n(0)] SlotReport),
+}
+
+/// The versions by which two nodes see who has something newer to tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Versions {
+    #[n(0)]
+    pub record: RecordVersion,
+    #[n(1)]
+    pub guardians: SetVersion,
+}
+
+/// One message about one application.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub enum Message {
+    /// Requester to node: keep this hold.
+    #[n(0)]
+    Renew {
+        #[n(0)]
+        hold: u64,
+    },
+    /// Requester to node: this hold is not needed.
+    #[n(1)]
+    Release {
+        #[n(0)]
+        hold: u64,
+    },
+    /// Recruiter to the node that granted a hold.
+    #[n(2)]
+    Confirm(#[n(0)] Box<Confirm>),
+    /// Its answer: `epoch` holds the slot here (the asked one, or a lower one of the same recruiter).
+    #[n(3)]
+    Confirmed {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+        #[n(2)]
+        epoch: Epoch,
+    },
+    /// Its other answer.
+    #[n(4)]
+    Refused {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+        #[n(2)]
+        epoch: Epoch,
+        #[n(3)]
+        why: Refused,
+    },
+    /// New holder to watchers, guardians and older holders, before it starts the program.
+    #[n(5)]
+    Announce {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Versions,
+        #[n(2)]
+        slot: u16,
+        #[n(3)]
+        epoch: Epoch,
+    },
+    /// Their answer; `higher` refuses.
+    #[n(6)]
+    Announced {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+        #[n(2)]
+        epoch: Epoch,
+        #[n(3)]
+        higher: Option<Known>,
+    },
+    /// Watcher to holder. Carries the highest epoch known, so that an older holder yields, and the watcher's own
+    /// slots, so that a probe is a sign of life as well.
+    #[n(7)]
+    Probe {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Option<Versions>,
+        #[n(2)]
+        about: Known,
+        #[cbor(n(3), decode_with = "decode_reports")]
+        mine: Vec<SlotReport>,
+    },
+    /// Its answer; `newest` names the holder where somebody else has a higher epoch.
+    #[n(8)]
+    ProbeAck {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Option<Versions>,
+        #[n(2)]
+        slot: u16,
+        #[n(3)]
+        holds: Holds,
+        #[n(4)]
+        newest: Option<Known>,
+    },
+    /// Recruiter to the slot's watchers, every second: I am at it. Of two recruiters the one with the lower
+    /// place goes on.
+    #[n(9)]
+    Claim {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+        #[n(2)]
+        place: u16,
+    },
+    /// What the sender knows of slots that others hold.
+    #[n(10)]
+    Tell {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Versions,
+        #[cbor(n(2), decode_with = "decode_known")]
+        slots: Vec<Known>,
+    },
+    /// What the sender's own slots are at, told at once when it changes.
+    #[n(11)]
+    Report {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Versions,
+        #[cbor(n(2), decode_with = "decode_reports")]
+        mine: Vec<SlotReport>,
+    },
+    /// Who holds this slot? Answered by `Tell` when known.
+    #[n(12)]
+    Locate {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+    },
+    /// Lowest holder (or submitter) to a node outside the application.
+    #[n(13)]
+    Appoint {
+        #[n(0)]
+        application: Box<Application>,
+        #[n(1)]
+        guardians: GuardianSet,
+        #[cbor(n(2), decode_with = "decode_known")]
+        slots: Vec<Known>,
+    },
+    /// Its answer.
+    #[n(14)]
+    Appointed {
+        #[n(0)]
+        app: AppId,
+    },
+    /// The newest guardians that the sender knows.
+    #[n(15)]
+    Guardians {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        guardians: GuardianSet,
+    },
+    /// Lowest holder to guardian: a sign of life, please.
+    #[n(16)]
+    GuardianProbe {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Versions,
+    },
+    /// Its answer; nothing when it guards nothing.
+    #[n(17)]
+    GuardianAck {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Option<Versions>,
+    },
+    /// A record that is newer than what the receiver has, as far as the sender knows.
+    #[n(18)]
+    Record {
+        #[n(0)]
+        record: Box<Record>,
+    },
+    /// The receiver has this version, or a newer one, which it then sends as `Record`.
+    #[n(19)]
+    RecordTaken {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        version: RecordVersion,
+    },
+    /// Recruiter to guardians: is this still the newest record?
+    #[n(20)]
+    AskRecord {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        version: RecordVersion,
+    },
+    /// Somebody wants to show the application.
+    #[n(21)]
+    Describe {
+        #[n(0)]
+        app: AppId,
+    },
+    /// What the asked node knows.
+    #[n(22)]
+    Description {
+        #[n(0)]
+        record: Box<Record>,
+        #[cbor(n(1), decode_with = "decode_known")]
+        slots: Vec<Known>,
+        #[cbor(n(2), decode_with = "decode_guardians")]
+        guardians: Vec<Handle>,
+    },
+}
+
+impl Message {
+    /// True when the message fits a datagram whatever its content; the others travel on streams.
+    pub fn is_small(&self) -> bool {
+        matches!(
+            self,
+            Message::Renew { .. }
+                | Message::Release { .. }
+                | Message::Announced { .. }
+                | Message::Announce { .. }
+                | Message::Confirmed { .. }
+                | Message::Probe { .. }
+                | Message::ProbeAck { .. }
+                | Message::Claim { .. }
+                | Message::Report { .. }
+                | Message::Locate { .. }
+                | Message::Appointed { .. }
+                | Message::Guardians { .. }
+                | Message::GuardianProbe { .. }
+                | Message::GuardianAck { .. }
+                | Message::RecordTaken { .. }
+                | Message::AskRecord { .. }
+                | Message::Describe { .. }
+        )
+    }
+
+    /// Every record inside, for the driver that verifies their signatures.
+    pub fn for_each_record(&self, f: &mut impl FnMut(&Record)) {
+        match self {
+            Message::Confirm(confirm) => f(&confirm.application.record),
+            Message::Appoint { application, .. } => f(&application.record),
+            Message::Record { record }
+            | Message::Description { record, .. }
+            | Message::Refused { why: Refused::Record(record), .. } => f(record),
+            _ => {}
+        }
+    }
+
+    /// Every application inside, for the driver that checks its specification against the record's digest.
+    pub fn for_each_application(&self, f: &mut impl FnMut(&Application)) {
+        match self {
+            Message::Confirm(confirm) => f(&confirm.application),
+            Message::Appoint { application, .. } => f(application),
+            _ => {}
+        }
+    }
+}
+
+fn bounded<'b, T: Decode<'b, C>, C>(
+    d: &mut Decoder<'b>,
+    ctx: &mut C,
+    max: usize,
+    why: &'static str,
+) -> Result<Vec<T>, decode::Error> {
+    let too_many = || decode::Error::message(why);
+    let len = d.array()?.ok_or_else(too_many)?;
+    if len > max as u64 {
+        return Err(too_many());
+    }
+    (0..len).map(|_| d.decode_with(ctx)).collect()
+}
+
+fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Known>, decode::Error> {
+    let known: Vec<Known> = bounded(d, ctx, KNOWN_MAX, "too many slots in one message")?;
+    if known.iter().any(|known| known.slot >= SLOTS_MAX) {
+        return Err(decode::Error::message("slot number out of range"));
+    }
+    Ok(known)
+}
+
+fn decode_reports<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<SlotReport>, decode::Error> {
+    bounded(d, ctx, REPORTS_MAX, "too many own slots in one message")
+}
+
+fn decode_peers<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {
+    bounded(d, ctx, PEERS_MAX, "too many peers in one message")
+}
+
+fn decode_guardians<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {
+    bounded(d, ctx, GUARDIANS, "too many guardians")
+}

@@ -1,0 +1,318 @@
+//! Finding a new holder for a lost slot: check, search, hold, confirm.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant};
+
+use crate::app::{App, Turn};
+use crate::message::{Confirm, GUARDIANS, Message, Refused};
+use crate::{Ask, Connection, Effect, Epoch, Host, Known, SlotState, Ticket};
+
+/// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
+const CONFIRMS: u8 = 3;
+/// Slots that one node recruits for one application at a time; the others wait their turn. Our guess.
+const RECRUITS_MAX: usize = 16;
+
+/// The recruiting of one slot.
+#[derive(Clone, Debug)]
+pub(crate) struct Recruit {
+    phase: Phase,
+    place: u16,
+    claim_due: Instant,
+    /// Nodes that failed to confirm, and in a first search the guardians.
+    exclude: Vec<Handle>,
+    searches: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// The guardians are asked for the newest record; `waiting` have not answered.
+    Checking {
+        waiting: Vec<Handle>,
+        until: Instant,
+    },
+    Searching,
+    /// A node is held; the connection is checked once more before the confirm.
+    Held {
+        peer: Handle,
+        hold: u64,
+    },
+    Confirming {
+        peer: Handle,
+        hold: u64,
+        epoch: Epoch,
+        resend: Instant,
+        sent: u8,
+    },
+    /// Nobody was found; searched again later.
+    Pausing {
+        until: Instant,
+    },
+}
+
+impl Recruit {
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.exclude.iter().for_each(|peer| f(*peer));
+        match &self.phase {
+            Phase::Checking { waiting, .. } => waiting.iter().for_each(|peer| f(*peer)),
+            Phase::Held { peer, .. } | Phase::Confirming { peer, .. } => f(*peer),
+            Phase::Searching | Phase::Pausing { .. } => {}
+        }
+    }
+
+    /// The node that is to hold the slot, as told to others.
+    fn planned(&self, slot: u16, counter: u32) -> Option<Known> {
+        let known = |peer, epoch| Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
+        match self.phase {
+            Phase::Confirming { peer, epoch, .. } => Some(known(peer, epoch)),
+            Phase::Held { peer, .. } => Some(known(peer, Epoch { counter, ..Epoch::NONE })),
+            _ => None,
+        }
+    }
+}
+
+impl App {
+    pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, place: u16) {
+        if self.recruits.len() >= RECRUITS_MAX {
+            return;
+        }
+        let me = t.me.handle;
+        let mut waiting = self.guardians.set.members.clone();
+        waiting.retain(|peer| *peer != me);
+        for peer in &waiting {
+            let version = self.application.record.version();
+            t.host.send(*peer, Message::AskRecord { app: self.id(), version });
+        }
+        let until = t.now + t.config.record_check;
+        let phase = Phase::Checking { waiting, until };
+        let recruit = Recruit { phase, place, claim_due: t.now, exclude: Vec::new(), searches: 0 };
+        self.recruits.insert(slot, recruit);
+    }
+
+    /// A guardian has said which record it has; a newer one has been taken already.
+    pub fn on_record_checked(&mut self, now: Instant, from: Handle) {
+        for recruit in self.recruits.values_mut() {
+            if let Phase::Checking { waiting, .. } = &mut recruit.phase {
+                waiting.retain(|peer| *peer != from);
+                self.due = now;
+            }
+        }
+    }
+
+    pub fn on_claim<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, place: u16) {
+        if let Some(entry) = self.known.entry_mut(slot) {
+            entry.claimed = Some(t.now);
+        }
+        let is_before =
+            |recruit: &Recruit| place < recruit.place && !matches!(recruit.phase, Phase::Confirming { .. });
+        if self.recruits.get(&slot).is_some_and(is_before) {
+            self.abort_recruit(t, slot);
+        }
+    }
+
+    /// The search has found a node, with a hold.
+    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, peer: Handle, hold: u64) {
+        match self.recruits.get_mut(&slot) {
+            Some(recruit) if recruit.phase == Phase::Searching => {
+                recruit.phase = Phase::Held { peer, hold };
+                self.tick_recruit(t, slot);
+            }
+            _ => t.host.send(peer, Message::Release { hold }),
+        }
+    }
+
+    /// The search is over; `Searching` still means that it found nobody.
+    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        if let Some(recruit) = self.recruits.get_mut(&slot).filter(|r| r.phase == Phase::Searching) {
+            let until = t.now + t.rng.jitter(t.config.search_pause, 25);
+            recruit.phase = Phase::Pausing { until };
+            recruit.exclude.clear();
+        }
+    }
+
+    pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+        let Some(recruit) = self.recruits.get(&slot) else { return };
+        match recruit.phase {
+            Phase::Confirming { peer, epoch: asked, .. }
+                if peer == from && epoch.has_same_recruiter(&asked) && epoch <= asked => {}
+            _ => return,
+        }
+        self.recruits.remove(&slot);
+        let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
+        // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
+        self.learn(t, news);
+        t.host.effect(Effect::JoinCollection { app: self.id(), members: alloc::vec![from] });
+    }
+
+    pub fn on_refused<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        slot: u16,
+        epoch: Epoch,
+        why: Refused,
+    ) {
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        match recruit.phase {
+            Phase::Confirming { peer, epoch: asked, .. }
+                if peer == from && epoch.has_same_recruiter(&asked) => {}
+            _ => return,
+        }
+        match why {
+            Refused::NoHold => {
+                recruit.exclude.push(from);
+                self.search(t, slot);
+            }
+            Refused::Higher(higher) => {
+                self.recruits.remove(&slot);
+                if higher.holder == Some(from) {
+                    let report =
+                        crate::SlotReport { slot, epoch: higher.epoch, state: higher.state, done_run: 0 };
+                    self.hear(t, from, report);
+                } else {
+                    self.learn(t, higher);
+                }
+            }
+            // The record itself is compared by the caller.
+            Refused::Record(_) => {
+                self.recruits.remove(&slot);
+            }
+        }
+    }
+
+    pub fn abort_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let Some(recruit) = self.recruits.remove(&slot) else { return };
+        match recruit.phase {
+            Phase::Searching => t.host.effect(Effect::CancelSearch(Ticket::Slot(self.id(), slot))),
+            Phase::Held { peer, hold } => t.host.send(peer, Message::Release { hold }),
+            // It may have taken the slot: it is an old holder until it answers.
+            Phase::Confirming { peer, .. } => {
+                if self.known.entry(slot).and_then(|entry| entry.holder) != Some(peer) {
+                    self.older.add(t.now, slot, peer);
+                }
+            }
+            Phase::Checking { .. } | Phase::Pausing { .. } => {}
+        }
+    }
+
+    pub fn abort_recruits<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let slots: Vec<u16> = self.recruits.keys().copied().collect();
+        for slot in slots {
+            self.abort_recruit(t, slot);
+        }
+    }
+
+    pub fn tick_recruits<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let slots: Vec<u16> = self.recruits.keys().copied().collect();
+        for slot in slots {
+            self.tick_recruit(t, slot);
+        }
+    }
+
+    fn tick_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let app = self.id();
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        if recruit.claim_due <= t.now {
+            recruit.claim_due = t.now + t.config.claim_period;
+            let place = recruit.place;
+            for peer in self.partners(t.me.handle) {
+                t.host.send(peer, Message::Claim { app, slot, place });
+            }
+        }
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        match &mut recruit.phase {
+            Phase::Checking { waiting, until } => {
+                if waiting.is_empty() || *until <= t.now {
+                    self.search(t, slot);
+                }
+            }
+            Phase::Searching => {}
+            Phase::Pausing { until } => {
+                if *until <= t.now {
+                    self.search(t, slot);
+                }
+            }
+            Phase::Held { peer, hold } => {
+                let (peer, hold) = (*peer, *hold);
+                match t.host.connection(t.now) {
+                    Connection::Connected => self.confirm(t, slot, peer, hold, 1),
+                    Connection::Pending => {}
+                    Connection::CutOff => self.abort_recruit(t, slot),
+                }
+            }
+            Phase::Confirming { peer, hold, resend, sent, .. } => {
+                if *resend > t.now {
+                    return;
+                }
+                let (peer, hold, sent) = (*peer, *hold, *sent);
+                if sent < CONFIRMS {
+                    self.confirm(t, slot, peer, hold, sent + 1);
+                } else {
+                    recruit.exclude.push(peer);
+                    self.older.add(t.now, slot, peer);
+                    self.search(t, slot);
+                }
+            }
+        }
+    }
+
+    fn search<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let app = self.id();
+        let spec = self.application.spec.clone();
+        let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
+        let guardians = self.guardians.set.members.clone();
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        if recruit.searches == 0 {
+            // A guardian that became a holder would have to be replaced as well: only when nobody else is left.
+            exclude.extend(guardians);
+        }
+        exclude.extend(&recruit.exclude);
+        recruit.searches += 1;
+        recruit.phase = Phase::Searching;
+        let ask = Ask { app, resources: spec.resources, colocate: spec.colocate };
+        let requirement = spec.requirement.clone();
+        let ticket = Ticket::Slot(app, slot);
+        t.host.effect(Effect::Search { ticket, requirement, ask, wanted: 1, exclude });
+    }
+
+    /// Sends a confirm with an epoch of its own.
+    fn confirm<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, peer: Handle, hold: u64, sent: u8) {
+        let epoch = t.fresh_epoch(self.top_counter(slot) + 1);
+        let me = t.me.handle;
+        let mut neighbours = self.around(slot, me);
+        for (other, recruit) in &self.recruits {
+            if let Some(planned) = recruit.planned(*other, self.top_counter(*other) + 1) {
+                neighbours.retain(|known| known.slot != *other);
+                if crate::window::watches(*other, slot, self.slots()) {
+                    neighbours.push(planned);
+                }
+            }
+        }
+        let mut older: Vec<Handle> = self.older.of(slot).collect();
+        older.extend(self.known.entry(slot).and_then(|entry| entry.holder));
+        older.sort_unstable();
+        older.dedup();
+        older.retain(|old| *old != peer);
+        older.truncate(crate::message::PEERS_MAX);
+        let mut peers = t.host.app_peers(self.id(), 8);
+        if !self.mine.is_empty() {
+            peers.push(me);
+        }
+        let confirm = Confirm {
+            application: self.application.clone(),
+            slot,
+            epoch,
+            hold,
+            guardians: self.guardians.set.clone(),
+            neighbours,
+            older,
+            peers,
+        };
+        t.host.send(peer, Message::Confirm(confirm.into()));
+        let resend = t.now + t.config.reply_timeout;
+        if let Some(recruit) = self.recruits.get_mut(&slot) {
+            recruit.phase = Phase::Confirming { peer, hold, epoch, resend, sent };
+        }
+        debug_assert!(self.guardians.set.members.len() <= GUARDIANS);
+    }
+}

@@ -1,0 +1,44 @@
+//! Stopped records: final, kept for a day, and told to everybody who may still run the application.
+
+use xtreem_base::{Handle, Instant};
+
+use crate::older::OlderHolders;
+use crate::{Config, Host, Message, Record};
+
+/// A record that ended an application.
+#[derive(Clone, Debug)]
+pub(crate) struct Stopped {
+    pub record: Record,
+    pub since: Instant,
+    unreached: OlderHolders,
+}
+
+impl Stopped {
+    pub fn new(record: Record, now: Instant) -> Self {
+        Stopped { record, since: now, unreached: OlderHolders::default() }
+    }
+
+    /// Keeps telling `peer` until it says that it knows.
+    pub fn tell(&mut self, now: Instant, peer: Handle) {
+        self.unreached.add(now, 0, peer);
+    }
+
+    pub fn is_told(&mut self, peer: Handle) {
+        self.unreached.forget(peer);
+    }
+
+    pub fn tick<H: Host>(&mut self, now: Instant, config: &Config, host: &mut H) {
+        for (_, peer) in self.unreached.take_due(now, config) {
+            host.send(peer, Message::Record { record: self.record.clone().into() });
+        }
+    }
+
+    pub fn next_due(&self, config: &Config) -> Instant {
+        let end = self.since + config.keep;
+        self.unreached.next_due().map_or(end, |due| due.min(end))
+    }
+
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.unreached.peers().for_each(f);
+    }
+}

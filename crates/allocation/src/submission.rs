@@ -1,0 +1,411 @@
+//! From a user's request to N confirmed slots: hold all, appoint guardians, confirm slot 0, confirm the rest.
+//!
+//! Before the first confirm nothing exists and holds lapse; after it the holders complete the application by
+//! themselves, and the submission only watches.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Duration, Handle, Instant};
+
+use crate::app::Turn;
+use crate::guardian::APPOINT_PERIOD;
+use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
+use crate::{Application, Ask, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
+
+/// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
+const CONFIRMS: u8 = 3;
+/// How often the submitter asks what became of a slot. Our guess: what a waiting user notices.
+const POLL_PERIOD: Duration = Duration::from_millis(500);
+/// Polls in a row without an answer before others are asked. Our guess.
+const SILENT_POLLS: u8 = 3;
+/// Rounds of appointing guardians before the submission goes on with those it has.
+const APPOINT_ROUNDS: u8 = 2;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    Searching,
+    /// `waiting` were asked to be guardians.
+    Appointing {
+        waiting: Vec<Handle>,
+        until: Instant,
+        round: u8,
+    },
+    /// Slot 0 first: from its confirm on the application exists.
+    First,
+    Rest,
+}
+
+/// One slot, from its hold on.
+#[derive(Clone, Debug)]
+struct Place {
+    /// Planned holder and its hold, until confirmed or given up.
+    hold: Option<(Handle, u64)>,
+    /// What is known of the slot.
+    known: Known,
+    sent: u8,
+    due: Instant,
+    silent: u8,
+}
+
+/// One submission made on this node.
+#[derive(Clone, Debug)]
+pub(crate) struct Submission {
+    pub application: Application,
+    phase: Phase,
+    places: Vec<Place>,
+    guardians: Vec<Handle>,
+    renew_due: Instant,
+    pub due: Instant,
+    pub is_over: bool,
+}
+
+impl Submission {
+    pub fn start<H: Host>(application: Application, t: &mut Turn<'_, H>) -> Self {
+        let spec = application.spec.clone();
+        let app = application.record.id;
+        let ask = Ask { app, resources: spec.resources, colocate: spec.colocate };
+        t.host.effect(Effect::Search {
+            ticket: Ticket::Submission(app),
+            requirement: spec.requirement.clone(),
+            ask,
+            wanted: application.record.slots,
+            exclude: Vec::new(),
+        });
+        let due = t.now + t.config.renew_period;
+        Submission {
+            application,
+            phase: Phase::Searching,
+            places: Vec::new(),
+            guardians: Vec::new(),
+            renew_due: due,
+            due,
+            is_over: false,
+        }
+    }
+
+    pub fn is_accepted(&self) -> bool {
+        self.phase == Phase::Rest
+    }
+
+    fn slots(&self) -> u16 {
+        self.application.record.slots
+    }
+
+    fn tell_host<H: Host>(&self, t: &mut Turn<'_, H>, progress: Progress) {
+        t.host.effect(Effect::Submission { app: self.application.record.id, progress });
+    }
+
+    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, peer: Handle, hold: u64) {
+        if self.phase != Phase::Searching || self.places.len() >= usize::from(self.slots()) {
+            t.host.send(peer, Message::Release { hold });
+            return;
+        }
+        let epoch = t.fresh_epoch(1);
+        let slot = self.places.len() as u16;
+        let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
+        self.places.push(Place { hold: Some((peer, hold)), known, sent: 0, due: t.now, silent: 0 });
+        let nodes = self.places.len() as u16;
+        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+    }
+
+    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.phase != Phase::Searching {
+            return;
+        }
+        if self.places.len() < usize::from(self.slots()) {
+            return self.give_up(t, Progress::NotPlaced);
+        }
+        self.appoint(t, 1);
+    }
+
+    /// Nothing was confirmed: releases everything.
+    pub fn give_up<H: Host>(&mut self, t: &mut Turn<'_, H>, progress: Progress) {
+        if self.phase == Phase::Searching {
+            t.host.effect(Effect::CancelSearch(Ticket::Submission(self.application.record.id)));
+        }
+        for place in &mut self.places {
+            if let Some((peer, hold)) = place.hold.take() {
+                t.host.send(peer, Message::Release { hold });
+            }
+        }
+        self.is_over = true;
+        self.tell_host(t, progress);
+    }
+
+    pub fn beaten<H: Host>(&mut self, t: &mut Turn<'_, H>, by: Record) {
+        self.give_up(t, Progress::Beaten { by });
+    }
+
+    fn appoint<H: Host>(&mut self, t: &mut Turn<'_, H>, round: u8) {
+        let me = t.me.handle;
+        let mut waiting = t.host.grid_contacts(4 * GUARDIANS);
+        let is_planned = |peer: &Handle| self.places.iter().any(|place| place.known.holder == Some(*peer));
+        waiting.retain(|peer| *peer != me && !is_planned(peer) && !self.guardians.contains(peer));
+        waiting.truncate(GUARDIANS - self.guardians.len());
+        let members: Vec<Handle> = self.guardians.iter().chain(&waiting).copied().collect();
+        let guardians = GuardianSet { version: self.set_version(u32::from(round), t), members };
+        let slots: Vec<Known> =
+            self.places.iter().map(|place| place.known).take(crate::message::KNOWN_MAX).collect();
+        for peer in &waiting {
+            let application = self.application.clone().into();
+            let (guardians, slots) = (guardians.clone(), slots.clone());
+            t.host.send(*peer, Message::Appoint { application, guardians, slots });
+        }
+        self.phase = Phase::Appointing { waiting, until: t.now + APPOINT_PERIOD, round };
+        self.due = t.now;
+    }
+
+    fn set_version<H>(&self, number: u32, t: &Turn<'_, H>) -> SetVersion {
+        let by = Epoch { recruiter: t.me.id, incarnation: t.me.incarnation, ..Epoch::NONE };
+        SetVersion { number, by }
+    }
+
+    pub fn on_appointed(&mut self, now: Instant, from: Handle) {
+        if let Phase::Appointing { waiting, .. } = &mut self.phase {
+            if waiting.contains(&from) {
+                waiting.retain(|peer| *peer != from);
+                self.guardians.push(from);
+                self.due = now;
+            }
+        }
+    }
+
+    pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.renew_due <= t.now {
+            self.renew_due = t.now + t.config.renew_period;
+            for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
+                t.host.send(peer, Message::Renew { hold });
+            }
+        }
+        match &self.phase {
+            Phase::Searching => {}
+            Phase::Appointing { waiting, until, round } => {
+                let (is_complete, round) = (waiting.is_empty(), *round);
+                if is_complete || *until <= t.now {
+                    if is_complete || round >= APPOINT_ROUNDS {
+                        self.phase = Phase::First;
+                        self.tick_first(t);
+                    } else {
+                        self.appoint(t, round + 1);
+                    }
+                }
+            }
+            Phase::First => self.tick_first(t),
+            Phase::Rest => self.tick_rest(t),
+        }
+        self.due = self.next_due(t.now);
+    }
+
+    fn next_due(&self, now: Instant) -> Instant {
+        let own = match &self.phase {
+            Phase::Searching => Instant::FAR,
+            Phase::Appointing { until, .. } => *until,
+            Phase::First => self.places.first().map_or(now, |place| place.due),
+            Phase::Rest => self.places.iter().map(|place| place.due).min().unwrap_or(now),
+        };
+        own.min(self.renew_due).max(now + Duration::from_millis(1))
+    }
+
+    fn tick_first<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let Some(first) = self.places.first() else { return };
+        if first.due > t.now {
+            return;
+        }
+        if first.hold.is_some() && first.sent < CONFIRMS {
+            self.confirm(t, 0);
+        } else {
+            self.try_another_first(t);
+        }
+    }
+
+    /// The node planned for slot 0 does not confirm: another planned one takes its place.
+    fn try_another_first<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let Some(other) = (1..self.places.len()).find(|at| self.places[*at].hold.is_some()) else {
+            return self.give_up(t, Progress::NotPlaced);
+        };
+        let (hold, holder) = (self.places[other].hold.take(), self.places[other].known.holder.take());
+        let silent = self.places[0].known.holder;
+        self.places[0].hold = hold;
+        self.places[0].known.holder = holder;
+        self.places[0].sent = 0;
+        self.places[0].due = t.now;
+        // What the silent node holds, if anything, is the lower epoch of slot 0: the holders resolve it.
+        self.places[other].known.holder = None;
+        self.places[other].silent = 0;
+        if let Some(peer) = silent {
+            self.confirm_with_older(t, 0, alloc::vec![peer]);
+        } else {
+            self.confirm(t, 0);
+        }
+    }
+
+    fn tick_rest<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        for at in 0..self.places.len() {
+            let place = &mut self.places[at];
+            if place.due > t.now {
+                continue;
+            }
+            if place.hold.is_some() {
+                if place.sent < CONFIRMS {
+                    self.confirm(t, at);
+                } else {
+                    place.hold = None;
+                    place.due = t.now;
+                }
+                continue;
+            }
+            let is_settled = place.known.state == SlotState::Running || place.known.state.is_final();
+            place.due = t.now + if is_settled { POLL_PERIOD * 4 } else { POLL_PERIOD };
+            place.silent = place.silent.saturating_add(1);
+            let (about, is_silent) = (place.known, place.silent > SILENT_POLLS);
+            let app = self.application.record.id;
+            if let Some(holder) = about.holder {
+                t.host.send(holder, Message::Probe { app, versions: None, about, mine: Vec::new() });
+            }
+            if about.holder.is_none() || is_silent {
+                let near = window::around(about.slot, self.slots());
+                let holders = near.filter_map(|slot| self.places[usize::from(slot)].known.holder);
+                let mut asked: Vec<Handle> = holders.take(3).chain(self.guardians.iter().copied()).collect();
+                asked.sort_unstable();
+                asked.dedup();
+                for peer in asked {
+                    t.host.send(peer, Message::Locate { app, slot: about.slot });
+                }
+            }
+        }
+        self.check_complete(t);
+    }
+
+    fn confirm<H: Host>(&mut self, t: &mut Turn<'_, H>, at: usize) {
+        self.confirm_with_older(t, at, Vec::new());
+    }
+
+    fn confirm_with_older<H: Host>(&mut self, t: &mut Turn<'_, H>, at: usize, older: Vec<Handle>) {
+        let Some((peer, hold)) = self.places[at].hold else { return };
+        let epoch = t.fresh_epoch(1);
+        let slot = at as u16;
+        let mut peers: Vec<Handle> = self.places.iter().filter_map(|place| place.known.holder).collect();
+        peers.retain(|other| *other != peer);
+        t.rng.shuffle(&mut peers);
+        peers.truncate(PEERS_MAX);
+        let neighbours =
+            window::around(slot, self.slots()).map(|other| self.places[usize::from(other)].known).collect();
+        let version = self.set_version(u32::from(APPOINT_ROUNDS) + 1, t);
+        let guardians = GuardianSet { version, members: self.guardians.clone() };
+        let application = self.application.clone();
+        let confirm = Confirm { application, slot, epoch, hold, guardians, neighbours, older, peers };
+        let place = &mut self.places[at];
+        place.known.epoch = epoch;
+        place.sent += 1;
+        place.due = t.now + t.config.reply_timeout;
+        t.host.send(peer, Message::Confirm(confirm.into()));
+    }
+
+    pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+        let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
+        if !place.hold.is_some_and(|(peer, _)| peer == from) {
+            return;
+        }
+        place.hold = None;
+        place.known = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
+        place.due = t.now + POLL_PERIOD;
+        let progress = Progress::Slot { slot, state: SlotState::Starting, holder: Some(from) };
+        self.tell_host(t, progress);
+        if self.phase == Phase::First {
+            self.phase = Phase::Rest;
+            self.tell_host(t, Progress::Accepted);
+            self.tick_rest(t);
+        }
+        self.due = self.next_due(t.now);
+    }
+
+    pub fn on_refused<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16) {
+        let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
+        if !place.hold.is_some_and(|(peer, _)| peer == from) {
+            return;
+        }
+        place.hold = None;
+        place.due = t.now;
+        if self.phase == Phase::First {
+            self.try_another_first(t);
+        } else {
+            place.known.holder = None;
+        }
+        self.due = t.now;
+    }
+
+    pub fn on_probe_ack<H: Host>(
+        &mut self,
+        t: &mut Turn<'_, H>,
+        from: Handle,
+        slot: u16,
+        holds: Holds,
+        newest: Option<Known>,
+    ) {
+        if let Holds::Yes(report) = holds {
+            self.see(t, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
+        } else if let Some(place) = self.places.get_mut(usize::from(slot)) {
+            if place.known.holder == Some(from) && place.hold.is_none() {
+                place.known.holder = None;
+            }
+        }
+        if let Some(newest) = newest {
+            self.see(t, newest);
+        }
+    }
+
+    /// Takes news of a slot.
+    pub fn see<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known) {
+        let Some(place) = self.places.get_mut(usize::from(news.slot)) else { return };
+        if news.epoch < place.known.epoch || (place.hold.is_some() && news.epoch == place.known.epoch) {
+            return;
+        }
+        if news.holder.is_some() {
+            place.silent = 0;
+        }
+        let has_changed = place.known.state != news.state || place.known.holder != news.holder;
+        place.hold = if place.known.epoch < news.epoch { None } else { place.hold };
+        place.known = news;
+        if has_changed && self.phase == Phase::Rest {
+            let Known { slot, state, holder, .. } = news;
+            self.tell_host(t, Progress::Slot { slot, state, holder });
+            self.check_complete(t);
+        }
+    }
+
+    fn check_complete<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let (mut running, mut done, mut failed) = (0, 0, 0);
+        for place in &self.places {
+            match place.known.state {
+                SlotState::Running if place.known.holder.is_some() => running += 1,
+                SlotState::Done(_) => done += 1,
+                SlotState::Failed(_) => failed += 1,
+                _ => return,
+            }
+        }
+        if !self.is_over && self.phase == Phase::Rest {
+            self.is_over = true;
+            self.tell_host(t, Progress::Complete { running, done, failed });
+        }
+    }
+
+    /// A peer restarted: what it held is lost.
+    pub fn on_gone(&mut self, now: Instant, peer: Handle) {
+        for place in self.places.iter_mut().filter(|place| place.known.holder == Some(peer)) {
+            place.hold = None;
+            place.known.holder = None;
+            place.due = now;
+        }
+        self.guardians.retain(|guardian| *guardian != peer);
+        self.due = now;
+    }
+
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.places.iter().filter_map(|place| place.known.holder).for_each(&mut *f);
+        self.places.iter().filter_map(|place| place.hold).for_each(|(peer, _)| f(peer));
+        self.guardians.iter().for_each(|peer| f(*peer));
+        if let Phase::Appointing { waiting, .. } = &self.phase {
+            waiting.iter().for_each(|peer| f(*peer));
+        }
+    }
+}
