@@ -1,0 +1,150 @@
+//! Undirected graphs of up to millions of nodes: components, clustering, path lengths.
+
+use xtreem_base::Rng;
+
+/// Neighbour lists one after the other (compressed sparse rows), sorted, without repetitions.
+pub(super) struct Graph {
+    starts: Vec<usize>,
+    neighbours: Vec<u32>,
+}
+
+impl Graph {
+    /// `links[v]` are the directed links of node `v`; both ends come to know each other.
+    pub(super) fn undirected(links: &[Vec<u32>]) -> Self {
+        let mut degree = vec![0usize; links.len() + 1];
+        let pairs = || {
+            links
+                .iter()
+                .enumerate()
+                .flat_map(|(v, out)| out.iter().map(move |&u| (v as u32, u)))
+                .filter(|(v, u)| v != u)
+        };
+        for (v, u) in pairs() {
+            degree[v as usize] += 1;
+            degree[u as usize] += 1;
+        }
+        let mut starts = vec![0; links.len() + 1];
+        for v in 0..links.len() {
+            starts[v + 1] = starts[v] + degree[v];
+        }
+        let mut fill = starts.clone();
+        let mut doubled = vec![0u32; starts[links.len()]];
+        for (v, u) in pairs() {
+            for (a, b) in [(v, u), (u, v)] {
+                doubled[fill[a as usize]] = b;
+                fill[a as usize] += 1;
+            }
+        }
+        let mut graph = Graph { starts: vec![0], neighbours: Vec::with_capacity(doubled.len()) };
+        for v in 0..links.len() {
+            let row = &mut doubled[starts[v]..starts[v + 1]];
+            row.sort_unstable();
+            let from = graph.neighbours.len();
+            for &u in row.iter() {
+                if graph.neighbours.len() == from || graph.neighbours.last() != Some(&u) {
+                    graph.neighbours.push(u);
+                }
+            }
+            graph.starts.push(graph.neighbours.len());
+        }
+        graph
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.starts.len() - 1
+    }
+
+    fn neighbours(&self, v: u32) -> &[u32] {
+        &self.neighbours[self.starts[v as usize]..self.starts[v as usize + 1]]
+    }
+
+    /// Nodes in the largest component.
+    pub(super) fn largest_component(&self) -> usize {
+        let mut seen = vec![false; self.len()];
+        let (mut largest, mut open) = (0, Vec::new());
+        for start in 0..self.len() as u32 {
+            let mut size = 0;
+            open.push(start);
+            while let Some(v) = open.pop() {
+                if !std::mem::replace(&mut seen[v as usize], true) {
+                    size += 1;
+                    open.extend(self.neighbours(v).iter().filter(|&&u| !seen[u as usize]));
+                }
+            }
+            largest = largest.max(size);
+        }
+        largest
+    }
+
+    /// Mean over all nodes of the share of a node's pairs of neighbours that are neighbours themselves (Watts
+    /// and Strogatz 1998); nodes with fewer than two neighbours count as 0.
+    pub(super) fn clustering(&self) -> f64 {
+        let mut marked_for = vec![u32::MAX; self.len()];
+        let mut sum = 0.0;
+        for v in 0..self.len() as u32 {
+            let around = self.neighbours(v);
+            around.iter().for_each(|&u| marked_for[u as usize] = v);
+            let linked = around
+                .iter()
+                .map(|&u| self.neighbours(u).iter().filter(|&&w| marked_for[w as usize] == v).count())
+                .sum::<usize>();
+            let pairs = around.len() * around.len().saturating_sub(1);
+            sum += linked as f64 / pairs.max(1) as f64;
+        }
+        sum / self.len().max(1) as f64
+    }
+
+    /// Mean hops from `sources` random nodes to all that they reach.
+    pub(super) fn mean_path(&self, sources: usize, rng: &mut Rng) -> f64 {
+        let (mut hops, mut reached) = (0u64, 0u64);
+        let mut seen_from = vec![u32::MAX; self.len()];
+        let (mut now, mut next) = (Vec::new(), Vec::new());
+        for source in 0..(sources as u32).min(self.len() as u32) {
+            // All of them when there are no more than asked for; otherwise one twice does no harm.
+            let start = if self.len() <= sources { source } else { rng.below(self.len() as u32) };
+            seen_from[start as usize] = source;
+            now.push(start);
+            let mut distance = 0;
+            while !now.is_empty() {
+                distance += 1;
+                for v in now.drain(..) {
+                    for &u in self.neighbours(v) {
+                        if seen_from[u as usize] != source {
+                            seen_from[u as usize] = source;
+                            next.push(u);
+                        }
+                    }
+                }
+                hops += distance * next.len() as u64;
+                reached += next.len() as u64;
+                std::mem::swap(&mut now, &mut next);
+            }
+        }
+        hops as f64 / reached.max(1) as f64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_of_small_graphs_are_those_of_paper_and_pencil() {
+        // Links, largest component, clustering, mean path.
+        let cases: [(&[&[u32]], usize, f64, f64); 5] = [
+            (&[&[1], &[2], &[0]], 3, 1.0, 1.0),
+            (&[&[1, 1], &[0, 2], &[]], 3, 0.0, 4.0 / 3.0),
+            (&[&[1, 2, 3], &[2], &[], &[]], 4, (1.0 / 3.0 + 1.0 + 1.0) / 4.0, 16.0 / 12.0),
+            (&[&[1], &[], &[3], &[4], &[]], 3, 0.0, 10.0 / 8.0),
+            (&[&[], &[1]], 1, 0.0, 0.0),
+        ];
+        for (links, largest, clustering, path) in cases {
+            let links: Vec<Vec<u32>> = links.iter().map(|out| out.to_vec()).collect();
+            let graph = Graph::undirected(&links);
+            assert_eq!(graph.largest_component(), largest, "{links:?}");
+            assert!((graph.clustering() - clustering).abs() < 1e-9, "{links:?}: {}", graph.clustering());
+            let mean_path = graph.mean_path(100, &mut Rng::new(1));
+            assert!((mean_path - path).abs() < 1e-9, "{links:?}: {mean_path}");
+        }
+    }
+}
