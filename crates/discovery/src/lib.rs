@@ -7,20 +7,42 @@
 
 extern crate alloc;
 
+mod application;
 mod attributes;
 mod bounded;
+mod candidates;
+mod discovery;
+mod hold;
+mod host;
+mod message;
 mod number;
+mod report;
 mod requirement;
+mod search;
 pub mod standard;
 
+pub use application::{AppFilter, AppSummary, Role};
 pub use attributes::{AttributeError, Attributes, Value};
+pub use discovery::{Discovery, PeerFault, StartRefusal};
+pub use hold::{HoldAnswer, HoldAsk, HoldRefusal};
+pub use host::{Host, Output, SearchEvent};
+pub use message::{Answer, Message, Query};
 pub use number::Number;
+pub use report::{Ended, Refused, Report};
 pub use requirement::{ParseError, Requirement};
+pub use search::{SearchId, SearchSpec};
 
-/// The maxima that hold for what arrives from other nodes and from users.
+/// The maxima and defaults that hold for what arrives from other nodes and from users.
 pub mod limits {
+    pub use crate::application::{APP_NAME_LEN_MAX, APPLICATIONS_MAX, SLOTS_HERE_MAX};
     pub use crate::attributes::{
         ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, LIST_LEN_MAX, NAME_LEN_MAX, TEXT_LEN_MAX,
     };
+    pub use crate::candidates::FRONTIER_MAX;
+    pub use crate::discovery::{REMEMBERED, REMEMBERED_MAX, SEARCHES_MAX, VISIT_TIMEOUT};
+    pub use crate::message::LINKS_MAX;
     pub use crate::requirement::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX};
+    pub use crate::search::{
+        DEADLINE_DEFAULT, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT, VISITS_MAX,
+    };
 }

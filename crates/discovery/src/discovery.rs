@@ -1,0 +1,251 @@
+//! The protocol's face: this node's own searches, and its answers when others search.
+//!
+//! Requester-driven best-first search (design note on discovery, section 2): the requester asks nodes one by one, some
+//! at once, and each answers for itself and names its links. Nothing is forwarded, so nobody keeps state for others.
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
+
+use crate::candidates::Standing;
+use crate::hold::HoldAnswer;
+use crate::host::{self, Host, Output, SearchEvent};
+use crate::message::{Answer, Message};
+use crate::report::Ended;
+use crate::search::{Search, SearchId, SearchSpec};
+
+/// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
+/// only delays searches that meet dead links.
+pub const VISIT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Searches at once; one more is refused (our guess: users and recruiters of one node).
+pub const SEARCHES_MAX: usize = 64;
+/// How long the holds of a finished search are remembered, so that an answer that comes twice does not release
+/// them. Holds last 10 s unless used, and no network repeats a message a minute later (our guess).
+pub const REMEMBERED: Duration = Duration::from_secs(60);
+/// Finished searches that are remembered; beyond it the oldest is forgotten.
+pub const REMEMBERED_MAX: usize = 256;
+
+/// A search was not started; nothing was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StartRefusal {
+    #[error("{SEARCHES_MAX} searches are running already")]
+    TooMany,
+    #[error("a search for no node at all")]
+    NothingWanted,
+    #[error("visits, visits at once or excluded nodes beyond their limits")]
+    Limits,
+}
+
+/// A peer said what it should not; the search is as before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    #[error("answer without a question")]
+    Unasked,
+    #[error("second answer to one visit")]
+    Repeated,
+    #[error("answer that does not suit the question")]
+    Inconsistent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Deadline,
+    Visit(Handle),
+    Forget,
+}
+
+pub struct Discovery {
+    me: Handle,
+    rng: Rng,
+    next_id: SearchId,
+    searches: BTreeMap<SearchId, Search>,
+    /// The holds that finished searches gave out.
+    finished: BTreeMap<SearchId, Vec<(Handle, u64)>>,
+    deadlines: Deadlines<(SearchId, Timer)>,
+}
+
+impl Discovery {
+    pub fn new(me: Handle, rng: Rng) -> Self {
+        Discovery {
+            me,
+            rng,
+            next_id: SearchId(1),
+            searches: BTreeMap::new(),
+            finished: BTreeMap::new(),
+            deadlines: Deadlines::default(),
+        }
+    }
+
+    /// The id that the next search will have: events may come before [`Discovery::start`] returns.
+    pub fn next_id(&self) -> SearchId {
+        self.next_id
+    }
+
+    /// Starts a search at this node itself and goes on along `seeds`, its links.
+    pub fn start(
+        &mut self,
+        now: Instant,
+        spec: SearchSpec,
+        seeds: &[Handle],
+        host: &mut impl Host,
+        out: &mut impl Output,
+    ) -> Result<SearchId, StartRefusal> {
+        if spec.wanted == 0 {
+            return Err(StartRefusal::NothingWanted);
+        }
+        if !spec.is_within_limits() {
+            return Err(StartRefusal::Limits);
+        }
+        if self.searches.len() >= SEARCHES_MAX {
+            return Err(StartRefusal::TooMany);
+        }
+        let id = self.next_id;
+        self.next_id = SearchId(id.0.wrapping_add(1));
+        self.deadlines.set((id, Timer::Deadline), now + spec.deadline);
+        let mut search = Search::new(id, spec);
+        if search.candidates.standing(self.me).is_none() {
+            search.ask_self(self.me);
+            let mut answer = host::answer(host, now, self.me, &search.spec.query, search.spec.attributes);
+            answer.links.clear();
+            search.take_answer(self.me, answer, &mut self.rng, out);
+        } else {
+            search.candidates.hear_of(self.me, 0);
+        }
+        search.hear_of(seeds, &mut self.rng);
+        self.searches.insert(id, search);
+        self.proceed(now, id, out);
+        Ok(id)
+    }
+
+    /// Ends a search. Its matches stay the caller's; holds that still arrive are surplus.
+    pub fn cancel(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
+        self.finish(now, id, Ended::Cancelled, out);
+    }
+
+    pub fn handle_message(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        message: Message,
+        host: &mut impl Host,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        match message {
+            Message::Visit { search, attributes, query } => {
+                let answer = host::answer(host, now, from, &query, attributes);
+                out.send(from, Message::Answer { search, answer });
+                Ok(())
+            }
+            Message::Answer { search, answer } => {
+                self.handle_answer(now, from, SearchId(search), answer, out)
+            }
+        }
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
+        while let Some((id, timer)) = self.deadlines.expire(now) {
+            match timer {
+                Timer::Deadline => self.finish(now, id, Ended::Deadline, out),
+                Timer::Forget => drop(self.finished.remove(&id)),
+                Timer::Visit(peer) => {
+                    if let Some(search) = self.searches.get_mut(&id) {
+                        search.give_up(peer);
+                        out.contact_failed(peer);
+                        self.proceed(now, id, out);
+                    }
+                }
+            }
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Every handle in use, some more than once.
+    pub fn for_each_handle(&self, mut f: impl FnMut(Handle)) {
+        self.searches.values().flat_map(|search| search.candidates.handles()).for_each(&mut f);
+        self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
+    }
+
+    /// Searches under way.
+    pub fn running(&self) -> usize {
+        self.searches.len()
+    }
+
+    fn handle_answer(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        id: SearchId,
+        answer: Answer,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        let hold = answer.hold.and_then(HoldAnswer::granted);
+        let Some(search) = self.searches.get_mut(&id) else {
+            // Late: that is nobody's fault, but a hold must not wait for its end.
+            let kept = self.finished.get(&id).map_or(&[][..], Vec::as_slice);
+            if let Some(hold) = hold.filter(|hold| !kept.contains(&(from, *hold))) {
+                out.event(SearchEvent::Surplus { peer: from, hold });
+            }
+            return Ok(());
+        };
+        match search.candidates.standing(from) {
+            Some(Standing::Asked | Standing::Silent) => {}
+            Some(Standing::Answered(first)) => {
+                // A visit that the network doubled may have made a second hold.
+                if let Some(hold) = hold.filter(|hold| first != Some(*hold)) {
+                    out.event(SearchEvent::Surplus { peer: from, hold });
+                }
+                return Err(PeerFault::Repeated);
+            }
+            _ => return Err(PeerFault::Unasked),
+        }
+        if !answer.suits(&search.spec.query, search.spec.attributes) {
+            return Err(PeerFault::Inconsistent);
+        }
+        self.deadlines.clear(&(id, Timer::Visit(from)));
+        out.contact_answered(from);
+        search.take_answer(from, answer, &mut self.rng, out);
+        self.proceed(now, id, out);
+        Ok(())
+    }
+
+    /// Sends the visits that may go out, or ends the search.
+    fn proceed(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
+        let Some(search) = self.searches.get_mut(&id) else { return };
+        if search.ended() != Some(Ended::Enough) {
+            while let Some(peer) = search.ask_next() {
+                self.deadlines.set((id, Timer::Visit(peer)), now + VISIT_TIMEOUT);
+                let query = search.spec.query.clone();
+                out.send(peer, Message::Visit { search: id.0, attributes: search.spec.attributes, query });
+            }
+        }
+        if let Some(ended) = search.ended() {
+            self.finish(now, id, ended, out);
+        }
+    }
+
+    fn finish(&mut self, now: Instant, id: SearchId, ended: Ended, out: &mut impl Output) {
+        let Some(search) = self.searches.remove(&id) else { return };
+        self.deadlines.clear(&(id, Timer::Deadline));
+        for peer in search.candidates.asked() {
+            self.deadlines.clear(&(id, Timer::Visit(peer)));
+        }
+        let report = search.report(ended);
+        if !search.kept.is_empty() {
+            self.finished.insert(id, search.kept);
+            self.deadlines.set((id, Timer::Forget), now + REMEMBERED);
+            if self.finished.len() > REMEMBERED_MAX
+                && let Some((oldest, _)) = self.finished.pop_first()
+            {
+                self.deadlines.clear(&(oldest, Timer::Forget));
+            }
+        }
+        out.event(SearchEvent::Done { search: id, report });
+    }
+}

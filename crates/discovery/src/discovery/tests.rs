@@ -1,0 +1,542 @@
+//! A small grid of nodes with a queue between them.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec;
+use alloc::vec::Vec;
+
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use xtreem_base::{AppId, HandleTable, NodeId};
+
+use super::*;
+use crate::application::{AppFilter, AppSummary, Role};
+use crate::hold::{HoldAsk, HoldRefusal};
+use crate::message::{LINKS_MAX, Query};
+use crate::report::Report;
+use crate::{Attributes, Requirement};
+
+const LATENCY: Duration = Duration::from_millis(20);
+
+struct Node {
+    attributes: Attributes,
+    links: Vec<Handle>,
+    applications: Vec<AppSummary>,
+    /// Holds that can still be granted.
+    room: u64,
+    holds: BTreeSet<u64>,
+    is_dead: bool,
+}
+
+impl Host for Node {
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    fn links(&mut self, max: usize) -> Vec<Handle> {
+        self.links.iter().copied().take(max).collect()
+    }
+
+    fn hold(&mut self, _: Instant, _: Handle, _: &HoldAsk) -> HoldAnswer {
+        if self.room == 0 {
+            return HoldAnswer::Refused(HoldRefusal::Busy);
+        }
+        self.room -= 1;
+        self.holds.insert(self.room);
+        HoldAnswer::Granted { id: self.room }
+    }
+
+    fn applications(&self, wanted: &AppFilter) -> Vec<AppSummary> {
+        self.applications.iter().filter(|app| wanted.accepts(app.id, &app.name)).cloned().collect()
+    }
+}
+
+#[derive(Default)]
+struct Outbox {
+    sent: Vec<(Handle, Message)>,
+    events: Vec<SearchEvent>,
+    failed: u32,
+}
+
+impl Output for Outbox {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.sent.push((to, message));
+    }
+
+    fn event(&mut self, event: SearchEvent) {
+        self.events.push(event);
+    }
+
+    fn contact_failed(&mut self, _: Handle) {
+        self.failed += 1;
+    }
+}
+
+/// Node 0 searches.
+struct Grid {
+    nodes: Vec<Node>,
+    discovery: Discovery,
+    now: Instant,
+    /// In flight: (arrival, number) to (from, to, message).
+    queue: BTreeMap<(Instant, u64), (Handle, Handle, Message)>,
+    sent: u64,
+    out: Outbox,
+    in_flight_most: usize,
+}
+
+fn handle(i: usize) -> Handle {
+    Handle::from_u32(i as u32)
+}
+
+impl Grid {
+    /// `size` nodes with 20 random links each; node i has `i % 10` cores and every third is at site "b".
+    fn new(size: usize, seed: u64) -> Self {
+        let mut rng = Rng::new(seed);
+        let mut nodes = Vec::new();
+        for i in 0..size {
+            let mut attributes = Attributes::new();
+            attributes.set("cpu.cores", i as u64 % 10).unwrap();
+            attributes.set("site", if i % 3 == 0 { "b" } else { "a" }).unwrap();
+            let mut links = BTreeSet::new();
+            while links.len() < LINKS_MAX.min(size - 1) {
+                links.insert(handle(rng.below(size as u32) as usize));
+                links.remove(&handle(i));
+            }
+            let links = links.into_iter().collect();
+            let (applications, holds) = (Vec::new(), BTreeSet::new());
+            nodes.push(Node { attributes, links, applications, room: 1, holds, is_dead: false });
+        }
+        Grid {
+            nodes,
+            discovery: Discovery::new(handle(0), rng),
+            now: Instant::from_millis(1_000),
+            queue: BTreeMap::new(),
+            sent: 0,
+            out: Outbox::default(),
+            in_flight_most: 0,
+        }
+    }
+
+    fn start(&mut self, spec: SearchSpec) -> SearchId {
+        let seeds = self.nodes[0].links.clone();
+        let id = self.discovery.start(self.now, spec, &seeds, &mut self.nodes[0], &mut self.out).unwrap();
+        self.post(handle(0));
+        id
+    }
+
+    fn post(&mut self, from: Handle) {
+        for (to, message) in self.out.sent.drain(..) {
+            // Different latencies, so that answers overtake one another.
+            let at = self.now + LATENCY + Duration::from_millis(self.sent * 7 % 11);
+            self.queue.insert((at, self.sent), (from, to, message));
+            self.sent += 1;
+        }
+        let visits = self.queue.values().filter(|(from, to, _)| *from == handle(0) || *to == handle(0));
+        self.in_flight_most = self.in_flight_most.max(visits.count());
+    }
+
+    /// Until nothing is in flight and no search runs.
+    fn run(&mut self) {
+        loop {
+            let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
+            let timeout = self.discovery.next_timeout().filter(|_| self.discovery.running() > 0);
+            let Some(next) = arrival.into_iter().chain(timeout).min() else { return };
+            self.now = next;
+            if timeout == Some(next) {
+                self.discovery.handle_timeout(next, &mut self.out);
+                self.post(handle(0));
+            } else if let Some((_, (from, to, message))) = self.queue.pop_first() {
+                let node = &mut self.nodes[to.as_u32() as usize];
+                if node.is_dead {
+                    continue;
+                }
+                if to == handle(0) {
+                    self.discovery.handle_message(next, from, message, node, &mut self.out).unwrap();
+                } else {
+                    let mut peer = Discovery::new(to, Rng::new(0));
+                    peer.handle_message(next, from, message, node, &mut self.out).unwrap();
+                }
+                self.post(to);
+                self.release_surplus();
+            }
+        }
+    }
+
+    fn release_surplus(&mut self) {
+        for event in &self.out.events {
+            if let SearchEvent::Surplus { peer, hold } = event {
+                self.nodes[peer.as_u32() as usize].holds.remove(hold);
+            }
+        }
+    }
+
+    fn matches(&self) -> BTreeSet<u32> {
+        let matched = |event: &SearchEvent| match event {
+            SearchEvent::Match { peer, .. } => Some(peer.as_u32()),
+            _ => None,
+        };
+        self.out.events.iter().filter_map(matched).collect()
+    }
+
+    /// Of the one search that was done.
+    fn report(&self) -> Report {
+        let done = |event: &SearchEvent| match event {
+            SearchEvent::Done { report, .. } => Some(report.clone()),
+            _ => None,
+        };
+        let mut reports: Vec<_> = self.out.events.iter().filter_map(done).collect();
+        assert_eq!(reports.len(), 1);
+        reports.remove(0)
+    }
+
+    fn holds(&self) -> usize {
+        self.nodes.iter().map(|node| node.holds.len()).sum()
+    }
+}
+
+fn nodes(requirement: &str, wanted: u32) -> SearchSpec {
+    SearchSpec::nodes(Requirement::parse(requirement).unwrap(), wanted)
+}
+
+fn with_holds(requirement: &str, wanted: u32) -> SearchSpec {
+    let ask = HoldAsk {
+        app: AppId::from_bytes([7; 16]),
+        cores_milli: 1_000,
+        memory_bytes: 256 << 20,
+        disk_bytes: 0,
+        colocate: false,
+    };
+    SearchSpec::new(
+        Query::Nodes { requirement: Requirement::parse(requirement).unwrap(), hold: Some(ask) },
+        wanted,
+    )
+}
+
+#[test]
+fn every_match_of_300_nodes_is_found_and_the_report_says_which_clause_excluded_how_many() {
+    let mut grid = Grid::new(300, 1);
+    grid.start(nodes("cpu.cores >= 5 && site == \"b\"", u32::MAX));
+    grid.run();
+    let expected: BTreeSet<u32> = (0..300).filter(|i| i % 10 >= 5 && i % 3 == 0).collect();
+    assert_eq!(grid.matches(), expected);
+    let report = grid.report();
+    assert_eq!(report.ended, Ended::Exhausted);
+    assert_eq!((report.visited, report.answered, report.silent), (300, 300, 0));
+    assert_eq!(report.matched as usize, expected.len());
+    assert_eq!(report.grid_size_estimate, Some(300));
+    assert_eq!(report.excluded, [("cpu.cores >= 5".to_string(), 150), ("site == \"b\"".to_string(), 200)]);
+    assert!(grid.in_flight_most <= 8, "{}", grid.in_flight_most);
+}
+
+#[test]
+fn a_search_stops_at_enough_and_estimates_the_grid() {
+    let mut grid = Grid::new(300, 2);
+    grid.start(nodes("cpu.cores >= 5", 60));
+    grid.run();
+    let report = grid.report();
+    assert_eq!((report.ended, grid.matches().len(), report.matched), (Ended::Enough, 60, 60));
+    assert!((80..180).contains(&report.visited), "{report:?}");
+    let size = report.grid_size_estimate.unwrap();
+    assert!((240..=360).contains(&size), "{size}");
+}
+
+#[test]
+fn the_requester_alone_can_be_enough() {
+    let mut grid = Grid::new(30, 3);
+    let id = grid.discovery.next_id();
+    assert_eq!(grid.start(nodes("cpu.cores == 0", 1)), id);
+    assert_eq!(grid.matches(), [0].into());
+    assert_eq!((grid.report().visited, grid.queue.len()), (1, 0));
+}
+
+#[test]
+fn a_grid_of_one_is_exhausted_at_once() {
+    let mut grid = Grid::new(1, 3);
+    grid.start(nodes("cpu.cores > 0", 1));
+    let report = grid.report();
+    assert_eq!((report.ended, report.grid_size_estimate), (Ended::Exhausted, Some(1)));
+}
+
+#[test]
+fn surplus_holds_are_released_and_wanted_ones_are_not() {
+    let mut grid = Grid::new(100, 4);
+    grid.start(with_holds("", 3));
+    grid.run();
+    assert_eq!((grid.matches().len(), grid.holds()), (3, 3));
+    let surplus = grid.out.events.iter().filter(|event| matches!(event, SearchEvent::Surplus { .. })).count();
+    assert!((1..8).contains(&surplus), "{surplus}");
+    let kept = grid.nodes.iter().position(|node| !node.holds.is_empty()).unwrap();
+    assert!(grid.matches().contains(&(kept as u32)));
+}
+
+#[test]
+fn refusals_are_counted_and_not_taken_for_matches() {
+    let mut grid = Grid::new(100, 5);
+    for node in grid.nodes.iter_mut().skip(10) {
+        node.room = 0;
+    }
+    grid.start(with_holds("cpu.cores in 0..4", 20));
+    grid.run();
+    let report = grid.report();
+    assert_eq!((report.ended, report.matched, report.granted), (Ended::Exhausted, 50, 5));
+    assert_eq!((report.refused.busy, report.refused.total()), (45, 45));
+    assert_eq!(grid.holds(), 5);
+}
+
+#[test]
+fn silent_nodes_cost_one_time_out_each_eight_at_once() {
+    let mut grid = Grid::new(60, 6);
+    for node in grid.nodes.iter_mut().skip(1).take(16) {
+        node.is_dead = true;
+    }
+    let start = grid.now;
+    grid.start(nodes("", u32::MAX));
+    grid.run();
+    let report = grid.report();
+    assert_eq!((report.answered, report.silent, grid.out.failed), (44, 16, 16));
+    assert_eq!((report.ended, report.grid_size_estimate), (Ended::Exhausted, Some(44)));
+    // 16 dead over 8 places wait two or three times; the live ones take about 300 ms.
+    assert!(grid.now.since(start) < VISIT_TIMEOUT * 3 + Duration::from_millis(500), "{:?}", grid.now);
+}
+
+#[test]
+fn a_search_ends_at_its_deadline_and_at_its_visits() {
+    let mut grid = Grid::new(300, 7);
+    let start = grid.now;
+    grid.start(SearchSpec { deadline: Duration::from_millis(200), ..nodes("", u32::MAX) });
+    grid.run();
+    assert_eq!(grid.report().ended, Ended::Deadline);
+    assert!(grid.out.events.iter().all(|event| !matches!(event, SearchEvent::Surplus { .. })));
+    assert!(grid.now.since(start) < Duration::from_millis(300));
+
+    let mut grid = Grid::new(300, 8);
+    grid.start(SearchSpec { visits_max: 50, ..nodes("", u32::MAX) });
+    grid.run();
+    assert_eq!((grid.report().ended, grid.report().visited), (Ended::VisitLimit, 50));
+}
+
+#[test]
+fn excluded_nodes_are_not_visited_but_counted_in_the_grid() {
+    let mut grid = Grid::new(60, 9);
+    let exclude: Vec<Handle> = (0..20).map(handle).collect();
+    grid.start(SearchSpec { exclude, ..nodes("", u32::MAX) });
+    grid.run();
+    assert_eq!(grid.matches(), (20..60).collect());
+    assert_eq!(grid.report().grid_size_estimate, Some(60));
+}
+
+#[test]
+fn a_late_answer_still_counts_while_the_search_runs() {
+    let mut grid = Grid::new(2, 10);
+    let mut out = Outbox::default();
+    // One visit at once: the second goes out when the first has timed out, and keeps the search running.
+    let spec = SearchSpec { in_flight: 1, ..nodes("cpu.cores == 1", 1) };
+    grid.discovery.start(grid.now, spec, &[handle(1), handle(5)], &mut grid.nodes[0], &mut out).unwrap();
+    let first = out.sent[0].0;
+    grid.discovery.handle_timeout(grid.now + VISIT_TIMEOUT, &mut out);
+    assert_eq!((out.sent.len(), out.failed), (2, 1));
+    let answer =
+        host::answer(&mut grid.nodes[1], grid.now, handle(0), &nodes("cpu.cores == 1", 1).query, true);
+    let message = Message::Answer { search: 1, answer };
+    grid.discovery.handle_message(grid.now, first, message, &mut grid.nodes[0], &mut out).unwrap();
+    let Some(SearchEvent::Done { report, .. }) = out.events.last() else { panic!("{:?}", out.events) };
+    assert_eq!((report.ended, report.answered, report.silent), (Ended::Enough, 2, 0));
+}
+
+/// Node 0 of two, with a hold asked of node 1.
+fn asked_for_hold(wanted: u32) -> (Grid, Outbox) {
+    let mut grid = Grid::new(2, 11);
+    let mut out = Outbox::default();
+    let spec = SearchSpec { exclude: vec![handle(0)], ..with_holds("", wanted) };
+    grid.discovery.start(grid.now, spec, &[handle(1), handle(2)], &mut grid.nodes[0], &mut out).unwrap();
+    (grid, out)
+}
+
+fn granted(id: u64) -> Message {
+    let hold = Some(HoldAnswer::Granted { id });
+    let (applications, links) = (Vec::new(), Vec::new());
+    let answer = Answer { matched: true, failing: 0, hold, attributes: None, applications, links };
+    Message::Answer { search: 1, answer }
+}
+
+#[test]
+fn an_answer_that_comes_twice_never_releases_a_kept_hold() {
+    for wanted in [1, 2] {
+        let (mut grid, mut out) = asked_for_hold(wanted);
+        let mut arrives = |from, message| {
+            let seen = out.events.len();
+            let result = grid.discovery.handle_message(grid.now, from, message, &mut grid.nodes[0], &mut out);
+            (result, out.events[seen..].to_vec())
+        };
+        let (result, events) = arrives(handle(1), granted(5));
+        assert_eq!(result, Ok(()));
+        assert!(matches!(events[0], SearchEvent::Match { hold: Some(5), .. }));
+        let (_, events) = arrives(handle(1), granted(5));
+        assert_eq!(events, []);
+        let (_, events) = arrives(handle(1), granted(6));
+        assert_eq!(events, [SearchEvent::Surplus { peer: handle(1), hold: 6 }]);
+    }
+}
+
+#[test]
+fn a_hold_for_a_cancelled_or_unknown_search_is_surplus() {
+    let (mut grid, mut out) = asked_for_hold(1);
+    grid.discovery.cancel(grid.now, SearchId(1), &mut out);
+    assert_eq!(grid.discovery.next_timeout(), None);
+    for (search, hold) in [(1, 5), (77, 6)] {
+        let Message::Answer { answer, .. } = granted(hold) else { unreachable!() };
+        let message = Message::Answer { search, answer };
+        grid.discovery.handle_message(grid.now, handle(1), message, &mut grid.nodes[0], &mut out).unwrap();
+        assert_eq!(out.events.last(), Some(&SearchEvent::Surplus { peer: handle(1), hold }));
+    }
+}
+
+#[test]
+fn hostile_answers_are_faults_and_change_nothing() {
+    let good = || {
+        let Message::Answer { answer, .. } = granted(5) else { unreachable!() };
+        answer
+    };
+    let app = AppSummary {
+        id: AppId::from_bytes([1; 16]),
+        owner: NodeId::from_bytes([2; 16]),
+        name: "web".into(),
+        generation: 1,
+        stopped: false,
+        slots: 3,
+        here: vec![],
+        role: Role::Holder,
+    };
+    let table = [
+        (handle(9), good(), PeerFault::Unasked),
+        (handle(0), good(), PeerFault::Unasked),
+        (handle(1), Answer { hold: None, ..good() }, PeerFault::Inconsistent),
+        (handle(1), Answer { matched: false, ..good() }, PeerFault::Inconsistent),
+        (handle(1), Answer { failing: 1, ..good() }, PeerFault::Inconsistent),
+        (
+            handle(1),
+            Answer { matched: false, failing: 1 << 40, hold: None, ..good() },
+            PeerFault::Inconsistent,
+        ),
+        (handle(1), Answer { attributes: Some(Attributes::new()), ..good() }, PeerFault::Inconsistent),
+        (handle(1), Answer { applications: vec![app], ..good() }, PeerFault::Inconsistent),
+    ];
+    let (mut grid, mut out) = asked_for_hold(2);
+    for (from, answer, fault) in table {
+        let message = Message::Answer { search: 1, answer };
+        let result = grid.discovery.handle_message(grid.now, from, message, &mut grid.nodes[0], &mut out);
+        assert_eq!((result, &*out.events), (Err(fault), &[][..]));
+    }
+    grid.discovery.handle_message(grid.now, handle(1), granted(5), &mut grid.nodes[0], &mut out).unwrap();
+    assert_eq!(out.events.len(), 1);
+}
+
+#[test]
+fn applications_are_found_by_name() {
+    let mut grid = Grid::new(100, 12);
+    for (i, name) in [(3, "web"), (40, "web"), (41, "other")] {
+        grid.nodes[i].applications.push(AppSummary {
+            id: AppId::from_bytes([i as u8; 16]),
+            owner: NodeId::from_bytes([2; 16]),
+            name: name.into(),
+            generation: 1,
+            stopped: false,
+            slots: 3,
+            here: vec![i as u16],
+            role: Role::Holder,
+        });
+    }
+    let query = Query::Applications(AppFilter::Name { name: "web".into() });
+    grid.start(SearchSpec::new(query, u32::MAX));
+    grid.run();
+    let listed = |event: &SearchEvent| match event {
+        SearchEvent::Applications { peer, list, .. } => Some((peer.as_u32(), list[0].here.clone())),
+        _ => None,
+    };
+    let found: BTreeMap<u32, Vec<u16>> = grid.out.events.iter().filter_map(listed).collect();
+    assert_eq!(found, [(3, vec![3]), (40, vec![40])].into());
+    assert_eq!(grid.report().matched, 2);
+}
+
+#[test]
+fn searches_beyond_the_limits_are_refused() {
+    let mut grid = Grid::new(10, 13);
+    let table = [
+        (nodes("", 0), StartRefusal::NothingWanted),
+        (SearchSpec { visits_max: 0, ..nodes("", 1) }, StartRefusal::Limits),
+        (SearchSpec { in_flight: 65, ..nodes("", 1) }, StartRefusal::Limits),
+    ];
+    for (spec, refusal) in table {
+        let result = grid.discovery.start(grid.now, spec, &[], &mut grid.nodes[0], &mut grid.out);
+        assert_eq!(result, Err(refusal));
+    }
+    for _ in 0..SEARCHES_MAX {
+        grid.start(nodes("false", 1));
+    }
+    let result = grid.discovery.start(grid.now, nodes("false", 1), &[], &mut grid.nodes[0], &mut grid.out);
+    assert_eq!(result, Err(StartRefusal::TooMany));
+    let mut handles = BTreeSet::new();
+    grid.discovery.for_each_handle(|peer| {
+        handles.insert(peer);
+    });
+    assert_eq!(handles.len(), 10);
+    grid.run();
+    assert_eq!(grid.discovery.running(), 0);
+}
+
+/// Handles as plain numbers.
+struct Numbers;
+
+impl HandleTable for Numbers {
+    fn encode_handle<W: Write>(
+        &mut self,
+        handle: Handle,
+        e: &mut Encoder<W>,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.u32(handle.as_u32())?.ok()
+    }
+
+    fn decode_handle(&mut self, d: &mut Decoder<'_>) -> Result<Handle, decode::Error> {
+        d.u32().map(Handle::from_u32)
+    }
+}
+
+fn examples() -> Vec<Message> {
+    let mut grid = Grid::new(40, 14);
+    grid.start(with_holds("cpu.cores > 3", 3));
+    grid.nodes[1].attributes.set("ecc", true).unwrap();
+    let specs = [nodes("ecc", 1), nodes("!ecc", 1), with_holds("", 1)];
+    let mut messages: Vec<_> = grid.queue.into_values().map(|(.., message)| message).collect();
+    for spec in specs {
+        let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, spec.attributes);
+        messages.push(Message::Answer { search: 3, answer });
+    }
+    let query = Query::Applications(AppFilter::Name { name: String::from("web") });
+    messages.push(Message::Visit { search: 1, attributes: false, query });
+    messages
+}
+
+#[test]
+fn messages_survive_the_wire_and_no_cut_or_flip_panics() {
+    for message in examples() {
+        let bytes = minicbor::to_vec_with(&message, &mut Numbers).unwrap();
+        assert_eq!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).unwrap(), message);
+        for len in 0..bytes.len() {
+            assert!(minicbor::decode_with::<_, Message>(&bytes[..len], &mut Numbers).is_err(), "{len}");
+            for bit in 0..8 {
+                let mut flipped = bytes.clone();
+                flipped[len] ^= 1 << bit;
+                drop(minicbor::decode_with::<_, Message>(&flipped, &mut Numbers));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_answer_with_more_links_than_a_view_is_refused_at_decode() {
+    let (applications, attributes) = (Vec::new(), None);
+    let links = (0..=LINKS_MAX).map(handle).collect();
+    let answer = Answer { matched: false, failing: 1, hold: None, attributes, applications, links };
+    let bytes = minicbor::to_vec_with(Message::Answer { search: 1, answer }, &mut Numbers).unwrap();
+    assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err());
+}

@@ -1,0 +1,89 @@
+//! What the composing node lends to a search, and where a search's output goes.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant};
+
+use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
+use crate::hold::{HoldAnswer, HoldAsk};
+use crate::message::{Answer, LINKS_MAX, Message, Query};
+use crate::report::Report;
+use crate::search::SearchId;
+use crate::{Attributes, limits::SLOTS_HERE_MAX};
+
+/// The visited node's side, lent at each call.
+pub trait Host {
+    fn attributes(&self) -> &Attributes;
+
+    /// Up to `max` of the node's links. In this first form: its CYCLON partial view.
+    fn links(&mut self, max: usize) -> Vec<Handle>;
+
+    /// Grants or refuses a hold to `from`. A visit that arrives twice asks twice: granting the same hold again
+    /// is then the right answer.
+    fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer;
+
+    /// The applications this node has to do with, of those that `wanted` accepts.
+    fn applications(&self, wanted: &AppFilter) -> Vec<AppSummary>;
+}
+
+/// Takes what a search sends and says.
+pub trait Output {
+    fn send(&mut self, to: Handle, message: Message);
+
+    fn event(&mut self, event: SearchEvent);
+
+    /// The peer was silent for one time-out.
+    fn contact_failed(&mut self, _peer: Handle) {}
+
+    /// The peer answered a visit.
+    fn contact_answered(&mut self, _peer: Handle) {}
+}
+
+/// What a search says to the composing node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SearchEvent {
+    /// A node that meets the requirement, held when that was asked for. The hold is the receiver's to use or release.
+    Match { search: SearchId, peer: Handle, hold: Option<u64>, attributes: Option<Attributes> },
+    /// What one node knows of applications.
+    Applications { search: SearchId, peer: Handle, list: Vec<AppSummary> },
+    /// A hold that nobody waits for any more: to be released at once.
+    Surplus { peer: Handle, hold: u64 },
+    /// The last event of a search, but for [`SearchEvent::Surplus`].
+    Done { search: SearchId, report: Report },
+}
+
+/// What this node says when `from` visits it.
+pub(crate) fn answer(
+    host: &mut impl Host,
+    now: Instant,
+    from: Handle,
+    query: &Query,
+    attributes_asked: bool,
+) -> Answer {
+    let mut answer = Answer {
+        matched: false,
+        failing: 0,
+        hold: None,
+        attributes: None,
+        applications: Vec::new(),
+        links: host.links(LINKS_MAX),
+    };
+    answer.links.truncate(LINKS_MAX);
+    match query {
+        Query::Nodes { requirement, hold } => {
+            answer.failing = requirement.failing(host.attributes());
+            answer.matched = answer.failing == 0;
+            if answer.matched {
+                answer.attributes = attributes_asked.then(|| host.attributes().without_lists());
+                answer.hold = hold.as_ref().map(|ask| host.hold(now, from, ask));
+            }
+        }
+        Query::Applications(filter) => {
+            answer.applications = host.applications(filter);
+            answer.applications.truncate(APPLICATIONS_MAX);
+            answer.applications.iter_mut().for_each(|app| app.here.truncate(SLOTS_HERE_MAX));
+            answer.matched = !answer.applications.is_empty();
+        }
+    }
+    answer
+}

@@ -1,0 +1,97 @@
+//! What travels between requester and visited node.
+
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use xtreem_base::{Handle, HandleTable};
+
+use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
+use crate::hold::{HoldAnswer, HoldAsk};
+use crate::{Attributes, Requirement, bounded};
+
+/// Links in one answer: a whole CYCLON view.
+pub const LINKS_MAX: usize = 20;
+
+/// What is looked for.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub enum Query {
+    /// Nodes that meet the requirement, each with a hold when one is asked for.
+    #[n(0)]
+    Nodes {
+        #[n(0)]
+        requirement: Requirement,
+        #[n(1)]
+        hold: Option<HoldAsk>,
+    },
+    /// Nodes that know of such applications.
+    #[n(1)]
+    Applications(#[n(0)] AppFilter),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub enum Message {
+    #[n(0)]
+    Visit {
+        /// Means something to the requester only.
+        #[n(0)]
+        search: u32,
+        /// Whether a node that matches shall send its attributes.
+        #[n(1)]
+        attributes: bool,
+        #[n(2)]
+        query: Query,
+    },
+    #[n(1)]
+    Answer {
+        #[n(0)]
+        search: u32,
+        #[n(1)]
+        answer: Answer,
+    },
+}
+
+/// What a visited node says.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub struct Answer {
+    /// It meets the requirement, or knows such applications.
+    #[n(0)]
+    pub matched: bool,
+    /// The clauses that it fails, as in [`Requirement::failing`].
+    #[n(1)]
+    pub failing: u64,
+    /// When it matched and a hold was asked for.
+    #[n(2)]
+    pub hold: Option<HoldAnswer>,
+    /// All but the lists, when it matched and they were asked for.
+    #[n(3)]
+    pub attributes: Option<Attributes>,
+    #[cbor(n(4), decode_with = "bounded::list::<_, _, APPLICATIONS_MAX>")]
+    pub applications: Vec<AppSummary>,
+    /// Whom it knows.
+    #[cbor(n(5), decode_with = "bounded::list::<_, _, LINKS_MAX>")]
+    pub links: Vec<Handle>,
+}
+
+impl Answer {
+    /// Whether an honest node could say this to `query`.
+    pub(crate) fn suits(&self, query: &Query, attributes_asked: bool) -> bool {
+        match query {
+            Query::Nodes { requirement, hold } => {
+                let clauses = requirement.clauses().len() as u32;
+                let known_clauses = 1u64.checked_shl(clauses).map_or(u64::MAX, |bit| bit - 1);
+                self.matched == (self.failing == 0)
+                    && self.failing & !known_clauses == 0
+                    && self.hold.is_some() == (self.matched && hold.is_some())
+                    && self.attributes.is_some() == (self.matched && attributes_asked)
+                    && self.applications.is_empty()
+            }
+            Query::Applications(filter) => {
+                self.matched != self.applications.is_empty()
+                    && self.applications.iter().all(|app| filter.accepts(app.id, &app.name))
+                    && (self.failing, self.hold, &self.attributes) == (0, None, &None)
+            }
+        }
+    }
+}
