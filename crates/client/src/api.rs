@@ -14,8 +14,8 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use node::{
-    AttributeValue, Attributes, Ended, Excluded, NodeMatch, NodeStatus, Resources, SearchReply, SearchReport,
-    SearchRequest,
+    AttributeValue, Attributes, Ended, Excluded, HoldRefusals, NodeMatch, NodeStatus, Resources, SearchReply,
+    SearchReport, SearchRequest,
 };
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
 

@@ -105,11 +105,32 @@ pub struct SearchReport {
     /// Nodes that did not answer in time.
     pub silent: u32,
     pub matched: u32,
+    /// Matching nodes that granted a hold; 0 when none was asked for.
+    #[serde(default)]
+    pub granted: u32,
+    /// Matching nodes that refused a hold.
+    #[serde(default)]
+    pub refused: HoldRefusals,
     /// About how many nodes the grid has; absent when nothing was learnt of it.
     pub grid_size: Option<u64>,
     /// Per clause of the requirement, the nodes that it alone or among others excluded.
     pub excluded: Vec<Excluded>,
     pub ended: Ended,
+}
+
+/// Nodes that met the requirement but refused a hold, by reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRefusals {
+    /// Its resources are taken.
+    pub busy: u32,
+    /// The asker has too many open holds there.
+    pub too_many: u32,
+    /// It already has a slot of this application, and slots may not share a node.
+    pub same_app: u32,
+    /// It knows that the application is stopped.
+    pub stopped: u32,
+    /// What it declares is not what it measures.
+    pub mismatch: u32,
 }
 
 /// How many nodes failed one clause.
@@ -129,9 +150,9 @@ pub enum Ended {
     /// Every node that could be reached was visited.
     Exhausted,
     /// Its time was over.
-    Time,
+    Deadline,
     /// It visited as many nodes as one search may.
-    Visits,
+    VisitLimit,
     /// It was given up.
     Cancelled,
 }
