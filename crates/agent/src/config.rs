@@ -1,0 +1,137 @@
+//! `agent.toml`: read once, checked once, refused with file, line and reason.
+//!
+//! What is left out gets a default that works on an ordinary machine; the only ambient default is the state
+//! directory's place. Declared attributes are the operator's word; [`crate::declared`] holds it against what
+//! is measured.
+
+use std::net::{Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use xtreem_base::Duration;
+use xtreem_discovery::Attributes;
+
+use crate::exec::Wanted;
+
+mod file;
+#[cfg(test)]
+mod tests;
+
+/// UDP port of an agent (our guess: unassigned at IANA, and above the ports that need root).
+pub const DEFAULT_PORT: u16 = 7_227;
+/// Where a system agent keeps its state.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/xtreem";
+/// Most `join` addresses.
+pub const JOIN_MAX: usize = 64;
+/// Longest configuration file.
+pub const CONFIG_MAX_BYTES: u64 = 256 << 10;
+/// Longest name of a node: it stands in the node's credential.
+pub const NODE_NAME_MAX_BYTES: usize = 48;
+/// Levels of the log when nothing is said.
+pub const DEFAULT_LOG: &str = "info";
+
+/// Everything an agent is told at its start.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Identity, files, slots and sockets live here; one agent at a time.
+    pub state_dir: PathBuf,
+    /// Credential bundle of this node; without one a development VO is made in the state directory.
+    pub identity: Option<PathBuf>,
+    /// UDP address to listen on.
+    pub bind: SocketAddr,
+    /// Address that others are told; by default the bound one, or the one the system would send from.
+    pub advertise: Option<SocketAddr>,
+    /// `host:port` of nodes to join by; the own address among them does no harm.
+    pub join: Vec<String>,
+    /// Name of this node; by default the machine's host name.
+    pub name: Option<String>,
+    /// From `[attributes]` and `site`.
+    pub declared: Attributes,
+    pub offer: Offer,
+    /// The operator's socket.
+    pub control: Control,
+    /// How programs are shut in.
+    pub isolation: Wanted,
+    /// Filter of the log, as `info` or `info,xtreem_agent=debug`.
+    pub log: String,
+    /// An emulated host: declared attributes override what is measured.
+    pub emulated: bool,
+    /// Period of CYCLON; only an emulated host may have another than the real grid's.
+    pub cyclon_period: Option<Duration>,
+}
+
+/// What the node offers to slots; what is not said is the machine's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Offer {
+    pub cores_milli: Option<u32>,
+    pub memory_bytes: Option<u64>,
+    pub disk_bytes: Option<u64>,
+}
+
+/// The operator's socket.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Control {
+    pub path: PathBuf,
+    /// Permission bits of the socket file: who may connect is who may write to it (unix(7)).
+    pub mode: u32,
+}
+
+/// A configuration that cannot be used. Nothing was started.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("{}: {reason}", .file.display())]
+    Unreadable { file: PathBuf, reason: String },
+    #[error("{}:{line}: {reason}", .file.display())]
+    Wrong { file: PathBuf, line: usize, reason: String },
+}
+
+impl Config {
+    /// What an agent does with no file at all.
+    pub fn new(state_dir: PathBuf) -> Self {
+        let control = Control { path: state_dir.join("control.sock"), mode: 0o600 };
+        Config {
+            state_dir,
+            identity: None,
+            bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
+            advertise: None,
+            join: Vec::new(),
+            name: None,
+            declared: Attributes::new(),
+            offer: Offer::default(),
+            control,
+            isolation: Wanted::Namespaces,
+            log: DEFAULT_LOG.to_owned(),
+            emulated: false,
+            cyclon_period: None,
+        }
+    }
+
+    /// Reads and checks `file`.
+    pub fn load(file: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |reason: String| ConfigError::Unreadable { file: file.to_owned(), reason };
+        let len = std::fs::metadata(file).map_err(|e| unreadable(e.to_string()))?.len();
+        if len > CONFIG_MAX_BYTES {
+            return Err(unreadable(format!("{len} bytes are no configuration; at most {CONFIG_MAX_BYTES}")));
+        }
+        let text = std::fs::read_to_string(file).map_err(|e| unreadable(e.to_string()))?;
+        Self::parse(file, &text)
+    }
+
+    /// Checks `text`, which stands in `file`; relative paths in it start at the file's directory.
+    pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
+        file::parse(file, text).map_err(|wrong| ConfigError::Wrong {
+            file: file.to_owned(),
+            line: file::line_at(text, wrong.at),
+            reason: wrong.reason,
+        })
+    }
+
+    /// Adds a `--join` address of the command line.
+    pub fn add_join(&mut self, address: &str) -> Result<(), String> {
+        if self.join.len() == JOIN_MAX {
+            return Err(format!("more than {JOIN_MAX} addresses to join by"));
+        }
+        file::check_join(address)?;
+        self.join.push(address.to_owned());
+        Ok(())
+    }
+}

@@ -1,0 +1,329 @@
+//! The file's own form, and the way from it to a checked [`Config`].
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::Spanned;
+use xtreem_base::Duration;
+use xtreem_discovery::standard::{self, Kind};
+use xtreem_discovery::{Number, Value};
+
+use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer};
+use crate::exec::Wanted;
+use crate::quantity;
+
+/// Most cores that an offer may name: a slip of the keyboard, not a machine (our guess).
+const CORES_MAX: i64 = 65_536;
+
+/// A reason and where in the text it lies.
+#[derive(Debug)]
+pub(super) struct Wrong {
+    pub at: usize,
+    pub reason: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    state_dir: Option<Spanned<PathBuf>>,
+    identity: Option<Spanned<PathBuf>>,
+    bind: Option<Spanned<String>>,
+    advertise: Option<Spanned<String>>,
+    #[serde(default)]
+    join: Vec<Spanned<String>>,
+    name: Option<Spanned<String>>,
+    site: Option<Spanned<String>>,
+    emulated: Option<bool>,
+    cyclon_period: Option<Spanned<String>>,
+    isolation: Option<Spanned<String>>,
+    attributes: Option<Spanned<toml::Table>>,
+    offer: Option<RawOffer>,
+    control: Option<RawControl>,
+    log: Option<RawLog>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawOffer {
+    cores: Option<Spanned<toml::Value>>,
+    memory: Option<Spanned<String>>,
+    disk: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawControl {
+    path: Option<Spanned<PathBuf>>,
+    mode: Option<Spanned<String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLog {
+    filter: Option<Spanned<String>>,
+}
+
+/// Lines are counted from 1.
+pub(super) fn line_at(text: &str, at: usize) -> usize {
+    1 + text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count()
+}
+
+pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
+    let raw: Raw = toml::from_str(text).map_err(|error| Wrong {
+        at: error.span().map_or(0, |span| span.start),
+        reason: error.message().to_owned(),
+    })?;
+    let base = file.parent().unwrap_or(Path::new(""));
+    let state_dir = raw.state_dir.map_or(PathBuf::from(DEFAULT_STATE_DIR), |dir| base.join(dir.into_inner()));
+    let mut config = Config::new(state_dir);
+    config.identity = raw.identity.map(|path| base.join(path.into_inner()));
+    if let Some(bind) = &raw.bind {
+        config.bind = address(bind)?;
+    }
+    if let Some(advertise) = &raw.advertise {
+        let advertised = address(advertise)?;
+        if advertised.ip().is_unspecified() || advertised.port() == 0 {
+            return Err(wrong(
+                advertise,
+                "others cannot reach this address: give the node's own, with its port",
+            ));
+        }
+        config.advertise = Some(advertised);
+    }
+    for join in &raw.join {
+        config.add_join(join.get_ref()).map_err(|reason| wrong(join, reason))?;
+    }
+    if let Some(name) = raw.name {
+        check_name(name.get_ref()).map_err(|reason| wrong(&name, reason))?;
+        config.name = Some(name.into_inner());
+    }
+    config.emulated = raw.emulated.unwrap_or(false);
+    if let Some(period) = &raw.cyclon_period {
+        config.cyclon_period = Some(cyclon_period(period, config.emulated)?);
+    }
+    if let Some(isolation) = &raw.isolation {
+        config.isolation = match isolation.get_ref().as_str() {
+            "namespaces" => Wanted::Namespaces,
+            "process-group" => Wanted::ProcessGroup,
+            _ => return Err(wrong(isolation, "expected \"namespaces\" or \"process-group\"")),
+        };
+    }
+    if let Some(table) = raw.attributes {
+        let place = Place { text, span: table.span() };
+        flatten(&mut config, &place, "", table.into_inner())?;
+    }
+    if let Some(site) = raw.site {
+        let set = config.declared.set("site", site.get_ref().as_str());
+        set.map_err(|error| wrong(&site, error.to_string()))?;
+    }
+    if let Some(offer) = raw.offer {
+        config.offer = read_offer(offer)?;
+    }
+    if let Some(control) = raw.control {
+        config.control = read_control(control, base, config.control)?;
+    }
+    if let Some(filter) = raw.log.and_then(|log| log.filter) {
+        config.log = filter.into_inner();
+    }
+    Ok(config)
+}
+
+fn wrong<T>(value: &Spanned<T>, reason: impl Into<String>) -> Wrong {
+    Wrong { at: value.span().start, reason: reason.into() }
+}
+
+fn address(text: &Spanned<String>) -> Result<SocketAddr, Wrong> {
+    text.get_ref().parse().map_err(|_| {
+        wrong(text, format!("{:?} is no address: expected 10.0.0.7:7227 or [fd00::7]:7227", text.get_ref()))
+    })
+}
+
+pub(super) fn check_join(address: &str) -> Result<(), String> {
+    let is_good = address.rsplit_once(':').is_some_and(|(host, port)| {
+        !host.is_empty() && host.len() <= 255 && port.parse::<u16>().is_ok_and(|port| port > 0)
+    });
+    if is_good { Ok(()) } else { Err(format!("{address:?} is no address to join by: expected HOST:PORT")) }
+}
+
+fn check_name(name: &str) -> Result<(), String> {
+    let is_good = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.len() > NODE_NAME_MAX_BYTES || !name.chars().all(is_good) {
+        return Err(format!(
+            "a node's name has 1 to {NODE_NAME_MAX_BYTES} letters, digits, '-', '_' and '.'"
+        ));
+    }
+    Ok(())
+}
+
+/// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our guess).
+fn cyclon_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, Wrong> {
+    if !is_emulated {
+        return Err(wrong(
+            text,
+            "the period is the same in the whole grid; only `emulated = true` may change it",
+        ));
+    }
+    let millis = match text.get_ref().strip_suffix("ms") {
+        Some(millis) => millis.trim().parse::<u64>().ok(),
+        None => text
+            .get_ref()
+            .strip_suffix('s')
+            .and_then(quantity::parse)
+            .map(|secs| secs.as_thousandths() as u64),
+    };
+    match millis {
+        Some(millis @ 100..=10_000) => Ok(Duration::from_millis(millis)),
+        _ => Err(wrong(text, "expected a time from \"100ms\" to \"10s\"")),
+    }
+}
+
+fn read_offer(raw: RawOffer) -> Result<Offer, Wrong> {
+    let bytes = |text: Option<Spanned<String>>| match text {
+        None => Ok(None),
+        Some(text) => match quantity::parse_bytes(text.get_ref()) {
+            Some(bytes) => Ok(Some(bytes)),
+            None => Err(wrong(
+                &text,
+                format!("{:?} is no size: expected a number with a unit, as 8GiB", text.get_ref()),
+            )),
+        },
+    };
+    let cores_milli = match &raw.cores {
+        None => None,
+        Some(cores) => match number(cores.get_ref()).map(Number::as_thousandths) {
+            Some(milli) if (0..=CORES_MAX * 1_000).contains(&milli) => Some(milli as u32),
+            _ => return Err(wrong(cores, "expected a number of cores from 0 to 65536, as 4 or 0.5")),
+        },
+    };
+    Ok(Offer { cores_milli, memory_bytes: bytes(raw.memory)?, disk_bytes: bytes(raw.disk)? })
+}
+
+fn read_control(raw: RawControl, base: &Path, default: Control) -> Result<Control, Wrong> {
+    let mode = match &raw.mode {
+        None => default.mode,
+        Some(mode) => match u32::from_str_radix(mode.get_ref(), 8) {
+            Ok(bits @ 0..=0o777) if bits & 0o600 == 0o600 => bits,
+            _ => {
+                return Err(wrong(
+                    mode,
+                    "expected permission bits from \"0600\" to \"0777\", the owner's among them",
+                ));
+            }
+        },
+    };
+    Ok(Control { path: raw.path.map_or(default.path, |path| base.join(path.into_inner())), mode })
+}
+
+/// Where `[attributes]` stands: values inside a table carry no spans of their own.
+struct Place<'a> {
+    text: &'a str,
+    span: Range<usize>,
+}
+
+impl Place<'_> {
+    /// The first line after the table's head that names the last part of `name`.
+    fn wrong(&self, name: &str, reason: impl Into<String>) -> Wrong {
+        let last = name.rsplit('.').next().unwrap_or(name);
+        let body = self.text.get(self.span.start..).unwrap_or("");
+        let names_it = |line: &&str| {
+            let key = line.split('=').next().unwrap_or("").trim().trim_matches('"');
+            key == name || key.rsplit('.').next().is_some_and(|part| part.trim_matches(['"', ']']) == last)
+        };
+        let found = body.split_inclusive('\n').scan(0, |at, line| {
+            let start = *at;
+            *at += line.len();
+            Some((start, line))
+        });
+        let offset = found.into_iter().find(|(_, line)| names_it(line)).map_or(0, |(start, _)| start);
+        Wrong { at: self.span.start + offset, reason: format!("attribute `{name}`: {}", reason.into()) }
+    }
+}
+
+/// `gpu.count = 2` is a table in TOML and a name with a point here.
+fn flatten(config: &mut Config, place: &Place<'_>, prefix: &str, table: toml::Table) -> Result<(), Wrong> {
+    for (key, value) in table {
+        let name = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
+        if let toml::Value::Table(inner) = value {
+            flatten(config, place, &name, inner)?;
+            continue;
+        }
+        let value = attribute(&name, value).map_err(|reason| place.wrong(&name, reason))?;
+        check_may_declare(&name, config.emulated).map_err(|reason| place.wrong(&name, reason))?;
+        config.declared.set(&name, value).map_err(|error| place.wrong(&name, error.to_string()))?;
+    }
+    Ok(())
+}
+
+fn check_may_declare(name: &str, is_emulated: bool) -> Result<(), &'static str> {
+    if name.starts_with("offer.") {
+        return Err("what a node offers is told under [offer]");
+    }
+    if name.starts_with("slots.") {
+        return Err("only the node itself counts its slots");
+    }
+    if standard::is_dynamic(name) && !is_emulated {
+        return Err("changes all the time and is measured; only `emulated = true` may declare it");
+    }
+    Ok(())
+}
+
+/// A value of TOML as an attribute's value; texts with a unit are numbers where a number is meant.
+fn attribute(name: &str, value: toml::Value) -> Result<Value, String> {
+    let kind = standard::find(name).map(|row| row.kind);
+    let found = match value {
+        toml::Value::Boolean(flag) => Value::Flag(flag),
+        toml::Value::Array(entries) => {
+            let text = |entry| match entry {
+                toml::Value::String(text) => Ok(text),
+                other => Err(format!("a list has texts only, not {}", other.type_str())),
+            };
+            Value::List(entries.into_iter().map(text).collect::<Result<_, _>>()?)
+        }
+        toml::Value::String(text) => match (kind, quantity::parse(&text)) {
+            (Some(Kind::Number(_)), Some(number)) => Value::Number(number),
+            (Some(Kind::Number(_)), None) => return Err(format!("{text:?} is no number with a known unit")),
+            // A site's own attribute: what ends in a unit is meant as a number, `"12"` is meant as text.
+            (None, Some(number)) if text.ends_with(|c: char| c.is_alphabetic()) => Value::Number(number),
+            _ => Value::Text(text),
+        },
+        other => match number(&other) {
+            Some(number) => Value::Number(number),
+            None => return Err(format!("{} is no attribute value", other.type_str())),
+        },
+    };
+    let is_right = match (kind, &found) {
+        (None, _) => true,
+        (Some(Kind::Number(_)), Value::Number(number)) => number.as_thousandths() >= 0,
+        (Some(Kind::Text), Value::Text(_)) | (Some(Kind::List), Value::List(_)) => true,
+        _ => false,
+    };
+    if is_right { Ok(found) } else { Err(format!("expected {}, found {found}", expected(kind))) }
+}
+
+fn expected(kind: Option<Kind>) -> &'static str {
+    match kind {
+        Some(Kind::Number(_)) => "a number that is not negative",
+        Some(Kind::Text) => "a text",
+        Some(Kind::List) => "a list of texts",
+        None => "a value",
+    }
+}
+
+/// Through the text form, so that `0.1` is exactly a tenth.
+fn number(value: &toml::Value) -> Option<Number> {
+    match value {
+        toml::Value::Integer(whole) => Some(Number::from_whole(*whole)),
+        toml::Value::Float(float) => {
+            let text = float.abs().to_string();
+            let size = quantity::parse(&text)?;
+            Some(if float.is_sign_negative() {
+                Number::from_thousandths(-size.as_thousandths())
+            } else {
+                size
+            })
+        }
+        _ => None,
+    }
+}
