@@ -1,0 +1,80 @@
+//! Mutual TLS: both sides show a certificate of the VO's own root, or the handshake fails.
+
+use std::sync::Arc;
+
+use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
+use rustls::RootCertStore;
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::CertificateDer;
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use thiserror::Error;
+use x509_parser::prelude::{FromDer as _, X509Certificate};
+
+use crate::Identity;
+
+/// Every node's certificate carries this name, as who a node is follows from its key, not from a name.
+pub(crate) const SERVER_NAME: &str = "node.xtreem";
+
+/// The protocol on our connections.
+const ALPN: &[u8] = b"xtreem/1";
+
+/// TLS cannot be set up from this identity.
+#[derive(Debug, Error)]
+pub enum TlsError {
+    #[error("{name} is a user, not a node: issue a credential with role node for this agent")]
+    NotANode { name: String },
+    #[error("certificate refused: {0}")]
+    Rustls(#[from] rustls::Error),
+    #[error("the VO's certificate is no root: {0}")]
+    Root(#[from] rustls::server::VerifierBuilderError),
+    #[error(transparent)]
+    Quic(#[from] NoInitialCipherSuite),
+}
+
+/// The two configurations of one endpoint.
+pub(crate) struct Tls {
+    pub client: Arc<QuicClientConfig>,
+    pub server: Arc<QuicServerConfig>,
+}
+
+impl Tls {
+    pub(crate) fn new(identity: &Identity) -> Result<Tls, TlsError> {
+        let leaf = identity.leaf().ok_or_else(|| TlsError::NotANode { name: identity.name().to_owned() })?;
+        let chain = vec![leaf.clone()];
+        let mut roots = RootCertStore::empty();
+        roots.add(identity.ca().clone())?;
+        let roots = Arc::new(roots);
+        let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
+
+        let mut client = rustls::ClientConfig::builder_with_provider(provider.clone())
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_root_certificates(roots.clone())
+            .with_client_auth_cert(chain.clone(), identity.pkcs8().into())?;
+        client.alpn_protocols = vec![ALPN.to_vec()];
+        // A resumed session would skip the check of an expired certificate.
+        client.resumption = Resumption::disabled();
+
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone()).build()?;
+        let mut server = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&rustls::version::TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, identity.pkcs8().into())?;
+        server.alpn_protocols = vec![ALPN.to_vec()];
+        server.session_storage = Arc::new(NoServerSessionStorage {});
+        server.send_tls13_tickets = 0;
+
+        Ok(Tls {
+            client: Arc::new(QuicClientConfig::try_from(client)?),
+            server: Arc::new(QuicServerConfig::try_from(server)?),
+        })
+    }
+}
+
+/// The Ed25519 public key of a certificate; `None` when it is another kind of key or no certificate.
+pub(crate) fn ed25519_key_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
+    let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+    let key = parsed.public_key();
+    let is_ed25519 = key.algorithm.algorithm == x509_parser::oid_registry::OID_SIG_ED25519;
+    is_ed25519.then(|| key.subject_public_key.data.as_ref().try_into().ok()).flatten()
+}
