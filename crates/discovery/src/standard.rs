@@ -78,6 +78,24 @@ pub fn is_dynamic(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::format;
+
+    #[test]
+    fn the_document_has_the_same_table() {
+        let document = include_str!("../../../docs/protocols/discovery.md");
+        for Attribute { name, kind, dynamic, meaning } in ATTRIBUTES {
+            let kind = match kind {
+                Kind::Number(Unit::Plain) => "number",
+                Kind::Number(Unit::Bytes) => "bytes",
+                Kind::Number(Unit::Hertz) => "hertz",
+                Kind::Text => "text",
+                Kind::List => "list",
+            };
+            let dynamic = if *dynamic { " yes" } else { "" };
+            let row = format!("| `{name}` | {kind} |{dynamic} | {meaning} |");
+            assert!(document.contains(&row), "{row}");
+        }
+    }
 
     #[test]
     fn every_row_is_found() {
