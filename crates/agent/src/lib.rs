@@ -6,3 +6,4 @@ pub mod program;
 pub mod quantity;
 
 pub use config::Config;
+pub mod store;

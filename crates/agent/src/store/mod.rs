@@ -1,0 +1,126 @@
+//! Content-addressed store of the files that programs consist of.
+//!
+//! `blobs/DIGEST` holds content, `trees/DIGEST` its BLAKE3 hash pairs down to groups of 16 KiB, so that any piece
+//! can be proved to a node that has none yet (bao, <https://github.com/oconnor663/bao/blob/master/docs/spec.md>).
+//! Content arrives under `tmp/`, is synced and then renamed: what is in `blobs/` is whole, also after a crash.
+//! What a crash leaves in `tmp/` is removed at the next opening, half-done fetches included.
+//!
+//! All calls block on the disk: call them from a thread that may wait. No transport in here: [`Store::piece`]
+//! makes the bytes that [`Claim::accept`] of another node's [`Fetch`] checks and keeps.
+#![forbid(unsafe_code)]
+
+mod fetch;
+mod files;
+mod pieces;
+mod put;
+mod room;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use thiserror::Error;
+use xtreem_base::Digest;
+
+pub use fetch::{AcceptError, Claim, Fetch, FetchError, Progress};
+pub use pieces::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, PIECE_BYTES, Pieces, piece_count};
+pub use put::{Blob, FileKind, PlaceError, PutError};
+pub use serve::{Offer, ServeError};
+
+use fetch::Underway;
+use pieces::footprint;
+
+/// Bytes on disk, fetches included, unless the configuration says otherwise. Our guess: some hundred programs.
+pub const TOTAL_MAX_BYTES: u64 = 16 << 30;
+
+/// The store could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("the store {dir} is in use by another agent: give this one its own directory")]
+    InUse { dir: PathBuf },
+    #[error("the store {dir} cannot be opened: {error}")]
+    Disk { dir: PathBuf, error: io::Error },
+}
+
+/// A store; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    dir: PathBuf,
+    total_max_bytes: u64,
+    index: Mutex<Index>,
+    /// Held for the store's life: opening removes temporary files, which must not be a living agent's.
+    _lock: File,
+}
+
+#[derive(Debug, Default)]
+struct Index {
+    /// Length of every whole blob.
+    blobs: BTreeMap<Digest, u64>,
+    fetches: BTreeMap<Digest, Weak<Underway>>,
+    /// Bytes on disk or promised to a put or fetch.
+    used_bytes: u64,
+    temporaries: u64,
+}
+
+impl Store {
+    /// Opens the store in `dir`, which is made when missing. More than `total_max_bytes` are never stored:
+    /// whoever wants to add is refused until something is removed.
+    pub fn open(dir: &Path, total_max_bytes: u64) -> Result<Store, OpenError> {
+        let failed = |error| OpenError::Disk { dir: dir.to_owned(), error };
+        for part in [files::BLOBS, files::TREES, files::TEMPORARY] {
+            fs::create_dir_all(dir.join(part)).map_err(failed)?;
+        }
+        let lock = File::create(dir.join("lock")).map_err(failed)?;
+        match lock.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir: dir.to_owned() }),
+            Err(TryLockError::Error(error)) => return Err(failed(error)),
+        }
+        let blobs = files::recover(dir).map_err(failed)?;
+        let used_bytes = blobs.values().map(|&len| footprint(len)).sum();
+        let index = Mutex::new(Index { blobs, used_bytes, ..Index::default() });
+        Ok(Store { shared: Arc::new(Shared { dir: dir.to_owned(), total_max_bytes, index, _lock: lock }) })
+    }
+
+    /// Whether the content is here as a whole.
+    pub fn has(&self, digest: Digest) -> bool {
+        self.shared.index().blobs.contains_key(&digest)
+    }
+
+    /// Whole contents with their lengths in bytes.
+    pub fn blobs(&self) -> Vec<(Digest, u64)> {
+        self.shared.index().blobs.iter().map(|(&digest, &len)| (digest, len)).collect()
+    }
+
+    /// Bytes on disk, or promised to contents that are coming in.
+    pub fn used_bytes(&self) -> u64 {
+        self.shared.index().used_bytes
+    }
+
+    /// Removes the content; files that are open stay readable. False when it was not here.
+    pub fn remove(&self, digest: Digest) -> io::Result<bool> {
+        let mut index = self.shared.index();
+        let Some(len) = index.blobs.remove(&digest) else { return Ok(false) };
+        index.used_bytes -= footprint(len);
+        files::remove_blob(&self.shared.dir, digest)?;
+        Ok(true)
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere cannot leave the index half-changed: changes are single assignments.
+    fn index(&self) -> MutexGuard<'_, Index> {
+        self.index.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests;
