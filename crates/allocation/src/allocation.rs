@@ -401,6 +401,13 @@ impl Allocation {
         });
     }
 
+    /// Somebody takes this node for a member of an application: when it was stopped he has to know.
+    pub fn answer_stranger<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
+        if let Some(stopped) = self.stopped.get(&app) {
+            host.send(from, Message::Record { record: stopped.record.clone().into() });
+        }
+    }
+
     fn on_probe_of_unknown<H: Host>(
         &mut self,
         now: Instant,

@@ -4,20 +4,9 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Exit, Known, Record, SlotRun, SlotState, Spec};
+use xtreem_allocation::{Known, Record, SlotRun, SlotState, Spec, StopReason};
 use xtreem_base::{AppId, Handle};
 use xtreem_discovery::{AppSummary, Attributes, Report, SearchId};
-
-/// Why a program has to stop.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StopReason {
-    /// A newer record stopped the application, or has no such slot.
-    Stopped,
-    /// A higher epoch of the slot runs elsewhere.
-    Yielded,
-    /// The operator of this machine freed it.
-    Freed,
-}
 
 /// One thing that happened, in the order it happened.
 #[derive(Clone, Debug)]
@@ -54,6 +43,8 @@ pub enum Event {
     Applications { search: SearchId, peer: Handle, list: Vec<AppSummary> },
     /// A search made here is over.
     SearchDone { search: SearchId, report: Report },
+    /// A holder (or, without slot, a guardian) was declared lost by this node.
+    HolderLost { app: AppId, slot: Option<u16>, peer: Handle },
     /// Fewer than half of the reference set answer: this node recruits nobody until they do.
     CutOff { is_cut_off: bool },
 }
@@ -64,7 +55,10 @@ pub enum Progress {
     /// So many nodes are held, of so many wanted.
     Held { nodes: u16, wanted: u16 },
     /// Too few nodes matched, or their holds lapsed: nothing was allocated.
-    NotPlaced { report: Report },
+    NotPlaced {
+        /// How the search went; nothing when the nodes were found but did not confirm.
+        report: Option<Report>,
+    },
     /// Another record of the same id, or a stopped one, beat this submission: nothing more is started.
     Beaten { by: Record },
     /// The first slot is confirmed: from here on the holders complete the application.
@@ -81,13 +75,4 @@ pub struct Description {
     pub record: Record,
     pub slots: Vec<Known>,
     pub guardians: Vec<Handle>,
-}
-
-/// What a host reports when a program could not be started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NotStarted {
-    /// No live node has the files.
-    FilesLost,
-    /// The program cannot be started on this node: counts as a failure of the slot.
-    Broken(Exit),
 }

@@ -1,0 +1,169 @@
+//! After each input: drains effects, search events and messages to the node itself until nothing is left.
+
+use alloc::vec::Vec;
+
+use xtreem_allocation::{Ask, Effect, Ticket};
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_discovery::{HoldAsk, Query, Requirement, SearchEvent, SearchSpec};
+use xtreem_membership::Cyclon;
+
+use crate::adapters::{AllocationHost, Post, SearchOut};
+use crate::node::{allocation_host, post, search_out};
+use crate::{Description, Event, Message, Node, Output, Progress, Relay};
+
+/// More steps than this for one input mean that two cores keep each other busy: a bug, not a load.
+const STEPS_MAX: usize = 100_000;
+
+impl Node {
+    pub(crate) fn settle(&mut self, now: Instant, out: &mut impl Output) {
+        for _ in 0..STEPS_MAX {
+            if let Some(effect) = self.effects.pop_front() {
+                self.carry_out(now, effect, out);
+            } else if let Some(event) = self.search_events.pop_front() {
+                self.on_search_event(now, event, out);
+            } else if let Some(message) = self.loopback.pop_front() {
+                self.dispatch(now, self.me.handle, message, out);
+            } else {
+                return self.watch_connection(now, out);
+            }
+        }
+        panic!("a node keeps itself busy for ever");
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect, out: &mut impl Output) {
+        match effect {
+            Effect::Search { ticket, requirement, ask, wanted, exclude } => {
+                self.search_for(now, ticket, &requirement, ask, wanted, exclude, out);
+            }
+            Effect::CancelSearch(ticket) => {
+                let id = self.tickets.iter().find(|(_, t)| **t == Some(ticket)).map(|(id, _)| *id);
+                if let Some(id) = id {
+                    self.tickets.insert(id, None);
+                    self.discovery.cancel(now, id, search_out!(self, now, out));
+                }
+            }
+            Effect::AskOthers { about, helpers } => {
+                for helper in helpers {
+                    post!(self, out).send(helper, Message::Relay(Relay::Ask { about }));
+                }
+            }
+            Effect::Start { run, application, sources, restarts } => out.event(Event::StartProgram {
+                run,
+                name: application.record.name.clone(),
+                slots: application.record.slots,
+                spec: application.spec.clone(),
+                sources,
+                restarts,
+            }),
+            Effect::Stop { run, why } => out.event(Event::StopProgram { run, why }),
+            Effect::JoinCollection { app, members } => {
+                let (me, config) = (self.me.handle, &self.config.app_membership);
+                let seed = self.me.id.as_u64() ^ u64::from(self.me.incarnation);
+                let stream = u64::from_be_bytes(app.as_bytes()[..8].try_into().unwrap_or_default());
+                let collection = self
+                    .collections
+                    .entry(app)
+                    .or_insert_with(|| Cyclon::new(config, me, Rng::derive(seed, stream, "collection"), now));
+                members.into_iter().filter(|peer| *peer != me).for_each(|peer| collection.seed(config, peer));
+            }
+            Effect::LeaveCollection { app } => {
+                self.collections.remove(&app);
+            }
+            Effect::SlotChanged { app, slot } => out.event(Event::SlotChanged { app, slot }),
+            Effect::RecordChanged { record } => out.event(Event::RecordChanged { record }),
+            Effect::AppLeft { app } => {
+                self.collections.remove(&app);
+                out.event(Event::AppLeft { app });
+            }
+            Effect::HolderLost { app, slot, peer } => out.event(Event::HolderLost { app, slot, peer }),
+            Effect::Submission { app, progress } => self.on_progress(app, progress, out),
+            Effect::RecordTaken { app, by, newer } => out.event(Event::RecordTaken { app, by, newer }),
+            Effect::Described { from, record, slots, guardians } => {
+                let app = record.id;
+                out.event(Event::Described {
+                    app,
+                    from,
+                    description: Description { record, slots, guardians },
+                });
+            }
+        }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one effect")]
+    fn search_for(
+        &mut self,
+        now: Instant,
+        ticket: Ticket,
+        requirement: &str,
+        ask: Ask,
+        wanted: u16,
+        exclude: Vec<Handle>,
+        out: &mut impl Output,
+    ) {
+        let hold = HoldAsk {
+            app: ask.app,
+            cores_milli: ask.resources.cores_milli,
+            memory_bytes: ask.resources.memory_bytes,
+            disk_bytes: ask.resources.disk_bytes,
+            colocate: ask.colocate,
+        };
+        // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
+        if let Ok(requirement) = Requirement::parse(requirement) {
+            let query = Query::Nodes { requirement, hold: Some(hold) };
+            let spec = SearchSpec { exclude, ..SearchSpec::new(query, u32::from(wanted)) };
+            let id = self.discovery.next_id();
+            self.tickets.insert(id, Some(ticket));
+            if self.start_search(now, spec, out).is_ok() {
+                return;
+            }
+            self.tickets.remove(&id);
+        }
+        self.allocation.search_done(now, ticket, allocation_host!(self, out));
+    }
+
+    fn on_search_event(&mut self, now: Instant, event: SearchEvent, out: &mut impl Output) {
+        match event {
+            SearchEvent::Match { search, peer, hold, attributes } => {
+                match (self.tickets.get(&search), hold) {
+                    (Some(Some(ticket)), Some(hold)) => {
+                        self.allocation.found(now, *ticket, peer, hold, allocation_host!(self, out));
+                    }
+                    (Some(_), Some(hold)) => self.allocation.release(peer, hold, allocation_host!(self, out)),
+                    _ => out.event(Event::Match { search, peer, attributes }),
+                }
+            }
+            SearchEvent::Applications { search, peer, list } => {
+                out.event(Event::Applications { search, peer, list });
+            }
+            SearchEvent::Surplus { peer, hold } => {
+                self.allocation.release(peer, hold, allocation_host!(self, out));
+            }
+            SearchEvent::Done { search, report } => match self.tickets.remove(&search) {
+                Some(Some(ticket)) => {
+                    self.last_report = matches!(ticket, Ticket::Submission(_)).then_some(report);
+                    self.allocation.search_done(now, ticket, allocation_host!(self, out));
+                }
+                Some(None) => {}
+                None => out.event(Event::SearchDone { search, report }),
+            },
+        }
+    }
+
+    fn on_progress(
+        &mut self,
+        app: xtreem_base::AppId,
+        progress: xtreem_allocation::Progress,
+        out: &mut impl Output,
+    ) {
+        use xtreem_allocation::Progress as From;
+        let progress = match progress {
+            From::Held { nodes, wanted } => Progress::Held { nodes, wanted },
+            From::NotPlaced => Progress::NotPlaced { report: self.last_report.take() },
+            From::Beaten { by } => Progress::Beaten { by },
+            From::Accepted => Progress::Accepted,
+            From::Slot { slot, state, holder } => Progress::Slot { slot, state, holder },
+            From::Complete { running, done, failed } => Progress::Complete { running, done, failed },
+        };
+        out.event(Event::Submission { app, progress });
+    }
+}
