@@ -1,40 +1,28 @@
 //! The caller's side of a lab. Asynchronous, within a tokio runtime; nothing here blocks a thread of it.
 
-use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
-use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
-use crate::control::{
-    Answer, ChildOrder, Greeting, HostOrder, Incoming, Order, Program, Reply, Request, send,
-};
+use crate::control::{Answer, ChildOrder, Greeting, HostOrder, Incoming, Order, Program};
+use crate::conversation::{Control, start_and_wait};
 use crate::error::{LabError, StartError};
 use crate::host_init::LOG;
-use crate::internal::{COMMAND, LAUNCHER, LOOPBACK_LAB, this_program};
+use crate::internal::{COMMAND, LAUNCHER, LOOPBACK_LAB};
 use crate::spec::{
     ChildSpec, Exit, Host, HostSpec, HostStatus, LabOptions, MAX_HOSTS, MAX_NAME_BYTES, MAX_STATE_DIR_BYTES,
     Network, NetworkChoice,
 };
 use crate::{fallback, netlink};
-
-/// How long the lab may take to do one thing. Starting 1,000 hosts takes the longest; our guess is three times what
-/// two busy cores need.
-const REQUEST_TIME: Duration = Duration::from_secs(180);
 
 /// Hosts on this machine. They live as long as this does: dropping it, or the end of this process however it comes,
 /// kills them all.
@@ -51,6 +39,10 @@ pub struct Lab {
 impl Lab {
     /// Starts a lab without hosts.
     pub async fn start(options: LabOptions) -> Result<Self, StartError> {
+        // A lab within the start of a lab: `main` does not call `internal_main`, and would do so without end.
+        if std::env::args_os().nth(1).is_some_and(|arg| arg == COMMAND) {
+            return Err(StartError::Died);
+        }
         let state_dir = make_dir(&options.state_dir)?;
         match options.network {
             NetworkChoice::Namespaces => Self::launch(state_dir, Network::Namespaces).await,
@@ -81,8 +73,7 @@ impl Lab {
             // What is not a greeting comes from a program that does not call `internal_main`.
             Ok(None) | Err(_) => return Err(StartError::Died),
         }
-        let control = Arc::new(Control::new(writer));
-        tokio::spawn(Arc::clone(&control).hear(incoming));
+        let control = Control::start(incoming, writer);
         let hosts_dir = state_dir.join("hosts");
         Ok(Self { network, hosts_dir, state_dir, control, socket, ended })
     }
@@ -269,93 +260,6 @@ impl LabChild {
             _ => Err(LabError::Gone),
         }
     }
-}
-
-type Waiter = oneshot::Sender<Result<Answer, LabError>>;
-
-/// The conversation with the lab.
-struct Control {
-    writer: tokio::sync::Mutex<OwnedWriteHalf>,
-    /// Who waits for which answer; `None` once the lab is gone.
-    pending: Mutex<Option<BTreeMap<u64, Waiter>>>,
-    ids: AtomicU64,
-}
-
-impl Control {
-    fn new(writer: OwnedWriteHalf) -> Self {
-        let pending = Mutex::new(Some(BTreeMap::new()));
-        Self { writer: tokio::sync::Mutex::new(writer), pending, ids: AtomicU64::new(0) }
-    }
-
-    fn next_id(&self) -> u64 {
-        self.ids.fetch_add(1, Ordering::Relaxed)
-    }
-
-    async fn done(&self, order: Order) -> Result<(), LabError> {
-        self.ask(order).await.map(drop)
-    }
-
-    async fn ask(&self, order: Order) -> Result<Answer, LabError> {
-        tokio::time::timeout(REQUEST_TIME, self.ask_patiently(order)).await.map_err(|_| LabError::Timeout)?
-    }
-
-    async fn ask_patiently(&self, order: Order) -> Result<Answer, LabError> {
-        let id = self.next_id();
-        let (sender, receiver) = oneshot::channel();
-        match self.pending.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            Some(pending) => pending.insert(id, sender),
-            None => return Err(LabError::Gone),
-        };
-        let sent = send(&mut *self.writer.lock().await, &Request { id, order }).await;
-        sent.map_err(|_| LabError::Gone)?;
-        receiver.await.map_err(|_| LabError::Gone)?
-    }
-
-    async fn hear(self: Arc<Self>, mut incoming: Incoming<OwnedReadHalf>) {
-        while let Ok(Some(Reply { id, result })) = incoming.next().await {
-            let waiter = self
-                .pending
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .as_mut()
-                .map(|all| all.remove(&id));
-            if let Some(Some(waiter)) = waiter {
-                // Who asked may have stopped waiting.
-                let _ = waiter.send(result);
-            }
-        }
-        // Wakes all that still wait.
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner).take();
-    }
-}
-
-/// Starts the lab process. The lab asks to be killed at the end of the *thread* that started it (prctl(2)), so that
-/// thread does nothing else and lasts as long as the lab: a thread of the runtime might end before.
-async fn start_and_wait(
-    role: &'static str,
-    control: BlockingUnixStream,
-) -> io::Result<watch::Receiver<bool>> {
-    let (started_sender, started) = oneshot::channel();
-    let (ended_sender, ended) = watch::channel(false);
-    std::thread::Builder::new().name("lab".to_owned()).spawn(move || {
-        let mut command = Command::new(this_program());
-        // A process group of its own: Ctrl-C is for this process, which may want to end in order.
-        command.args([COMMAND, role]).stdin(OwnedFd::from(control)).stdout(Stdio::null()).process_group(0);
-        match command.spawn() {
-            Ok(mut child) => {
-                drop(command);
-                let _ = started_sender.send(Ok(()));
-                let _ = child.wait();
-            }
-            Err(error) => {
-                let _ = started_sender.send(Err(error));
-            }
-        }
-        let _ = ended_sender.send(true);
-    })?;
-    // The thread sends before it does anything that can end it.
-    started.await.unwrap_or_else(|_| Err(io::Error::other("the lab's thread has ended")))?;
-    Ok(ended)
 }
 
 /// Makes the state directory with the hosts' directory in it; returns its absolute path.

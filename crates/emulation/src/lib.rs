@@ -9,9 +9,13 @@
 //! program started again, so its `main` must call [`internal_main`] before anything else. When the caller dies,
 //! however it dies, everything below it dies.
 //!
+//! Absent on purpose: loss and delay of packets. The simulator has them; here they would need nftables or netem, which
+//! not every kernel has.
+//!
 //! Where the kernel forbids namespaces a host is a process tree on a 127.x.y.z address; [`Lab::network`] says so.
 
 mod control;
+mod conversation;
 mod error;
 mod fallback;
 mod host_init;

@@ -40,7 +40,11 @@ pub fn of(kind: NetworkChoice) -> Vec<Claim> {
         a_child_of_the_lab_reports_its_end,
     ];
     claims.extend(match kind {
-        NetworkChoice::Loopback => claims![a_cut_is_written_to_the_fault_switch, a_split_is_refused],
+        NetworkChoice::Loopback => claims![
+            a_cut_is_written_to_the_fault_switch,
+            a_split_is_refused,
+            a_lab_falls_back_and_says_why_where_namespaces_are_forbidden,
+        ],
         _ => claims![
             hosts_have_names_of_their_own,
             a_cut_blocks_and_heal_restores,
@@ -183,11 +187,13 @@ async fn a_killed_lab_is_noticed_and_leaves_no_process(kind: NetworkChoice) {
     lab.stop().await;
 }
 
+type Expected = fn(&LabError) -> bool;
+
 async fn bad_orders_are_refused_and_change_nothing(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     spawn(&lab, 1).await;
     let good = spec(&lab, 2);
-    let cases: [(HostSpec, fn(&LabError) -> bool); 8] = [
+    let cases: [(HostSpec, Expected); 8] = [
         (HostSpec { index: 0, ..good.clone() }, |error| *error == LabError::BadIndex(0)),
         (HostSpec { index: 1001, ..good.clone() }, |error| *error == LabError::BadIndex(1001)),
         (HostSpec { index: 1, ..good.clone() }, |error| *error == LabError::HostExists(1)),
@@ -301,4 +307,12 @@ async fn a_split_is_refused(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     spawn(&lab, 1).await;
     assert_eq!(lab.split(&[1]).await, Err(LabError::NeedsNamespaces));
+}
+
+async fn a_lab_falls_back_and_says_why_where_namespaces_are_forbidden(_: NetworkChoice) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let output = Command::new(this_program()).arg("role-confined").arg(dir.path()).output().expect("a run");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("loopback addresses (making namespaces: "), "{said}{output:?}");
+    assert!(said.ends_with("host 1 answers\n"), "{said}{output:?}");
 }

@@ -34,6 +34,7 @@ pub fn main(args: &[OsString]) -> Option<ExitCode> {
         "role-nested" => nested(),
         "role-nested-init" => nested_init(),
         "role-client" => client(arg(2)),
+        "role-confined" => confined(arg(2)),
         "role-caller" => caller(arg(2), arg(3)),
         _ => return None,
     };
@@ -111,13 +112,18 @@ fn sleeper() -> io::Result<()> {
     }
 }
 
-/// As an agent starts a program: new user, PID and mount namespaces without privilege.
-fn nested() -> io::Result<()> {
+/// Becomes root of a new user namespace, as anybody may.
+fn unshare_with_user(flags: CloneFlags) -> io::Result<()> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
+    unshare(CloneFlags::CLONE_NEWUSER | flags)?;
     fs::write("/proc/self/uid_map", format!("0 {uid} 1"))?;
     fs::write("/proc/self/setgroups", "deny")?;
-    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))?;
+    fs::write("/proc/self/gid_map", format!("0 {gid} 1"))
+}
+
+/// As an agent starts a program: new user, PID and mount namespaces without privilege.
+fn nested() -> io::Result<()> {
+    unshare_with_user(CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS)?;
     let status = Command::new(this_program()).arg("role-nested-init").status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other(status.to_string())) }
 }
@@ -149,4 +155,20 @@ fn caller(kind: &str, state_dir: &str) -> io::Result<()> {
         println!("ready");
         std::future::pending::<io::Result<()>>().await
     })
+}
+
+/// Starts a lab of any kind where user namespaces have run out.
+fn confined(state_dir: &str) -> io::Result<()> {
+    // A machine that forbids user namespaces altogether needs no help to be such a place.
+    if unshare_with_user(CloneFlags::empty()).is_ok() {
+        fs::write("/proc/sys/user/max_user_namespaces", "0")?;
+    }
+    crate::runtime().block_on(async {
+        let lab = support::start_in(NetworkChoice::Auto, PathBuf::from(state_dir)).await;
+        println!("{}", lab.network());
+        support::spawn(&lab, 1).await;
+        println!("host 1 answers");
+        lab.stop().await;
+    });
+    Ok(())
 }
