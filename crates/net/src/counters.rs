@@ -1,0 +1,137 @@
+//! Everything that was shrugged off, by reason.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Why something was dropped, or what else is worth counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(usize)]
+pub enum Count {
+    /// Datagrams received and handed over.
+    Received,
+    /// Datagrams sent.
+    Sent,
+    /// Messages sent on streams.
+    StreamSent,
+    /// Messages received on streams and handed over.
+    StreamReceived,
+    /// A credential of another VO, one that no root of ours signed, or a handshake without either.
+    Stranger,
+    /// A credential that expired or is not valid yet.
+    Expired,
+    /// A member without the role of a node.
+    NotANode,
+    /// A signature that is not the sender's.
+    Forged,
+    /// A sequence seen before.
+    Replayed,
+    /// An incarnation of a sender that ended.
+    OldIncarnation,
+    /// A stamp outside the window; the sender was told.
+    Stale,
+    /// An answer to no question of ours.
+    Unsolicited,
+    /// For another node, or for an incarnation of this one that never was.
+    Misaddressed,
+    /// For an incarnation of this node that ended; the sender was told.
+    Reborn,
+    /// Bytes that are no envelope or no message.
+    Malformed,
+    /// A datagram shorter or longer than allowed.
+    WrongLength,
+    /// Another protocol version.
+    UnknownVersion,
+    /// An application record whose proof does not hold.
+    BadRecord,
+    /// More came in than the node could take: the newest is dropped.
+    ReceiveQueueFull,
+    /// More goes out to one peer than its connection takes: the newest is dropped.
+    SendQueueFull,
+    /// A message longer than its plane allows: not sent, or not taken.
+    TooLong,
+    /// A message to a handle that the table does not know (any more).
+    UnknownPeer,
+    /// The operating system did not take a datagram.
+    SendFailed,
+    /// A connection could not be made, or broke with messages waiting.
+    Unreachable,
+    /// More incoming connections or service streams than allowed.
+    Refused,
+    /// Events that the host did not take in time: the newest are dropped.
+    EventsLost,
+}
+
+impl Count {
+    const ALL: [(Count, &str); 26] = [
+        (Count::Received, "received"),
+        (Count::Sent, "sent"),
+        (Count::StreamSent, "stream_sent"),
+        (Count::StreamReceived, "stream_received"),
+        (Count::Stranger, "stranger"),
+        (Count::Expired, "expired"),
+        (Count::NotANode, "not_a_node"),
+        (Count::Forged, "forged"),
+        (Count::Replayed, "replayed"),
+        (Count::OldIncarnation, "old_incarnation"),
+        (Count::Stale, "stale"),
+        (Count::Unsolicited, "unsolicited"),
+        (Count::Misaddressed, "misaddressed"),
+        (Count::Reborn, "reborn"),
+        (Count::Malformed, "malformed"),
+        (Count::WrongLength, "wrong_length"),
+        (Count::UnknownVersion, "unknown_version"),
+        (Count::BadRecord, "bad_record"),
+        (Count::ReceiveQueueFull, "receive_queue_full"),
+        (Count::SendQueueFull, "send_queue_full"),
+        (Count::TooLong, "too_long"),
+        (Count::UnknownPeer, "unknown_peer"),
+        (Count::SendFailed, "send_failed"),
+        (Count::Unreachable, "unreachable"),
+        (Count::Refused, "refused"),
+        (Count::EventsLost, "events_lost"),
+    ];
+}
+
+/// Counters that all tasks of a node share.
+#[derive(Debug, Default)]
+pub(crate) struct Tally([AtomicU64; Count::ALL.len()]);
+
+impl Tally {
+    pub(crate) fn add(&self, count: Count) {
+        // Counters order nothing: each stands for itself.
+        self.0[count as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Counters {
+        Counters(std::array::from_fn(|i| self.0[i].load(Ordering::Relaxed)))
+    }
+}
+
+/// The counters at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counters([u64; Count::ALL.len()]);
+
+impl Counters {
+    pub fn of(&self, count: Count) -> u64 {
+        self.0[count as usize]
+    }
+
+    /// Every counter with its name, in a fixed order.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        Count::ALL.iter().map(|(count, name)| (*name, self.of(*count)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_counter_stands_at_its_own_place() {
+        for (place, (count, _)) in Count::ALL.into_iter().enumerate() {
+            assert_eq!(count as usize, place, "{count:?}");
+        }
+        let tally = Tally::default();
+        tally.add(Count::EventsLost);
+        assert_eq!(tally.read().iter().filter(|(_, n)| *n > 0).collect::<Vec<_>>(), [("events_lost", 1)]);
+    }
+}

@@ -1,0 +1,146 @@
+//! The first exchange on every connection: both sides say which incarnation they are, where, and what time
+//! they have. TLS has already proven the keys.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use minicbor::{Decode, Encode};
+use quinn::{Connection, RecvStream, SendStream};
+use rustls::pki_types::CertificateDer;
+use thiserror::Error;
+
+use crate::counters::Count;
+use crate::plane::{NotVouched, Peer, vouch};
+use crate::tls::ed25519_key_of;
+use crate::{Identity, Service};
+
+/// Longest hello: a credential, a record, a stamp and their heads.
+const HELLO_MAX_BYTES: usize = 384;
+
+/// What a node says of itself.
+#[derive(Debug, Encode, Decode)]
+#[cbor(array)]
+struct Hello {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    credential: Vec<u8>,
+    #[cbor(n(1), with = "minicbor::bytes")]
+    record: Vec<u8>,
+    /// Wall clock, unix milliseconds.
+    #[n(2)]
+    stamp_ms: u64,
+}
+
+/// Why two nodes did not meet.
+#[derive(Debug, Error)]
+pub enum MeetError {
+    #[error("no connection: {0}")]
+    Connect(#[from] quinn::ConnectError),
+    #[error("connection failed: {0}")]
+    Connection(#[from] quinn::ConnectionError),
+    #[error("no answer in time")]
+    Timeout,
+    #[error("the peer hung up during the hello")]
+    Hello,
+    #[error("the peer's hello is malformed")]
+    Malformed,
+    #[error("the peer is not believed: {0}")]
+    NotVouched(#[from] NotVouched),
+    #[error("the peer's certificate and credential are of different keys")]
+    TwoKeys,
+    #[error("another node, or another incarnation, answers at this address")]
+    SomebodyElse,
+    #[error("this is our own address")]
+    Oneself,
+}
+
+impl MeetError {
+    pub(crate) fn count(&self) -> Count {
+        match self {
+            // The peer's certificate did not please us, or ours did not please the peer.
+            MeetError::Connection(quinn::ConnectionError::TransportError(_)) => Count::Stranger,
+            MeetError::Malformed => Count::Malformed,
+            MeetError::NotVouched(why) => why.count(),
+            MeetError::TwoKeys => Count::Forged,
+            MeetError::SomebodyElse | MeetError::Oneself => Count::Misaddressed,
+            MeetError::Connect(_) | MeetError::Connection(_) | MeetError::Timeout | MeetError::Hello => {
+                Count::Unreachable
+            }
+        }
+    }
+}
+
+/// Two nodes have met.
+#[derive(Clone, Debug)]
+pub(crate) struct Met {
+    pub peer: Arc<Peer>,
+    /// The peer's wall clock and ours at about the same time, unix milliseconds.
+    pub stamp_ms: u64,
+    pub wall_ms: u64,
+}
+
+/// What we say in every hello, but for the time.
+pub(crate) struct Manners {
+    pub identity: Identity,
+    pub record: Vec<u8>,
+}
+
+impl Manners {
+    /// The dialler speaks first.
+    pub(crate) async fn greet(&self, connection: &Connection) -> Result<Met, MeetError> {
+        let (send, receive) = connection.open_bi().await?;
+        self.say(send, &[Service::HELLO.0]).await?;
+        self.hear(connection, receive).await
+    }
+
+    pub(crate) async fn answer(&self, connection: &Connection) -> Result<Met, MeetError> {
+        let (send, mut receive) = connection.accept_bi().await?;
+        let mut service = [0];
+        receive.read_exact(&mut service).await.map_err(|_| MeetError::Hello)?;
+        if service != [Service::HELLO.0] {
+            return Err(MeetError::Malformed);
+        }
+        let met = self.hear(connection, receive).await?;
+        self.say(send, &[]).await?;
+        Ok(met)
+    }
+
+    async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<(), MeetError> {
+        let hello = Hello {
+            credential: self.identity.credential().to_vec(),
+            record: self.record.clone(),
+            stamp_ms: wall_ms(),
+        };
+        // Writing to a Vec cannot fail.
+        let body = minicbor::to_vec(hello).expect("a Vec takes all bytes");
+        send.write_all(&[head, &body].concat()).await.map_err(|_| MeetError::Hello)?;
+        send.finish().map_err(|_| MeetError::Hello)
+    }
+
+    async fn hear(&self, connection: &Connection, mut receive: RecvStream) -> Result<Met, MeetError> {
+        let bytes = receive.read_to_end(HELLO_MAX_BYTES).await.map_err(|error| match error {
+            quinn::ReadToEndError::TooLong => MeetError::Malformed,
+            quinn::ReadToEndError::Read(_) => MeetError::Hello,
+        })?;
+        let wall_ms = wall_ms();
+        let hello: Hello = minicbor::decode(&bytes).map_err(|_| MeetError::Malformed)?;
+        let peer = vouch(&self.identity, &hello.credential, &hello.record, wall_ms / 1_000)?;
+        if tls_key(connection) != Some(peer.member.key().to_bytes()) {
+            return Err(MeetError::TwoKeys);
+        }
+        if peer.member.id() == self.identity.id() {
+            return Err(MeetError::Oneself);
+        }
+        Ok(Met { peer: Arc::new(peer), stamp_ms: hello.stamp_ms, wall_ms })
+    }
+}
+
+/// The key that the peer proved in the handshake.
+fn tls_key(connection: &Connection) -> Option<[u8; 32]> {
+    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    ed25519_key_of(chain.first()?)
+}
+
+/// Unix milliseconds; zero when the machine's clock stands before 1970.
+pub(crate) fn wall_ms() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
