@@ -2,8 +2,9 @@
 
 pub mod config;
 pub mod exec;
+pub mod machine;
 pub mod program;
 pub mod quantity;
+pub mod store;
 
 pub use config::Config;
-pub mod store;

@@ -20,6 +20,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const SELF: &str = "/proc/self/exe";
 const BE_AGENT: &str = "be-agent";
 const BE_NESTED: &str = "be-nested";
+const BE_REFUSED: &str = "be-refused";
 
 type Test = (&'static str, fn() -> ());
 
@@ -47,6 +48,7 @@ const TESTS: &[Test] = tests![
     impossible_plans_are_refused_with_the_reason,
     a_file_that_cannot_be_executed_is_refused_with_the_reason,
     works_inside_another_sandbox_and_for_another_user,
+    a_kernel_without_namespaces_means_a_process_group_and_the_reason,
 ];
 
 fn main() -> ExitCode {
@@ -57,6 +59,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [BE_AGENT, dir, marker, isolation] => return block_on(be_agent(Path::new(dir), marker, isolation)),
+        [BE_REFUSED, dir] => return block_on(be_refused(Path::new(dir))),
         [BE_NESTED, dir] => return block_on(be_nested(Path::new(dir))),
         _ => {}
     }
@@ -463,5 +466,29 @@ async fn be_nested(dir: &Path) -> ExitCode {
     assert!(lines[0].contains("No such file"), "{lines:?}");
     assert!(lines[1].parse::<u32>().is_ok_and(|count| count < 8), "{lines:?}");
     println!("nested is well");
+    ExitCode::SUCCESS
+}
+
+/// An agent in a user namespace that may have no further ones below it.
+async fn a_kernel_without_namespaces_means_a_process_group_and_the_reason() {
+    let slot = Slot::new();
+    let binary = std::env::current_exe().expect("known");
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" be-refused \"$1\"";
+    let mut agent = Command::new("unshare");
+    agent.args(["-Ur", "sh", "-c", script]).arg(binary).arg(slot.dir());
+    let output = agent.output().expect("starts");
+    let text =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(text.starts_with("process group only, the agent's files are not hidden (unshare"), "{text}");
+    assert!(text.contains("ENOSPC"), "{text}");
+}
+
+async fn be_refused(dir: &Path) -> ExitCode {
+    let command = ["sh", "-c", "echo here; exit 6"].map(String::from).to_vec();
+    let plan = Plan::new(command, dir.to_owned(), dir.with_file_name("log"));
+    let mut running = exec::start(plan, Path::new(SELF)).await.expect("starts all the same");
+    assert_eq!(running.wait().await, Exit::Code(6));
+    assert_eq!(running.log().tail_lines(9).expect("readable"), ["here"]);
+    println!("{}", running.isolation());
     ExitCode::SUCCESS
 }
