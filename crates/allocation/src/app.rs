@@ -601,7 +601,7 @@ impl App {
                 due = due.min(now + BUSY_PERIOD);
             }
             due = self.mine.iter().filter_map(|mine| mine.due(config)).fold(due, Instant::min);
-            due = due.min(self.guardians.next_due()).min(self.guard_due(config));
+            due = due.min(self.guardians_due()).min(self.guard_due(config));
         }
         due.max(now + Duration::from_millis(1))
     }

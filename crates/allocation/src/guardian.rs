@@ -69,8 +69,10 @@ impl Guardians {
         self.proposed = None;
     }
 
-    pub fn next_due(&self) -> Instant {
-        let watches = self.watches.iter().map(Watch::next_timeout).min().unwrap_or(Instant::FAR);
+    fn next_due(&self) -> Instant {
+        let is_watched = |member: &Handle| !self.lost.contains(member);
+        let watched = self.set.members.iter().zip(&self.watches).filter(|(member, _)| is_watched(member));
+        let watches = watched.map(|(_, watch)| watch.next_timeout()).min().unwrap_or(Instant::FAR);
         if self.needs_more() { watches.min(self.appoint_due) } else { watches }
     }
 
@@ -124,14 +126,11 @@ impl App {
 
     pub fn tick_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         let Some((slot, epoch)) = self.lowest_held().map(|lowest| (lowest.slot, lowest.epoch)) else {
-            // Not this node's duty: nothing is due before the next change.
-            self.guardians.watches.iter_mut().for_each(|watch| watch.answered(t.now));
-            self.guardians.appoint_due = t.now + APPOINT_PERIOD;
             return;
         };
         for at in 0..self.guardians.watches.len() {
             let peer = self.guardians.set.members[at];
-            if self.guardians.lost.contains(&peer) || peer == t.me.handle {
+            if self.guardians.lost.contains(&peer) {
                 continue;
             }
             let probe = Message::GuardianProbe { app: self.id(), versions: self.versions() };
@@ -151,11 +150,16 @@ impl App {
                 }
             }
         }
-        let is_due = self.guardians.appoint_due <= t.now && t.now >= self.quiet_until;
-        if self.guardians.needs_more() && is_due && t.host.connection(t.now) == Connection::Connected {
+        if self.guardians.needs_more() && self.guardians.appoint_due <= t.now {
             self.guardians.appoint_due = t.now + APPOINT_PERIOD;
-            self.appoint(t, epoch);
+            if t.now >= self.quiet_until && t.host.connection(t.now) == Connection::Connected {
+                self.appoint(t, epoch);
+            }
         }
+    }
+
+    pub fn guardians_due(&self) -> Instant {
+        if self.lowest_held().is_some() { self.guardians.next_due() } else { Instant::FAR }
     }
 
     fn appoint<H: Host>(&mut self, t: &mut Turn<'_, H>, by: crate::Epoch) {

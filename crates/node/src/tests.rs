@@ -1,1 +1,365 @@
+//! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
+extern crate std;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::ToString;
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+
+use xtreem_allocation::{Application, Exit, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted};
+use xtreem_base::{AppId, Digest, Duration, Handle, Instant, NodeId, Rng};
+use xtreem_discovery::{Attributes, Value};
+
+use crate::{Config, Event, Me, Message, Node, Output, Progress};
+
+/// What programs do in a test.
+#[derive(Clone, Copy, PartialEq)]
+enum Program {
+    Serves,
+    Finishes,
+    Fails,
+}
+
+#[derive(Default)]
+struct Sink {
+    sent: Vec<(Handle, Message)>,
+    events: Vec<Event>,
+}
+
+impl Output for Sink {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.sent.push((to, message));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// Due work, ordered by time and then by number.
+type Queue = BTreeMap<(Instant, u64), Work>;
+
+enum Work {
+    Deliver { from: Handle, to: Handle, message: Message },
+    Started(usize, SlotRun),
+    Exited(usize, SlotRun, Exit),
+}
+
+struct Net {
+    nodes: Vec<Option<Node>>,
+    queue: Queue,
+    number: u64,
+    now: Instant,
+    program: Program,
+    /// Node and run of every program that runs now.
+    running: BTreeSet<(usize, SlotRun)>,
+    progress: Vec<Progress>,
+    taken: usize,
+    starts: usize,
+}
+
+fn handle(at: usize) -> Handle {
+    Handle::from_u32(at as u32)
+}
+
+impl Net {
+    fn new(nodes: usize, seed: u64) -> Net {
+        let config = Arc::new(Config::emulated());
+        let mut net = Net {
+            nodes: Vec::new(),
+            queue: Queue::new(),
+            number: 0,
+            now: Instant::ZERO,
+            program: Program::Serves,
+            running: BTreeSet::new(),
+            progress: Vec::new(),
+            taken: 0,
+            starts: 0,
+        };
+        let mut rng = Rng::new(seed);
+        for at in 0..nodes {
+            let mut id = [0; 16];
+            id[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
+            let me = Me { handle: handle(at), id: NodeId::from_bytes(id), incarnation: 1 };
+            let mut node = Node::new(config.clone(), me, seed, net.now);
+            let mut attributes = Attributes::default();
+            attributes.set("cpu.cores", Value::from(4)).expect("a short name and one value");
+            node.set_attributes(attributes);
+            node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
+            net.nodes.push(Some(node));
+        }
+        for at in 1..nodes {
+            net.with(at, |node, now, out| node.join(now, handle(at - 1), out));
+        }
+        net.run(Duration::from_secs(20));
+        net
+    }
+
+    fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Sink) -> R) -> Option<R> {
+        let mut sink = Sink::default();
+        let result = f(self.nodes[at].as_mut()?, self.now, &mut sink);
+        for (to, message) in sink.sent {
+            let latency = Duration::from_millis(5 + self.number % 7);
+            self.push(self.now + latency, Work::Deliver { from: handle(at), to, message });
+        }
+        for event in sink.events {
+            self.on_event(at, event);
+        }
+        Some(result)
+    }
+
+    fn push(&mut self, at: Instant, work: Work) {
+        self.number += 1;
+        self.queue.insert((at, self.number), work);
+    }
+
+    fn on_event(&mut self, at: usize, event: Event) {
+        match event {
+            Event::StartProgram { run, .. } => {
+                self.starts += 1;
+                self.push(self.now + Duration::from_millis(100), Work::Started(at, run));
+            }
+            Event::StopProgram { run, .. } => {
+                self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
+            }
+            Event::Submission { progress, .. } => self.progress.push(progress),
+            Event::RecordTaken { .. } => self.taken += 1,
+            _ => {}
+        }
+    }
+
+    fn run(&mut self, span: Duration) {
+        let end = self.now + span;
+        loop {
+            let timer = self
+                .nodes
+                .iter()
+                .enumerate()
+                .filter_map(|(at, node)| Some((node.as_ref()?.next_timeout()?, at)));
+            let timer = timer.min();
+            let work = self.queue.first_key_value().map(|(key, _)| key.0);
+            let next = timer.map(|timer| timer.0).into_iter().chain(work).min();
+            let Some(next) = next.filter(|next| *next <= end) else { break };
+            self.now = self.now.max(next);
+            if work.is_some_and(|work| work <= next) {
+                let (_, work) = self.queue.pop_first().expect("it was there a line ago");
+                self.work(work);
+            } else if let Some((_, at)) = timer {
+                self.with(at, |node, now, out| node.handle_timeout(now, out));
+            }
+        }
+        self.now = end;
+    }
+
+    fn work(&mut self, work: Work) {
+        match work {
+            Work::Deliver { from, to, message } => {
+                let at = to.as_u32() as usize;
+                self.with(at, |node, now, out| node.handle_message(now, from, message, out));
+            }
+            Work::Started(at, run) => {
+                if self.nodes[at].is_none() {
+                    return;
+                }
+                self.running.insert((at, run));
+                self.with(at, |node, now, out| node.program_started(now, run, out));
+                let exit = match self.program {
+                    Program::Serves => return,
+                    Program::Finishes => Exit::Code(0),
+                    Program::Fails => Exit::Code(1),
+                };
+                self.push(self.now + Duration::from_secs(1), Work::Exited(at, run, exit));
+            }
+            Work::Exited(at, run, exit) => {
+                self.running.remove(&(at, run));
+                self.with(at, |node, now, out| node.program_exited(now, run, exit, out));
+            }
+        }
+    }
+
+    fn kill(&mut self, at: usize) {
+        self.nodes[at] = None;
+        self.running.retain(|(node, _)| *node != at);
+    }
+
+    fn submit(&mut self, at: usize, slots: u16) -> AppId {
+        let application = application(slots, Wanted::Running);
+        let app = application.record.id;
+        self.with(at, |node, now, out| node.submit(now, application, out))
+            .expect("it lives")
+            .expect("it is new");
+        app
+    }
+
+    /// Slot numbers that run now, each as often as it runs.
+    fn slots(&self) -> Vec<u16> {
+        let mut slots: Vec<u16> = self.running.iter().map(|(_, run)| run.slot).collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    fn holder(&self, slot: u16) -> usize {
+        self.running.iter().find(|(_, run)| run.slot == slot).expect("the slot runs").0
+    }
+}
+
+fn application(slots: u16, wanted: Wanted) -> Application {
+    let spec = Spec {
+        requirement: "cpu.cores >= 2".into(),
+        resources: Resources::SLOT_DEFAULT,
+        colocate: false,
+        restart: Restart::OnFailure,
+        payload: Arc::from(&b"run me"[..]),
+    };
+    let record = Record {
+        id: AppId::from_bytes([7; 16]),
+        owner: NodeId::from_bytes([1; 16]),
+        name: "web".to_string(),
+        spec_digest: Digest::from_bytes([3; 32]),
+        slots,
+        generation: if wanted == Wanted::Stopped { 2 } else { 1 },
+        wanted,
+        proof: Arc::from(&[][..]),
+    };
+    Application { record, spec: Arc::new(spec) }
+}
+
+const SECS: fn(u64) -> Duration = Duration::from_secs;
+
+#[test]
+fn an_application_is_placed_on_as_many_nodes_as_it_has_slots() {
+    for seed in 0..5 {
+        let mut net = Net::new(16, seed);
+        net.submit(3, 6);
+        net.run(SECS(5));
+        assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "seed {seed}: {:?}", net.progress);
+        assert!(matches!(net.progress.last(), Some(Progress::Complete { running: 6, .. })));
+        let nodes: BTreeSet<usize> = net.running.iter().map(|(at, _)| *at).collect();
+        assert_eq!(nodes.len(), 6, "no two slots share a node");
+    }
+}
+
+#[test]
+fn too_few_nodes_place_nothing_and_hold_nothing() {
+    let mut net = Net::new(5, 1);
+    net.submit(0, 6);
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    assert_eq!((report.visited, report.matched), (5, 5));
+    assert!(net.running.is_empty());
+    for node in net.nodes.iter().flatten() {
+        assert_eq!(node.status().used, Resources::default());
+    }
+}
+
+#[test]
+fn adjacent_holders_and_the_submitter_die_and_their_slots_run_again_within_ten_seconds() {
+    for seed in 0..10 {
+        let mut net = Net::new(20, seed);
+        net.submit(3, 6);
+        net.run(SECS(5));
+        for victim in [net.holder(2), net.holder(3), 3] {
+            net.kill(victim);
+        }
+        net.run(SECS(10));
+        assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_submitter_that_dies_after_its_first_confirm_leaves_a_whole_application() {
+    for seed in 0..10 {
+        let mut net = Net::new(20, seed);
+        net.submit(3, 6);
+        while !net.progress.iter().any(|progress| matches!(progress, Progress::Accepted)) {
+            net.run(Duration::from_millis(1));
+        }
+        net.kill(3);
+        net.run(SECS(25));
+        assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "seed {seed}");
+    }
+}
+
+#[test]
+fn guardians_restart_an_application_whose_holders_all_died() {
+    for seed in 0..10 {
+        let mut net = Net::new(20, seed);
+        net.submit(3, 6);
+        net.run(SECS(5));
+        let holders: BTreeSet<usize> = net.running.iter().map(|(at, _)| *at).collect();
+        for victim in holders {
+            net.kill(victim);
+        }
+        net.run(SECS(60));
+        assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_stopped_application_stays_stopped() {
+    for seed in 0..5 {
+        let mut net = Net::new(16, seed);
+        net.submit(3, 6);
+        net.run(SECS(5));
+        let holder = handle(net.holder(4));
+        let record = application(6, Wanted::Stopped).record;
+        net.with(3, |node, now, out| node.publish(now, record, &[holder], out));
+        net.run(SECS(3));
+        assert_eq!(net.slots(), [], "seed {seed}");
+        assert_eq!(net.taken, 1);
+        net.run(SECS(60));
+        assert_eq!(net.slots(), []);
+        for node in net.nodes.iter().flatten() {
+            assert_eq!(node.status().used, Resources::default());
+        }
+    }
+}
+
+#[test]
+fn an_application_whose_slots_are_all_done_is_done() {
+    for slots in [1, 3, 12] {
+        let mut net = Net::new(24, 2);
+        net.program = Program::Finishes;
+        let app = net.submit(3, slots);
+        net.run(SECS(40));
+        assert_eq!(net.starts, usize::from(slots), "every slot ran once");
+        for node in net.nodes.iter().flatten() {
+            assert_eq!(node.status().used, Resources::default());
+            if let Some(known) = node.app(app) {
+                let is_done = |known: &xtreem_allocation::Known| matches!(known.state, SlotState::Done(_));
+                assert!(known.slots.iter().all(is_done), "{:?}", known.slots);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
+    let mut net = Net::new(16, 4);
+    net.program = Program::Fails;
+    let app = net.submit(3, 2);
+    net.run(SECS(90));
+    assert_eq!(net.starts, 10, "two slots, five starts each");
+    let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
+    let states: Vec<SlotState> = known.map(|known| known.state).collect();
+    assert!(states.len() >= 2 && states.iter().all(|state| *state == SlotState::Failed(Exit::Code(1))));
+}
+
+#[test]
+fn a_requirement_that_nobody_meets_names_the_clause() {
+    let mut net = Net::new(8, 5);
+    let mut application = application(2, Wanted::Running);
+    let spec = Spec { requirement: "cpu.cores >= 2 && cpu.cores > 64".into(), ..(*application.spec).clone() };
+    application.spec = Arc::new(spec);
+    net.with(0, |node, now, out| node.submit(now, application, out));
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    let excluded: Vec<u32> = report.excluded.iter().map(|(_, nodes)| *nodes).collect();
+    assert_eq!(excluded, vec![0, 8]);
+}
