@@ -140,14 +140,19 @@ impl View {
         places
     }
 
-    /// The places of those of `handles` that are still here.
+    /// The places of those of `handles` that are still here, in the order of the view.
     pub(crate) fn places_of(&self, handles: &[Handle]) -> Places {
-        let mut places = Places { at: [0; VIEW_MAX], len: 0 };
+        let mut hit = [false; VIEW_MAX];
         for &handle in handles {
-            if let Some(at) = self.position(handle) {
-                places.at[places.len] = at as u8;
-                places.len += 1;
+            for (hit, &known) in hit.iter_mut().zip(&self.handles) {
+                *hit |= known == handle;
             }
+        }
+        let mut places = Places { at: [0; VIEW_MAX], len: 0 };
+        for (at, &hit) in hit[..self.len()].iter().enumerate() {
+            // Written always and counted when it was a hit: no branch to guess wrong.
+            places.at[places.len] = at as u8;
+            places.len += usize::from(hit);
         }
         places
     }

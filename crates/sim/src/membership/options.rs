@@ -32,18 +32,11 @@ pub struct Kill {
     pub at_round: u32,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?}: expected FRACTION@ROUND such as 0.8@60, the fraction from 0 to 1")]
 pub struct ParseKillError {
     text: String,
 }
-
-impl std::fmt::Display for ParseKillError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:?}: expected FRACTION@ROUND such as 0.8@60, the fraction from 0 to 1", self.text)
-    }
-}
-
-impl std::error::Error for ParseKillError {}
 
 impl FromStr for Kill {
     type Err = ParseKillError;
@@ -59,32 +52,21 @@ impl FromStr for Kill {
 }
 
 /// Options that no run can follow. Nothing has been done.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OptionError {
+    #[error("{0} nodes: expected 2 to {NODES_MAX}")]
     Nodes(u32),
+    #[error("0 rounds: expected at least 1")]
     Rounds,
+    #[error("kill {0}: expected a fraction from 0 to 1")]
     Kill(f64),
+    #[error("kill after round {at_round}: the run ends after round {rounds}")]
     KillTooLate { at_round: u32, rounds: u32 },
+    #[error("churn {0}: expected a fraction from 0 to 1")]
     Churn(f64),
+    #[error("loss {0}: expected a fraction from 0 to 1")]
     Loss(f64),
 }
-
-impl std::fmt::Display for OptionError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            OptionError::Nodes(nodes) => write!(f, "{nodes} nodes: expected 2 to {NODES_MAX}"),
-            OptionError::Rounds => write!(f, "0 rounds: expected at least 1"),
-            OptionError::Kill(share) => write!(f, "kill {share}: expected a fraction from 0 to 1"),
-            OptionError::KillTooLate { at_round, rounds } => {
-                write!(f, "kill after round {at_round}: the run ends after round {rounds}")
-            }
-            OptionError::Churn(share) => write!(f, "churn {share}: expected a fraction from 0 to 1"),
-            OptionError::Loss(share) => write!(f, "loss {share}: expected a fraction from 0 to 1"),
-        }
-    }
-}
-
-impl std::error::Error for OptionError {}
 
 fn is_share(share: f64) -> bool {
     (0.0..=1.0).contains(&share)
