@@ -1,0 +1,114 @@
+//! The applications of a run: their shapes, drawn from the seed, and what is known of each as the run goes on.
+
+use std::sync::Arc;
+
+use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
+use xtreem_base::{AppId, Digest, NodeId, Rng};
+
+use super::host::HostNo;
+use super::seen::Behaviour;
+
+/// What a user wants to run.
+#[derive(Clone, Debug)]
+pub(crate) struct Shape {
+    pub name: String,
+    pub slots: u16,
+    pub behaviour: Behaviour,
+    pub requirement: &'static str,
+    pub resources: Resources,
+    pub colocate: bool,
+}
+
+/// Requirements of different width; every host of `world` meets the first, about a fifth the last.
+const REQUIREMENTS: [&str; 4] =
+    ["", "cpu.cores >= 4", "arch == \"x86_64\" && mem.total >= 4GiB", "site == \"north\" || cpu.cores >= 16"];
+
+impl Shape {
+    /// About ten slots as the issue says: some applications have one, some twenty.
+    pub fn draw(number: u32, rng: &mut Rng) -> Self {
+        let slots = match rng.below(10) {
+            0 => 1,
+            1 => 2,
+            2 => 20,
+            _ => rng.between(8, 12) as u16,
+        };
+        let behaviour = match rng.below(20) {
+            0 => Behaviour::Broken,
+            1..=3 => Behaviour::Flaky,
+            4..=6 => Behaviour::Batch,
+            _ => Behaviour::Service,
+        };
+        let resources = match rng.below(4) {
+            0 => Resources { cores_milli: 2_000, memory_bytes: 1 << 30, disk_bytes: 1 << 30 },
+            _ => Resources::SLOT_DEFAULT,
+        };
+        Shape {
+            name: format!("app{number}"),
+            slots,
+            behaviour,
+            requirement: REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize],
+            resources,
+            colocate: rng.chance(1, 8),
+        }
+    }
+
+    /// A fresh submission of this shape.
+    pub fn application(&self, rng: &mut Rng) -> Application {
+        let mut bytes = [0; 16];
+        bytes[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
+        bytes[8..].copy_from_slice(&rng.next_u64().to_be_bytes());
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
+        let record = Record {
+            id: AppId::from_bytes(bytes),
+            owner: NodeId::from_bytes([0xaa; 16]),
+            name: self.name.clone(),
+            spec_digest: Digest::from_bytes(digest),
+            slots: self.slots,
+            generation: 1,
+            wanted: Wanted::Running,
+            proof: Arc::from([]),
+        };
+        let spec = Spec {
+            requirement: self.requirement.into(),
+            resources: self.resources,
+            colocate: self.colocate,
+            restart: Restart::OnFailure,
+            payload: Arc::from([]),
+        };
+        Application { record, spec: Arc::new(spec) }
+    }
+}
+
+/// One submission and what became of it.
+#[derive(Debug)]
+pub(crate) struct App {
+    /// Which shape of the schedule.
+    pub shape: usize,
+    /// Submissions of this shape so far.
+    pub attempts: u32,
+    pub record: Record,
+    pub behaviour: Behaviour,
+    pub resources: Resources,
+    pub submitter: HostNo,
+    pub is_accepted: bool,
+    /// See [`AppFacts::is_lost`](super::seen::AppFacts::is_lost).
+    pub is_lost: bool,
+    pub stop: Stop,
+}
+
+/// How far a user is with stopping an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    NotWanted,
+    /// The record is sent until a node takes it.
+    Wanted,
+    Taken,
+}
+
+impl App {
+    /// The record with which its owner stops it.
+    pub fn stopped_record(&self) -> Record {
+        Record { generation: self.record.generation + 1, wanted: Wanted::Stopped, ..self.record.clone() }
+    }
+}

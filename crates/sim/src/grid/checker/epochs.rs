@@ -1,0 +1,40 @@
+//! No epoch is confirmed twice.
+//!
+//! Source: architecture, "Allocation": every confirm uses a fresh epoch, also after a lost reply. Seen from
+//! outside: one epoch of one slot is started by one incarnation of one host, and whoever names its holder names
+//! the same one.
+
+use std::collections::BTreeMap;
+
+use xtreem_allocation::{Epoch, SlotRun, SlotState};
+use xtreem_base::{Handle, Instant};
+
+use super::{Checker, Findings};
+use crate::grid::host::handle_of;
+use crate::grid::seen::Seen;
+
+pub(super) const NAME: &str = "epoch_confirmed_once";
+
+#[derive(Default)]
+pub(super) struct Epochs {
+    holders: BTreeMap<SlotRun, Handle>,
+}
+
+impl Checker for Epochs {
+    fn observe(&mut self, at: Instant, seen: &Seen, findings: &mut Findings) {
+        let (run, holder) = match seen {
+            Seen::StartOrdered { host, incarnation, run } => (*run, handle_of(*host, *incarnation)),
+            Seen::SlotChanged { app, slot, epoch, holder: Some(holder), state }
+                if *state != SlotState::Planned && *epoch != Epoch::NONE =>
+            {
+                (SlotRun { app: *app, slot: *slot, epoch: *epoch }, *holder)
+            }
+            _ => return,
+        };
+        let first = *self.holders.entry(run).or_insert(holder);
+        if first != holder {
+            let what = format!("{run:?} is held by {first:?} and by {holder:?}");
+            findings.add(NAME, at, what);
+        }
+    }
+}

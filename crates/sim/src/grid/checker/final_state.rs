@@ -1,0 +1,169 @@
+//! 30 s after the faults stop exactly one process runs for each slot that is neither done nor failed, and it is
+//! the one with the highest epoch ever started.
+//!
+//! Source: issue "A grid you can run", `sim grid`; architecture, "Allocation". Applications count that were
+//! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind
+//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xtreem_allocation::{Epoch, Exit, SlotState};
+use xtreem_base::{AppId, Duration, Instant};
+
+use super::partitions::Partitions;
+use super::{Checker, Findings};
+use crate::grid::host::HostNo;
+use crate::grid::seen::{AppFacts, Behaviour, Fault, Seen, Snapshot};
+
+pub(super) const NAME: &str = "one_process_per_slot";
+
+/// Time after its start in which an epoch becomes known to watchers under loss: a few announcements.
+const LEARN: Duration = Duration::from_secs(5);
+/// Failures after which a slot is failed (issue "A grid you can run": 5 times in 60 s).
+const FAILURES: u32 = 5;
+
+#[derive(Debug)]
+struct Run {
+    host: HostNo,
+    started: Instant,
+    is_running: bool,
+    /// Ended with exit 0.
+    is_done: bool,
+    /// Its node had asked for the last end.
+    was_ordered: bool,
+    failures: u32,
+    died_unknown: bool,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    runs: BTreeMap<Epoch, Run>,
+    /// Epochs that some node called failed, or whose files are lost.
+    ended: BTreeSet<Epoch>,
+}
+
+pub(super) struct FinalState {
+    partitions: Partitions,
+    slots: BTreeMap<(AppId, u16), Slot>,
+    stopped: BTreeSet<AppId>,
+}
+
+impl FinalState {
+    pub fn new(hosts: u32) -> Self {
+        let partitions = Partitions::new(hosts);
+        FinalState { partitions, slots: BTreeMap::new(), stopped: BTreeSet::new() }
+    }
+
+    fn host_died(&mut self, at: Instant, dead: HostNo) {
+        for run in self.slots.values_mut().flat_map(|slot| slot.runs.values_mut()) {
+            if run.host == dead && self.partitions.touched_since(dead, run.started) {
+                run.died_unknown = true;
+            }
+            if run.host == dead && at.since(run.started) < LEARN {
+                run.died_unknown = true;
+            }
+        }
+    }
+}
+
+impl Checker for FinalState {
+    fn observe(&mut self, at: Instant, seen: &Seen, _: &mut Findings) {
+        match seen {
+            Seen::ProcessStarted { host, run } => {
+                let slot = self.slots.entry((run.app, run.slot)).or_default();
+                let known = slot.runs.entry(run.epoch).or_insert_with(|| Run::new(*host, at));
+                known.host = *host;
+                known.is_running = true;
+            }
+            Seen::ProcessEnded { run, exit, ordered, .. } => {
+                let slot = self.slots.entry((run.app, run.slot)).or_default();
+                if let Some(known) = slot.runs.get_mut(&run.epoch) {
+                    known.is_running = false;
+                    known.was_ordered = *ordered;
+                    known.is_done |= *exit == Some(Exit::Code(0));
+                    known.failures += u32::from(exit.is_some_and(|exit| !exit.is_success()) && !ordered);
+                }
+            }
+            Seen::FilesLost { run } => {
+                self.slots.entry((run.app, run.slot)).or_default().ended.insert(run.epoch);
+            }
+            Seen::SlotChanged { app, slot, epoch, state: SlotState::Failed(_), .. } => {
+                self.slots.entry((*app, *slot)).or_default().ended.insert(*epoch);
+            }
+            Seen::StopTaken { app, .. } | Seen::StopKnown { app, .. } => {
+                self.stopped.insert(*app);
+            }
+            Seen::Fault(fault) => {
+                if let Fault::Killed { host } | Fault::Restarted { host } = fault {
+                    self.host_died(at, *host);
+                }
+                self.partitions.observe(at, fault);
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, at: Instant, end: &Snapshot, findings: &mut Findings) {
+        let counts = |app: &&AppFacts| app.is_accepted && !app.is_lost && !self.stopped.contains(&app.app);
+        for app in end.apps.iter().filter(counts) {
+            for number in 0..app.slots {
+                let none = Slot::default();
+                let slot = self.slots.get(&(app.app, number)).unwrap_or(&none);
+                if let Err(what) = slot.judge(app.behaviour) {
+                    findings.add(NAME, at, format!("slot {number} of {:?}: {what}", app.app));
+                }
+            }
+        }
+    }
+}
+
+impl Run {
+    fn new(host: HostNo, started: Instant) -> Self {
+        Run {
+            host,
+            started,
+            is_running: false,
+            is_done: false,
+            was_ordered: false,
+            failures: 0,
+            died_unknown: false,
+        }
+    }
+}
+
+impl Slot {
+    fn judge(&self, behaviour: Behaviour) -> Result<(), String> {
+        let running: Vec<_> = self.runs.iter().filter(|(_, run)| run.is_running).collect();
+        let mut rivals = self.runs.iter().filter(|(_, run)| run.is_running || !run.died_unknown);
+        let Some((top, newest)) = rivals.next_back() else { return Err("was never started".into()) };
+        match running[..] {
+            [] if self.may_rest(*top, newest, behaviour) => Ok(()),
+            [] => Err(format!("nothing runs; the last was {top} on host {}", newest.host)),
+            [(epoch, _)] if epoch == top => Ok(()),
+            [_] if newest.is_done => Ok(()),
+            [(epoch, run)] => Err(format!(
+                "{epoch} runs on host {} although {top} was started on host {}",
+                run.host, newest.host
+            )),
+            _ => Err(format!(
+                "{} processes run: {}",
+                running.len(),
+                running
+                    .iter()
+                    .map(|(epoch, run)| format!("{epoch} on host {} ", run.host))
+                    .collect::<String>()
+            )),
+        }
+    }
+
+    /// Whether the slot may be without a process: done, failed, without files, or between two of the failures
+    /// that a broken program has all the time.
+    fn may_rest(&self, top: Epoch, newest: &Run, behaviour: Behaviour) -> bool {
+        let is_done_elsewhere = newest.was_ordered && self.runs.values().any(|run| run.is_done);
+        newest.is_done
+            || is_done_elsewhere
+            || newest.failures >= FAILURES
+            || self.ended.iter().any(|epoch| *epoch >= top)
+            || behaviour == Behaviour::Broken
+    }
+}

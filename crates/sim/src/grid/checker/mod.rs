@@ -1,0 +1,72 @@
+//! The invariants of a grid run, one a file. Each sees the observations in order and the world at the end, and
+//! nothing else.
+
+mod capacity;
+mod component;
+mod epochs;
+mod false_failures;
+mod final_state;
+mod overlap;
+mod partitions;
+#[cfg(test)]
+mod proofs;
+mod stopped;
+
+pub(crate) use false_failures::NAME as FALSE_FAILURES;
+use serde::{Deserialize, Serialize};
+use xtreem_base::Instant;
+
+use super::seen::{Seen, Snapshot};
+
+/// One promise that a run broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Name of the invariant.
+    pub checker: String,
+    /// Milliseconds of virtual time since the start of the warm-up.
+    pub at_ms: u64,
+    pub what: String,
+}
+
+/// Violations kept of one run; the count goes on. One broken rule tends to break every second.
+pub(crate) const VIOLATIONS_MAX: usize = 100;
+
+/// Takes what the checkers find.
+#[derive(Debug, Default)]
+pub(crate) struct Findings {
+    pub list: Vec<Violation>,
+    /// Those that did not fit the list.
+    pub dropped: u64,
+}
+
+impl Findings {
+    fn add(&mut self, checker: &str, at: Instant, what: String) {
+        if self.list.len() < VIOLATIONS_MAX {
+            self.list.push(Violation { checker: checker.into(), at_ms: at.as_millis(), what });
+        } else {
+            self.dropped += 1;
+        }
+    }
+}
+
+/// One invariant.
+pub(crate) trait Checker {
+    /// One more observation, in the order of time.
+    fn observe(&mut self, at: Instant, seen: &Seen, findings: &mut Findings);
+
+    /// The run is over.
+    fn finish(&mut self, _at: Instant, _end: &Snapshot, _findings: &mut Findings) {}
+}
+
+/// Every invariant, ready for a run of `hosts` hosts.
+pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
+    vec![
+        Box::new(epochs::Epochs::default()),
+        Box::new(capacity::Capacity),
+        Box::new(overlap::Overlap::new(hosts)),
+        Box::new(final_state::FinalState::new(hosts)),
+        Box::new(component::Component),
+        Box::new(stopped::Stopped::default()),
+        Box::new(false_failures::FalseFailures::new(hosts)),
+    ]
+}

@@ -1,0 +1,260 @@
+//! Each invariant is broken once by a history made by hand, and left alone by its harmless twin.
+
+use xtreem_allocation::{Epoch, Exit, Resources, SlotRun, SlotState};
+use xtreem_base::{AppId, Instant, NodeId};
+
+use super::{Findings, all};
+use crate::grid::host::handle_of;
+use crate::grid::seen::{AppFacts, Behaviour, Fault, Seen, Snapshot};
+
+const APP: AppId = AppId::from_bytes([7; 16]);
+const HOSTS: u32 = 8;
+
+fn run(slot: u16, counter: u32) -> SlotRun {
+    let epoch = Epoch { counter, recruiter: NodeId::from_bytes([1; 16]), incarnation: 0, attempt: counter };
+    SlotRun { app: APP, slot, epoch }
+}
+
+fn started(host: u32, counter: u32) -> Seen {
+    Seen::ProcessStarted { host, run: run(0, counter) }
+}
+
+fn ordered(host: u32, counter: u32) -> Seen {
+    Seen::StartOrdered { host, incarnation: 0, run: run(0, counter) }
+}
+
+fn ended(host: u32, counter: u32, exit: Option<i32>, ordered: bool) -> Seen {
+    Seen::ProcessEnded { host, run: run(0, counter), exit: exit.map(Exit::Code), ordered }
+}
+
+fn lost(host: u32, peer: u32) -> Seen {
+    Seen::HolderLost { host, app: APP, slot: Some(0), peer: handle_of(peer, 0) }
+}
+
+fn stop_taken(by: u32) -> Seen {
+    Seen::StopTaken { app: APP, by: handle_of(by, 0) }
+}
+
+fn changed(counter: u32, holder: u32, state: SlotState) -> Seen {
+    let holder = Some(handle_of(holder, 0));
+    Seen::SlotChanged { app: APP, slot: 0, epoch: run(0, counter).epoch, holder, state }
+}
+
+fn usage(used_cores: u32, running_cores: u32) -> Seen {
+    let cores = |n| Resources { cores_milli: n * 1_000, ..Resources::default() };
+    Seen::Usage { host: 1, offered: cores(2), used: cores(used_cores), running: cores(running_cores) }
+}
+
+const fn fault(fault: Fault) -> Seen {
+    Seen::Fault(fault)
+}
+
+fn end(slots: u16) -> Snapshot {
+    let facts =
+        AppFacts { app: APP, slots, behaviour: Behaviour::Service, is_accepted: true, is_lost: false };
+    Snapshot { views: Vec::new(), apps: vec![facts] }
+}
+
+/// Which invariants a history breaks, in the order found.
+fn broken(history: &[(u64, Seen)], end: &Snapshot) -> Vec<String> {
+    let mut findings = Findings::default();
+    let mut checkers = all(HOSTS);
+    for (ms, seen) in history {
+        checkers.iter_mut().for_each(|c| c.observe(Instant::from_millis(*ms), seen, &mut findings));
+    }
+    checkers.iter_mut().for_each(|c| c.finish(Instant::from_millis(170_000), end, &mut findings));
+    findings.list.into_iter().map(|violation| violation.checker).collect()
+}
+
+#[track_caller]
+fn check(history: &[(u64, Seen)], end: &Snapshot, expected: &[&str]) {
+    assert_eq!(broken(history, end), expected);
+}
+
+/// No application is left at the end: for histories about something else.
+fn nothing() -> Snapshot {
+    Snapshot::default()
+}
+
+#[test]
+fn an_epoch_started_on_two_hosts_is_found() {
+    check(&[(0, ordered(1, 1)), (10, ordered(1, 1)), (20, ordered(2, 2))], &nothing(), &[]);
+    check(&[(0, ordered(1, 1)), (10, ordered(2, 1))], &nothing(), &[super::epochs::NAME]);
+}
+
+#[test]
+fn an_epoch_told_of_two_holders_is_found() {
+    let running = |holder| changed(1, holder, SlotState::Running);
+    check(&[(0, running(1)), (10, changed(1, 2, SlotState::Planned))], &nothing(), &[]);
+    check(&[(0, running(1)), (10, running(2))], &nothing(), &[super::epochs::NAME]);
+}
+
+#[test]
+fn more_held_or_run_than_offered_is_found() {
+    check(&[(0, usage(2, 2))], &nothing(), &[]);
+    check(&[(0, usage(3, 2))], &nothing(), &[super::capacity::NAME]);
+    check(&[(0, usage(2, 3))], &nothing(), &[super::capacity::NAME]);
+}
+
+#[test]
+fn two_processes_of_a_slot_may_overlap_five_seconds_and_no_longer() {
+    let overlap =
+        |ms: u64| [(0, started(1, 1)), (10_000, started(2, 2)), (10_000 + ms, ended(1, 1, None, true))];
+    check(&overlap(5_000), &end(1), &[]);
+    check(&overlap(5_001), &end(1), &[super::overlap::NAME]);
+}
+
+#[test]
+fn a_paused_process_does_not_overlap() {
+    let history = [
+        (0, started(1, 1)),
+        (9_000, fault(Fault::Paused { host: 1 })),
+        (10_000, started(2, 2)),
+        (30_000, fault(Fault::Resumed { host: 1 })),
+        (34_000, ended(1, 1, None, true)),
+    ];
+    check(&history, &end(1), &[]);
+    let mut late = history.to_vec();
+    late[4].0 = 36_000;
+    check(&late, &end(1), &[super::overlap::NAME]);
+}
+
+#[test]
+fn an_overlap_behind_a_cut_or_a_split_is_excused() {
+    for (begin, heal) in [
+        (Fault::Cut { host: 1 }, Fault::Healed { host: 1 }),
+        (Fault::Split { parts: vec![0, 0, 1, 1, 1, 1, 1, 1] }, Fault::Merged),
+    ] {
+        let history = [
+            (0, started(1, 1)),
+            (5_000, fault(begin)),
+            (10_000, started(2, 2)),
+            (30_000, fault(heal)),
+            (32_000, ended(1, 1, None, true)),
+        ];
+        check(&history, &end(1), &[]);
+    }
+    let elsewhere = [
+        (0, started(1, 1)),
+        (5_000, fault(Fault::Cut { host: 3 })),
+        (10_000, started(2, 2)),
+        (32_000, ended(1, 1, None, true)),
+    ];
+    check(&elsewhere, &end(1), &[super::overlap::NAME]);
+}
+
+#[test]
+fn a_slot_without_a_process_is_found() {
+    check(&[(0, started(1, 1))], &end(1), &[]);
+    check(&[(0, started(1, 1))], &end(2), &[super::final_state::NAME]);
+    check(&[(0, started(1, 1)), (9, ended(1, 1, None, false))], &end(1), &[super::final_state::NAME]);
+}
+
+#[test]
+fn done_and_failed_slots_need_no_process() {
+    check(&[(0, started(1, 1)), (9, ended(1, 1, Some(0), false))], &end(1), &[]);
+    check(&[(0, started(1, 1)), (9, ended(1, 1, Some(1), false))], &end(1), &[super::final_state::NAME]);
+    let told = changed(1, 1, SlotState::Failed(Exit::Code(1)));
+    check(&[(0, started(1, 1)), (9, ended(1, 1, Some(1), false)), (10, told)], &end(1), &[]);
+}
+
+#[test]
+fn a_lower_epoch_that_outlives_a_higher_one_is_found() {
+    let history = [(0, started(1, 1)), (10, started(2, 2)), (2_000, ended(2, 2, None, true))];
+    check(&history, &end(1), &[super::final_state::NAME]);
+    let mut right = history.to_vec();
+    right[2] = (2_000, ended(1, 1, None, true));
+    check(&right, &end(1), &[]);
+}
+
+#[test]
+fn an_epoch_that_died_before_anybody_learnt_of_it_is_no_rival() {
+    let history = |dies: u64| {
+        [
+            (0, started(1, 1)),
+            (10, started(2, 2)),
+            (dies, fault(Fault::Killed { host: 2 })),
+            (dies, ended(2, 2, None, false)),
+        ]
+    };
+    check(&history(3_000), &end(1), &[]);
+    check(&history(9_000), &end(1), &[super::overlap::NAME, super::final_state::NAME]);
+}
+
+#[test]
+fn two_processes_at_the_end_are_found() {
+    let history = [(169_000, started(1, 1)), (169_500, started(2, 2))];
+    check(&history, &end(1), &[super::final_state::NAME]);
+}
+
+#[test]
+fn lost_stopped_and_unaccepted_applications_are_left_alone() {
+    let mut lost = end(1);
+    lost.apps[0].is_lost = true;
+    check(&[], &lost, &[]);
+    let mut refused = end(1);
+    refused.apps[0].is_accepted = false;
+    check(&[], &refused, &[]);
+    check(&[(0, stop_taken(3))], &end(1), &[]);
+}
+
+#[test]
+fn two_components_are_found() {
+    let view = |host, peers: &[u32]| (handle_of(host, 0), peers.iter().map(|p| handle_of(*p, 0)).collect());
+    let whole = vec![view(1, &[2]), view(2, &[]), view(3, &[2])];
+    check(&[], &Snapshot { views: whole, apps: Vec::new() }, &[]);
+    // Host 3 knows only a dead incarnation of host 2.
+    let stale = (handle_of(3, 0), vec![handle_of(2, 1)]);
+    let parted = vec![view(1, &[2]), view(2, &[]), stale];
+    check(&[], &Snapshot { views: parted, apps: Vec::new() }, &[super::component::NAME]);
+}
+
+#[test]
+fn a_stopped_application_that_runs_on_is_found() {
+    let history = [(0, started(1, 1)), (10, stop_taken(3))];
+    check(&history, &end(1), &[super::stopped::NAME]);
+    let mut ends = history.to_vec();
+    ends.push((700, ended(1, 1, None, true)));
+    check(&ends, &end(1), &[]);
+}
+
+#[test]
+fn a_stop_whose_takers_all_died_is_a_lost_command() {
+    let history = [(0, started(1, 1)), (10, stop_taken(3)), (20, fault(Fault::Killed { host: 3 }))];
+    check(&history, &end(1), &[]);
+}
+
+#[test]
+fn a_start_on_a_node_that_knows_of_the_stop_is_found() {
+    let knows = Seen::StopKnown { app: APP, host: 2, incarnation: 0 };
+    check(&[(0, knows.clone()), (10, ordered(2, 1))], &nothing(), &[super::stopped::NAME]);
+    check(&[(0, knows.clone()), (10, ordered(1, 1))], &nothing(), &[]);
+    // A restarted agent knows nothing any more.
+    let restart = fault(Fault::Restarted { host: 2 });
+    check(&[(0, knows), (5, restart), (10, ordered(2, 1))], &nothing(), &[]);
+}
+
+#[test]
+fn a_healthy_member_declared_failed_is_found() {
+    check(&[(0, lost(1, 2))], &nothing(), &[super::false_failures::NAME]);
+}
+
+#[test]
+fn failures_that_faults_explain_are_excused() {
+    for explanation in [
+        Fault::Killed { host: 2 },
+        Fault::Restarted { host: 2 },
+        Fault::Paused { host: 2 },
+        Fault::Cut { host: 2 },
+        Fault::Paused { host: 1 },
+        Fault::Cut { host: 1 },
+        Fault::Split { parts: vec![0, 0, 1, 1, 1, 1, 1, 1] },
+    ] {
+        check(&[(0, fault(explanation)), (10, lost(1, 2))], &nothing(), &[]);
+    }
+    let same_side = Fault::Split { parts: vec![0, 1, 1, 0, 0, 0, 0, 0] };
+    check(&[(0, fault(same_side)), (10, lost(1, 2))], &nothing(), &[super::false_failures::NAME]);
+    let old =
+        [(0, fault(Fault::Cut { host: 1 })), (10, fault(Fault::Healed { host: 1 })), (60_000, lost(1, 2))];
+    check(&old, &nothing(), &[super::false_failures::NAME]);
+}

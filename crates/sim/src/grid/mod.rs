@@ -1,0 +1,73 @@
+//! `sim grid`: whole nodes, running applications, under faults, watched by invariant checkers.
+//!
+//! One process, one thread, one seed. The world drives [`xtreem_node::Node`] through the face that a real agent
+//! uses: typed messages, local clocks, orders to start and stop programs. Deliberately absent: the codec, real
+//! processes, and any view of the whole for the nodes; only world and checkers see everything.
+
+mod apps;
+mod checker;
+mod clock;
+mod faults;
+mod host;
+mod network;
+mod process;
+mod queue;
+mod report;
+mod schedule;
+mod seen;
+mod sweep;
+#[cfg(test)]
+mod tests;
+mod trace;
+mod world;
+
+pub use checker::Violation;
+pub use faults::{FaultKind, Faults, UnknownFault};
+pub use report::{Failure, Report, SweepReport};
+pub use schedule::Schedule;
+pub use sweep::sweep;
+pub use trace::Trace;
+
+/// Most hosts of a world: a handle has 24 bits for them.
+pub const NODES_MAX: u32 = 1 << 24;
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Hosts, at most [`NODES_MAX`].
+    pub nodes: u32,
+    pub apps: u32,
+    /// Kinds of faults that the seed may choose from.
+    pub faults: Faults,
+    pub seed: u64,
+    /// Applications whose events are printed on the error output.
+    pub trace: Trace,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { nodes: 1_000, apps: 20, faults: Faults::ALL, seed: 0, trace: Trace::Off }
+    }
+}
+
+impl Options {
+    /// The command that runs exactly this again.
+    pub fn replay(&self) -> String {
+        let Options { nodes, apps, faults, seed, .. } = self;
+        format!("xtreem sim grid --nodes {nodes} --apps {apps} --faults {faults} --seed {seed}")
+    }
+}
+
+/// What the run of these options will meet; for printing before it.
+pub fn plan(options: &Options) -> Schedule {
+    Schedule::draw(options.nodes, options.apps, options.faults, options.seed)
+}
+
+/// Runs one seed to its end.
+///
+/// # Panics
+/// When `options.nodes` is zero or above [`NODES_MAX`].
+pub fn run(options: &Options) -> Report {
+    assert!((1..=NODES_MAX).contains(&options.nodes), "a world has 1 to {NODES_MAX} nodes");
+    world::World::new(options).run()
+}

@@ -1,0 +1,77 @@
+//! What happens next: the events of a grid world. The wheel gives them their total order.
+
+use xtreem_base::{Handle, Instant};
+use xtreem_node::Message;
+
+use super::host::HostNo;
+use super::process::Step;
+use crate::wheel::Wheel;
+
+/// One event of the world.
+pub(super) enum What {
+    Deliver {
+        from: Handle,
+        to: Handle,
+        message: Box<Message>,
+    },
+    /// A host learns that the incarnation it wrote to is dead.
+    Gone {
+        to: Handle,
+        peer: Handle,
+    },
+    /// A node's timer. One that was overtaken by an earlier one is told by its time.
+    Timer,
+    Process {
+        process: usize,
+        step: Step,
+    },
+    /// The next action of the schedule.
+    Action {
+        index: usize,
+    },
+    Undo(Undo),
+    /// An agent without contacts tries one of its configured ones.
+    Join {
+        incarnation: u8,
+    },
+    /// A user tries again what found no nodes.
+    Resubmit {
+        shape: usize,
+        attempts: u32,
+    },
+    /// A user sends the stopped record, again if need be.
+    SendStop {
+        app: usize,
+    },
+    /// Every node is asked how much it has given away.
+    Sample,
+}
+
+/// The end of a fault.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Undo {
+    Heal,
+    Merge,
+    Resume,
+    Start,
+}
+
+/// For events of the world itself: at one instant they come after those of the hosts.
+pub(super) const WORLD: HostNo = HostNo::MAX;
+
+#[derive(Default)]
+pub(super) struct Queue {
+    wheel: Wheel<What>,
+}
+
+impl Queue {
+    /// Queues an event for `host`; `from` decides between two of one instant.
+    pub fn push(&mut self, at: Instant, host: HostNo, from: HostNo, what: What) {
+        self.wheel.push(at, host, from, what);
+    }
+
+    /// The next event due by `until`: its time, its host and itself.
+    pub fn pop(&mut self, until: Instant) -> Option<(Instant, HostNo, What)> {
+        self.wheel.pop(until).map(|entry| (entry.at, entry.dst, entry.event))
+    }
+}

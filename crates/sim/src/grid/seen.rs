@@ -1,0 +1,128 @@
+//! What an observer with eyes everywhere sees of a run. The checkers judge nothing else, so that each can be
+//! shown a history made by hand.
+
+use xtreem_allocation::{Epoch, Exit, Resources, SlotRun, SlotState};
+use xtreem_base::{AppId, Handle};
+
+use super::host::HostNo;
+
+/// One observation. Its time, on the world's clock, stands beside it.
+#[derive(Clone, Debug)]
+pub(crate) enum Seen {
+    /// A node told its host to start a program; `restarts` counts earlier starts of the same run there.
+    StartOrdered {
+        host: HostNo,
+        incarnation: u8,
+        run: SlotRun,
+    },
+    ProcessStarted {
+        host: HostNo,
+        run: SlotRun,
+    },
+    /// `exit` is nothing when host or agent died, `ordered` when the node had asked for the end.
+    ProcessEnded {
+        host: HostNo,
+        run: SlotRun,
+        exit: Option<Exit>,
+        ordered: bool,
+    },
+    /// No live node that the host can reach has the files.
+    FilesLost {
+        run: SlotRun,
+    },
+    /// A node told of a change of a slot.
+    SlotChanged {
+        app: AppId,
+        slot: u16,
+        epoch: Epoch,
+        holder: Option<Handle>,
+        state: SlotState,
+    },
+    /// What a node says of its resources, and what the processes on it really take.
+    Usage {
+        host: HostNo,
+        offered: Resources,
+        used: Resources,
+        running: Resources,
+    },
+    /// A node declared a holder failed, or a guardian (without slot).
+    HolderLost {
+        host: HostNo,
+        app: AppId,
+        slot: Option<u16>,
+        peer: Handle,
+    },
+    /// A node has seen the stopped record of an application.
+    StopKnown {
+        app: AppId,
+        host: HostNo,
+        incarnation: u8,
+    },
+    /// The user who stopped an application was told that this node took the record.
+    StopTaken {
+        app: AppId,
+        by: Handle,
+    },
+    Fault(Fault),
+}
+
+/// What befell hosts and network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    Killed {
+        host: HostNo,
+    },
+    Restarted {
+        host: HostNo,
+    },
+    Paused {
+        host: HostNo,
+    },
+    Resumed {
+        host: HostNo,
+    },
+    Cut {
+        host: HostNo,
+    },
+    Healed {
+        host: HostNo,
+    },
+    /// The part of each host.
+    Split {
+        parts: Vec<u8>,
+    },
+    Merged,
+}
+
+/// How the programs of an application behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Behaviour {
+    /// Runs until it is stopped.
+    Service,
+    /// Exits with 0 after a while.
+    Batch,
+    /// Exits with 1 now and then, until the faults stop.
+    Flaky,
+    /// Exits with 1 at once, always.
+    Broken,
+}
+
+/// One application at the end of a run.
+#[derive(Clone, Debug)]
+pub(crate) struct AppFacts {
+    pub app: AppId,
+    pub slots: u16,
+    pub behaviour: Behaviour,
+    /// The submitter was told so, or a program was started.
+    pub is_accepted: bool,
+    /// At some instant no live node held or guarded it: nobody could have saved it.
+    pub is_lost: bool,
+}
+
+/// The world when the run is over.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Snapshot {
+    /// Hosts that run, with those that their nodes' views name (dead ones included).
+    pub views: Vec<(Handle, Vec<Handle>)>,
+    pub apps: Vec<AppFacts>,
+}

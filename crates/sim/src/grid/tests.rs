@@ -1,0 +1,46 @@
+//! Small worlds, run whole.
+
+use super::{Faults, Options, Report, Trace, run, sweep};
+
+fn small(faults: &str, seed: u64) -> Options {
+    let faults: Faults = faults.parse().expect("a list of faults");
+    Options { nodes: 60, apps: 3, faults, seed, trace: Trace::Off }
+}
+
+/// Without what depends on the machine that runs it.
+fn repeatable(report: Report) -> Report {
+    Report { cpu_seconds: 0.0, bytes_per_node: 0, ..report }
+}
+
+#[test]
+fn a_quiet_grid_places_every_application() {
+    let report = run(&small("none", 1));
+    assert!(report.ok, "{:#?}", report.violations);
+    assert_eq!((report.accepted, report.lost, report.false_failures), (3, 0, 0));
+    assert!(report.slots_running >= 3, "{report:#?}");
+}
+
+#[test]
+fn equal_seeds_give_equal_reports_and_others_do_not() {
+    let all = Faults::ALL.to_string();
+    let first = repeatable(run(&small(&all, 7)));
+    assert_eq!(first, repeatable(run(&small(&all, 7))));
+    assert_ne!(first.digest, run(&small(&all, 8)).digest);
+}
+
+#[test]
+fn dead_holders_are_replaced() {
+    let report = run(&small("kill", 3));
+    assert!(report.ok, "{:#?}", report.violations);
+    assert!(report.replaced > 0, "{report:#?}");
+}
+
+#[test]
+fn a_sweep_runs_each_seed_once_and_says_how_to_replay_it() {
+    let mut seen = Vec::new();
+    let report = sweep(4..7, &small("none", 0), 2, |seed, one| seen.push((seed, one.replay.clone())));
+    seen.sort();
+    let replay = |seed| format!("xtreem sim grid --nodes 60 --apps 3 --faults none --seed {seed}");
+    assert_eq!(seen, [4, 5, 6].map(|seed| (seed, replay(seed))));
+    assert_eq!((report.seeds, report.failed as usize), (3, report.failures.len()));
+}

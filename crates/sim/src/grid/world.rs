@@ -1,0 +1,418 @@
+//! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
+
+mod faults;
+mod outcome;
+mod programs;
+mod users;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use xtreem_allocation::Resources;
+use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_discovery::Attributes;
+use xtreem_node::{Config, Event, Me, Message, Node, Output};
+
+use super::apps::App;
+use super::checker::{self, Checker, Findings};
+use super::clock::LocalClock;
+use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
+use super::network::Network;
+use super::process::Process;
+use super::queue::{Queue, Undo, WORLD, What};
+use super::report::{Report, machine};
+use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
+use super::seen::Seen;
+use super::trace::{self, Trace};
+use super::{Options, plan};
+use crate::digest::Digest;
+
+/// Every node is asked for its resources this often; a hold lives ten times as long.
+const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
+/// An agent without contacts tries its configured addresses this often.
+const JOIN_PERIOD: Duration = Duration::from_secs(2);
+/// Configured contacts of an agent.
+const CONTACTS: usize = 3;
+/// First agents start within this time.
+const START_SPREAD_MICROS: u64 = 1_000_000;
+
+/// What a node says in one call, kept until the call is over.
+#[derive(Default)]
+struct Outbox {
+    sends: Vec<(Handle, Message)>,
+    events: Vec<Event>,
+}
+
+impl Output for Outbox {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.sends.push((to, message));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// One grid on one seed.
+pub(super) struct World {
+    seed: u64,
+    now: Instant,
+    queue: Queue,
+    hosts: Vec<Host>,
+    network: Network,
+    schedule: Schedule,
+    config: Arc<Config>,
+    apps: Vec<App>,
+    by_id: BTreeMap<AppId, usize>,
+    processes: Vec<Process>,
+    /// Those of `processes` that are not gone.
+    live: Vec<usize>,
+    /// Slots whose host or agent died, and when.
+    waiting: BTreeMap<(AppId, u16), Instant>,
+    replaced_ms: Vec<u64>,
+    /// For all that faults, users and programs draw while the run goes on.
+    rng: Rng,
+    outbox: Outbox,
+    checkers: Vec<Box<dyn Checker>>,
+    findings: Findings,
+    trace: Trace,
+    /// Ids, as messages print them, of the applications that are traced.
+    traced: Vec<String>,
+    digest: Digest,
+    messages: u64,
+    events: u64,
+    report: Report,
+    cpu_start: f64,
+    resident_start: u64,
+}
+
+impl World {
+    pub fn new(options: &Options) -> Self {
+        let (resident_start, cpu_start) = (machine::resident_bytes(), machine::thread_cpu_seconds());
+        let Options { nodes, apps, faults, seed, .. } = *options;
+        let schedule = plan(options);
+        let report = Report {
+            nodes,
+            apps,
+            seed,
+            faults: faults.to_string(),
+            replay: options.replay(),
+            ..Report::default()
+        };
+        let mut world = World {
+            seed,
+            now: Instant::ZERO,
+            queue: Queue::default(),
+            hosts: Vec::with_capacity(nodes as usize),
+            network: Network::new(seed, nodes),
+            schedule,
+            config: Arc::new(Config::emulated()),
+            apps: Vec::new(),
+            by_id: BTreeMap::new(),
+            processes: Vec::new(),
+            live: Vec::new(),
+            waiting: BTreeMap::new(),
+            replaced_ms: Vec::new(),
+            rng: Rng::derive(seed, 0, "world"),
+            outbox: Outbox::default(),
+            checkers: checker::all(nodes),
+            findings: Findings::default(),
+            trace: options.trace.clone(),
+            traced: Vec::new(),
+            digest: Digest::default(),
+            messages: 0,
+            events: 0,
+            report,
+            cpu_start,
+            resident_start,
+        };
+        for host in 0..nodes {
+            let mut rng = Rng::derive(seed, u64::from(host), "host");
+            let clock = if world.schedule.are_clocks_skewed {
+                LocalClock::skewed(&mut rng)
+            } else {
+                LocalClock::RIGHT
+            };
+            world.hosts.push(machine(clock, &mut rng));
+            let at = Instant::from_micros(rng.between(0, START_SPREAD_MICROS));
+            world.queue.push(at, host, WORLD, What::Undo(Undo::Start));
+        }
+        for (index, (at, _)) in world.schedule.actions.iter().enumerate() {
+            world.queue.push(*at, WORLD, index as u32, What::Action { index });
+        }
+        world.queue.push(FAULTS_BEGIN, WORLD, WORLD, What::Sample);
+        world
+    }
+
+    pub fn run(mut self) -> Report {
+        let loss = self.schedule.loss_percent;
+        self.run_until(FAULTS_BEGIN);
+        self.network.set_loss(loss);
+        self.run_until(FAULTS_END);
+        self.network.set_loss(0);
+        self.run_until(RUN_END);
+        self.finish()
+    }
+
+    fn run_until(&mut self, until: Instant) {
+        while let Some((at, host, what)) = self.queue.pop(until) {
+            self.now = at;
+            self.events += 1;
+            self.digest.add(at.as_micros());
+            self.digest.add(u64::from(host));
+            self.handle(host, what);
+        }
+        self.now = until;
+    }
+
+    fn handle(&mut self, host: HostNo, what: What) {
+        match what {
+            What::Deliver { from, to, message } => self.deliver(from, to, *message),
+            What::Gone { to, peer } => {
+                if self.has_arrived(host_of(peer), to) {
+                    self.with_node(host, |node, now, out| node.handle_gone(now, peer, out));
+                }
+            }
+            What::Timer => self.timer(host),
+            What::Process { process, step } => self.step(process, step),
+            What::Action { index } => self.act(self.schedule.actions[index].1),
+            What::Undo(undo) => self.undo(host, undo),
+            What::Join { incarnation } => self.join(host, incarnation),
+            What::Resubmit { shape, attempts } => self.submit(shape, attempts),
+            What::SendStop { app } => self.send_stop(app),
+            What::Sample => self.sample(),
+        }
+    }
+
+    /// Whether something sent by `from` still reaches this incarnation, and its host runs.
+    fn has_arrived(&self, from: HostNo, to: Handle) -> bool {
+        let host = &self.hosts[host_of(to) as usize];
+        self.network.can_reach(from, host_of(to))
+            && host.is_running()
+            && host.incarnation == incarnation_of(to)
+    }
+
+    fn deliver(&mut self, from: Handle, to: Handle, message: Message) {
+        let (sender, receiver) = (host_of(from), host_of(to));
+        if self.network.can_reach(sender, receiver) {
+            self.receive(from, to, message);
+        }
+    }
+
+    /// A message is at its host.
+    fn receive(&mut self, from: Handle, to: Handle, message: Message) {
+        let (sender, receiver) = (host_of(from), host_of(to));
+        let host = &mut self.hosts[receiver as usize];
+        match host.power {
+            Power::Dead | Power::Restarting => {}
+            Power::Paused { .. } => {
+                if host.waiting.len() < PAUSED_QUEUE_MAX {
+                    host.waiting.push_back((from, to, message));
+                }
+            }
+            Power::On if host.incarnation == incarnation_of(to) => {
+                self.with_node(receiver, |node, now, out| node.handle_message(now, from, message, out));
+            }
+            Power::On => {
+                // The answer comes from another incarnation: the sender's driver sees that the old one is dead.
+                if let Some(at) = self.network.arrival(self.now, receiver, sender) {
+                    self.queue.push(at, sender, receiver, What::Gone { to: from, peer: to });
+                }
+            }
+        }
+    }
+
+    fn timer(&mut self, number: HostNo) {
+        let host = &mut self.hosts[number as usize];
+        if host.armed != Some(self.now) {
+            return;
+        }
+        host.armed = None;
+        if !host.is_running() {
+            return;
+        }
+        let local = host.clock.local(self.now);
+        match host.node.as_ref().and_then(|node| node.next_timeout()) {
+            Some(due) if due <= local => {
+                self.with_node(number, |node, now, out| node.handle_timeout(now, out));
+            }
+            _ => self.arm(number),
+        }
+    }
+
+    /// Schedules the node's next timer, unless an event at or before it is pending already.
+    fn arm(&mut self, number: HostNo) {
+        let host = &mut self.hosts[number as usize];
+        let Some(due) = host.node.as_ref().and_then(|node| node.next_timeout()) else { return };
+        let at = host.clock.world(due);
+        if at == Instant::FAR {
+            return;
+        }
+        // A due timer fires a little later, as a scheduler does it; a core that is due at once for ever would
+        // otherwise stop the world.
+        let at = at.max(self.now + Duration::from_micros(1));
+        if host.armed.is_none_or(|armed| armed > at) {
+            host.armed = Some(at);
+            self.queue.push(at, number, number, What::Timer);
+        }
+    }
+
+    /// One call of a node that runs, then everything that follows from it. Nothing when there is no node.
+    fn with_node<R>(
+        &mut self,
+        number: HostNo,
+        call: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R,
+    ) -> Option<R> {
+        let host = &mut self.hosts[number as usize];
+        let local = host.clock.local(self.now);
+        let mut outbox = std::mem::take(&mut self.outbox);
+        let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
+        let me = host.handle(number);
+        for (to, message) in outbox.sends.drain(..) {
+            self.send(me, to, message);
+        }
+        for event in outbox.events.drain(..) {
+            self.happen(number, event);
+        }
+        self.outbox = outbox;
+        self.arm(number);
+        result
+    }
+
+    fn send(&mut self, from: Handle, to: Handle, message: Message) {
+        let (sender, receiver) = (host_of(from), host_of(to));
+        if receiver as usize >= self.hosts.len() {
+            return;
+        }
+        self.messages += 1;
+        let arrival = self.network.arrival(self.now, sender, receiver);
+        if self.trace.is_on() {
+            self.trace_message(from, to, &message, arrival);
+        }
+        if let Some(at) = arrival {
+            self.queue.push(at, receiver, sender, What::Deliver { from, to, message: Box::new(message) });
+        }
+    }
+
+    /// Starts an agent, for the first time or again.
+    fn start(&mut self, number: HostNo) {
+        let contacts: Vec<Handle> = (0..CONTACTS).filter_map(|_| self.contact(number)).collect();
+        let host = &mut self.hosts[number as usize];
+        let me = Me {
+            handle: host.handle(number),
+            id: node_id(self.seed, number),
+            incarnation: u32::from(host.incarnation),
+        };
+        let seed = Rng::derive(self.seed, u64::from(me.handle.as_u32()), "node").next_u64();
+        let mut node = Node::new(self.config.clone(), me, seed, host.clock.local(self.now));
+        node.set_attributes(host.attributes.clone());
+        node.set_offer(host.offer);
+        contacts.iter().for_each(|contact| node.remember(*contact));
+        host.node = Some(Box::new(node));
+        host.power = Power::On;
+        let incarnation = host.incarnation;
+        self.join(number, incarnation);
+    }
+
+    /// Joins by a random configured contact, for as long as there are no contacts.
+    fn join(&mut self, number: HostNo, incarnation: u8) {
+        let host = &self.hosts[number as usize];
+        let is_lonely = host.node.as_ref().is_some_and(|node| node.status().contacts == 0);
+        if host.incarnation != incarnation || !is_lonely || matches!(host.power, Power::Dead) {
+            return;
+        }
+        if let Some(contact) = self.contact(number).filter(|_| self.hosts[number as usize].is_running()) {
+            self.with_node(number, |node, now, out| node.join(now, contact, out));
+        }
+        self.queue.push(self.now + JOIN_PERIOD, number, WORLD, What::Join { incarnation });
+    }
+
+    /// Some other host at its present incarnation: whoever answers at a configured address.
+    fn contact(&mut self, number: HostNo) -> Option<Handle> {
+        let others = self.hosts.len() as u32 - 1;
+        if others == 0 {
+            return None;
+        }
+        let other = self.rng.below(others);
+        let other = other + u32::from(other >= number);
+        Some(self.hosts[other as usize].handle(other))
+    }
+
+    /// Shows something to every checker.
+    fn see(&mut self, seen: &Seen) {
+        for checker in &mut self.checkers {
+            let before = self.findings.list.len();
+            checker.observe(self.now, seen, &mut self.findings);
+            if self.trace.is_on() {
+                for violation in &self.findings.list[before..] {
+                    trace::line(
+                        self.now,
+                        None,
+                        format_args!("VIOLATION {}: {}", violation.checker, violation.what),
+                    );
+                }
+            }
+        }
+    }
+
+    fn trace_message(&self, from: Handle, to: Handle, message: &Message, arrival: Option<Instant>) {
+        let text = trace::readable(message);
+        if self.traced.iter().any(|app| text.contains(app)) {
+            let fate = match arrival {
+                Some(at) => format!("+{} ms", at.since(self.now).as_millis()),
+                None => "LOST".into(),
+            };
+            trace::line(self.now, Some(from), format_args!("-> {} {fate}  {text}", trace::name(to)));
+        }
+    }
+
+    /// Prints a line about an application, if it is traced.
+    fn trace_app(&self, app: AppId, host: Option<HostNo>, what: impl std::fmt::Display) {
+        if self.trace.is_on() && self.traced.contains(&format!("{app:?}")) {
+            let host = host.map(|number| self.hosts[number as usize].handle(number));
+            trace::line(self.now, host, what);
+        }
+    }
+
+    /// Prints a line about a host, if anything is traced.
+    fn trace_host(&self, host: HostNo, what: impl std::fmt::Display) {
+        if self.trace.is_on() {
+            let incarnation = self.hosts[host as usize].incarnation;
+            trace::line(self.now, Some(handle_of(host, incarnation)), what);
+        }
+    }
+}
+
+/// A host as it is before its agent starts: two to sixteen cores, half of it offered or more.
+fn machine(clock: LocalClock, rng: &mut Rng) -> Host {
+    let cores = 2u64 << rng.below(4);
+    let memory = (cores << 30) << rng.below(2);
+    let disk = 100u64 << 30;
+    let offer = Resources {
+        cores_milli: 1_000 * (rng.between(cores / 2, cores) as u32),
+        memory_bytes: memory / 2,
+        disk_bytes: disk / 10,
+    };
+    let mut attributes = Attributes::new();
+    let site = ["north", "south", "east", "west"][rng.below(4) as usize];
+    let arch = if rng.chance(4, 5) { "x86_64" } else { "aarch64" };
+    let all = [
+        attributes.set("cpu.cores", cores),
+        attributes.set("mem.total", memory),
+        attributes.set("disk.total", disk),
+        attributes.set("arch", arch),
+        attributes.set("site", site),
+    ];
+    debug_assert!(all.iter().all(Result::is_ok), "five short attributes fit");
+    Host {
+        node: None,
+        incarnation: 0,
+        power: Power::Restarting,
+        clock,
+        armed: None,
+        waiting: VecDeque::new(),
+        attributes,
+        offer,
+        files: Vec::new(),
+    }
+}

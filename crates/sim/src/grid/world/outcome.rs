@@ -1,0 +1,118 @@
+//! The end of a run: what is left, and what it is judged by.
+
+use xtreem_discovery::{AppSummary, Role};
+
+use super::World;
+use crate::grid::apps::Stop;
+use crate::grid::host::HostNo;
+use crate::grid::process::State;
+use crate::grid::report::{Report, machine};
+use crate::grid::seen::{AppFacts, Snapshot};
+use crate::grid::trace;
+
+impl World {
+    /// Marks the applications that no live node holds or guards any more.
+    pub(super) fn note_lost_apps(&mut self) {
+        for number in 0..self.apps.len() {
+            let app = &self.apps[number];
+            if !app.is_accepted || app.is_lost {
+                continue;
+            }
+            let id = app.record.id;
+            let saves = |app: &AppSummary| app.id == id && matches!(app.role, Role::Holder | Role::Guardian);
+            let knows =
+                |host: &super::Host| host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+            if !self.hosts.iter().any(knows) {
+                self.trace_app(id, None, "is LOST: nobody is left who holds or guards it");
+                self.apps[number].is_lost = true;
+            }
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let views = self.hosts.iter().enumerate().filter_map(|(number, host)| {
+            let node = host.node.as_ref()?;
+            Some((host.handle(number as HostNo), node.links()))
+        });
+        let apps = self.apps.iter().map(|app| AppFacts {
+            app: app.record.id,
+            slots: app.record.slots,
+            behaviour: app.behaviour,
+            is_accepted: app.is_accepted,
+            is_lost: app.is_lost,
+        });
+        Snapshot { views: views.collect(), apps: apps.collect() }
+    }
+
+    /// Judges the end and writes the report.
+    pub(super) fn finish(mut self) -> Report {
+        let end = self.snapshot();
+        for checker in &mut self.checkers {
+            checker.finish(self.now, &end, &mut self.findings);
+        }
+        if self.trace.is_on() {
+            for violation in &self.findings.list {
+                trace::line(
+                    self.now,
+                    None,
+                    format_args!("VIOLATION {}: {}", violation.checker, violation.what),
+                );
+            }
+        }
+        self.digest.add(self.messages);
+        self.digest.add(self.findings.list.len() as u64);
+        let running: std::collections::BTreeSet<_> = self
+            .live
+            .iter()
+            .map(|number| &self.processes[*number])
+            .filter(|process| process.state == State::Running)
+            .map(|process| (process.run.app, process.run.slot))
+            .collect();
+        self.replaced_ms.sort_unstable();
+        let count = |is: fn(&crate::grid::apps::App) -> bool| self.apps.iter().filter(|app| is(app)).count();
+        let is_false_failure =
+            |violation: &&crate::grid::Violation| violation.checker == crate::grid::checker::FALSE_FAILURES;
+        Report {
+            ok: self.findings.list.is_empty(),
+            false_failures: self.findings.list.iter().filter(is_false_failure).count() as u32,
+            accepted: count(|app| app.is_accepted) as u32,
+            stopped: count(|app| app.stop == Stop::Taken) as u32,
+            lost: count(|app| app.is_lost) as u32,
+            slots_running: running.len() as u32,
+            replaced: self.replaced_ms.len() as u32,
+            replacement_ms_p50: percentile(&self.replaced_ms, 50),
+            replacement_ms_p99: percentile(&self.replaced_ms, 99),
+            replacement_ms_max: percentile(&self.replaced_ms, 100),
+            messages: self.messages,
+            events: self.events,
+            virtual_ms: self.now.as_millis(),
+            cpu_seconds: machine::thread_cpu_seconds() - self.cpu_start,
+            bytes_per_node: machine::resident_bytes().saturating_sub(self.resident_start)
+                / self.hosts.len() as u64,
+            digest: self.digest.to_string(),
+            violations: self.findings.list,
+            violations_dropped: self.findings.dropped,
+            ..self.report
+        }
+    }
+}
+
+/// The value that `percent` of a sorted list do not exceed; zero of an empty one.
+fn percentile(sorted: &[u64], percent: usize) -> u64 {
+    let rank = (sorted.len() * percent).div_ceil(100).max(1);
+    sorted.get(rank - 1).copied().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentiles_are_members_of_the_list() {
+        let list: Vec<u64> = (1..=200).collect();
+        for (percent, expected) in [(50, 100), (99, 198), (100, 200)] {
+            assert_eq!(percentile(&list, percent), expected);
+        }
+        assert_eq!((percentile(&[], 50), percentile(&[7], 99)), (0, 7));
+    }
+}

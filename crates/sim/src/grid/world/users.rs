@@ -1,0 +1,173 @@
+//! Users: they submit applications, stop them, and try again when nothing came of it.
+
+use xtreem_allocation::Record;
+use xtreem_base::{AppId, Duration, Handle};
+use xtreem_node::{Event, Progress};
+
+use super::World;
+use crate::grid::apps::Shape;
+use crate::grid::apps::{App, Stop};
+use crate::grid::host::{HostNo, host_of, incarnation_of};
+use crate::grid::process::State;
+use crate::grid::queue::{WORLD, What};
+use crate::grid::schedule::FAULTS_END;
+use crate::grid::seen::Seen;
+use crate::grid::trace;
+
+/// Pause before a submission that found too few nodes is made again, under a new id and by another host.
+const RESUBMIT_PAUSE: Duration = Duration::from_secs(5);
+/// Submissions of one application at most.
+const SUBMISSIONS_MAX: u32 = 4;
+/// A stopped record that nobody took is sent again after this.
+const STOP_REPEAT: Duration = Duration::from_secs(4);
+/// Holders that a user's search by name finds; the record has to spread from these.
+const STOP_TARGETS_MAX: u32 = 3;
+
+impl World {
+    pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
+        let Some(submitter) = self.some_running_host() else { return };
+        let Shape { behaviour, resources, name, .. } = self.schedule.apps[shape].clone();
+        let application = self.schedule.apps[shape].application(&mut self.rng);
+        let record = application.record.clone();
+        let id = record.id;
+        if self.trace.covers(id, &name) {
+            self.traced.push(format!("{id:?}"));
+        }
+        self.by_id.insert(id, self.apps.len());
+        self.apps.push(App {
+            shape,
+            attempts: attempts + 1,
+            record,
+            behaviour,
+            resources,
+            submitter,
+            is_accepted: false,
+            is_lost: false,
+            stop: Stop::NotWanted,
+        });
+        self.hosts[submitter as usize].files.push(id);
+        self.trace_app(id, Some(submitter), format_args!("submits {name} as {id:?}"));
+        let refusal = self.with_node(submitter, |node, now, out| node.submit(now, application, out));
+        if let Some(Err(refusal)) = refusal {
+            self.trace_app(id, Some(submitter), format_args!("refused at once: {refusal:?}"));
+            self.submit_again(id);
+        }
+    }
+
+    fn submit_again(&mut self, id: AppId) {
+        let Some(app) = self.by_id.get(&id).map(|number| &self.apps[*number]) else { return };
+        let (shape, attempts) = (app.shape, app.attempts);
+        let at = self.now + RESUBMIT_PAUSE;
+        if attempts < SUBMISSIONS_MAX && at < FAULTS_END {
+            self.queue.push(at, WORLD, WORLD, What::Resubmit { shape, attempts });
+        }
+    }
+
+    /// The newest submission of a shape.
+    pub(super) fn newest_app(&self, shape: usize) -> Option<usize> {
+        self.apps.iter().rposition(|app| app.shape == shape)
+    }
+
+    pub(super) fn stop_app(&mut self, shape: usize) {
+        let Some(app) = self.newest_app(shape) else { return };
+        if self.apps[app].stop == Stop::NotWanted {
+            self.apps[app].stop = Stop::Wanted;
+            self.trace_app(self.apps[app].record.id, None, "its owner wants it stopped");
+            self.send_stop(app);
+        }
+    }
+
+    /// Sends the stopped record from a random host to some that run the application.
+    pub(super) fn send_stop(&mut self, app: usize) {
+        if self.apps[app].stop != Stop::Wanted || self.now >= FAULTS_END {
+            return;
+        }
+        let record = self.apps[app].stopped_record();
+        let mut holders = self.holders(record.id);
+        self.rng.shuffle(&mut holders);
+        holders.truncate(1 + self.rng.below(STOP_TARGETS_MAX) as usize);
+        let to: Vec<Handle> =
+            holders.into_iter().map(|number| self.hosts[number as usize].handle(number)).collect();
+        if let Some(from) = self.some_running_host().filter(|_| !to.is_empty()) {
+            self.trace_app(record.id, Some(from), format_args!("sends its stop to {}", trace::readable(&to)));
+            self.with_node(from, |node, now, out| node.publish(now, record, &to, out));
+        }
+        self.queue.push(self.now + STOP_REPEAT, WORLD, WORLD, What::SendStop { app });
+    }
+
+    /// Hosts with a running process of the application, in the order of the slots.
+    pub(super) fn holders(&self, app: AppId) -> Vec<HostNo> {
+        let mut found: Vec<_> = self
+            .live
+            .iter()
+            .map(|number| &self.processes[*number])
+            .filter(|process| process.run.app == app && process.state == State::Running)
+            .map(|process| (process.run.slot, process.host))
+            .collect();
+        found.sort_unstable();
+        let mut hosts: Vec<HostNo> = found.into_iter().map(|(_, host)| host).collect();
+        hosts.dedup();
+        hosts
+    }
+
+    fn some_running_host(&mut self) -> Option<HostNo> {
+        let running: Vec<HostNo> =
+            (0..self.hosts.len() as HostNo).filter(|host| self.hosts[*host as usize].is_running()).collect();
+        self.rng.pick(&running).copied()
+    }
+
+    /// A node tells its host of something.
+    pub(super) fn happen(&mut self, host: HostNo, event: Event) {
+        self.trace_event(host, &event);
+        match event {
+            Event::StartProgram { run, sources, .. } => self.start_program(host, run, sources),
+            Event::StopProgram { run, .. } => self.stop_program(host, run),
+            Event::SlotChanged { app, slot } => {
+                let (number, epoch, holder, state) = (slot.slot, slot.epoch, slot.holder, slot.state);
+                self.see(&Seen::SlotChanged { app, slot: number, epoch, holder, state });
+            }
+            Event::RecordChanged { record } if record.is_stopped() => {
+                let incarnation = self.hosts[host as usize].incarnation;
+                self.see(&Seen::StopKnown { app: record.id, host, incarnation });
+            }
+            Event::Submission { app, progress } => self.on_progress(app, &progress),
+            Event::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
+            Event::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
+            _ => {}
+        }
+    }
+
+    fn on_progress(&mut self, app: AppId, progress: &Progress) {
+        match progress {
+            Progress::Accepted => {
+                if let Some(number) = self.by_id.get(&app) {
+                    self.apps[*number].is_accepted = true;
+                }
+            }
+            Progress::NotPlaced { .. } => self.submit_again(app),
+            _ => {}
+        }
+    }
+
+    /// A taker that died before its word arrived may not have told anybody: its word does not count.
+    fn on_record_taken(&mut self, app: AppId, by: Handle, newer: Option<Record>) {
+        let taker = &self.hosts[host_of(by) as usize];
+        let lives = taker.node.is_some() && taker.incarnation == incarnation_of(by);
+        let Some(&number) = self.by_id.get(&app) else { return };
+        if lives && newer.is_none_or(|newer| newer.is_stopped()) {
+            self.apps[number].stop = Stop::Taken;
+            self.see(&Seen::StopTaken { app, by });
+        }
+    }
+
+    fn trace_event(&self, host: HostNo, event: &Event) {
+        if self.trace.is_on() {
+            let text = trace::readable(event);
+            if self.traced.iter().any(|app| text.contains(app)) {
+                let incarnation = self.hosts[host as usize].incarnation;
+                let handle = crate::grid::host::handle_of(host, incarnation);
+                trace::line(self.now, Some(handle), format_args!("** {text}"));
+            }
+        }
+    }
+}
