@@ -334,8 +334,8 @@ impl Allocation {
                     app.on_probe(t, from, about, versions);
                 });
             }
-            Message::Claim { app, slot, place } => {
-                self.on_app(now, from, app, None, host, |app, t| app.on_claim(t, slot, place));
+            Message::Claim { app, slot, order } => {
+                self.on_app(now, from, app, None, host, |app, t| app.on_claim(t, slot, order));
             }
             Message::Tell { app, versions, slots } => {
                 if let Some(submission) = self.submissions.get_mut(&app) {

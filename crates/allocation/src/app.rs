@@ -556,12 +556,14 @@ impl App {
             if entry.lost.is_none() || entry.state.is_final() || self.recruits.contains_key(&slot) {
                 continue;
             }
-            let Some(place) = self.place(slot) else { continue };
-            if t.now < turn_at(entry, place, t.config) || t.host.connection(t.now) != Connection::Connected {
+            let Some(turn) = self.turn(slot, t.now) else { continue };
+            if t.now < turn_at(entry, turn.place, t.config)
+                || t.host.connection(t.now) != Connection::Connected
+            {
                 continue;
             }
             self.declare(t, slot);
-            self.start_recruit(t, slot, place);
+            self.start_recruit(t, slot, turn.order);
         }
     }
 
@@ -575,12 +577,12 @@ impl App {
         }
     }
 
-    /// This node's place among those that would recruit `slot`; nothing when it has no say.
-    pub fn place(&self, slot: u16) -> Option<u16> {
+    /// When it is this node's turn to recruit `slot`; nothing when it has no say.
+    pub fn turn(&self, slot: u16, now: Instant) -> Option<window::Turn> {
         let is_mine = |other: u16| self.mine(other).is_some_and(Mine::is_held);
-        let is_live = |other: u16| self.known.entry(other).is_some_and(Entry::is_live);
-        let as_holder = window::place(slot, self.slots(), is_mine, is_live);
-        as_holder.or_else(|| self.place_as_guardian(slot))
+        let is_live = |other: u16| self.known.entry(other).is_some_and(|entry| entry.is_seasoned(now));
+        let as_holder = window::turn(slot, self.slots(), is_mine, is_live);
+        as_holder.or_else(|| self.turn_as_guardian(slot))
     }
 
     fn next_due(&self, now: Instant, config: &Config) -> Instant {

@@ -233,11 +233,12 @@ impl App {
     }
 
     /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.
-    pub fn place_as_guardian(&self, slot: u16) -> Option<u16> {
+    pub fn turn_as_guardian(&self, slot: u16) -> Option<window::Turn> {
         let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
         let watched = self.watched();
         let is_lost = |slot: &u16| self.known.entry(*slot).is_some_and(|entry| entry.lost.is_some());
         let is_mine_to_restart = watched.first() == Some(&slot) && watched.iter().all(is_lost);
-        is_mine_to_restart.then_some(guard.rank + 1)
+        is_mine_to_restart
+            .then_some(window::Turn { place: guard.rank + 1, order: 2 * window::REACH + guard.rank })
     }
 }

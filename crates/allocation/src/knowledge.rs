@@ -3,8 +3,8 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant, Rng};
-use xtreem_membership::detector::Watch;
+use xtreem_base::{Duration, Handle, Instant, Rng};
+use xtreem_membership::detector::{self, Watch};
 
 use crate::message::KNOWN_MAX;
 use crate::{Epoch, Known, SlotState};
@@ -25,7 +25,13 @@ pub(crate) struct Entry {
     pub claimed: Option<Instant>,
     /// Since when the holder is unknown and being located.
     pub unknown: Option<Instant>,
+    /// Since when this holder is known.
+    since: Instant,
 }
+
+/// A holder has to watch this long before it can have noticed a loss; until then nobody waits for it to recruit.
+const SEASONED: Duration =
+    Duration::from_micros(detector::PROBE_PERIOD.as_micros() * 4 + detector::INDIRECT_SPAN.as_micros());
 
 impl Entry {
     pub fn unknown(now: Instant, rng: &mut Rng) -> Self {
@@ -39,12 +45,18 @@ impl Entry {
             is_declared: false,
             claimed: None,
             unknown: Some(now),
+            since: now,
         }
     }
 
     /// Its holder takes part in watching and recruiting.
     pub fn is_live(&self) -> bool {
         self.holder.is_some() && self.lost.is_none() && self.state != SlotState::Planned
+    }
+
+    /// Others wait for its holder to recruit first.
+    pub fn is_seasoned(&self, now: Instant) -> bool {
+        self.is_live() && now.since(self.since) >= SEASONED
     }
 
     pub fn known(&self, slot: u16) -> Known {

@@ -198,7 +198,7 @@ pub enum Message {
         newest: Option<Known>,
     },
     /// Recruiter to the slot's watchers, every second: I am at it. Of two recruiters the one with the lower
-    /// place goes on.
+    /// order goes on.
     #[n(9)]
     Claim {
         #[n(0)]
@@ -206,7 +206,7 @@ pub enum Message {
         #[n(1)]
         slot: u16,
         #[n(2)]
-        place: u16,
+        order: u16,
     },
     /// What the sender knows of slots that others hold.
     #[n(10)]

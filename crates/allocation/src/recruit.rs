@@ -17,7 +17,8 @@ const RECRUITS_MAX: usize = 16;
 #[derive(Clone, Debug)]
 pub(crate) struct Recruit {
     phase: Phase,
-    place: u16,
+    /// Of two recruiters the one with the lower order goes on.
+    order: u16,
     claim_due: Instant,
     /// Nodes that failed to confirm, and in a first search the guardians.
     exclude: Vec<Handle>,
@@ -72,7 +73,7 @@ impl Recruit {
 }
 
 impl App {
-    pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, place: u16) {
+    pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
         if self.recruits.len() >= RECRUITS_MAX {
             return;
         }
@@ -85,7 +86,7 @@ impl App {
         }
         let until = t.now + t.config.record_check;
         let phase = Phase::Checking { waiting, until };
-        let recruit = Recruit { phase, place, claim_due: t.now, exclude: Vec::new(), searches: 0 };
+        let recruit = Recruit { phase, order, claim_due: t.now, exclude: Vec::new(), searches: 0 };
         self.recruits.insert(slot, recruit);
     }
 
@@ -99,12 +100,12 @@ impl App {
         }
     }
 
-    pub fn on_claim<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, place: u16) {
+    pub fn on_claim<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
         if let Some(entry) = self.known.entry_mut(slot) {
             entry.claimed = Some(t.now);
         }
         let is_before =
-            |recruit: &Recruit| place < recruit.place && !matches!(recruit.phase, Phase::Confirming { .. });
+            |recruit: &Recruit| order < recruit.order && !matches!(recruit.phase, Phase::Confirming { .. });
         if self.recruits.get(&slot).is_some_and(is_before) {
             self.abort_recruit(t, slot);
         }
@@ -214,9 +215,9 @@ impl App {
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         if recruit.claim_due <= t.now {
             recruit.claim_due = t.now + t.config.claim_period;
-            let place = recruit.place;
+            let order = recruit.order;
             for peer in self.partners(t.me.handle) {
-                t.host.send(peer, Message::Claim { app, slot, place });
+                t.host.send(peer, Message::Claim { app, slot, order });
             }
         }
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };

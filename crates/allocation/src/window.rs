@@ -26,29 +26,42 @@ pub fn around(slot: u16, slots: u16) -> impl Iterator<Item = u16> {
     })
 }
 
-/// How many live watchers of `slot` come before one of `mine` in the order of recruiting.
-///
-/// The order is downwards from `slot`, cyclic: the live holder with the greatest number below `slot` comes
-/// first. Nothing when none of `mine` watches `slot`.
-pub fn place(
+/// The watchers of `slot` in the order of recruiting, each once: downwards from it, cyclic, so that the holder
+/// with the greatest number below `slot` comes first.
+fn order(slot: u16, slots: u16) -> impl Iterator<Item = u16> {
+    let reach = REACH.min(slots - 1);
+    let mut seen = [slot; 2 * REACH as usize];
+    let low = (1..=reach).map(move |by| (slot + slots - by) % slots);
+    let high = (1..=reach).rev().map(move |by| (slot + by) % slots);
+    low.chain(high).enumerate().filter_map(move |(at, watcher)| {
+        let is_new = watcher != slot && !seen[..at].contains(&watcher);
+        seen[at] = watcher;
+        is_new.then_some(watcher)
+    })
+}
+
+/// Whose turn it is to recruit a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Live watchers that come before: each costs a wait.
+    pub place: u16,
+    /// Position among all watchers, live or not: of two that recruit at once the lower one goes on.
+    pub order: u16,
+}
+
+/// When the holder of one of `is_mine` recruits `slot`. Nothing when none of them watches it.
+pub fn turn(
     slot: u16,
     slots: u16,
     is_mine: impl Fn(u16) -> bool,
     is_live: impl Fn(u16) -> bool,
-) -> Option<u16> {
-    let mut before = 0;
-    let low = (1..=REACH.min(slots - 1)).map(|by| (slot + slots - by) % slots);
-    let high = (1..=REACH.min(slots - 1)).rev().map(|by| (slot + by) % slots);
-    let mut seen = [slot; 2 * REACH as usize];
-    for (at, watcher) in low.chain(high).enumerate() {
-        if watcher == slot || seen[..at].contains(&watcher) {
-            continue;
-        }
-        seen[at] = watcher;
+) -> Option<Turn> {
+    let mut place = 0;
+    for (at, watcher) in order(slot, slots).enumerate() {
         if is_mine(watcher) {
-            return Some(before);
+            return Some(Turn { place, order: at as u16 });
         }
-        before += u16::from(is_live(watcher));
+        place += u16::from(is_live(watcher));
     }
     None
 }
@@ -102,8 +115,20 @@ mod tests {
             (1, 2, 0, &[], Some(0)),
         ];
         for (slot, slots, mine, live, want) in table {
-            let got = place(slot, slots, |s| s == mine, |s| live.contains(&s));
+            let got = turn(slot, slots, |s| s == mine, |s| live.contains(&s)).map(|turn| turn.place);
             assert_eq!(got, want, "slot {slot} of {slots}, mine {mine}, live {live:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_watchers_have_the_same_order() {
+        for slots in 2..30 {
+            for slot in 0..slots {
+                let orders = (0..slots).filter_map(|w| turn(slot, slots, |s| s == w, |_| true));
+                let mut orders: Vec<u16> = orders.map(|turn| turn.order).collect();
+                orders.sort_unstable();
+                assert!(orders.iter().enumerate().all(|(at, order)| at == usize::from(*order)));
+            }
         }
     }
 
@@ -114,7 +139,8 @@ mod tests {
                 let live = |s: u16| dead & (1 << s) == 0;
                 for slot in (0..slots).filter(|&s| !live(s)) {
                     let watchers = (0..slots).filter(|&s| live(s) && watches(s, slot, slots));
-                    let first = watchers.clone().filter(|&w| place(slot, slots, |s| s == w, live) == Some(0));
+                    let place = |w| turn(slot, slots, |s| s == w, live).map(|turn| turn.place);
+                    let first = watchers.clone().filter(|&w| place(w) == Some(0));
                     assert_eq!(first.count(), usize::from(watchers.count() > 0));
                 }
             }
