@@ -119,6 +119,7 @@ pub(crate) struct Connections {
     pub services: mpsc::Sender<ServiceStream>,
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
+    closed: watch::Sender<bool>,
 }
 
 /// Limits that both sides of a connection keep.
@@ -137,7 +138,6 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
 }
 
 impl Connections {
-    #[expect(clippy::too_many_arguments, reason = "the parts of one endpoint, named by their types")]
     pub(crate) fn new(
         endpoint: Endpoint,
         socket: Arc<SharedSocket>,
@@ -148,7 +148,19 @@ impl Connections {
         services: mpsc::Sender<ServiceStream>,
     ) -> Arc<Connections> {
         let (links, incoming) = (Mutex::default(), Arc::new(Semaphore::new(INCOMING_MAX)));
-        Arc::new(Connections { endpoint, socket, client, manners, tally, inbound, services, links, incoming })
+        let closed = watch::Sender::new(false);
+        Arc::new(Connections {
+            endpoint,
+            socket,
+            client,
+            manners,
+            tally,
+            inbound,
+            services,
+            links,
+            incoming,
+            closed,
+        })
     }
 
     /// Takes connections until the endpoint closes.
@@ -156,6 +168,14 @@ impl Connections {
         while let Some(incoming) = self.endpoint.accept().await {
             self.clone().accept_one(incoming);
         }
+        self.closed.send_replace(true);
+    }
+
+    /// Returns once the endpoint is closed.
+    pub(crate) async fn endpoint_closed(&self) {
+        let mut closed = self.closed.subscribe();
+        // The sender lives as long as `self`.
+        let _ = closed.wait_for(|is_closed| *is_closed).await;
     }
 
     fn accept_one(self: Arc<Self>, incoming: Incoming) {

@@ -1,18 +1,30 @@
-//! One node on real sockets.
+//! One node on real sockets: signed datagrams and mutually authenticated QUIC on one UDP port.
+//!
+//! [`Net::start`] is the door. The datagram plane (`plane`) and the table of peers (`peers`) hold no sockets;
+//! `connections` holds no protocol; `driver` is the one task in which they meet the node. Absent on purpose:
+//! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
 mod connections;
 mod counters;
+mod driver;
 mod hello;
 mod identity;
+mod join;
+mod net;
 mod peers;
 mod plane;
+mod records;
 mod socket;
 mod tls;
 
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
+pub use driver::Outbox;
 pub use hello::MeetError;
 pub use identity::{Identity, LoadError, MakeError, VoKey};
+pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
+pub use records::{RecordFault, sign_record, verify_record, verify_spec};
 pub use tls::TlsError;
+pub use xtreem_wire::{Contact, Roles};

@@ -1,0 +1,351 @@
+//! The task that owns a node: feeds it messages and time, and does what it asks for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration as StdDuration;
+
+use minicbor::Decoder;
+use nix::time::{ClockId, clock_gettime};
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+use xtreem_base::{Duration, Handle, Instant};
+use xtreem_node::{Event, Message, Node, Output, Plane as Way};
+use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
+use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
+
+use crate::connections::{Connections, Inbound};
+use crate::counters::{Count, Tally};
+use crate::hello::wall_ms;
+use crate::join::Join;
+use crate::peers::PeerTable;
+use crate::plane::{Now, Peer, Plane};
+use crate::records::{verify_record, verify_spec};
+use crate::socket;
+
+/// Events that wait for the host; beyond it the newest are dropped. A host that is so late is broken.
+const EVENTS_MAX: usize = 16_384;
+
+/// A timer later than this means that the process was paused: the kernel's queue is read first.
+const PAUSED: Duration = Duration::from_secs(1);
+
+/// How long reading the kernel's queue may take after a pause. Its 200 KiB are read in a millisecond or two.
+const SETTLE: StdDuration = StdDuration::from_millis(20);
+
+/// Longest sleep: timers of the runtime do not count a suspended machine's time, ours do.
+const SLEEP_MAX: StdDuration = StdDuration::from_secs(1);
+
+/// A closure to run in the node's task.
+pub(crate) type Command = Box<dyn FnOnce(&mut Driver) + Send>;
+
+/// What a node asked for during one call.
+#[derive(Default)]
+pub struct Outbox {
+    messages: Vec<(Handle, Message)>,
+    events: Vec<Event>,
+}
+
+impl Output for Outbox {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.messages.push((to, message));
+    }
+
+    fn event(&mut self, event: Event) {
+        self.events.push(event);
+    }
+}
+
+/// A node and everything it needs to be one.
+pub(crate) struct Driver {
+    pub node: Node,
+    pub table: PeerTable,
+    pub outbox: Outbox,
+    pub join: Join,
+    own: Handle,
+    plane: Plane,
+    root: VoRoot,
+    connections: Arc<Connections>,
+    tally: Arc<Tally>,
+    /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
+    correction_ms: Arc<AtomicI64>,
+    waiting: VecDeque<Event>,
+}
+
+/// The queues that feed a driver.
+pub(crate) struct Inputs {
+    pub datagrams: mpsc::Receiver<Vec<u8>>,
+    pub inbound: mpsc::Receiver<Inbound>,
+    pub commands: mpsc::Receiver<Command>,
+}
+
+/// Time since boot, suspended time included: a node that slept must know it.
+pub(crate) fn monotonic_now() -> Instant {
+    // Linux has had this clock since 2.6.39, and reading it cannot fail.
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).expect("the clock of every Linux");
+    Instant::from_micros(now.tv_sec() as u64 * 1_000_000 + now.tv_nsec() as u64 / 1_000)
+}
+
+fn now() -> Now {
+    Now { at: monotonic_now(), wall_ms: wall_ms() }
+}
+
+impl Driver {
+    #[expect(clippy::too_many_arguments, reason = "the parts of one node, named by their types")]
+    pub(crate) fn new(
+        node: Node,
+        own: Handle,
+        table: PeerTable,
+        plane: Plane,
+        root: VoRoot,
+        connections: Arc<Connections>,
+        join: Join,
+        correction_ms: Arc<AtomicI64>,
+    ) -> Driver {
+        let tally = connections.tally.clone();
+        let (outbox, waiting) = (Outbox::default(), VecDeque::new());
+        Driver { node, table, outbox, join, own, plane, root, connections, tally, correction_ms, waiting }
+    }
+
+    /// Runs until every [`crate::Net`] is gone or one of them stopped the node.
+    pub(crate) async fn run(
+        mut self,
+        mut inputs: Inputs,
+        events: mpsc::Sender<Event>,
+        commands: mpsc::WeakSender<Command>,
+    ) {
+        let connections = self.connections.clone();
+        loop {
+            let timer = tokio::time::sleep(self.until_timeout());
+            tokio::select! {
+                Some(bytes) = inputs.datagrams.recv() => self.take_datagram(&bytes),
+                Some(inbound) = inputs.inbound.recv() => self.take_inbound(inbound),
+                command = inputs.commands.recv() => match command {
+                    Some(command) => command(&mut self),
+                    None => break,
+                },
+                permit = events.reserve(), if !self.waiting.is_empty() => self.hand_over(permit.ok()),
+                () = connections.endpoint_closed() => break,
+                () = timer => {
+                    if self.is_paused() {
+                        tokio::time::sleep(SETTLE).await;
+                    }
+                    self.drain(&mut inputs);
+                    self.take_timeout();
+                    self.dial_join_addresses(&commands);
+                }
+            }
+            self.flush();
+        }
+        connections.endpoint.close(0u32.into(), b"stopped");
+    }
+
+    /// Gives one event to the host; all of them to nobody when it does not listen any more.
+    fn hand_over(&mut self, permit: Option<mpsc::Permit<'_, Event>>) {
+        match (permit, self.waiting.pop_front()) {
+            (Some(permit), Some(event)) => permit.send(event),
+            _ => self.waiting.clear(),
+        }
+    }
+
+    fn next_timeout(&self) -> Option<Instant> {
+        self.node.next_timeout().into_iter().chain(self.join.next_timeout()).min()
+    }
+
+    fn until_timeout(&self) -> StdDuration {
+        let wait =
+            self.next_timeout().map(|at| StdDuration::from_micros(at.since(monotonic_now()).as_micros()));
+        wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+    }
+
+    fn is_paused(&self) -> bool {
+        self.node.next_timeout().is_some_and(|due| monotonic_now().since(due) > PAUSED)
+    }
+
+    /// Hands over what is queued already: an overdue timer must not beat an answer that came in time.
+    fn drain(&mut self, inputs: &mut Inputs) {
+        for _ in 0..socket::QUEUE_MAX {
+            let Ok(bytes) = inputs.datagrams.try_recv() else { break };
+            self.take_datagram(&bytes);
+            self.flush();
+        }
+        for _ in 0..crate::net::INBOUND_MAX {
+            let Ok(inbound) = inputs.inbound.try_recv() else { break };
+            self.take_inbound(inbound);
+            self.flush();
+        }
+    }
+
+    fn take_timeout(&mut self) {
+        let now = monotonic_now();
+        if self.node.next_timeout().is_some_and(|due| due <= now) {
+            self.node.handle_timeout(now, &mut self.outbox);
+        }
+        if self.table.wants_sweep() {
+            let (node, own) = (&self.node, self.own);
+            self.table.sweep(|mut live| {
+                live(own);
+                node.for_each_handle(&mut live);
+            });
+        }
+    }
+
+    fn take_datagram(&mut self, bytes: &[u8]) {
+        let opened = match self.plane.open(now(), bytes) {
+            Ok(opened) => opened,
+            Err(refused) => {
+                self.tally.add(refused.why);
+                if let Some((to, answer)) = refused.answer {
+                    self.send_bytes(to, &answer);
+                }
+                return;
+            }
+        };
+        self.tally.add(Count::Received);
+        self.note_clock(opened.clock);
+        let Some(from) = self.meet(&opened.peer) else { return };
+        if opened.kind == Kind::Message {
+            self.take_message(from, &opened.payload);
+        }
+    }
+
+    fn take_inbound(&mut self, inbound: Inbound) {
+        match inbound {
+            Inbound::Met(met) => {
+                let id = met.peer.member.id();
+                let report = self.plane.freshness().sample_clock(id, met.stamp_ms, met.wall_ms);
+                self.note_clock(report);
+                self.meet(&met.peer);
+            }
+            Inbound::Message { peer, bytes } => {
+                if let Some(from) = self.meet(&peer) {
+                    self.take_message(from, &bytes);
+                }
+            }
+        }
+    }
+
+    /// The handle of a peer that proved itself. Its older incarnations are gone from now on.
+    pub(crate) fn meet(&mut self, peer: &Peer) -> Option<Handle> {
+        let (handle, gone) = self.table.intern_proven(peer.contact())?;
+        let now = monotonic_now();
+        for old in &gone {
+            info!(peer = peer.member.name(), incarnation = peer.record.incarnation, "peer restarted");
+            self.node.handle_gone(now, *old, &mut self.outbox);
+        }
+        if !gone.is_empty() {
+            self.node.remember(handle);
+        }
+        Some(handle)
+    }
+
+    fn take_message(&mut self, from: Handle, bytes: &[u8]) {
+        let mut decoder = Decoder::new(bytes);
+        let decoded = decoder.decode_with::<_, Message>(&mut self.table);
+        let message = match decoded {
+            Ok(message) if decoder.position() == bytes.len() => message,
+            _ => return self.tally.add(Count::Malformed),
+        };
+        if !self.has_good_records(&message) {
+            return self.tally.add(Count::BadRecord);
+        }
+        self.node.handle_message(monotonic_now(), from, message, &mut self.outbox);
+    }
+
+    fn has_good_records(&self, message: &Message) -> bool {
+        let correction_ms = self.correction_ms.load(Ordering::Relaxed);
+        let now_unix = wall_ms().saturating_add_signed(correction_ms) / 1_000;
+        let mut is_good = true;
+        message.for_each_record(&mut |record| {
+            is_good = is_good && verify_record(&self.root, now_unix, record).is_ok();
+        });
+        message
+            .for_each_application(&mut |application| is_good = is_good && verify_spec(application).is_ok());
+        is_good
+    }
+
+    fn note_clock(&mut self, report: Option<ClockReport>) {
+        let correction_ms = match report {
+            None => return,
+            Some(ClockReport::Corrected { offset_ms }) => {
+                warn!(offset_ms, "this machine's clock differs from its peers'; stamps are corrected");
+                offset_ms
+            }
+            Some(ClockReport::Agrees) => {
+                info!("this machine's clock agrees with its peers' again");
+                0
+            }
+        };
+        self.correction_ms.store(correction_ms, Ordering::Relaxed);
+    }
+
+    /// Does what the node asked for.
+    fn flush(&mut self) {
+        let Outbox { messages, events } = std::mem::take(&mut self.outbox);
+        for (to, message) in messages {
+            self.send(to, &message);
+        }
+        for event in events {
+            if self.waiting.len() < EVENTS_MAX {
+                self.waiting.push_back(event);
+            } else {
+                self.tally.add(Count::EventsLost);
+            }
+        }
+    }
+
+    fn send(&mut self, to: Handle, message: &Message) {
+        let Some(contact) = self.table.contact(to) else {
+            return self.tally.add(Count::UnknownPeer);
+        };
+        let mut bytes = Vec::new();
+        if minicbor::encode_with(message, &mut bytes, &mut self.table).is_err() {
+            // The message names a handle that was swept.
+            return self.tally.add(Count::UnknownPeer);
+        }
+        if message.plane() == Way::Stream || bytes.len() > DATAGRAM_PAYLOAD_MAX_BYTES {
+            return self.connections.send(contact, bytes);
+        }
+        let padding = if message.is_padded() { Padding::Full } else { Padding::Least };
+        match self.plane.seal(now(), contact, &bytes, padding) {
+            Ok(datagram) => self.send_bytes(contact, &datagram),
+            Err(_) => self.tally.add(Count::TooLong),
+        }
+    }
+
+    fn send_bytes(&self, to: Contact, datagram: &[u8]) {
+        match self.connections.socket.send(to.addr, datagram) {
+            Ok(()) => self.tally.add(Count::Sent),
+            Err(error) => {
+                debug!(%error, addr = %to.addr, "datagram not sent");
+                self.tally.add(Count::SendFailed);
+            }
+        }
+    }
+
+    fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
+        let knows_somebody = self.node.status().contacts > 0;
+        for addr in self.join.due(monotonic_now(), knows_somebody) {
+            let (connections, commands) = (self.connections.clone(), commands.clone());
+            tokio::spawn(async move {
+                match connections.meet(addr).await {
+                    Ok(peer) => {
+                        let command: Command = Box::new(move |driver| driver.join_through(addr, &peer));
+                        if let Some(commands) = commands.upgrade() {
+                            // A node that stopped meanwhile joins nothing.
+                            let _ = commands.send(command).await;
+                        }
+                    }
+                    Err(error) => warn!(%addr, %error, "cannot join"),
+                }
+            });
+        }
+    }
+
+    fn join_through(&mut self, addr: std::net::SocketAddr, peer: &Peer) {
+        self.join.met(addr);
+        let Some(handle) = self.meet(peer) else { return };
+        info!(%addr, name = peer.member.name(), "joined");
+        self.node.remember(handle);
+        self.node.join(monotonic_now(), handle, &mut self.outbox);
+    }
+}

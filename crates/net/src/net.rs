@@ -1,0 +1,229 @@
+//! Starting a node on a socket, and the handle through which its host talks to it.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+use xtreem_base::{Digest, Handle, Instant};
+use xtreem_node::{Config, Event, Me, Node};
+use xtreem_wire::{Contact, NodeRecord};
+
+use crate::connections::{Connections, transport};
+use crate::counters::{Counters, Tally};
+use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
+use crate::hello::Manners;
+use crate::join::Join;
+use crate::peers::PeerTable;
+use crate::plane::Plane;
+use crate::socket::SharedSocket;
+use crate::tls::Tls;
+use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
+
+/// Commands that wait for the node; beyond it callers wait.
+const COMMANDS_MAX: usize = 256;
+
+/// Messages from streams that wait for the node; beyond it connections wait.
+pub(crate) const INBOUND_MAX: usize = 256;
+
+/// Events that wait in the host's channel; beyond it they wait in the driver.
+const EVENTS_MAX: usize = 1_024;
+
+/// Handshakes that quinn keeps before they are taken; beyond it they are refused.
+const HANDSHAKES_MAX: usize = 256;
+
+/// What a node needs to start.
+pub struct NetConfig {
+    /// Of a node, not a user.
+    pub identity: Identity,
+    /// Port 0 takes a free one.
+    pub bind: SocketAddr,
+    /// The address that peers are told, when `bind` is a wildcard or behind a translation.
+    pub advertise: Option<IpAddr>,
+    /// Greater than at any earlier start with this identity.
+    pub incarnation: u32,
+    /// Nodes of the grid to join through; may be unreachable for now.
+    pub join: Vec<SocketAddr>,
+    /// Digest of the declared attributes, for the node's record.
+    pub attributes: Digest,
+    pub node: Arc<Config>,
+    /// Decides all of the node's random choices. From the operating system, outside of tests.
+    pub seed: u64,
+    /// Takes the service streams that peers open; when it is full, more are refused.
+    pub services: mpsc::Sender<ServiceStream>,
+}
+
+/// A node could not start.
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("cannot bind {addr}: {source}")]
+    Bind {
+        addr: SocketAddr,
+        #[source]
+        source: io::Error,
+    },
+    #[error("cannot use the socket: {0}")]
+    Socket(#[source] io::Error),
+    #[error("{bind} is no address that peers can reach: set `advertise`")]
+    NoAddress { bind: SocketAddr },
+}
+
+/// The node's task has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("the node has stopped")]
+pub struct Stopped;
+
+/// A running node. Clones talk to the same one; it stops when the last is dropped.
+#[derive(Clone)]
+pub struct Net {
+    commands: mpsc::Sender<Command>,
+    connections: Arc<Connections>,
+    correction_ms: Arc<AtomicI64>,
+    own: Contact,
+}
+
+impl Net {
+    /// Binds the socket and starts the node's task. Must be called within a tokio runtime.
+    pub fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Event>), StartError> {
+        let NetConfig { identity, bind, incarnation, join, node: node_config, seed, services, .. } = config;
+        let tls = Tls::new(&identity)?;
+        let bind_error = |source| StartError::Bind { addr: bind, source };
+        let socket = UdpSocket::bind(bind).map_err(bind_error)?;
+        let bound = socket.local_addr().map_err(StartError::Socket)?;
+        let ip = advertised(config.advertise, bound, &join).ok_or(StartError::NoAddress { bind })?;
+        let own = Contact { id: identity.id(), addr: SocketAddr::new(ip, bound.port()), incarnation };
+        let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
+        let root = *identity.root();
+        let plane = Plane::new(identity.clone(), record);
+        let manners = Manners { identity, record: plane.record().to_vec() };
+
+        let tally = Arc::new(Tally::default());
+        let wrapped = TokioRuntime.wrap_udp_socket(socket).map_err(StartError::Socket)?;
+        let (socket, datagrams) = SharedSocket::new(wrapped, tally.clone()).map_err(StartError::Socket)?;
+        let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
+        let mut client = quinn::ClientConfig::new(tls.client);
+        client.transport_config(transport());
+
+        let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
+        let connections =
+            Connections::new(endpoint, socket, client, manners, tally, inbound_sender, services);
+        tokio::spawn(connections.clone().accept());
+
+        let mut table = PeerTable::default();
+        // The table is empty: there is room for one.
+        let handle = table.intern_proven(own).expect("an empty table has room").0;
+        let now = monotonic_now();
+        let node = Node::new(node_config, Me { handle, id: own.id, incarnation }, seed, now);
+        let correction_ms = Arc::new(AtomicI64::new(0));
+        let join = Join::new(now, join);
+        let driver =
+            Driver::new(node, handle, table, plane, root, connections.clone(), join, correction_ms.clone());
+        let (events_sender, events) = mpsc::channel(EVENTS_MAX);
+        let (commands, received) = mpsc::channel(COMMANDS_MAX);
+        let inputs = Inputs { datagrams, inbound, commands: received };
+        tokio::spawn(driver.run(inputs, events_sender, commands.downgrade()));
+        Ok((Net { commands, connections, correction_ms, own }, events))
+    }
+
+    /// Runs `f` on the node, in its task.
+    pub async fn call<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.ask(move |driver| f(&mut driver.node, monotonic_now(), &mut driver.outbox)).await
+    }
+
+    /// Who is behind a handle; `None` when the node has forgotten it, or has stopped.
+    pub async fn contact(&self, handle: Handle) -> Option<Contact> {
+        self.ask(move |driver| driver.table.contact(handle)).await.ok().flatten()
+    }
+
+    /// The handle for a contact; `None` when the table is full or the node has stopped.
+    pub async fn handle_of(&self, contact: Contact) -> Option<Handle> {
+        self.ask(move |driver| driver.table.intern(contact)).await.ok().flatten()
+    }
+
+    /// Opens a stream to a service of another agent. Connections end after ten silent seconds: a stream that
+    /// is idle longer must say something.
+    pub async fn open(
+        &self,
+        to: Contact,
+        service: Service,
+    ) -> Result<(quinn::SendStream, quinn::RecvStream), OpenError> {
+        self.connections.open(to, service).await
+    }
+
+    /// This node as its peers see it.
+    pub fn own_contact(&self) -> Contact {
+        self.own
+    }
+
+    /// The address that peers use.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.own.addr
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.connections.manners.identity
+    }
+
+    pub fn counters(&self) -> Counters {
+        self.connections.tally.read()
+    }
+
+    /// How far this machine's clock is behind the median of its peers, in milliseconds, when that is more
+    /// than 30 s; zero otherwise.
+    pub fn clock_correction_ms(&self) -> i64 {
+        self.correction_ms.load(Ordering::Relaxed)
+    }
+
+    /// Closes all connections and ends the node's task; other clones are of no use afterwards.
+    pub async fn stop(self) {
+        self.connections.endpoint.close(0u32.into(), b"stopped");
+        self.commands.closed().await;
+    }
+
+    async fn ask<R: Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Driver) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        let (reply, answer) = oneshot::channel();
+        let command: Command = Box::new(move |driver| {
+            // A caller that gave up needs no answer.
+            let _ = reply.send(f(driver));
+        });
+        self.commands.send(command).await.map_err(|_| Stopped)?;
+        answer.await.map_err(|_| Stopped)
+    }
+}
+
+fn endpoint(tls: &Tls, socket: Arc<SharedSocket>) -> io::Result<Endpoint> {
+    let mut config = EndpointConfig::default();
+    // The fixed bit tells QUIC from our datagrams.
+    config.grease_quic_bit(false);
+    let mut server = quinn::ServerConfig::with_crypto(tls.server.clone());
+    server.transport_config(transport()).max_incoming(HANDSHAKES_MAX).migration(false);
+    Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))
+}
+
+/// The address to tell peers: as configured, or as bound, or the source address of the route to the grid.
+fn advertised(configured: Option<IpAddr>, bound: SocketAddr, join: &[SocketAddr]) -> Option<IpAddr> {
+    let by_route = || {
+        let to = join.iter().find(|addr| bound.is_ipv6() || addr.is_ipv4())?;
+        let any: SocketAddr = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }.parse().ok()?;
+        // Connecting a UDP socket sends nothing: it asks the routing table.
+        let probe = UdpSocket::bind(any).ok()?;
+        probe.connect(to).ok()?;
+        Some(probe.local_addr().ok()?.ip())
+    };
+    let bound = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
+    configured.or(bound).or_else(by_route).filter(|ip| !ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests;

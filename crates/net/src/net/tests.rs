@@ -1,0 +1,308 @@
+use std::collections::BTreeSet;
+use std::time::Duration as StdDuration;
+
+use xtreem_base::{Duration, NodeId, Rng};
+use xtreem_node::{Message, Relay};
+use xtreem_wire::{Padding, Roles};
+
+use super::*;
+use crate::counters::Count;
+use crate::hello::wall_ms;
+use crate::identity::unix_now;
+use crate::plane::Now;
+use crate::{MeetError, VoKey};
+
+const LOOPBACK: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
+
+/// A running node with what its host would hold.
+struct Agent {
+    net: Net,
+    /// Kept, as a host that does not listen loses its events.
+    _events: mpsc::Receiver<Event>,
+    services: mpsc::Receiver<ServiceStream>,
+}
+
+fn vo() -> VoKey {
+    VoKey::create("test").expect("a VO")
+}
+
+fn config(
+    identity: &Identity,
+    incarnation: u32,
+    join: &[SocketAddr],
+) -> (NetConfig, mpsc::Receiver<ServiceStream>) {
+    let (services, received) = mpsc::channel(8);
+    let mut node = Config::emulated();
+    node.membership.period = Duration::from_millis(200);
+    let config = NetConfig {
+        identity: identity.clone(),
+        bind: LOOPBACK[0].parse().expect("a literal address"),
+        advertise: None,
+        incarnation,
+        join: join.to_vec(),
+        attributes: Digest::from_bytes([0; 32]),
+        node: Arc::new(node),
+        seed: 1,
+        services,
+    };
+    (config, received)
+}
+
+fn start_with(config: NetConfig, services: mpsc::Receiver<ServiceStream>) -> Agent {
+    let (net, events) = Net::start(config).expect("a node on loopback");
+    Agent { net, _events: events, services }
+}
+
+fn start(identity: &Identity, incarnation: u32, join: &[SocketAddr]) -> Agent {
+    let (config, services) = config(identity, incarnation, join);
+    start_with(config, services)
+}
+
+fn issue(vo: &VoKey, name: &str) -> Identity {
+    vo.issue_node(name, 1).expect("an identity")
+}
+
+/// Waits until `is_so`, and fails after ten seconds.
+async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::time::sleep(StdDuration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(StdDuration::from_secs(10), waiting).await.is_ok(), "never: {what}");
+}
+
+/// The contacts of the grid-wide partial view.
+async fn view(agent: &Agent) -> BTreeSet<(NodeId, u32)> {
+    let links = agent.net.call(|node, _, _| node.links()).await.expect("a running node");
+    let mut contacts = BTreeSet::new();
+    for link in links {
+        let contact = agent.net.contact(link).await.expect("a handle in use");
+        contacts.insert((contact.id, contact.incarnation));
+    }
+    contacts
+}
+
+fn key(agent: &Agent) -> (NodeId, u32) {
+    let own = agent.net.own_contact();
+    (own.id, own.incarnation)
+}
+
+async fn knows_exactly(agent: &Agent, others: &[&Agent]) {
+    let expected: BTreeSet<_> = others.iter().map(|other| key(other)).collect();
+    eventually("the view is complete", async || view(agent).await == expected).await;
+}
+
+async fn counts(agent: &Agent, count: Count, at_least: u64) {
+    eventually(&format!("{at_least} of {count:?}"), async || agent.net.counters().of(count) >= at_least)
+        .await;
+}
+
+/// A grid that still works: a newcomer joins through `agent`.
+async fn still_works(vo: &VoKey, agent: &Agent) {
+    let newcomer = start(&issue(vo, "newcomer"), 1, &[agent.net.local_addr()]);
+    knows_exactly(&newcomer, &[agent]).await;
+    knows_exactly(agent, &[&newcomer]).await;
+}
+
+#[tokio::test]
+async fn three_nodes_join_in_a_row_and_know_each_other_on_both_families() {
+    for bind in LOOPBACK {
+        let vo = vo();
+        let begin = |name, join: &[SocketAddr]| {
+            let (mut config, services) = config(&issue(&vo, name), 1, join);
+            config.bind = bind.parse().expect("a literal address");
+            start_with(config, services)
+        };
+        let a = begin("a", &[]);
+        let b = begin("b", &[a.net.local_addr()]);
+        knows_exactly(&a, &[&b]).await;
+        knows_exactly(&b, &[&a]).await;
+        let c = begin("c", &[b.net.local_addr()]);
+        knows_exactly(&a, &[&b, &c]).await;
+        knows_exactly(&b, &[&a, &c]).await;
+        knows_exactly(&c, &[&a, &b]).await;
+        let trouble: Vec<_> = [&a, &b, &c].iter().flat_map(|agent| drops(agent)).collect();
+        assert_eq!(trouble, [], "{bind}");
+    }
+}
+
+/// Everything that was dropped.
+fn drops(agent: &Agent) -> Vec<(&'static str, u64)> {
+    let counters = agent.net.counters();
+    let fine = ["received", "sent", "stream_sent", "stream_received"];
+    counters.iter().filter(|(name, n)| *n > 0 && !fine.contains(name)).collect()
+}
+
+#[tokio::test]
+async fn a_first_node_that_comes_up_late_is_joined_all_the_same() {
+    let vo = vo();
+    let free = UdpSocket::bind(LOOPBACK[0]).expect("a free port");
+    let addr = free.local_addr().expect("a bound socket");
+    let b = start(&issue(&vo, "b"), 1, &[addr]);
+    counts(&b, Count::Unreachable, 1).await;
+    drop(free);
+    let (mut config, services) = config(&issue(&vo, "a"), 1, &[]);
+    config.bind = addr;
+    let a = start_with(config, services);
+    knows_exactly(&a, &[&b]).await;
+    knows_exactly(&b, &[&a]).await;
+}
+
+#[tokio::test]
+async fn a_restarted_node_replaces_its_old_incarnation() {
+    let vo = vo();
+    let (a, identity) = (start(&issue(&vo, "a"), 1, &[]), issue(&vo, "b"));
+    let b = start(&identity, 1, &[a.net.local_addr()]);
+    knows_exactly(&a, &[&b]).await;
+    b.net.stop().await;
+    let b = start(&identity, 2, &[a.net.local_addr()]);
+    knows_exactly(&b, &[&a]).await;
+    knows_exactly(&a, &[&b]).await;
+}
+
+#[tokio::test]
+async fn a_message_to_an_old_incarnation_is_answered_and_the_sender_turns_to_the_new_one() {
+    let vo = vo();
+    let (a, b) = (start(&issue(&vo, "a"), 1, &[]), start(&issue(&vo, "b"), 2, &[]));
+    let old = Contact { incarnation: 1, ..b.net.own_contact() };
+    // a is told to join through an incarnation of b that ended, as a hint may say.
+    let handle = a.net.handle_of(old).await.expect("room for one");
+    a.net.call(move |node, now, out| node.join(now, handle, out)).await.expect("a running node");
+    counts(&b, Count::Reborn, 1).await;
+    knows_exactly(&a, &[&b]).await;
+}
+
+#[tokio::test]
+async fn garbage_on_the_port_is_counted_and_shrugged_off() {
+    let vo = vo();
+    let a = start(&issue(&vo, "a"), 1, &[]);
+    let socket = tokio::net::UdpSocket::bind(LOOPBACK[0]).await.expect("a free port");
+    let mut rng = Rng::new(1);
+    for round in 0..4_000u32 {
+        let mut packet = vec![0; rng.below(1_400) as usize];
+        packet.iter_mut().for_each(|byte| *byte = rng.next_u32() as u8);
+        if let Some(first) = packet.first_mut() {
+            // A quarter each: our version, other versions, QUIC long and short headers.
+            *first = match round % 4 {
+                0 => 1,
+                1 => *first & !0x40,
+                2 => *first | 0xc0,
+                _ => *first & !0x80 | 0x40,
+            };
+        }
+        socket.send_to(&packet, a.net.local_addr()).await.expect("loopback takes all");
+        if round % 64 == 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    for count in [Count::Malformed, Count::WrongLength, Count::UnknownVersion] {
+        counts(&a, count, 1).await;
+    }
+    assert_eq!(a.net.counters().of(Count::Received), 0);
+    still_works(&vo, &a).await;
+}
+
+#[tokio::test]
+async fn replayed_flipped_and_truncated_datagrams_are_counted_each_for_itself() {
+    let vo = vo();
+    let a = start(&issue(&vo, "a"), 1, &[]);
+    let socket = tokio::net::UdpSocket::bind(LOOPBACK[0]).await.expect("a free port");
+    let addr = socket.local_addr().expect("a bound socket");
+    let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
+    let mut plane = Plane::new(issue(&vo, "b"), record);
+    let mut seal = || {
+        let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0) });
+        let mut table = PeerTable::default();
+        table.intern_proven(Contact { id: NodeId::from_bytes([1; 16]), addr, incarnation: 1 });
+        let mut payload = Vec::new();
+        minicbor::encode_with(ping, &mut payload, &mut table).expect("a known handle");
+        let now = Now { at: monotonic_now(), wall_ms: wall_ms() };
+        plane.seal(now, a.net.own_contact(), &payload, Padding::Least).expect("it fits")
+    };
+    let send = async |bytes: &[u8]| {
+        socket.send_to(bytes, a.net.local_addr()).await.expect("loopback takes all");
+    };
+    let good = seal();
+    send(&good).await;
+    counts(&a, Count::Received, 1).await;
+    send(&good).await;
+    counts(&a, Count::Replayed, 1).await;
+    let mut flipped = seal();
+    *flipped.last_mut().expect("it has bytes") ^= 1;
+    send(&flipped).await;
+    counts(&a, Count::Forged, 1).await;
+    send(&seal()[..300]).await;
+    counts(&a, Count::WrongLength, 1).await;
+    assert_eq!(a.net.counters().of(Count::Received), 1);
+    still_works(&vo, &a).await;
+}
+
+#[tokio::test]
+async fn strangers_and_expired_members_do_not_get_through_the_handshake() {
+    let vo = vo();
+    let a = start(&issue(&vo, "a"), 1, &[]);
+    let stranger = issue(&self::vo(), "stranger");
+    let expired = vo.issue("expired", Roles::NODE, unix_now() - 3 * 86_400, 1).expect("an identity");
+    for identity in [stranger, expired] {
+        let outsider = start(&identity, 1, &[]);
+        let met = outsider.net.connections.meet(a.net.local_addr()).await;
+        assert!(matches!(met, Err(MeetError::Connection(_) | MeetError::Hello)), "{met:?}");
+        assert_eq!(view(&outsider).await, BTreeSet::new());
+    }
+    counts(&a, Count::Stranger, 1).await;
+    assert_eq!(view(&a).await, BTreeSet::new());
+    still_works(&vo, &a).await;
+}
+
+#[tokio::test]
+async fn a_service_stream_carries_the_proven_name_of_who_opened_it() {
+    let vo = vo();
+    let (a, mut b) = (start(&issue(&vo, "a"), 1, &[]), start(&issue(&vo, "b"), 1, &[]));
+    let (mut send, mut receive) = a.net.open(b.net.own_contact(), Service::PIECES).await.expect("a stream");
+    send.write_all(b"which pieces?").await.expect("an open stream");
+    send.finish().expect("an open stream");
+    let mut stream = b.services.recv().await.expect("a stream");
+    assert_eq!((stream.service, stream.peer.member.name()), (Service::PIECES, "a"));
+    assert_eq!(stream.receive.read_to_end(100).await.expect("a whole question"), b"which pieces?");
+    stream.send.write_all(b"all").await.expect("an open stream");
+    stream.send.finish().expect("an open stream");
+    assert_eq!(receive.read_to_end(100).await.expect("a whole answer"), b"all");
+    // The same connection serves the other direction.
+    let back = b.net.open(a.net.own_contact(), Service::LOGS).await;
+    assert!(back.is_ok(), "{back:?}");
+}
+
+#[tokio::test]
+async fn nobody_answers_for_another() {
+    let vo = vo();
+    let (a, b) = (start(&issue(&vo, "a"), 1, &[]), start(&issue(&vo, "b"), 1, &[]));
+    let elsewhere = Contact { id: NodeId::from_bytes([7; 16]), ..b.net.own_contact() };
+    let opened = a.net.open(elsewhere, Service::PIECES).await;
+    assert_eq!(opened.map(|_| ()), Err(OpenError::Unreachable));
+    counts(&a, Count::Misaddressed, 1).await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_usable_address_or_role_does_not_start() {
+    let vo = vo();
+    let (mut wildcard, _services) = config(&issue(&vo, "a"), 1, &[]);
+    wildcard.bind = "0.0.0.0:0".parse().expect("a literal address");
+    let error = Net::start(wildcard).map(|_| ()).expect_err("no address");
+    assert!(error.to_string().contains("set `advertise`"), "{error}");
+    let user = vo.issue_user("alice", Roles::SUBMIT, 1).expect("an identity");
+    let error = Net::start(config(&user, 1, &[]).0).map(|_| ()).expect_err("a user");
+    assert!(error.to_string().contains("alice is a user"), "{error}");
+}
+
+#[test]
+fn the_advertised_address_is_the_configured_one_then_the_bound_one_then_the_routes() {
+    let addr = |text: &str| text.parse::<SocketAddr>().expect("a literal address");
+    let ip = |text: &str| Some(text.parse::<IpAddr>().expect("a literal address"));
+    let loopback = [addr("127.0.0.1:9")];
+    assert_eq!(advertised(ip("192.0.2.1"), addr("127.0.0.1:1"), &[]), ip("192.0.2.1"));
+    assert_eq!(advertised(None, addr("127.0.0.1:1"), &[]), ip("127.0.0.1"));
+    assert_eq!(advertised(None, addr("0.0.0.0:1"), &loopback), ip("127.0.0.1"));
+    assert_eq!(advertised(None, addr("0.0.0.0:1"), &[addr("[::1]:9")]), None);
+    assert_eq!(advertised(None, addr("[::]:1"), &[]), None);
+}
