@@ -1,1 +1,41 @@
-fn main() {}
+//! The `xtreem` command.
+//!
+//! Every subcommand is one file under `commands/`; agents and simulators are entry points of their own crates.
+//! Data goes to standard output, everything else to standard error; `exit.rs` has the table of exit codes.
+
+mod app_file;
+mod commands;
+mod exit;
+mod output;
+mod places;
+mod runtime;
+mod sign;
+mod submission;
+mod text;
+mod user;
+mod which;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    // Hosts of an emulation and helpers that start programs are this binary started again. They go into
+    // namespaces, which the kernel allows to single-threaded processes only: so before anything else.
+    let internal =
+        xtreem_emulation::internal_main(&arguments).or_else(|| xtreem_agent::exec::internal_main(&arguments));
+    if let Some(code) = internal {
+        return code;
+    }
+    match commands::Cli::parse_from(arguments).run() {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            if failure.exit != exit::Exit::OutputClosed {
+                eprintln!("{failure}");
+            }
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,203 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use super::*;
+
+const GOOD: &str = r#"
+name = "web"
+nodes = 6
+command = ["./serve", "--verbose"]
+files = ["serve", { path = "data/model.bin", as = "model", executable = false }]
+"#;
+
+fn directory() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    fs::create_dir(directory.path().join("data")).expect("a directory");
+    fs::write(directory.path().join("data/model.bin"), [7; 1000]).expect("a file");
+    let serve = directory.path().join("serve");
+    fs::write(&serve, "#!/bin/sh\n").expect("a file");
+    fs::set_permissions(&serve, fs::Permissions::from_mode(0o755)).expect("own file");
+    directory
+}
+
+fn parse(text: &str) -> Result<AppFile, Complaint> {
+    AppFile::parse(text, "app.toml", directory().path())
+}
+
+/// The minimal file, with one line more at its end.
+fn with_line(line: &str) -> String {
+    format!("name = \"web\"\nnodes = 6\ncommand = [\"true\"]\n{line}\n")
+}
+
+#[test]
+fn a_minimal_file_gets_the_defaults() {
+    let app = parse(&with_line("")).expect("a good file");
+    assert_eq!((app.name.as_str(), app.nodes, app.requirement.as_str()), ("web", 6, ""));
+    assert_eq!(
+        (app.resources, app.restart, app.colocate),
+        (Resources::SLOT_DEFAULT, Restart::OnFailure, false)
+    );
+}
+
+#[test]
+fn every_key_reaches_its_place() {
+    let app = parse(
+        r#"
+        name = "job-1"
+        nodes = 4096
+        requirement = 'arch == "x86_64"'
+        command = ["sh", "-c", "true"]
+        restart = "never"
+        colocate = true
+        environment = { LANG = "C", EMPTY = "" }
+        ports = { http = 8080, "debug-1" = "auto" }
+        [resources]
+        cores = 0.5
+        memory = "1 GiB"
+        disk = "20GB"
+        "#,
+    )
+    .expect("a good file");
+    assert_eq!((app.nodes, app.restart, app.colocate), (4096, Restart::Never, true));
+    assert_eq!(app.requirement, r#"arch == "x86_64""#);
+    let resources = Resources { cores_milli: 500, memory_bytes: 1 << 30, disk_bytes: 20_000_000_000 };
+    assert_eq!(app.resources, resources);
+    let variables: Vec<_> = app.program.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
+    assert_eq!(variables, [("EMPTY", ""), ("LANG", "C")]);
+    let ports: Vec<_> = app.program.ports.iter().map(|p| (p.name.as_str(), p.port)).collect();
+    assert_eq!(ports, [("debug-1", 0), ("http", 8080)]);
+    let spec = app.spec().expect("a specification");
+    assert_eq!(Program::from_payload(&spec.payload), Ok(app.program));
+}
+
+#[test]
+fn files_are_hashed_and_keep_their_mode_unless_told() {
+    let app = parse(GOOD).expect("a good file");
+    let files: Vec<_> = app.program.files.iter().map(|f| (f.path.as_str(), f.len, f.executable)).collect();
+    assert_eq!(files, [("serve", 10, true), ("model", 1000, false)]);
+    let digest = *blake3::hash(&[7; 1000]).as_bytes();
+    assert_eq!(*app.files[1].digest.as_bytes(), digest);
+    assert!(app.files[1].path.ends_with("data/model.bin"));
+}
+
+#[test]
+fn what_is_wrong_is_refused_with_its_place_and_reason() {
+    // Line to add to the minimal file (its line 4), column, part of the reason.
+    let table: &[(&str, usize, &str)] = &[
+        ("requirment = ''", 1, "unknown key `requirment`"),
+        ("requirement = 3", 15, "expected a string"),
+        ("requirement = 'cpu.cores >= '", 29, "expected"),
+        (r#"requirement = "arch == \"x\" &&""#, 15, "column 15 of the text"),
+        ("requirement = 'cpu.cores > 1 ", 30, ""),
+        ("files = 'serve'", 9, "expected a sequence"),
+        ("files = ['none']", 10, "none"),
+        ("files = ['data']", 10, "no regular file"),
+        ("files = [{ path = 'serve', mode = 1 }]", 28, "unknown key `mode`"),
+        ("files = [{ as = 'serve' }]", 10, "missing key `path`"),
+        ("files = [7]", 10, "expected a path or"),
+        ("files = ['serve', 'serve']", 19, "given twice"),
+        ("files = [{ path = 'serve', as = '../serve' }]", 10, "inside the slot's directory"),
+        ("files = ['serve', { path = 'serve', as = 'serve/x' }]", 19, "lies below another file"),
+        ("environment = { A = 1 }", 21, "expected a string"),
+        ("environment = { XTREEM_SLOT = '1' }", 17, "belong to the agent"),
+        ("environment = { '1A' = '1' }", 17, "does not begin with a digit"),
+        ("ports = { http = 0 }", 18, "from 1 to 65535"),
+        ("ports = { http = 65536 }", 18, "from 1 to 65535"),
+        ("ports = { http = 'any' }", 18, "a port number or \"auto\""),
+        ("ports = { 'a b' = 80 }", 11, "letters, digits"),
+        ("ports = { a = 80, b = 80 }", 19, "its number is given twice"),
+        ("restart = 'sometimes'", 11, "unknown variant `sometimes`"),
+        ("colocate = 'no'", 12, "expected a boolean"),
+        ("resources = { cores = 0 }", 23, "from 0.001 to 4096"),
+        ("resources = { cores = nan }", 23, "from 0.001 to 4096"),
+        ("resources = { cores = '2' }", 23, "from 0.001 to 4096"),
+        ("resources = { cores = 9223372036854775807 }", 23, "from 0.001 to 4096"),
+        ("resources = { memory = -1 }", 24, "a size is"),
+        ("resources = { memory = '256 mib' }", 24, "a size is"),
+        ("resources = { disk = '99999PiB' }", 22, "a size is"),
+        ("resources = { gpu = 1 }", 15, "unknown key `gpu`"),
+        ("nodes = 7", 1, "duplicate key"),
+    ];
+    for (line, column, reason) in table {
+        let complaint = parse(&with_line(line)).expect_err(line);
+        assert_eq!((complaint.line, complaint.column), (4, *column), "{line}: {complaint}");
+        assert!(complaint.reason.contains(reason), "{line}: {complaint}");
+        assert!(complaint.to_string().starts_with("app.toml:4:"), "{complaint}");
+    }
+}
+
+#[test]
+fn wrong_names_numbers_and_commands_are_refused() {
+    let long = "n".repeat(65);
+    let table = [
+        (r#"name = """#, "nodes = 1", "command = [\"x\"]", 1, "1 to 64 bytes"),
+        (&format!("name = \"{long}\""), "nodes = 1", "command = [\"x\"]", 1, "1 to 64 bytes"),
+        (r#"name = "a/0""#, "nodes = 1", "command = [\"x\"]", 1, "letters, digits"),
+        (r#"name = "-a""#, "nodes = 1", "command = [\"x\"]", 1, "begins with a letter"),
+        (
+            r#"name = "00112233445566778899aabbccddeeff""#,
+            "nodes = 1",
+            "command = [\"x\"]",
+            1,
+            "id of an application",
+        ),
+        (r#"name = "a""#, "nodes = 0", "command = [\"x\"]", 2, "from 1 to 4096"),
+        (r#"name = "a""#, "nodes = 4097", "command = [\"x\"]", 2, "from 1 to 4096"),
+        (r#"name = "a""#, "nodes = -1", "command = [\"x\"]", 2, "from 1 to 4096"),
+        (r#"name = "a""#, "nodes = 1.5", "command = [\"x\"]", 2, "expected i64"),
+        (r#"name = "a""#, "nodes = 1", "command = []", 3, "command is empty"),
+        (r#"name = "a""#, "nodes = 1", "command = [\"\"]", 3, "command is empty"),
+        (r#"name = "a""#, "nodes = 1", "command = [\"x\", \"\\u0000\"]", 3, "zero byte"),
+        (r#"name = "a""#, "nodes = 1", "command = \"x\"", 3, "expected a sequence"),
+        (r#"name = "a""#, "nodes = 1", "command = [\"./none\"]", 3, "none of the files"),
+    ];
+    for (name, nodes, command, line, reason) in table {
+        let complaint = parse(&format!("{name}\n{nodes}\n{command}\n")).expect_err(reason);
+        assert_eq!(complaint.line, line, "{complaint}");
+        assert!(complaint.reason.contains(reason), "{complaint}");
+    }
+}
+
+#[test]
+fn a_missing_key_is_named() {
+    for key in ["name", "nodes", "command"] {
+        let text: String =
+            GOOD.lines().filter(|line| !line.starts_with(key)).map(|l| format!("{l}\n")).collect();
+        let complaint = parse(&text).expect_err(key);
+        assert!(complaint.reason.contains(&format!("missing key `{key}`")), "{complaint}");
+    }
+}
+
+#[test]
+fn a_command_that_is_a_file_must_be_executable() {
+    let text = GOOD.replace("\"serve\",", "{ path = \"serve\", executable = false },");
+    let complaint = parse(&text).expect_err("not executable");
+    assert!(complaint.reason.contains("not executable"), "{complaint}");
+}
+
+#[test]
+fn a_requirement_of_several_lines_points_into_its_line() {
+    let text = with_line("requirement = '''\ncpu.cores >= 4\n&& mem.total >= 8Gb'''");
+    let complaint = parse(&text).expect_err("no such unit");
+    assert_eq!((complaint.line, complaint.reason.contains("unit")), (6, true), "{complaint}");
+}
+
+#[test]
+fn the_caret_stands_under_the_place() {
+    let complaint = parse(&with_line("restart = 'x'")).expect_err("no such policy");
+    let text = complaint.to_string();
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines[1..], ["  | restart = 'x'", "  |           ^"]);
+}
+
+#[test]
+fn unreadable_files_are_named() {
+    let directory = directory();
+    let missing = AppFile::load(&directory.path().join("none.toml")).expect_err("no file");
+    assert!(missing.to_string().contains("none.toml"), "{missing}");
+    let binary = directory.path().join("binary.toml");
+    fs::write(&binary, [0xff, 0xfe]).expect("a file");
+    assert!(AppFile::load(&binary).is_err());
+    assert!(AppFile::load(Path::new("/")).is_err());
+}

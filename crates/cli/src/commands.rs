@@ -1,0 +1,68 @@
+//! One file per subcommand: its arguments, and what it does with them.
+
+mod agent_node;
+mod apps;
+mod example;
+mod logs;
+mod nodes;
+mod run;
+mod show;
+mod sim;
+mod stop;
+mod vo;
+
+use clap::{Parser, Subcommand};
+
+use crate::exit::{self, Exit, Failure};
+
+/// A grid without a control plane.
+#[derive(Parser, Debug)]
+#[command(name = "xtreem", version, after_help = exit::TABLE, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make a virtual organisation (VO) and issue credentials
+    Vo(vo::Arguments),
+    /// Show the node that this machine's agent is
+    Node(agent_node::Arguments),
+    /// Find nodes that meet a requirement; holds nothing
+    Nodes(nodes::Arguments),
+    /// Submit an application
+    Run(run::Arguments),
+    /// List the applications of the grid
+    Apps(apps::Arguments),
+    /// Show one application: its slots, nodes and guardians
+    Show(show::Arguments),
+    /// Print what the programs of an application wrote
+    Logs(logs::Arguments),
+    /// Stop an application for good
+    Stop(stop::Arguments),
+    /// Run protocols on many simulated nodes in this process
+    Sim(sim::Arguments),
+    /// Example applications, to be started by agents
+    Example(example::Arguments),
+}
+
+impl Cli {
+    pub fn run(self) -> Result<Exit, Failure> {
+        match self.command {
+            Command::Vo(arguments) => vo::run(arguments),
+            Command::Node(arguments) => agent_node::run(&arguments),
+            Command::Nodes(arguments) => nodes::run(&arguments),
+            Command::Run(arguments) => run::run(&arguments),
+            Command::Apps(arguments) => apps::run(&arguments),
+            Command::Show(arguments) => show::run(&arguments),
+            Command::Logs(arguments) => logs::run(&arguments),
+            Command::Stop(arguments) => stop::run(&arguments),
+            Command::Sim(arguments) => sim::run(arguments),
+            Command::Example(arguments) => example::run(&arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,197 @@
+//! `xtreem run`: from `app.toml` to running slots.
+
+mod show;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use serde::Serialize;
+use xtreem_client::OperatorClient;
+use xtreem_client::api::{SearchReport, SlotView};
+use xtreem_net::Identity;
+
+use self::show::Show;
+use crate::app_file::AppFile;
+use crate::exit::{Exit, Failure};
+use crate::places::AgentSocket;
+use crate::runtime::block_on;
+use crate::submission::{Outcome, SoFar, Submission, refuse_running, upload};
+use crate::user::Credential;
+use crate::{output, sign};
+
+/// Between two tries under `--wait` (our guess: the period of the grid's gossip is 10 s).
+const WAIT_PERIOD: Duration = Duration::from_secs(5);
+
+/// Examples and how it ends.
+const HELP: &str = "\
+Examples:
+  xtreem run examples/web/app.toml
+  xtreem run app.toml --wait --json
+
+Ends with 0 when all slots run (or are done), 1 when too few nodes were found or a slot failed. Ctrl-C before the
+first slot is confirmed gives the submission up; after that the application runs on, whatever happens to this command.";
+
+#[derive(Args, Debug)]
+#[command(after_help = HELP)]
+pub struct Arguments {
+    /// What to run
+    #[arg(value_name = "APP.TOML")]
+    file: PathBuf,
+    /// Try again while too few nodes are found
+    #[arg(long)]
+    wait: bool,
+    #[command(flatten)]
+    agent: AgentSocket,
+    #[command(flatten)]
+    user: Credential,
+    /// Print one JSON object at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Ran<'a> {
+    ok: bool,
+    id: String,
+    name: &'a str,
+    nodes: u16,
+    accepted: bool,
+    running: u16,
+    done: u16,
+    failed: u16,
+    slots: &'a [SlotView],
+    /// From the start of the (last) submission to its end.
+    elapsed_ms: u128,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<&'a SearchReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+/// One try.
+struct Attempt {
+    id: String,
+    so_far: SoFar,
+    elapsed: Duration,
+    interrupted: bool,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let app = AppFile::load(&arguments.file).map_err(Failure::usage)?;
+    let user = arguments.user.load()?;
+    let client = arguments.agent.client()?;
+    let attempt = block_on(submit(&client, &app, &user, arguments.wait))?;
+    let exit = if attempt.interrupted { Exit::Interrupted } else { attempt.so_far.exit() };
+    if arguments.json {
+        output::print_json(&ran(&app, &attempt, exit))?;
+    } else {
+        output::print(&told(&app, &attempt))?;
+    }
+    Ok(exit)
+}
+
+async fn submit(
+    client: &OperatorClient,
+    app: &AppFile,
+    user: &Identity,
+    wait: bool,
+) -> Result<Attempt, Failure> {
+    refuse_running(client, &app.name, &user.id().to_string()).await?;
+    let mut show = Show::new(app.nodes);
+    upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
+    loop {
+        // An id names one submission: every try has its own.
+        let application = sign::application(app, user)?;
+        let id = application.record.id.to_string();
+        let started = Instant::now();
+        let submission = Submission::begin(client, &application).await?;
+        let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
+        let attempt = Attempt { id, so_far, elapsed: started.elapsed(), interrupted };
+        if !wait || attempt.interrupted || !matches!(attempt.so_far.outcome, Some(Outcome::NotPlaced(_))) {
+            show.end();
+            return Ok(attempt);
+        }
+        show.say(&format!("trying again in {} s (Ctrl-C to give up)", WAIT_PERIOD.as_secs()));
+        tokio::select! {
+            () = tokio::time::sleep(WAIT_PERIOD) => {}
+            _ = tokio::signal::ctrl_c() => return Ok(Attempt { interrupted: true, ..attempt }),
+        }
+    }
+}
+
+/// Follows a submission to its end, or to Ctrl-C.
+async fn follow(mut submission: Submission, show: &mut Show, id: &str) -> Result<(SoFar, bool), Failure> {
+    loop {
+        tokio::select! {
+            step = submission.next() => match step {
+                Ok(Some(line)) => show.step(&line, &submission.so_far),
+                Ok(None) => return Ok((submission.so_far, false)),
+                Err(failure) if submission.so_far.is_accepted => {
+                    return Err(failure.with_hint(format!(
+                        "the application was accepted and goes on by itself: xtreem show {id}"
+                    )));
+                }
+                Err(failure) => return Err(failure.with_hint(format!("look before you repeat it: xtreem show {id}"))),
+            },
+            _ = tokio::signal::ctrl_c() => return Ok((submission.so_far, true)),
+        }
+    }
+}
+
+fn ran<'a>(app: &'a AppFile, attempt: &'a Attempt, exit: Exit) -> Ran<'a> {
+    let (mut counts, mut report, mut error) = ((0, 0, 0), None, None);
+    match &attempt.so_far.outcome {
+        Some(Outcome::Complete { running, done, failed }) => counts = (*running, *done, *failed),
+        Some(Outcome::NotPlaced(why)) => report = Some(why),
+        Some(Outcome::Beaten(by)) => error = Some(format!("beaten by generation {}", by.generation)),
+        Some(Outcome::Failed(why)) => error = Some(why.error.clone()),
+        None => error = Some("interrupted".to_owned()),
+    }
+    Ran {
+        ok: exit == Exit::Success,
+        id: attempt.id.clone(),
+        name: &app.name,
+        nodes: app.nodes,
+        accepted: attempt.so_far.is_accepted,
+        running: counts.0,
+        done: counts.1,
+        failed: counts.2,
+        slots: &attempt.so_far.slots,
+        elapsed_ms: attempt.elapsed.as_millis(),
+        report,
+        error,
+    }
+}
+
+/// The last lines for a human.
+fn told(app: &AppFile, attempt: &Attempt) -> String {
+    let id = &attempt.id;
+    let seconds = attempt.elapsed.as_secs_f32();
+    match (&attempt.so_far.outcome, attempt.so_far.is_accepted) {
+        (Some(Outcome::Complete { running, done, failed: 0 }), _) => {
+            format!(
+                "{} runs as {id}: {running} slots running, {done} done, after {seconds:.1} s.\n",
+                app.name
+            )
+        }
+        (Some(Outcome::Complete { running, done, failed }), _) => format!(
+            "{} runs as {id} with {failed} failed slots ({running} running, {done} done): xtreem show {id}\n",
+            app.name
+        ),
+        (Some(Outcome::NotPlaced(_)), _) => {
+            "Nothing was started. --wait tries again until enough nodes are found.\n".to_owned()
+        }
+        (Some(Outcome::Beaten(_)), _) => format!("Another word on {id} won: xtreem show {id}\n"),
+        (Some(Outcome::Failed(error)), _) => {
+            let hint = error.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();
+            format!("{} was not started: {}{hint}\n", app.name, error.error)
+        }
+        (None, true) => format!("{} goes on as {id}: xtreem show {id}, xtreem stop {id}\n", app.name),
+        (None, false) => format!("{} was given up; nothing was started.\n", app.name),
+    }
+}
+
+#[cfg(test)]
+mod tests;

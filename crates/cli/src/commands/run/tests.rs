@@ -1,0 +1,53 @@
+use super::*;
+use xtreem_agent::program::Program;
+use xtreem_allocation::{Resources, Restart};
+use xtreem_client::api::{ErrorBody, ErrorKind};
+
+fn app() -> AppFile {
+    AppFile {
+        name: "web".to_owned(),
+        nodes: 6,
+        requirement: String::new(),
+        resources: Resources::SLOT_DEFAULT,
+        colocate: false,
+        restart: Restart::OnFailure,
+        program: Program { command: vec!["true".to_owned()], ..Program::default() },
+        files: Vec::new(),
+    }
+}
+
+fn attempt(outcome: Option<Outcome>, is_accepted: bool) -> Attempt {
+    let so_far = SoFar { is_accepted, slots: Vec::new(), outcome };
+    Attempt { id: "12".to_owned(), so_far, elapsed: Duration::from_millis(2_345), interrupted: false }
+}
+
+#[test]
+fn the_last_line_says_what_became_of_the_application() {
+    let complete = |failed| Some(Outcome::Complete { running: 6 - failed, done: 0, failed });
+    let error =
+        ErrorBody { error: "no room".to_owned(), kind: ErrorKind::Definite, hint: Some("wait".to_owned()) };
+    let table = [
+        (attempt(complete(0), true), "web runs as 12: 6 slots running, 0 done, after 2.3 s.\n"),
+        (
+            attempt(complete(1), true),
+            "web runs as 12 with 1 failed slots (5 running, 0 done): xtreem show 12\n",
+        ),
+        (attempt(Some(Outcome::Failed(error)), false), "web was not started: no room\nhint: wait\n"),
+        (attempt(None, true), "web goes on as 12: xtreem show 12, xtreem stop 12\n"),
+        (attempt(None, false), "web was given up; nothing was started.\n"),
+    ];
+    for (attempt, text) in table {
+        assert_eq!(told(&app(), &attempt), text);
+    }
+}
+
+#[test]
+fn the_json_object_says_whether_it_is_good() {
+    let app = app();
+    let good = attempt(Some(Outcome::Complete { running: 6, done: 0, failed: 0 }), true);
+    let json = serde_json::to_value(ran(&app, &good, Exit::Success)).expect("plain data");
+    assert_eq!((&json["ok"], &json["running"], &json["elapsed_ms"]), (&true.into(), &6.into(), &2345.into()));
+    let given_up = attempt(None, false);
+    let json = serde_json::to_value(ran(&app, &given_up, Exit::Interrupted)).expect("plain data");
+    assert_eq!((&json["ok"], &json["error"]), (&false.into(), &"interrupted".into()));
+}

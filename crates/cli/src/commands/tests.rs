@@ -1,0 +1,69 @@
+use clap::CommandFactory as _;
+use clap::error::ErrorKind;
+
+use super::*;
+
+fn parse(line: &str) -> Result<Cli, ErrorKind> {
+    Cli::try_parse_from(line.split_whitespace()).map_err(|e| e.kind())
+}
+
+#[test]
+fn the_commands_are_well_formed() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_command_has_an_example_in_its_help() {
+    fn check(command: &mut clap::Command, path: &str) {
+        let path = format!("{path} {}", command.get_name());
+        if command.has_subcommands() {
+            command.get_subcommands_mut().for_each(|inner| check(inner, &path));
+        } else {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("Example"), "{path}: {help}");
+        }
+    }
+    check(&mut Cli::command(), "");
+}
+
+#[test]
+fn the_issues_command_lines_are_understood() {
+    for line in [
+        "xtreem vo create physics.example",
+        "xtreem vo create physics.example --dir vo",
+        "xtreem vo issue --name node7 --role node --days 365",
+        "xtreem vo issue --user alice --role submit",
+        "xtreem vo issue --user alice --role admin",
+        "xtreem vo show node7.pem --json",
+        "xtreem nodes cpu.cores>=4 --limit 5 --json",
+        "xtreem run app.toml --wait --json --socket s --credential c",
+        "xtreem apps --json",
+        "xtreem show web",
+        "xtreem logs web/3 --lines 7 --follow",
+        "xtreem stop web",
+        "xtreem sim membership --nodes 1000 --rounds 100 --seed 7 --kill 0.8@60 --churn 0.002 --loss 0.01 --json",
+        "xtreem example web",
+    ] {
+        assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+    }
+}
+
+#[test]
+fn wrong_command_lines_are_refused() {
+    let table = [
+        ("xtreem", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+        ("xtreem fly", ErrorKind::InvalidSubcommand),
+        ("xtreem run", ErrorKind::MissingRequiredArgument),
+        ("xtreem vo issue", ErrorKind::MissingRequiredArgument),
+        ("xtreem vo issue --name a --user b", ErrorKind::ArgumentConflict),
+        ("xtreem vo issue --name a --role king", ErrorKind::InvalidValue),
+        ("xtreem nodes --limit 0", ErrorKind::ValueValidation),
+        ("xtreem nodes --limit 70000", ErrorKind::ValueValidation),
+        ("xtreem logs web/x", ErrorKind::ValueValidation),
+        ("xtreem logs web --follow --json", ErrorKind::ArgumentConflict),
+        ("xtreem sim membership --kill 0.8", ErrorKind::ValueValidation),
+    ];
+    for (line, kind) in table {
+        assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
+    }
+}

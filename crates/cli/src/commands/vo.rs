@@ -1,0 +1,299 @@
+//! `xtreem vo`: the root key of a VO, and credentials signed with it.
+
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde::Serialize;
+use xtreem_net::{Identity, LoadError, VoKey};
+use xtreem_wire::Roles;
+
+use crate::exit::{Exit, Failure};
+use crate::places::config_dir;
+use crate::text::Table;
+use crate::{output, places};
+
+/// The root key in a VO's directory.
+const ROOT: &str = "root.pem";
+/// Longest name of a VO. It becomes a directory.
+const NAME_MAX_BYTES: usize = 48;
+
+#[derive(Args, Debug)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Make a VO: a new root key, to be kept by its owner
+    #[command(after_help = "Example:\n  xtreem vo create physics.example")]
+    Create(Create),
+    /// Issue a credential to a node or a user
+    #[command(
+        after_help = "Examples:\n  xtreem vo issue --name node7 --role node --days 365\n  xtreem vo issue --user alice \
+                      --role submit --out alice.pem"
+    )]
+    Issue(Issue),
+    /// Show whose a credential is and how long it is valid
+    #[command(after_help = "Examples:\n  xtreem vo show\n  xtreem vo show node7.pem")]
+    Show(Show),
+}
+
+#[derive(Args, Debug)]
+struct Create {
+    /// Name of the VO, such as a domain name
+    name: String,
+    /// Directory for the root key [default: ~/.config/xtreem/vo/NAME]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Issue {
+    /// Name of the node
+    #[arg(long, value_name = "NODE", required_unless_present = "user", conflicts_with = "user")]
+    name: Option<String>,
+    /// Name of the user
+    #[arg(long)]
+    user: Option<String>,
+    /// What the credential is good for [default: node with --name, submit with --user]
+    #[arg(long)]
+    role: Option<Role>,
+    /// Days of validity
+    #[arg(long, default_value_t = 365)]
+    days: u32,
+    /// Directory of the VO's root key [default: the only one under ~/.config/xtreem/vo]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// New file for key and credential [default: NAME.pem here]
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// Credential of a node or user, or root key of a VO [default: the own credential]
+    file: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Role {
+    /// Be a node of the grid
+    Node,
+    /// Submit applications and stop the own ones
+    Submit,
+    /// Stop everybody's applications
+    Admin,
+}
+
+pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    match arguments.command {
+        Command::Create(arguments) => create(&arguments),
+        Command::Issue(arguments) => issue(&arguments),
+        Command::Show(arguments) => show(&arguments),
+    }
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    vo: String,
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<String>,
+    file: &'a Path,
+}
+
+fn create(arguments: &Create) -> Result<Exit, Failure> {
+    check_name(&arguments.name)?;
+    let directory = match &arguments.dir {
+        Some(directory) => directory.clone(),
+        None => config_dir()?.join("vo").join(&arguments.name),
+    };
+    let vo = VoKey::create(&arguments.name).map_err(|e| Failure::new(Exit::Failed, e))?;
+    let written = |e| Failure::new(Exit::Failed, format!("{}: {e}", directory.display()));
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(written)?;
+    let root = directory.join(ROOT);
+    save(&root, |path| vo.save(path))?;
+    let id = vo.root().id().to_string();
+    if arguments.json {
+        output::print_json(&Made { vo: id, name: &arguments.name, id: None, file: &root })?;
+    } else {
+        output::print(&format!(
+            "VO {} ({id})\nroot key: {}\nWhoever has this file is the VO: keep it safe, and off the nodes.\n\
+             Next: xtreem vo issue --name NODE; xtreem vo issue --user USER\n",
+            arguments.name,
+            root.display()
+        ))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn check_name(name: &str) -> Result<(), Failure> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let is_good = !name.is_empty() && name.len() <= NAME_MAX_BYTES && !name.starts_with(['.', '-']);
+    if is_good && name.chars().all(is_allowed) {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "`{name}` is no name: it has 1 to {NAME_MAX_BYTES} letters, digits, `-`, `_` and `.`, and begins with none of \
+         `.` and `-`"
+    )))
+}
+
+fn issue(arguments: &Issue) -> Result<Exit, Failure> {
+    let root = match &arguments.dir {
+        Some(directory) => directory.join(ROOT),
+        None => only_vo(&config_dir()?.join("vo"))?.join(ROOT),
+    };
+    // clap has seen to it that one of them is there.
+    let name = arguments.name.as_deref().or(arguments.user.as_deref()).unwrap_or_default();
+    check_name(name)?;
+    let roles = roles(arguments.user.is_some(), arguments.role)?;
+    let vo = VoKey::load(&root).map_err(|e| {
+        Failure::usage(e)
+            .with_hint("make a VO with `xtreem vo create NAME`, or name its directory with --dir")
+    })?;
+    let made = match roles {
+        None => vo.issue_node(name, arguments.days),
+        Some(roles) => vo.issue_user(name, roles, arguments.days),
+    };
+    let identity = made.map_err(Failure::usage)?;
+    let out = arguments.out.clone().unwrap_or_else(|| PathBuf::from(format!("{name}.pem")));
+    save(&out, |path| identity.save(path))?;
+    if arguments.json {
+        let id = Some(identity.id().to_string());
+        output::print_json(&Made { vo: vo.root().id().to_string(), name, id, file: &out })?;
+    } else {
+        let place = match roles {
+            None => "Move it to the node; its agent's configuration names it (`identity = …`).",
+            Some(_) => "Move it to the user's ~/.config/xtreem/user.pem.",
+        };
+        output::print(&format!("{}written: {}\n{place}\n", described(&identity), out.display()))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// The roles of a user; `None` for a node.
+fn roles(is_user: bool, role: Option<Role>) -> Result<Option<Roles>, Failure> {
+    match (is_user, role) {
+        (false, None | Some(Role::Node)) => Ok(None),
+        (true, None | Some(Role::Submit)) => Ok(Some(Roles::SUBMIT)),
+        (true, Some(Role::Admin)) => Ok(Some(Roles::SUBMIT | Roles::ADMIN)),
+        (false, Some(_)) => Err(Failure::usage("a node has the role node; use --user for submit and admin")),
+        (true, Some(Role::Node)) => {
+            Err(Failure::usage("a user has the role submit or admin; use --name for a node"))
+        }
+    }
+}
+
+/// The directory of the only VO whose root key is there.
+fn only_vo(all: &Path) -> Result<PathBuf, Failure> {
+    let entries = fs::read_dir(all).map(|entries| entries.flatten().map(|entry| entry.path()).collect());
+    let mut vos: Vec<PathBuf> = entries.unwrap_or_default();
+    vos.retain(|directory| directory.join(ROOT).is_file());
+    vos.sort();
+    match &vos[..] {
+        [directory] => Ok(directory.clone()),
+        [] => Err(Failure::usage(format!("there is no VO under {}", all.display()))
+            .with_hint("make one with `xtreem vo create NAME`, or name its directory with --dir")),
+        _ => {
+            let choices: String = vos.iter().map(|vo| format!("\n  --dir {}", vo.display())).collect();
+            Err(Failure::usage(format!("there are several VOs; name one:{choices}")))
+        }
+    }
+}
+
+fn save(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
+    write(path).map_err(|e| {
+        let failure = Failure::new(Exit::Failed, format!("{}: {e}", path.display()));
+        if e.kind() == std::io::ErrorKind::AlreadyExists {
+            return Failure { exit: Exit::Usage, ..failure }
+                .with_hint("keys are never overwritten: name another file, or move this one away");
+        }
+        failure
+    })
+}
+
+#[derive(Serialize)]
+struct Shown {
+    vo: String,
+    id: String,
+    name: String,
+    roles: Vec<&'static str>,
+    /// Unix seconds.
+    not_after: u64,
+}
+
+fn show(arguments: &Show) -> Result<Exit, Failure> {
+    let path = places::credential(arguments.file.as_deref())?;
+    let identity = match Identity::load(&path) {
+        Ok(identity) => identity,
+        // A root key is no identity, but worth knowing.
+        Err(LoadError::Content { .. }) if VoKey::load(&path).is_ok() => {
+            return show_root(&path, arguments.json);
+        }
+        Err(e) => return Err(Failure::usage(e)),
+    };
+    if arguments.json {
+        output::print_json(&Shown {
+            vo: identity.root().id().to_string(),
+            id: identity.id().to_string(),
+            name: identity.name().to_owned(),
+            roles: role_names(identity.roles()),
+            not_after: identity.member().not_after(),
+        })?;
+    } else {
+        output::print(&described(&identity))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn show_root(path: &Path, json: bool) -> Result<Exit, Failure> {
+    let vo = VoKey::load(path).map_err(Failure::usage)?.root().id().to_string();
+    if json {
+        output::print_json(&serde_json::json!({ "vo": vo, "root": true }))?;
+    } else {
+        output::print(&format!("root key of VO {vo}\n"))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn described(identity: &Identity) -> String {
+    let mut table = Table::new(["name", identity.name()]);
+    table.row(["id", &identity.id().to_string()]);
+    table.row(["roles", &role_names(identity.roles()).join(", ")]);
+    table.row(["VO", &identity.root().id().to_string()]);
+    table.row(["valid", &validity(identity.member().not_after(), now_unix())]);
+    table.to_string()
+}
+
+fn role_names(roles: Roles) -> Vec<&'static str> {
+    let all = [(Roles::NODE, "node"), (Roles::SUBMIT, "submit"), (Roles::ADMIN, "admin")];
+    all.into_iter().filter(|(role, _)| roles.has(*role)).map(|(_, name)| name).collect()
+}
+
+fn validity(not_after: u64, now: u64) -> String {
+    match not_after.checked_sub(now).map(|left| left / 86_400) {
+        Some(1) => "for 1 more day".to_owned(),
+        Some(days) => format!("for {days} more days"),
+        None => "no more".to_owned(),
+    }
+}
+
+fn now_unix() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,86 @@
+use super::*;
+
+fn in_directory(work: impl FnOnce(&Path)) {
+    let directory = tempfile::tempdir().expect("a directory");
+    work(directory.path());
+}
+
+fn issue_to(
+    dir: &Path,
+    name: Option<&str>,
+    user: Option<&str>,
+    role: Option<Role>,
+    out: &Path,
+) -> Result<Exit, Failure> {
+    issue(&Issue {
+        name: name.map(str::to_owned),
+        user: user.map(str::to_owned),
+        role,
+        days: 30,
+        dir: Some(dir.to_owned()),
+        out: Some(out.to_owned()),
+        json: true,
+    })
+}
+
+#[test]
+fn a_vo_issues_credentials_that_its_root_believes() {
+    in_directory(|directory| {
+        let vo = directory.join("vo");
+        let create = Create { name: "physics.example".to_owned(), dir: Some(vo.clone()), json: true };
+        assert_eq!(super::create(&create), Ok(Exit::Success));
+        let again = super::create(&create).expect_err("keys are never overwritten");
+        assert_eq!(again.exit, Exit::Usage, "{again}");
+        let (node, user) = (directory.join("n.pem"), directory.join("u.pem"));
+        assert_eq!(issue_to(&vo, Some("node7"), None, None, &node), Ok(Exit::Success));
+        assert_eq!(issue_to(&vo, None, Some("alice"), Some(Role::Admin), &user), Ok(Exit::Success));
+        let root = VoKey::load(&vo.join(ROOT)).expect("own file").root();
+        let (node, user) =
+            (Identity::load(&node).expect("own file"), Identity::load(&user).expect("own file"));
+        assert_eq!((node.root(), user.root()), (&root, &root));
+        assert_eq!(role_names(node.roles()), ["node"]);
+        assert_eq!(role_names(user.roles()), ["submit", "admin"]);
+    });
+}
+
+#[test]
+fn roles_belong_to_nodes_or_to_users() {
+    assert!(roles(false, Some(Role::Submit)).is_err() && roles(true, Some(Role::Node)).is_err());
+    assert_eq!(roles(false, None), Ok(None));
+    assert_eq!(roles(true, None), Ok(Some(Roles::SUBMIT)));
+}
+
+#[test]
+fn the_only_vo_is_found_and_several_are_refused_with_the_choices() {
+    in_directory(|directory| {
+        let none = only_vo(&directory.join("none")).expect_err("no VO");
+        assert!(none.to_string().contains("vo create"), "{none}");
+        for name in ["a.example", "b.example"] {
+            let root = directory.join(name);
+            fs::create_dir(&root).expect("a directory");
+            fs::write(root.join(ROOT), "").expect("a file");
+            if name == "a.example" {
+                assert_eq!(only_vo(directory), Ok(root));
+            }
+        }
+        let several = only_vo(directory).expect_err("two VOs");
+        assert!(several.message.contains("a.example") && several.message.contains("b.example"));
+    });
+}
+
+#[test]
+fn names_that_could_leave_their_directory_are_refused() {
+    for name in ["", "..", ".hidden", "a/b", "-x", "a b", &"n".repeat(49)] {
+        assert!(check_name(name).is_err(), "{name}");
+    }
+    assert_eq!(check_name("node-7_b.example"), Ok(()));
+}
+
+#[test]
+fn validity_is_told_in_days() {
+    let table = [(86_400 * 3, "for 3 more days"), (86_400, "for 1 more day"), (0, "for 0 more days")];
+    for (left, text) in table {
+        assert_eq!(validity(1_000 + left, 1_000), text);
+    }
+    assert_eq!(validity(999, 1_000), "no more");
+}

@@ -1,0 +1,156 @@
+//! How the command ends: the one table of exit codes, and failures with what to do about them.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use xtreem_client::ClientError;
+use xtreem_client::api::ErrorKind;
+
+/// The exit codes of every subcommand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// Done as asked.
+    Success = 0,
+    /// It was tried, and failed or was not satisfied: too few nodes, a failed slot, a broken invariant.
+    Failed = 1,
+    /// Wrong usage or bad input; nothing was done.
+    Usage = 2,
+    /// No agent answers.
+    Unreachable = 3,
+    /// The agent or the grid said no; nothing was done.
+    Refused = 4,
+    /// The answer was lost: it may have happened.
+    Indefinite = 5,
+    /// Ended by Ctrl-C.
+    Interrupted = 130,
+    /// Whoever read the output went away.
+    OutputClosed = 141,
+}
+
+/// The table for `--help`.
+pub const TABLE: &str = "\
+Exit codes:
+  0    done as asked
+  1    tried, but failed or not satisfied (too few nodes, a failed slot, a broken invariant)
+  2    wrong usage or bad input; nothing was done
+  3    no agent answers
+  4    refused by the agent or the grid; nothing was done
+  5    the answer was lost: it may have happened
+  130  ended by Ctrl-C
+  141  whoever read the output went away";
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> ExitCode {
+        ExitCode::from(exit as u8)
+    }
+}
+
+/// What was wrong, where, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub exit: Exit,
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Failure {
+    pub fn new(exit: Exit, message: impl fmt::Display) -> Failure {
+        Failure { exit, message: message.to_string(), hint: None }
+    }
+
+    /// Bad input: nothing was done.
+    pub fn usage(message: impl fmt::Display) -> Failure {
+        Failure::new(Exit::Usage, message)
+    }
+
+    pub fn with_hint(self, hint: impl fmt::Display) -> Failure {
+        Failure { hint: Some(hint.to_string()), ..self }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "error: {}", self.message)?;
+        if let Some(hint) = &self.hint {
+            write!(f, "\nhint: {hint}")?;
+        }
+        Ok(())
+    }
+}
+
+impl From<ClientError> for Failure {
+    fn from(error: ClientError) -> Failure {
+        let hint = error.hint().map(str::to_owned);
+        let failure = |exit, hint: &str| Failure::new(exit, &error).with_hint(hint);
+        match &error {
+            ClientError::Unreachable { .. } => failure(
+                Exit::Unreachable,
+                "start an agent with `xtreem agent`, or name its socket with --socket or XTREEM_CONTROL",
+            ),
+            ClientError::File { .. } => Failure::usage(&error),
+            // The agent refuses what was asked (4xx) or fails at it (5xx); both are in its own words.
+            ClientError::Refused { status, .. } => {
+                let exit = match (error.kind(), status) {
+                    (ErrorKind::Indefinite, _) => Exit::Indefinite,
+                    (ErrorKind::Definite, 400) => Exit::Usage,
+                    (ErrorKind::Definite, 401..500) => Exit::Refused,
+                    (ErrorKind::Definite, _) => Exit::Failed,
+                };
+                Failure { exit, message: error.to_string(), hint }
+            }
+            _ if error.kind() == ErrorKind::Indefinite => {
+                failure(Exit::Indefinite, "it may have happened: look before you repeat it")
+            }
+            _ => failure(Exit::Failed, "try again; `xtreem node` shows whether the agent is well"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtreem_client::api::ErrorBody;
+
+    fn refusal(status: u16, kind: ErrorKind) -> ClientError {
+        let body = ErrorBody { error: "no".to_owned(), kind, hint: Some("ask alice".to_owned()) };
+        ClientError::Refused { status, body }
+    }
+
+    #[test]
+    fn every_trouble_with_the_agent_has_its_exit_code() {
+        let broken = |is_read| ClientError::Broken { reason: String::new(), is_read };
+        let table = [
+            (refusal(400, ErrorKind::Definite), Exit::Usage),
+            (refusal(404, ErrorKind::Definite), Exit::Refused),
+            (refusal(500, ErrorKind::Definite), Exit::Failed),
+            (refusal(500, ErrorKind::Indefinite), Exit::Indefinite),
+            (broken(true), Exit::Failed),
+            (broken(false), Exit::Indefinite),
+        ];
+        for (error, exit) in table {
+            assert_eq!(Failure::from(error).exit, exit);
+        }
+    }
+
+    #[test]
+    fn the_agents_hint_is_shown() {
+        let shown = Failure::from(refusal(403, ErrorKind::Definite)).to_string();
+        assert_eq!(shown, "error: no\nhint: ask alice");
+    }
+
+    #[test]
+    fn the_help_has_every_code() {
+        for exit in [
+            Exit::Success,
+            Exit::Failed,
+            Exit::Usage,
+            Exit::Unreachable,
+            Exit::Refused,
+            Exit::Indefinite,
+            Exit::Interrupted,
+            Exit::OutputClosed,
+        ] {
+            assert!(TABLE.contains(&format!("\n  {}", exit as u8)), "{exit:?}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! What humans read: pure functions from answers to text.
+
+pub mod apps;
+pub mod nodes;
+mod size;
+mod table;
+
+pub use size::{bytes, cores, short};
+pub use table::Table;

@@ -1,0 +1,228 @@
+//! Applications, their slots and how they go on.
+
+use xtreem_client::api::{
+    AppShow, AppSummary, ExitView, MemberRole, ProgressLine, SlotPhase, SlotView, WantedView,
+};
+
+use super::{Table, nodes, short};
+
+/// A row an application. `me` is the asking user's id, where it is known.
+pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
+    let mut table = Table::new(["APP", "NAME", "OWNER", "STATE", "SLOTS", "ENDED", "NODES", "GUARDIANS"]);
+    for app in apps {
+        let count = |role| app.holders.iter().filter(|holder| holder.role == role).count().to_string();
+        table.row([
+            short(&app.id).to_owned(),
+            app.name.clone(),
+            owner(&app.owner, me),
+            state(app.wanted, app.done, app.slots).to_owned(),
+            app.slots.to_string(),
+            app.done.to_string(),
+            count(MemberRole::Holder),
+            count(MemberRole::Guardian),
+        ]);
+    }
+    table
+}
+
+/// What an application is doing, from its record and the slots that ended.
+pub fn state(wanted: WantedView, ended: u16, slots: u16) -> &'static str {
+    match wanted {
+        WantedView::Stopped => "stopped",
+        WantedView::Running if ended >= slots => "done",
+        WantedView::Running => "running",
+    }
+}
+
+fn owner(owner: &str, me: Option<&str>) -> String {
+    if me == Some(owner) { "you".to_owned() } else { short(owner).to_owned() }
+}
+
+/// One application in full.
+pub fn show(app: &AppShow) -> String {
+    let record = &app.record;
+    let ended =
+        app.slots.iter().filter(|slot| matches!(slot.state, SlotPhase::Done | SlotPhase::Failed)).count();
+    let mut head = Table::new(["application", &record.name]);
+    head.row(["id", &record.id]);
+    head.row(["owner", &record.owner]);
+    let state = if app.lost {
+        "lost: nobody who held or guarded it answers"
+    } else {
+        state(record.wanted, u16::try_from(ended).unwrap_or(u16::MAX), record.slots)
+    };
+    head.row(["state", state]);
+    head.row(["generation", &record.generation.to_string()]);
+    let guardians: Vec<_> = app.guardians.iter().map(|peer| short(&peer.node)).collect();
+    head.row([
+        "guardians",
+        if guardians.is_empty() { "-".to_owned() } else { guardians.join(", ") }.as_str(),
+    ]);
+    let mut table = Table::new(["SLOT", "STATE", "NODE", "ADDRESS", "EPOCH"]);
+    for slot in &app.slots {
+        table.row([
+            slot.slot.to_string(),
+            slot_state(slot),
+            slot.node.as_deref().map_or("-", short).to_owned(),
+            slot.address.clone().unwrap_or_else(|| "-".to_owned()),
+            slot.epoch.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+    }
+    let mut text = format!("{head}\n{table}");
+    for slot in app.slots.iter().filter(|slot| !slot.last_lines.is_empty()) {
+        text.push_str(&format!("\nLast lines of slot {}:\n", slot.slot));
+        for line in &slot.last_lines {
+            text.push_str(&format!("  {}\n", line.replace(|c: char| c.is_control() && c != '\t', "?")));
+        }
+    }
+    text
+}
+
+/// A slot's state in words, with its exit.
+pub fn slot_state(slot: &SlotView) -> String {
+    let phase = match slot.state {
+        SlotPhase::Planned => "planned",
+        SlotPhase::Starting => "starting",
+        SlotPhase::Running => "running",
+        SlotPhase::Done => "done",
+        SlotPhase::Failed => "failed",
+        SlotPhase::FilesLost => "files lost",
+        SlotPhase::Unknown => "unknown",
+    };
+    match slot.exit {
+        None => phase.to_owned(),
+        Some(ExitView::Code(code)) => format!("{phase} (exit {code})"),
+        Some(ExitView::Signal(signal)) => format!("{phase} (signal {signal})"),
+    }
+}
+
+/// One step of a submission of `wanted` slots, in one line.
+pub fn progress(line: &ProgressLine, wanted: u16) -> String {
+    match line {
+        ProgressLine::Held { nodes, wanted } => format!("{nodes} of {wanted} nodes held"),
+        ProgressLine::NotPlaced { report } => {
+            format!("not placed: {}", nodes::too_few(wanted.into(), report))
+        }
+        ProgressLine::Beaten { by } => {
+            format!(
+                "beaten by generation {} of {}, which is {}",
+                by.generation,
+                short(&by.id),
+                state(by.wanted, 0, by.slots)
+            )
+        }
+        ProgressLine::Accepted { id } => format!("accepted as {id}"),
+        ProgressLine::Slot { slot } => {
+            let place = match (&slot.node, &slot.address) {
+                (Some(node), Some(address)) => format!(" on {} ({address})", short(node)),
+                (Some(node), None) => format!(" on {}", short(node)),
+                _ => String::new(),
+            };
+            format!("slot {} {}{place}", slot.slot, slot_state(slot))
+        }
+        ProgressLine::Complete { running, done, failed } => {
+            format!("{running} slots running, {done} done, {failed} failed")
+        }
+        ProgressLine::Failed { error } => error.error.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtreem_client::api::{Holder, Peer, RecordView};
+
+    fn slot(slot: u16, state: SlotPhase, exit: Option<ExitView>) -> SlotView {
+        SlotView {
+            slot,
+            state,
+            epoch: Some("0000000001".to_owned()),
+            node: Some("ab".repeat(16)),
+            address: Some("[fd00::1]:7227".to_owned()),
+            exit,
+            last_lines: Vec::new(),
+        }
+    }
+
+    fn app(slots: Vec<SlotView>) -> AppShow {
+        let record = RecordView {
+            id: "12".repeat(16),
+            owner: "cd".repeat(16),
+            name: "web".to_owned(),
+            spec_digest: "ef".repeat(32),
+            slots: slots.len() as u16,
+            generation: 1,
+            wanted: WantedView::Running,
+        };
+        let guardians =
+            vec![Peer { node: "34".repeat(16), address: "[fd00::9]:7227".to_owned(), slot: None }];
+        AppShow { record, slots, guardians, lost: false }
+    }
+
+    #[test]
+    fn show_has_a_row_a_slot_and_the_last_lines_of_failed_ones() {
+        let mut failed = slot(1, SlotPhase::Failed, Some(ExitView::Signal(9)));
+        failed.last_lines = vec!["out of luck\u{7}".to_owned()];
+        let text = show(&app(vec![slot(0, SlotPhase::Running, None), failed]));
+        let expected = "\
+application  web
+id           12121212121212121212121212121212
+owner        cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
+state        running
+generation   1
+guardians    34343434
+
+SLOT  STATE              NODE      ADDRESS         EPOCH
+0     running            abababab  [fd00::1]:7227  0000000001
+1     failed (signal 9)  abababab  [fd00::1]:7227  0000000001
+
+Last lines of slot 1:
+  out of luck?
+";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn an_application_whose_slots_all_ended_is_done_and_a_lost_one_is_lost() {
+        let done = app(vec![slot(0, SlotPhase::Done, Some(ExitView::Code(0)))]);
+        assert!(show(&done).contains("state        done\n"));
+        assert!(show(&AppShow { lost: true, ..done }).contains("state        lost"));
+    }
+
+    #[test]
+    fn lists_count_holders_and_guardians_and_know_the_user() {
+        let holder = |role| Holder { node: String::new(), address: String::new(), slots: vec![], role };
+        let summary = AppSummary {
+            id: "12".repeat(16),
+            name: "web".to_owned(),
+            owner: "cd".repeat(16),
+            generation: 1,
+            wanted: WantedView::Running,
+            slots: 3,
+            done: 1,
+            holders: vec![
+                holder(MemberRole::Holder),
+                holder(MemberRole::Holder),
+                holder(MemberRole::Guardian),
+            ],
+        };
+        let text = list(std::slice::from_ref(&summary), Some(&summary.owner)).to_string();
+        let row: Vec<_> = text.lines().nth(1).expect("one row").split_whitespace().collect();
+        assert_eq!(row, ["12121212", "web", "you", "running", "3", "1", "2", "1"]);
+    }
+
+    #[test]
+    fn progress_is_one_line_a_step() {
+        let table = [
+            (ProgressLine::Held { nodes: 3, wanted: 6 }, "3 of 6 nodes held"),
+            (
+                ProgressLine::Slot { slot: slot(2, SlotPhase::FilesLost, None) },
+                "slot 2 files lost on abababab ([fd00::1]:7227)",
+            ),
+            (ProgressLine::Complete { running: 5, done: 0, failed: 1 }, "5 slots running, 0 done, 1 failed"),
+        ];
+        for (line, text) in table {
+            assert_eq!(progress(&line, 6), text);
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Matches of a search, and why there are no more.
+
+use xtreem_client::api::{AttributeValue, Attributes, Ended, NodeMatch, NodeStatus, Resources, SearchReport};
+use xtreem_discovery::standard::{self, Kind, Unit};
+
+use super::{Table, bytes, cores, short};
+
+/// Columns that are shown whatever the requirement says.
+const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
+/// Characters of a value in a table.
+const CELL_MAX_CHARS: usize = 32;
+
+/// A row a node: the usual attributes, and those that the requirement names.
+pub fn matches(requirement: &str, found: &[NodeMatch]) -> Table {
+    let mut columns: Vec<&str> = ALWAYS.to_vec();
+    columns.extend(named(requirement).filter(|name| !ALWAYS.contains(name)));
+    columns.dedup();
+    let has = |name: &str| found.iter().any(|node| node.attributes.contains_key(name));
+    columns.retain(|name| has(name));
+    let mut table = Table::new(["NODE", "ADDRESS"].into_iter().chain(columns.iter().copied()));
+    for node in found {
+        let cells = columns.iter().map(|name| cell(name, &node.attributes));
+        table.row([short(&node.id).to_owned(), node.address.clone()].into_iter().chain(cells));
+    }
+    table
+}
+
+/// Attribute names in a requirement, in their order, once each.
+fn named(requirement: &str) -> impl Iterator<Item = &str> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
+    let is_word = |word: &&str| {
+        word.starts_with(|c: char| c.is_ascii_lowercase()) && !["has", "in", "true", "false"].contains(word)
+    };
+    // Texts are no names: outside them is every second part between quotes.
+    let outside = requirement.split('"').step_by(2);
+    let mut seen: Vec<&str> = Vec::new();
+    for word in outside.flat_map(move |part| part.split(move |c| !is_name(c))).filter(is_word) {
+        if !seen.contains(&word) {
+            seen.push(word);
+        }
+    }
+    seen.into_iter()
+}
+
+fn cell(name: &str, attributes: &Attributes) -> String {
+    let Some(value) = attributes.get(name) else { return "-".to_owned() };
+    let text = match (value, standard::find(name).map(|attribute| attribute.kind)) {
+        (AttributeValue::Whole(size), Some(Kind::Number(Unit::Bytes))) if *size >= 0 => bytes(*size as u64),
+        (AttributeValue::List(entries), _) if entries.len() > 3 => format!("{} entries", entries.len()),
+        _ => value.to_string(),
+    };
+    match text.char_indices().nth(CELL_MAX_CHARS) {
+        Some((at, _)) => format!("{}…", &text[..at]),
+        None => text,
+    }
+}
+
+/// How a search for `wanted` nodes went, in one or two sentences.
+pub fn closing(wanted: usize, report: &SearchReport) -> String {
+    let matched = report.matched as usize;
+    if matched >= wanted { format!("{} found.", count(matched, "node")) } else { too_few(wanted, report) }
+}
+
+/// Why a search did not find `wanted` nodes, or not all of them could be held.
+pub fn too_few(wanted: usize, report: &SearchReport) -> String {
+    let matched = report.matched as usize;
+    let mut text =
+        format!("{matched} of {wanted} wanted: of {} visited", count(report.visited as usize, "node"));
+    match report.grid_size {
+        Some(size) => text.push_str(&format!(" of about {size} in the grid")),
+        None => text.push_str(" (the size of the grid is not known)"),
+    }
+    text.push_str(&format!(", {matched} matched"));
+    if report.silent > 0 {
+        text.push_str(&format!(", {} did not answer", report.silent));
+    }
+    let mut excluded: Vec<_> = report.excluded.iter().filter(|clause| clause.count > 0).collect();
+    excluded.sort_by_key(|clause| std::cmp::Reverse(clause.count));
+    for (at, clause) in excluded.iter().enumerate() {
+        let joint = if at == 0 { "; " } else { ", " };
+        text.push_str(&format!("{joint}`{}` excluded {}", clause.clause, clause.count));
+    }
+    text.push('.');
+    let refused = report.refused;
+    let reasons = [
+        (refused.busy, "had no room"),
+        (refused.too_many, "held enough for this asker"),
+        (refused.same_app, "had a slot of it already"),
+        (refused.stopped, "knew it as stopped"),
+        (refused.mismatch, "declare more than they have"),
+    ];
+    let reasons: Vec<_> =
+        reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
+    if !reasons.is_empty() {
+        text.push_str(&format!(" Of those that matched, {}.", reasons.join(", ")));
+    }
+    text.push_str(match report.ended {
+        Ended::Enough => "",
+        Ended::Exhausted => " Every node that could be reached was asked.",
+        Ended::Deadline => " The search ran out of time.",
+        Ended::VisitLimit => " The search visited as many nodes as one search may.",
+        Ended::Cancelled => " The search was given up.",
+    });
+    text
+}
+
+fn count(n: usize, thing: &str) -> String {
+    format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
+}
+
+/// One node in full.
+pub fn status(node: &NodeStatus) -> String {
+    let mut text = Table::new(["node", &node.id]);
+    text.row(["name", &node.name]);
+    text.row(["VO", &node.vo]);
+    text.row(["address", &node.address]);
+    text.row(["incarnation", &node.incarnation.to_string()]);
+    text.row(["version", &node.version]);
+    text.row(["contacts", &node.contacts.to_string()]);
+    text.row(["cut off", if node.cut_off { "yes: too few contacts answer" } else { "no" }]);
+    text.row(["offered", &resources(&node.offered)]);
+    text.row(["used", &resources(&node.used)]);
+    text.row(["isolation", &node.isolation]);
+    text.row(["network", &node.network]);
+    for name in node.attributes.keys() {
+        text.row([name.clone(), cell(name, &node.attributes)]);
+    }
+    for (name, count) in node.counters.iter().filter(|(_, count)| **count > 0) {
+        text.row([name.clone(), count.to_string()]);
+    }
+    text.to_string()
+}
+
+fn resources(amount: &Resources) -> String {
+    let Resources { cores_milli, memory_bytes, disk_bytes } = *amount;
+    format!("{} cores, {} memory, {} disk", cores(cores_milli), bytes(memory_bytes), bytes(disk_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtreem_client::api::{Excluded, HoldRefusals};
+
+    fn node(id: &str, cores: i64) -> NodeMatch {
+        let attributes = [
+            ("cpu.cores", AttributeValue::Whole(cores)),
+            ("mem.total", AttributeValue::Whole(16 << 30)),
+            ("site", AttributeValue::Text("lab \u{1b}".to_owned())),
+            ("commands", AttributeValue::List(vec![String::new(); 9])),
+        ];
+        NodeMatch {
+            id: id.repeat(16),
+            address: "[fd00::1]:7227".to_owned(),
+            attributes: attributes.map(|(name, value)| (name.to_owned(), value)).into(),
+        }
+    }
+
+    fn report() -> SearchReport {
+        SearchReport {
+            visited: 16,
+            answered: 15,
+            silent: 1,
+            matched: 2,
+            granted: 0,
+            refused: HoldRefusals::default(),
+            grid_size: Some(17),
+            excluded: vec![
+                Excluded { clause: "cpu.cores >= 4".to_owned(), count: 5 },
+                Excluded { clause: "has gpu.model".to_owned(), count: 0 },
+                Excluded { clause: "arch == \"x86_64\"".to_owned(), count: 9 },
+            ],
+            ended: Ended::Exhausted,
+        }
+    }
+
+    #[test]
+    fn a_table_shows_the_usual_attributes_and_those_asked_for() {
+        let text = matches("site == \"cpu.freq\" && \"sh\" in commands", &[node("ab", 8), node("cd", 16)]);
+        assert_eq!(
+            text.to_string(),
+            "NODE      ADDRESS         cpu.cores  mem.total  site   commands\n\
+             abababab  [fd00::1]:7227  8          16 GiB     lab ?  9 entries\n\
+             cdcdcdcd  [fd00::1]:7227  16         16 GiB     lab ?  9 entries\n"
+        );
+    }
+
+    #[test]
+    fn too_few_matches_are_explained() {
+        assert_eq!(
+            closing(6, &report()),
+            "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer; \
+             `arch == \"x86_64\"` excluded 9, `cpu.cores >= 4` excluded 5. Every node that could be reached was asked."
+        );
+        let refused = HoldRefusals { busy: 2, ..HoldRefusals::default() };
+        let busy =
+            SearchReport { refused, grid_size: None, excluded: vec![], ended: Ended::Deadline, ..report() };
+        assert_eq!(
+            closing(6, &busy),
+            "2 of 6 wanted: of 16 nodes visited (the size of the grid is not known), 2 matched, 1 did not answer. \
+             Of those that matched, 2 had no room. The search ran out of time."
+        );
+    }
+
+    #[test]
+    fn enough_matches_need_no_explanation() {
+        assert_eq!(closing(2, &report()), "2 nodes found.");
+    }
+}

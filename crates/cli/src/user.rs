@@ -1,0 +1,45 @@
+//! The user on whose word applications run and stop.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use xtreem_net::Identity;
+
+use crate::exit::Failure;
+use crate::places;
+
+/// Which credential to sign with.
+#[derive(Args, Debug)]
+pub struct Credential {
+    /// Credential of the user [env: XTREEM_CREDENTIAL; else ~/.config/xtreem/user.pem]
+    #[arg(long, value_name = "FILE")]
+    credential: Option<PathBuf>,
+}
+
+impl Credential {
+    /// Reads it; the user must be allowed to submit.
+    pub fn load(&self) -> Result<Identity, Failure> {
+        let path = places::credential(self.credential.as_deref())?;
+        let user = Identity::load(&path).map_err(|e| {
+            Failure::usage(e).with_hint("name a user's credential with --credential; the owner of the VO makes one with `xtreem vo issue --user`")
+        })?;
+        if !user.roles().may_submit() {
+            return Err(Failure::usage(format!(
+                "{}: this credential is of a node, not of a user who may submit",
+                path.display()
+            ))
+            .with_hint("ask the owner of the VO for one: `xtreem vo issue --user NAME --role submit`"));
+        }
+        Ok(user)
+    }
+
+    /// The user's id where a credential is there: only for showing what is whose.
+    pub fn id_if_any(&self) -> Option<String> {
+        let path = places::credential(self.credential.as_deref()).ok()?;
+        id_of(&path)
+    }
+}
+
+fn id_of(path: &Path) -> Option<String> {
+    Identity::load(path).ok().map(|user| user.id().to_string())
+}

@@ -1,0 +1,148 @@
+//! From what a user calls an application to the one that is meant.
+
+use std::str::FromStr;
+
+use xtreem_base::AppId;
+use xtreem_client::OperatorClient;
+use xtreem_client::api::{AppList, AppSummary, WantedView};
+
+use crate::exit::{Exit, Failure};
+use crate::text;
+
+/// Fewest digits that are taken for the beginning of an id.
+const PREFIX_MIN_DIGITS: usize = 4;
+
+/// `APP/SLOT`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SlotName {
+    pub app: String,
+    pub slot: Option<u16>,
+}
+
+impl FromStr for SlotName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            None => Ok(SlotName { app: text.to_owned(), slot: None }),
+            Some((app, slot)) => {
+                let slot = slot.parse().map_err(|_| format!("`{slot}` is no slot number"))?;
+                Ok(SlotName { app: app.to_owned(), slot: Some(slot) })
+            }
+        }
+    }
+}
+
+/// The id of the application that `text` means: a whole id, a name, or the beginning of an id.
+pub async fn find(client: &OperatorClient, text: &str) -> Result<String, Failure> {
+    if text.parse::<AppId>().is_ok() {
+        return Ok(text.to_ascii_lowercase());
+    }
+    let by_name = client.apps(Some(text)).await?;
+    let named: Vec<_> = by_name.apps.iter().filter(|app| app.name == text).collect();
+    if !named.is_empty() || !is_prefix(text) {
+        return choose(text, &named, &by_name).map(|app| app.id.clone());
+    }
+    let all = client.apps(None).await?;
+    let wanted = text.to_ascii_lowercase();
+    let begun: Vec<_> = all.apps.iter().filter(|app| app.id.starts_with(&wanted)).collect();
+    choose(text, &begun, &all).map(|app| app.id.clone())
+}
+
+fn is_prefix(text: &str) -> bool {
+    text.len() >= PREFIX_MIN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit())
+}
+
+/// A running one goes before stopped ones that are only remembered; several are refused with the choices.
+fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a AppSummary, Failure> {
+    let running: Vec<_> = apps.iter().copied().filter(|app| app.wanted == WantedView::Running).collect();
+    let candidates = if running.is_empty() { apps.to_vec() } else { running };
+    match candidates[..] {
+        [app] => Ok(app),
+        [] => Err(Failure::new(
+            Exit::Refused,
+            format!("no application `{text}` was found on the {} nodes that answered", list.report.answered),
+        )
+        .with_hint("`xtreem apps` lists what runs")),
+        _ => {
+            let choices: String = candidates
+                .iter()
+                .map(|app| {
+                    let state = text::apps::state(app.wanted, app.done, app.slots);
+                    format!("\n  {}  {}  owner {}  {state}", app.id, app.name, text::short(&app.owner))
+                })
+                .collect();
+            Err(Failure::new(Exit::Refused, format!("`{text}` means several applications:{choices}"))
+                .with_hint("use the id of one"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtreem_client::api::{Ended, SearchReport};
+
+    fn app(id: &str, wanted: WantedView) -> AppSummary {
+        AppSummary {
+            id: id.repeat(16),
+            name: "web".to_owned(),
+            owner: "cd".repeat(16),
+            generation: 1,
+            wanted,
+            slots: 3,
+            done: 0,
+            holders: vec![],
+        }
+    }
+
+    fn chosen(apps: &[AppSummary]) -> Result<String, Failure> {
+        let report = SearchReport {
+            visited: 9,
+            answered: 9,
+            silent: 0,
+            matched: 0,
+            granted: 0,
+            refused: Default::default(),
+            grid_size: None,
+            excluded: vec![],
+            ended: Ended::Exhausted,
+        };
+        let list = AppList { apps: vec![], report };
+        choose("web", &apps.iter().collect::<Vec<_>>(), &list).map(|app| app.id.clone())
+    }
+
+    #[test]
+    fn one_application_or_one_running_one_is_meant() {
+        use WantedView::{Running, Stopped};
+        assert_eq!(chosen(&[app("11", Running)]), Ok("11".repeat(16)));
+        assert_eq!(chosen(&[app("11", Stopped)]), Ok("11".repeat(16)));
+        assert_eq!(
+            chosen(&[app("11", Stopped), app("22", Running), app("33", Stopped)]),
+            Ok("22".repeat(16))
+        );
+    }
+
+    #[test]
+    fn two_running_applications_of_one_name_are_refused_with_the_choices() {
+        let failure =
+            chosen(&[app("11", WantedView::Running), app("22", WantedView::Running)]).expect_err("two");
+        assert_eq!(failure.exit, Exit::Refused);
+        assert!(failure.message.contains(&"11".repeat(16)) && failure.message.contains(&"22".repeat(16)));
+        assert!(failure.message.contains("owner cdcdcdcd"), "{failure}");
+    }
+
+    #[test]
+    fn an_unknown_name_says_how_many_were_asked() {
+        let failure = chosen(&[]).expect_err("none");
+        assert!(failure.message.contains("on the 9 nodes that answered"), "{failure}");
+    }
+
+    #[test]
+    fn slots_are_written_after_a_slash() {
+        let name = |app: &str, slot| Ok(SlotName { app: app.to_owned(), slot });
+        assert_eq!("web".parse(), name("web", None));
+        assert_eq!("web/3".parse(), name("web", Some(3)));
+        assert!("web/x".parse::<SlotName>().is_err() && "web/70000".parse::<SlotName>().is_err());
+    }
+}

@@ -1,0 +1,222 @@
+//! The built command: help, exit codes and where its words go.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread;
+
+/// The command with an empty environment but for a home directory of its own.
+fn xtreem(home: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_xtreem"));
+    command.env_clear().env("HOME", home).current_dir(home);
+    command
+}
+
+struct Ran {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+fn ran(command: &mut Command) -> Ran {
+    let Output { status, stdout, stderr } = command.output().expect("the command starts");
+    let text = |bytes| String::from_utf8(bytes).expect("text");
+    Ran { code: status.code(), out: text(stdout), err: text(stderr) }
+}
+
+fn home() -> tempfile::TempDir {
+    tempfile::tempdir().expect("a directory")
+}
+
+#[test]
+fn help_goes_to_standard_output_with_the_exit_codes() {
+    let home = home();
+    let help = ran(xtreem(home.path()).arg("--help"));
+    assert_eq!(help.code, Some(0));
+    assert!(help.out.contains("Exit codes:") && help.out.contains("nodes"), "{}", help.out);
+    let version = ran(xtreem(home.path()).arg("--version"));
+    assert_eq!((version.code, version.err.as_str()), (Some(0), ""));
+}
+
+#[test]
+fn bad_input_is_refused_with_code_2_and_words_on_standard_error() {
+    let home = home();
+    fs::write(home.path().join("app.toml"), "name = \"web\"\nnodes = 0\ncommand = [\"true\"]\n")
+        .expect("a file");
+    let table: [(&[&str], &str); 7] = [
+        (&["fly"], "unrecognized subcommand"),
+        (&["nodes", "cpu.cores >= "], "column 14"),
+        (&["run", "none.toml"], "none.toml: No such file"),
+        (&["run", "app.toml"], "app.toml:2:9: from 1 to 4096 nodes"),
+        (&["stop", "web"], "user.pem"),
+        (&["vo", "issue", "--name", "n"], "there is no VO"),
+        (&["sim", "membership", "--nodes", "1"], "expected 2 to"),
+    ];
+    for (arguments, words) in table {
+        let ran = ran(xtreem(home.path()).args(arguments));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
+}
+
+#[test]
+fn a_wrong_requirement_is_shown_with_a_caret() {
+    let home = home();
+    let ran = ran(xtreem(home.path()).args(["nodes", "arch = \"x86_64\""]));
+    let lines: Vec<_> = ran.err.lines().collect();
+    let caret = lines.iter().position(|line| line.trim_end().ends_with('^')).expect("a caret");
+    assert_eq!(lines[caret].find('^'), lines[caret - 1].find("= "), "{}", ran.err);
+}
+
+#[test]
+fn without_an_agent_the_code_is_3_and_the_hint_says_what_to_do() {
+    let home = home();
+    let none = home.path().join("none.sock");
+    for arguments in [["nodes", "--socket"], ["apps", "--socket"], ["node", "--socket"]] {
+        let ran = ran(xtreem(home.path()).args(arguments).arg(&none));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{}", ran.err);
+        assert!(ran.err.contains("none.sock") && ran.err.contains("hint: start an agent"), "{}", ran.err);
+    }
+    let default = ran(xtreem(home.path()).env("XDG_RUNTIME_DIR", home.path()).arg("apps"));
+    assert_eq!(default.code, Some(3), "{}", default.err);
+}
+
+#[test]
+fn a_vo_is_made_shown_and_used_and_its_keys_are_never_overwritten() {
+    let home = home();
+    let made = ran(xtreem(home.path()).args(["vo", "create", "physics.example"]));
+    assert_eq!(made.code, Some(0), "{}", made.err);
+    let issued = ran(xtreem(home.path()).args(["vo", "issue", "--name", "node7", "--json"]));
+    assert_eq!(issued.code, Some(0), "{}", issued.err);
+    let issued: serde_json::Value = serde_json::from_str(&issued.out).expect("one object");
+    assert_eq!((&issued["name"], &issued["file"]), (&"node7".into(), &"node7.pem".into()));
+    let shown = ran(xtreem(home.path()).args(["vo", "show", "node7.pem", "--json"]));
+    let shown: serde_json::Value = serde_json::from_str(&shown.out).expect("one object");
+    assert_eq!((&shown["id"], &shown["vo"]), (&issued["id"], &issued["vo"]));
+    let again = ran(xtreem(home.path()).args(["vo", "issue", "--name", "node7"]));
+    assert_eq!(again.code, Some(2));
+    assert!(again.err.contains("never overwritten"), "{}", again.err);
+    let root = ran(xtreem(home.path()).args(["vo", "show", ".config/xtreem/vo/physics.example/root.pem"]));
+    assert!(root.out.starts_with("root key of VO"), "{}", root.out);
+}
+
+/// Says `answer` to one request.
+fn agent_saying(socket: &Path, answer: &'static str) -> thread::JoinHandle<String> {
+    let listener = UnixListener::bind(socket).expect("a socket");
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a client");
+        let mut reader = BufReader::new(stream.try_clone().expect("an open socket"));
+        let mut asked = String::new();
+        reader.read_line(&mut asked).expect("a request");
+        let length = answer.len();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        stream.write_all((head + answer).as_bytes()).expect("the client takes the answer");
+        // The rest of the request is read, or the kernel would throw the answer away with it.
+        let mut rest = Vec::new();
+        let _ = reader.read_to_end(&mut rest);
+        asked
+    })
+}
+
+const FOUND: &str = r#"{"matches":[{"id":"abababababababababababababababab","address":"[fd00::1]:7227",
+    "attributes":{"cpu.cores":8}}],"report":{"visited":3,"answered":3,"silent":0,"matched":1,"grid_size":3,
+    "excluded":[{"clause":"cpu.cores >= 4","count":2}],"ended":"exhausted"}}"#;
+
+#[test]
+fn nodes_are_a_table_for_humans_and_one_object_for_programs() {
+    let home = home();
+    let socket = home.path().join("a.sock");
+    let agent = agent_saying(&socket, FOUND);
+    let human = ran(xtreem(home.path()).env("XTREEM_CONTROL", &socket).args([
+        "nodes",
+        "cpu.cores >= 4",
+        "--limit",
+        "2",
+    ]));
+    assert_eq!(human.code, Some(0), "{}", human.err);
+    assert_eq!(
+        human.out,
+        "NODE      ADDRESS         cpu.cores\nabababab  [fd00::1]:7227  8\n\n1 of 2 wanted: of 3 nodes visited of \
+         about 3 in the grid, 1 matched; `cpu.cores >= 4` excluded 2. Every node that could be reached was asked.\n"
+    );
+    assert_eq!(agent.join().expect("the agent ends well"), "POST /v1/search HTTP/1.1\r\n");
+    fs::remove_file(&socket).expect("own file");
+    let agent = agent_saying(&socket, FOUND);
+    let json = ran(xtreem(home.path()).env("XTREEM_CONTROL", &socket).args(["nodes", "--json"]));
+    let object: serde_json::Value = serde_json::from_str(&json.out).expect("one object alone");
+    assert_eq!((&object["report"]["visited"], json.err.as_str()), (&3.into(), ""));
+    agent.join().expect("the agent ends well");
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let home = home();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = xtreem(home.path())
+        .args(["sim", "membership", "--nodes", "50", "--rounds", "5", "--json"])
+        .stdout(writer)
+        .output()
+        .expect("the command starts");
+    assert_eq!((ended.status.code(), ended.stderr), (Some(141), Vec::new()));
+}
+
+#[test]
+fn the_simulator_prints_one_object_with_the_figures() {
+    let home = home();
+    let line = [
+        "sim",
+        "membership",
+        "--nodes",
+        "200",
+        "--rounds",
+        "20",
+        "--seed",
+        "7",
+        "--kill",
+        "0.5@10",
+        "--json",
+    ];
+    let (first, second) = (ran(xtreem(home.path()).args(line)), ran(xtreem(home.path()).args(line)));
+    let figures: serde_json::Value = serde_json::from_str(&first.out).expect("one object");
+    let again: serde_json::Value = serde_json::from_str(&second.out).expect("one object");
+    assert!(figures["survivors_cut_off"].is_number() && figures["dead_links"].is_array(), "{figures}");
+    assert_eq!(figures["digest"], again["digest"]);
+}
+
+#[test]
+fn the_web_example_serves_its_page_without_a_grid_and_ends_on_sigterm() {
+    let home = home();
+    let mut child = xtreem(home.path())
+        .args(["example", "web"])
+        .env("XTREEM_ADDRESS", "127.0.0.1")
+        .env("XTREEM_PORT_HTTP", "0")
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the command starts");
+    let mut words = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut said = String::new();
+    while !said.contains("serving http://") {
+        assert!(words.read_line(&mut said).expect("text") > 0, "{said}");
+    }
+    assert!(said.contains("was not started by an xtreem agent"), "{said}");
+    let address = said.rsplit_once("http://").expect("an address").1.trim().trim_end_matches('/');
+    let get = |path: &str| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).expect("it reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        answer
+    };
+    assert!(get("/healthz").starts_with("HTTP/1.1 200"));
+    assert!(get("/").contains("runs in no grid"));
+    assert!(get("/whoami").contains("\"uptime_seconds\""));
+    assert!(get("/none").starts_with("HTTP/1.1 404"));
+    let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill exists");
+    assert!(kill.success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(0));
+}
