@@ -17,6 +17,7 @@ use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::wall_ms;
+use crate::identity::unix_now;
 use crate::join::Join;
 use crate::peers::PeerTable;
 use crate::plane::{Now, Peer, Plane};
@@ -252,8 +253,7 @@ impl Driver {
     }
 
     fn has_good_records(&self, message: &Message) -> bool {
-        let correction_ms = self.correction_ms.load(Ordering::Relaxed);
-        let now_unix = wall_ms().saturating_add_signed(correction_ms) / 1_000;
+        let now_unix = unix_now();
         let mut is_good = true;
         message.for_each_record(&mut |record| {
             is_good = is_good && verify_record(&self.root, now_unix, record).is_ok();
