@@ -188,6 +188,22 @@ fn the_simulator_prints_one_object_with_the_figures() {
 }
 
 #[test]
+fn a_quiet_grid_keeps_its_promises_and_a_sweep_counts_its_seeds() {
+    let home = home();
+    let world = ["--nodes", "40", "--apps", "1", "--faults", "none", "--json"];
+    let grid = ran(xtreem(home.path()).args(["sim", "grid", "--seed", "3"]).args(world));
+    let report: serde_json::Value = serde_json::from_str(&grid.out).expect("one object");
+    assert_eq!((grid.code, &report["ok"], &report["seed"]), (Some(0), &true.into(), &3.into()), "{report}");
+    let sweep = ran(xtreem(home.path()).args(["sim", "sweep", "--seeds", "3..5"]).args(world));
+    let report: serde_json::Value = serde_json::from_str(&sweep.out).expect("one object");
+    assert_eq!(
+        (sweep.code, &report["seeds"], &report["failed"]),
+        (Some(0), &2.into(), &0.into()),
+        "{report}"
+    );
+}
+
+#[test]
 fn the_web_example_serves_its_page_without_a_grid_and_ends_on_sigterm() {
     let home = home();
     let mut child = xtreem(home.path())

@@ -1,6 +1,8 @@
 //! `xtreem sim`: the protocols on many simulated nodes, reproducible from a seed.
 
+mod grid;
 mod membership;
+mod sweep;
 
 use clap::{Args, Subcommand};
 
@@ -16,10 +18,16 @@ pub struct Arguments {
 enum Command {
     /// How good and how cheap the grid-wide partial view is
     Membership(membership::Arguments),
+    /// Whole nodes with applications, under faults, watched by invariant checkers
+    Grid(grid::Arguments),
+    /// `sim grid` for many seeds
+    Sweep(sweep::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Membership(arguments) => membership::run(&arguments),
+        Command::Grid(arguments) => grid::run(&arguments),
+        Command::Sweep(arguments) => sweep::run(&arguments),
     }
 }

@@ -42,6 +42,8 @@ fn the_issues_command_lines_are_understood() {
         "xtreem logs web/3 --lines 7 --follow",
         "xtreem stop web",
         "xtreem sim membership --nodes 1000 --rounds 100 --seed 7 --kill 0.8@60 --churn 0.002 --loss 0.01 --json",
+        "xtreem sim grid --nodes 1000 --apps 20 --faults kill,cut,split,pause,restart,loss,clock --seed 7 --json",
+        "xtreem sim sweep --seeds 0..200 --nodes 1000 --apps 20 --faults none --threads 2 --json",
         "xtreem example web",
     ] {
         assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
@@ -62,6 +64,10 @@ fn wrong_command_lines_are_refused() {
         ("xtreem logs web/x", ErrorKind::ValueValidation),
         ("xtreem logs web --follow --json", ErrorKind::ArgumentConflict),
         ("xtreem sim membership --kill 0.8", ErrorKind::ValueValidation),
+        ("xtreem sim grid --faults kill,fire", ErrorKind::ValueValidation),
+        ("xtreem sim grid --nodes 0", ErrorKind::ValueValidation),
+        ("xtreem sim sweep", ErrorKind::MissingRequiredArgument),
+        ("xtreem sim sweep --seeds 9..3", ErrorKind::ValueValidation),
     ];
     for (line, kind) in table {
         assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
