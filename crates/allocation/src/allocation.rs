@@ -536,7 +536,7 @@ impl Allocation {
             }
         }
         if let Some(app) = self.apps.get_mut(&app) {
-            app.on_record_checked(now, from);
+            app.on_checked(now, from);
         }
     }
 
@@ -579,7 +579,7 @@ impl Allocation {
         } else {
             self.with_app(now, app, host, |app, t| {
                 if let Some(from) = from {
-                    app.on_record_checked(t.now, from);
+                    app.on_checked(t.now, from);
                 }
                 app.set_record(t, record);
             });

@@ -210,9 +210,7 @@ impl App {
         if from == t.me.handle {
             return;
         }
-        if let Some(guard) = &mut self.guard {
-            guard.has_met_holder = true;
-        }
+        self.meet_holder(t, from);
         let SlotReport { slot, epoch, state, done_run } = report;
         let news = Known { slot, epoch, holder: Some(from), state };
         self.take(t, news, Some(from));
@@ -410,9 +408,10 @@ impl App {
             Holds::No => {
                 self.older.remove(slot, from);
                 if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
-                    entry.mark_lost(t.now);
+                    entry.mark_given_up(t.now);
                     self.due = t.now;
                 }
+                self.on_checked(t.now, from);
             }
         }
         if let Some(newest) = newest {
@@ -557,13 +556,27 @@ impl App {
                 continue;
             }
             let Some(turn) = self.turn(slot, t.now) else { continue };
-            if t.now < turn_at(entry, turn.place, t.config)
-                || t.host.connection(t.now) != Connection::Connected
-            {
+            if t.now < turn_at(entry, turn.place, t.config) {
                 continue;
+            }
+            match t.host.connection(t.now) {
+                Connection::Connected => {}
+                Connection::Pending => continue,
+                Connection::CutOff => {
+                    self.watch_anew(t.now, slot);
+                    continue;
+                }
             }
             self.declare(t, slot);
             self.start_recruit(t, slot, turn.order);
+        }
+    }
+
+    /// This node is cut off: its watches prove nothing and begin again, so that nobody is declared lost in the
+    /// moment of healing.
+    fn watch_anew(&mut self, now: Instant, slot: u16) {
+        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder.is_some()) {
+            entry.mark_alive(now);
         }
     }
 

@@ -209,11 +209,23 @@ impl App {
         self.left = None;
         let rank = set.members.iter().position(|member| *member == t.me.handle).unwrap_or(0) as u16;
         let guard = self.guard.get_or_insert(Guard { since: t.now, has_met_holder: false, rank });
-        guard.has_met_holder |= by_holder;
         guard.rank = rank;
+        if by_holder {
+            self.meet_holder(t, from);
+        }
         self.adopt_guardians(t, set);
         t.host.send(from, Message::Appointed { app: self.id() });
         self.due = t.now;
+    }
+
+    /// A holder spoke to this guardian: from now on there is something to guard.
+    pub fn meet_holder<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle) {
+        let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };
+        guard.has_met_holder = true;
+        let mut sources = self.partners(t.me.handle);
+        sources.retain(|peer| *peer != from);
+        sources.insert(0, from);
+        t.host.effect(Effect::KeepFiles { application: self.application.clone(), sources });
     }
 
     pub fn tick_guard<H: Host>(&mut self, t: &mut Turn<'_, H>) {

@@ -154,7 +154,8 @@ impl App {
             .filter(|known| known.holder != Some(from) && (known.epoch > epoch || known.state.is_final()));
         t.host.send(from, Message::Announced { app: self.id(), slot, epoch, higher });
         let report = crate::SlotReport { slot, epoch, state: SlotState::Starting, done_run: 0 };
-        if higher.is_none() {
+        // Guardians hear announcements as well, but stay outside the application's collection.
+        if higher.is_none() && self.mine.iter().any(Mine::is_held) {
             t.host.effect(Effect::JoinCollection { app: self.id(), members: alloc::vec![from] });
         }
         self.hear(t, from, report);

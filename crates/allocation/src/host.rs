@@ -99,6 +99,11 @@ pub enum Effect {
         run: SlotRun,
         why: StopReason,
     },
+    /// This node guards the application: keep its files, so that it can be restarted when all holders died.
+    KeepFiles {
+        application: Application,
+        sources: Vec<Handle>,
+    },
     /// Take part in the application's own collection, or learn more members of it.
     JoinCollection {
         app: AppId,

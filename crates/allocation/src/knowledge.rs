@@ -19,7 +19,7 @@ pub(crate) struct Entry {
     pub watch: Watch,
     /// Since when nobody is known to hold it.
     pub lost: Option<Instant>,
-    /// This loss was checked against the cut-off rule and told to the host.
+    /// This loss was told to the host, or the holder itself said that it has nothing.
     pub is_declared: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
@@ -75,6 +75,12 @@ impl Entry {
             self.claimed = None;
         }
         self.unknown = None;
+    }
+
+    /// The holder itself says that it holds nothing.
+    pub fn mark_given_up(&mut self, now: Instant) {
+        self.mark_lost(now);
+        self.is_declared = true;
     }
 
     /// A sign of life of the holder.

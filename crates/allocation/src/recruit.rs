@@ -27,7 +27,8 @@ pub(crate) struct Recruit {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The guardians are asked for the newest record; `waiting` have not answered.
+    /// The guardians are asked for the newest record, and the lost holder for a last sign of life; `waiting` have
+    /// not answered.
     Checking {
         waiting: Vec<Handle>,
         until: Instant,
@@ -84,14 +85,23 @@ impl App {
             let version = self.application.record.version();
             t.host.send(*peer, Message::AskRecord { app: self.id(), version });
         }
+        if let Some(lost) = self.known.entry(slot).filter(|entry| entry.holder.is_some()) {
+            let about = lost.known(slot);
+            let holder = about.holder.into_iter().filter(|holder| *holder != me);
+            for holder in holder {
+                self.send_probe(t, holder, about);
+                waiting.push(holder);
+            }
+        }
         let until = t.now + t.config.record_check;
         let phase = Phase::Checking { waiting, until };
         let recruit = Recruit { phase, order, claim_due: t.now, exclude: Vec::new(), searches: 0 };
         self.recruits.insert(slot, recruit);
     }
 
-    /// A guardian has said which record it has; a newer one has been taken already.
-    pub fn on_record_checked(&mut self, now: Instant, from: Handle) {
+    /// A guardian has said which record it has (a newer one has been taken already), or a lost holder that it
+    /// holds nothing.
+    pub fn on_checked(&mut self, now: Instant, from: Handle) {
         for recruit in self.recruits.values_mut() {
             if let Phase::Checking { waiting, .. } = &mut recruit.phase {
                 waiting.retain(|peer| *peer != from);

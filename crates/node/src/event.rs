@@ -23,6 +23,8 @@ pub enum Event {
         /// Times the program was started before in this run.
         restarts: u32,
     },
+    /// This node guards an application: fetch and keep its files, nothing else.
+    KeepFiles { app: AppId, spec: Arc<Spec>, sources: Vec<Handle> },
     /// Stop this program, then say `program_exited`.
     StopProgram { run: SlotRun, why: StopReason },
     /// A slot of an application that this node takes part in changed: the stream of membership changes.

@@ -55,6 +55,10 @@ impl Node {
                 sources,
                 restarts,
             }),
+            Effect::KeepFiles { application, sources } => {
+                let (app, spec) = (application.record.id, application.spec);
+                out.event(Event::KeepFiles { app, spec, sources });
+            }
             Effect::Stop { run, why } => out.event(Event::StopProgram { run, why }),
             Effect::JoinCollection { app, members } => {
                 let (me, config) = (self.me.handle, &self.config.app_membership);
