@@ -5,8 +5,7 @@ use std::sync::Arc;
 use xtreem_allocation::{Application, Record, Wanted};
 use xtreem_base::{AppId, Digest};
 use xtreem_client::api::RecordView;
-use xtreem_net::Identity;
-use xtreem_wire::{Domain, prove};
+use xtreem_net::{Identity, sign_record};
 
 use crate::app_file::AppFile;
 use crate::exit::{Exit, Failure};
@@ -15,7 +14,7 @@ use crate::exit::{Exit, Failure};
 pub fn application(app: &AppFile, user: &Identity) -> Result<Application, Failure> {
     let spec = app.spec().map_err(Failure::usage)?;
     let encoded = encoded(&spec)?;
-    let record = Record {
+    let mut record = Record {
         id: fresh_id()?,
         owner: user.id(),
         name: app.name.clone(),
@@ -25,13 +24,14 @@ pub fn application(app: &AppFile, user: &Identity) -> Result<Application, Failur
         wanted: Wanted::Running,
         proof: Arc::from([]),
     };
-    Ok(Application { record: signed(record, user)?, spec: Arc::new(spec) })
+    sign_record(user, &mut record);
+    Ok(Application { record, spec: Arc::new(spec) })
 }
 
 /// The record that stops the application of `current` for good.
 pub fn stopped(current: &RecordView, user: &Identity) -> Result<Record, Failure> {
     let wrong = |what: &str| Failure::new(Exit::Failed, format!("the agent's answer has a wrong {what}"));
-    let record = Record {
+    let mut record = Record {
         id: current.id.parse().map_err(|_| wrong("application id"))?,
         owner: current.owner.parse().map_err(|_| wrong("owner"))?,
         name: current.name.clone(),
@@ -41,7 +41,8 @@ pub fn stopped(current: &RecordView, user: &Identity) -> Result<Record, Failure>
         wanted: Wanted::Stopped,
         proof: Arc::from([]),
     };
-    signed(record, user)
+    sign_record(user, &mut record);
+    Ok(record)
 }
 
 /// CBOR of a value.
@@ -49,16 +50,66 @@ pub fn encoded<T: minicbor::Encode<()>>(value: &T) -> Result<Vec<u8>, Failure> {
     minicbor::to_vec(value).map_err(|e| Failure::new(Exit::Failed, format!("cannot be encoded: {e}")))
 }
 
-/// Signs what a record says: its encoding with an empty proof.
-fn signed(record: Record, user: &Identity) -> Result<Record, Failure> {
-    let statement = encoded(&Record { proof: Arc::from([]), ..record.clone() })?;
-    let proof = prove(user.key(), user.credential(), Domain::Application, &statement);
-    Ok(Record { proof: proof.into(), ..record })
-}
-
 fn fresh_id() -> Result<AppId, Failure> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)
         .map_err(|e| Failure::new(Exit::Failed, format!("the system gives no random bytes: {e}")))?;
     Ok(AppId::from_bytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
+    use super::*;
+    use xtreem_agent::program::Program;
+    use xtreem_allocation::{Resources, Restart};
+    use xtreem_client::api::WantedView;
+    use xtreem_net::{Roles, VoKey, verify_record, verify_spec};
+
+    fn app() -> AppFile {
+        AppFile {
+            name: "web".to_owned(),
+            nodes: 6,
+            requirement: "cpu.cores >= 4".to_owned(),
+            resources: Resources::SLOT_DEFAULT,
+            colocate: false,
+            restart: Restart::OnFailure,
+            program: Program { command: vec!["true".to_owned()], ..Program::default() },
+            files: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn nodes_believe_what_the_command_signs() {
+        let vo = VoKey::create("physics.example").expect("a VO");
+        let alice = vo.issue_user("alice", Roles::SUBMIT, 1).expect("a user");
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs();
+        let application = application(&app(), &alice).expect("an application");
+        assert_eq!(verify_record(&vo.root(), now, &application.record), Ok(()));
+        assert_eq!(verify_spec(&application), Ok(()));
+        let bytes = encoded(&application).expect("bytes");
+        assert_eq!(minicbor::decode::<Application>(&bytes).expect("own bytes"), application);
+
+        let running = &application.record;
+        let view = RecordView {
+            id: running.id.to_string(),
+            owner: running.owner.to_string(),
+            name: running.name.clone(),
+            spec_digest: running.spec_digest.to_string(),
+            slots: running.slots,
+            generation: running.generation,
+            wanted: WantedView::Running,
+        };
+        let stopped = stopped(&view, &alice).expect("a record");
+        assert_eq!(verify_record(&vo.root(), now, &stopped), Ok(()));
+        assert!(stopped.is_stopped() && stopped.version() > running.version());
+    }
+
+    #[test]
+    fn every_submission_has_its_own_id() {
+        let alice = VoKey::create("v").expect("a VO").issue_user("alice", Roles::SUBMIT, 1).expect("a user");
+        let id = || application(&app(), &alice).expect("an application").record.id;
+        assert_ne!(id(), id());
+    }
 }
