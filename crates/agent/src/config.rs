@@ -4,7 +4,7 @@
 //! directory's place. Declared attributes are the operator's word; [`crate::declared`] holds it against what
 //! is measured.
 
-use std::net::{Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use xtreem_base::Duration;
@@ -20,6 +20,8 @@ mod tests;
 pub const DEFAULT_PORT: u16 = 7_227;
 /// Where a system agent keeps its state.
 pub const DEFAULT_STATE_DIR: &str = "/var/lib/xtreem";
+/// Where the system agent's operator socket is.
+pub const DEFAULT_CONTROL: &str = "/run/xtreem/control.sock";
 /// Most `join` addresses.
 pub const JOIN_MAX: usize = 64;
 /// Longest configuration file.
@@ -38,8 +40,8 @@ pub struct Config {
     pub identity: Option<PathBuf>,
     /// UDP address to listen on.
     pub bind: SocketAddr,
-    /// Address that others are told; by default the bound one, or the one the system would send from.
-    pub advertise: Option<SocketAddr>,
+    /// IP address that others are told; by default the bound one, or the one the system would send from.
+    pub advertise: Option<IpAddr>,
     /// `host:port` of nodes to join by; the own address among them does no harm.
     pub join: Vec<String>,
     /// Name of this node; by default the machine's host name.
@@ -47,7 +49,7 @@ pub struct Config {
     /// From `[attributes]` and `site`.
     pub declared: Attributes,
     pub offer: Offer,
-    /// The operator's socket.
+    /// The operator's socket: in the state directory, the system agent's in /run.
     pub control: Control,
     /// How programs are shut in.
     pub isolation: Wanted,
@@ -87,7 +89,9 @@ pub enum ConfigError {
 impl Config {
     /// What an agent does with no file at all.
     pub fn new(state_dir: PathBuf) -> Self {
-        let control = Control { path: state_dir.join("control.sock"), mode: 0o600 };
+        let is_system = state_dir == Path::new(DEFAULT_STATE_DIR);
+        let path = if is_system { DEFAULT_CONTROL.into() } else { state_dir.join("control.sock") };
+        let control = Control { path, mode: 0o600 };
         Config {
             state_dir,
             identity: None,

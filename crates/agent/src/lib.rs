@@ -1,13 +1,36 @@
 //! The agent: one grid node on a real machine. Processes, files, the local API; no protocol logic.
+//!
+//! [`run`] is the door. `run.rs` puts the parts together and turns what the node says into work: `slots` carries
+//! out starts and stops over `exec` and `store`, `deploy` brings files from other nodes, `api` serves people and
+//! programs. Deliberately absent: every decision about who runs what, which is the node core's.
+#![deny(unsafe_code)]
 
+mod agent;
+mod api;
 pub mod config;
 mod declared;
 mod deploy;
+mod environment;
 pub mod exec;
+mod identity;
+mod isolation;
 mod lifecycle;
+mod logs;
 pub mod machine;
+mod ports;
 pub mod program;
+mod publisher;
 pub mod quantity;
+mod queue;
+mod run;
+mod services;
+mod slots;
 pub mod store;
+mod waiting;
 
 pub use config::Config;
+pub use run::{AgentError, run, run_until};
+
+/// The binary that this process runs, also when its file was replaced by an update. Its `main` calls
+/// [`exec::internal_main`] first.
+const SELF_EXE: &str = "/proc/self/exe";

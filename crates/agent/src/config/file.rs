@@ -1,6 +1,6 @@
 //! The file's own form, and the way from it to a checked [`Config`].
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
@@ -83,14 +83,10 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
         config.bind = address(bind)?;
     }
     if let Some(advertise) = &raw.advertise {
-        let advertised = address(advertise)?;
-        if advertised.ip().is_unspecified() || advertised.port() == 0 {
-            return Err(wrong(
-                advertise,
-                "others cannot reach this address: give the node's own, with its port",
-            ));
-        }
-        config.advertise = Some(advertised);
+        let parsed = advertise.get_ref().parse::<IpAddr>();
+        let is_good = |ip: &IpAddr| !ip.is_unspecified() && !ip.is_multicast();
+        let reason = "expected the IP address that others reach this node by, as 10.0.0.7 or fd00::7";
+        config.advertise = Some(parsed.ok().filter(is_good).ok_or_else(|| wrong(advertise, reason))?);
     }
     for join in &raw.join {
         config.add_join(join.get_ref()).map_err(|reason| wrong(join, reason))?;

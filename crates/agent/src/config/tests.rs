@@ -9,7 +9,7 @@ fn parse(text: &str) -> Result<Config, ConfigError> {
 fn an_empty_file_is_an_ordinary_agent() {
     let config = parse("").unwrap();
     assert_eq!(config.state_dir, Path::new(DEFAULT_STATE_DIR));
-    assert_eq!(config.control.path, Path::new(DEFAULT_STATE_DIR).join("control.sock"));
+    assert_eq!(config.control.path, Path::new(DEFAULT_CONTROL));
     assert_eq!((config.control.mode, config.bind.port()), (0o600, DEFAULT_PORT));
     assert!(!config.emulated && config.identity.is_none() && config.join.is_empty());
 }
@@ -21,7 +21,7 @@ fn a_full_file_says_everything() {
 state_dir = "state"
 identity = "node7.identity"
 bind = "127.0.0.1:0"
-advertise = "10.0.0.7:7227"
+advertise = "10.0.0.7"
 join = ["10.0.0.1:7227", "node2.example:7227"]
 name = "node7"
 site = "amsterdam"
@@ -55,6 +55,7 @@ filter = "debug"
     .unwrap();
     assert_eq!(config.state_dir, Path::new("/etc/xtreem/state"));
     assert_eq!(config.identity.as_deref(), Some(Path::new("/etc/xtreem/node7.identity")));
+    assert_eq!(config.advertise, Some(IpAddr::from([10, 0, 0, 7])));
     assert_eq!(config.cyclon_period, Some(Duration::from_millis(1_500)));
     assert_eq!(config.isolation, Wanted::ProcessGroup);
     let offer =
@@ -83,7 +84,8 @@ fn wrong_files_are_refused_with_line_and_reason() {
         ("[offer]\ncpus = 3", 2, "cpus"),
         ("bind = \n", 1, ""),
         ("\n\nbind = \"localhost\"", 3, "is no address"),
-        ("advertise = \"0.0.0.0:7227\"", 1, "cannot reach"),
+        ("advertise = \"0.0.0.0\"", 1, "reach this node"),
+        ("advertise = \"10.0.0.7:7227\"", 1, "reach this node"),
         ("join = [\n\"a:1\",\n\"b\"]", 3, "HOST:PORT"),
         ("join = [\"a:0\"]", 1, "HOST:PORT"),
         ("name = \"a b\"", 1, "letters"),

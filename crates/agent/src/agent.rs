@@ -1,0 +1,84 @@
+//! What all parts of a running agent share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_discovery::Attributes;
+use xtreem_net::{Contact, Net, Outbox, Stopped};
+use xtreem_node::Node;
+
+use crate::config::Config;
+use crate::lifecycle::State;
+use crate::ports::Ports;
+use crate::slots::Slots;
+use crate::store::Store;
+use crate::waiting::Waiting;
+
+/// One agent. Tasks hold it by `Arc`; nothing in it is locked across a wait.
+pub(crate) struct Agent {
+    pub(crate) config: Config,
+    pub(crate) state: State,
+    pub(crate) net: Net,
+    pub(crate) store: Store,
+    pub(crate) slots: Slots,
+    pub(crate) ports: Ports,
+    pub(crate) waiting: Arc<Waiting>,
+    /// Name that the operator knows the node by.
+    pub(crate) name: String,
+    /// File of the node's key.
+    pub(crate) identity_file: PathBuf,
+    /// As last told to the node.
+    pub(crate) attributes: Mutex<Attributes>,
+    /// How programs are shut in here, in words, once it was tried.
+    pub(crate) isolation: OnceLock<String>,
+}
+
+impl Agent {
+    /// Runs `ask` on the node.
+    pub(crate) async fn node<R: Send + 'static>(
+        &self,
+        ask: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R + Send + 'static,
+    ) -> Result<R, Stopped> {
+        self.net.call(ask).await
+    }
+
+    /// Tells the node something. A node that has stopped needs to know nothing any more.
+    pub(crate) async fn tell(&self, tell: impl FnOnce(&mut Node, Instant, &mut Outbox) + Send + 'static) {
+        let _ = self.net.call(tell).await;
+    }
+
+    /// The contacts behind handles, those that the node has forgotten left out.
+    pub(crate) async fn contacts(&self, handles: impl IntoIterator<Item = Handle>) -> Vec<(Handle, Contact)> {
+        let mut contacts = Vec::new();
+        for handle in handles {
+            if let Some(contact) = self.net.contact(handle).await {
+                contacts.push((handle, contact));
+            }
+        }
+        contacts
+    }
+
+    /// What programs must not see: the node's key, and everything that the agent keeps.
+    pub(crate) fn hidden(&self) -> Vec<PathBuf> {
+        vec![self.state.dir().to_owned(), self.identity_file.clone(), self.config.control.path.clone()]
+    }
+
+    pub(crate) fn attributes(&self) -> Attributes {
+        self.attributes.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set_attributes(&self, attributes: Attributes) {
+        *self.attributes.lock().unwrap_or_else(PoisonError::into_inner) = attributes;
+    }
+}
+
+/// Choices that nobody outside shall guess.
+pub(crate) fn random() -> Rng {
+    Rng::new(random_u64())
+}
+
+pub(crate) fn random_u64() -> u64 {
+    // Linux has had this call since 3.17, and after the boot it cannot fail.
+    getrandom::u64().expect("the operating system gives random bytes")
+}

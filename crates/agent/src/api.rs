@@ -1,0 +1,21 @@
+//! The local API: HTTP/1.1 with JSON over Unix sockets, one for the operator and one for each slot.
+//!
+//! Its types are in `xtreem_client::api`. Every error is JSON and says whether anything may have happened.
+
+mod apps;
+mod body;
+mod error;
+mod files;
+mod listener;
+mod logs;
+mod node;
+pub(crate) mod operator;
+mod picture;
+mod record;
+mod search;
+mod self_application;
+mod self_events;
+mod show;
+pub(crate) mod slot_socket;
+mod submit;
+mod view;

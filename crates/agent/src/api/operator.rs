@@ -1,0 +1,41 @@
+//! The operator's socket: whoever may write to its file may ask everything.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::{get, post, put};
+use tokio::net::UnixListener;
+
+use super::listener::{self, Bounded};
+use super::{apps, error, files, logs, node, record, search, show, submit};
+use crate::agent::Agent;
+use crate::config::Control;
+use crate::run::AgentError;
+
+/// Connections at one time (our guess: people and their scripts on one machine).
+const CONNECTIONS_MAX: usize = 64;
+
+/// Opens the socket.
+pub(crate) fn bind(control: &Control) -> Result<UnixListener, AgentError> {
+    listener::open(&control.path, control.mode)
+        .map_err(|error| AgentError::Control { path: control.path.clone(), error })
+}
+
+/// Serves until aborted.
+pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
+    let routes = Router::new()
+        .route("/v1/node", get(node::node))
+        .route("/v1/search", post(search::search))
+        .route("/v1/files/{digest}", put(files::put).get(files::has))
+        .route("/v1/apps", get(apps::list).post(submit::submit))
+        .route("/v1/apps/{id}", get(show::show))
+        .route("/v1/apps/{id}/record", post(record::publish))
+        .route("/v1/apps/{id}/logs", get(logs::logs))
+        .fallback(error::no_such_path)
+        .method_not_allowed_fallback(error::no_such_method)
+        .with_state(agent);
+    let served = axum::serve(Bounded::new(control, CONNECTIONS_MAX), routes).await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the operator's socket has ended");
+    }
+}

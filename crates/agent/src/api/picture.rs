@@ -1,0 +1,192 @@
+//! One application as its members know it, put together by asking them.
+//!
+//! No node knows a whole application: each knows the slots around its own. So holders are asked, and then the
+//! holders that they name, until nobody new is named.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration as StdDuration;
+
+use axum::http::StatusCode;
+use tokio::time::{Instant, timeout_at};
+use xtreem_allocation::{Known, Record};
+use xtreem_base::{AppId, Duration, Handle};
+use xtreem_discovery::{AppFilter, Query, SearchSpec};
+use xtreem_node::{Description, Event};
+
+use super::error::ApiError;
+use super::search;
+use crate::agent::Agent;
+use crate::waiting::{Subscription, Topic};
+
+/// Longest walk from member to member.
+const WALK_MAX: StdDuration = StdDuration::from_secs(3);
+/// When every slot is known, those who have not answered yet get so much longer (our guess: a round trip
+/// between continents).
+const LINGER: StdDuration = StdDuration::from_millis(300);
+/// Members asked in one walk.
+const ASKED_MAX: usize = 1_024;
+/// Members asked at one time.
+const ASKED_AT_ONCE: usize = 32;
+/// Longest search for a first member.
+const SEARCH_MAX: Duration = Duration::from_secs(5);
+/// Members after which that search ends: some may be gone already.
+const FIRST_MEMBERS: u32 = 3;
+
+/// What members say, merged.
+pub(super) struct Picture {
+    pub(super) record: Record,
+    pub(super) slots: BTreeMap<u16, Known>,
+    pub(super) guardians: BTreeSet<Handle>,
+    /// Members that answered.
+    pub(super) answered: BTreeSet<Handle>,
+}
+
+impl Picture {
+    fn new(description: Description) -> Self {
+        let (slots, guardians, answered) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        let mut picture = Picture { record: description.record.clone(), slots, guardians, answered };
+        picture.merge(description);
+        picture
+    }
+
+    /// The newest record counts; of a slot the highest epoch, and under one epoch the later state.
+    fn merge(&mut self, description: Description) {
+        if description.record.version() > self.record.version() {
+            self.record = description.record;
+        }
+        self.guardians.extend(description.guardians);
+        for known in description.slots {
+            let is_newer = |old: &Known| (known.epoch, known.state) > (old.epoch, old.state);
+            if self.slots.get(&known.slot).is_none_or(is_newer) {
+                self.slots.insert(known.slot, known);
+            }
+        }
+    }
+
+    fn members(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.slots.values().filter_map(|known| known.holder).chain(self.guardians.iter().copied())
+    }
+
+    fn is_covered(&self) -> bool {
+        (0..self.record.slots).all(|slot| self.slots.contains_key(&slot))
+    }
+
+    /// Every slot is known to be over.
+    pub(super) fn is_over(&self) -> bool {
+        self.is_covered() && self.slots.values().all(|known| known.state.is_final())
+    }
+
+    /// Everybody who is to hear of a new record.
+    pub(super) fn everybody(&self) -> BTreeSet<Handle> {
+        self.members().chain(self.answered.iter().copied()).collect()
+    }
+}
+
+/// Looks for members and asks them all; nothing when none was found.
+pub(super) async fn look(agent: &Arc<Agent>, app: AppId) -> Result<Option<Picture>, ApiError> {
+    let own = agent.node(move |node, _, _| node.app(app)).await?;
+    let mut first: Vec<Handle> = Vec::new();
+    if own.as_ref().is_none_or(|description| description.slots.iter().all(|known| known.holder.is_none())) {
+        let filter = Query::Applications(AppFilter::Id(app));
+        let spec = SearchSpec { deadline: SEARCH_MAX, ..SearchSpec::new(filter, FIRST_MEMBERS) };
+        first.extend(search::run(agent, spec).await?.applications.into_iter().map(|(peer, _)| peer));
+    }
+    walk(agent, app, own, first).await
+}
+
+/// Asks these members and those they name.
+pub(super) async fn walk(
+    agent: &Arc<Agent>,
+    app: AppId,
+    own: Option<Description>,
+    first: Vec<Handle>,
+) -> Result<Option<Picture>, ApiError> {
+    let answers = agent.waiting.subscribe(Topic::Described(app))?;
+    let me = agent.node(|node, _, _| node.me().handle).await?;
+    let mut picture = own.map(Picture::new);
+    let mut asked = BTreeSet::from([me]);
+    let mut waiting: BTreeSet<Handle> = BTreeSet::new();
+    let mut next: Vec<Handle> = first;
+    let end = Instant::now() + WALK_MAX;
+    loop {
+        next.extend(picture.iter().flat_map(Picture::members));
+        next.retain(|member| !asked.contains(member));
+        while waiting.len() < ASKED_AT_ONCE && asked.len() < ASKED_MAX {
+            let Some(member) = next.pop() else { break };
+            if asked.insert(member) {
+                waiting.insert(member);
+                agent.tell(move |node, now, out| node.describe(now, app, member, out)).await;
+            }
+        }
+        if waiting.is_empty() {
+            return Ok(picture);
+        }
+        let is_covered = picture.as_ref().is_some_and(Picture::is_covered);
+        let until = if is_covered { end.min(Instant::now() + LINGER) } else { end };
+        let Ok((from, description)) = timeout_at(until, answer(&answers)).await else { return Ok(picture) };
+        waiting.remove(&from);
+        match &mut picture {
+            None => picture = Some(Picture::new(description)),
+            Some(picture) => picture.merge(description),
+        }
+        picture.iter_mut().for_each(|picture| {
+            picture.answered.insert(from);
+        });
+    }
+}
+
+async fn answer(answers: &Subscription) -> (Handle, Description) {
+    loop {
+        if let Event::Described { from, description, .. } = answers.event().await {
+            return (from, description);
+        }
+    }
+}
+
+/// The answer to a question about an application that nobody knows.
+pub(super) fn nobody_knows(app: AppId) -> ApiError {
+    let error = format!("no node that could be asked knows application {app}");
+    ApiError::definite(StatusCode::NOT_FOUND, error).with_hint("`xtreem apps` lists those that are known")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use xtreem_allocation::{Epoch, Exit, SlotState, Wanted};
+    use xtreem_base::{Digest, NodeId};
+
+    fn description(generation: u32, slots: &[(u16, u32, SlotState)]) -> Description {
+        let id = NodeId::from_bytes([1; 16]);
+        let record = Record {
+            id: AppId::from_bytes([1; 16]),
+            owner: id,
+            name: "web".into(),
+            spec_digest: Digest::from_bytes([0; 32]),
+            slots: 2,
+            generation,
+            wanted: Wanted::Running,
+            proof: [].into(),
+        };
+        let known = |&(slot, counter, state): &(u16, u32, SlotState)| Known {
+            slot,
+            epoch: Epoch { counter, recruiter: id, incarnation: 1, attempt: 1 },
+            holder: Some(Handle::from_u32(counter)),
+            state,
+        };
+        Description { record, slots: slots.iter().map(known).collect(), guardians: Vec::new() }
+    }
+
+    #[test]
+    fn the_highest_epoch_counts_then_the_later_state() {
+        use SlotState::{Done, Running, Starting};
+        let mut picture = Picture::new(description(1, &[(0, 1, Running)]));
+        assert!(!picture.is_covered());
+        picture.merge(description(2, &[(0, 2, Starting), (1, 1, Running)]));
+        picture.merge(description(1, &[(0, 1, Done(Exit::Code(0))), (1, 1, Done(Exit::Code(0)))]));
+        assert_eq!((picture.record.generation, picture.is_covered()), (2, true));
+        assert_eq!((picture.slots[&0].epoch.counter, picture.slots[&0].state), (2, Starting));
+        assert_eq!(picture.slots[&1].state, Done(Exit::Code(0)));
+        assert!(!picture.is_over());
+    }
+}

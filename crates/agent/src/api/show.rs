@@ -1,0 +1,56 @@
+//! `GET /v1/apps/{id}`: one application in full.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use futures_util::StreamExt as _;
+use xtreem_allocation::{Known, SlotState};
+use xtreem_base::AppId;
+use xtreem_client::api::{AppShow, SlotView};
+
+use super::error::ApiError;
+use super::picture::{self, Picture};
+use super::{body, view};
+use crate::agent::Agent;
+use crate::logs;
+
+/// Lines shown of a slot that failed.
+const LAST_LINES: u32 = 20;
+/// Holders asked for last words at one time.
+const ASKED_AT_ONCE: usize = 16;
+
+pub(super) async fn show(
+    State(agent): State<Arc<Agent>>,
+    Path(id): Path<String>,
+) -> Result<Json<AppShow>, ApiError> {
+    let app: AppId = body::id(&id, "application")?;
+    let picture = picture::look(&agent, app).await?.ok_or_else(|| picture::nobody_knows(app))?;
+    let slots = (0..picture.record.slots).map(|slot| one_slot(&agent, app, slot, picture.slots.get(&slot)));
+    let slots: Vec<SlotView> = futures_util::stream::iter(slots).buffered(ASKED_AT_ONCE).collect().await;
+    let guardians = agent.contacts(picture.guardians.iter().copied()).await;
+    let guardians = guardians.into_iter().map(|(_, contact)| view::peer(contact, None)).collect();
+    Ok(Json(AppShow { record: view::record(&picture.record), slots, guardians, lost: is_lost(&picture) }))
+}
+
+/// Only this node, which submitted it, remembers it.
+fn is_lost(picture: &Picture) -> bool {
+    picture.answered.is_empty()
+        && !picture.record.is_stopped()
+        && picture.slots.values().all(|known| known.holder.is_none())
+}
+
+async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, known: Option<&Known>) -> SlotView {
+    let Some(known) = known else { return view::unknown_slot(slot) };
+    let holder = match known.holder {
+        Some(holder) => agent.net.contact(holder).await,
+        None => None,
+    };
+    let mut shown = view::known(known, holder);
+    if let (SlotState::FilesLost | SlotState::Failed(_), Some(holder)) = (known.state, holder) {
+        // A holder that does not answer leaves the slot without last words.
+        let words = logs::of(agent, holder, app, slot, LAST_LINES).await.unwrap_or_default();
+        shown.last_lines = words.unwrap_or_default().lines().map(str::to_owned).collect();
+    }
+    shown
+}

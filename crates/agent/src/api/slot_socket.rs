@@ -1,0 +1,138 @@
+//! The socket of one slot: its program asks who it is and who the others are.
+//!
+//! The path is told to the program only, and a token with it: without namespaces another program on the machine
+//! could find the path, but not read the environment of other users' processes.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::http::header::AUTHORIZATION;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::task::JoinHandle;
+use xtreem_allocation::SlotRun;
+
+use super::error::{self, ApiError};
+use super::listener::{self, Bounded};
+use super::{self_application, self_events};
+use crate::agent::Agent;
+use crate::ports::Reserved;
+use crate::program::PortRef;
+use crate::slots::Order;
+
+/// Connections at one time: the program's own business, and its own limit (our guess).
+const CONNECTIONS_MAX: usize = 32;
+/// Random bytes of a token.
+const TOKEN_BYTES: usize = 32;
+
+/// What the routes of one slot know.
+pub(super) struct Slot {
+    pub(super) agent: Arc<Agent>,
+    pub(super) run: SlotRun,
+    token: String,
+    ports: Reserved,
+}
+
+impl Slot {
+    pub(super) fn ports(&self) -> &[(PortRef, u16)] {
+        &self.ports.numbers
+    }
+}
+
+/// The open socket; closed and removed when dropped.
+pub(crate) struct SlotSocket {
+    path: PathBuf,
+    slot: Arc<Slot>,
+    serving: JoinHandle<()>,
+}
+
+impl SlotSocket {
+    /// Opens it for one run of a slot, whose ports it keeps reserved.
+    pub(crate) fn open(
+        agent: &Arc<Agent>,
+        order: &Order,
+        path: PathBuf,
+        ports: Reserved,
+    ) -> io::Result<Self> {
+        // Everybody may connect who can see it: the program may run as another user, and has the token.
+        let socket = listener::open(&path, 0o666)?;
+        let slot = Arc::new(Slot { agent: agent.clone(), run: order.run, token: token()?, ports });
+        let routes = Router::new()
+            .route("/v1/self", get(self_application::whoami))
+            .route("/v1/self/peers", get(self_application::peers))
+            .route("/v1/self/application", get(self_application::application))
+            .route("/v1/self/events", get(self_events::events))
+            .fallback(error::no_such_path)
+            .method_not_allowed_fallback(error::no_such_method)
+            .layer(from_fn_with_state(slot.clone(), check_token))
+            .with_state(slot.clone());
+        let serving = tokio::spawn(async move {
+            // It ends when it is aborted.
+            let _ = axum::serve(Bounded::new(socket, CONNECTIONS_MAX), routes).await;
+        });
+        Ok(SlotSocket { path, slot, serving })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.slot.token
+    }
+
+    pub(crate) fn ports(&self) -> &[(PortRef, u16)] {
+        self.slot.ports()
+    }
+}
+
+impl Drop for SlotSocket {
+    fn drop(&mut self) {
+        self.serving.abort();
+        // What cannot be removed now goes at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+fn token() -> io::Result<String> {
+    let mut bytes = [0; TOKEN_BYTES];
+    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+async fn check_token(State(slot): State<Arc<Slot>>, request: Request, next: Next) -> Response {
+    let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let given = given.and_then(|value| value.strip_prefix("Bearer "));
+    if given.is_some_and(|given| is_equal(given.as_bytes(), slot.token.as_bytes())) {
+        return next.run(request).await;
+    }
+    let error = "the token is missing or wrong";
+    ApiError::definite(StatusCode::UNAUTHORIZED, error)
+        .with_hint("send `Authorization: Bearer` with the value of XTREEM_TOKEN")
+        .into_response()
+}
+
+/// Takes the same time wherever the difference is.
+fn is_equal(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_differ_and_only_the_right_one_is_equal() {
+        let (first, second) = (token().unwrap(), token().unwrap());
+        assert_eq!(first.len(), 2 * TOKEN_BYTES);
+        assert!(is_equal(first.as_bytes(), first.as_bytes()));
+        for wrong in [second.as_str(), "", &first[1..]] {
+            assert!(!is_equal(first.as_bytes(), wrong.as_bytes()));
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! `POST /v1/apps`: submit an application, and follow how it is placed.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use futures_util::stream;
+use xtreem_allocation::{Application, Record};
+use xtreem_base::{AppId, Duration};
+use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SubmitRequest};
+use xtreem_discovery::{AppFilter, Query, Requirement, SearchSpec};
+use xtreem_net::verify_spec;
+use xtreem_node::{Event, Progress};
+
+use super::error::ApiError;
+use super::{body, picture, record, search, view};
+use crate::agent::Agent;
+use crate::program::Program;
+use crate::waiting::{Subscription, Topic};
+
+/// Longest search for a running application of the same name: what it does not find, both owners see later.
+const NAME_SEARCH_MAX: Duration = Duration::from_secs(3);
+/// Members met after which that search ends.
+const NAME_MEMBERS_MAX: u32 = 16;
+
+pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Result<Response, ApiError> {
+    let request: SubmitRequest = body::json(body).await?;
+    let application: Application = record::decode(&request.application.0, "application")?;
+    check(&agent, &application)?;
+    refuse_second(&agent, &application.record).await?;
+    let app = application.record.id;
+    let events = agent.waiting.subscribe(Topic::Submission(app))?;
+    let submitted = agent.node(move |node, now, out| node.submit(now, application, out)).await?;
+    submitted.map_err(|refusal| ApiError::definite(StatusCode::CONFLICT, refusal))?;
+    tracing::info!(?app, "application submitted");
+    let following = Following { agent, app, events, is_accepted: false, is_over: false };
+    let lines = stream::unfold(following, |mut following| async {
+        let line = following.next().await?;
+        Some((Ok::<_, Infallible>(line), following))
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// Everything that can be found out without asking anybody.
+fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
+    record::verify(agent, &application.record)?;
+    verify_spec(application).map_err(ApiError::bad_request)?;
+    let spec = &application.spec;
+    if !spec.requirement.trim().is_empty() {
+        Requirement::parse(&spec.requirement)
+            .map_err(|error| ApiError::bad_request(format!("the requirement: {error}")))?;
+    }
+    let program = Program::from_payload(&spec.payload).map_err(ApiError::bad_request)?;
+    match program.files.iter().find(|file| !agent.store.has(file.digest)) {
+        None => Ok(()),
+        Some(file) => {
+            let error = format!("file {:?} ({}) is not on this agent", file.path, file.digest);
+            Err(ApiError::definite(StatusCode::CONFLICT, error).with_hint("upload it first"))
+        }
+    }
+}
+
+/// Names are per owner, and one that runs is not given again.
+async fn refuse_second(agent: &Arc<Agent>, record: &Record) -> Result<(), ApiError> {
+    let query = Query::Applications(AppFilter::Name { name: record.name.clone() });
+    let spec = SearchSpec { deadline: NAME_SEARCH_MAX, ..SearchSpec::new(query, NAME_MEMBERS_MAX) };
+    let found = search::run(agent, spec).await?.applications;
+    let is_same = |summary: &xtreem_discovery::AppSummary| {
+        summary.owner == record.owner && summary.name == record.name && !summary.stopped
+    };
+    let running: BTreeSet<AppId> = found
+        .iter()
+        .flat_map(|(_, list)| list)
+        .filter(|summary| is_same(summary))
+        .map(|app| app.id)
+        .collect();
+    for app in running {
+        let members = found.iter().filter(|(_, list)| list.iter().any(|summary| summary.id == app));
+        let members = members.map(|(peer, _)| *peer).collect();
+        // Nobody who answers runs it any more: the name is free.
+        let Some(picture) = picture::walk(agent, app, None, members).await? else { continue };
+        if !picture.is_over() && !picture.record.is_stopped() {
+            let error = format!("{:?} of the same owner runs already, with id {app}", record.name);
+            let hint = format!("stop it with `xtreem stop {app}`, or give this one another name");
+            return Err(ApiError::definite(StatusCode::CONFLICT, error).with_hint(hint));
+        }
+    }
+    Ok(())
+}
+
+/// A submission and who follows it. Dropped before the first slot is confirmed, it is withdrawn.
+struct Following {
+    agent: Arc<Agent>,
+    app: AppId,
+    events: Subscription,
+    is_accepted: bool,
+    is_over: bool,
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<String> {
+        while !self.is_over {
+            if let Event::Submission { progress, .. } = self.events.event().await {
+                let line = self.line(progress).await;
+                // The lines are plain values: nothing in them has no JSON.
+                return serde_json::to_string(&line).ok().map(|line| line + "\n");
+            }
+        }
+        None
+    }
+
+    async fn line(&mut self, progress: Progress) -> ProgressLine {
+        match progress {
+            Progress::Held { nodes, wanted } => ProgressLine::Held { nodes, wanted },
+            Progress::NotPlaced { report: Some(report) } => {
+                self.is_over = true;
+                ProgressLine::NotPlaced { report: view::report(&report) }
+            }
+            Progress::NotPlaced { report: None } => {
+                self.is_over = true;
+                let error = "nodes were found but none of them confirmed".to_owned();
+                let hint = Some("try again".to_owned());
+                ProgressLine::Failed { error: ErrorBody { error, kind: ErrorKind::Definite, hint } }
+            }
+            Progress::Beaten { by } => {
+                self.is_over = true;
+                ProgressLine::Beaten { by: view::record(&by) }
+            }
+            Progress::Accepted => {
+                self.is_accepted = true;
+                ProgressLine::Accepted { id: self.app.to_string() }
+            }
+            Progress::Slot { slot, state, holder } => {
+                let holder = match holder {
+                    Some(holder) => self.agent.net.contact(holder).await,
+                    None => None,
+                };
+                ProgressLine::Slot { slot: view::slot(slot, state, holder) }
+            }
+            Progress::Complete { running, done, failed } => {
+                self.is_over = true;
+                ProgressLine::Complete { running, done, failed }
+            }
+        }
+    }
+}
+
+impl Drop for Following {
+    fn drop(&mut self) {
+        if self.is_accepted || self.is_over {
+            return;
+        }
+        let (agent, app) = (self.agent.clone(), self.app);
+        tracing::info!(?app, "submission withdrawn: nobody waits for it any more");
+        tokio::spawn(async move { agent.tell(move |node, now, out| node.withdraw(now, app, out)).await });
+    }
+}

@@ -1,0 +1,64 @@
+//! Tells the node again and again what this machine measures.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use xtreem_discovery::Attributes;
+
+use crate::agent::Agent;
+use crate::config::Config;
+use crate::declared::{self, DeclaredError};
+use crate::machine;
+
+/// Between two measurements (our guess: the shortest load average covers a minute).
+const PERIOD: Duration = Duration::from_secs(5);
+
+/// Attributes that do not change while the agent runs, declared ones merged in.
+pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<Attributes, DeclaredError> {
+    let mut measured = machine::static_attributes(slots_dir);
+    add_all(&mut measured, &machine::dynamic_attributes(slots_dir))?;
+    let mut merged = declared::merge(measured, config)?;
+    if let Some(name) = &config.name {
+        declared::set(&mut merged, "host", name.as_str())?;
+    }
+    let offer = declared::offer(&merged, config)?;
+    declared::set(
+        &mut merged,
+        "offer.cores",
+        xtreem_discovery::Number::from_thousandths(offer.cores_milli.into()),
+    )?;
+    declared::set(&mut merged, "offer.mem", offer.memory_bytes)?;
+    declared::set(&mut merged, "offer.disk", offer.disk_bytes)?;
+    Ok(merged)
+}
+
+fn add_all(into: &mut Attributes, more: &Attributes) -> Result<(), DeclaredError> {
+    more.iter().try_for_each(|(name, value)| declared::set(into, name, value.clone()))
+}
+
+/// Measures until the agent ends.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    let mut period = tokio::time::interval(PERIOD);
+    period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        period.tick().await;
+        let slots_dir = agent.state.slots_dir();
+        let measured = tokio::task::spawn_blocking(move || machine::dynamic_attributes(&slots_dir)).await;
+        let Ok(mut fresh) = measured else { continue };
+        for (name, value) in agent.config.declared.iter().filter(|_| agent.config.emulated) {
+            if xtreem_discovery::standard::is_dynamic(name) {
+                let _ = fresh.set(name, value.clone());
+            }
+        }
+        let Ok(status) = agent.node(|node, _, _| node.status()).await else { return };
+        let used = status.slots + status.open_holds;
+        let mut attributes = agent.attributes();
+        let set = add_all(&mut attributes, &fresh)
+            .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
+        if let Err(error) = set {
+            tracing::warn!(%error, "a measured attribute was left out");
+        }
+        agent.set_attributes(attributes.clone());
+        agent.tell(move |node, _, _| node.set_attributes(attributes)).await;
+    }
+}

@@ -1,0 +1,195 @@
+//! The agent's main: puts the parts together, turns what the node says into work, and takes them apart again.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use xtreem_base::Digest;
+use xtreem_discovery::Attributes;
+use xtreem_net::{Identity, Net, NetConfig};
+use xtreem_node::Event;
+
+use crate::agent::{Agent, random_u64};
+use crate::api::operator;
+use crate::config::Config;
+use crate::declared::{self, DeclaredError};
+use crate::identity::{self, IdentityError};
+use crate::lifecycle::{State, StateError};
+use crate::ports::Ports;
+use crate::slots::{Order, Slots};
+use crate::store::{self, Store};
+use crate::waiting::Waiting;
+use crate::{isolation, publisher, services};
+
+/// Why an agent did not start. Nothing is left running.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Declared(#[from] DeclaredError),
+    #[error(transparent)]
+    Store(#[from] store::OpenError),
+    #[error("cannot find the address of {address} to join by: {error}")]
+    Join { address: String, error: io::Error },
+    #[error(transparent)]
+    Net(#[from] xtreem_net::StartError),
+    #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
+    Control { path: PathBuf, error: io::Error },
+    #[error("signals cannot be taken: {0}")]
+    Signals(io::Error),
+}
+
+/// Runs an agent until SIGTERM or SIGINT, and then stops its programs.
+pub async fn run(config: Config) -> Result<(), AgentError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
+    run_until(config, async move {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
+            _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
+        }
+    })
+    .await
+}
+
+/// Runs an agent until `end` is ready, and then stops its programs.
+pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let state = State::open(&config.state_dir)?;
+    let (identity, identity_file) = identity::load(&config, state.dir())?;
+    let attributes = publisher::statics(&config, &state.slots_dir())?;
+    let offer = declared::offer(&attributes, &config)?;
+    let store = Store::open(&state.store_dir(), store::TOTAL_MAX_BYTES)?;
+    let name = config.name.clone().unwrap_or_else(|| identity.name().to_owned());
+    let (streams_in, streams) = mpsc::channel(services::WAITING_MAX);
+    let net_config = NetConfig {
+        bind: config.bind,
+        advertise: config.advertise,
+        incarnation: state.incarnation(),
+        join: resolve(&config.join).await?,
+        attributes: digest(&attributes),
+        node: Arc::new(node_config(&config)),
+        seed: random_u64(),
+        services: streams_in,
+        identity: identity.clone(),
+    };
+    let (net, events) = Net::start(net_config)?;
+    announce(&identity, &net, &state, &name);
+    let control = operator::bind(&config.control)?;
+    let agent = Arc::new(Agent {
+        config,
+        state,
+        net,
+        store,
+        slots: Slots::default(),
+        ports: Ports::default(),
+        waiting: Arc::new(Waiting::default()),
+        name,
+        identity_file,
+        attributes: Mutex::new(attributes.clone()),
+        isolation: OnceLock::new(),
+    });
+    agent
+        .tell(move |node, _, _| {
+            node.set_attributes(attributes);
+            node.set_offer(offer);
+        })
+        .await;
+    tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
+    let tasks = [
+        tokio::spawn(publisher::run(agent.clone())),
+        tokio::spawn(services::run(agent.clone(), streams)),
+        tokio::spawn(isolation::probe(agent.clone())),
+        tokio::spawn(operator::serve(agent.clone(), control)),
+    ];
+    tokio::select! {
+        () = work(&agent, events) => tracing::error!("the node has stopped"),
+        () = end => {}
+    }
+    agent.slots.close().await;
+    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    agent.net.clone().stop().await;
+    let _ = std::fs::remove_file(&agent.config.control.path);
+    tracing::info!("agent stopped");
+    Ok(())
+}
+
+fn announce(identity: &Identity, net: &Net, state: &State, name: &str) {
+    tracing::info!(
+        node = %identity.id(), name, vo = %identity.root().id(), address = %net.local_addr(),
+        incarnation = state.incarnation(), state = %state.dir().display(), "agent starting"
+    );
+}
+
+/// The protocols' numbers: the real grid's, but for what an emulated host may change.
+fn node_config(config: &Config) -> xtreem_node::Config {
+    let mut node = match config.emulated {
+        true => xtreem_node::Config::emulated(),
+        false => xtreem_node::Config::default(),
+    };
+    if let Some(period) = config.cyclon_period {
+        node.membership.period = period;
+        node.app_membership.period = period;
+    }
+    node
+}
+
+/// Every address of every name to join by.
+async fn resolve(join: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
+    let mut addresses = Vec::new();
+    for address in join {
+        let found = tokio::net::lookup_host(address).await;
+        let found = found.map_err(|error| AgentError::Join { address: address.clone(), error })?;
+        addresses.extend(found);
+    }
+    Ok(addresses)
+}
+
+/// Of what does not change while the agent runs.
+fn digest(attributes: &Attributes) -> Digest {
+    let mut statics = Attributes::new();
+    for (name, value) in attributes.statics() {
+        // A part of a set that is within its limits is within them, too.
+        let _ = statics.set(name, value.clone());
+    }
+    // Writing to a vector cannot fail.
+    let bytes = minicbor::to_vec(&statics).unwrap_or_default();
+    Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
+}
+
+/// Takes the node's events. Nothing in here waits for anything but the node itself.
+async fn work(agent: &Arc<Agent>, mut events: mpsc::Receiver<Event>) {
+    while let Some(event) = events.recv().await {
+        match event {
+            Event::StartProgram { run, name, slots, spec, sources, restarts } => {
+                agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
+            }
+            Event::StopProgram { run, why } => {
+                tracing::info!(app = ?run.app, slot = run.slot, epoch = %run.epoch, ?why, "slot is to stop");
+                if !agent.slots.stop(run, why) {
+                    // Its end and this order crossed: the node is told again.
+                    let exit = xtreem_allocation::Exit::Signal(15);
+                    agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
+                }
+            }
+            Event::AppLeft { app } => {
+                tracing::info!(?app, "application left");
+                agent.slots.forget(app);
+            }
+            Event::HolderLost { app, slot, peer } => {
+                tracing::warn!(?app, ?slot, ?peer, "a holder was declared lost");
+            }
+            Event::CutOff { is_cut_off: true } => {
+                tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
+            }
+            Event::CutOff { is_cut_off: false } => tracing::info!("no longer cut off"),
+            other => agent.waiting.publish(other),
+        }
+    }
+}

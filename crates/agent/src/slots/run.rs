@@ -1,0 +1,224 @@
+//! One run of one slot, from its order to its end.
+
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use xtreem_allocation::{Exit, SlotRun};
+use xtreem_base::{AppId, Handle};
+use xtreem_net::Service;
+use xtreem_node::NotStarted;
+
+use super::{Grace, NOT_EXECUTABLE, NOT_FOUND, Order};
+use crate::agent::Agent;
+use crate::api::slot_socket::SlotSocket;
+use crate::deploy::{self, Missing, Peers, Reader, Writer};
+use crate::environment::{Place, environment};
+use crate::exec::{self, Plan, PlanError, Running, StartError};
+use crate::program::{Program, SELF_COMMAND};
+use crate::store::FileKind;
+
+/// How a run ended before its program ran.
+enum Failure {
+    FilesLost(String),
+    Broken(Exit, String),
+}
+
+/// What one run has on this machine; removed when dropped.
+struct Premises {
+    dir: PathBuf,
+    log_dir: PathBuf,
+}
+
+impl Drop for Premises {
+    fn drop(&mut self) {
+        // What cannot be removed now (a program may have left a directory that it may not write) goes at the
+        // next start of the agent.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// Fetches, lays out, starts, waits, and tells the node how it went.
+pub(super) async fn carry_out(
+    agent: Arc<Agent>,
+    order: Order,
+    number: u64,
+    mut stop: watch::Receiver<Option<Grace>>,
+) {
+    let run = order.run;
+    tracing::info!(app = ?run.app, slot = run.slot, name = %order.name, epoch = %run.epoch,
+        restarts = order.restarts, "slot confirmed here, its program is being prepared");
+    let premises = Premises {
+        dir: agent.state.slots_dir().join(number.to_string()),
+        log_dir: agent.state.logs_dir().join(number.to_string()),
+    };
+    let prepared = tokio::select! {
+        prepared = prepare(&agent, &order, &premises, number) => prepared,
+        _ = asked_to_stop(&mut stop) => {
+            let trouble = "stopped before it was started".to_owned();
+            agent.slots.has_ended(run, premises.log_dir.clone(), Some(trouble));
+            tracing::info!(app = ?run.app, slot = run.slot, "slot stopped before its program was started");
+            // SIGTERM is what a program that had started would have got.
+            let exit = Exit::Signal(15);
+            agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
+            return;
+        }
+    };
+    let (running, _socket) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => return not_started(&agent, run, &premises, failure).await,
+    };
+    agent.slots.has_log(run, running.log().clone());
+    tracing::info!(app = ?run.app, slot = run.slot, pid = running.pid(), "slot started");
+    agent.tell(move |node, now, out| node.program_started(now, run, out)).await;
+    let exit = attend(running, &mut stop).await;
+    let exit = match exit {
+        exec::Exit::Code(code) => Exit::Code(code),
+        exec::Exit::Signal(signal) => Exit::Signal(signal),
+    };
+    tracing::info!(app = ?run.app, slot = run.slot, %exit, "slot ended");
+    // Removed before the node is told, as it may start the slot again at once.
+    agent.slots.has_ended(run, premises.log_dir.clone(), None);
+    agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
+}
+
+async fn not_started(agent: &Agent, run: SlotRun, premises: &Premises, failure: Failure) {
+    let (why, reason) = match failure {
+        Failure::FilesLost(reason) => (NotStarted::FilesLost, reason),
+        Failure::Broken(exit, reason) => (NotStarted::Broken(exit), reason),
+    };
+    tracing::warn!(app = ?run.app, slot = run.slot, %reason, "slot not started");
+    agent.slots.has_ended(run, premises.log_dir.clone(), Some(reason));
+    agent.tell(move |node, now, out| node.program_not_started(now, run, why, out)).await;
+}
+
+/// Waits for the end of the program, which may be asked for meanwhile, and then more urgently.
+async fn attend(mut running: Running, stop: &mut watch::Receiver<Option<Grace>>) -> exec::Exit {
+    let mut grace = tokio::select! {
+        exit = running.wait() => return exit,
+        grace = asked_to_stop(stop) => grace,
+    };
+    loop {
+        tokio::select! {
+            exit = running.stop(grace) => return exit,
+            // A yield that comes after a stop shortens the grace.
+            changed = stop.changed() => {
+                if changed.is_err() {
+                    return running.stop(grace).await;
+                }
+                grace = grace.min((*stop.borrow_and_update()).unwrap_or(grace));
+            }
+        }
+    }
+}
+
+/// Returns when the run shall end. When the table is gone, the agent is ending.
+async fn asked_to_stop(stop: &mut watch::Receiver<Option<Grace>>) -> Grace {
+    match stop.wait_for(Option::is_some).await {
+        Ok(grace) => grace.unwrap_or_default(),
+        Err(_) => Grace::ZERO,
+    }
+}
+
+async fn prepare(
+    agent: &Arc<Agent>,
+    order: &Order,
+    premises: &Premises,
+    number: u64,
+) -> Result<(Running, SlotSocket), Failure> {
+    let program = Program::from_payload(&order.spec.payload)
+        .map_err(|error| Failure::Broken(NOT_EXECUTABLE, error.to_string()))?;
+    let application = Members { agent, app: order.run.app };
+    let mut rng = crate::agent::random();
+    deploy::fetch_all(&agent.store, &application, &program.files, &order.sources, &mut rng).await.map_err(
+        |missing| match missing {
+            Missing::Lost { .. } => Failure::FilesLost(missing.to_string()),
+            Missing::NotStored { .. } => Failure::Broken(NOT_EXECUTABLE, missing.to_string()),
+        },
+    )?;
+    let broken = |error: io::Error| Failure::Broken(NOT_EXECUTABLE, error.to_string());
+    lay_out(agent, &program, &premises.dir).await.map_err(broken)?;
+    let address: IpAddr = agent.net.local_addr().ip();
+    let ports = agent.ports.reserve(&program.ports, address).map_err(broken)?;
+    let path = agent.state.sockets_dir().join(number.to_string());
+    let socket = SlotSocket::open(agent, order, path, ports).map_err(broken)?;
+    let place = Place {
+        run: order.run,
+        app_name: &order.name,
+        slots: order.slots,
+        socket: socket.path(),
+        token: socket.token(),
+        address,
+        ports: socket.ports(),
+    };
+    let plan = Plan {
+        env: environment(&program, &place),
+        hidden: agent.hidden(),
+        visible: vec![socket.path().to_owned()],
+        isolation: agent.config.isolation,
+        ..Plan::new(command(&program), premises.dir.clone(), premises.log_dir.clone())
+    };
+    let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.map_err(|error| {
+        let exit = match error {
+            StartError::Plan(PlanError::NotFound { .. } | PlanError::Missing { .. }) => NOT_FOUND,
+            _ => NOT_EXECUTABLE,
+        };
+        Failure::Broken(exit, error.to_string())
+    })?;
+    Ok((running, socket))
+}
+
+/// The agent's own binary is what this process runs, also when its file was replaced by an update.
+fn command(program: &Program) -> Vec<String> {
+    let mut command = program.command.clone();
+    if command.first().is_some_and(|first| first == SELF_COMMAND) {
+        command[0] = crate::SELF_EXE.to_owned();
+    }
+    command
+}
+
+/// Makes the slot's directory and puts the program's files there.
+async fn lay_out(agent: &Arc<Agent>, program: &Program, dir: &Path) -> io::Result<()> {
+    let (store, files, dir) = (agent.store.clone(), program.files.clone(), dir.to_owned());
+    let laid_out = tokio::task::spawn_blocking(move || {
+        fs::create_dir_all(&dir)?;
+        for file in &files {
+            // A checked path: relative, and never upwards.
+            let target = dir.join(&file.path);
+            if let Some(parent) = target.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            let kind = if file.executable { FileKind::Program } else { FileKind::Data };
+            store.place(file.digest, &target, kind).map_err(io::Error::other)?;
+        }
+        Ok(())
+    });
+    laid_out.await?
+}
+
+/// The nodes of one application, as sources of files.
+struct Members<'a> {
+    agent: &'a Arc<Agent>,
+    app: AppId,
+}
+
+/// Members asked for at a time.
+const MEMBERS_SAMPLED: usize = 8;
+
+impl Peers for Members<'_> {
+    async fn open(&self, source: Handle) -> io::Result<(Reader, Writer)> {
+        let contact = self.agent.net.contact(source).await.ok_or(io::ErrorKind::NotFound)?;
+        let opened = self.agent.net.open(contact, Service::PIECES).await;
+        let (send, receive) = opened.map_err(io::Error::other)?;
+        Ok((Box::new(receive), Box::new(send)))
+    }
+
+    async fn more(&self) -> Vec<Handle> {
+        let app = self.app;
+        let peers = self.agent.node(move |node, _, _| node.app_peers(app, MEMBERS_SAMPLED)).await;
+        peers.unwrap_or_default()
+    }
+}
