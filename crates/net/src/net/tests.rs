@@ -152,11 +152,21 @@ async fn a_first_node_that_comes_up_late_is_joined_all_the_same() {
 #[tokio::test]
 async fn a_restarted_node_replaces_its_old_incarnation() {
     let vo = vo();
-    let (a, identity) = (start(&issue(&vo, "a"), 1, &[]), issue(&vo, "b"));
-    let b = start(&identity, 1, &[a.net.local_addr()]);
+    // Without a shuffle nothing but the news itself can end the old incarnation.
+    let quiet = |identity: &Identity, incarnation, join: &[SocketAddr]| {
+        let (mut config, services) = config(identity, incarnation, join);
+        config.node = Arc::new({
+            let mut node = Config::default();
+            node.membership.period = Duration::from_secs(600);
+            node
+        });
+        start_with(config, services)
+    };
+    let (a, identity) = (quiet(&issue(&vo, "a"), 1, &[]), issue(&vo, "b"));
+    let b = quiet(&identity, 1, &[a.net.local_addr()]);
     knows_exactly(&a, &[&b]).await;
     b.net.stop().await;
-    let b = start(&identity, 2, &[a.net.local_addr()]);
+    let b = quiet(&identity, 2, &[a.net.local_addr()]);
     knows_exactly(&b, &[&a]).await;
     knows_exactly(&a, &[&b]).await;
 }
@@ -281,6 +291,25 @@ async fn nobody_answers_for_another() {
     let opened = a.net.open(elsewhere, Service::PIECES).await;
     assert_eq!(opened.map(|_| ()), Err(OpenError::Unreachable));
     counts(&a, Count::Misaddressed, 1).await;
+}
+
+#[tokio::test]
+async fn a_member_that_shows_anothers_credential_on_its_own_connection_is_refused() {
+    let vo = vo();
+    let (a, victim) = (start(&issue(&vo, "a"), 1, &[]), issue(&vo, "victim"));
+    let tls = Tls::new(&issue(&vo, "forger")).expect("a node");
+    let forger = Endpoint::client(LOOPBACK[0].parse().expect("a literal address")).expect("a free port");
+    let connection = forger
+        .connect_with(quinn::ClientConfig::new(tls.client), a.net.local_addr(), crate::tls::SERVER_NAME)
+        .expect("a reachable address")
+        .await
+        .expect("a member's handshake");
+    let addr = forger.local_addr().expect("a bound socket");
+    let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
+    let record = record.sign(victim.key());
+    let met = Manners { identity: victim, record }.greet(&connection).await;
+    assert!(met.is_err(), "{met:?}");
+    counts(&a, Count::Forged, 1).await;
 }
 
 #[tokio::test]
