@@ -1,5 +1,6 @@
 //! One file per subcommand: its arguments, and what it does with them.
 
+mod agent;
 mod agent_node;
 mod apps;
 mod example;
@@ -27,6 +28,8 @@ pub struct Cli {
 enum Command {
     /// Make a virtual organisation (VO) and issue credentials
     Vo(vo::Arguments),
+    /// Be a node of the grid
+    Agent(agent::Arguments),
     /// Show the node that this machine's agent is
     Node(agent_node::Arguments),
     /// Find nodes that meet a requirement; holds nothing
@@ -51,6 +54,7 @@ impl Cli {
     pub fn run(self) -> Result<Exit, Failure> {
         match self.command {
             Command::Vo(arguments) => vo::run(arguments),
+            Command::Agent(arguments) => agent::run(&arguments),
             Command::Node(arguments) => agent_node::run(&arguments),
             Command::Nodes(arguments) => nodes::run(&arguments),
             Command::Run(arguments) => run::run(&arguments),

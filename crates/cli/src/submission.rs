@@ -2,25 +2,12 @@
 
 use xtreem_allocation::Application;
 use xtreem_base::Digest;
-use xtreem_client::api::{ErrorBody, ProgressLine, RecordView, SearchReport, SlotView, WantedView};
+use xtreem_client::api::{ErrorBody, ProgressLine, RecordView, SearchReport, SlotView};
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
 
 use crate::app_file::AppFile;
 use crate::exit::{Exit, Failure};
 use crate::sign::encoded;
-
-/// Refuses a name that the same user already runs.
-pub async fn refuse_running(client: &OperatorClient, name: &str, owner: &str) -> Result<(), Failure> {
-    let found = client.apps(Some(name)).await?;
-    let running = found.apps.iter().find(|app| {
-        app.name == name && app.owner == owner && app.wanted == WantedView::Running && app.done < app.slots
-    });
-    match running {
-        None => Ok(()),
-        Some(app) => Err(Failure::new(Exit::Refused, format!("you already run `{name}` as {}", app.id))
-            .with_hint(format!("stop it first: xtreem stop {}; or give this one another name", app.id))),
-    }
-}
 
 /// Gives the agent those files that it lacks; `told` hears the name of each before it is sent.
 pub async fn upload(

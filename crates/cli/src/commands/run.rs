@@ -16,7 +16,7 @@ use crate::app_file::AppFile;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
-use crate::submission::{Outcome, SoFar, Submission, refuse_running, upload};
+use crate::submission::{Outcome, SoFar, Submission, upload};
 use crate::user::Credential;
 use crate::{output, sign};
 
@@ -98,7 +98,6 @@ async fn submit(
     user: &Identity,
     wait: bool,
 ) -> Result<Attempt, Failure> {
-    refuse_running(client, &app.name, &user.id().to_string()).await?;
     let mut show = Show::new(app.nodes);
     upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
     loop {

@@ -1,0 +1,78 @@
+//! `xtreem agent`: this machine as a node of the grid, until SIGTERM.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use clap::Args;
+use tracing_subscriber::EnvFilter;
+use xtreem_agent::config::{Config, DEFAULT_STATE_DIR};
+use xtreem_agent::{AgentError, run as run_agent};
+
+use crate::exit::{Exit, Failure};
+
+/// Most threads of an agent (our guess: its work is small, and many agents share the machine of an emulation).
+const WORKERS_MAX: usize = 4;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  xtreem agent --config /etc/xtreem/agent.toml --join node1.physics.example:7227\n  xtreem \
+                  agent --state-dir ~/xtreem      # a development VO of its own, to try things out\n\nThe agent runs \
+                  until SIGTERM or Ctrl-C; the programs that it runs end with it."
+)]
+pub struct Arguments {
+    /// Configuration; everything in it has a default
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Without a configuration: where the agent keeps its state
+    #[arg(long, value_name = "DIR", conflicts_with = "config", default_value = DEFAULT_STATE_DIR)]
+    state_dir: PathBuf,
+    /// Address of a node of the grid, as HOST:PORT; may be given several times
+    #[arg(long, value_name = "ADDR")]
+    join: Vec<String>,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let config = configuration(arguments.config.as_deref(), &arguments.state_dir, &arguments.join)?;
+    log_to_standard_error(&config.log)?;
+    let workers = thread::available_parallelism().map_or(1, |cores| cores.get().min(WORKERS_MAX));
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::new(Exit::Failed, format!("no async runtime: {e}")))?;
+    runtime.block_on(run_agent(config)).map_err(|e| Failure::new(exit(&e), e))?;
+    Ok(Exit::Success)
+}
+
+fn configuration(file: Option<&Path>, state_dir: &Path, join: &[String]) -> Result<Config, Failure> {
+    let mut config = match file {
+        Some(file) => Config::load(file).map_err(Failure::usage)?,
+        None => Config::new(state_dir.to_owned()),
+    };
+    for address in join {
+        config.add_join(address).map_err(|why| Failure::usage(format!("--join {address}: {why}")))?;
+    }
+    Ok(config)
+}
+
+fn log_to_standard_error(filter: &str) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(filter).map_err(|e| {
+        Failure::usage(format!("log = {filter:?}: {e}"))
+            .with_hint("for example log = \"info,xtreem_agent=debug\"")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}
+
+/// What the machine's operator has to put right is bad input; the rest is trouble with the machine.
+fn exit(error: &AgentError) -> Exit {
+    match error {
+        AgentError::Identity(_) | AgentError::Declared(_) | AgentError::Join { .. } => Exit::Usage,
+        _ => Exit::Failed,
+    }
+}
