@@ -1,6 +1,6 @@
 //! What happens next: the events of a grid world. The wheel gives them their total order.
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{AppId, Handle, Instant};
 use xtreem_node::Message;
 
 use super::host::HostNo;
@@ -24,6 +24,13 @@ pub(super) enum What {
     Process {
         process: usize,
         step: Step,
+    },
+    /// A guardian fetches files to keep them.
+    KeepFiles {
+        incarnation: u8,
+        app: AppId,
+        sources: Vec<Handle>,
+        attempts: u32,
     },
     /// The next action of the schedule.
     Action {

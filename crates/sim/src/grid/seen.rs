@@ -115,6 +115,8 @@ pub(crate) struct AppFacts {
     pub behaviour: Behaviour,
     /// The submitter was told so, or a program was started.
     pub is_accepted: bool,
+    /// Live hosts that have its files.
+    pub files_on: Vec<HostNo>,
     /// At some instant no live node held or guarded it: nobody could have saved it.
     pub is_lost: bool,
 }

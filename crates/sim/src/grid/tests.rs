@@ -30,9 +30,13 @@ fn equal_seeds_give_equal_reports_and_others_do_not() {
 
 #[test]
 fn dead_holders_are_replaced() {
-    let report = run(&small("kill", 3));
-    assert!(report.ok, "{:#?}", report.violations);
-    assert!(report.replaced > 0, "{report:#?}");
+    let mut replaced = 0;
+    for seed in 0..6 {
+        let report = run(&small("kill", seed));
+        assert!(report.ok, "{:#?}", report.violations);
+        replaced += report.replaced;
+    }
+    assert!(replaced > 0, "some of the kills hit holders");
 }
 
 #[test]

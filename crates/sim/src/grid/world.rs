@@ -175,6 +175,9 @@ impl World {
             }
             What::Timer => self.timer(host),
             What::Process { process, step } => self.step(process, step),
+            What::KeepFiles { incarnation, app, sources, attempts } => {
+                self.keep_files(host, incarnation, app, sources, attempts);
+            }
             What::Action { index } => self.act(self.schedule.actions[index].1),
             What::Undo(undo) => self.undo(host, undo),
             What::Join { incarnation } => self.join(host, incarnation),

@@ -3,7 +3,8 @@
 //!
 //! Source: issue "A grid you can run", `sim grid`; architecture, "Allocation". Applications count that were
 //! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind
-//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then.
+//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then. A slot
+//! may wait for files that no live host has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -38,8 +39,10 @@ struct Run {
 #[derive(Debug, Default)]
 struct Slot {
     runs: BTreeMap<Epoch, Run>,
-    /// Epochs that some node called failed, or whose files are lost.
-    ended: BTreeSet<Epoch>,
+    /// Epochs that some node called failed.
+    failed: BTreeSet<Epoch>,
+    /// The highest epoch whose host found no live source of the files.
+    without_files: Option<Epoch>,
 }
 
 pub(super) struct FinalState {
@@ -55,13 +58,11 @@ impl FinalState {
     }
 
     fn host_died(&mut self, at: Instant, dead: HostNo) {
+        let partitions = &self.partitions;
         for run in self.slots.values_mut().flat_map(|slot| slot.runs.values_mut()) {
-            if run.host == dead && self.partitions.touched_since(dead, run.started) {
-                run.died_unknown = true;
-            }
-            if run.host == dead && at.since(run.started) < LEARN {
-                run.died_unknown = true;
-            }
+            let is_young = at.since(run.started) < LEARN;
+            let is_hidden = is_young || partitions.touched_since(dead, run.started);
+            run.died_unknown |= run.host == dead && is_hidden && !run.is_done && !run.was_ordered;
         }
     }
 }
@@ -85,10 +86,11 @@ impl Checker for FinalState {
                 }
             }
             Seen::FilesLost { run } => {
-                self.slots.entry((run.app, run.slot)).or_default().ended.insert(run.epoch);
+                let slot = self.slots.entry((run.app, run.slot)).or_default();
+                slot.without_files = slot.without_files.max(Some(run.epoch));
             }
             Seen::SlotChanged { app, slot, epoch, state: SlotState::Failed(_), .. } => {
-                self.slots.entry((*app, *slot)).or_default().ended.insert(*epoch);
+                self.slots.entry((*app, *slot)).or_default().failed.insert(*epoch);
             }
             Seen::StopTaken { app, .. } | Seen::StopKnown { app, .. } => {
                 self.stopped.insert(*app);
@@ -109,7 +111,7 @@ impl Checker for FinalState {
             for number in 0..app.slots {
                 let none = Slot::default();
                 let slot = self.slots.get(&(app.app, number)).unwrap_or(&none);
-                if let Err(what) = slot.judge(app.behaviour) {
+                if let Err(what) = slot.judge(app) {
                     findings.add(NAME, at, format!("slot {number} of {:?}: {what}", app.app));
                 }
             }
@@ -132,12 +134,24 @@ impl Run {
 }
 
 impl Slot {
-    fn judge(&self, behaviour: Behaviour) -> Result<(), String> {
+    fn judge(&self, app: &AppFacts) -> Result<(), String> {
         let running: Vec<_> = self.runs.iter().filter(|(_, run)| run.is_running).collect();
         let mut rivals = self.runs.iter().filter(|(_, run)| run.is_running || !run.died_unknown);
-        let Some((top, newest)) = rivals.next_back() else { return Err("was never started".into()) };
+        let newest = rivals.next_back();
+        if running.is_empty()
+            && self.without_files >= newest.map(|(top, _)| *top)
+            && self.without_files.is_some()
+        {
+            return match app.files_on[..] {
+                [] => Ok(()),
+                _ => Err(format!("has no files, although live hosts have them: {:?}", app.files_on)),
+            };
+        }
+        let Some((top, newest)) = newest else {
+            return Err(format!("nothing runs; {} epochs were started and died young", self.runs.len()));
+        };
         match running[..] {
-            [] if self.may_rest(*top, newest, behaviour) => Ok(()),
+            [] if self.may_rest(*top, newest, app.behaviour) => Ok(()),
             [] => Err(format!("nothing runs; the last was {top} on host {}", newest.host)),
             [(epoch, _)] if epoch == top => Ok(()),
             [_] if newest.is_done => Ok(()),
@@ -156,14 +170,14 @@ impl Slot {
         }
     }
 
-    /// Whether the slot may be without a process: done, failed, without files, or between two of the failures
-    /// that a broken program has all the time.
+    /// Whether the slot may be without a process: done, failed, or between two of the failures that a broken
+    /// program has all the time.
     fn may_rest(&self, top: Epoch, newest: &Run, behaviour: Behaviour) -> bool {
         let is_done_elsewhere = newest.was_ordered && self.runs.values().any(|run| run.is_done);
         newest.is_done
             || is_done_elsewhere
             || newest.failures >= FAILURES
-            || self.ended.iter().any(|epoch| *epoch >= top)
+            || self.failed.iter().any(|epoch| *epoch >= top)
             || behaviour == Behaviour::Broken
     }
 }

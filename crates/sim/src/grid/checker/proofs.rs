@@ -50,8 +50,14 @@ const fn fault(fault: Fault) -> Seen {
 }
 
 fn end(slots: u16) -> Snapshot {
-    let facts =
-        AppFacts { app: APP, slots, behaviour: Behaviour::Service, is_accepted: true, is_lost: false };
+    let facts = AppFacts {
+        app: APP,
+        slots,
+        behaviour: Behaviour::Service,
+        is_accepted: true,
+        files_on: Vec::new(),
+        is_lost: false,
+    };
     Snapshot { views: Vec::new(), apps: vec![facts] }
 }
 
@@ -156,6 +162,16 @@ fn done_and_failed_slots_need_no_process() {
     check(&[(0, started(1, 1)), (9, ended(1, 1, Some(1), false))], &end(1), &[super::final_state::NAME]);
     let told = changed(1, 1, SlotState::Failed(Exit::Code(1)));
     check(&[(0, started(1, 1)), (9, ended(1, 1, Some(1), false)), (10, told)], &end(1), &[]);
+}
+
+#[test]
+fn a_slot_may_wait_for_files_only_when_no_live_host_has_them() {
+    let history =
+        [(0, started(1, 1)), (9, ended(1, 1, None, false)), (20, Seen::FilesLost { run: run(0, 2) })];
+    check(&history, &end(1), &[]);
+    let mut somewhere = end(1);
+    somewhere.apps[0].files_on = vec![5];
+    check(&history, &somewhere, &[super::final_state::NAME]);
 }
 
 #[test]

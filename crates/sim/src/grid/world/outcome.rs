@@ -1,10 +1,11 @@
 //! The end of a run: what is left, and what it is judged by.
 
+use xtreem_base::AppId;
 use xtreem_discovery::{AppSummary, Role};
 
 use super::World;
 use crate::grid::apps::Stop;
-use crate::grid::host::HostNo;
+use crate::grid::host::{Host, HostNo};
 use crate::grid::process::State;
 use crate::grid::report::{Report, machine};
 use crate::grid::seen::{AppFacts, Snapshot};
@@ -20,8 +21,7 @@ impl World {
             }
             let id = app.record.id;
             let saves = |app: &AppSummary| app.id == id && matches!(app.role, Role::Holder | Role::Guardian);
-            let knows =
-                |host: &super::Host| host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+            let knows = |host: &Host| host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
             if !self.hosts.iter().any(knows) {
                 self.trace_app(id, None, "is LOST: nobody is left who holds or guards it");
                 self.apps[number].is_lost = true;
@@ -39,9 +39,15 @@ impl World {
             slots: app.record.slots,
             behaviour: app.behaviour,
             is_accepted: app.is_accepted,
+            files_on: self.hosts_with_files(app.record.id),
             is_lost: app.is_lost,
         });
         Snapshot { views: views.collect(), apps: apps.collect() }
+    }
+
+    fn hosts_with_files(&self, app: AppId) -> Vec<HostNo> {
+        let has = |(_, host): &(usize, &Host)| host.is_running() && host.files.contains(&app);
+        self.hosts.iter().enumerate().filter(has).map(|(number, _)| number as HostNo).collect()
     }
 
     /// Judges the end and writes the report.

@@ -1,7 +1,7 @@
 //! The agents' half: programs are started, end and are stopped, and nodes are told.
 
 use xtreem_allocation::{Resources, SlotRun};
-use xtreem_base::{Duration, Handle, Instant};
+use xtreem_base::{AppId, Duration, Handle, Instant};
 use xtreem_node::NotStarted;
 
 use super::World;
@@ -74,7 +74,7 @@ impl World {
         if is_ordered {
             return;
         }
-        if !self.can_fetch(number) {
+        if !self.can_fetch(host, run.app, &self.processes[number].sources) {
             self.processes[number].state = State::Fetching { attempts: attempts + 1 };
             if attempts + 1 < FETCH_ATTEMPTS {
                 return self.later(number, FETCH_RETRY, Step::Fetched);
@@ -87,10 +87,7 @@ impl World {
             });
             return;
         }
-        let files = &mut self.hosts[host as usize].files;
-        if !files.contains(&run.app) {
-            files.push(run.app);
-        }
+        self.store_files(host, run.app);
         self.processes[number].state = State::Running;
         self.trace_app(run.app, Some(host), format_args!("slot {} RUNS under {}", run.slot, run.epoch));
         self.see(&Seen::ProcessStarted { host, run });
@@ -102,18 +99,50 @@ impl World {
     }
 
     /// Whether the host has the files or a live source that it reaches has them.
-    fn can_fetch(&self, number: usize) -> bool {
-        let process = &self.processes[number];
-        let app = process.run.app;
-        let has = |source: HostNo| self.hosts[source as usize].files.contains(&app);
+    fn can_fetch(&self, host: HostNo, app: AppId, sources: &[Handle]) -> bool {
         let serves = |source: &Handle| {
-            let source = host_of(*source);
-            (source as usize) < self.hosts.len()
-                && self.hosts[source as usize].is_running()
-                && self.network.can_reach(process.host, source)
-                && has(source)
+            let number = host_of(*source);
+            self.hosts.get(number as usize).is_some_and(|source| {
+                let is_there = source.is_running() && self.network.can_reach(host, number);
+                is_there && source.files.contains(&app)
+            })
         };
-        has(process.host) || process.sources.iter().any(serves)
+        self.hosts[host as usize].files.contains(&app) || sources.iter().any(serves)
+    }
+
+    fn store_files(&mut self, host: HostNo, app: AppId) {
+        let files = &mut self.hosts[host as usize].files;
+        if !files.contains(&app) {
+            files.push(app);
+        }
+    }
+
+    /// Begins one attempt of a guardian to fetch the files.
+    pub(super) fn fetch_to_keep(&mut self, host: HostNo, app: AppId, sources: Vec<Handle>, attempts: u32) {
+        let incarnation = self.hosts[host as usize].incarnation;
+        let span = Process::fetch_time(&mut self.rng) + FETCH_RETRY * u64::from(attempts.min(1));
+        let what = What::KeepFiles { incarnation, app, sources, attempts };
+        self.queue.push(self.now + span, host, host, what);
+    }
+
+    /// Ends it.
+    pub(super) fn keep_files(
+        &mut self,
+        number: HostNo,
+        incarnation: u8,
+        app: AppId,
+        sources: Vec<Handle>,
+        attempts: u32,
+    ) {
+        let host = &self.hosts[number as usize];
+        if host.incarnation != incarnation || host.power == Power::Dead {
+            return;
+        }
+        if host.is_running() && self.can_fetch(number, app, &sources) {
+            self.store_files(number, app);
+        } else if attempts + 1 < FETCH_ATTEMPTS {
+            self.fetch_to_keep(number, app, sources, attempts + 1);
+        }
     }
 
     /// By itself. Programs that fail now and then behave once the faults have stopped, so that the end of a run

@@ -121,6 +121,7 @@ impl World {
         self.trace_event(host, &event);
         match event {
             Event::StartProgram { run, sources, .. } => self.start_program(host, run, sources),
+            Event::KeepFiles { app, sources, .. } => self.fetch_to_keep(host, app, sources, 0),
             Event::StopProgram { run, .. } => self.stop_program(host, run),
             Event::SlotChanged { app, slot } => {
                 let (number, epoch, holder, state) = (slot.slot, slot.epoch, slot.holder, slot.state);
