@@ -20,7 +20,10 @@ pub(crate) struct Guardians {
     pub set: GuardianSet,
     /// In the order of `set.members`; ticked by the lowest live holder only.
     watches: Vec<Watch>,
+    /// Members that fell silent, restarted, or say that they guard nothing.
     lost: Vec<Handle>,
+    /// Those of them that were silent: told to the host as lost when they are replaced.
+    silent: Vec<Handle>,
     proposed: Option<(Handle, GuardianSet)>,
     appoint_due: Instant,
 }
@@ -31,6 +34,7 @@ impl Default for Guardians {
             set: GuardianSet::NONE,
             watches: Vec::new(),
             lost: Vec::new(),
+            silent: Vec::new(),
             proposed: None,
             appoint_due: Instant::ZERO,
         }
@@ -45,6 +49,7 @@ impl Guardians {
         }
         self.watches = set.members.iter().map(|_| Watch::new(now, Rng::new(rng.next_u64()))).collect();
         self.lost.retain(|peer| set.members.contains(peer));
+        self.silent.retain(|peer| set.members.contains(peer));
         self.proposed = None;
         self.set = set;
         true
@@ -54,6 +59,7 @@ impl Guardians {
         if let Some(at) = self.set.members.iter().position(|member| *member == peer) {
             self.watches[at].answered(now);
             self.lost.retain(|lost| *lost != peer);
+            self.silent.retain(|silent| *silent != peer);
         }
     }
 
@@ -66,6 +72,7 @@ impl Guardians {
     pub fn resume(&mut self, now: Instant) {
         self.watches.iter_mut().for_each(|watch| watch.answered(now));
         self.lost.clear();
+        self.silent.clear();
         self.proposed = None;
     }
 
@@ -146,14 +153,18 @@ impl App {
                 }
                 Action::Down => {
                     self.guardians.on_gone(peer);
+                    self.guardians.silent.push(peer);
                     self.older.add(t.now, slot, peer);
                 }
             }
         }
         if self.guardians.needs_more() && self.guardians.appoint_due <= t.now {
             self.guardians.appoint_due = t.now + APPOINT_PERIOD;
-            if t.now >= self.quiet_until && t.host.connection(t.now) == Connection::Connected {
-                self.appoint(t, epoch);
+            match t.host.connection(t.now) {
+                Connection::Connected if t.now >= self.quiet_until => self.appoint(t, epoch),
+                // As for holders: what a node that is cut off did not hear proves nothing.
+                Connection::CutOff => self.guardians.resume(t.now),
+                _ => {}
             }
         }
     }
@@ -167,8 +178,8 @@ impl App {
         let contacts = t.host.grid_contacts(8);
         let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
         let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
-        for peer in &self.guardians.lost {
-            t.host.effect(Effect::HolderLost { app: self.id(), slot: None, peer: *peer });
+        for peer in self.guardians.silent.drain(..) {
+            t.host.effect(Effect::HolderLost { app: self.application.record.id, slot: None, peer });
         }
         let mut members = self.guardians.set.members.clone();
         members.retain(|member| !self.guardians.lost.contains(member));
