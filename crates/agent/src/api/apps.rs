@@ -78,7 +78,7 @@ impl Met {
 async fn summarise(agent: &Arc<Agent>, app: AppId, met: Met) -> Result<Option<AppSummary>, ApiError> {
     let Some(newest) = met.newest else { return Ok(None) };
     let peers = met.members.iter().map(|(peer, ..)| *peer).collect();
-    let picture = picture::walk(agent, app, None, peers).await?;
+    let picture = picture::walk(agent, app, peers).await?;
     let mut holders = Vec::new();
     for (peer, slots, role) in met.members {
         let role = match role {

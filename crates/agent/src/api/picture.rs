@@ -87,23 +87,22 @@ impl Picture {
 pub(super) async fn look(agent: &Arc<Agent>, app: AppId) -> Result<Option<Picture>, ApiError> {
     let own = agent.node(move |node, _, _| node.app(app)).await?;
     let mut first: Vec<Handle> = Vec::new();
-    if own.as_ref().is_none_or(|description| description.slots.iter().all(|known| known.holder.is_none())) {
+    if own.is_none_or(|description| description.slots.iter().all(|known| known.holder.is_none())) {
         let filter = Query::Applications(AppFilter::Id(app));
         let spec = SearchSpec { deadline: SEARCH_MAX, ..SearchSpec::new(filter, FIRST_MEMBERS) };
         first.extend(search::run(agent, spec).await?.applications.into_iter().map(|(peer, _)| peer));
     }
-    walk(agent, app, own, first).await
+    walk(agent, app, first).await
 }
 
-/// Asks these members and those they name.
+/// Asks this node, these members and those they name.
 pub(super) async fn walk(
     agent: &Arc<Agent>,
     app: AppId,
-    own: Option<Description>,
     first: Vec<Handle>,
 ) -> Result<Option<Picture>, ApiError> {
     let answers = agent.waiting.subscribe(Topic::Described(app))?;
-    let me = agent.node(|node, _, _| node.me().handle).await?;
+    let (me, own) = agent.node(move |node, _, _| (node.me().handle, node.app(app))).await?;
     let mut picture = own.map(Picture::new);
     let mut asked = BTreeSet::from([me]);
     let mut waiting: BTreeSet<Handle> = BTreeSet::new();

@@ -83,7 +83,7 @@ async fn refuse_second(agent: &Arc<Agent>, record: &Record) -> Result<(), ApiErr
         let members = found.iter().filter(|(_, list)| list.iter().any(|summary| summary.id == app));
         let members = members.map(|(peer, _)| *peer).collect();
         // Nobody who answers runs it any more: the name is free.
-        let Some(picture) = picture::walk(agent, app, None, members).await? else { continue };
+        let Some(picture) = picture::walk(agent, app, members).await? else { continue };
         if !picture.is_over() && !picture.record.is_stopped() {
             let error = format!("{:?} of the same owner runs already, with id {app}", record.name);
             let hint = format!("stop it with `xtreem stop {app}`, or give this one another name");

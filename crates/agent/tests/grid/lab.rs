@@ -1,0 +1,264 @@
+//! A few agents of one VO, each a process with a state directory of its own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::time::{Instant, sleep};
+use xtreem_agent::Config;
+use xtreem_agent::program::{FileRef, Program};
+use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
+use xtreem_base::{AppId, Digest};
+use xtreem_client::api::{NodeStatus, ProgressLine, SearchRequest};
+use xtreem_client::{ClientError, OperatorClient};
+use xtreem_net::{Identity, Roles, VoKey, sign_record};
+
+/// How long a condition may take to come true before a test fails.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+
+/// Waits until `is_true` says so.
+pub async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !is_true().await {
+        assert!(Instant::now() < end, "not within {PATIENCE:?}: {what}");
+        sleep(POLL).await;
+    }
+}
+
+/// Runs an agent in this process.
+pub fn be_agent(config: &str) -> ExitCode {
+    let config = Config::load(Path::new(config)).expect("a configuration");
+    tracing_subscriber::fmt()
+        .with_env_filter(&config.log)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.expect("a runtime").block_on(xtreem_agent::run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+pub struct Agent {
+    pub id: String,
+    pub client: OperatorClient,
+    dir: PathBuf,
+    process: Child,
+}
+
+pub struct Lab {
+    pub agents: Vec<Agent>,
+    user: Identity,
+    vo: VoKey,
+    root: TempDir,
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        for agent in &mut self.agents {
+            let _ = agent.process.kill();
+            let _ = agent.process.wait();
+        }
+        if std::thread::panicking() {
+            for agent in &self.agents {
+                let log = fs::read_to_string(agent.dir.join("log")).unwrap_or_default();
+                eprintln!("=== {} {}\n{log}", agent.dir.display(), agent.id);
+            }
+        }
+    }
+}
+
+impl Lab {
+    /// Starts the agents and waits until they know each other. The first offers nothing to applications of
+    /// [`Lab::application`] unless it is alone.
+    pub async fn of(count: usize) -> Lab {
+        let mut lab = Lab::stranger();
+        let mut join = None;
+        for number in 0..count {
+            let dir = lab.root.path().join(number.to_string());
+            fs::create_dir(&dir).expect("a directory");
+            let identity = lab.vo.issue_node(&format!("node{number}"), 1).expect("an identity");
+            identity.save(&dir.join("node.pem")).expect("saved");
+            let role = if number == 0 && count > 1 { "submitter" } else { "worker" };
+            let join_line =
+                join.iter().map(|address| format!("join = [\"{address}\"]\n")).collect::<String>();
+            let config = format!(
+                "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\nname = \"node{number}\"\n\
+                 emulated = true\ncyclon_period = \"200ms\"\n{join_line}\n\
+                 [attributes]\nrole = \"{role}\"\ncpu.cores = 4\nmem.total = \"8GiB\"\n\
+                 [log]\nfilter = \"info,xtreem_agent=debug\"\n"
+            );
+            fs::write(dir.join("agent.toml"), config).expect("written");
+            let (process, status) = launch(&dir).await;
+            join.get_or_insert(status.address);
+            let client = OperatorClient::new(dir.join("state/control.sock"));
+            lab.agents.push(Agent { id: status.id, client, dir, process });
+        }
+        until("every agent finds all others", async || {
+            for agent in &lab.agents {
+                let request =
+                    SearchRequest { requirement: String::new(), limit: 100, timeout_ms: Some(2_000) };
+                if agent.client.search(&request).await.map_or(0, |reply| reply.matches.len()) < count {
+                    return false;
+                }
+            }
+            true
+        })
+        .await;
+        lab
+    }
+
+    /// A VO without agents.
+    pub fn stranger() -> Lab {
+        let vo = VoKey::create("test").expect("a VO");
+        let user = vo.issue_user("alice", Roles::SUBMIT, 1).expect("a user");
+        Lab { agents: Vec::new(), user, vo, root: tempfile::tempdir().expect("a temporary directory") }
+    }
+
+    /// A signed application of so many slots on workers.
+    pub fn application(&self, name: &str, slots: u16, program: &Program) -> Application {
+        let spec = Spec {
+            requirement: "role == \"worker\"".into(),
+            resources: Resources { cores_milli: 1_000, memory_bytes: 64 << 20, disk_bytes: 0 },
+            colocate: false,
+            restart: Restart::OnFailure,
+            payload: program.to_payload().expect("a program").into(),
+        };
+        let encoded = minicbor::to_vec(&spec).expect("encoded");
+        let mut id = [0; 16];
+        getrandom::fill(&mut id).expect("random bytes");
+        let mut record = Record {
+            id: AppId::from_bytes(id),
+            owner: self.user.id(),
+            name: name.into(),
+            spec_digest: Digest::from_bytes(*blake3::hash(&encoded).as_bytes()),
+            slots,
+            generation: 1,
+            wanted: Wanted::Running,
+            proof: [].into(),
+        };
+        sign_record(&self.user, &mut record);
+        Application { record, spec: Arc::new(spec) }
+    }
+
+    /// The encoded record that stops an application.
+    pub fn stopped(&self, app: &Application) -> Vec<u8> {
+        let mut record = Record { generation: 2, wanted: Wanted::Stopped, ..app.record.clone() };
+        sign_record(&self.user, &mut record);
+        minicbor::to_vec(&record).expect("encoded")
+    }
+
+    pub async fn upload(&self, content: &[u8]) -> FileRef {
+        let digest = blake3::hash(content);
+        let path = self.root.path().join("upload");
+        fs::write(&path, content).expect("written");
+        let client = &self.agents[0].client;
+        let hex = digest.to_hex();
+        assert!(!client.has_file(&hex).await.expect("an answer"));
+        client.put_file(&hex, &path).await.expect("stored");
+        assert!(client.has_file(&hex).await.expect("an answer"));
+        let digest = Digest::from_bytes(*digest.as_bytes());
+        FileRef { path: "file".into(), digest, len: content.len() as u64, executable: false }
+    }
+
+    /// Submits to the first agent and takes all lines.
+    pub async fn submit(&self, app: &Application) -> Vec<ProgressLine> {
+        self.try_submit(app).await.expect("submitted")
+    }
+
+    pub async fn try_submit(&self, app: &Application) -> Result<Vec<ProgressLine>, ClientError> {
+        let encoded = minicbor::to_vec(app).expect("encoded");
+        let mut stream = self.agents[0].client.submit(encoded).await?;
+        let mut lines = Vec::new();
+        while let Some(line) = stream.next().await? {
+            lines.push(line);
+        }
+        Ok(lines)
+    }
+
+    /// What the slot wrote, as far as it can be had.
+    pub async fn log(&self, id: &str, slot: u16) -> String {
+        let Ok(mut chunks) = self.agents[0].client.logs(id, slot, 100).await else { return String::new() };
+        let mut log = Vec::new();
+        while let Ok(Some(chunk)) = chunks.next().await {
+            log.extend_from_slice(&chunk);
+        }
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn agent(&mut self, id: &str) -> &mut Agent {
+        self.agents.iter_mut().find(|agent| agent.id == id).expect("an agent of this lab")
+    }
+
+    pub fn kill(&mut self, id: &str) {
+        let agent = self.agent(id);
+        agent.process.kill().expect("killed");
+        agent.process.wait().expect("dead");
+    }
+
+    /// SIGTERM; returns when it is gone.
+    pub async fn terminate(&mut self, id: &str) -> ExitStatus {
+        let agent = self.agent(id);
+        let pid = nix::unistd::Pid::from_raw(agent.process.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("sent");
+        let mut status = None;
+        until("the agent has ended", async || {
+            status = agent.process.try_wait().expect("a status");
+            status.is_some()
+        })
+        .await;
+        status.expect("it has ended")
+    }
+
+    pub async fn restart(&mut self, id: &str) -> NodeStatus {
+        let agent = self.agent(id);
+        let (process, status) = launch(&agent.dir).await;
+        agent.process = process;
+        status
+    }
+
+    /// Processes that run in a slot's directory of this lab.
+    pub fn programs(&self) -> Vec<String> {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let places = processes.filter_map(|process| {
+            let path = process.path();
+            let environment = fs::read(path.join("environ")).unwrap_or_default();
+            let environment = String::from_utf8_lossy(&environment).into_owned();
+            let is_here = environment.split('\0').any(|variable| {
+                variable
+                    .strip_prefix("XTREEM_SOCKET=")
+                    .is_some_and(|at| Path::new(at).starts_with(self.root.path()))
+            });
+            let name = fs::read_to_string(path.join("comm")).unwrap_or_default();
+            // Short-lived children of a shell are not the program.
+            (is_here && name.trim() != "sleep").then(|| format!("{} {}", path.display(), name.trim()))
+        });
+        places.collect()
+    }
+}
+
+async fn launch(dir: &Path) -> (Child, NodeStatus) {
+    let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
+    let process = Command::new("/proc/self/exe")
+        .args([super::BE_AGENT, &dir.join("agent.toml").display().to_string()])
+        .stdin(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .expect("started");
+    let client = OperatorClient::new(dir.join("state/control.sock"));
+    let mut status = None;
+    until("the agent answers", async || {
+        status = client.node().await.ok();
+        status.is_some()
+    })
+    .await;
+    (process, status.expect("it has answered"))
+}

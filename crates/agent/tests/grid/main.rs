@@ -1,0 +1,236 @@
+//! Agents as processes on loopback addresses: they find each other, run applications, and lose nodes.
+//!
+//! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
+
+mod lab;
+mod program;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use lab::{Lab, PATIENCE, until};
+use xtreem_agent::exec;
+use xtreem_agent::program::{FileRef, Program};
+use xtreem_base::Digest;
+use xtreem_client::ClientError;
+use xtreem_client::api::{AppShow, ErrorKind, ExitView, ProgressLine, SearchRequest, SlotPhase, WantedView};
+
+const BE_AGENT: &str = "be-agent";
+
+type Test = (&'static str, fn());
+
+macro_rules! tests {
+    ($($name:ident),* $(,)?) => { &[$((stringify!($name), || block_on($name()))),*] };
+}
+
+const TESTS: &[Test] = tests![
+    an_application_runs_loses_a_node_is_replaced_and_stops,
+    programs_ask_their_agent_who_they_and_their_peers_are,
+    wrong_requests_are_refused_with_the_reason,
+    a_program_that_fails_again_and_again_shows_its_last_lines,
+    an_agent_that_is_told_to_end_stops_its_programs,
+];
+
+fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    if let Some(code) = exec::internal_main(&args) {
+        return code;
+    }
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [BE_AGENT, config] => return lab::be_agent(config),
+        [program::BE_PROGRAM] => return program::be_program(),
+        _ => {}
+    }
+    let filter = args.iter().find(|argument| !argument.starts_with('-'));
+    for (name, test) in TESTS {
+        if filter.is_none_or(|filter| name.contains(filter.as_str())) {
+            let start = Instant::now();
+            test();
+            println!("test {name} ... ok ({} ms)", start.elapsed().as_millis());
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+fn block_on(test: impl Future<Output = ()>) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let runtime = runtime.expect("a runtime");
+    runtime.block_on(async { tokio::time::timeout(2 * PATIENCE, test).await.expect("the test hangs") });
+}
+
+fn shell(script: &str) -> Program {
+    Program { command: ["sh", "-c", script].map(String::from).to_vec(), ..Program::default() }
+}
+
+fn holder(shown: &AppShow, slot: usize) -> String {
+    shown.slots[slot].node.clone().expect("a running slot has a holder")
+}
+
+fn all_run(shown: &AppShow) -> bool {
+    shown.slots.iter().all(|slot| slot.state == SlotPhase::Running)
+}
+
+async fn an_application_runs_loses_a_node_is_replaced_and_stops() {
+    let mut lab = Lab::of(5).await;
+    // Several pieces long, so that its holders can serve each other.
+    let script = format!(
+        "#!/bin/sh\necho slot $XTREEM_SLOT of $XTREEM_SLOTS\nexec sleep 600\n#{}\n",
+        "x".repeat(700_000)
+    );
+    let file = lab.upload(script.as_bytes()).await;
+    let program = Program {
+        command: vec!["./bin/program".into()],
+        files: vec![FileRef { path: "bin/program".into(), executable: true, ..file }],
+        ..Program::default()
+    };
+    let app = lab.application("web", 2, &program);
+    let lines = lab.submit(&app).await;
+    assert!(lines.iter().any(|line| matches!(line, ProgressLine::Accepted { .. })), "{lines:?}");
+    let done = ProgressLine::Complete { running: 2, done: 0, failed: 0 };
+    assert_eq!(lines.last(), Some(&done), "{lines:?}");
+
+    let id = app.record.id.to_string();
+    let shown = lab.agents[0].client.app(&id).await.expect("it runs");
+    assert!(all_run(&shown), "{shown:?}");
+    let (first, second) = (holder(&shown, 0), holder(&shown, 1));
+    assert_ne!(first, second, "two slots share no node unless told to");
+    assert!(first != lab.agents[0].id && second != lab.agents[0].id, "the submitter does not match");
+    until("the program's output is shown", async || lab.log(&id, 1).await.contains("slot 1 of 2")).await;
+    let listed = lab.agents[4].client.apps(Some("web")).await.expect("a list");
+    assert_eq!(listed.apps.len(), 1, "{listed:?}");
+
+    let killed = Instant::now();
+    lab.kill(&first);
+    until("the lost slot runs elsewhere", async || {
+        let shown = lab.agents[0].client.app(&id).await;
+        shown.is_ok_and(|shown| all_run(&shown) && holder(&shown, 0) != first)
+    })
+    .await;
+    println!("  replaced after {} ms", killed.elapsed().as_millis());
+    let replaced = lab.agents[0].client.app(&id).await.expect("it runs");
+    assert!(replaced.slots[0].epoch > shown.slots[0].epoch, "{replaced:?}");
+    until("the replacement's output is shown", async || lab.log(&id, 0).await.contains("slot 0 of 2")).await;
+
+    let stopped = lab.stopped(&app);
+    let reply = lab.agents[0].client.publish(&id, stopped).await.expect("taken");
+    assert!(reply.taken_by >= 2 && reply.newer.is_none(), "{reply:?}");
+    until("nothing runs and nothing is used", async || {
+        let mut used = 0;
+        for agent in &lab.agents {
+            used += agent.client.node().await.map_or(0, |node| node.used.cores_milli);
+        }
+        used == 0
+    })
+    .await;
+    let shown = lab.agents[0].client.app(&id).await.expect("it is remembered");
+    assert_eq!(shown.record.wanted, WantedView::Stopped);
+    assert!(lab.programs().is_empty(), "programs survive: {:?}", lab.programs());
+}
+
+async fn programs_ask_their_agent_who_they_and_their_peers_are() {
+    let lab = Lab::of(4).await;
+    let program = Program {
+        command: vec!["xtreem".into(), program::BE_PROGRAM.into()],
+        ports: vec![xtreem_agent::program::PortRef { name: "http".into(), port: 0 }],
+        env: vec![("GREETING".into(), "hello".into())],
+        ..Program::default()
+    };
+    let app = lab.application("asker", 2, &program);
+    lab.submit(&app).await;
+    let id = app.record.id.to_string();
+    until("the program has asked everything", async || lab.log(&id, 0).await.contains("peers ok")).await;
+    let log = lab.log(&id, 0).await;
+    for expected in
+        ["self ok", "application ok", "refused without token", "greeting hello", "environment clean"]
+    {
+        assert!(log.contains(expected), "{log}");
+    }
+    // Slot 1 is lost, and slot 0 hears of it.
+    let mut lab = lab;
+    let shown = lab.agents[0].client.app(&id).await.expect("it runs");
+    lab.kill(&holder(&shown, 1));
+    until("the program hears of the new holder", async || lab.log(&id, 0).await.contains("slot 1 changed"))
+        .await;
+}
+
+async fn wrong_requests_are_refused_with_the_reason() {
+    let lab = Lab::of(1).await;
+    let client = &lab.agents[0].client;
+    let refused = |error: ClientError, status: u16, reason: &str| match error {
+        ClientError::Refused { status: found, body } => {
+            assert_eq!((found, body.kind), (status, ErrorKind::Definite), "{body:?}");
+            assert!(body.error.contains(reason), "{:?} should say {reason:?}", body.error);
+        }
+        other => panic!("{other}"),
+    };
+    let search = |requirement: &str, timeout_ms| SearchRequest {
+        requirement: requirement.into(),
+        limit: 1,
+        timeout_ms,
+    };
+    refused(client.search(&search("cpu.cores >=", None)).await.unwrap_err(), 400, "requirement");
+    refused(client.search(&search("", Some(1))).await.unwrap_err(), 400, "timeout_ms");
+    refused(client.app("abc").await.unwrap_err(), 400, "32 hexadecimal digits");
+    refused(client.app(&"00".repeat(16)).await.unwrap_err(), 404, "knows application");
+
+    let missing =
+        FileRef { path: "x".into(), digest: Digest::from_bytes([1; 32]), len: 1, executable: false };
+    let program = Program { files: vec![missing], ..shell("true") };
+    refused(lab.try_submit(&lab.application("a", 1, &program)).await.unwrap_err(), 409, "not on this agent");
+    let mut forged = lab.application("a", 1, &shell("true"));
+    forged.record.slots = 7;
+    refused(lab.try_submit(&forged).await.unwrap_err(), 403, "signature");
+    let strangers = Lab::stranger().application("a", 1, &shell("true"));
+    refused(lab.try_submit(&strangers).await.unwrap_err(), 403, "record");
+    let mut other_spec = lab.application("a", 1, &shell("true"));
+    other_spec.spec = lab.application("a", 1, &shell("false")).spec;
+    refused(lab.try_submit(&other_spec).await.unwrap_err(), 400, "specification");
+    refused(client.submit(vec![1, 2, 3]).await.map(|_| ()).unwrap_err(), 400, "application");
+    let huge = client.submit(vec![0; 1 << 20]).await.map(|_| ()).unwrap_err();
+    assert!(matches!(huge, ClientError::Refused { status: 413, .. } | ClientError::Broken { .. }), "{huge}");
+
+    // Two nodes are wanted, and one is there.
+    let lines = lab.submit(&lab.application("two", 2, &shell("true"))).await;
+    assert!(
+        matches!(lines.last(), Some(ProgressLine::NotPlaced { report }) if report.visited == 1),
+        "{lines:?}"
+    );
+
+    let first = lab.application("one", 1, &shell("exec sleep 600"));
+    lab.submit(&first).await;
+    let second = lab.application("one", 1, &shell("exec sleep 600"));
+    refused(lab.try_submit(&second).await.unwrap_err(), 409, "runs already");
+}
+
+async fn a_program_that_fails_again_and_again_shows_its_last_lines() {
+    let lab = Lab::of(2).await;
+    let app = lab.application("broken", 1, &shell("echo no such database; exit 3"));
+    let lines = lab.submit(&app).await;
+    let id = app.record.id.to_string();
+    until("the slot counts as failed", async || {
+        let shown = lab.agents[0].client.app(&id).await;
+        shown.is_ok_and(|shown| shown.slots[0].state == SlotPhase::Failed)
+    })
+    .await;
+    let shown = lab.agents[0].client.app(&id).await.expect("it is known");
+    assert_eq!(shown.slots[0].exit, Some(ExitView::Code(3)), "{lines:?} {shown:?}");
+    assert_eq!(shown.slots[0].last_lines, ["no such database"], "{shown:?}");
+}
+
+async fn an_agent_that_is_told_to_end_stops_its_programs() {
+    let mut lab = Lab::of(2).await;
+    let program = shell("trap 'echo asked to end; exit 0' TERM; echo waiting; while :; do sleep 0.05; done");
+    let app = lab.application("service", 1, &program);
+    lab.submit(&app).await;
+    let id = app.record.id.to_string();
+    until("the program runs", async || lab.log(&id, 0).await.contains("waiting")).await;
+    assert_eq!(lab.programs().len(), 1);
+    let shown = lab.agents[0].client.app(&id).await.expect("it runs");
+    let status = lab.terminate(&holder(&shown, 0)).await;
+    assert!(status.success(), "{status}");
+    assert!(lab.programs().is_empty(), "programs survive: {:?}", lab.programs());
+    let again = lab.restart(&holder(&shown, 0)).await;
+    assert_eq!(again.incarnation, 2);
+}
