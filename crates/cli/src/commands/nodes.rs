@@ -9,6 +9,8 @@ use crate::places::AgentSocket;
 use crate::runtime::block_on;
 use crate::{output, text};
 
+/// Matches after which a search ends when nobody says how many (our guess: a screenful).
+const LIMIT_DEFAULT: u16 = 20;
 /// Examples and the end of the command.
 const HELP: &str = "\
 Examples:
@@ -24,9 +26,9 @@ pub struct Arguments {
     /// In the requirement language; any node when it is left out
     #[arg(default_value = "", hide_default_value = true)]
     requirement: String,
-    /// Stop after so many matches
-    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
-    limit: u16,
+    /// How many are wanted: the search stops when so many match [default: 20]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    limit: Option<u16>,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=50))]
     timeout: u64,
@@ -43,7 +45,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let client = arguments.agent.client()?;
     let request = SearchRequest {
         requirement: arguments.requirement.clone(),
-        limit: arguments.limit,
+        limit: arguments.limit.unwrap_or(LIMIT_DEFAULT),
         timeout_ms: Some(arguments.timeout * 1_000),
     };
     let reply = block_on(async { Ok(client.search(&request).await?) })?;
@@ -53,7 +55,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         if !reply.matches.is_empty() {
             output::print(&format!("{}\n", text::nodes::matches(&arguments.requirement, &reply.matches)))?;
         }
-        output::print(&format!("{}\n", text::nodes::closing(arguments.limit.into(), &reply.report)))?;
+        output::print(&format!(
+            "{}\n",
+            text::nodes::closing(arguments.limit.map(usize::from), &reply.report)
+        ))?;
     }
     Ok(if reply.matches.is_empty() { Exit::Failed } else { Exit::Success })
 }

@@ -169,6 +169,7 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
     let id = &attempt.id;
     let seconds = attempt.elapsed.as_secs_f32();
     match (&attempt.so_far.outcome, attempt.so_far.is_accepted) {
+        (_, false) if attempt.interrupted => format!("{} was given up; nothing was started.\n", app.name),
         (Some(Outcome::Complete { running, done, failed: 0 }), _) => {
             format!(
                 "{} runs as {id}: {running} slots running, {done} done, after {seconds:.1} s.\n",
@@ -188,7 +189,7 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
             format!("{} was not started: {}{hint}\n", app.name, error.error)
         }
         (None, true) => format!("{} goes on as {id}: xtreem show {id}, xtreem stop {id}\n", app.name),
-        (None, false) => format!("{} was given up; nothing was started.\n", app.name),
+        (None, false) => format!("what became of {} is not known: xtreem show {id}\n", app.name),
     }
 }
 

@@ -40,6 +40,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let (id, reply) = block_on(async {
         let id = which::find(&client, &arguments.app).await?;
         let current = client.app(&id).await?.record;
+        if current.wanted == WantedView::Stopped {
+            return Ok((id, RecordReply { taken_by: 0, newer: Some(current) }));
+        }
         let record = sign::stopped(&current, &user)?;
         let reply = client.publish(&id, sign::encoded(&record)?).await?;
         Ok((id, reply))

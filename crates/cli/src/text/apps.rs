@@ -29,7 +29,7 @@ pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
 pub fn state(wanted: WantedView, ended: u16, slots: u16) -> &'static str {
     match wanted {
         WantedView::Stopped => "stopped",
-        WantedView::Running if ended >= slots => "done",
+        WantedView::Running if ended >= slots => "ended",
         WantedView::Running => "running",
     }
 }
@@ -41,17 +41,10 @@ fn owner(owner: &str, me: Option<&str>) -> String {
 /// One application in full.
 pub fn show(app: &AppShow) -> String {
     let record = &app.record;
-    let ended =
-        app.slots.iter().filter(|slot| matches!(slot.state, SlotPhase::Done | SlotPhase::Failed)).count();
     let mut head = Table::new(["application", &record.name]);
     head.row(["id", &record.id]);
     head.row(["owner", &record.owner]);
-    let state = if app.lost {
-        "lost: nobody who held or guarded it answers"
-    } else {
-        state(record.wanted, u16::try_from(ended).unwrap_or(u16::MAX), record.slots)
-    };
-    head.row(["state", state]);
+    head.row(["state", &overall(app)]);
     head.row(["generation", &record.generation.to_string()]);
     let guardians: Vec<_> = app.guardians.iter().map(|peer| short(&peer.node)).collect();
     head.row([
@@ -59,7 +52,10 @@ pub fn show(app: &AppShow) -> String {
         if guardians.is_empty() { "-".to_owned() } else { guardians.join(", ") }.as_str(),
     ]);
     let mut table = Table::new(["SLOT", "STATE", "NODE", "ADDRESS", "EPOCH"]);
-    for slot in &app.slots {
+    // Of a stopped application nobody has to remember the slots.
+    let is_known =
+        |slot: &&SlotView| record.wanted == WantedView::Running || slot.state != SlotPhase::Unknown;
+    for slot in app.slots.iter().filter(is_known) {
         table.row([
             slot.slot.to_string(),
             slot_state(slot),
@@ -68,7 +64,10 @@ pub fn show(app: &AppShow) -> String {
             slot.epoch.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
     }
-    let mut text = format!("{head}\n{table}");
+    let mut text = head.to_string();
+    if !table.is_empty() {
+        text.push_str(&format!("\n{table}"));
+    }
     for slot in app.slots.iter().filter(|slot| !slot.last_lines.is_empty()) {
         text.push_str(&format!("\nLast lines of slot {}:\n", slot.slot));
         for line in &slot.last_lines {
@@ -76,6 +75,22 @@ pub fn show(app: &AppShow) -> String {
         }
     }
     text
+}
+
+fn overall(app: &AppShow) -> String {
+    let count = |phase| app.slots.iter().filter(|slot| slot.state == phase).count();
+    let (done, failed) = (count(SlotPhase::Done), count(SlotPhase::Failed));
+    if app.lost {
+        "lost: nobody who held or guarded it answers".to_owned()
+    } else if app.record.wanted == WantedView::Stopped {
+        "stopped".to_owned()
+    } else if done + failed < app.slots.len() {
+        "running".to_owned()
+    } else if failed == 0 {
+        "done".to_owned()
+    } else {
+        format!("ended: {failed} of {} slots failed", app.slots.len())
+    }
 }
 
 /// A slot's state in words, with its exit.
@@ -183,10 +198,21 @@ Last lines of slot 1:
     }
 
     #[test]
-    fn an_application_whose_slots_all_ended_is_done_and_a_lost_one_is_lost() {
-        let done = app(vec![slot(0, SlotPhase::Done, Some(ExitView::Code(0)))]);
-        assert!(show(&done).contains("state        done\n"));
-        assert!(show(&AppShow { lost: true, ..done }).contains("state        lost"));
+    fn the_state_follows_from_record_and_slots() {
+        let done = slot(0, SlotPhase::Done, Some(ExitView::Code(0)));
+        let failed = slot(1, SlotPhase::Failed, Some(ExitView::Code(3)));
+        assert_eq!(overall(&app(vec![done.clone()])), "done");
+        assert_eq!(overall(&app(vec![done.clone(), failed])), "ended: 1 of 2 slots failed");
+        assert_eq!(overall(&app(vec![done.clone(), slot(1, SlotPhase::Starting, None)])), "running");
+        assert!(overall(&AppShow { lost: true, ..app(vec![done]) }).starts_with("lost"));
+    }
+
+    #[test]
+    fn a_stopped_application_has_no_rows_of_forgotten_slots() {
+        let mut stopped = app(vec![slot(0, SlotPhase::Unknown, None)]);
+        stopped.record.wanted = WantedView::Stopped;
+        let text = show(&stopped);
+        assert!(text.contains("state        stopped\n") && !text.contains("SLOT"), "{text}");
     }
 
     #[test]

@@ -46,6 +46,9 @@ fn cell(name: &str, attributes: &Attributes) -> String {
     let Some(value) = attributes.get(name) else { return "-".to_owned() };
     let text = match (value, standard::find(name).map(|attribute| attribute.kind)) {
         (AttributeValue::Whole(size), Some(Kind::Number(Unit::Bytes))) if *size >= 0 => bytes(*size as u64),
+        (AttributeValue::Whole(rate), Some(Kind::Number(Unit::Hertz))) => {
+            format!("{:.2} GHz", *rate as f64 / 1e9)
+        }
         (AttributeValue::List(entries), _) if entries.len() > 3 => format!("{} entries", entries.len()),
         _ => value.to_string(),
     };
@@ -55,17 +58,24 @@ fn cell(name: &str, attributes: &Attributes) -> String {
     }
 }
 
-/// How a search for `wanted` nodes went, in one or two sentences.
-pub fn closing(wanted: usize, report: &SearchReport) -> String {
+/// How a search went, in one or two sentences; `wanted` where the user said how many.
+pub fn closing(wanted: Option<usize>, report: &SearchReport) -> String {
     let matched = report.matched as usize;
-    if matched >= wanted { format!("{} found.", count(matched, "node")) } else { too_few(wanted, report) }
+    match wanted {
+        Some(wanted) if matched < wanted => too_few(wanted, report),
+        None if report.ended != Ended::Enough => format!("{matched} found: {}", account(report)),
+        _ => format!("{} found.", count(matched, "node")),
+    }
 }
 
 /// Why a search did not find `wanted` nodes, or not all of them could be held.
 pub fn too_few(wanted: usize, report: &SearchReport) -> String {
-    let matched = report.matched as usize;
-    let mut text =
-        format!("{matched} of {wanted} wanted: of {} visited", count(report.visited as usize, "node"));
+    format!("{} of {wanted} wanted: {}", report.matched, account(report))
+}
+
+fn account(report: &SearchReport) -> String {
+    let matched = report.matched;
+    let mut text = format!("of {} visited", count(report.visited as usize, "node"));
     match report.grid_size {
         Some(size) => text.push_str(&format!(" of about {size} in the grid")),
         None => text.push_str(" (the size of the grid is not known)"),
@@ -187,7 +197,7 @@ mod tests {
     #[test]
     fn too_few_matches_are_explained() {
         assert_eq!(
-            closing(6, &report()),
+            closing(Some(6), &report()),
             "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer; \
              `arch == \"x86_64\"` excluded 9, `cpu.cores >= 4` excluded 5. Every node that could be reached was asked."
         );
@@ -195,7 +205,7 @@ mod tests {
         let busy =
             SearchReport { refused, grid_size: None, excluded: vec![], ended: Ended::Deadline, ..report() };
         assert_eq!(
-            closing(6, &busy),
+            closing(Some(6), &busy),
             "2 of 6 wanted: of 16 nodes visited (the size of the grid is not known), 2 matched, 1 did not answer. \
              Of those that matched, 2 had no room. The search ran out of time."
         );
@@ -203,6 +213,9 @@ mod tests {
 
     #[test]
     fn enough_matches_need_no_explanation() {
-        assert_eq!(closing(2, &report()), "2 nodes found.");
+        assert_eq!(closing(Some(2), &report()), "2 nodes found.");
+        let enough = SearchReport { ended: Ended::Enough, ..report() };
+        assert_eq!(closing(None, &enough), "2 nodes found.");
+        assert!(closing(None, &report()).starts_with("2 found: of 16 nodes visited of about 17"));
     }
 }

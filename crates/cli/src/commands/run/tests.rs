@@ -34,7 +34,8 @@ fn the_last_line_says_what_became_of_the_application() {
         ),
         (attempt(Some(Outcome::Failed(error)), false), "web was not started: no room\nhint: wait\n"),
         (attempt(None, true), "web goes on as 12: xtreem show 12, xtreem stop 12\n"),
-        (attempt(None, false), "web was given up; nothing was started.\n"),
+        (Attempt { interrupted: true, ..attempt(None, false) }, "web was given up; nothing was started.\n"),
+        (attempt(None, false), "what became of web is not known: xtreem show 12\n"),
     ];
     for (attempt, text) in table {
         assert_eq!(told(&app(), &attempt), text);
