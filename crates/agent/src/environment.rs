@@ -53,7 +53,7 @@ mod tests {
             incarnation,
             attempt,
         };
-        let mut epochs = vec![
+        let mut epochs = [
             epoch(2, 0, 1, 1),
             epoch(10, 0, 1, 1),
             epoch(10, 255, 1, 1),

@@ -2,9 +2,10 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -24,6 +25,9 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::waiting::Waiting;
 use crate::{isolation, publisher, services};
+
+/// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded machine.
+const HAND_BACK_MAX: Duration = Duration::from_secs(8);
 
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -70,7 +74,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let (streams_in, streams) = mpsc::channel(services::WAITING_MAX);
     let net_config = NetConfig {
         bind: config.bind,
-        advertise: config.advertise,
+        advertise: config.advertise.or_else(|| outward_address(&config)),
         incarnation: state.incarnation(),
         join: resolve(&config.join).await?,
         attributes: digest(&attributes),
@@ -79,7 +83,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         services: streams_in,
         identity: identity.clone(),
     };
-    let (net, events) = Net::start(net_config)?;
+    let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
@@ -109,10 +113,10 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tokio::spawn(operator::serve(agent.clone(), control)),
     ];
     tokio::select! {
-        () = work(&agent, events) => tracing::error!("the node has stopped"),
+        () = work(&agent, &mut events) => tracing::error!("the node has stopped"),
         () = end => {}
     }
-    agent.slots.close().await;
+    hand_back(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
     let _ = std::fs::remove_file(&agent.config.control.path);
@@ -140,6 +144,31 @@ fn node_config(config: &Config) -> xtreem_node::Config {
     node
 }
 
+/// The address of this machine for those who will join it, when nobody says and there is nobody to join: the one
+/// that the system would send from.
+fn outward_address(config: &Config) -> Option<IpAddr> {
+    if !config.bind.ip().is_unspecified() || !config.join.is_empty() {
+        return None;
+    }
+    // Connecting a UDP socket sends nothing: it asks the routing table. The addresses are those of documentation
+    // (RFC 5737, RFC 3849), which a default route covers.
+    let by_route = |own: IpAddr, far: IpAddr| {
+        let probe = UdpSocket::bind((own, 0)).ok()?;
+        probe.connect((far, 9)).ok()?;
+        Some(probe.local_addr().ok()?.ip())
+    };
+    let four = || by_route(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
+    let six =
+        || by_route(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
+    let found = if config.bind.is_ipv6() { six().or_else(four) } else { four() };
+    if found.is_none() {
+        tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
+    }
+    let loopback =
+        if config.bind.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+    Some(found.unwrap_or(loopback))
+}
+
 /// Every address of every name to join by.
 async fn resolve(join: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
     let mut addresses = Vec::new();
@@ -163,8 +192,23 @@ fn digest(attributes: &Attributes) -> Digest {
     Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
 }
 
+/// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to end
+/// has not done its work, and is to run elsewhere.
+async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
+    for run in agent.slots.shut() {
+        agent.tell(move |node, now, out| node.free(now, run, out)).await;
+    }
+    tokio::select! {
+        () = work(agent, events) => {}
+        () = agent.slots.emptied() => {}
+        () = tokio::time::sleep(HAND_BACK_MAX) => tracing::warn!("slots still run; their programs are stopped"),
+    }
+    agent.slots.stop_all();
+    agent.slots.emptied().await;
+}
+
 /// Takes the node's events. Nothing in here waits for anything but the node itself.
-async fn work(agent: &Arc<Agent>, mut events: mpsc::Receiver<Event>) {
+async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         match event {
             Event::StartProgram { run, name, slots, spec, sources, restarts } => {

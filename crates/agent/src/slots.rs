@@ -104,17 +104,27 @@ impl Slots {
         }
     }
 
-    /// Ends every run and takes no more; returns when nothing runs.
-    pub(crate) async fn close(&self) {
-        {
-            let mut table = self.table();
-            table.is_closed = true;
-            table.running.values().for_each(|running| {
-                running.stop.send_replace(Some(GRACE_STOP));
-            });
+    /// Takes no more runs; those that there are.
+    pub(crate) fn shut(&self) -> Vec<SlotRun> {
+        let mut table = self.table();
+        table.is_closed = true;
+        table.running.keys().copied().collect()
+    }
+
+    /// Ends every run that the node has not ended.
+    pub(crate) fn stop_all(&self) {
+        for running in self.table().running.values() {
+            running.stop.send_replace(Some(GRACE_STOP));
         }
+    }
+
+    /// Returns when nothing runs.
+    pub(crate) async fn emptied(&self) {
         loop {
             let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // From here on the end of a run wakes this, also before it is waited for.
+            ended.as_mut().enable();
             if self.table().running.is_empty() {
                 return;
             }

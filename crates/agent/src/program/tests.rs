@@ -21,11 +21,14 @@ fn a_program_round_trips_through_its_payload() {
     assert_eq!(web().ports[0].variable(), "XTREEM_PORT_HTTP_MAIN");
 }
 
+/// Makes a good program a bad one.
+type Break = Box<dyn Fn(&mut Program)>;
+
 #[test]
 fn impossible_programs_are_refused() {
     let file = |path: &str| FileRef { path: path.into(), ..web().files[0].clone() };
     let port = |name: &str, port| PortRef { name: name.into(), port };
-    let table: Vec<(&str, Box<dyn Fn(&mut Program)>)> = vec![
+    let table: Vec<(&str, Break)> = vec![
         ("empty", Box::new(|p| p.command.clear())),
         ("empty", Box::new(|p| p.command[0].clear())),
         ("zero byte", Box::new(|p| p.command.push("a\0b".into()))),

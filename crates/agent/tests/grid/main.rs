@@ -233,4 +233,10 @@ async fn an_agent_that_is_told_to_end_stops_its_programs() {
     assert!(lab.programs().is_empty(), "programs survive: {:?}", lab.programs());
     let again = lab.restart(&holder(&shown, 0)).await;
     assert_eq!(again.incarnation, 2);
+    // It exited with 0, but had not done its work: it runs again as soon as there is a node for it.
+    until("the program runs again", async || {
+        let now = lab.agents[0].client.app(&id).await;
+        now.is_ok_and(|now| all_run(&now) && now.slots[0].epoch > shown.slots[0].epoch)
+    })
+    .await;
 }
