@@ -47,7 +47,7 @@ fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf),
         }
         fs::DirBuilder::new().mode(0o700).create(&fresh).map_err(saved)?;
         let vo = VoKey::create("development")?;
-        vo.save(&fresh.join("vo.pem")).map_err(saved)?;
+        vo.save(&fresh.join("root.pem")).map_err(saved)?;
         vo.issue_user("developer", Roles::SUBMIT, DEVELOPMENT_DAYS)?
             .save(&fresh.join("user.pem"))
             .map_err(saved)?;
@@ -57,7 +57,7 @@ fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf),
     tracing::warn!(
         dir = %dir.display(),
         "no identity is configured: this node uses a development VO of its own; \
-         sign with user.pem there, issue credentials for more nodes from vo.pem"
+         sign with user.pem there, issue credentials for more nodes with `xtreem vo issue --dir` of it"
     );
     Ok((Identity::load(&node_file)?, node_file))
 }
