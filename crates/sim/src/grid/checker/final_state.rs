@@ -133,6 +133,13 @@ impl Run {
     }
 }
 
+impl Run {
+    /// Done, or failed as often as makes a slot failed.
+    fn has_ended(&self) -> bool {
+        self.is_done || self.failures >= FAILURES
+    }
+}
+
 impl Slot {
     fn judge(&self, app: &AppFacts) -> Result<(), String> {
         let running: Vec<_> = self.runs.iter().filter(|(_, run)| run.is_running).collect();
@@ -148,6 +155,10 @@ impl Slot {
             };
         }
         let Some((top, newest)) = newest else {
+            // Its last host died, but the slot was at its end before that.
+            if running.is_empty() && self.runs.values().any(Run::has_ended) {
+                return Ok(());
+            }
             return Err(format!("nothing runs; {} epochs were started and died young", self.runs.len()));
         };
         match running[..] {
@@ -174,9 +185,8 @@ impl Slot {
     /// program has all the time.
     fn may_rest(&self, top: Epoch, newest: &Run, behaviour: Behaviour) -> bool {
         let is_done_elsewhere = newest.was_ordered && self.runs.values().any(|run| run.is_done);
-        newest.is_done
+        newest.has_ended()
             || is_done_elsewhere
-            || newest.failures >= FAILURES
             || self.failed.iter().any(|epoch| *epoch >= top)
             || behaviour == Behaviour::Broken
     }
