@@ -3,6 +3,9 @@
 //! [`run`] is the door. `run.rs` puts the parts together and turns what the node says into work: `slots` carries
 //! out starts and stops over `exec` and `store`, `deploy` brings files from other nodes, `api` serves people and
 //! programs. Deliberately absent: every decision about who runs what, which is the node core's.
+//!
+//! Levels of the log: `error` when the agent cannot do its work, `warn` when something was lost or refused that the
+//! operator should know of, `info` one line for each decision of note, `debug` for single streams and pieces.
 #![deny(unsafe_code)]
 
 mod agent;

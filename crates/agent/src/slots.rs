@@ -174,6 +174,10 @@ impl Slots {
         if let Some(running) = table.running.remove(&run) {
             let slot = (run.app, run.slot);
             table.forget(slot);
+            if running.log.is_none() {
+                // Without a program there is nothing in it worth keeping.
+                let _ = fs::remove_dir_all(&log_dir);
+            }
             let log = running.log.map(|log| (log, log_dir));
             table.last_words.insert(slot, LastWords { trouble, log });
             table.order.push_back(slot);

@@ -8,7 +8,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use xtreem_base::{Duration, Handle};
 use xtreem_client::api::{NodeMatch, SearchReply, SearchRequest};
-use xtreem_discovery::{AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec};
+use xtreem_discovery::{AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec, StartRefusal};
 use xtreem_node::Event;
 
 use super::error::ApiError;
@@ -101,5 +101,8 @@ async fn subscribe(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Subscription,
     let started = agent
         .node(move |node, now, out| waiting.subscribe_to(|| node.search(now, spec, out).map(Topic::Search)))
         .await?;
-    started?.map_err(|refusal| ApiError::definite(StatusCode::TOO_MANY_REQUESTS, refusal))
+    started?.map_err(|refusal| match refusal {
+        StartRefusal::TooMany => ApiError::definite(StatusCode::TOO_MANY_REQUESTS, refusal),
+        StartRefusal::NothingWanted | StartRefusal::Limits => ApiError::bad_request(refusal),
+    })
 }

@@ -171,6 +171,8 @@ async fn wrong_requests_are_refused_with_the_reason() {
         timeout_ms,
     };
     refused(client.search(&search("cpu.cores >=", None)).await.unwrap_err(), 400, "requirement");
+    let nobody = SearchRequest { limit: 0, ..search("", None) };
+    refused(client.search(&nobody).await.unwrap_err(), 400, "no node");
     refused(client.search(&search("", Some(1))).await.unwrap_err(), 400, "timeout_ms");
     refused(client.app("abc").await.unwrap_err(), 400, "32 hexadecimal digits");
     refused(client.app(&"00".repeat(16)).await.unwrap_err(), 404, "knows application");
