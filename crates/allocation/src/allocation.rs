@@ -165,10 +165,10 @@ impl Allocation {
 
     /// Gives a submission up. Only before it was accepted does this undo anything.
     pub fn withdraw<H: Host>(&mut self, now: Instant, app: AppId, host: &mut H) {
-        if let Some(mut submission) = self.submissions.remove(&app) {
-            if !submission.is_accepted() {
-                submission.give_up(&mut turn!(self, now, host), Progress::NotPlaced);
-            }
+        if let Some(mut submission) = self.submissions.remove(&app)
+            && !submission.is_accepted()
+        {
+            submission.give_up(&mut turn!(self, now, host), Progress::NotPlaced);
         }
     }
 
@@ -530,10 +530,10 @@ impl Allocation {
                 host.effect(Effect::RecordTaken { app, by: from, newer: None });
             }
         }
-        if let Some(stopped) = self.stopped.get_mut(&app) {
-            if stopped.record.version() <= version {
-                stopped.is_told(from);
-            }
+        if let Some(stopped) = self.stopped.get_mut(&app)
+            && stopped.record.version() <= version
+        {
+            stopped.is_told(from);
         }
         if let Some(app) = self.apps.get_mut(&app) {
             app.on_checked(now, from);
@@ -563,10 +563,10 @@ impl Allocation {
         if let (Some(from), Some(answer)) = (from, answer) {
             host.send(from, answer);
         }
-        if let Some(stopped) = self.stopped.get_mut(&app) {
-            if let Some(from) = from.filter(|_| record.is_stopped()) {
-                stopped.is_told(from);
-            }
+        if let Some(stopped) = self.stopped.get_mut(&app)
+            && let Some(from) = from.filter(|_| record.is_stopped())
+        {
+            stopped.is_told(from);
         }
         if ours.as_ref().is_some_and(|ours| ours.version() >= version) {
             return;

@@ -274,10 +274,10 @@ impl App {
     fn settle<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
         let Some(entry) = self.known.entry(slot) else { return };
         let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
-        if let Some(holder) = entry.live_holder() {
-            if self.older.of(slot).any(|older| older == holder) {
-                self.older.remove(slot, holder);
-            }
+        if let Some(holder) = entry.live_holder()
+            && self.older.of(slot).any(|older| older == holder)
+        {
+            self.older.remove(slot, holder);
         }
         if is_settled {
             self.abort_recruit(t, slot);
@@ -399,10 +399,10 @@ impl App {
         match holds {
             Holds::Yes(report) => self.hear(t, from, report),
             Holds::Planned => {
-                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
-                    if entry.state == SlotState::Planned {
-                        entry.watch.answered(t.now);
-                    }
+                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from))
+                    && entry.state == SlotState::Planned
+                {
+                    entry.watch.answered(t.now);
                 }
             }
             Holds::No => {

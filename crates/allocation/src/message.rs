@@ -40,6 +40,10 @@ pub struct SetVersion {
 }
 
 impl GuardianSet {
+    pub fn new(number: u32, by: Epoch, members: Vec<Handle>) -> Self {
+        GuardianSet { version: SetVersion { number, by }, members }
+    }
+
     pub(crate) const NONE: GuardianSet =
         GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new() };
 }

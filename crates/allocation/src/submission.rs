@@ -161,12 +161,12 @@ impl Submission {
     }
 
     pub fn on_appointed(&mut self, now: Instant, from: Handle) {
-        if let Phase::Appointing { waiting, .. } = &mut self.phase {
-            if waiting.contains(&from) {
-                waiting.retain(|peer| *peer != from);
-                self.guardians.push(from);
-                self.due = now;
-            }
+        if let Phase::Appointing { waiting, .. } = &mut self.phase
+            && waiting.contains(&from)
+        {
+            waiting.retain(|peer| *peer != from);
+            self.guardians.push(from);
+            self.due = now;
         }
     }
 
@@ -303,7 +303,7 @@ impl Submission {
 
     pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
-        if !place.hold.is_some_and(|(peer, _)| peer == from) {
+        if place.hold.is_none_or(|(peer, _)| peer != from) {
             return;
         }
         place.hold = None;
@@ -321,7 +321,7 @@ impl Submission {
 
     pub fn on_refused<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
-        if !place.hold.is_some_and(|(peer, _)| peer == from) {
+        if place.hold.is_none_or(|(peer, _)| peer != from) {
             return;
         }
         place.hold = None;
@@ -344,10 +344,11 @@ impl Submission {
     ) {
         if let Holds::Yes(report) = holds {
             self.see(t, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
-        } else if let Some(place) = self.places.get_mut(usize::from(slot)) {
-            if place.known.holder == Some(from) && place.hold.is_none() {
-                place.known.holder = None;
-            }
+        } else if let Some(place) = self.places.get_mut(usize::from(slot))
+            && place.known.holder == Some(from)
+            && place.hold.is_none()
+        {
+            place.known.holder = None;
         }
         if let Some(newest) = newest {
             self.see(t, newest);

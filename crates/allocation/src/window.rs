@@ -103,8 +103,9 @@ mod tests {
 
     #[test]
     fn the_live_holder_with_the_greatest_number_below_recruits() {
-        // (lost slot, slots, mine, live ones, place)
-        let table: [(u16, u16, u16, &[u16], Option<u16>); 8] = [
+        // Lost slot, slots, mine, live ones, place.
+        type Row = (u16, u16, u16, &'static [u16], Option<u16>);
+        let table: [Row; 8] = [
             (5, 10, 4, &[1, 2, 3, 6], Some(0)),
             (5, 10, 3, &[1, 2, 4, 6], Some(1)),
             (5, 10, 3, &[1, 2, 6], Some(0)),

@@ -1,0 +1,153 @@
+//! Messages on the wire: they come back as they were, and hostile ones are refused without a panic.
+
+use std::sync::Arc;
+
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use proptest::prelude::*;
+use xtreem_allocation::{
+    Application, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources, Restart,
+    SlotReport, SlotState, Spec, Versions, Wanted,
+};
+use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId};
+
+/// Writes a handle as its number.
+struct Numbers;
+
+impl HandleTable for Numbers {
+    fn encode_handle<W: Write>(
+        &mut self,
+        handle: Handle,
+        e: &mut Encoder<W>,
+    ) -> Result<(), encode::Error<W::Error>> {
+        e.u32(handle.as_u32())?.ok()
+    }
+
+    fn decode_handle(&mut self, d: &mut Decoder<'_>) -> Result<Handle, decode::Error> {
+        d.u32().map(Handle::from_u32)
+    }
+}
+
+fn bytes(message: &Message) -> Vec<u8> {
+    minicbor::to_vec_with(message, &mut Numbers).expect("writing to memory does not fail")
+}
+
+fn read(bytes: &[u8]) -> Result<Message, decode::Error> {
+    minicbor::decode_with(bytes, &mut Numbers)
+}
+
+fn record(wanted: Wanted) -> Record {
+    Record {
+        id: AppId::from_bytes([7; 16]),
+        owner: NodeId::from_bytes([1; 16]),
+        name: "web".into(),
+        spec_digest: Digest::from_bytes([3; 32]),
+        slots: 9,
+        generation: 2,
+        wanted,
+        proof: Arc::from(&[1, 2, 3][..]),
+    }
+}
+
+/// One message of each kind that carries something.
+fn samples() -> Vec<Message> {
+    let app = AppId::from_bytes([7; 16]);
+    let epoch = Epoch { counter: 3, recruiter: NodeId::from_bytes([9; 16]), incarnation: 4, attempt: 5 };
+    let known = Known { slot: 2, epoch, holder: Some(Handle::from_u32(77)), state: SlotState::Running };
+    let guardians = GuardianSet::new(4, epoch, vec![Handle::from_u32(1), Handle::from_u32(2)]);
+    let versions = Versions { record: record(Wanted::Running).version(), guardians: guardians.version };
+    let report = SlotReport { slot: 2, epoch, state: SlotState::Starting, done_run: 0 };
+    let spec = Spec {
+        requirement: "cpu.cores >= 2".into(),
+        resources: Resources::SLOT_DEFAULT,
+        colocate: true,
+        restart: Restart::Always,
+        payload: Arc::from(&b"payload"[..]),
+    };
+    let application = Application { record: record(Wanted::Running), spec: Arc::new(spec) };
+    let confirm = Confirm {
+        application: application.clone(),
+        slot: 2,
+        epoch,
+        hold: 1 << 60,
+        guardians: guardians.clone(),
+        neighbours: vec![known, Known { holder: None, ..known }],
+        older: vec![Handle::from_u32(8)],
+        peers: vec![],
+    };
+    vec![
+        Message::Renew { hold: 9 },
+        Message::Confirm(confirm.into()),
+        Message::Confirmed { app, slot: 2, epoch },
+        Message::Refused { app, slot: 2, epoch, why: Refused::Record(record(Wanted::Stopped).into()) },
+        Message::Refused { app, slot: 2, epoch, why: Refused::Higher(known) },
+        Message::Announce { app, versions, slot: 2, epoch },
+        Message::Announced { app, slot: 2, epoch, higher: Some(known) },
+        Message::Probe { app, versions: Some(versions), about: known, mine: vec![report; 4] },
+        Message::ProbeAck { app, versions: None, slot: 2, holds: Holds::Yes(report), newest: Some(known) },
+        Message::Tell { app, versions, slots: vec![known; 9] },
+        Message::Appoint { application: application.into(), guardians, slots: vec![known] },
+        Message::Description {
+            record: record(Wanted::Running).into(),
+            slots: vec![known],
+            guardians: vec![],
+        },
+    ]
+}
+
+#[test]
+fn messages_come_back_as_they_were() {
+    for message in samples() {
+        assert_eq!(read(&bytes(&message)).as_ref().ok(), Some(&message));
+    }
+}
+
+#[test]
+fn every_cut_message_is_refused() {
+    for message in samples() {
+        let whole = bytes(&message);
+        for len in 0..whole.len() {
+            assert!(read(&whole[..len]).is_err(), "{len} bytes of {message:?}");
+        }
+    }
+}
+
+#[test]
+fn lists_and_names_beyond_their_limits_are_refused() {
+    let known = Known { slot: 2, epoch: Epoch::NONE, holder: None, state: SlotState::Planned };
+    let app = AppId::from_bytes([7; 16]);
+    let versions = Versions {
+        record: record(Wanted::Running).version(),
+        guardians: GuardianSet::new(0, Epoch::NONE, vec![]).version,
+    };
+    let long_name = Record { name: "x".repeat(65), ..record(Wanted::Running) };
+    let hostile = [
+        Message::Tell { app, versions, slots: vec![known; 65] },
+        Message::Tell { app, versions, slots: vec![Known { slot: 4_096, ..known }] },
+        Message::Record { record: long_name.into() },
+        Message::Record { record: Record { slots: 0, ..record(Wanted::Running) }.into() },
+        Message::Record { record: Record { slots: 5_000, ..record(Wanted::Running) }.into() },
+        Message::Record {
+            record: Record { proof: Arc::from(vec![0; 513]), ..record(Wanted::Running) }.into(),
+        },
+        Message::Guardians { app, guardians: GuardianSet::new(1, Epoch::NONE, vec![Handle::from_u32(1); 4]) },
+    ];
+    for message in hostile {
+        assert!(read(&bytes(&message)).is_err(), "{message:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn flipped_bits_never_panic(pick in 0usize..12, at in any::<prop::sample::Index>(), bit in 0u8..8) {
+        let mut bytes = bytes(&samples()[pick]);
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        drop(read(&bytes));
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+        drop(read(&bytes));
+    }
+}
