@@ -5,6 +5,7 @@
 mod apps;
 mod body;
 mod error;
+mod events;
 mod files;
 mod listener;
 mod logs;
@@ -14,7 +15,6 @@ mod picture;
 mod record;
 mod search;
 mod self_application;
-mod self_events;
 mod show;
 pub(crate) mod slot_socket;
 mod submit;

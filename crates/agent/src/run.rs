@@ -228,6 +228,7 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
             }
             Event::HolderLost { app, slot, peer } => {
                 tracing::warn!(?app, ?slot, ?peer, "a holder was declared lost");
+                agent.waiting.publish(Event::HolderLost { app, slot, peer });
             }
             Event::CutOff { is_cut_off: true } => {
                 tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");

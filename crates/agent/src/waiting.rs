@@ -21,7 +21,7 @@ pub(crate) enum Topic {
     Submission(AppId),
     Described(AppId),
     RecordTaken(AppId),
-    /// Slots and record of an application, for its programs.
+    /// Slots, losses and record of an application, for its programs and its operators.
     Changes(AppId),
 }
 
@@ -133,6 +133,7 @@ fn topic_of(event: &Event) -> Option<Topic> {
         Event::Described { app, .. } => Some(Topic::Described(*app)),
         Event::RecordTaken { app, .. } => Some(Topic::RecordTaken(*app)),
         Event::SlotChanged { app, .. } => Some(Topic::Changes(*app)),
+        Event::HolderLost { app, .. } => Some(Topic::Changes(*app)),
         Event::RecordChanged { record } => Some(Topic::Changes(record.id)),
         _ => None,
     }

@@ -16,7 +16,7 @@ use crate::api::{
     SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
-use crate::{Chunks, ClientError, JsonLines};
+use crate::{Chunks, ClientError, Events, JsonLines};
 
 /// Bytes of a file that are read and sent at a time.
 const PIECE_BYTES: usize = 64 << 10;
@@ -87,6 +87,12 @@ impl OperatorClient {
     pub async fn publish(&self, id: &str, record: Vec<u8>) -> Result<RecordReply, ClientError> {
         let request = RecordRequest { record: Blob(record) };
         self.http.post(&format!("/v1/apps/{}/record", escaped(id)), &request).await
+    }
+
+    /// Changes of an application, from now on, as this agent's node sees them; none while it takes no part in it.
+    pub async fn events(&self, id: &str) -> Result<Events, ClientError> {
+        let path = format!("/v1/apps/{}/events", escaped(id));
+        self.http.send(Method::GET, &path, empty()).await.map(Events::new)
     }
 
     /// The last `lines` lines that the program of a slot wrote.

@@ -162,6 +162,7 @@ impl Events {
 fn slot_event(name: &str, data: &str) -> Result<Option<SlotEvent>, ClientError> {
     let parsed = match name {
         "slot" => serde_json::from_str(data).map(SlotEvent::Slot),
+        "lost" => serde_json::from_str(data).map(SlotEvent::Lost),
         "record" => serde_json::from_str(data).map(SlotEvent::Record),
         "dropped" => serde_json::from_str(data).map(|Dropped { dropped }| SlotEvent::Dropped(dropped)),
         _ => return Ok(None),

@@ -221,6 +221,7 @@ async fn a_program_shows_its_token_and_reads_its_events() {
         "event: unheard-of\ndata: 1\n\n",
         "event: record\r\ndata: {\"id\":\"00\",\"owner\":\"01\",\"name\":\"web\",\"spec_digest\":\"02\",",
         "\"slots\":6,\"generation\":2,\"wanted\":\"stopped\"}\r\n\r\n",
+        "event: lost\ndata: {\"node\":\"ab\",\"address\":\"[fd00::1]:7227\",\"slot\":2}\n\n",
         "event: dropped\ndata: {\"dropped\":7}\n\n",
     );
     let server = Server::saying(answer("200 OK", events));
@@ -232,8 +233,9 @@ async fn a_program_shows_its_token_and_reads_its_events() {
     }
     assert!(matches!(&seen[0], SlotEvent::Slot(slot) if slot.slot == 2));
     assert!(matches!(&seen[1], SlotEvent::Record(record) if record.wanted == WantedView::Stopped));
-    assert_eq!(seen[2], SlotEvent::Dropped(7));
-    assert_eq!(seen.len(), 3);
+    assert!(matches!(&seen[2], SlotEvent::Lost(peer) if peer.slot == Some(2) && peer.node == "ab"));
+    assert_eq!(seen[3], SlotEvent::Dropped(7));
+    assert_eq!(seen.len(), 4);
     assert!(server.asked().await.contains("authorization: Bearer s3cret\r\n"));
 }
 

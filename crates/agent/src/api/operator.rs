@@ -7,7 +7,7 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::listener::{self, Bounded};
-use super::{apps, error, files, logs, node, record, search, show, submit};
+use super::{apps, error, events, files, logs, node, record, search, show, submit};
 use crate::agent::Agent;
 use crate::config::Control;
 use crate::run::AgentError;
@@ -29,6 +29,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/files/{digest}", put(files::put).get(files::has))
         .route("/v1/apps", get(apps::list).post(submit::submit))
         .route("/v1/apps/{id}", get(show::show))
+        .route("/v1/apps/{id}/events", get(events::of_app))
         .route("/v1/apps/{id}/record", post(record::publish))
         .route("/v1/apps/{id}/logs", get(logs::logs))
         .fallback(error::no_such_path)

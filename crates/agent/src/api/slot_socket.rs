@@ -19,7 +19,7 @@ use xtreem_allocation::SlotRun;
 
 use super::error::{self, ApiError};
 use super::listener::{self, Bounded};
-use super::{self_application, self_events};
+use super::{events, self_application};
 use crate::agent::Agent;
 use crate::ports::Reserved;
 use crate::program::PortRef;
@@ -66,7 +66,7 @@ impl SlotSocket {
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
             .route("/v1/self/application", get(self_application::application))
-            .route("/v1/self/events", get(self_events::events))
+            .route("/v1/self/events", get(events::of_slot))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(from_fn_with_state(slot.clone(), check_token))

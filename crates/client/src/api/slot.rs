@@ -61,12 +61,14 @@ pub struct Dropped {
     pub dropped: u64,
 }
 
-/// One event of `GET /v1/self/events` (server-sent events; the variant is the event's name, its content the
+/// One event of `GET /v1/self/events` or `GET /v1/apps/{id}/events` (server-sent events; the variant is the event's name, its content the
 /// data).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotEvent {
     /// `slot`: what is known of a slot changed.
     Slot(SlotView),
+    /// `lost`: the agent that is asked declared the holder of a slot lost.
+    Lost(Peer),
     /// `record`: the application's record is new or changed.
     Record(RecordView),
     /// `dropped`: this reader was too slow.

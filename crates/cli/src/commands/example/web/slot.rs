@@ -124,6 +124,10 @@ fn described(event: &SlotEvent) -> String {
             Some(address) => format!("slot {} {} at {address}", slot.slot, text::apps::slot_state(slot)),
             None => format!("slot {} {}", slot.slot, text::apps::slot_state(slot)),
         },
+        SlotEvent::Lost(peer) => match peer.slot {
+            Some(slot) => format!("slot {slot} lost with {}", peer.address),
+            None => format!("{} lost", peer.address),
+        },
         SlotEvent::Record(record) => match record.wanted {
             WantedView::Running => {
                 format!("{} slots wanted (generation {})", record.slots, record.generation)
