@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{Duration, Handle, Instant};
 
 use crate::app::{App, Turn};
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
@@ -134,11 +134,14 @@ impl App {
 
     /// The search is over; `Searching` still means that it found nobody.
     pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        if let Some(recruit) = self.recruits.get_mut(&slot).filter(|r| r.phase == Phase::Searching) {
-            let until = t.now + t.rng.jitter(t.config.search_pause, 25);
-            recruit.phase = Phase::Pausing { until };
-            recruit.exclude.clear();
-        }
+        let Some(recruit) = self.recruits.get_mut(&slot).filter(|r| r.phase == Phase::Searching) else {
+            return;
+        };
+        recruit.exclude.clear();
+        // The first search leaves the guardians out; the second one, which may take them, follows at once.
+        let pause = if recruit.searches == 1 { Duration::ZERO } else { t.config.search_pause };
+        recruit.phase = Phase::Pausing { until: t.now + t.rng.jitter(pause, 25) };
+        self.due = t.now;
     }
 
     pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
@@ -271,6 +274,10 @@ impl App {
         let app = self.id();
         let spec = self.application.spec.clone();
         let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
+        // Silent nodes would only cost the search its time-outs.
+        exclude.extend(
+            self.known.iter().filter(|(_, entry)| entry.lost.is_some()).filter_map(|(_, e)| e.holder),
+        );
         let guardians = self.guardians.set.members.clone();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         if recruit.searches == 0 {

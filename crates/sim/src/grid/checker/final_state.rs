@@ -75,6 +75,8 @@ impl Checker for FinalState {
                 let known = slot.runs.entry(run.epoch).or_insert_with(|| Run::new(*host, at));
                 known.host = *host;
                 known.is_running = true;
+                // The files were found after all.
+                slot.without_files = slot.without_files.filter(|epoch| *epoch > run.epoch);
             }
             Seen::ProcessEnded { run, exit, ordered, .. } => {
                 let slot = self.slots.entry((run.app, run.slot)).or_default();
