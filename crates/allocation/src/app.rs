@@ -340,6 +340,14 @@ impl App {
         }
     }
 
+    /// This node becomes a holder or guardian. Watches that stood still since an earlier time begin anew.
+    pub fn take_up_duty(&mut self, now: Instant) {
+        if self.left.take().is_some() || (self.mine.is_empty() && self.guard.is_none()) {
+            let held = self.known.iter_mut().filter(|(_, entry)| entry.holder.is_some());
+            held.for_each(|(_, entry)| entry.mark_alive(now));
+        }
+    }
+
     /// Leaves when this node neither holds nor guards anything any more.
     pub fn leave_when_idle<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         if self.mine.is_empty() && self.guard.is_none() {

@@ -26,6 +26,8 @@ pub(crate) struct Guardians {
     silent: Vec<Handle>,
     proposed: Option<(Handle, GuardianSet)>,
     appoint_due: Instant,
+    /// This node is the lowest live holder.
+    is_on_duty: bool,
 }
 
 impl Default for Guardians {
@@ -37,6 +39,7 @@ impl Default for Guardians {
             silent: Vec::new(),
             proposed: None,
             appoint_due: Instant::ZERO,
+            is_on_duty: false,
         }
     }
 }
@@ -133,8 +136,14 @@ impl App {
 
     pub fn tick_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         let Some((slot, epoch)) = self.lowest_held().map(|lowest| (lowest.slot, lowest.epoch)) else {
+            self.guardians.is_on_duty = false;
             return;
         };
+        if !self.guardians.is_on_duty {
+            // What an earlier time on duty left half suspected proves nothing now.
+            self.guardians.is_on_duty = true;
+            self.guardians.resume(t.now);
+        }
         for at in 0..self.guardians.watches.len() {
             let peer = self.guardians.set.members[at];
             if self.guardians.lost.contains(&peer) {
@@ -217,7 +226,7 @@ impl App {
         set: GuardianSet,
         by_holder: bool,
     ) {
-        self.left = None;
+        self.take_up_duty(t.now);
         let rank = set.members.iter().position(|member| *member == t.me.handle).unwrap_or(0) as u16;
         let guard = self.guard.get_or_insert(Guard { since: t.now, has_met_holder: false, rank });
         guard.rank = rank;

@@ -121,7 +121,7 @@ impl App {
         if !t.ledger.confirm(t.now, from, hold, app, slot) {
             return refuse(t, Refused::NoHold);
         }
-        self.left = None;
+        self.take_up_duty(t.now);
         self.abort_recruit(t, slot);
         self.known.remove(slot);
         self.guardians.adopt(t.now, guardians, t.rng);
