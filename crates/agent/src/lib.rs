@@ -15,6 +15,7 @@ mod declared;
 mod deploy;
 mod environment;
 pub mod exec;
+mod fault_switch;
 mod identity;
 mod isolation;
 mod lifecycle;
@@ -32,6 +33,7 @@ pub mod store;
 mod waiting;
 
 pub use config::Config;
+pub use fault_switch::FAULT_SWITCH_ENV;
 pub use run::{AgentError, run, run_until};
 
 /// The binary that this process runs, also when its file was replaced by an update. Its `main` calls

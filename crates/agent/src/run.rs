@@ -24,7 +24,7 @@ use crate::ports::Ports;
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::waiting::Waiting;
-use crate::{isolation, publisher, services};
+use crate::{fault_switch, isolation, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
@@ -82,6 +82,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         seed: random_u64(),
         services: streams_in,
         identity: identity.clone(),
+        cable: fault_switch::cable(&config),
     };
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);

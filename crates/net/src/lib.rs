@@ -26,5 +26,6 @@ pub use identity::{Identity, LoadError, MakeError, VoKey};
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use records::{RecordFault, sign_record, verify_record, verify_spec};
+pub use socket::Cable;
 pub use tls::TlsError;
 pub use xtreem_wire::{Contact, Roles};

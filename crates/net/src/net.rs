@@ -19,7 +19,7 @@ use crate::hello::Manners;
 use crate::join::Join;
 use crate::peers::PeerTable;
 use crate::plane::Plane;
-use crate::socket::SharedSocket;
+use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
 use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
 
@@ -54,6 +54,8 @@ pub struct NetConfig {
     pub seed: u64,
     /// Takes the service streams that peers open; when it is full, more are refused.
     pub services: mpsc::Sender<ServiceStream>,
+    /// Emulation pulls it out; never touched on a real grid.
+    pub cable: Cable,
 }
 
 /// A node could not start.
@@ -90,7 +92,8 @@ pub struct Net {
 impl Net {
     /// Binds the socket and starts the node's task. Must be called within a tokio runtime.
     pub fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Event>), StartError> {
-        let NetConfig { identity, bind, incarnation, join, node: node_config, seed, services, .. } = config;
+        let NetConfig { identity, bind, incarnation, join, node: node_config, seed, services, cable, .. } =
+            config;
         let tls = Tls::new(&identity)?;
         let bind_error = |source| StartError::Bind { addr: bind, source };
         let socket = UdpSocket::bind(bind).map_err(bind_error)?;
@@ -104,7 +107,8 @@ impl Net {
 
         let tally = Arc::new(Tally::default());
         let wrapped = TokioRuntime.wrap_udp_socket(socket).map_err(StartError::Socket)?;
-        let (socket, datagrams) = SharedSocket::new(wrapped, tally.clone()).map_err(StartError::Socket)?;
+        let (socket, datagrams) =
+            SharedSocket::new(wrapped, tally.clone(), cable).map_err(StartError::Socket)?;
         let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
         let mut client = quinn::ClientConfig::new(tls.client);
         client.transport_config(transport());

@@ -8,6 +8,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
 use quinn::udp::{RecvMeta, Transmit};
@@ -22,29 +23,52 @@ const FIXED_BIT: u8 = 0x40;
 /// Datagrams that wait for the node; beyond it the newest is dropped. A second of very heavy gossip.
 pub(crate) const QUEUE_MAX: usize = 1_024;
 
+/// The cable of an emulated host that has no network of its own: pulled out, nothing comes or goes but what the host
+/// sends itself.
+#[derive(Clone, Debug, Default)]
+pub struct Cable(Arc<AtomicBool>);
+
+impl Cable {
+    pub fn set_cut(&self, is_cut: bool) {
+        self.0.store(is_cut, Ordering::Relaxed);
+    }
+
+    fn is_cut(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
 /// Quinn's socket with our datagrams taken out of what it receives.
 pub(crate) struct SharedSocket {
     inner: Arc<dyn AsyncUdpSocket>,
     datagrams: mpsc::Sender<Vec<u8>>,
     tally: Arc<Tally>,
     is_v6: bool,
+    own: IpAddr,
+    cable: Cable,
 }
 
 impl SharedSocket {
     pub(crate) fn new(
         inner: Arc<dyn AsyncUdpSocket>,
         tally: Arc<Tally>,
+        cable: Cable,
     ) -> io::Result<(Arc<SharedSocket>, mpsc::Receiver<Vec<u8>>)> {
         let (datagrams, received) = mpsc::channel(QUEUE_MAX);
-        let is_v6 = inner.local_addr()?.is_ipv6();
-        Ok((Arc::new(SharedSocket { inner, datagrams, tally, is_v6 }), received))
+        let own = inner.local_addr()?.ip();
+        let is_v6 = own.is_ipv6();
+        Ok((Arc::new(SharedSocket { inner, datagrams, tally, is_v6, own, cable }), received))
     }
 
     /// Sends one datagram now or not at all.
     pub(crate) fn send(&self, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
         let destination = self.reachable(to);
         let transmit = Transmit { destination, ecn: None, contents: bytes, segment_size: None, src_ip: None };
-        self.inner.try_send(&transmit)
+        self.try_send(&transmit)
+    }
+
+    fn is_cut_off_from(&self, addr: SocketAddr) -> bool {
+        self.cable.is_cut() && addr.ip() != self.own
     }
 
     /// `addr` as this socket can name it: an IPv6 socket reaches IPv4 by mapped addresses.
@@ -85,6 +109,9 @@ impl AsyncUdpSocket for SharedSocket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        if self.is_cut_off_from(transmit.destination) {
+            return Ok(());
+        }
         self.inner.try_send(transmit)
     }
 
@@ -97,6 +124,9 @@ impl AsyncUdpSocket for SharedSocket {
         let count = ready!(self.inner.poll_recv(cx, bufs, meta))?;
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
             // A length of zero is skipped by quinn.
+            if self.is_cut_off_from(meta.addr) {
+                meta.len = 0;
+            }
             meta.len = sift(&mut buf[..meta.len], meta.stride, |datagram| self.take(datagram));
         }
         Poll::Ready(Ok(count))

@@ -44,6 +44,7 @@ fn config(
         node: Arc::new(node),
         seed: 1,
         services,
+        cable: crate::Cable::default(),
     };
     (config, received)
 }
