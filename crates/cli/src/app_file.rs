@@ -68,7 +68,7 @@ impl AppFile {
     }
 
     /// Checks `text`. `shown` names the file in complaints.
-    fn parse(text: &str, shown: &str, directory: &Path) -> Result<AppFile, Complaint> {
+    pub fn parse(text: &str, shown: &str, directory: &Path) -> Result<AppFile, Complaint> {
         let source = place::Source { shown, text };
         let raw: raw::App = toml::from_str(text)
             .map_err(|e| source.complaint(e.span().unwrap_or(0..text.len()), raw::friendly(e.message())))?;

@@ -3,6 +3,8 @@
 mod agent;
 mod agent_node;
 mod apps;
+mod demo;
+mod emulate;
 mod example;
 mod logs;
 mod nodes;
@@ -14,6 +16,7 @@ mod vo;
 
 use clap::{Parser, Subcommand};
 
+use crate::demo::CLIENT_COMMAND;
 use crate::exit::{self, Exit, Failure};
 
 /// A grid without a control plane.
@@ -44,6 +47,12 @@ enum Command {
     Logs(logs::Arguments),
     /// Stop an application for good
     Stop(stop::Arguments),
+    /// See a grid lose hosts and an application survive it, on this machine
+    Demo(demo::Arguments),
+    #[command(name = CLIENT_COMMAND, hide = true)]
+    DemoClient(demo::ClientArguments),
+    /// Be a grid of many emulated hosts on this machine
+    Emulate(emulate::Arguments),
     /// Run protocols on many simulated nodes in this process
     Sim(sim::Arguments),
     /// Example applications, to be started by agents
@@ -62,6 +71,9 @@ impl Cli {
             Command::Show(arguments) => show::run(&arguments),
             Command::Logs(arguments) => logs::run(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),
+            Command::Demo(arguments) => demo::run(&arguments),
+            Command::DemoClient(arguments) => demo::run_client(&arguments),
+            Command::Emulate(arguments) => emulate::run(&arguments),
             Command::Sim(arguments) => sim::run(arguments),
             Command::Example(arguments) => example::run(&arguments),
         }

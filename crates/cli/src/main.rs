@@ -5,6 +5,7 @@
 
 mod app_file;
 mod commands;
+mod demo;
 mod exit;
 mod output;
 mod places;

@@ -1,0 +1,145 @@
+//! `xtreem emulate`: a grid of many emulated hosts on this machine, until Ctrl-C.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use tokio::signal::unix::{SignalKind, signal};
+use xtreem_emulation::{MAX_HOSTS, Network, NetworkChoice};
+
+use crate::demo::grid::{Grid, GridHost, failed};
+use crate::demo::show::Show;
+use crate::demo::state_dir::StateDir;
+use crate::exit::{Exit, Failure};
+use crate::output;
+use crate::runtime::block_on;
+
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Examples:\n  xtreem emulate --hosts 50\n  xtreem emulate --hosts 16 --dir /tmp/grid --json\n\nEvery \
+                  host has an agent and its own namespaces, where the kernel allows them. Ctrl-C ends the grid; \
+                  nothing is left behind, whatever way this command ends."
+)]
+pub struct Arguments {
+    /// How many hosts; they declare different attributes
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_HOSTS)))]
+    hosts: u16,
+    /// Directory for the hosts, new or empty, which is kept [default: a temporary one, which is removed]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// How the hosts are told apart
+    #[arg(long, value_enum, default_value_t = Kind::Auto)]
+    network: Kind,
+    /// Print one JSON object once the grid has formed
+    #[arg(long)]
+    json: bool,
+}
+
+/// How emulated hosts are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    /// Namespaces, or loopback addresses where the kernel forbids them
+    Auto,
+    /// Namespaces or an error
+    Namespaces,
+    /// Loopback addresses
+    Loopback,
+}
+
+impl From<Kind> for NetworkChoice {
+    fn from(kind: Kind) -> NetworkChoice {
+        match kind {
+            Kind::Auto => NetworkChoice::Auto,
+            Kind::Namespaces => NetworkChoice::Namespaces,
+            Kind::Loopback => NetworkChoice::Loopback,
+        }
+    }
+}
+
+/// The JSON object.
+#[derive(Serialize)]
+struct Emulated<'a> {
+    network: &'static str,
+    credential: &'a Path,
+    hosts: Vec<HostLine>,
+}
+
+#[derive(Serialize)]
+struct HostLine {
+    name: String,
+    address: SocketAddr,
+    socket: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let dir = StateDir::new(arguments.dir.as_deref())?;
+    block_on(async {
+        let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
+        let show = Show::new();
+        let grid = async {
+            let grid = Grid::start(dir.path(), arguments.hosts, arguments.network.into(), &show).await?;
+            grid.formed(&show).await?;
+            Ok::<Grid, Failure>(grid)
+        };
+        let grid = tokio::select! {
+            grid = grid => grid?,
+            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
+            _ = terminate.recv() => return Ok(Exit::Interrupted),
+        };
+        show.end();
+        if arguments.json {
+            output::print_json(&emulated(&grid))?;
+        } else {
+            output::print(&how_to_talk(&grid))?;
+            output::print("\nCtrl-C ends the grid.\n")?;
+        }
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        grid.stop().await;
+        Ok(Exit::Interrupted)
+    })
+}
+
+fn emulated(grid: &Grid) -> Emulated<'_> {
+    let line = |host: &GridHost| HostLine {
+        name: host.name.clone(),
+        address: host.address,
+        socket: host.socket.clone(),
+    };
+    Emulated {
+        network: network_word(grid.lab.network()),
+        credential: &grid.credential,
+        hosts: grid.hosts.iter().map(line).collect(),
+    }
+}
+
+/// The network in one word.
+pub fn network_word(network: &Network) -> &'static str {
+    match network {
+        Network::Namespaces => "namespaces",
+        Network::Loopback { .. } => "loopback",
+    }
+}
+
+/// What to type to use the grid.
+pub fn how_to_talk(grid: &Grid) -> String {
+    let Some(first) = grid.hosts.first() else { return String::new() };
+    let hosts = match &grid.hosts[..] {
+        [first, .., last] => {
+            format!("{} ({}) to {} ({})", first.name, first.address, last.name, last.address)
+        }
+        _ => format!("{} ({})", first.name, first.address),
+    };
+    let sockets = first.socket.display().to_string().replace(&first.name, "HOST");
+    format!(
+        "\nHosts: {hosts}, on {network}.\nTalk to any of them by its socket, {sockets}:\n\n  export \
+         XTREEM_CONTROL={socket}\n  export XTREEM_CREDENTIAL={credential}\n  xtreem nodes 'cpu.cores >= 4'\n  xtreem run \
+         examples/web/app.toml\n  xtreem apps\n",
+        network = grid.lab.network(),
+        socket = first.socket.display(),
+        credential = grid.credential.display(),
+    )
+}

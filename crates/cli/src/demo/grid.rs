@@ -1,0 +1,209 @@
+//! A grid of emulated hosts: a development VO, a lab, and one real agent a host.
+
+use std::ffi::OsString;
+use std::fs;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+use xtreem_agent::config::DEFAULT_PORT;
+use xtreem_client::OperatorClient;
+use xtreem_client::api::{NodeStatus, SearchRequest};
+use xtreem_emulation::{Host, HostSpec, Lab, LabOptions, Network, NetworkChoice, this_program};
+use xtreem_net::{Identity, VoKey};
+use xtreem_wire::Roles;
+
+use super::hosts::profile;
+use super::show::Show;
+use crate::exit::{Exit, Failure};
+
+/// CYCLON's period on emulated hosts; the one number that differs from a real grid (architecture: it may be shorter
+/// in emulation). A fifth of the real period fills a view of 20 within a minute.
+const CYCLON_PERIOD: &str = "2s";
+/// Validity of what the development VO issues, in days: no emulation lasts a week.
+const CREDENTIAL_DAYS: u32 = 7;
+/// Hosts started side by side. All at once, the agents of a large grid would keep each other from joining in time
+/// (our guess, for two cores).
+const WAVE: usize = 16;
+/// Longest time for an agent to answer, and for the grid to form: seconds as a rule (our guess for a loaded machine).
+const FORM_MAX: Duration = Duration::from_secs(120);
+/// Between two looks at what is waited for.
+const LOOK: Duration = Duration::from_millis(100);
+/// Contacts that an agent has when it counts as part of the grid: CYCLON exchanges 8 at a time.
+const CONTACTS_MIN: usize = 8;
+
+/// One emulated host and the way to its agent.
+pub struct GridHost {
+    pub index: u16,
+    pub name: String,
+    pub address: SocketAddr,
+    pub socket: PathBuf,
+    pub client: OperatorClient,
+}
+
+impl GridHost {
+    pub fn ip(&self) -> IpAddr {
+        self.address.ip()
+    }
+}
+
+/// A running grid. It lasts as long as this does.
+pub struct Grid {
+    pub lab: Lab,
+    pub hosts: Vec<GridHost>,
+    /// Who may submit applications.
+    pub user: Identity,
+    pub credential: PathBuf,
+}
+
+impl Grid {
+    /// Starts `count` hosts under `dir` and returns when each agent answers.
+    pub async fn start(dir: &Path, count: u16, network: NetworkChoice, show: &Show) -> Result<Grid, Failure> {
+        let lab = Lab::start(LabOptions { state_dir: dir.to_owned(), network }).await;
+        let lab = lab.map_err(|e| failed(&e))?;
+        if let Network::Loopback { reason } = lab.network() {
+            show.say(&format!(
+                "NO NAMESPACES: {reason}. Hosts are processes on loopback addresses instead, which are apart by \
+                 goodwill only."
+            ));
+        }
+        let vo = VoKey::create("development").map_err(|e| failed(&e))?;
+        let user = vo.issue_user("developer", Roles::SUBMIT, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
+        let root = lab.host_dir("x").parent().and_then(Path::parent).unwrap_or(dir).to_owned();
+        let credential = root.join("user.pem");
+        save(&root.join("root.pem"), |path| vo.save(path))?;
+        save(&credential, |path| user.save(path))?;
+        let mut grid = Grid { lab, hosts: Vec::new(), user, credential };
+        let specs = (1..=count).map(|index| grid.prepare(&vo, index)).collect::<Result<Vec<_>, _>>()?;
+        for wave in specs.chunks(WAVE) {
+            let started = grid.lab.spawn_hosts(wave.to_vec()).await.map_err(|e| failed(&e))?;
+            grid.hosts.extend(started.into_iter().map(grid_host));
+            for host in &grid.hosts[grid.hosts.len() - wave.len()..] {
+                answering(host, &grid.lab).await?;
+            }
+            show.progress(grid.hosts.len(), usize::from(count), "hosts up");
+        }
+        Ok(grid)
+    }
+
+    /// Credential, configuration and command of one host.
+    fn prepare(&self, vo: &VoKey, index: u16) -> Result<HostSpec, Failure> {
+        let name = format!("host{index:02}");
+        let dir = self.lab.host_dir(&name);
+        fs::create_dir_all(&dir).map_err(|e| failed(&format!("{}: {e}", dir.display())))?;
+        let identity = vo.issue_node(&name, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
+        save(&dir.join("node.pem"), |path| identity.save(path))?;
+        let address = SocketAddr::new(self.lab.address(index), DEFAULT_PORT);
+        // A tree, so that no host has to take in all others.
+        let mut parents: Vec<u16> = [index / 2, index / 3].into_iter().filter(|parent| *parent > 0).collect();
+        parents.dedup();
+        let join: Vec<_> = parents
+            .into_iter()
+            .map(|parent| SocketAddr::new(self.lab.address(parent), DEFAULT_PORT).to_string())
+            .collect();
+        let config = dir.join("agent.toml");
+        let text = format!(
+            "state_dir = \".\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
+             emulated = true\ncyclon_period = \"{CYCLON_PERIOD}\"\n{}",
+            profile(index).toml()
+        );
+        fs::write(&config, text).map_err(|e| failed(&format!("{}: {e}", config.display())))?;
+        let command: Vec<OsString> =
+            vec![this_program().into(), "agent".into(), "--config".into(), config.into()];
+        Ok(HostSpec { index, name, command, env: Vec::new() })
+    }
+
+    /// Waits until the agents know each other, and a search reaches them all.
+    pub async fn formed(&self, show: &Show) -> Result<(), Failure> {
+        let enough = CONTACTS_MIN.min(self.hosts.len().saturating_sub(1));
+        let mut in_touch = 0;
+        until("the grid to form", async || {
+            while let Some(host) = self.hosts.get(in_touch) {
+                let contacts = host.client.node().await.map_or(0, |node| node.contacts);
+                if contacts < enough {
+                    return false;
+                }
+                in_touch += 1;
+                show.progress(in_touch, self.hosts.len(), "hosts in touch");
+            }
+            true
+        })
+        .await?;
+        until("a search to reach every host", async || {
+            let limit = u16::try_from(self.hosts.len()).unwrap_or(u16::MAX);
+            let everybody = SearchRequest { requirement: String::new(), limit, timeout_ms: Some(5_000) };
+            let found = self.hosts[0].client.search(&everybody).await;
+            found.is_ok_and(|reply| reply.matches.len() >= self.hosts.len())
+        })
+        .await
+    }
+
+    pub fn by_ip(&self, ip: IpAddr) -> Option<&GridHost> {
+        self.hosts.iter().find(|host| host.ip() == ip)
+    }
+
+    /// Ends everything; on return nothing of the grid runs.
+    pub async fn stop(self) {
+        self.lab.stop().await;
+    }
+}
+
+fn grid_host(host: Host) -> GridHost {
+    let socket = host.dir.join("control.sock");
+    GridHost {
+        index: host.index,
+        name: host.name,
+        address: SocketAddr::new(host.address, DEFAULT_PORT),
+        client: OperatorClient::new(&socket),
+        socket,
+    }
+}
+
+/// Waits for an agent's first answer; when the agent has ended instead, its last words are the failure.
+async fn answering(host: &GridHost, lab: &Lab) -> Result<NodeStatus, Failure> {
+    let mut answer = None;
+    let what = format!("the agent of {} to answer", host.name);
+    let waited = until(&what, async || {
+        answer = host.client.node().await.ok();
+        answer.is_some()
+    });
+    let result = waited.await;
+    answer.ok_or_else(|| {
+        let log = fs::read_to_string(lab.host_dir(&host.name).join("agent.log")).unwrap_or_default();
+        let last: Vec<&str> = log.lines().rev().take(3).collect();
+        let words = last.into_iter().rev().collect::<Vec<_>>().join("\n  ");
+        let failure = result.err().unwrap_or_else(|| failed(&"no answer"));
+        failure.with_hint(format!("the last words of the agent:\n  {words}"))
+    })
+}
+
+/// Looks until `is_so`.
+async fn until(what: &str, is_so: impl AsyncFnMut() -> bool) -> Result<(), Failure> {
+    until_within(FORM_MAX, what, is_so).await
+}
+
+/// Looks until `is_so`, but no longer than `max`.
+pub async fn until_within(
+    max: Duration,
+    what: &str,
+    mut is_so: impl AsyncFnMut() -> bool,
+) -> Result<(), Failure> {
+    let end = Instant::now() + max;
+    while !is_so().await {
+        if Instant::now() > end {
+            let waited = max.as_secs();
+            return Err(Failure::new(Exit::Failed, format!("waited {waited} s in vain for {what}")));
+        }
+        sleep(LOOK).await;
+    }
+    Ok(())
+}
+
+fn save(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result<(), Failure> {
+    write(path).map_err(|e| failed(&format!("{}: {e}", path.display())))
+}
+
+pub fn failed(error: &dyn std::fmt::Display) -> Failure {
+    Failure::new(Exit::Failed, error)
+}
