@@ -362,11 +362,12 @@ impl Allocation {
             Message::Guardians { app, guardians } => {
                 self.on_app(now, from, app, None, host, |app, t| app.adopt_guardians(t, guardians));
             }
-            Message::GuardianProbe { app, versions } => {
+            Message::GuardianProbe { app, versions, mine } => {
                 if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
                     return host.send(from, Message::GuardianAck { app, versions: None });
                 }
                 self.on_app(now, from, app, Some(versions), host, |app, t| {
+                    mine.iter().for_each(|report| app.hear(t, from, *report));
                     let versions = app.is_guardian().then(|| app.versions());
                     t.host.send(from, Message::GuardianAck { app: app.id(), versions });
                 });

@@ -22,6 +22,8 @@ use crate::{
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
 /// How often an unknown holder is asked for. Our guess.
 const LOCATE_PERIOD: Duration = Duration::from_secs(1);
+/// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
+const SUPPLIERS_MAX: usize = 16;
 /// Slots that a guardian watches: the lowest live ones (architecture, "Guardians").
 const GUARDED: usize = 4;
 
@@ -54,6 +56,8 @@ pub(crate) struct App {
     /// This node's own duty as a guardian.
     pub guard: Option<Guard>,
     pub older: OlderHolders,
+    /// Nodes that held or guarded the application once and so may have its files; the oldest goes first.
+    suppliers: Vec<Handle>,
     pub recruits: BTreeMap<u16, Recruit>,
     /// No recruiting before this: the node was paused and waits for word of newer epochs.
     pub quiet_until: Instant,
@@ -74,6 +78,7 @@ impl App {
             guardians: Guardians::default(),
             guard: None,
             older: OlderHolders::default(),
+            suppliers: Vec::new(),
             recruits: BTreeMap::new(),
             quiet_until: now,
             is_finished: false,
@@ -240,7 +245,7 @@ impl App {
             } else if mine.epoch < news.epoch {
                 self.yield_slot(t, slot, news);
             } else if let Some(older) = first_hand {
-                self.older.add(t.now, slot, older);
+                self.suspect(t.now, slot, older);
             }
             return;
         }
@@ -249,7 +254,7 @@ impl App {
             Learned::Changed => self.settle(t, slot),
             Learned::Replaced { before } => {
                 if let Some(before) = before {
-                    self.older.add(t.now, slot, before);
+                    self.suspect(t.now, slot, before);
                 }
                 self.settle(t, slot);
             }
@@ -263,7 +268,7 @@ impl App {
                         }
                         self.settle(t, slot);
                     } else if let Some(older) = first_hand {
-                        self.older.add(t.now, slot, older);
+                        self.suspect(t.now, slot, older);
                     }
                 }
             }
@@ -348,6 +353,25 @@ impl App {
         }
     }
 
+    /// `peer` may still run `slot` under a lower epoch, and has its files in any case.
+    pub fn suspect(&mut self, now: Instant, slot: u16, peer: Handle) {
+        self.older.add(now, slot, peer);
+        if !self.suppliers.contains(&peer) {
+            if self.suppliers.len() >= SUPPLIERS_MAX {
+                self.suppliers.remove(0);
+            }
+            self.suppliers.push(peer);
+        }
+    }
+
+    /// Everybody who may have the files.
+    pub fn sources<H: Host>(&self, t: &mut Turn<'_, H>) -> Vec<Handle> {
+        let mut sources = self.partners(t.me.handle);
+        sources.extend(t.host.app_peers(self.id(), 8));
+        sources.extend(&self.suppliers);
+        sources
+    }
+
     /// Leaves when this node neither holds nor guards anything any more.
     pub fn leave_when_idle<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         if self.mine.is_empty() && self.guard.is_none() {
@@ -430,6 +454,7 @@ impl App {
     /// A peer is gone for good: it restarted and owns nothing any more.
     pub fn on_gone(&mut self, now: Instant, peer: Handle) {
         self.older.forget(peer);
+        self.suppliers.retain(|supplier| *supplier != peer);
         for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
             entry.mark_lost(now);
             self.due = now;
@@ -516,7 +541,7 @@ impl App {
                 }
                 Action::Down => {
                     entry.mark_lost(t.now);
-                    self.older.add(t.now, slot, holder);
+                    self.suspect(t.now, slot, holder);
                 }
             }
         }
@@ -655,6 +680,7 @@ impl App {
         self.known.for_each_handle(f);
         self.guardians.set.members.iter().for_each(|peer| f(*peer));
         self.older.peers().for_each(&mut *f);
+        self.suppliers.iter().for_each(|peer| f(*peer));
         self.recruits.values().for_each(|recruit| recruit.for_each_handle(f));
         for mine in &self.mine {
             f(mine.confirmed_by);

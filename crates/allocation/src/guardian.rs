@@ -117,11 +117,13 @@ impl App {
             }
             (None, _) => {}
         }
-        let near = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
-        if let Some(slot) = near {
+        // Former guardians may look after the other side of a split: whoever stays keeps asking for them, so that
+        // the two sides meet even when all holders have died meanwhile.
+        let held = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
+        if let Some(slot) = held.or(self.guard.as_ref().map(|_| 0)) {
             for former in before {
                 if !self.guardians.set.members.contains(&former) && former != t.me.handle {
-                    self.older.add(t.now, slot, former);
+                    self.suspect(t.now, slot, former);
                 }
             }
         }
@@ -149,7 +151,8 @@ impl App {
             if self.guardians.lost.contains(&peer) {
                 continue;
             }
-            let probe = Message::GuardianProbe { app: self.id(), versions: self.versions() };
+            let (app, versions, mine) = (self.id(), self.versions(), self.reports(slot));
+            let probe = Message::GuardianProbe { app, versions, mine };
             match self.guardians.watches[at].handle_timeout(t.now) {
                 Action::Nothing => {}
                 Action::Probe => t.host.send(peer, probe),
@@ -163,7 +166,7 @@ impl App {
                 Action::Down => {
                     self.guardians.on_gone(peer);
                     self.guardians.silent.push(peer);
-                    self.older.add(t.now, slot, peer);
+                    self.suspect(t.now, slot, peer);
                 }
             }
         }
@@ -242,7 +245,7 @@ impl App {
     pub fn meet_holder<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle) {
         let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };
         guard.has_met_holder = true;
-        let mut sources = self.partners(t.me.handle);
+        let mut sources = self.sources(t);
         sources.retain(|peer| *peer != from);
         sources.insert(0, from);
         t.host.effect(Effect::KeepFiles { application: self.application.clone(), sources });

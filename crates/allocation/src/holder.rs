@@ -129,7 +129,7 @@ impl App {
             self.learn(t, *known);
         }
         for peer in older {
-            self.older.add(t.now, slot, peer);
+            self.suspect(t.now, slot, peer);
         }
         let mut members = peers;
         members.extend(self.known.holders());
@@ -337,8 +337,7 @@ impl App {
     }
 
     fn start<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let mut sources = self.partners(t.me.handle);
-        sources.extend(t.host.app_peers(self.id(), 8));
+        let mut sources = self.sources(t);
         let (app, application) = (self.id(), self.application.clone());
         let Some(mine) = self.mine_mut(slot) else { return };
         sources.push(mine.confirmed_by);

@@ -264,13 +264,15 @@ pub enum Message {
         #[n(1)]
         guardians: GuardianSet,
     },
-    /// Lowest holder to guardian: a sign of life, please.
+    /// Lowest holder to guardian: a sign of life, please; here are mine.
     #[n(16)]
     GuardianProbe {
         #[n(0)]
         app: AppId,
         #[n(1)]
         versions: Versions,
+        #[cbor(n(2), decode_with = "decode_reports")]
+        mine: Vec<SlotReport>,
     },
     /// Its answer; nothing when it guards nothing.
     #[n(17)]

@@ -202,7 +202,7 @@ impl App {
             // It may have taken the slot: it is an old holder until it answers.
             Phase::Confirming { peer, .. } => {
                 if self.known.entry(slot).and_then(|entry| entry.holder) != Some(peer) {
-                    self.older.add(t.now, slot, peer);
+                    self.suspect(t.now, slot, peer);
                 }
             }
             Phase::Checking { .. } | Phase::Pausing { .. } => {}
@@ -263,7 +263,7 @@ impl App {
                     self.confirm(t, slot, peer, hold, sent + 1);
                 } else {
                     recruit.exclude.push(peer);
-                    self.older.add(t.now, slot, peer);
+                    self.suspect(t.now, slot, peer);
                     self.search(t, slot);
                 }
             }
