@@ -1,8 +1,9 @@
 //! The fault switch of emulated hosts on a kernel without namespaces: there nobody but the agent can cut its cable.
 //!
-//! The environment names a file; while that reads `{"cut":true}`, the agent drops what comes and goes. Only an emulated
-//! host looks at it, so a real node cannot be cut off this way.
+//! The environment names a file; while that reads `{"cut":true}`, the agent drops what comes and goes. An agent that is
+//! not configured as an emulated host does not start with it, so a real node cannot be cut off this way.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -23,11 +24,27 @@ struct Switch {
     cut: bool,
 }
 
+/// A node of a real grid was started as if somebody emulated it.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "{FAULT_SWITCH_ENV} is set, but only an emulated host may be cut off by a file: unset it, or say `emulated = true` \
+     in the configuration"
+)]
+pub struct NotEmulated;
+
+/// The switch's file, if this host has one.
+pub(crate) fn file(config: &Config, variable: Option<OsString>) -> Result<Option<PathBuf>, NotEmulated> {
+    match variable {
+        Some(_) if !config.emulated => Err(NotEmulated),
+        variable => Ok(variable.map(PathBuf::from)),
+    }
+}
+
 /// The node's cable, pulled by the switch if this host has one. Within a tokio runtime.
-pub(crate) fn cable(config: &Config) -> Cable {
+pub(crate) fn cable(switch: Option<PathBuf>) -> Cable {
     let cable = Cable::default();
-    if let Some(file) = std::env::var_os(FAULT_SWITCH_ENV).filter(|_| config.emulated) {
-        tokio::spawn(watch(PathBuf::from(file), cable.clone()));
+    if let Some(file) = switch {
+        tokio::spawn(watch(file, cable.clone()));
     }
     cable
 }
@@ -56,6 +73,16 @@ fn is_cut(file: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_an_emulated_host_starts_with_a_switch() {
+        let mut config = Config::new("state".into());
+        assert!(matches!(file(&config, None), Ok(None)));
+        assert!(file(&config, Some("f".into())).is_err());
+        config.emulated = true;
+        assert_eq!(file(&config, Some("f".into())).ok().flatten(), Some("f".into()));
+        assert!(matches!(file(&config, None), Ok(None)));
+    }
 
     #[test]
     fn only_a_whole_file_that_says_so_is_a_cut() {

@@ -21,6 +21,7 @@ mod isolation;
 mod lifecycle;
 mod logs;
 pub mod machine;
+mod members;
 mod ports;
 pub mod program;
 mod publisher;

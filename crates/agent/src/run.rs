@@ -18,13 +18,14 @@ use crate::agent::{Agent, random_u64};
 use crate::api::operator;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
+use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::waiting::Waiting;
-use crate::{fault_switch, isolation, publisher, services};
+use crate::{isolation, members, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
@@ -32,6 +33,8 @@ const HAND_BACK_MAX: Duration = Duration::from_secs(8);
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
 pub enum AgentError {
+    #[error(transparent)]
+    FaultSwitch(#[from] NotEmulated),
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -65,6 +68,7 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
+    let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
     let state = State::open(&config.state_dir)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -82,7 +86,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         seed: random_u64(),
         services: streams_in,
         identity: identity.clone(),
-        cable: fault_switch::cable(&config),
+        cable: fault_switch::cable(fault_switch),
     };
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
@@ -215,6 +219,7 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
             Event::StartProgram { run, name, slots, spec, sources, restarts } => {
                 agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
             }
+            Event::KeepFiles { app, spec, sources } => members::keep_files(agent, app, spec, sources),
             Event::StopProgram { run, why } => {
                 tracing::info!(app = ?run.app, slot = run.slot, epoch = %run.epoch, ?why, "slot is to stop");
                 if !agent.slots.stop(run, why) {

@@ -8,16 +8,15 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 use xtreem_allocation::{Exit, SlotRun};
-use xtreem_base::{AppId, Handle};
-use xtreem_net::Service;
 use xtreem_node::NotStarted;
 
 use super::{Grace, NOT_EXECUTABLE, NOT_FOUND, Order};
 use crate::agent::Agent;
 use crate::api::slot_socket::SlotSocket;
-use crate::deploy::{self, Missing, Peers, Reader, Writer};
+use crate::deploy::{self, Missing};
 use crate::environment::{Place, environment};
 use crate::exec::{self, Plan, PlanError, Running, StartError};
+use crate::members::Members;
 use crate::program::{Program, SELF_COMMAND};
 use crate::store::FileKind;
 
@@ -197,28 +196,4 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, dir: &Path) -> io::Resul
         Ok(())
     });
     laid_out.await?
-}
-
-/// The nodes of one application, as sources of files.
-struct Members<'a> {
-    agent: &'a Arc<Agent>,
-    app: AppId,
-}
-
-/// Members asked for at a time.
-const MEMBERS_SAMPLED: usize = 8;
-
-impl Peers for Members<'_> {
-    async fn open(&self, source: Handle) -> io::Result<(Reader, Writer)> {
-        let contact = self.agent.net.contact(source).await.ok_or(io::ErrorKind::NotFound)?;
-        let opened = self.agent.net.open(contact, Service::PIECES).await;
-        let (send, receive) = opened.map_err(io::Error::other)?;
-        Ok((Box::new(receive), Box::new(send)))
-    }
-
-    async fn more(&self) -> Vec<Handle> {
-        let app = self.app;
-        let peers = self.agent.node(move |node, _, _| node.app_peers(app, MEMBERS_SAMPLED)).await;
-        peers.unwrap_or_default()
-    }
 }
