@@ -290,8 +290,8 @@ impl Allocation {
             Message::Record { record } => self.take_record(now, Some(from), *record, host),
             Message::RecordTaken { app, version } => self.on_record_taken(now, from, app, version, host),
             Message::AskRecord { app, version } => self.on_ask_record(from, app, version, host),
-            Message::Appoint { application, guardians, slots } => {
-                self.on_appoint(now, from, *application, guardians, &slots, host);
+            Message::Appoint { application, guardians, slots, older } => {
+                self.on_appoint(now, from, *application, guardians, (&slots, &older), host);
             }
             Message::Appointed { app } => {
                 if let Some(submission) = self.submissions.get_mut(&app) {
@@ -463,7 +463,7 @@ impl Allocation {
         from: Handle,
         application: Application,
         guardians: GuardianSet,
-        slots: &[Known],
+        (slots, older): (&[Known], &[Handle]),
         host: &mut H,
     ) {
         let app = application.record.id;
@@ -486,6 +486,9 @@ impl Allocation {
             let by_holder = slots.iter().any(|known| known.state > SlotState::Planned);
             app.on_appoint(t, from, guardians, by_holder);
             slots.iter().for_each(|known| app.learn(t, *known));
+            let lowest = slots.first().map_or(0, |known| known.slot);
+            let others = older.iter().filter(|peer| **peer != t.me.handle);
+            others.for_each(|peer| app.suspect(t.now, lowest, *peer));
         });
     }
 
@@ -659,15 +662,12 @@ impl Allocation {
         self.stopped.retain(|_, stopped| now.since(stopped.since) < self.config.keep);
         let config = &self.config;
         for app in self.apps.values_mut() {
-            let keep = if app.is_finished { config.keep } else { config.former_keep };
+            let keep = app.keep(config);
             if app.left.is_some_and(|left| now.since(left) >= keep) {
                 app.mine.clear();
             }
         }
-        self.apps.retain(|_, app| {
-            let keep = if app.is_finished { config.keep } else { config.former_keep };
-            app.left.is_none_or(|left| now.since(left) < keep)
-        });
+        self.apps.retain(|_, app| app.left.is_none_or(|left| now.since(left) < app.keep(config)));
         self.sweep(host);
     }
 

@@ -65,6 +65,8 @@ pub(crate) struct App {
     pub is_finished: bool,
     /// Since when this node only answers for the application.
     pub left: Option<Instant>,
+    /// This node was to guard what then never began.
+    pub never_began: bool,
     pub due: Instant,
     locate_due: Instant,
 }
@@ -83,6 +85,7 @@ impl App {
             quiet_until: now,
             is_finished: false,
             left: None,
+            never_began: false,
             due: now,
             locate_due: now,
         }
@@ -345,8 +348,19 @@ impl App {
         }
     }
 
+    /// How long this node answers for an application after it has left it. What never began is forgotten at once:
+    /// it would keep its name from the next submission.
+    pub fn keep(&self, config: &Config) -> Duration {
+        match (self.is_finished, self.never_began) {
+            (true, _) => config.keep,
+            (false, true) => Duration::ZERO,
+            (false, false) => config.former_keep,
+        }
+    }
+
     /// This node becomes a holder or guardian. Watches that stood still since an earlier time begin anew.
     pub fn take_up_duty(&mut self, now: Instant) {
+        self.never_began = false;
         if self.left.take().is_some() || (self.mine.is_empty() && self.guard.is_none()) {
             let held = self.known.iter_mut().filter(|(_, entry)| entry.holder.is_some());
             held.for_each(|(_, entry)| entry.mark_alive(now));
@@ -634,8 +648,7 @@ impl App {
     fn next_due(&self, now: Instant, config: &Config) -> Instant {
         let mut due = self.older.next_due().unwrap_or(Instant::FAR);
         if let Some(left) = self.left {
-            let keep = if self.is_finished { config.keep } else { config.former_keep };
-            due = due.min(left + keep);
+            due = due.min(left + self.keep(config));
         }
         if self.is_active() {
             for slot in self.watched() {

@@ -8,7 +8,7 @@ use xtreem_membership::detector::{Action, INDIRECT_ROUNDS, Watch};
 use crate::app::{App, Turn, ask_others};
 use crate::holder::Mine;
 use crate::knowledge::Entry;
-use crate::message::{GUARDIANS, GuardianSet, Message, SetVersion};
+use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
 use crate::{Config, Connection, Effect, Host, window};
 
 /// How long a node may take to accept to be a guardian before another one is asked. Our guess.
@@ -199,10 +199,15 @@ impl App {
         members.push(candidate);
         let number = self.guardians.set.version.number + 1;
         let set = GuardianSet { version: SetVersion { number, by }, members };
+        let mut older: Vec<Handle> = self.older.peers().filter(|peer| *peer != candidate).collect();
+        older.sort_unstable();
+        older.dedup();
+        older.truncate(PEERS_MAX);
         let message = Message::Appoint {
             application: self.application.clone().into(),
             guardians: set.clone(),
             slots: self.all_known(me),
+            older,
         };
         t.host.send(candidate, message);
         self.guardians.proposed = Some((candidate, set));
@@ -256,6 +261,7 @@ impl App {
             |guard: &Guard| !guard.has_met_holder && t.now.since(guard.since) >= t.config.guardian_lapse;
         if self.guard.as_ref().is_some_and(has_lapsed) {
             self.guard = None;
+            self.never_began = self.mine.is_empty();
             self.leave_when_idle(t);
         }
     }

@@ -249,6 +249,9 @@ pub enum Message {
         guardians: GuardianSet,
         #[cbor(n(2), decode_with = "decode_known")]
         slots: Vec<Known>,
+        /// Nodes out of reach that may look after the other side of a split.
+        #[cbor(n(3), decode_with = "decode_peers")]
+        older: Vec<Handle>,
     },
     /// Its answer.
     #[n(14)]

@@ -149,7 +149,7 @@ impl Submission {
         for peer in &waiting {
             let application = self.application.clone().into();
             let (guardians, slots) = (guardians.clone(), slots.clone());
-            t.host.send(*peer, Message::Appoint { application, guardians, slots });
+            t.host.send(*peer, Message::Appoint { application, guardians, slots, older: Vec::new() });
         }
         self.phase = Phase::Appointing { waiting, until: t.now + APPOINT_PERIOD, round };
         self.due = t.now;

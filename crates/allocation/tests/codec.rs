@@ -86,7 +86,7 @@ fn samples() -> Vec<Message> {
         Message::Probe { app, versions: Some(versions), about: known, mine: vec![report; 4] },
         Message::ProbeAck { app, versions: None, slot: 2, holds: Holds::Yes(report), newest: Some(known) },
         Message::Tell { app, versions, slots: vec![known; 9] },
-        Message::Appoint { application: application.into(), guardians, slots: vec![known] },
+        Message::Appoint { application: application.into(), guardians, slots: vec![known], older: vec![] },
         Message::Description {
             record: record(Wanted::Running).into(),
             slots: vec![known],
