@@ -56,12 +56,14 @@ pub enum Count {
     Unreachable,
     /// More incoming connections or service streams than allowed.
     Refused,
+    /// Datagrams that came or were to go while an emulated host's cable was out.
+    Cut,
     /// Events that the host did not take in time: the newest are dropped.
     EventsLost,
 }
 
 impl Count {
-    const ALL: [(Count, &str); 26] = [
+    const ALL: [(Count, &str); 27] = [
         (Count::Received, "received"),
         (Count::Sent, "sent"),
         (Count::StreamSent, "stream_sent"),
@@ -87,6 +89,7 @@ impl Count {
         (Count::SendFailed, "send_failed"),
         (Count::Unreachable, "unreachable"),
         (Count::Refused, "refused"),
+        (Count::Cut, "cut"),
         (Count::EventsLost, "events_lost"),
     ];
 }

@@ -16,7 +16,7 @@ use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
-use crate::hello::wall_ms;
+use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
 use crate::join::Join;
 use crate::peers::PeerTable;
@@ -327,15 +327,14 @@ impl Driver {
         for addr in self.join.due(monotonic_now(), knows_somebody) {
             let (connections, commands) = (self.connections.clone(), commands.clone());
             tokio::spawn(async move {
-                match connections.meet(addr).await {
-                    Ok(peer) => {
-                        let command: Command = Box::new(move |driver| driver.join_through(addr, &peer));
-                        if let Some(commands) = commands.upgrade() {
-                            // A node that stopped meanwhile joins nothing.
-                            let _ = commands.send(command).await;
-                        }
-                    }
-                    Err(error) => warn!(%addr, %error, "cannot join"),
+                let command: Command = match connections.meet(addr).await {
+                    Ok(peer) => Box::new(move |driver| driver.join_through(addr, &peer)),
+                    Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(addr)),
+                    Err(error) => return warn!(%addr, %error, "cannot join"),
+                };
+                if let Some(commands) = commands.upgrade() {
+                    // A node that stopped meanwhile joins nothing.
+                    let _ = commands.send(command).await;
                 }
             });
         }

@@ -87,6 +87,10 @@ pub(crate) struct Manners {
 impl Manners {
     /// The dialler speaks first.
     pub(crate) async fn greet(&self, connection: &Connection) -> Result<Met, MeetError> {
+        // Known before anything is said: the other side, which is also us, would only hang up.
+        if tls_key(connection) == Some(self.identity.member().key().to_bytes()) {
+            return Err(MeetError::Oneself);
+        }
         let (send, receive) = connection.open_bi().await?;
         self.say(send, &[Service::HELLO.0]).await?;
         self.hear(connection, receive).await

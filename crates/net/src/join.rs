@@ -49,6 +49,11 @@ impl Join {
             *is_met |= *other == addr;
         }
     }
+
+    /// `addr` is this node's: a site may give all its nodes one list.
+    pub(crate) fn is_oneself(&mut self, addr: SocketAddr) {
+        self.addresses.retain(|(other, _)| *other != addr);
+    }
 }
 
 #[cfg(test)]
@@ -67,6 +72,8 @@ mod tests {
         join.met(addr(2));
         assert_eq!(join.due(at(3_000), true), []);
         assert_eq!(join.due(at(3_500), false), [addr(1), addr(2)], "alone again");
+        join.is_oneself(addr(1));
+        assert_eq!(join.due(at(10_000), false), [addr(2)]);
     }
 
     #[test]

@@ -110,6 +110,7 @@ impl AsyncUdpSocket for SharedSocket {
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
         if self.is_cut_off_from(transmit.destination) {
+            self.tally.add(Count::Cut);
             return Ok(());
         }
         self.inner.try_send(transmit)
@@ -125,6 +126,7 @@ impl AsyncUdpSocket for SharedSocket {
         for (buf, meta) in bufs.iter_mut().zip(meta.iter_mut()).take(count) {
             // A length of zero is skipped by quinn.
             if self.is_cut_off_from(meta.addr) {
+                self.tally.add(Count::Cut);
                 meta.len = 0;
             }
             meta.len = sift(&mut buf[..meta.len], meta.stride, |datagram| self.take(datagram));

@@ -136,6 +136,19 @@ fn drops(agent: &Agent) -> Vec<(&'static str, u64)> {
 }
 
 #[tokio::test]
+async fn a_node_that_is_told_to_join_through_itself_forgets_it_and_joins_through_the_others() {
+    let vo = vo();
+    let free = std::net::UdpSocket::bind(LOOPBACK[0]).and_then(|socket| socket.local_addr());
+    let own = free.expect("a free port");
+    let other = start(&issue(&vo, "other"), 1, &[]);
+    let (mut config, services) = config(&issue(&vo, "listed"), 1, &[own, other.net.local_addr()]);
+    config.bind = own;
+    let listed = start_with(config, services);
+    knows_exactly(&listed, &[&other]).await;
+    counts(&listed, Count::Misaddressed, 1).await;
+}
+
+#[tokio::test]
 async fn a_first_node_that_comes_up_late_is_joined_all_the_same() {
     let vo = vo();
     let free = UdpSocket::bind(LOOPBACK[0]).expect("a free port");
@@ -335,4 +348,29 @@ fn the_advertised_address_is_the_configured_one_then_the_bound_one_then_the_rout
     assert_eq!(advertised(None, addr("0.0.0.0:1"), &loopback), ip("127.0.0.1"));
     assert_eq!(advertised(None, addr("0.0.0.0:1"), &[addr("[::1]:9")]), None);
     assert_eq!(advertised(None, addr("[::]:1"), &[]), None);
+}
+
+#[tokio::test]
+async fn a_pulled_cable_stops_both_planes_until_it_is_back() {
+    let vo = vo();
+    let (mut first, services) = config(&issue(&vo, "a"), 1, &[]);
+    // On another address than the second node's, which a cut does not reach otherwise.
+    first.bind = "127.0.0.2:0".parse().expect("a literal address");
+    let cable = first.cable.clone();
+    let a = start_with(first, services);
+    cable.set_cut(true);
+    let b = start(&issue(&vo, "b"), 1, &[a.net.local_addr()]);
+    // It tries to join, by QUIC.
+    counts(&a, Count::Cut, 2).await;
+    assert!(view(&a).await.is_empty() && view(&b).await.is_empty());
+    cable.set_cut(false);
+    knows_exactly(&a, &[&b]).await;
+    knows_exactly(&b, &[&a]).await;
+    // From here on it is gossip, by datagrams.
+    cable.set_cut(true);
+    let (received, cut) = (a.net.counters().of(Count::Received), a.net.counters().of(Count::Cut));
+    counts(&a, Count::Cut, cut + 4).await;
+    assert!(a.net.counters().of(Count::Received) <= received + 1, "one may have waited in the queue");
+    cable.set_cut(false);
+    counts(&a, Count::Received, received + 3).await;
 }
