@@ -17,7 +17,7 @@ use super::{Clause, DEPTH_MAX, REQUIREMENT_LEN_MAX};
 pub(crate) fn parse(source: &str) -> Result<Vec<Clause>, ParseError> {
     if source.len() > REQUIREMENT_LEN_MAX {
         let found = format!("a requirement of {} bytes", source.len());
-        return Err(ParseError::new(source, 0, found, format!("at most {REQUIREMENT_LEN_MAX}")));
+        return Err(ParseError::new(source, 0, found, format!("at most {REQUIREMENT_LEN_MAX} bytes")));
     }
     let mut lexer = Lexer::new(source);
     let ahead = lexer.next()?;

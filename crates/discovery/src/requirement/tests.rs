@@ -162,7 +162,7 @@ fn length_and_depth_are_bounded() {
     let padded = |len| format!("ecc{}", " ".repeat(len - 3));
     assert!(Requirement::parse(&padded(REQUIREMENT_LEN_MAX)).is_ok());
     let error = Requirement::parse(&padded(REQUIREMENT_LEN_MAX + 1)).unwrap_err();
-    assert_eq!((error.column, error.expected), (1, format!("at most {REQUIREMENT_LEN_MAX}")));
+    assert_eq!((error.column, error.expected), (1, format!("at most {REQUIREMENT_LEN_MAX} bytes")));
     for (open, close) in [("(", ")"), ("!", "")] {
         let nested = |depth| format!("{}ecc{}", open.repeat(depth), close.repeat(depth));
         assert!(Requirement::parse(&nested(DEPTH_MAX)).is_ok());
