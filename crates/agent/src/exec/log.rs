@@ -5,7 +5,7 @@
 //! fixed disk. Offsets count from the program's first byte, also over bytes that are gone.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +63,8 @@ struct Files {
     old_start: u64,
     new_start: u64,
     end: u64,
+    /// The disk has refused bytes.
+    has_lost: bool,
 }
 
 impl Log {
@@ -81,6 +83,7 @@ impl Log {
             old_start: 0,
             new_start: 0,
             end: 0,
+            has_lost: false,
         };
         let shared = Shared { files: Mutex::new(files), progress: watch::Sender::new(Progress::default()) };
         Ok(Log { shared: Arc::new(shared) })
@@ -149,7 +152,11 @@ impl Log {
 
     fn append(&self, bytes: &[u8]) {
         let mut files = self.files();
-        if let Err(error) = files.append(bytes) {
+        if let Err(error) = files.append(bytes)
+            && !files.has_lost
+        {
+            // Said once: a program that prints on would fill the agent's own log as well.
+            files.has_lost = true;
             tracing::warn!(dir = %files.dir.display(), %error, "output of a program is lost");
         }
         let end = files.end;
@@ -172,7 +179,8 @@ impl Files {
             }
             let room = usize::try_from(self.half_max - used).unwrap_or(usize::MAX);
             let (now, later) = bytes.split_at(room.min(bytes.len()));
-            self.new.write_all(now)?;
+            // At its place, so that a write that failed half way leaves nothing between the lines.
+            self.new.write_all_at(now, used)?;
             self.end += now.len() as u64;
             bytes = later;
         }
