@@ -1,6 +1,7 @@
-//! Unix sockets of which at most so many connections are served at one time.
+//! Unix sockets of which at most so many connections are served at one time, and none that asks nothing.
 
 use std::fs;
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
@@ -16,11 +17,17 @@ use nix::sys::stat::{Mode, fchmod};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Sleep, sleep};
 
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 128;
 /// After a failed accept, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
+/// Longest wait for the head of a connection's first request: whoever connects and is silent must not keep the room
+/// from others (our guess; a request is a few hundred bytes on one machine).
+const HEAD_MAX: Duration = Duration::from_secs(10);
+/// What ends the head of a request (RFC 9112, section 2.1).
+const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Opens the socket with these permission bits.
 ///
@@ -67,7 +74,7 @@ impl Listener for Bounded {
             // The semaphore is never closed.
             let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             match self.listener.accept().await {
-                Ok((stream, _)) => return (Connection { stream, _permit: permit }, ()),
+                Ok((stream, _)) => return (Connection::new(stream, permit), ()),
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the local API could not be accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -84,7 +91,40 @@ impl Listener for Bounded {
 /// A connection that gives its room back when it ends.
 pub(super) struct Connection {
     stream: UnixStream,
+    /// Until the first request is there.
+    head: Option<Head>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// The head of a request, as far as it came.
+struct Head {
+    deadline: Pin<Box<Sleep>>,
+    /// Bytes of its end that came in a row.
+    ended: usize,
+}
+
+impl Head {
+    /// Takes the next bytes; says whether the head is whole.
+    fn is_whole_with(&mut self, bytes: &[u8]) -> bool {
+        for byte in bytes {
+            self.ended = match *byte {
+                byte if byte == HEAD_END[self.ended] => self.ended + 1,
+                b'\r' => 1,
+                _ => 0,
+            };
+            if self.ended == HEAD_END.len() {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+impl Connection {
+    fn new(stream: UnixStream, permit: OwnedSemaphorePermit) -> Self {
+        let head = Head { deadline: Box::pin(sleep(HEAD_MAX)), ended: 0 };
+        Connection { stream, head: Some(head), _permit: permit }
+    }
 }
 
 impl AsyncRead for Connection {
@@ -93,7 +133,15 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let Some(head) = &mut self.head else { return polled };
+        if polled.is_ready() && head.is_whole_with(&buffer.filled()[before..]) {
+            self.head = None;
+        } else if head.deadline.as_mut().poll(context).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        polled
     }
 }
 
@@ -124,5 +172,52 @@ impl AsyncWrite for Connection {
 
     fn is_write_vectored(&self) -> bool {
         self.stream.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    async fn pair() -> (UnixStream, Connection) {
+        let (asker, asked) = UnixStream::pair().unwrap();
+        let room = Arc::new(Semaphore::new(1));
+        (asker, Connection::new(asked, room.acquire_owned().await.unwrap()))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_nothing_is_sent_away() {
+        for said in [&b""[..], b"GET /v1/node HTTP/1.1\r\nHost: x\r\n"] {
+            let (mut asker, mut asked) = pair().await;
+            asker.write_all(said).await.unwrap();
+            let mut heard = Vec::new();
+            let end = asked.read_to_end(&mut heard).await.unwrap_err();
+            assert_eq!((end.kind(), &heard[..]), (io::ErrorKind::TimedOut, said));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_asked_may_wait_for_the_answer() {
+        let (mut asker, mut asked) = pair().await;
+        for part in [&b"GET / HTTP/1.1\r\nA: b\r"[..], b"\n\r\n"] {
+            asker.write_all(part).await.unwrap();
+            asked.read_exact(&mut vec![0; part.len()]).await.unwrap();
+        }
+        let mut more = [0];
+        let silence = tokio::time::timeout(10 * HEAD_MAX, asked.read(&mut more)).await;
+        assert!(silence.is_err(), "{silence:?}");
+    }
+
+    #[test]
+    fn the_end_of_a_head_is_found_wherever_it_is_cut() {
+        let text = b"GET / HTTP/1.1\r\nA: \r\r\n\r\n";
+        for cut in 0..text.len() {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
+            let _guard = runtime.enter();
+            let mut head = Head { deadline: Box::pin(sleep(HEAD_MAX)), ended: 0 };
+            assert!(!head.is_whole_with(&text[..cut]));
+            assert!(head.is_whole_with(&text[cut..]));
+        }
     }
 }
