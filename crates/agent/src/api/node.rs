@@ -35,6 +35,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         version: env!("CARGO_PKG_VERSION").to_owned(),
         contacts: status.contacts,
         cut_off: status.is_cut_off,
+        clock_correction_ms: agent.net.clock_correction_ms(),
         offered: view::resources(&status.offered),
         used: view::resources(&status.used),
         attributes: view::attributes(&agent.attributes()),

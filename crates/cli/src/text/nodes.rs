@@ -128,6 +128,9 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["version", &node.version]);
     text.row(["contacts", &node.contacts.to_string()]);
     text.row(["cut off", if node.cut_off { "yes: too few contacts answer" } else { "no" }]);
+    if let Some(clock) = clock(node.clock_correction_ms) {
+        text.row(["clock", &clock]);
+    }
     text.row(["offered", &resources(&node.offered)]);
     text.row(["used", &resources(&node.used)]);
     text.row(["isolation", &node.isolation]);
@@ -139,6 +142,14 @@ pub fn status(node: &NodeStatus) -> String {
         text.row([name.clone(), count.to_string()]);
     }
     text.to_string()
+}
+
+/// What is wrong with the machine's clock, if anything is.
+fn clock(correction_ms: i64) -> Option<String> {
+    let direction = if correction_ms > 0 { "behind" } else { "ahead of" };
+    let seconds = correction_ms.unsigned_abs() / 1_000;
+    (correction_ms != 0)
+        .then(|| format!("{seconds} s {direction} its peers', which the agent corrects; set it"))
 }
 
 fn resources(amount: &Resources) -> String {
@@ -217,5 +228,13 @@ mod tests {
         let enough = SearchReport { ended: Ended::Enough, ..report() };
         assert_eq!(closing(None, &enough), "2 nodes found.");
         assert!(closing(None, &report()).starts_with("2 found: of 16 nodes visited of about 17"));
+    }
+
+    #[test]
+    fn a_clock_is_spoken_of_when_it_is_wrong() {
+        assert_eq!(clock(0), None);
+        let ahead = "3600 s ahead of its peers', which the agent corrects; set it";
+        assert_eq!(clock(-3_600_001).as_deref(), Some(ahead));
+        assert!(clock(45_000).is_some_and(|text| text.starts_with("45 s behind its peers'")));
     }
 }

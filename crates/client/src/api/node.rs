@@ -57,6 +57,9 @@ pub struct NodeStatus {
     pub contacts: usize,
     /// Too few of its contacts answer: it recruits nobody until they do.
     pub cut_off: bool,
+    /// What the agent adds to the machine's clock, which is more than 30 s off its peers'; else 0.
+    #[serde(default)]
+    pub clock_correction_ms: i64,
     pub offered: Resources,
     pub used: Resources,
     pub attributes: Attributes,
