@@ -61,12 +61,15 @@ pub struct Lab {
     root: TempDir,
 }
 
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 impl Drop for Lab {
     fn drop(&mut self) {
-        for agent in &mut self.agents {
-            let _ = agent.process.kill();
-            let _ = agent.process.wait();
-        }
         if std::thread::panicking() {
             for agent in &self.agents {
                 let log = fs::read_to_string(agent.dir.join("log")).unwrap_or_default();
@@ -175,8 +178,16 @@ impl Lab {
     }
 
     pub async fn try_submit(&self, app: &Application) -> Result<Vec<ProgressLine>, ClientError> {
+        self.try_submit_to(0, app).await
+    }
+
+    pub async fn try_submit_to(
+        &self,
+        at: usize,
+        app: &Application,
+    ) -> Result<Vec<ProgressLine>, ClientError> {
         let encoded = minicbor::to_vec(app).expect("encoded");
-        let mut stream = self.agents[0].client.submit(encoded).await?;
+        let mut stream = self.agents[at].client.submit(encoded).await?;
         let mut lines = Vec::new();
         while let Some(line) = stream.next().await? {
             lines.push(line);
@@ -196,6 +207,46 @@ impl Lab {
 
     fn agent(&mut self, id: &str) -> &mut Agent {
         self.agents.iter_mut().find(|agent| agent.id == id).expect("an agent of this lab")
+    }
+
+    /// Starts one more agent, whose credential is of another VO, that asks to join by the first agent.
+    pub async fn intruder(&self) -> Agent {
+        let dir = self.root.path().join("intruder");
+        fs::create_dir(&dir).expect("a directory");
+        let identity = VoKey::create("test").and_then(|vo| vo.issue_node("node1", 1)).expect("an identity");
+        identity.save(&dir.join("node.pem")).expect("saved");
+        let join = self.agents[0].client.node().await.expect("an answer").address;
+        let config = format!(
+            "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\nemulated = true\n\
+             cyclon_period = \"200ms\"\njoin = [\"{join}\"]\n[attributes]\nrole = \"worker\"\n"
+        );
+        fs::write(dir.join("agent.toml"), config).expect("written");
+        let (process, status) = launch(&dir).await;
+        let client = OperatorClient::new(dir.join("state/control.sock"));
+        Agent { id: status.id, client, dir, process }
+    }
+
+    /// The sockets of all agents and of all slots that run.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let states = self.agents.iter().map(|agent| agent.dir.join("state"));
+        let of_slots = |state: &Path| fs::read_dir(state.join("s")).into_iter().flatten().flatten();
+        states
+            .flat_map(|state| {
+                let slots: Vec<_> = of_slots(&state).map(|entry| entry.path()).collect();
+                [state.join("control.sock")].into_iter().chain(slots)
+            })
+            .collect()
+    }
+
+    /// Cores, memory and holds are all given back.
+    pub async fn uses_nothing(&self) -> bool {
+        for agent in &self.agents {
+            let used = agent.client.node().await.map(|node| node.used);
+            if used.is_ok_and(|used| (used.cores_milli, used.memory_bytes, used.disk_bytes) != (0, 0, 0)) {
+                return false;
+            }
+        }
+        true
     }
 
     pub fn kill(&mut self, id: &str) {

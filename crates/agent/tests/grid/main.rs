@@ -2,6 +2,7 @@
 //!
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
+mod hostile;
 mod lab;
 mod program;
 
@@ -21,7 +22,7 @@ const BE_AGENT: &str = "be-agent";
 type Test = (&'static str, fn());
 
 macro_rules! tests {
-    ($($name:ident),* $(,)?) => { &[$((stringify!($name), || block_on($name()))),*] };
+    ($($name:path),* $(,)?) => { &[$((stringify!($name), || block_on($name()))),*] };
 }
 
 const TESTS: &[Test] = tests![
@@ -30,6 +31,10 @@ const TESTS: &[Test] = tests![
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
+    hostile::strangers_and_garbage_disturb_no_application,
+    hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
+    hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
+    hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
 ];
 
 fn main() -> ExitCode {
