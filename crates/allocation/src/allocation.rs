@@ -1,5 +1,8 @@
 //! The allocation core of one node: every application that it takes part in, its submissions, its books.
 
+mod messages;
+mod records;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -8,12 +11,12 @@ use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 
 use crate::app::{App, Turn};
 use crate::ledger::Ledger;
-use crate::message::{Confirm, GuardianSet, Message, Refused, Versions};
+use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
 use crate::{
-    Application, Ask, Config, Effect, Exit, HoldRefusal, Host, Known, NotStarted, Progress, Record,
-    RecordVersion, Resources, SlotRun, SlotState, StopReason, Ticket,
+    Application, Ask, Config, Effect, Exit, HoldRefusal, Host, NotStarted, Progress, Record, Resources,
+    SlotRun, StopReason, Ticket,
 };
 
 /// Most applications that one node takes part in; confirms and appointments beyond it are refused.
@@ -98,6 +101,8 @@ macro_rules! turn {
     };
 }
 
+use turn;
+
 impl Allocation {
     pub fn new(config: Config, me: Me, rng: Rng) -> Self {
         Allocation {
@@ -170,18 +175,6 @@ impl Allocation {
         {
             submission.give_up(&mut turn!(self, now, host), Progress::NotPlaced);
         }
-    }
-
-    /// Sends a new record to nodes that take part, until they say that they have it.
-    pub fn publish<H: Host>(&mut self, now: Instant, record: Record, to: &[Handle], host: &mut H) {
-        for peer in to {
-            host.send(*peer, Message::Record { record: record.clone().into() });
-        }
-        if self.published.len() >= PUBLISHED_MAX {
-            self.published.remove(0);
-        }
-        let (due, until) = (now + PUBLISH_PERIOD, now + PUBLISH_LIMIT);
-        self.published.push(Published { record, waiting: to.to_vec(), due, until });
     }
 
     pub fn describe<H: Host>(&mut self, app: AppId, at: Handle, host: &mut H) {
@@ -257,366 +250,6 @@ impl Allocation {
         if let Some(app) = self.apps.get_mut(&app) {
             f(app, &mut t);
         }
-    }
-
-    pub fn handle_message<H: Host>(&mut self, now: Instant, from: Handle, message: Message, host: &mut H) {
-        match message {
-            Message::Renew { hold } => {
-                self.ledger.renew(now, self.config.hold, from, hold);
-            }
-            Message::Release { hold } => self.ledger.release(from, hold),
-            Message::Confirm(confirm) => self.on_confirm(now, from, *confirm, host),
-            Message::Confirmed { app, slot, epoch } => {
-                let mut t = turn!(self, now, host);
-                if let Some(submission) = self.submissions.get_mut(&app) {
-                    submission.on_confirmed(&mut t, from, slot, epoch);
-                }
-                if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_confirmed(&mut t, from, slot, epoch);
-                }
-            }
-            Message::Refused { app, slot, epoch, why } => {
-                if let Refused::Record(record) = &why {
-                    self.take_record(now, None, (**record).clone(), host);
-                }
-                let mut t = turn!(self, now, host);
-                if let Some(submission) = self.submissions.get_mut(&app) {
-                    submission.on_refused(&mut t, from, slot);
-                }
-                if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_refused(&mut t, from, slot, epoch, why);
-                }
-            }
-            Message::Record { record } => self.take_record(now, Some(from), *record, host),
-            Message::RecordTaken { app, version } => self.on_record_taken(now, from, app, version, host),
-            Message::AskRecord { app, version } => self.on_ask_record(from, app, version, host),
-            Message::Appoint { application, guardians, slots, older } => {
-                self.on_appoint(now, from, *application, guardians, (&slots, &older), host);
-            }
-            Message::Appointed { app } => {
-                if let Some(submission) = self.submissions.get_mut(&app) {
-                    submission.on_appointed(now, from);
-                }
-                self.with_app(now, app, host, |app, t| app.on_appointed(t, from));
-            }
-            Message::Describe { app } => self.on_describe(from, app, host),
-            Message::Description { record, slots, guardians } => {
-                host.effect(Effect::Described { from, record: *record, slots, guardians });
-            }
-            Message::ProbeAck { app, versions, slot, holds, newest } => {
-                let mut t = turn!(self, now, host);
-                if let Some(submission) = self.submissions.get_mut(&app) {
-                    submission.on_probe_ack(&mut t, from, slot, holds, newest);
-                }
-                if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_probe_ack(&mut t, from, slot, holds, newest);
-                    app.compare(&mut t, from, versions);
-                }
-            }
-            Message::Announce { app, versions, slot, epoch } => {
-                self.on_app(now, from, app, Some(versions), host, |app, t| {
-                    app.on_announce(t, from, slot, epoch)
-                });
-            }
-            Message::Announced { app, slot, epoch, higher } => {
-                self.on_app(now, from, app, None, host, |app, t| {
-                    app.on_announced(t, from, slot, epoch, higher)
-                });
-            }
-            Message::Probe { app, versions, about, mine } => {
-                if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
-                    return self.on_probe_of_unknown(now, from, app, about, host);
-                }
-                self.on_app(now, from, app, None, host, |app, t| {
-                    for report in mine {
-                        app.hear(t, from, report);
-                    }
-                    app.on_probe(t, from, about, versions);
-                });
-            }
-            Message::Claim { app, slot, order } => {
-                self.on_app(now, from, app, None, host, |app, t| app.on_claim(t, slot, order));
-            }
-            Message::Tell { app, versions, slots } => {
-                if let Some(submission) = self.submissions.get_mut(&app) {
-                    let mut t = turn!(self, now, host);
-                    slots.iter().for_each(|news| submission.see(&mut t, *news));
-                }
-                self.on_app(now, from, app, Some(versions), host, |app, t| {
-                    slots.iter().for_each(|news| app.learn(t, *news));
-                });
-            }
-            Message::Report { app, versions, mine } => {
-                self.on_app(now, from, app, Some(versions), host, |app, t| {
-                    mine.iter().for_each(|report| app.hear(t, from, *report));
-                });
-            }
-            Message::Locate { app, slot } => {
-                self.on_app(now, from, app, None, host, |app, t| {
-                    let mut slots = app.around(slot % app.slots(), t.me.handle);
-                    slots.extend(app.newest(slot, t.me.handle));
-                    slots.retain(|known| known.holder.is_some_and(|holder| holder != from));
-                    app.tell(t, from, slots);
-                });
-            }
-            Message::Guardians { app, guardians } => {
-                self.on_app(now, from, app, None, host, |app, t| app.adopt_guardians(t, guardians));
-            }
-            Message::GuardianProbe { app, versions, mine } => {
-                if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
-                    return host.send(from, Message::GuardianAck { app, versions: None });
-                }
-                self.on_app(now, from, app, Some(versions), host, |app, t| {
-                    mine.iter().for_each(|report| app.hear(t, from, *report));
-                    let versions = app.is_guardian().then(|| app.versions());
-                    t.host.send(from, Message::GuardianAck { app: app.id(), versions });
-                });
-            }
-            Message::GuardianAck { app, versions } => {
-                self.on_app(now, from, app, versions, host, |app, t| match versions {
-                    Some(_) => app.guardians.on_alive(t.now, from),
-                    None => app.guardians.on_gone(from),
-                });
-            }
-        }
-        self.sweep(host);
-    }
-
-    /// A message about an application that this node may know, may have known, or knows as stopped.
-    fn on_app<H: Host>(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        app: AppId,
-        versions: Option<Versions>,
-        host: &mut H,
-        f: impl FnOnce(&mut App, &mut Turn<'_, H>),
-    ) {
-        if let Some(stopped) = self.stopped.get(&app) {
-            host.send(from, Message::Record { record: stopped.record.clone().into() });
-            return;
-        }
-        self.with_app(now, app, host, |app, t| {
-            f(app, t);
-            app.compare(t, from, versions);
-        });
-    }
-
-    /// Somebody takes this node for a member of an application: when it was stopped he has to know.
-    pub fn answer_stranger<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
-        if let Some(stopped) = self.stopped.get(&app) {
-            host.send(from, Message::Record { record: stopped.record.clone().into() });
-        }
-    }
-
-    fn on_probe_of_unknown<H: Host>(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        app: AppId,
-        about: Known,
-        host: &mut H,
-    ) {
-        let is_planned = self.ledger.has_hold(now, app);
-        let holds = if is_planned { crate::Holds::Planned } else { crate::Holds::No };
-        let slot = about.slot;
-        host.send(from, Message::ProbeAck { app, versions: None, slot, holds, newest: None });
-    }
-
-    fn on_confirm<H: Host>(&mut self, now: Instant, from: Handle, confirm: Confirm, host: &mut H) {
-        let (app, slot, epoch) = (confirm.application.record.id, confirm.slot, confirm.epoch);
-        let refuse = |ledger: &mut Ledger, host: &mut H, why| {
-            ledger.release(from, confirm.hold);
-            host.send(from, Message::Refused { app, slot, epoch, why });
-        };
-        if let Some(stopped) = self.stopped.get(&app) {
-            return refuse(&mut self.ledger, host, Refused::Record(stopped.record.clone().into()));
-        }
-        if confirm.application.record.is_stopped() {
-            return self.take_record(now, Some(from), confirm.application.record, host);
-        }
-        if !self.apps.contains_key(&app) {
-            if self.apps.len() >= APPS_MAX {
-                self.faults.too_many_apps += 1;
-                return refuse(&mut self.ledger, host, Refused::NoHold);
-            }
-            self.apps.insert(app, App::new(confirm.application.clone(), now));
-        }
-        let mut t = turn!(self, now, host);
-        let Some(known) = self.apps.get_mut(&app) else { return };
-        let (ours, theirs) = (known.application.record.version(), confirm.application.record.version());
-        if theirs < ours {
-            let record = known.application.record.clone().into();
-            return refuse(t.ledger, t.host, Refused::Record(record));
-        }
-        if theirs > ours {
-            known.application.spec = confirm.application.spec.clone();
-            known.set_record(&mut t, confirm.application.record.clone());
-        }
-        known.on_confirm(&mut t, from, confirm);
-        known.leave_when_idle(&mut t);
-    }
-
-    fn on_appoint<H: Host>(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        application: Application,
-        guardians: GuardianSet,
-        (slots, older): (&[Known], &[Handle]),
-        host: &mut H,
-    ) {
-        let app = application.record.id;
-        if !guardians.members.contains(&self.me.handle) {
-            self.faults.not_appointed += 1;
-            return;
-        }
-        if let Some(stopped) = self.stopped.get(&app) {
-            return host.send(from, Message::Record { record: stopped.record.clone().into() });
-        }
-        if !self.apps.contains_key(&app) {
-            if self.apps.len() >= APPS_MAX {
-                self.faults.too_many_apps += 1;
-                return;
-            }
-            self.apps.insert(app, App::new(application, now));
-        }
-        self.with_app(now, app, host, |app, t| {
-            // Only a submitter appoints before any slot is confirmed.
-            let by_holder = slots.iter().any(|known| known.state > SlotState::Planned);
-            app.on_appoint(t, from, guardians, by_holder);
-            slots.iter().for_each(|known| app.learn(t, *known));
-            let lowest = slots.first().map_or(0, |known| known.slot);
-            let others = older.iter().filter(|peer| **peer != t.me.handle);
-            others.for_each(|peer| app.suspect(t.now, lowest, *peer));
-        });
-    }
-
-    fn on_describe<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
-        if let Some(stopped) = self.stopped.get(&app) {
-            let record = stopped.record.clone().into();
-            host.send(from, Message::Description { record, slots: Vec::new(), guardians: Vec::new() });
-        } else if let Some((record, slots, guardians)) = self.describe_here(app) {
-            host.send(from, Message::Description { record: record.into(), slots, guardians });
-        }
-    }
-
-    /// What this node knows of an application: record, slots, guardians.
-    pub fn describe_here(&self, app: AppId) -> Option<(Record, Vec<Known>, Vec<Handle>)> {
-        let app = self.apps.get(&app)?;
-        let guardians = app.guardians.set.members.clone();
-        Some((app.application.record.clone(), app.all_known(self.me.handle), guardians))
-    }
-
-    fn on_ask_record<H: Host>(&mut self, from: Handle, app: AppId, version: RecordVersion, host: &mut H) {
-        let stopped = self.stopped.get(&app).map(|stopped| &stopped.record);
-        let Some(record) = stopped.or_else(|| self.apps.get(&app).map(|app| &app.application.record)) else {
-            return;
-        };
-        if record.version() > version {
-            host.send(from, Message::Record { record: record.clone().into() });
-        } else {
-            host.send(from, Message::RecordTaken { app, version: record.version() });
-        }
-    }
-
-    fn on_record_taken<H: Host>(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        app: AppId,
-        version: RecordVersion,
-        host: &mut H,
-    ) {
-        for published in self.published.iter_mut().filter(|published| published.record.id == app) {
-            if published.waiting.contains(&from) && published.record.version() <= version {
-                published.waiting.retain(|peer| *peer != from);
-                host.effect(Effect::RecordTaken { app, by: from, newer: None });
-            }
-        }
-        if let Some(stopped) = self.stopped.get_mut(&app)
-            && stopped.record.version() <= version
-        {
-            stopped.is_told(from);
-        }
-        if let Some(app) = self.apps.get_mut(&app) {
-            app.on_checked(now, from);
-        }
-    }
-
-    /// A record, from somebody or for this node itself. The newer one stays; a stopped one is final.
-    fn take_record<H: Host>(&mut self, now: Instant, from: Option<Handle>, record: Record, host: &mut H) {
-        let (app, version) = (record.id, record.version());
-        for published in self.published.iter_mut().filter(|published| published.record.id == app) {
-            if let Some(by) = from.filter(|_| version > published.record.version()) {
-                published.waiting.clear();
-                host.effect(Effect::RecordTaken { app, by, newer: Some(record.clone()) });
-            }
-        }
-        let ours = self
-            .stopped
-            .get(&app)
-            .map(|stopped| &stopped.record)
-            .or_else(|| self.apps.get(&app).map(|app| &app.application.record))
-            .cloned();
-        let answer = match &ours {
-            Some(ours) if ours.version() > version => Some(Message::Record { record: ours.clone().into() }),
-            Some(_) => Some(Message::RecordTaken { app, version }),
-            None => record.is_stopped().then_some(Message::RecordTaken { app, version }),
-        };
-        if let (Some(from), Some(answer)) = (from, answer) {
-            host.send(from, answer);
-        }
-        if let Some(stopped) = self.stopped.get_mut(&app)
-            && let Some(from) = from.filter(|_| record.is_stopped())
-        {
-            stopped.is_told(from);
-        }
-        if ours.as_ref().is_some_and(|ours| ours.version() >= version) {
-            return;
-        }
-        if let Some(mut submission) = self.submissions.remove(&app) {
-            submission.beaten(&mut turn!(self, now, host), record.clone());
-        }
-        if record.is_stopped() {
-            self.stop(now, from, record, host);
-        } else {
-            self.with_app(now, app, host, |app, t| {
-                if let Some(from) = from {
-                    app.on_checked(t.now, from);
-                }
-                app.set_record(t, record);
-            });
-        }
-    }
-
-    fn stop<H: Host>(&mut self, now: Instant, from: Option<Handle>, record: Record, host: &mut H) {
-        let app = record.id;
-        let mut stopped = Stopped::new(record.clone(), now);
-        let mut t = turn!(self, now, host);
-        if let Some(known) = self.apps.get_mut(&app) {
-            let older: Vec<Handle> = known.older.peers().collect();
-            let lost = known.known.iter().filter_map(|(_, entry)| entry.holder);
-            let told = known.partners(self.me.handle).into_iter().chain(older).chain(lost);
-            for peer in told.filter(|peer| Some(*peer) != from && *peer != self.me.handle) {
-                stopped.tell(now, peer);
-            }
-            known.abort_recruits(&mut t);
-            known.guard = None;
-            let held: Vec<u16> = known.mine.iter().map(|mine| mine.slot).collect();
-            for slot in held {
-                known.stop_slot(&mut t, slot, StopReason::Stopped);
-            }
-            known.application.record = record.clone();
-            known.leave(&mut t);
-        }
-        t.host.effect(Effect::RecordChanged { record });
-        stopped.tick(now, &self.config, host);
-        if self.stopped.len() >= STOPPED_MAX {
-            let oldest = self.stopped.iter().min_by_key(|(_, stopped)| stopped.since).map(|(app, _)| *app);
-            oldest.and_then(|app| self.stopped.remove(&app));
-        }
-        self.stopped.insert(app, stopped);
     }
 
     /// A peer restarted under a newer incarnation: what it held is lost.

@@ -1,31 +1,28 @@
 //! One application as one node sees it: its own slots, what it knows of others, its duties.
 
+mod watch;
+
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
-use xtreem_membership::detector::{Action, INDIRECT_PROBES, INDIRECT_ROUNDS};
 
+pub(crate) use self::watch::ask_others;
 use crate::guardian::{Guard, Guardians};
 use crate::holder::{Mine, Phase};
-use crate::knowledge::{Entry, Knowledge, Learned};
+use crate::knowledge::{Knowledge, Learned};
 use crate::ledger::Ledger;
-use crate::message::{Holds, KNOWN_MAX, Message, REPORTS_MAX, Versions};
+use crate::message::{KNOWN_MAX, Message, REPORTS_MAX, Versions};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
 use crate::{
-    Application, Config, Connection, Effect, Epoch, Faults, Host, Known, Me, Record, SlotReport, SlotState,
-    window,
+    Application, Config, Effect, Epoch, Faults, Host, Known, Me, Record, SlotReport, SlotState, window,
 };
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
-/// How often an unknown holder is asked for. Our guess.
-const LOCATE_PERIOD: Duration = Duration::from_secs(1);
 /// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
 const SUPPLIERS_MAX: usize = 16;
-/// Slots that a guardian watches: the lowest live ones (architecture, "Guardians").
-const GUARDED: usize = 4;
 
 /// All that one call may use besides the application itself.
 pub(crate) struct Turn<'a, H> {
@@ -131,21 +128,6 @@ impl App {
     pub fn report(&self, mine: &Mine) -> SlotReport {
         let state = mine.state();
         SlotReport { slot: mine.slot, epoch: mine.epoch, state, done_run: self.done_run(mine.slot, state) }
-    }
-
-    /// Slots that this node has to keep an eye on.
-    pub fn watched(&self) -> Vec<u16> {
-        let slots = self.slots();
-        let held = self.mine.iter().filter(|mine| mine.is_held());
-        let mut watched: Vec<u16> = held.flat_map(|mine| window::around(mine.slot, slots)).collect();
-        if self.is_guardian() {
-            let lowest = self.known.iter().filter(|(_, entry)| !entry.state.is_final());
-            watched.extend(lowest.map(|(slot, _)| slot).take(GUARDED));
-        }
-        watched.retain(|slot| self.mine(*slot).is_none_or(|mine| !mine.is_held()));
-        watched.sort_unstable();
-        watched.dedup();
-        watched
     }
 
     /// The best that is known of a slot, own or not.
@@ -409,62 +391,6 @@ impl App {
         }
     }
 
-    pub fn on_probe<H: Host>(
-        &mut self,
-        t: &mut Turn<'_, H>,
-        from: Handle,
-        about: Known,
-        theirs: Option<Versions>,
-    ) {
-        self.learn(t, about);
-        let slot = about.slot;
-        let holds = match self.mine(slot).filter(|mine| mine.is_held()) {
-            Some(mine) => Holds::Yes(self.report(mine)),
-            None if t.ledger.has_hold(t.now, self.id()) => Holds::Planned,
-            None => Holds::No,
-        };
-        let newest = match holds {
-            Holds::Yes(_) => None,
-            _ => self.known.entry(slot).map(|entry| entry.known(slot)).filter(|known| {
-                known.epoch > about.epoch && known.holder.is_some_and(|holder| holder != from)
-            }),
-        };
-        let (app, versions) = (self.id(), Some(self.versions()));
-        t.host.send(from, Message::ProbeAck { app, versions, slot, holds, newest });
-        self.compare(t, from, theirs);
-    }
-
-    pub fn on_probe_ack<H: Host>(
-        &mut self,
-        t: &mut Turn<'_, H>,
-        from: Handle,
-        slot: u16,
-        holds: Holds,
-        newest: Option<Known>,
-    ) {
-        match holds {
-            Holds::Yes(report) => self.hear(t, from, report),
-            Holds::Planned => {
-                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from))
-                    && entry.state == SlotState::Planned
-                {
-                    entry.watch.answered(t.now);
-                }
-            }
-            Holds::No => {
-                self.older.remove(slot, from);
-                if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
-                    entry.mark_given_up(t.now);
-                    self.due = t.now;
-                }
-                self.on_checked(t.now, from);
-            }
-        }
-        if let Some(newest) = newest {
-            self.learn(t, newest);
-        }
-    }
-
     /// A peer is gone for good: it restarted and owns nothing any more.
     pub fn on_gone(&mut self, now: Instant, peer: Handle) {
         self.older.forget(peer);
@@ -507,11 +433,6 @@ impl App {
         self.due = t.now;
     }
 
-    pub fn send_probe<H: Host>(&self, t: &mut Turn<'_, H>, to: Handle, about: Known) {
-        let (app, versions) = (self.id(), Some(self.versions()));
-        t.host.send(to, Message::Probe { app, versions, about, mine: self.reports(about.slot) });
-    }
-
     /// Does all that is due.
     pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         if self.is_active() {
@@ -536,113 +457,6 @@ impl App {
         let watched = self.watched();
         self.known.prune(|slot| watched.contains(&slot));
         self.due = self.next_due(t.now, t.config);
-    }
-
-    fn tick_watches<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        for slot in self.watched() {
-            let entry = self.known.entry_or_unknown(slot, t.now, t.rng);
-            let Some(holder) = entry.live_holder() else { continue };
-            let about = entry.known(slot);
-            match entry.watch.handle_timeout(t.now) {
-                Action::Nothing => {}
-                Action::Probe => self.send_probe(t, holder, about),
-                Action::IndirectProbe { round } => {
-                    self.send_probe(t, holder, about);
-                    ask_others(t, holder);
-                    if round + 1 == INDIRECT_ROUNDS {
-                        t.host.connection(t.now);
-                    }
-                }
-                Action::Down => {
-                    entry.mark_lost(t.now);
-                    self.suspect(t.now, slot, holder);
-                }
-            }
-        }
-    }
-
-    fn tick_locate<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        let is_unknown = |entry: &Entry| entry.unknown.is_some() && !entry.state.is_final();
-        let unknown: Vec<u16> = self
-            .watched()
-            .into_iter()
-            .filter(|slot| self.known.entry(*slot).is_some_and(is_unknown))
-            .collect();
-        let is_round = self.locate_due <= t.now;
-        for slot in unknown {
-            let Some(entry) = self.known.entry_mut(slot) else { continue };
-            let Some(since) = entry.unknown else { continue };
-            if t.now.since(since) >= t.config.locate_limit {
-                entry.mark_lost(t.now);
-            } else if is_round {
-                let mut asked = self.guardians.set.members.clone();
-                asked.extend(t.host.app_peers(self.id(), 2));
-                let near = window::around(slot, self.slots());
-                asked.extend(near.filter_map(|s| self.known.entry(s)?.live_holder()).take(2));
-                asked.sort_unstable();
-                asked.dedup();
-                asked.retain(|peer| *peer != t.me.handle);
-                for peer in asked {
-                    t.host.send(peer, Message::Locate { app: self.id(), slot });
-                }
-            }
-        }
-        if is_round {
-            self.locate_due = t.now + LOCATE_PERIOD;
-        }
-    }
-
-    /// Decides for each lost slot whether it is this node's turn to recruit.
-    fn tick_lost<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        if t.now < self.quiet_until {
-            return;
-        }
-        for slot in self.watched() {
-            let Some(entry) = self.known.entry(slot) else { continue };
-            if entry.lost.is_none() || entry.state.is_final() || self.recruits.contains_key(&slot) {
-                continue;
-            }
-            let Some(turn) = self.turn(slot, t.now) else { continue };
-            if t.now < turn_at(entry, turn.place, t.config) {
-                continue;
-            }
-            match t.host.connection(t.now) {
-                Connection::Connected => {}
-                Connection::Pending => continue,
-                Connection::CutOff => {
-                    self.watch_anew(t.now, slot);
-                    continue;
-                }
-            }
-            self.declare(t, slot);
-            self.start_recruit(t, slot, turn.order);
-        }
-    }
-
-    /// This node is cut off: its watches prove nothing and begin again, so that nobody is declared lost in the
-    /// moment of healing.
-    fn watch_anew(&mut self, now: Instant, slot: u16) {
-        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder.is_some()) {
-            entry.mark_alive(now);
-        }
-    }
-
-    fn declare<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let app = self.id();
-        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| !entry.is_declared) {
-            entry.is_declared = true;
-            if let Some(peer) = entry.holder {
-                t.host.effect(Effect::HolderLost { app, slot: Some(slot), peer });
-            }
-        }
-    }
-
-    /// When it is this node's turn to recruit `slot`; nothing when it has no say.
-    pub fn turn(&self, slot: u16, now: Instant) -> Option<window::Turn> {
-        let is_mine = |other: u16| self.mine(other).is_some_and(Mine::is_held);
-        let is_live = |other: u16| self.known.entry(other).is_some_and(|entry| entry.is_seasoned(now));
-        let as_holder = window::turn(slot, self.slots(), is_mine, is_live);
-        as_holder.or_else(|| self.turn_as_guardian(slot))
     }
 
     fn next_due(&self, now: Instant, config: &Config) -> Instant {
@@ -702,25 +516,4 @@ impl App {
             }
         }
     }
-}
-
-/// When it is the turn of the watcher at `place`: at once for the first, later for the others and after claims.
-fn turn_at(entry: &Entry, place: u16, config: &Config) -> Instant {
-    let lost = entry.lost.unwrap_or(Instant::FAR);
-    match entry.claimed {
-        None if place == 0 => lost,
-        claimed => {
-            claimed.map_or(lost, |claimed| claimed.max(lost))
-                + config.claim_silence
-                + config.claim_place * u64::from(place)
-        }
-    }
-}
-
-/// Lets random others probe a silent peer.
-pub(crate) fn ask_others<H: Host>(t: &mut Turn<'_, H>, about: Handle) {
-    let mut helpers = t.host.grid_contacts(usize::from(INDIRECT_PROBES) + 1);
-    helpers.retain(|helper| *helper != about);
-    helpers.truncate(usize::from(INDIRECT_PROBES));
-    t.host.effect(Effect::AskOthers { about, helpers });
 }

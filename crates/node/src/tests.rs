@@ -285,6 +285,26 @@ fn a_submitter_that_dies_after_its_first_confirm_leaves_a_whole_application() {
 }
 
 #[test]
+fn a_submitter_that_dies_before_its_first_confirm_leaves_nothing_behind() {
+    for seed in 0..10 {
+        let mut net = Net::new(12, seed);
+        net.submit(3, 6);
+        // All are held, and the guardians know of it.
+        while net.nodes.iter().flatten().all(|node| node.apps().is_empty()) {
+            net.run(Duration::from_millis(1));
+        }
+        assert_eq!(net.slots(), [], "seed {seed}");
+        net.kill(3);
+        net.run(SECS(70));
+        assert_eq!(net.starts, 0, "seed {seed}");
+        for node in net.nodes.iter().flatten() {
+            assert_eq!(node.status().used, Resources::default(), "seed {seed}");
+            assert!(node.apps().is_empty(), "seed {seed}: its name is still taken");
+        }
+    }
+}
+
+#[test]
 fn guardians_restart_an_application_whose_holders_all_died() {
     for seed in 0..10 {
         let mut net = Net::new(20, seed);

@@ -1,0 +1,148 @@
+//! Records: taking the newer one, stopping for good, publishing.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{AppId, Handle, Instant};
+
+use super::{Allocation, PUBLISH_LIMIT, PUBLISH_PERIOD, PUBLISHED_MAX, Published, STOPPED_MAX, turn};
+use crate::app::Turn;
+use crate::message::Message;
+use crate::stopped::Stopped;
+use crate::{Effect, Host, Record, RecordVersion, StopReason};
+
+impl Allocation {
+    /// Sends a new record to nodes that take part, until they say that they have it.
+    pub fn publish<H: Host>(&mut self, now: Instant, record: Record, to: &[Handle], host: &mut H) {
+        for peer in to {
+            host.send(*peer, Message::Record { record: record.clone().into() });
+        }
+        if self.published.len() >= PUBLISHED_MAX {
+            self.published.remove(0);
+        }
+        let (due, until) = (now + PUBLISH_PERIOD, now + PUBLISH_LIMIT);
+        self.published.push(Published { record, waiting: to.to_vec(), due, until });
+    }
+
+    pub(super) fn on_ask_record<H: Host>(
+        &mut self,
+        from: Handle,
+        app: AppId,
+        version: RecordVersion,
+        host: &mut H,
+    ) {
+        let stopped = self.stopped.get(&app).map(|stopped| &stopped.record);
+        let Some(record) = stopped.or_else(|| self.apps.get(&app).map(|app| &app.application.record)) else {
+            return;
+        };
+        if record.version() > version {
+            host.send(from, Message::Record { record: record.clone().into() });
+        } else {
+            host.send(from, Message::RecordTaken { app, version: record.version() });
+        }
+    }
+
+    pub(super) fn on_record_taken<H: Host>(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        app: AppId,
+        version: RecordVersion,
+        host: &mut H,
+    ) {
+        for published in self.published.iter_mut().filter(|published| published.record.id == app) {
+            if published.waiting.contains(&from) && published.record.version() <= version {
+                published.waiting.retain(|peer| *peer != from);
+                host.effect(Effect::RecordTaken { app, by: from, newer: None });
+            }
+        }
+        if let Some(stopped) = self.stopped.get_mut(&app)
+            && stopped.record.version() <= version
+        {
+            stopped.is_told(from);
+        }
+        if let Some(app) = self.apps.get_mut(&app) {
+            app.on_checked(now, from);
+        }
+    }
+
+    /// A record, from somebody or for this node itself. The newer one stays; a stopped one is final.
+    pub(super) fn take_record<H: Host>(
+        &mut self,
+        now: Instant,
+        from: Option<Handle>,
+        record: Record,
+        host: &mut H,
+    ) {
+        let (app, version) = (record.id, record.version());
+        for published in self.published.iter_mut().filter(|published| published.record.id == app) {
+            if let Some(by) = from.filter(|_| version > published.record.version()) {
+                published.waiting.clear();
+                host.effect(Effect::RecordTaken { app, by, newer: Some(record.clone()) });
+            }
+        }
+        let ours = self
+            .stopped
+            .get(&app)
+            .map(|stopped| &stopped.record)
+            .or_else(|| self.apps.get(&app).map(|app| &app.application.record))
+            .cloned();
+        let answer = match &ours {
+            Some(ours) if ours.version() > version => Some(Message::Record { record: ours.clone().into() }),
+            Some(_) => Some(Message::RecordTaken { app, version }),
+            None => record.is_stopped().then_some(Message::RecordTaken { app, version }),
+        };
+        if let (Some(from), Some(answer)) = (from, answer) {
+            host.send(from, answer);
+        }
+        if let Some(stopped) = self.stopped.get_mut(&app)
+            && let Some(from) = from.filter(|_| record.is_stopped())
+        {
+            stopped.is_told(from);
+        }
+        if ours.as_ref().is_some_and(|ours| ours.version() >= version) {
+            return;
+        }
+        if let Some(mut submission) = self.submissions.remove(&app) {
+            submission.beaten(&mut turn!(self, now, host), record.clone());
+        }
+        if record.is_stopped() {
+            self.stop(now, from, record, host);
+        } else {
+            self.with_app(now, app, host, |app, t| {
+                if let Some(from) = from {
+                    app.on_checked(t.now, from);
+                }
+                app.set_record(t, record);
+            });
+        }
+    }
+
+    fn stop<H: Host>(&mut self, now: Instant, from: Option<Handle>, record: Record, host: &mut H) {
+        let app = record.id;
+        let mut stopped = Stopped::new(record.clone(), now);
+        let mut t = turn!(self, now, host);
+        if let Some(known) = self.apps.get_mut(&app) {
+            let older: Vec<Handle> = known.older.peers().collect();
+            let lost = known.known.iter().filter_map(|(_, entry)| entry.holder);
+            let told = known.partners(self.me.handle).into_iter().chain(older).chain(lost);
+            for peer in told.filter(|peer| Some(*peer) != from && *peer != self.me.handle) {
+                stopped.tell(now, peer);
+            }
+            known.abort_recruits(&mut t);
+            known.guard = None;
+            let held: Vec<u16> = known.mine.iter().map(|mine| mine.slot).collect();
+            for slot in held {
+                known.stop_slot(&mut t, slot, StopReason::Stopped);
+            }
+            known.application.record = record.clone();
+            known.leave(&mut t);
+        }
+        t.host.effect(Effect::RecordChanged { record });
+        stopped.tick(now, &self.config, host);
+        if self.stopped.len() >= STOPPED_MAX {
+            let oldest = self.stopped.iter().min_by_key(|(_, stopped)| stopped.since).map(|(app, _)| *app);
+            oldest.and_then(|app| self.stopped.remove(&app));
+        }
+        self.stopped.insert(app, stopped);
+    }
+}
