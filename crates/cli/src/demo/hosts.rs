@@ -60,7 +60,7 @@ mod tests {
         let requirement = Requirement::parse(app["requirement"].as_str().expect("text")).expect("parses");
         let fits = |profile: &Profile| {
             let mut attributes = Attributes::new();
-            attributes.set("cpu.cores", i64::from(profile.cores)).expect("within limits");
+            attributes.set("cpu.cores", u64::from(profile.cores)).expect("within limits");
             attributes.set("mem.total", u64::from(profile.memory_gib) << 30).expect("within limits");
             attributes.set("arch", profile.arch).expect("within limits");
             requirement.matches(&attributes)
