@@ -7,9 +7,10 @@
 mod client;
 pub mod grid;
 mod hosts;
+pub mod interrupt;
 mod losses;
 mod processes;
-mod report;
+pub mod report;
 pub mod show;
 pub mod state_dir;
 pub mod story;

@@ -1,10 +1,11 @@
 //! `xtreem demo`: sixteen emulated hosts, an application, and what becomes of it when hosts are lost.
 
 use clap::Args;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::emulate::{Kind, how_to_talk};
-use crate::demo::grid::failed;
+use crate::demo::grid::Grid;
+use crate::demo::interrupt::Interrupt;
+use crate::demo::report::Report;
 use crate::demo::show::Show;
 use crate::demo::state_dir::StateDir;
 use crate::demo::{be_client, story};
@@ -41,45 +42,39 @@ pub fn run_client(_: &ClientArguments) -> Result<Exit, Failure> {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let dir = StateDir::new(None)?;
     block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
+        let mut interrupt = Interrupt::take()?;
         let show = Show::new();
-        // Dropping the grid ends its processes; stopping it waits until they are gone, so that the directory can be
-        // removed.
-        let grid = tokio::select! {
-            grid = story::set_up(dir.path(), arguments.network.into(), &show) => grid,
-            () = interrupted(&mut terminate) => return Ok(Exit::Interrupted),
-        };
-        let mut grid = grid.inspect_err(|_| show.end())?;
+        let mut grid = Grid::start(dir.path(), arguments.network.into(), &show).await?;
         let told = tokio::select! {
-            told = story::tell(&mut grid, &show) => Some(told),
-            () = interrupted(&mut terminate) => None,
+            told = story::tell(&mut grid, &show) => told.map(Some),
+            () = interrupt.come() => Ok(None),
         };
         show.end();
         let exit = match told {
-            None => Ok(Exit::Interrupted),
-            Some(Err(failure)) => Err(failure),
-            Some(Ok(report)) => {
-                if arguments.json {
-                    output::print_json(&report)?;
-                } else {
-                    output::print(&report.table())?;
-                }
-                if arguments.keep {
-                    eprintln!("{}\nCtrl-C ends the grid.", how_to_talk(&grid));
-                    interrupted(&mut terminate).await;
-                }
-                Ok(if report.ok { Exit::Success } else { Exit::Failed })
-            }
+            Ok(Some(report)) => end(arguments, &grid, &report, &mut interrupt).await,
+            Ok(None) => Ok(Exit::Interrupted),
+            Err(failure) => Err(failure),
         };
+        // Only when all is gone can the directory be removed.
         grid.stop().await;
         exit
     })
 }
 
-/// Returns on Ctrl-C or SIGTERM.
-async fn interrupted(terminate: &mut Signal) {
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
+async fn end(
+    arguments: &Arguments,
+    grid: &Grid,
+    report: &Report,
+    interrupt: &mut Interrupt,
+) -> Result<Exit, Failure> {
+    if arguments.json {
+        output::print_json(report)?;
+    } else {
+        output::print(&report.table())?;
     }
+    if arguments.keep {
+        eprintln!("{}\nCtrl-C ends the grid.", how_to_talk(grid));
+        interrupt.come().await;
+    }
+    Ok(if report.ok { Exit::Success } else { Exit::Failed })
 }

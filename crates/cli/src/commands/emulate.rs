@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 use xtreem_emulation::{MAX_HOSTS, Network, NetworkChoice};
 
-use crate::demo::grid::{Grid, GridHost, failed};
+use crate::demo::grid::{Grid, GridHost};
+use crate::demo::interrupt::Interrupt;
 use crate::demo::show::Show;
 use crate::demo::state_dir::StateDir;
 use crate::exit::{Exit, Failure};
@@ -75,32 +75,33 @@ struct HostLine {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let dir = StateDir::new(arguments.dir.as_deref())?;
     block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).map_err(|e| failed(&e))?;
+        let mut interrupt = Interrupt::take()?;
         let show = Show::new();
-        let grid = async {
-            let grid = Grid::start(dir.path(), arguments.hosts, arguments.network.into(), &show).await?;
-            grid.formed(&show).await?;
-            Ok::<Grid, Failure>(grid)
+        let mut grid = Grid::start(dir.path(), arguments.network.into(), &show).await?;
+        let lasted = async {
+            grid.form(arguments.hosts, &show).await?;
+            show.end();
+            print(arguments, &grid)?;
+            // Until the signal.
+            std::future::pending::<Result<(), Failure>>().await
         };
-        let grid = tokio::select! {
-            grid = grid => grid?,
-            _ = tokio::signal::ctrl_c() => return Ok(Exit::Interrupted),
-            _ = terminate.recv() => return Ok(Exit::Interrupted),
+        let ended = tokio::select! {
+            ended = lasted => ended,
+            () = interrupt.come() => Ok(()),
         };
         show.end();
-        if arguments.json {
-            output::print_json(&emulated(&grid))?;
-        } else {
-            output::print(&how_to_talk(&grid))?;
-            output::print("\nCtrl-C ends the grid.\n")?;
-        }
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => {}
-            _ = terminate.recv() => {}
-        }
+        // Only when all is gone can the directory be removed.
         grid.stop().await;
-        Ok(Exit::Interrupted)
+        ended.map(|()| Exit::Interrupted)
     })
+}
+
+fn print(arguments: &Arguments, grid: &Grid) -> Result<(), Failure> {
+    if arguments.json {
+        output::print_json(&emulated(grid))
+    } else {
+        output::print(&(how_to_talk(grid) + "\nCtrl-C ends the grid.\n"))
+    }
 }
 
 fn emulated(grid: &Grid) -> Emulated<'_> {

@@ -51,6 +51,7 @@ impl GridHost {
 /// A running grid. It lasts as long as this does.
 pub struct Grid {
     pub lab: Lab,
+    vo: VoKey,
     pub hosts: Vec<GridHost>,
     /// Who may submit applications.
     pub user: Identity,
@@ -58,8 +59,8 @@ pub struct Grid {
 }
 
 impl Grid {
-    /// Starts `count` hosts under `dir` and returns when each agent answers.
-    pub async fn start(dir: &Path, count: u16, network: NetworkChoice, show: &Show) -> Result<Grid, Failure> {
+    /// A grid under `dir` without hosts, and its VO.
+    pub async fn start(dir: &Path, network: NetworkChoice, show: &Show) -> Result<Grid, Failure> {
         let lab = Lab::start(LabOptions { state_dir: dir.to_owned(), network }).await;
         let lab = lab.map_err(|e| failed(&e))?;
         if let Network::Loopback { reason } = lab.network() {
@@ -70,29 +71,33 @@ impl Grid {
         }
         let vo = VoKey::create("development").map_err(|e| failed(&e))?;
         let user = vo.issue_user("developer", Roles::SUBMIT, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
-        let root = lab.host_dir("x").parent().and_then(Path::parent).unwrap_or(dir).to_owned();
-        let credential = root.join("user.pem");
-        save(&root.join("root.pem"), |path| vo.save(path))?;
+        let credential = dir.join("user.pem");
+        save(&dir.join("root.pem"), |path| vo.save(path))?;
         save(&credential, |path| user.save(path))?;
-        let mut grid = Grid { lab, hosts: Vec::new(), user, credential };
-        let specs = (1..=count).map(|index| grid.prepare(&vo, index)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Grid { lab, vo, hosts: Vec::new(), user, credential })
+    }
+
+    /// Starts `count` hosts and returns when their agents know each other.
+    pub async fn form(&mut self, count: u16, show: &Show) -> Result<(), Failure> {
+        let specs = (1..=count).map(|index| self.prepare(index)).collect::<Result<Vec<_>, _>>()?;
         for wave in specs.chunks(WAVE) {
-            let started = grid.lab.spawn_hosts(wave.to_vec()).await.map_err(|e| failed(&e))?;
-            grid.hosts.extend(started.into_iter().map(grid_host));
-            for host in &grid.hosts[grid.hosts.len() - wave.len()..] {
-                answering(host, &grid.lab).await?;
+            let started = self.lab.spawn_hosts(wave.to_vec()).await.map_err(|e| failed(&e))?;
+            let known = self.hosts.len();
+            self.hosts.extend(started.into_iter().map(grid_host));
+            for host in &self.hosts[known..] {
+                answering(host, &self.lab).await?;
             }
-            show.progress(grid.hosts.len(), usize::from(count), "hosts up");
+            show.progress(self.hosts.len(), usize::from(count), "hosts up");
         }
-        Ok(grid)
+        self.formed(show).await
     }
 
     /// Credential, configuration and command of one host.
-    fn prepare(&self, vo: &VoKey, index: u16) -> Result<HostSpec, Failure> {
+    fn prepare(&self, index: u16) -> Result<HostSpec, Failure> {
         let name = format!("host{index:02}");
         let dir = self.lab.host_dir(&name);
         fs::create_dir_all(&dir).map_err(|e| failed(&format!("{}: {e}", dir.display())))?;
-        let identity = vo.issue_node(&name, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
+        let identity = self.vo.issue_node(&name, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
         save(&dir.join("node.pem"), |path| identity.save(path))?;
         let address = SocketAddr::new(self.lab.address(index), DEFAULT_PORT);
         // A tree, so that no host has to take in all others.
@@ -115,7 +120,7 @@ impl Grid {
     }
 
     /// Waits until the agents know each other, and a search reaches them all.
-    pub async fn formed(&self, show: &Show) -> Result<(), Failure> {
+    async fn formed(&self, show: &Show) -> Result<(), Failure> {
         let enough = CONTACTS_MIN.min(self.hosts.len().saturating_sub(1));
         let mut in_touch = 0;
         until("the grid to form", async || {
@@ -206,4 +211,12 @@ fn save(path: &Path, write: impl FnOnce(&Path) -> std::io::Result<()>) -> Result
 
 pub fn failed(error: &dyn std::fmt::Display) -> Failure {
     Failure::new(Exit::Failed, error)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn labs_and_agents_mean_the_same_fault_switch() {
+        assert_eq!(xtreem_emulation::FAULT_SWITCH_ENV, xtreem_agent::FAULT_SWITCH_ENV);
+    }
 }

@@ -16,7 +16,9 @@ impl StateDir {
     /// `named`, or a new one under the system's directory for temporary files.
     pub fn new(named: Option<&Path>) -> Result<StateDir, Failure> {
         let made = match named {
-            Some(path) => in_use_by_none(path).map(|()| StateDir { path: path.to_owned(), is_ours: false }),
+            Some(path) => in_use_by_none(path)
+                .and_then(|()| std::path::absolute(path))
+                .map(|path| StateDir { path, is_ours: false }),
             None => fresh().map(|path| StateDir { path, is_ours: true }),
         };
         made.map_err(|e| Failure::new(Exit::Failed, format!("no directory for the hosts: {e}")))

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use xtreem_client::api::{AttributeValue, SearchRequest};
-use xtreem_emulation::{Network, NetworkChoice};
+use xtreem_emulation::Network;
 
 use super::client::Task;
 use super::grid::{Grid, GridHost, failed, until_within};
@@ -24,7 +24,7 @@ use crate::{sign, text};
 pub const WEB_APP: &str = include_str!("../../../../examples/web/app.toml");
 
 /// Emulated hosts.
-pub const HOSTS: u16 = 16;
+const HOSTS: u16 = 16;
 
 /// Longest wait for what a fault took away; the bar is 10 s, the rest shows how late a late one is.
 const RESTORE_MAX: Duration = Duration::from_secs(20);
@@ -54,16 +54,11 @@ struct Struck {
     kind: Kind,
 }
 
-/// Starts the hosts and waits for the grid; the story itself is [`tell`].
-pub async fn set_up(dir: &Path, network: NetworkChoice, show: &Show) -> Result<Grid, Failure> {
-    let grid = Grid::start(dir, HOSTS, network, show).await?;
-    grid.formed(show).await?;
-    Ok(grid)
-}
-
-/// Tells the story on a fresh grid.
+/// Tells the story on a grid that has no hosts yet.
 pub async fn tell(grid: &mut Grid, show: &Show) -> Result<Report, Failure> {
-    let mut app = AppFile::parse(WEB_APP, "examples/web/app.toml", Path::new("")).map_err(failed_by)?;
+    grid.form(HOSTS, show).await?;
+    let parsed = AppFile::parse(WEB_APP, "examples/web/app.toml", Path::new(""));
+    let mut app = parsed.map_err(|e| failed(&e))?;
     let mut report = Report {
         network: match grid.lab.network() {
             Network::Namespaces => "namespaces",
@@ -309,10 +304,6 @@ fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
-fn failed_by(error: impl std::fmt::Display) -> Failure {
-    failed(&error)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -323,16 +314,17 @@ mod tests {
 
     #[test]
     fn the_pair_is_adjacent_and_spares_the_submitter() {
-        let table: [(&[u8], u8, Option<(u8, u8)>); 4] = [
-            (&[1, 2, 3], 1, Some((2, 3))),
-            (&[2, 1, 3], 1, Some((3, 2))),
-            (&[2, 3, 4], 1, Some((2, 3))),
-            (&[1, 2], 1, None),
+        // Hosts by slot, and the pair of hosts; host 1 took the submission.
+        let table = [
+            (vec![1, 2, 3], Some((2, 3))),
+            (vec![2, 1, 3], Some((3, 2))),
+            (vec![2, 3, 4], Some((2, 3))),
+            (vec![1, 2], None),
         ];
-        for (hosts, submitter, expected) in table {
+        for (hosts, expected) in table {
             let places = (0..).zip(hosts.iter().map(|last| ip(*last))).collect();
             let expected = expected.map(|(first, second)| (ip(first), ip(second)));
-            assert_eq!(adjacent(&places, hosts.len() as u16, ip(submitter)), expected, "{hosts:?}");
+            assert_eq!(adjacent(&places, hosts.len() as u16, ip(1)), expected, "{hosts:?}");
         }
     }
 }
