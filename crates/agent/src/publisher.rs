@@ -13,6 +13,10 @@ use crate::machine;
 /// Between two measurements (our guess: the shortest load average covers a minute).
 const PERIOD: Duration = Duration::from_secs(5);
 
+/// Every so many measurements the static attributes are read again: what is declared must still be true when a hold
+/// is asked for (our guess: hardware is taken away by hand, not by the second).
+const STATICS_EVERY: u32 = 12;
+
 /// Attributes that do not change while the agent runs, declared ones merged in.
 pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<Attributes, DeclaredError> {
     let mut measured = machine::static_attributes(slots_dir);
@@ -36,12 +40,32 @@ fn add_all(into: &mut Attributes, more: &Attributes) -> Result<(), DeclaredError
     more.iter().try_for_each(|(name, value)| declared::set(into, name, value.clone()))
 }
 
+/// Whether the declared attributes and the offer still agree with the machine. While they do not, the node grants no
+/// holds.
+async fn compare(agent: &Arc<Agent>) {
+    let measuring = agent.clone();
+    let compared =
+        tokio::task::spawn_blocking(move || statics(&measuring.config, &measuring.state.slots_dir()));
+    let Ok(compared) = compared.await else { return };
+    let contradicts = match compared {
+        Err(error @ (DeclaredError::Contradiction { .. } | DeclaredError::OfferTooLarge { .. })) => {
+            tracing::warn!(%error, "this machine is not what is declared of it: it grants no holds");
+            true
+        }
+        _ => false,
+    };
+    agent.tell(move |node, _, _| node.set_contradicts(contradicts)).await;
+}
+
 /// Measures until the agent ends.
 pub(crate) async fn run(agent: Arc<Agent>) {
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
+    for round in 1u32.. {
         period.tick().await;
+        if round.is_multiple_of(STATICS_EVERY) {
+            compare(&agent).await;
+        }
         let slots_dir = agent.state.slots_dir();
         let measured = tokio::task::spawn_blocking(move || machine::dynamic_attributes(&slots_dir)).await;
         let Ok(mut fresh) = measured else { continue };

@@ -104,6 +104,7 @@ impl<O: Output> xtreem_membership::Output for CollectionOut<'_, O> {
 /// What a search sees of its node.
 pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
+    pub contradicts: bool,
     pub grid: &'a Cyclon,
     pub allocation: &'a mut Allocation,
 }
@@ -118,6 +119,9 @@ impl xtreem_discovery::Host for SearchHost<'_> {
     }
 
     fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        if self.contradicts {
+            return HoldAnswer::Refused(HoldRefusal::Mismatch);
+        }
         let resources = Resources {
             cores_milli: ask.cores_milli,
             memory_bytes: ask.memory_bytes,

@@ -40,6 +40,8 @@ pub struct Node {
     pub(crate) allocation: Allocation,
     pub(crate) collections: BTreeMap<AppId, Cyclon>,
     pub(crate) attributes: Attributes,
+    /// What is declared of this machine is not what it measures: it grants no holds.
+    contradicts: bool,
     /// Searches that the allocation core asked for; nothing once it has cancelled one.
     pub(crate) tickets: BTreeMap<SearchId, Option<Ticket>>,
     /// The report of a submission's search, until the submission says what it makes of it.
@@ -110,6 +112,7 @@ impl Node {
             allocation,
             collections: BTreeMap::new(),
             attributes: Attributes::default(),
+            contradicts: false,
             tickets: BTreeMap::new(),
             last_report: None,
             loopback: VecDeque::new(),
@@ -128,6 +131,12 @@ impl Node {
     /// Sets what this node says of itself, static and dynamic; called again whenever it was measured.
     pub fn set_attributes(&mut self, attributes: Attributes) {
         self.attributes = attributes;
+    }
+
+    /// Says whether what is declared of this machine contradicts what it measures. While it does, every hold is
+    /// refused as a mismatch.
+    pub fn set_contradicts(&mut self, contradicts: bool) {
+        self.contradicts = contradicts;
     }
 
     /// Sets what this node offers to slots.
@@ -181,6 +190,7 @@ impl Node {
             Message::Discovery(message) => {
                 let mut host = SearchHost {
                     attributes: &self.attributes,
+                    contradicts: self.contradicts,
                     grid: &self.grid,
                     allocation: &mut self.allocation,
                 };
@@ -269,8 +279,12 @@ impl Node {
     ) -> Result<SearchId, StartRefusal> {
         let mut seeds = self.links();
         self.rng.shuffle(&mut seeds);
-        let mut host =
-            SearchHost { attributes: &self.attributes, grid: &self.grid, allocation: &mut self.allocation };
+        let mut host = SearchHost {
+            attributes: &self.attributes,
+            contradicts: self.contradicts,
+            grid: &self.grid,
+            allocation: &mut self.allocation,
+        };
         self.discovery.start(now, spec, &seeds, &mut host, search_out!(self, now, out))
     }
 

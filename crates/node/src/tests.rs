@@ -370,6 +370,18 @@ fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
 }
 
 #[test]
+fn a_node_whose_declaration_contradicts_its_measurement_is_not_held() {
+    let mut net = Net::new(6, 8);
+    net.with(4, |node, _, _| node.set_contradicts(true));
+    net.submit(0, 6);
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    assert_eq!((report.matched, report.granted, report.refused.mismatch), (6, 5, 1));
+}
+
+#[test]
 fn a_requirement_that_nobody_meets_names_the_clause() {
     let mut net = Net::new(8, 5);
     let mut application = application(2, Wanted::Running);
