@@ -167,11 +167,7 @@ impl Plane {
             destination: to.id,
             destination_incarnation: to.incarnation,
             sequence: self.sequence,
-            stamp_ms: match kind {
-                // The asker wants to know our clock, not to be told its own.
-                Kind::Skewed => now.wall_ms.saturating_add_signed(self.freshness.clock().correction_ms()),
-                Kind::Message | Kind::Reborn => self.freshness.stamp_for(to.id, now.wall_ms),
-            },
+            stamp_ms: self.freshness.stamp_for(to.id, now.wall_ms, echo),
             nonce,
             echo,
         };

@@ -113,7 +113,9 @@ impl Freshness {
         } else {
             known.and_then(|sender| sender.offset_ms)
         };
-        let sender = Sender { incarnation, window, heard_at: now, nonce: header.nonce, offset_ms };
+        // Answers that are no messages are given without remembering their nonces: nobody knows an echo of those.
+        let nonce = if header.kind == Kind::Message { header.nonce } else { 0 };
+        let sender = Sender { incarnation, window, heard_at: now, nonce, offset_ms };
         self.remember(from, sender);
         Ok(match offset_ms {
             Some(offset_ms) if is_reply => Fresh::Reply { clock: self.clock.sample(from, offset_ms) },
@@ -150,10 +152,15 @@ impl Freshness {
             .map_or(0, |sender| sender.nonce)
     }
 
-    /// The stamp for a datagram to `peer`: our clock as corrected, or the peer's own where that is far from it
-    /// (in a grid too small for a median two nodes would never understand each other).
-    pub fn stamp_for(&self, peer: NodeId, wall_ms: u64) -> u64 {
+    /// The stamp for a datagram to `peer` that echoes `echo`: our clock as corrected. What echoes nothing has to pass
+    /// as a request and is stamped in the peer's own time where that is far from ours (in a grid too small for a
+    /// median two nodes would never understand each other). What echoes a nonce passes by that, and tells our time:
+    /// else a peer whose clock is wrong would hear from everybody that it is right.
+    pub fn stamp_for(&self, peer: NodeId, wall_ms: u64, echo: u64) -> u64 {
         let correction_ms = self.clock.correction_ms();
+        if echo != 0 {
+            return shift(wall_ms, correction_ms);
+        }
         let offset_ms = self
             .senders
             .get(&peer)

@@ -152,6 +152,30 @@ fn three_peers_correct_the_clock_and_it_is_said_once() {
 }
 
 #[test]
+fn peers_that_know_how_late_a_clock_is_go_on_telling_it_their_own_time() {
+    let vo = vo();
+    let mut late = plane(&issue(&vo, "late"), 1);
+    let mut peers = ["a", "b", "c", "d", "e"].map(|name| plane(&issue(&vo, name), 1));
+    let mut said = Vec::new();
+    // The others ask, the late one answers what it understands.
+    for round in 0..20 {
+        let (early, now) = (WALL_MS + 1_000 * round, WALL_MS + 1_000 * round + HOUR_MS);
+        for peer in &mut peers {
+            let question = send(peer, &late, now);
+            let answer = match late.open(at(early), &question) {
+                Ok(opened) => {
+                    said.extend(opened.clock);
+                    send(&mut late, peer, early)
+                }
+                Err(refused) => refused.answer.expect("it is told").1,
+            };
+            assert!(peer.open(at(now), &answer).is_ok(), "round {round}");
+        }
+    }
+    assert_eq!(said, [ClockReport::Corrected { offset_ms: HOUR_MS as i64 }]);
+}
+
+#[test]
 fn what_was_vouched_for_stays_bounded() {
     let vo = vo();
     let mut b = plane(&issue(&vo, "b"), 1);

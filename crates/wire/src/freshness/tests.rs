@@ -87,8 +87,10 @@ fn two_nodes_an_hour_apart_understand_each_other_after_one_answer() {
     freshness.expect_echo(NOW, peer(1), 42);
     let skewed = Header { kind: Kind::Skewed, ..header(1, theirs_ms, 42) };
     assert_eq!(arrive(&mut freshness, 1, skewed), Ok(Fresh::Reply { clock: None }));
-    assert_eq!(freshness.stamp_for(peer(1), WALL_MS), theirs_ms);
-    assert_eq!(freshness.stamp_for(peer(2), WALL_MS), WALL_MS, "one peer is no median");
+    assert_eq!(freshness.echo_for(NOW, peer(1)), 0, "it has not kept the nonce of its answer");
+    assert_eq!(freshness.stamp_for(peer(1), WALL_MS, 0), theirs_ms);
+    assert_eq!(freshness.stamp_for(peer(1), WALL_MS, 42), WALL_MS, "an answer tells our own time");
+    assert_eq!(freshness.stamp_for(peer(2), WALL_MS, 0), WALL_MS, "one peer is no median");
 }
 
 #[test]
@@ -104,7 +106,7 @@ fn the_median_of_three_answers_moves_stamps_and_judgement() {
     }
     let corrected = Fresh::Reply { clock: Some(ClockReport::Corrected { offset_ms: -3_600_000 }) };
     assert_eq!(reports.last(), Some(&Ok(corrected)));
-    assert_eq!(freshness.stamp_for(peer(9), WALL_MS), theirs_ms);
+    assert_eq!(freshness.stamp_for(peer(9), WALL_MS, 0), theirs_ms);
     let request = header(1, theirs_ms, 0);
     let stranger = Arrival { from: peer(9), incarnation: 1, header: &request, wall_ms: WALL_MS };
     assert_eq!(freshness.accept(NOW, stranger), Ok(Fresh::Request));
