@@ -94,7 +94,8 @@ async fn furnish(name: &str, address: Ipv6Addr) -> Result<(), String> {
     let netlink = Netlink::open().map_err(|error| format!("opening netlink: {error}"))?;
     netlink.set_up("lo", true).await?;
     netlink.set_up(HOST_LINK, true).await?;
-    netlink.add_address(HOST_LINK, address).await
+    netlink.add_address(HOST_LINK, address).await?;
+    netlink.add_neighbours(HOST_LINK).await
 }
 
 /// The host's command.

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -65,6 +65,7 @@ fn agent(address: &str) -> io::Result<()> {
         let (order, rest) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         let answer = match order {
             "reach" => reach(rest),
+            "greet" => greet(rest),
             "sleeper" => run("role-sleeper"),
             "nested" => run("role-nested"),
             _ => "what?".to_owned(),
@@ -85,6 +86,20 @@ fn reach(address: &str) -> String {
         io::Result::Ok(name)
     };
     reached().unwrap_or_else(|error| format!("{FAILED} {error}"))
+}
+
+/// Sends a datagram to each address.
+fn greet(addresses: &str) -> String {
+    let greeted = || {
+        let socket = UdpSocket::bind("[::]:0")?;
+        let mut count = 0;
+        for address in addresses.split(' ') {
+            socket.send_to(b"hello", SocketAddr::new(address.parse().map_err(io::Error::other)?, PORT))?;
+            count += 1;
+        }
+        io::Result::Ok(count)
+    };
+    greeted().map_or_else(|error| format!("{FAILED} {error}"), |count: u16| format!("{count} greeted"))
 }
 
 fn run(role: &str) -> String {
