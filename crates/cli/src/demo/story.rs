@@ -203,6 +203,7 @@ impl Story<'_> {
 
     /// Waits until each lost slot answers from another host, and notes when that was.
     async fn until_restored(&mut self, struck: &[Struck]) {
+        self.show.now("waiting until what was lost runs again");
         let mut losses = Vec::new();
         for each in struck {
             for slot in &each.slots {
@@ -272,6 +273,7 @@ impl Story<'_> {
 
     /// Waits until every slot runs on one host for a while; since when.
     async fn until_settled(&self) -> Option<Instant> {
+        self.show.now("waiting until every slot runs once");
         let mut since = None;
         let settled = until_within(RESTORE_MAX, "every slot to run once", async || {
             let running = processes::running(&self.id);
