@@ -83,6 +83,8 @@ pub struct Allocation {
     stopped: BTreeMap<AppId, Stopped>,
     submissions: BTreeMap<AppId, Submission>,
     published: Vec<Published>,
+    /// Requesters that are to hear that their holds went to somebody else.
+    revoked: Vec<(Handle, u64)>,
     faults: Faults,
 }
 
@@ -115,6 +117,7 @@ impl Allocation {
             stopped: BTreeMap::new(),
             submissions: BTreeMap::new(),
             published: Vec::new(),
+            revoked: Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -136,7 +139,16 @@ impl Allocation {
         if self.stopped.contains_key(&ask.app) {
             return Err(HoldRefusal::Stopped);
         }
-        self.ledger.hold(now, self.config.hold, requester, ask, &mut self.rng)
+        let granted = self.ledger.hold(now, self.config.hold, requester, ask, &mut self.rng)?;
+        self.revoked.extend(granted.revoked);
+        Ok(granted.id)
+    }
+
+    /// Tells those whose holds went to somebody else. Called after every input: granting a hold has no way to send.
+    pub fn tell_revoked<H: Host>(&mut self, host: &mut H) {
+        for (requester, hold) in self.revoked.drain(..) {
+            host.send(requester, Message::Lost { hold });
+        }
     }
 
     /// Gives back a hold that this node was granted and does not need.
@@ -144,11 +156,13 @@ impl Allocation {
         host.send(peer, Message::Release { hold });
     }
 
-    /// Begins to place an application.
+    /// Begins to place an application. While too few nodes are found it tries again, with growing random pauses, for
+    /// as long as `wait`.
     pub fn submit<H: Host>(
         &mut self,
         now: Instant,
         application: Application,
+        wait: Duration,
         host: &mut H,
     ) -> Result<(), SubmitRefusal> {
         let app = application.record.id;
@@ -163,7 +177,7 @@ impl Allocation {
             return Err(SubmitRefusal::TooMany);
         }
         let mut t = turn!(self, now, host);
-        let submission = Submission::start(application, &mut t);
+        let submission = Submission::start(application, wait, &mut t);
         self.submissions.insert(app, submission);
         Ok(())
     }
@@ -256,6 +270,7 @@ impl Allocation {
     pub fn handle_gone(&mut self, now: Instant, peer: Handle) {
         self.apps.values_mut().for_each(|app| app.on_gone(now, peer));
         self.submissions.values_mut().for_each(|submission| submission.on_gone(now, peer));
+        self.revoked.retain(|(requester, _)| *requester != peer);
         self.stopped.values_mut().for_each(|stopped| stopped.is_told(peer));
         for published in &mut self.published {
             published.waiting.retain(|waiting| *waiting != peer);

@@ -9,6 +9,11 @@ pub struct Config {
     pub hold: Duration,
     /// A submission renews its holds this often: three tries within one life.
     pub renew_period: Duration,
+    /// Pause before a submission that found too few nodes tries again: drawn between half of this and this, which
+    /// doubles with every attempt ...
+    pub back_off: Duration,
+    /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
+    pub back_off_max: Duration,
     /// An allocation lapses when its program has not started after this (architecture, "Allocation").
     pub start_limit: Duration,
     /// A claim is announced this often (architecture, "Slots").
@@ -61,6 +66,8 @@ impl Default for Config {
         Config {
             hold: secs(10),
             renew_period: secs(3),
+            back_off: secs(1),
+            back_off_max: secs(15),
             start_limit: secs(60),
             claim_period: secs(1),
             claim_silence: secs(3),

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Duration, Handle, Instant};
 
 use crate::{Application, Ask, Exit, Known, Message, Record, SlotRun, SlotState};
 
@@ -62,6 +62,8 @@ pub enum Progress {
     Held { nodes: u16, wanted: u16 },
     /// Too few nodes matched: nothing was allocated.
     NotPlaced,
+    /// Too few nodes matched, and nothing is held: another attempt follows after this time.
+    Waiting { attempts: u8, pause: Duration },
     /// A newer record beat this submission.
     Beaten { by: Record },
     /// The first slot is confirmed: from here on the holders complete the application.

@@ -1,6 +1,7 @@
 //! What this node offers, what is held, what is allocated. The sum never exceeds the offer.
 
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 
@@ -17,6 +18,29 @@ pub struct Ask {
     pub app: AppId,
     pub resources: Resources,
     pub colocate: bool,
+    /// How often the asker was turned away before; [`Ask::FIRST_OF_ALL`] replaces a lost slot.
+    pub patience: u8,
+}
+
+impl Ask {
+    /// The patience of a recruiter: it wants one node, so that it never waits with others in its hands, and its
+    /// hold is locked from the start.
+    pub const FIRST_OF_ALL: u8 = u8::MAX;
+
+    /// Whose turn it is of two who want the same node: who was turned away more often, then the lower id. All
+    /// nodes see it alike, so that of all who hold some of what they need one is first everywhere (wound-wait:
+    /// Rosenkrantz, Stearns, Lewis, System Level Concurrency Control, 1978).
+    fn is_before(&self, other: &Ask) -> bool {
+        (Reverse(self.patience), self.app) < (Reverse(other.patience), other.app)
+    }
+}
+
+/// A hold that was granted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Granted {
+    pub id: u64,
+    /// Requester and number of each hold that had to go for it.
+    pub revoked: Vec<(Handle, u64)>,
 }
 
 /// Why a hold was not granted.
@@ -37,6 +61,8 @@ pub(crate) struct Hold {
     pub id: u64,
     pub requester: Handle,
     pub ask: Ask,
+    /// Its requester has all that it needs and is about to confirm: not to be revoked.
+    is_locked: bool,
     expires: Instant,
 }
 
@@ -46,6 +72,8 @@ pub struct Ledger {
     offer: Resources,
     holds: Vec<Hold>,
     allocations: Vec<(AppId, u16, Resources)>,
+    /// Holds that ended because nobody renewed, released or confirmed them.
+    lapsed: u64,
 }
 
 impl Ledger {
@@ -73,6 +101,18 @@ impl Ledger {
         self.holds.len()
     }
 
+    /// Every open hold: its number, its requester and the application that it is for.
+    pub fn holds(&self) -> impl Iterator<Item = (u64, Handle, AppId)> {
+        self.holds.iter().map(|hold| (hold.id, hold.requester, hold.ask.app))
+    }
+
+    /// Holds since the start that lapsed: nobody renewed, released or confirmed them.
+    pub fn lapsed_holds(&self) -> u64 {
+        self.lapsed
+    }
+
+    /// Grants a hold. Where too little is free, holds that are neither locked nor of somebody whose turn is
+    /// earlier go, the last ones first, and only if that helps.
     pub(crate) fn hold(
         &mut self,
         now: Instant,
@@ -80,7 +120,7 @@ impl Ledger {
         requester: Handle,
         ask: Ask,
         rng: &mut Rng,
-    ) -> Result<u64, HoldRefusal> {
+    ) -> Result<Granted, HoldRefusal> {
         self.expire(now);
         if !ask.colocate && self.has_app(ask.app) {
             return Err(HoldRefusal::SameApp);
@@ -89,18 +129,48 @@ impl Ledger {
         if own >= HOLDS_PER_REQUESTER_MAX || self.holds.len() >= HOLDS_MAX {
             return Err(HoldRefusal::TooMany);
         }
-        if !self.offer.covers(&self.used().plus(&ask.resources)) {
-            return Err(HoldRefusal::Busy);
-        }
+        let going = self.in_the_way(&ask).ok_or(HoldRefusal::Busy)?;
+        let revoked = going.iter().map(|hold| (hold.requester, hold.id)).collect();
+        self.holds.retain(|hold| !going.iter().any(|gone| gone.id == hold.id));
         let id = rng.next_u64();
-        self.holds.push(Hold { id, requester, ask, expires: now + life });
-        Ok(id)
+        let is_locked = ask.patience == Ask::FIRST_OF_ALL;
+        self.holds.push(Hold { id, requester, ask, is_locked, expires: now + life });
+        Ok(Granted { id, revoked })
     }
 
-    pub(crate) fn renew(&mut self, now: Instant, life: Duration, requester: Handle, id: u64) -> bool {
+    /// The holds that have to go for `ask`; nothing when it does not fit even so.
+    fn in_the_way(&self, ask: &Ask) -> Option<Vec<Hold>> {
+        let mut used = self.used().plus(&ask.resources);
+        let is_later = |hold: &&Hold| !hold.is_locked && ask.is_before(&hold.ask);
+        let mut later: Vec<&Hold> = self.holds.iter().filter(is_later).collect();
+        later.sort_by_key(|hold| (hold.ask.patience, Reverse(hold.ask.app)));
+        let mut going = Vec::new();
+        let mut later = later.into_iter();
+        while !self.offer.covers(&used) {
+            let hold = later.next()?;
+            used = used.minus(&hold.ask.resources);
+            going.push(hold.clone());
+        }
+        Some(going)
+    }
+
+    /// Keeps a hold for another life, `locked` against those whose turn is earlier or not. False when there is none.
+    pub(crate) fn renew(
+        &mut self,
+        now: Instant,
+        life: Duration,
+        requester: Handle,
+        id: u64,
+        locked: bool,
+    ) -> bool {
         self.expire(now);
-        let hold = self.holds.iter_mut().find(|hold| hold.id == id && hold.requester == requester);
-        hold.map(|hold| hold.expires = now + life).is_some()
+        let Some(hold) = self.holds.iter_mut().find(|hold| hold.id == id && hold.requester == requester)
+        else {
+            return false;
+        };
+        hold.expires = now + life;
+        hold.is_locked = locked || hold.ask.patience == Ask::FIRST_OF_ALL;
+        true
     }
 
     pub(crate) fn release(&mut self, requester: Handle, id: u64) {
@@ -139,7 +209,9 @@ impl Ledger {
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
+        let open = self.holds.len();
         self.holds.retain(|hold| hold.expires > now);
+        self.lapsed += (open - self.holds.len()) as u64;
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {

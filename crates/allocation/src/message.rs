@@ -323,6 +323,25 @@ pub enum Message {
         #[cbor(n(2), decode_with = "decode_guardians")]
         guardians: Vec<Handle>,
     },
+    /// Requester to node: keep this hold, and give it to nobody else: I have all that I need.
+    #[n(23)]
+    Lock {
+        #[n(0)]
+        hold: u64,
+    },
+    /// Its answer.
+    #[n(24)]
+    Locked {
+        #[n(0)]
+        hold: u64,
+    },
+    /// Node to requester: this hold is no more. Said when somebody whose turn is earlier gets it, and when one is to
+    /// be kept that has lapsed.
+    #[n(25)]
+    Lost {
+        #[n(0)]
+        hold: u64,
+    },
 }
 
 impl Message {
@@ -332,6 +351,9 @@ impl Message {
             self,
             Message::Renew { .. }
                 | Message::Release { .. }
+                | Message::Lock { .. }
+                | Message::Locked { .. }
+                | Message::Lost { .. }
                 | Message::Announced { .. }
                 | Message::Announce { .. }
                 | Message::Confirmed { .. }

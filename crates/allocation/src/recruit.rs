@@ -287,7 +287,8 @@ impl App {
         exclude.extend(&recruit.exclude);
         recruit.searches += 1;
         recruit.phase = Phase::Searching;
-        let ask = Ask { app, resources: spec.resources, colocate: spec.colocate };
+        let (resources, colocate) = (spec.resources, spec.colocate);
+        let ask = Ask { app, resources, colocate, patience: Ask::FIRST_OF_ALL };
         let requirement = spec.requirement.clone();
         let ticket = Ticket::Slot(app, slot);
         t.host.effect(Effect::Search { ticket, requirement, ask, wanted: 1, exclude });

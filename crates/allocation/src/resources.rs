@@ -36,6 +36,15 @@ impl Resources {
             disk_bytes: self.disk_bytes.saturating_add(other.disk_bytes),
         }
     }
+
+    /// What is left of `self` without `other`, each resource at least zero.
+    pub fn minus(&self, other: &Resources) -> Resources {
+        Resources {
+            cores_milli: self.cores_milli.saturating_sub(other.cores_milli),
+            memory_bytes: self.memory_bytes.saturating_sub(other.memory_bytes),
+            disk_bytes: self.disk_bytes.saturating_sub(other.disk_bytes),
+        }
+    }
 }
 
 impl fmt::Display for Resources {

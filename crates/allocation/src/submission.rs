@@ -1,7 +1,9 @@
-//! From a user's request to N confirmed slots: hold all, appoint guardians, confirm slot 0, confirm the rest.
+//! From a user's request to N confirmed slots: hold all, lock all, appoint guardians, confirm slot 0, confirm the rest.
 //!
 //! Before the first confirm nothing exists and holds lapse; after it the holders complete the application by
-//! themselves, and the submission only watches.
+//! themselves, and the submission only watches. How N nodes are held and locked is in `holding`.
+
+mod holding;
 
 use alloc::vec::Vec;
 
@@ -10,7 +12,7 @@ use xtreem_base::{Duration, Handle, Instant};
 use crate::app::Turn;
 use crate::guardian::APPOINT_PERIOD;
 use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
-use crate::{Application, Ask, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
+use crate::{Application, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
 const CONFIRMS: u8 = 3;
@@ -23,7 +25,17 @@ const APPOINT_ROUNDS: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    Searching,
+    /// Nodes are searched for, and held as they are found.
+    Searching(Hunt),
+    /// N nodes are held, and each is asked to let nobody else have it.
+    Locking {
+        until: Instant,
+        round: u8,
+    },
+    /// Too few were found. Nothing is held until the next attempt.
+    Waiting {
+        until: Instant,
+    },
     /// `waiting` were asked to be guardians.
     Appointing {
         waiting: Vec<Handle>,
@@ -40,6 +52,8 @@ enum Phase {
 struct Place {
     /// Planned holder and its hold, until confirmed or given up.
     hold: Option<(Handle, u64)>,
+    /// The node has said that nobody else gets it.
+    is_locked: bool,
     /// What is known of the slot.
     known: Known,
     sent: u8,
@@ -47,11 +61,24 @@ struct Place {
     silent: u8,
 }
 
+/// One search of a submission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Hunt {
+    wanted: u16,
+    found: u16,
+}
+
 /// One submission made on this node.
 #[derive(Clone, Debug)]
 pub(crate) struct Submission {
     pub application: Application,
     phase: Phase,
+    /// Attempts that found too few nodes.
+    attempts: u8,
+    /// Searches of this attempt after its first.
+    follow_ups: u8,
+    /// No attempt begins after this.
+    until: Instant,
     places: Vec<Place>,
     guardians: Vec<Handle>,
     renew_due: Instant,
@@ -60,27 +87,23 @@ pub(crate) struct Submission {
 }
 
 impl Submission {
-    pub fn start<H: Host>(application: Application, t: &mut Turn<'_, H>) -> Self {
-        let spec = application.spec.clone();
-        let app = application.record.id;
-        let ask = Ask { app, resources: spec.resources, colocate: spec.colocate };
-        t.host.effect(Effect::Search {
-            ticket: Ticket::Submission(app),
-            requirement: spec.requirement.clone(),
-            ask,
-            wanted: application.record.slots,
-            exclude: Vec::new(),
-        });
-        let due = t.now + t.config.renew_period;
-        Submission {
+    /// Begins the first attempt; further ones may begin within `wait`.
+    pub fn start<H: Host>(application: Application, wait: Duration, t: &mut Turn<'_, H>) -> Self {
+        let renew_due = t.now + t.config.renew_period;
+        let mut submission = Submission {
             application,
-            phase: Phase::Searching,
+            phase: Phase::Waiting { until: t.now },
+            attempts: 0,
+            follow_ups: 0,
+            until: t.now + wait,
             places: Vec::new(),
             guardians: Vec::new(),
-            renew_due: due,
-            due,
+            renew_due,
+            due: renew_due,
             is_over: false,
-        }
+        };
+        submission.search(t);
+        submission
     }
 
     pub fn is_accepted(&self) -> bool {
@@ -95,39 +118,12 @@ impl Submission {
         t.host.effect(Effect::Submission { app: self.application.record.id, progress });
     }
 
-    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, peer: Handle, hold: u64) {
-        if self.phase != Phase::Searching || self.places.len() >= usize::from(self.slots()) {
-            t.host.send(peer, Message::Release { hold });
-            return;
-        }
-        let epoch = t.fresh_epoch(1);
-        let slot = self.places.len() as u16;
-        let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
-        self.places.push(Place { hold: Some((peer, hold)), known, sent: 0, due: t.now, silent: 0 });
-        let nodes = self.places.len() as u16;
-        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
-    }
-
-    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        if self.phase != Phase::Searching {
-            return;
-        }
-        if self.places.len() < usize::from(self.slots()) {
-            return self.give_up(t, Progress::NotPlaced);
-        }
-        self.appoint(t, 1);
-    }
-
     /// Nothing was confirmed: releases everything.
     pub fn give_up<H: Host>(&mut self, t: &mut Turn<'_, H>, progress: Progress) {
-        if self.phase == Phase::Searching {
+        if matches!(self.phase, Phase::Searching(_)) {
             t.host.effect(Effect::CancelSearch(Ticket::Submission(self.application.record.id)));
         }
-        for place in &mut self.places {
-            if let Some((peer, hold)) = place.hold.take() {
-                t.host.send(peer, Message::Release { hold });
-            }
-        }
+        self.release_all(t);
         self.is_over = true;
         self.tell_host(t, progress);
     }
@@ -143,7 +139,7 @@ impl Submission {
         waiting.retain(|peer| *peer != me && !is_planned(peer) && !self.guardians.contains(peer));
         waiting.truncate(GUARDIANS - self.guardians.len());
         let members: Vec<Handle> = self.guardians.iter().chain(&waiting).copied().collect();
-        let guardians = GuardianSet { version: self.set_version(u32::from(round), t), members };
+        let guardians = GuardianSet { version: self.set_version(round, t), members };
         let slots: Vec<Known> =
             self.places.iter().map(|place| place.known).take(crate::message::KNOWN_MAX).collect();
         for peer in &waiting {
@@ -155,7 +151,12 @@ impl Submission {
         self.due = t.now;
     }
 
-    fn set_version<H>(&self, number: u32, t: &Turn<'_, H>) -> SetVersion {
+    /// Of the `round`th time that guardians are appointed for the nodes that are held now.
+    fn set_version<H>(&self, round: u8, t: &Turn<'_, H>) -> SetVersion {
+        let per_set = u32::from(APPOINT_ROUNDS) + 2;
+        let sets =
+            u32::from(self.attempts) * u32::from(holding::FOLLOW_UPS_MAX + 1) + u32::from(self.follow_ups);
+        let number = sets * per_set + u32::from(round);
         let by = Epoch { recruiter: t.me.id, incarnation: t.me.incarnation, ..Epoch::NONE };
         SetVersion { number, by }
     }
@@ -173,12 +174,16 @@ impl Submission {
     pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         if self.renew_due <= t.now {
             self.renew_due = t.now + t.config.renew_period;
-            for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
-                t.host.send(peer, Message::Renew { hold });
-            }
+            self.renew_all(t);
+        }
+        if self.is_incomplete() {
+            self.search_again(t);
         }
         match &self.phase {
-            Phase::Searching => {}
+            Phase::Searching(_) => {}
+            Phase::Waiting { until } if *until > t.now => {}
+            Phase::Waiting { .. } => self.search(t),
+            Phase::Locking { .. } => self.tick_locking(t),
             Phase::Appointing { waiting, until, round } => {
                 let (is_complete, round) = (waiting.is_empty(), *round);
                 if is_complete || *until <= t.now {
@@ -198,8 +203,10 @@ impl Submission {
 
     fn next_due(&self, now: Instant) -> Instant {
         let own = match &self.phase {
-            Phase::Searching => Instant::FAR,
-            Phase::Appointing { until, .. } => *until,
+            Phase::Searching(_) => Instant::FAR,
+            Phase::Waiting { until } | Phase::Locking { until, .. } | Phase::Appointing { until, .. } => {
+                *until
+            }
             Phase::First => self.places.first().map_or(now, |place| place.due),
             Phase::Rest => self.places.iter().map(|place| place.due).min().unwrap_or(now),
         };
@@ -290,7 +297,7 @@ impl Submission {
         peers.truncate(PEERS_MAX);
         let neighbours =
             window::around(slot, self.slots()).map(|other| self.places[usize::from(other)].known).collect();
-        let version = self.set_version(u32::from(APPOINT_ROUNDS) + 1, t);
+        let version = self.set_version(APPOINT_ROUNDS + 1, t);
         let guardians = GuardianSet { version, members: self.guardians.clone() };
         let application = self.application.clone();
         let confirm = Confirm { application, slot, epoch, hold, guardians, neighbours, older, peers };
@@ -392,13 +399,16 @@ impl Submission {
 
     /// A peer restarted: what it held is lost.
     pub fn on_gone(&mut self, now: Instant, peer: Handle) {
+        self.guardians.retain(|guardian| *guardian != peer);
+        self.due = now;
+        if self.is_holding() {
+            return self.drop_places(|place| place.known.holder == Some(peer));
+        }
         for place in self.places.iter_mut().filter(|place| place.known.holder == Some(peer)) {
             place.hold = None;
             place.known.holder = None;
             place.due = now;
         }
-        self.guardians.retain(|guardian| *guardian != peer);
-        self.due = now;
     }
 
     pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {

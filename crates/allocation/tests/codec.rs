@@ -77,6 +77,8 @@ fn samples() -> Vec<Message> {
     };
     vec![
         Message::Renew { hold: 9 },
+        Message::Lock { hold: u64::MAX },
+        Message::Lost { hold: 1 },
         Message::Confirm(confirm.into()),
         Message::Confirmed { app, slot: 2, epoch },
         Message::Refused { app, slot: 2, epoch, why: Refused::Record(record(Wanted::Stopped).into()) },
@@ -139,7 +141,7 @@ fn lists_and_names_beyond_their_limits_are_refused() {
 
 proptest! {
     #[test]
-    fn flipped_bits_never_panic(pick in 0usize..12, at in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn flipped_bits_never_panic(pick in 0usize..14, at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = bytes(&samples()[pick]);
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;

@@ -1,5 +1,7 @@
 //! Bringing an application to its agent and following how it goes on.
 
+use std::time::Duration;
+
 use xtreem_allocation::Application;
 use xtreem_base::Digest;
 use xtreem_client::api::{ErrorBody, ProgressLine, RecordView, SearchReport, SlotView};
@@ -54,8 +56,13 @@ pub enum Outcome {
 }
 
 impl Submission {
-    pub async fn begin(client: &OperatorClient, application: &Application) -> Result<Submission, Failure> {
-        let lines = client.submit(encoded(application)?).await?;
+    /// While too few nodes are found the agent tries again for as long as `wait`.
+    pub async fn begin(
+        client: &OperatorClient,
+        application: &Application,
+        wait: Option<Duration>,
+    ) -> Result<Submission, Failure> {
+        let lines = client.submit_within(encoded(application)?, wait).await?;
         Ok(Submission { lines, so_far: SoFar::default() })
     }
 
@@ -81,7 +88,7 @@ impl Submission {
 impl SoFar {
     fn take(&mut self, line: &ProgressLine) {
         match line {
-            ProgressLine::Held { .. } => {}
+            ProgressLine::Held { .. } | ProgressLine::Waiting { .. } => {}
             ProgressLine::Accepted { .. } => self.is_accepted = true,
             ProgressLine::Slot { slot } => {
                 match self.slots.binary_search_by_key(&slot.slot, |known| known.slot) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -66,7 +67,17 @@ impl OperatorClient {
     /// Submits an application (CBOR of signed record and specification). Dropping the stream before it said
     /// [`ProgressLine::Accepted`] gives the submission up.
     pub async fn submit(&self, application: Vec<u8>) -> Result<JsonLines<ProgressLine>, ClientError> {
-        let request = SubmitRequest { application: Blob(application) };
+        self.submit_within(application, None).await
+    }
+
+    /// As [`OperatorClient::submit`]; while too few nodes are found the agent tries again for as long as `wait`.
+    pub async fn submit_within(
+        &self,
+        application: Vec<u8>,
+        wait: Option<Duration>,
+    ) -> Result<JsonLines<ProgressLine>, ClientError> {
+        let wait_ms = wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        let request = SubmitRequest { application: Blob(application), wait_ms };
         self.http.send(Method::POST, "/v1/apps", json(&request)).await.map(JsonLines::new)
     }
 

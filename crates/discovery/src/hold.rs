@@ -20,6 +20,9 @@ pub struct HoldAsk {
     /// Whether the node may hold or run another slot of the application.
     #[n(4)]
     pub colocate: bool,
+    /// Whose turn it is where several want the node; means something to who grants holds only.
+    #[n(5)]
+    pub patience: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]

@@ -127,7 +127,7 @@ impl xtreem_discovery::Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
-        let ask = Ask { app: ask.app, resources, colocate: ask.colocate };
+        let ask = Ask { app: ask.app, resources, colocate: ask.colocate, patience: ask.patience };
         match self.allocation.hold(now, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{Known, Record, SlotRun, SlotState, Spec, StopReason};
-use xtreem_base::{AppId, Handle};
+use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::{AppSummary, Attributes, Report, SearchId};
 
 /// One thing that happened, in the order it happened.
@@ -59,6 +59,14 @@ pub enum Progress {
     /// Too few nodes matched, or their holds lapsed: nothing was allocated.
     NotPlaced {
         /// How the search went; nothing when the nodes were found but did not confirm.
+        report: Option<Report>,
+    },
+    /// Too few nodes matched and nothing is held: the next attempt follows after this time.
+    Waiting {
+        /// Attempts so far.
+        attempts: u8,
+        pause: Duration,
+        /// How the last search went; nothing when the nodes were found and lost again.
         report: Option<Report>,
     },
     /// Another record of the same id, or a stopped one, beat this submission: nothing more is started.

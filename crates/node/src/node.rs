@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 use xtreem_allocation::{
     Allocation, Application, Effect, Exit, Me, NotStarted, Record, Resources, SlotRun, SubmitRefusal, Ticket,
 };
-use xtreem_base::{AppId, Handle, Instant, Rng};
+use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, Discovery, Report, SearchEvent, SearchId, SearchSpec, StartRefusal,
 };
@@ -293,14 +293,16 @@ impl Node {
         self.settle(now, out);
     }
 
-    /// Begins to place an application; `Event::Submission` tells how it goes on.
+    /// Begins to place an application; `Event::Submission` tells how it goes on. While too few nodes are found it
+    /// tries again for as long as `wait`.
     pub fn submit(
         &mut self,
         now: Instant,
         application: Application,
+        wait: Duration,
         out: &mut impl Output,
     ) -> Result<(), SubmitRefusal> {
-        self.allocation.submit(now, application, allocation_host!(self, out))?;
+        self.allocation.submit(now, application, wait, allocation_host!(self, out))?;
         self.settle(now, out);
         Ok(())
     }

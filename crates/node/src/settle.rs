@@ -17,6 +17,7 @@ const STEPS_MAX: usize = 100_000;
 impl Node {
     pub(crate) fn settle(&mut self, now: Instant, out: &mut impl Output) {
         for _ in 0..STEPS_MAX {
+            self.allocation.tell_revoked(allocation_host!(self, out));
             if let Some(effect) = self.effects.pop_front() {
                 self.carry_out(now, effect, out);
             } else if let Some(event) = self.search_events.pop_front() {
@@ -110,6 +111,7 @@ impl Node {
             memory_bytes: ask.resources.memory_bytes,
             disk_bytes: ask.resources.disk_bytes,
             colocate: ask.colocate,
+            patience: ask.patience,
         };
         // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
         if let Ok(requirement) = Requirement::parse(requirement) {
@@ -163,6 +165,9 @@ impl Node {
         let progress = match progress {
             From::Held { nodes, wanted } => Progress::Held { nodes, wanted },
             From::NotPlaced => Progress::NotPlaced { report: self.last_report.take() },
+            From::Waiting { attempts, pause } => {
+                Progress::Waiting { attempts, pause, report: self.last_report.take() }
+            }
             From::Beaten { by } => Progress::Beaten { by },
             From::Accepted => Progress::Accepted,
             From::Slot { slot, state, holder } => Progress::Slot { slot, state, holder },

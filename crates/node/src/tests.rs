@@ -187,7 +187,7 @@ impl Net {
     fn submit(&mut self, at: usize, slots: u16) -> AppId {
         let application = application(slots, Wanted::Running);
         let app = application.record.id;
-        self.with(at, |node, now, out| node.submit(now, application, out))
+        self.with(at, |node, now, out| node.submit(now, application, Duration::ZERO, out))
             .expect("it lives")
             .expect("it is new");
         app
@@ -387,7 +387,7 @@ fn a_requirement_that_nobody_meets_names_the_clause() {
     let mut application = application(2, Wanted::Running);
     let spec = Spec { requirement: "cpu.cores >= 2 && cpu.cores > 64".into(), ..(*application.spec).clone() };
     application.spec = Arc::new(spec);
-    net.with(0, |node, now, out| node.submit(now, application, out));
+    net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)

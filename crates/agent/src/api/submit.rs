@@ -25,6 +25,8 @@ use crate::waiting::{Subscription, Topic};
 
 /// Longest search for a running application of the same name: what it does not find, both owners see later.
 const NAME_SEARCH_MAX: Duration = Duration::from_secs(3);
+/// Longest time for which a submission may try again (our guess: whoever waits longer submits anew).
+const WAIT_MAX_MS: u64 = 24 * 3_600 * 1_000;
 /// Members met after which that search ends.
 const NAME_MEMBERS_MAX: u32 = 16;
 
@@ -32,10 +34,17 @@ pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     let request: SubmitRequest = body::json(body).await?;
     let application: Application = record::decode(&request.application.0, "application")?;
     check(&agent, &application)?;
+    let wait_ms = request.wait_ms.unwrap_or(0);
+    if wait_ms > WAIT_MAX_MS {
+        return Err(ApiError::bad_request(format!(
+            "wait_ms is {wait_ms}; at most {WAIT_MAX_MS} is possible"
+        )));
+    }
+    let wait = Duration::from_millis(wait_ms);
     refuse_second(&agent, &application.record).await?;
     let app = application.record.id;
     let events = agent.waiting.subscribe(Topic::Submission(app))?;
-    let submitted = agent.node(move |node, now, out| node.submit(now, application, out)).await?;
+    let submitted = agent.node(move |node, now, out| node.submit(now, application, wait, out)).await?;
     submitted.map_err(|refusal| ApiError::definite(StatusCode::CONFLICT, refusal))?;
     tracing::info!(?app, "application submitted");
     let following = Following { agent, app, events, is_accepted: false, is_over: false };
@@ -126,6 +135,10 @@ impl Following {
                 let error = "nodes were found but none of them confirmed".to_owned();
                 let hint = Some("try again".to_owned());
                 ProgressLine::Failed { error: ErrorBody { error, kind: ErrorKind::Definite, hint } }
+            }
+            Progress::Waiting { attempts, pause, report } => {
+                let report = report.as_ref().map(view::report);
+                ProgressLine::Waiting { attempts, pause_ms: pause.as_millis(), report }
             }
             Progress::Beaten { by } => {
                 self.is_over = true;

@@ -14,7 +14,26 @@ impl Allocation {
     pub fn handle_message<H: Host>(&mut self, now: Instant, from: Handle, message: Message, host: &mut H) {
         match message {
             Message::Renew { hold } => {
-                self.ledger.renew(now, self.config.hold, from, hold);
+                if !self.ledger.renew(now, self.config.hold, from, hold, false) {
+                    host.send(from, Message::Lost { hold });
+                }
+            }
+            Message::Lock { hold } => {
+                let is_held = self.ledger.renew(now, self.config.hold, from, hold, true);
+                let answer = if is_held { Message::Locked { hold } } else { Message::Lost { hold } };
+                host.send(from, answer);
+            }
+            Message::Locked { hold } => {
+                let mut t = turn!(self, now, host);
+                for submission in self.submissions.values_mut() {
+                    submission.on_locked(&mut t, from, hold);
+                }
+            }
+            Message::Lost { hold } => {
+                let mut t = turn!(self, now, host);
+                for submission in self.submissions.values_mut() {
+                    submission.on_lost(&mut t, from, hold);
+                }
             }
             Message::Release { hold } => self.ledger.release(from, hold),
             Message::Confirm(confirm) => self.on_confirm(now, from, *confirm, host),

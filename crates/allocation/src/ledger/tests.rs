@@ -4,7 +4,7 @@ const LIFE: Duration = Duration::from_secs(10);
 
 fn ask(app: u8, cores_milli: u32) -> Ask {
     let resources = Resources { cores_milli, memory_bytes: 1 << 20, disk_bytes: 0 };
-    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false }
+    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false, patience: 0 }
 }
 
 fn ledger() -> (Ledger, Rng) {
@@ -30,9 +30,9 @@ fn holds_never_exceed_the_offer_and_lapse_by_themselves() {
 fn only_the_requester_renews_releases_or_confirms() {
     let (mut ledger, mut rng) = ledger();
     let now = Instant::ZERO;
-    let id = ledger.hold(now, LIFE, ALICE, ask(1, 1_000), &mut rng).expect("the node is empty");
+    let id = ledger.hold(now, LIFE, ALICE, ask(1, 1_000), &mut rng).expect("the node is empty").id;
     let app = AppId::from_bytes([1; 16]);
-    assert!(!ledger.renew(now, LIFE, BOB, id));
+    assert!(!ledger.renew(now, LIFE, BOB, id, false));
     ledger.release(BOB, id);
     assert!(!ledger.confirm(now, BOB, id, app, 0));
     assert!(!ledger.confirm(now, ALICE, id, AppId::from_bytes([2; 16]), 0), "a hold is for one application");
@@ -61,4 +61,66 @@ fn a_requester_has_at_most_64_open_holds() {
     }
     assert_eq!(ledger.hold(Instant::ZERO, LIFE, ALICE, ask(64, 1), &mut rng), Err(HoldRefusal::TooMany));
     assert!(ledger.hold(Instant::ZERO, LIFE, BOB, ask(64, 1), &mut rng).is_ok());
+}
+
+/// An ask for the whole node.
+fn whole(app: u8, patience: u8) -> Ask {
+    Ask { patience, ..ask(app, 2_000) }
+}
+
+#[test]
+fn whose_turn_is_earlier_gets_the_node_unless_it_is_locked() {
+    let table = [
+        // Held by, wanted by, locked, who ends up with it.
+        (whole(2, 0), whole(1, 0), false, 1),
+        (whole(1, 0), whole(2, 0), false, 1),
+        (whole(1, 0), whole(2, 1), false, 2),
+        (whole(2, 0), whole(1, 0), true, 2),
+        (whole(1, 0), whole(2, Ask::FIRST_OF_ALL), true, 1),
+        (whole(1, 0), whole(2, Ask::FIRST_OF_ALL), false, 2),
+        // A recruiter's hold is locked from the start.
+        (whole(2, Ask::FIRST_OF_ALL), whole(1, Ask::FIRST_OF_ALL), false, 2),
+    ];
+    for (held, wanted, locked, winner) in table {
+        let (mut ledger, mut rng) = ledger();
+        let now = Instant::ZERO;
+        let first = ledger.hold(now, LIFE, ALICE, held, &mut rng).expect("the node is empty").id;
+        assert!(ledger.renew(now, LIFE, ALICE, first, locked));
+        let second = ledger.hold(now, LIFE, BOB, wanted, &mut rng);
+        let owner: Vec<AppId> = ledger.holds().map(|(_, _, app)| app).collect();
+        assert_eq!(owner, [AppId::from_bytes([winner; 16])], "{held:?} {wanted:?}");
+        match second {
+            Ok(granted) => assert_eq!(granted.revoked, [(ALICE, first)]),
+            Err(refusal) => assert_eq!(refusal, HoldRefusal::Busy),
+        }
+    }
+}
+
+#[test]
+fn nobody_is_put_out_in_vain_and_the_last_in_turn_goes_first() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    for app in [5, 7, 9] {
+        assert!(ledger.hold(now, LIFE, ALICE, ask(app, 600), &mut rng).is_ok());
+    }
+    let too_large = Ask { resources: Resources { cores_milli: 2_001, ..ask(1, 0).resources }, ..ask(1, 0) };
+    assert_eq!(ledger.hold(now, LIFE, BOB, too_large, &mut rng), Err(HoldRefusal::Busy));
+    assert_eq!(ledger.open_holds(), 3, "that would not have helped");
+    assert_eq!(
+        ledger.hold(now, LIFE, BOB, ask(1, 700), &mut rng).map(|granted| granted.revoked.len()),
+        Ok(1)
+    );
+    let apps: Vec<AppId> = ledger.holds().map(|(_, _, app)| app).collect();
+    assert_eq!(apps, [5, 7, 1].map(|app| AppId::from_bytes([app; 16])));
+}
+
+#[test]
+fn only_holds_that_nobody_ended_count_as_lapsed() {
+    let (mut ledger, mut rng) = ledger();
+    let mut hold = |app| ledger.hold(Instant::ZERO, LIFE, ALICE, ask(app, 100), &mut rng).expect("room").id;
+    let (released, confirmed, _) = (hold(1), hold(2), hold(3));
+    ledger.release(ALICE, released);
+    assert!(ledger.confirm(Instant::ZERO, ALICE, confirmed, AppId::from_bytes([2; 16]), 0));
+    ledger.expire(Instant::ZERO + LIFE);
+    assert_eq!((ledger.lapsed_holds(), ledger.open_holds()), (1, 0));
 }

@@ -20,14 +20,12 @@ use crate::submission::{Outcome, SoFar, Submission, upload};
 use crate::user::Credential;
 use crate::{output, sign};
 
-/// Between two tries under `--wait` (our guess: the period of the grid's gossip is 10 s).
-const WAIT_PERIOD: Duration = Duration::from_secs(5);
-
 /// Examples and how it ends.
 const HELP: &str = "\
 Examples:
   xtreem run examples/web/app.toml
   xtreem run app.toml --wait --json
+  xtreem run app.toml --wait=10m
 
 Ends with 0 when all slots run (or are done), 1 when too few nodes were found or a slot failed. Ctrl-C before the
 first slot is confirmed gives the submission up; after that the application runs on, whatever happens to this command.";
@@ -38,9 +36,16 @@ pub struct Arguments {
     /// What to run
     #[arg(value_name = "APP.TOML")]
     file: PathBuf,
-    /// Try again while too few nodes are found
-    #[arg(long)]
-    wait: bool,
+    /// Try again while too few nodes are found, for so long (as 30s, 10m, 2h) [default: 24h, the longest]
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "24h",
+        value_parser = time
+    )]
+    wait: Option<Duration>,
     #[command(flatten)]
     agent: AgentSocket,
     #[command(flatten)]
@@ -62,7 +67,7 @@ struct Ran<'a> {
     done: u16,
     failed: u16,
     slots: &'a [SlotView],
-    /// From the start of the (last) submission to its end.
+    /// From the start of the submission to its end.
     elapsed_ms: u128,
     #[serde(skip_serializing_if = "Option::is_none")]
     report: Option<&'a SearchReport>,
@@ -70,7 +75,7 @@ struct Ran<'a> {
     error: Option<String>,
 }
 
-/// One try.
+/// A submission that is over, as far as this command follows it.
 struct Attempt {
     id: String,
     so_far: SoFar,
@@ -96,28 +101,34 @@ async fn submit(
     client: &OperatorClient,
     app: &AppFile,
     user: &Identity,
-    wait: bool,
+    wait: Option<Duration>,
 ) -> Result<Attempt, Failure> {
     let mut show = Show::new(app.nodes);
     upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
-    loop {
-        // An id names one submission: every try has its own.
-        let application = sign::application(app, user)?;
-        let id = application.record.id.to_string();
-        let started = Instant::now();
-        let submission = Submission::begin(client, &application).await?;
-        let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
-        let attempt = Attempt { id, so_far, elapsed: started.elapsed(), interrupted };
-        if !wait || attempt.interrupted || !matches!(attempt.so_far.outcome, Some(Outcome::NotPlaced(_))) {
-            show.end();
-            return Ok(attempt);
-        }
-        show.say(&format!("trying again in {} s (Ctrl-C to give up)", WAIT_PERIOD.as_secs()));
-        tokio::select! {
-            () = tokio::time::sleep(WAIT_PERIOD) => {}
-            _ = tokio::signal::ctrl_c() => return Ok(Attempt { interrupted: true, ..attempt }),
-        }
-    }
+    let application = sign::application(app, user)?;
+    let id = application.record.id.to_string();
+    let started = Instant::now();
+    let submission = Submission::begin(client, &application, wait).await?;
+    let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
+    show.end();
+    Ok(Attempt { id, so_far, elapsed: started.elapsed(), interrupted })
+}
+
+/// A whole number of seconds, minutes or hours.
+fn time(text: &str) -> Result<Duration, String> {
+    let factor = |unit| match unit {
+        "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3_600),
+        _ => None,
+    };
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let seconds = number.parse::<u64>().ok().zip(factor(unit)).and_then(|(n, factor)| n.checked_mul(factor));
+    seconds
+        .filter(|seconds| *seconds > 0)
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected a whole number of seconds, minutes or hours, as 30s, 10m or 2h".to_owned())
 }
 
 /// Follows a submission to its end, or to Ctrl-C.

@@ -77,7 +77,7 @@ pub async fn tell(grid: &mut Grid, show: &Show) -> Result<Report, Failure> {
     let losses = Losses::listen(&grid.hosts, &id);
     let submitted = Instant::now();
     show.say(&format!("{} submitted on {}, {} nodes wanted", app.name, grid.hosts[0].name, app.nodes));
-    let submission = Submission::begin(&grid.hosts[0].client, &application).await?;
+    let submission = Submission::begin(&grid.hosts[0].client, &application, None).await?;
     follow(submission, show).await?;
     report.deployed_ms = millis(submitted.elapsed());
     let (slots, faulty) = (app.nodes, Vec::new());

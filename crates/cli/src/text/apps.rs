@@ -118,6 +118,14 @@ pub fn progress(line: &ProgressLine, wanted: u16) -> String {
         ProgressLine::NotPlaced { report } => {
             format!("not placed: {}", nodes::too_few(wanted.into(), report))
         }
+        ProgressLine::Waiting { attempts, pause_ms, report } => {
+            let why = match report {
+                Some(report) => nodes::too_few(wanted.into(), report),
+                None => "the nodes that were found went to others".to_owned(),
+            };
+            let seconds = *pause_ms as f64 / 1_000.0;
+            format!("attempt {attempts}: {why}\ntrying again in {seconds:.1} s (Ctrl-C to give up)")
+        }
         ProgressLine::Beaten { by } => {
             format!(
                 "beaten by generation {} of {}, which is {}",

@@ -10,6 +10,9 @@ use super::{Blob, ErrorBody, Peer, SearchReport};
 pub struct SubmitRequest {
     /// CBOR of the application: signed record and specification.
     pub application: Blob,
+    /// How long to try again while too few nodes are found; not at all when absent, a day at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
 }
 
 /// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `not_placed`, `beaten` or
@@ -21,6 +24,14 @@ pub enum ProgressLine {
     Held { nodes: u16, wanted: u16 },
     /// Too few nodes matched or kept their holds: nothing was allocated.
     NotPlaced { report: SearchReport },
+    /// Too few nodes matched or kept their holds: nothing is held, and the next attempt follows after the pause.
+    Waiting {
+        /// Attempts so far.
+        attempts: u8,
+        pause_ms: u64,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<SearchReport>,
+    },
     /// Another record of the same id won: nothing more is started.
     Beaten { by: RecordView },
     /// The first slot is confirmed: from here on the holders complete the application by themselves.

@@ -48,6 +48,10 @@ impl Show {
             ProgressLine::Slot { .. } => bar.set_position(up(so_far)),
             ProgressLine::Accepted { .. } => bar.set_position(0),
             ProgressLine::Complete { .. } => {}
+            ProgressLine::Waiting { .. } => {
+                bar.set_position(0);
+                bar.println(&words);
+            }
             ProgressLine::NotPlaced { .. } | ProgressLine::Beaten { .. } | ProgressLine::Failed { .. } => {
                 bar.println(&words);
             }

@@ -203,6 +203,7 @@ pub(super) fn with_holds(requirement: &str, wanted: u32) -> SearchSpec {
         memory_bytes: 256 << 20,
         disk_bytes: 0,
         colocate: false,
+        patience: 0,
     };
     SearchSpec::new(
         Query::Nodes { requirement: Requirement::parse(requirement).unwrap(), hold: Some(ask) },

@@ -47,7 +47,8 @@ impl World {
         });
         self.hosts[submitter as usize].files.push(id);
         self.trace_app(id, Some(submitter), format_args!("submits {name} as {id:?}"));
-        let refusal = self.with_node(submitter, |node, now, out| node.submit(now, application, out));
+        let refusal =
+            self.with_node(submitter, |node, now, out| node.submit(now, application, Duration::ZERO, out));
         if let Some(Err(refusal)) = refusal {
             self.trace_app(id, Some(submitter), format_args!("refused at once: {refusal:?}"));
             self.submit_again(id);

@@ -1,0 +1,208 @@
+//! Holding N nodes at once while others want them too.
+//!
+//! No deadlock: whoever asks for a node whose turn is earlier takes it from whoever holds it unlocked (`Ledger::hold`),
+//! so nobody waits in a circle. No livelock: that order is the same on all nodes, and who found too few nodes
+//! gives all of them back and comes again after a random pause, one place further to the front.
+
+use alloc::vec::Vec;
+
+use super::{CONFIRMS, Hunt, Phase, Place, Submission};
+use crate::app::Turn;
+use crate::message::Message;
+use crate::{Ask, Config, Effect, Host, Known, Progress, SlotState, Ticket};
+use xtreem_base::{Duration, Handle, Rng};
+
+/// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention somebody
+/// whose turn is late loses some again and again, and shall rather wait than hold the others meanwhile.
+pub(super) const FOLLOW_UPS_MAX: u8 = 4;
+/// Turned away so often, nobody moves further to the front: recruiters stay before all.
+const PATIENCE_MAX: u8 = Ask::FIRST_OF_ALL - 1;
+
+impl Submission {
+    /// Before the first confirm, with nodes held or being held.
+    pub(super) fn is_holding(&self) -> bool {
+        matches!(self.phase, Phase::Searching(_) | Phase::Locking { .. } | Phase::Appointing { .. })
+    }
+
+    /// A node was lost after all had been found.
+    pub(super) fn is_incomplete(&self) -> bool {
+        let is_past_search = matches!(self.phase, Phase::Locking { .. } | Phase::Appointing { .. });
+        is_past_search && self.missing() > 0
+    }
+
+    fn missing(&self) -> u16 {
+        self.slots().saturating_sub(self.places.len() as u16)
+    }
+
+    /// Searches for the nodes that are missing.
+    pub(super) fn search<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let spec = self.application.spec.clone();
+        let app = self.application.record.id;
+        let (resources, colocate) = (spec.resources, spec.colocate);
+        let ask = Ask { app, resources, colocate, patience: self.attempts.min(PATIENCE_MAX) };
+        let held = self.places.iter().filter(|_| !colocate).filter_map(|place| place.known.holder);
+        let exclude = held.chain(self.guardians.iter().copied()).collect();
+        let wanted = self.missing();
+        let (ticket, requirement) = (Ticket::Submission(app), spec.requirement.clone());
+        self.phase = Phase::Searching(Hunt { wanted, found: 0 });
+        t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude });
+    }
+
+    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, peer: Handle, hold: u64) {
+        let is_enough = self.missing() == 0;
+        let Phase::Searching(hunt) = &mut self.phase else {
+            return t.host.send(peer, Message::Release { hold });
+        };
+        if is_enough {
+            return t.host.send(peer, Message::Release { hold });
+        }
+        hunt.found += 1;
+        let epoch = t.fresh_epoch(1);
+        let slot = self.places.len() as u16;
+        let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
+        let hold = Some((peer, hold));
+        self.places.push(Place { hold, is_locked: false, known, sent: 0, due: t.now, silent: 0 });
+        let nodes = self.places.len() as u16;
+        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+    }
+
+    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let Phase::Searching(hunt) = self.phase else { return };
+        if self.missing() == 0 {
+            self.lock(t, 1);
+        } else if hunt.found >= hunt.wanted {
+            // All were found, and some lost meanwhile.
+            self.search_again(t);
+        } else {
+            self.wait(t);
+        }
+    }
+
+    /// Some of what was found is lost: the rest is kept, where nobody whose turn is earlier wants it.
+    pub(super) fn search_again<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if self.follow_ups >= FOLLOW_UPS_MAX {
+            return self.wait(t);
+        }
+        self.follow_ups += 1;
+        self.search(t);
+        self.places.iter_mut().for_each(|place| place.is_locked = false);
+        self.renew_all(t);
+    }
+
+    /// The whole cannot be had: gives back the part, and comes again after a while, if there is time for it.
+    fn wait<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let pause = back_off(t.config, self.attempts, t.rng);
+        let until = t.now + pause;
+        if until >= self.until {
+            return self.give_up(t, Progress::NotPlaced);
+        }
+        self.release_all(t);
+        self.attempts = self.attempts.saturating_add(1);
+        self.follow_ups = 0;
+        self.guardians.clear();
+        self.phase = Phase::Waiting { until };
+        self.due = until;
+        self.tell_host(t, Progress::Waiting { attempts: self.attempts, pause });
+    }
+
+    /// Asks every node that has not yet said so to let nobody else have it.
+    fn lock<H: Host>(&mut self, t: &mut Turn<'_, H>, round: u8) {
+        for place in self.places.iter().filter(|place| !place.is_locked) {
+            if let Some((peer, hold)) = place.hold {
+                t.host.send(peer, Message::Lock { hold });
+            }
+        }
+        let until = t.now + t.config.reply_timeout;
+        self.phase = Phase::Locking { until, round };
+        self.due = until;
+    }
+
+    pub fn on_locked<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, hold: u64) {
+        let Phase::Locking { .. } = self.phase else { return };
+        for place in self.places.iter_mut().filter(|place| place.hold == Some((from, hold))) {
+            place.is_locked = true;
+        }
+        if self.missing() == 0 && self.places.iter().all(|place| place.is_locked) {
+            self.appoint(t, 1);
+        }
+    }
+
+    pub(super) fn tick_locking<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let Phase::Locking { until, round } = self.phase else { return };
+        if until > t.now {
+            return;
+        }
+        if round < CONFIRMS {
+            return self.lock(t, round + 1);
+        }
+        // Those that stay silent may still hold for us: they are told, and lapse if they do not hear it.
+        for (peer, hold) in self.places.iter().filter(|place| !place.is_locked).filter_map(|place| place.hold)
+        {
+            t.host.send(peer, Message::Release { hold });
+        }
+        self.drop_places(|place| !place.is_locked);
+        self.search_again(t);
+    }
+
+    /// A node says that the hold is no more. Once confirms are out, only they are answered for.
+    pub fn on_lost<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, hold: u64) {
+        if self.is_holding() {
+            self.drop_places(|place| place.hold == Some((from, hold)));
+            if self.is_incomplete() {
+                self.search_again(t);
+            }
+        }
+    }
+
+    /// Forgets planned holders. The others move up, as no slot has been confirmed.
+    pub(super) fn drop_places(&mut self, is_gone: impl Fn(&Place) -> bool) {
+        self.places.retain(|place| !is_gone(place));
+        for (slot, place) in self.places.iter_mut().enumerate() {
+            place.known.slot = slot as u16;
+        }
+    }
+
+    /// Keeps all holds for another life; while nodes are missing, for whoever comes first.
+    pub(super) fn renew_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let is_searching = matches!(self.phase, Phase::Searching(_));
+        for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
+            let renewal = if is_searching { Message::Renew { hold } } else { Message::Lock { hold } };
+            t.host.send(peer, renewal);
+        }
+    }
+
+    pub(super) fn release_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let places: Vec<Place> = core::mem::take(&mut self.places);
+        for (peer, hold) in places.into_iter().filter_map(|place| place.hold) {
+            t.host.send(peer, Message::Release { hold });
+        }
+    }
+}
+
+/// The pause after the attempt that follows `attempts` failed ones: random, and twice as long each time
+/// (binary exponential back-off: Metcalfe, Boggs, Ethernet, CACM 1976, with a lower end so that holds are free
+/// when others look).
+fn back_off(config: &Config, attempts: u8, rng: &mut Rng) -> Duration {
+    let half = config.back_off.as_micros() / 2;
+    let doubled = config.back_off.as_micros().saturating_mul(1 << attempts.min(32));
+    let high = doubled.min(config.back_off_max.as_micros()).max(half);
+    Duration::from_micros(rng.between(half, high))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_their_end_and_differ() {
+        let config = Config::default();
+        let mut rng = Rng::new(1);
+        for (attempts, high) in [(0, 1_000), (1, 2_000), (3, 8_000), (4, 15_000), (200, 15_000)] {
+            let pauses: Vec<u64> =
+                (0..200).map(|_| back_off(&config, attempts, &mut rng).as_millis()).collect();
+            assert!(pauses.iter().all(|pause| (500..=high).contains(pause)), "{attempts}");
+            let (least, most) = (pauses.iter().min().unwrap_or(&0), pauses.iter().max().unwrap_or(&0));
+            assert!(most - least > (high - 500) / 2, "{attempts}: {least} to {most}");
+        }
+    }
+}
