@@ -379,10 +379,16 @@ impl Node {
             offered: ledger.offer(),
             used: ledger.used(),
             open_holds: ledger.open_holds(),
+            lapsed_holds: ledger.lapsed_holds(),
             slots: ledger.allocated_slots(),
             is_cut_off: self.is_cut_off,
             faults: Faults { allocation: self.allocation.faults(), ..self.faults },
         }
+    }
+
+    /// Every hold that is open here: its number, its requester and the application that it is for.
+    pub fn holds(&self) -> impl Iterator<Item = (u64, Handle, AppId)> {
+        self.allocation.ledger().holds()
     }
 
     /// Shows every handle in use, some more than once: the others may leave the driver's table.

@@ -22,6 +22,8 @@ pub struct Status {
     /// Held and allocated.
     pub used: Resources,
     pub open_holds: usize,
+    /// Since the start: holds that nobody renewed, released or confirmed.
+    pub lapsed_holds: u64,
     pub slots: usize,
     pub is_cut_off: bool,
     pub faults: Faults,

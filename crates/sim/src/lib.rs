@@ -5,6 +5,7 @@
 //! invariant checkers. Deliberately absent: sockets, codecs, threads, wall clocks.
 #![forbid(unsafe_code)]
 
+pub mod contention;
 pub mod digest;
 pub mod grid;
 pub mod link;

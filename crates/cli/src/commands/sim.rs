@@ -1,5 +1,6 @@
 //! `xtreem sim`: the protocols on many simulated nodes, reproducible from a seed.
 
+mod contention;
 mod grid;
 mod membership;
 mod sweep;
@@ -22,6 +23,8 @@ enum Command {
     Grid(grid::Arguments),
     /// `sim grid` for many seeds
     Sweep(sweep::Arguments),
+    /// Many submissions at once for the same scarce nodes
+    Contention(contention::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -29,5 +32,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Membership(arguments) => membership::run(&arguments),
         Command::Grid(arguments) => grid::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Contention(arguments) => contention::run(&arguments),
     }
 }

@@ -48,6 +48,7 @@ fn the_issues_command_lines_are_understood() {
         "xtreem sim membership --nodes 1000 --rounds 100 --seed 7 --kill 0.8@60 --churn 0.002 --loss 0.01 --json",
         "xtreem sim grid --nodes 1000 --apps 20 --faults kill,cut,split,pause,restart,loss,clock --seed 7 --json",
         "xtreem sim sweep --seeds 0..200 --nodes 1000 --apps 20 --faults none --threads 2 --json",
+        "xtreem sim contention --nodes 2000 --requests 200 --slots 8 --scarce 400 --faults loss --seed 1 --json",
         "xtreem demo --json --keep --network loopback",
         "xtreem emulate --hosts 50 --dir grid --json",
         "xtreem example web",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
-use xtreem_base::{AppId, Digest, NodeId, Rng};
+use xtreem_base::{AppId, Digest, Duration, Instant, NodeId, Rng};
 
 use super::host::HostNo;
 use super::seen::Behaviour;
@@ -17,6 +17,8 @@ pub(crate) struct Shape {
     pub requirement: &'static str,
     pub resources: Resources,
     pub colocate: bool,
+    /// How long its submission tries again by itself; without, its user does.
+    pub wait: Duration,
 }
 
 /// Requirements of different width; every host of `world` meets the first, about a fifth the last.
@@ -49,6 +51,7 @@ impl Shape {
             requirement: REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize],
             resources,
             colocate: rng.chance(1, 8),
+            wait: Duration::ZERO,
         }
     }
 
@@ -92,6 +95,13 @@ pub(crate) struct App {
     pub resources: Resources,
     pub submitter: HostNo,
     pub is_accepted: bool,
+    pub submitted: Instant,
+    /// When every slot ran or had ended.
+    pub complete: Option<Instant>,
+    /// When it was turned away for good.
+    pub refused: Option<Instant>,
+    /// Searches that found too few nodes and were followed by another attempt.
+    pub turned_away: u32,
     /// See [`AppFacts::is_lost`](super::seen::AppFacts::is_lost).
     pub is_lost: bool,
     pub stop: Stop,

@@ -4,22 +4,22 @@
 //! uses: typed messages, local clocks, orders to start and stop programs. Deliberately absent: the codec, real
 //! processes, and any view of the whole for the nodes; only world and checkers see everything.
 
-mod apps;
-mod checker;
+pub(crate) mod apps;
+pub(crate) mod checker;
 mod clock;
 mod faults;
-mod host;
+pub(crate) mod host;
 mod network;
 mod process;
 mod queue;
 mod report;
-mod schedule;
-mod seen;
+pub(crate) mod schedule;
+pub(crate) mod seen;
 mod sweep;
 #[cfg(test)]
 mod tests;
 mod trace;
-mod world;
+pub(crate) mod world;
 
 pub use checker::Violation;
 pub use faults::{FaultKind, Faults, UnknownFault};

@@ -63,6 +63,7 @@ impl Process {
         let millis = match behaviour {
             Behaviour::Service => return None,
             Behaviour::Batch => rng.between(20_000, 90_000),
+            Behaviour::Task => rng.between(3_000, 8_000),
             Behaviour::Flaky => rng.between(5_000, 90_000),
             Behaviour::Broken => rng.between(20, 500),
         };
@@ -71,7 +72,7 @@ impl Process {
 
     pub fn exit(behaviour: Behaviour) -> Exit {
         match behaviour {
-            Behaviour::Service | Behaviour::Batch => Exit::Code(0),
+            Behaviour::Service | Behaviour::Batch | Behaviour::Task => Exit::Code(0),
             Behaviour::Flaky | Behaviour::Broken => Exit::Code(1),
         }
     }

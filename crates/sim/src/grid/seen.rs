@@ -45,6 +45,18 @@ pub(crate) enum Seen {
         used: Resources,
         running: Resources,
     },
+    /// A hold that is open on a node.
+    Hold {
+        host: HostNo,
+        hold: u64,
+        app: AppId,
+    },
+    /// A submission holds nodes or is about to (`is_active`), or waits, or is over.
+    Submission {
+        host: HostNo,
+        app: AppId,
+        is_active: bool,
+    },
     /// A node declared a holder failed, or a guardian (without slot).
     HolderLost {
         host: HostNo,
@@ -101,6 +113,8 @@ pub(crate) enum Behaviour {
     Service,
     /// Exits with 0 after a while.
     Batch,
+    /// Exits with 0 after a few seconds.
+    Task,
     /// Exits with 1 now and then, until the faults stop.
     Flaky,
     /// Exits with 1 at once, always.

@@ -54,7 +54,7 @@ impl Output for Outbox {
 }
 
 /// One grid on one seed.
-pub(super) struct World {
+pub(crate) struct World {
     seed: u64,
     now: Instant,
     queue: Queue,
@@ -86,12 +86,21 @@ pub(super) struct World {
     resident_start: u64,
 }
 
+/// What a world is made of; its machines come from a function of their own.
+pub(crate) struct Setup {
+    pub nodes: u32,
+    pub seed: u64,
+    pub schedule: Schedule,
+    pub trace: Trace,
+}
+
 impl World {
+    /// The world of `sim grid`.
     pub fn new(options: &Options) -> Self {
-        let (resident_start, cpu_start) = (machine::resident_bytes(), machine::thread_cpu_seconds());
         let Options { nodes, apps, faults, seed, .. } = *options;
-        let schedule = plan(options);
-        let report = Report {
+        let setup = Setup { nodes, seed, schedule: plan(options), trace: options.trace.clone() };
+        let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.report = Report {
             nodes,
             apps,
             seed,
@@ -99,6 +108,13 @@ impl World {
             replay: options.replay(),
             ..Report::default()
         };
+        world
+    }
+
+    /// A world before its first event.
+    pub fn set_up(setup: Setup, machine: impl Fn(HostNo, &mut Rng) -> Machine) -> Self {
+        let (resident_start, cpu_start) = (machine::resident_bytes(), machine::thread_cpu_seconds());
+        let Setup { nodes, seed, schedule, trace } = setup;
         let mut world = World {
             seed,
             now: Instant::ZERO,
@@ -117,12 +133,12 @@ impl World {
             outbox: Outbox::default(),
             checkers: checker::all(nodes),
             findings: Findings::default(),
-            trace: options.trace.clone(),
+            trace,
             traced: Vec::new(),
             digest: Digest::default(),
             messages: 0,
             events: 0,
-            report,
+            report: Report::default(),
             cpu_start,
             resident_start,
         };
@@ -133,7 +149,7 @@ impl World {
             } else {
                 LocalClock::RIGHT
             };
-            world.hosts.push(machine(clock, &mut rng));
+            world.hosts.push(machine(host, &mut rng).host(clock));
             let at = Instant::from_micros(rng.between(0, START_SPREAD_MICROS));
             world.queue.push(at, host, WORLD, What::Undo(Undo::Start));
         }
@@ -145,16 +161,47 @@ impl World {
     }
 
     pub fn run(mut self) -> Report {
-        let loss = self.schedule.loss_percent;
         self.run_until(FAULTS_BEGIN);
-        self.network.set_loss(loss);
+        self.lose_messages(true);
         self.run_until(FAULTS_END);
-        self.network.set_loss(0);
+        self.lose_messages(false);
         self.run_until(RUN_END);
         self.finish()
     }
 
-    fn run_until(&mut self, until: Instant) {
+    /// Begins or ends the loss of messages that the schedule has.
+    pub fn lose_messages(&mut self, are_lost: bool) {
+        let percent = if are_lost { self.schedule.loss_percent } else { 0 };
+        self.network.set_loss(percent);
+    }
+
+    pub fn now(&self) -> Instant {
+        self.now
+    }
+
+    pub fn apps(&self) -> &[App] {
+        &self.apps
+    }
+
+    pub fn violations(&self) -> &[checker::Violation] {
+        &self.findings.list
+    }
+
+    /// Nodes that run.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.hosts.iter().filter_map(|host| host.node.as_deref())
+    }
+
+    /// Messages sent and events handled so far.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.messages, self.events)
+    }
+
+    pub fn digest(&self) -> String {
+        self.digest.to_string()
+    }
+
+    pub fn run_until(&mut self, until: Instant) {
         while let Some((at, host, what)) = self.queue.pop(until) {
             self.now = at;
             self.events += 1;
@@ -386,36 +433,49 @@ impl World {
     }
 }
 
-/// A host as it is before its agent starts: two to sixteen cores, half of it offered or more.
-fn machine(clock: LocalClock, rng: &mut Rng) -> Host {
-    let cores = 2u64 << rng.below(4);
-    let memory = (cores << 30) << rng.below(2);
-    let disk = 100u64 << 30;
-    let offer = Resources {
-        cores_milli: 1_000 * (rng.between(cores / 2, cores) as u32),
-        memory_bytes: memory / 2,
-        disk_bytes: disk / 10,
-    };
-    let mut attributes = Attributes::new();
-    let site = ["north", "south", "east", "west"][rng.below(4) as usize];
-    let arch = if rng.chance(4, 5) { "x86_64" } else { "aarch64" };
-    let all = [
-        attributes.set("cpu.cores", cores),
-        attributes.set("mem.total", memory),
-        attributes.set("disk.total", disk),
-        attributes.set("arch", arch),
-        attributes.set("site", site),
-    ];
-    debug_assert!(all.iter().all(Result::is_ok), "five short attributes fit");
-    Host {
-        node: None,
-        incarnation: 0,
-        power: Power::Restarting,
-        clock,
-        armed: None,
-        waiting: VecDeque::new(),
-        attributes,
-        offer,
-        files: Vec::new(),
+/// What a host has and offers.
+pub(crate) struct Machine {
+    pub attributes: Attributes,
+    pub offer: Resources,
+}
+
+impl Machine {
+    /// Two to sixteen cores, half of it offered or more.
+    fn draw(rng: &mut Rng) -> Machine {
+        let cores = 2u64 << rng.below(4);
+        let memory = (cores << 30) << rng.below(2);
+        let disk = 100u64 << 30;
+        let offer = Resources {
+            cores_milli: 1_000 * (rng.between(cores / 2, cores) as u32),
+            memory_bytes: memory / 2,
+            disk_bytes: disk / 10,
+        };
+        let mut attributes = Attributes::new();
+        let site = ["north", "south", "east", "west"][rng.below(4) as usize];
+        let arch = if rng.chance(4, 5) { "x86_64" } else { "aarch64" };
+        let all = [
+            attributes.set("cpu.cores", cores),
+            attributes.set("mem.total", memory),
+            attributes.set("disk.total", disk),
+            attributes.set("arch", arch),
+            attributes.set("site", site),
+        ];
+        debug_assert!(all.iter().all(Result::is_ok), "five short attributes fit");
+        Machine { attributes, offer }
+    }
+
+    /// The host before its agent starts.
+    fn host(self, clock: LocalClock) -> Host {
+        Host {
+            node: None,
+            incarnation: 0,
+            power: Power::Restarting,
+            clock,
+            armed: None,
+            waiting: VecDeque::new(),
+            attributes: self.attributes,
+            offer: self.offer,
+            files: Vec::new(),
+        }
     }
 }

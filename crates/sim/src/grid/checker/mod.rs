@@ -6,6 +6,7 @@ mod component;
 mod epochs;
 mod false_failures;
 mod final_state;
+mod holds;
 mod overlap;
 mod partitions;
 #[cfg(test)]
@@ -13,6 +14,7 @@ mod proofs;
 mod stopped;
 
 pub(crate) use false_failures::NAME as FALSE_FAILURES;
+pub(crate) use holds::NAME as HOLDS_END;
 use serde::{Deserialize, Serialize};
 use xtreem_base::Instant;
 
@@ -67,6 +69,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
         Box::new(stopped::Stopped::default()),
+        Box::new(holds::Holds::default()),
         Box::new(false_failures::FalseFailures::new(hosts)),
     ]
 }

@@ -274,3 +274,31 @@ fn failures_that_faults_explain_are_excused() {
         [(0, fault(Fault::Cut { host: 1 })), (10, fault(Fault::Healed { host: 1 })), (60_000, lost(1, 2))];
     check(&old, &nothing(), &[super::false_failures::NAME]);
 }
+
+#[test]
+fn a_hold_ends_with_its_submission_or_a_life_later() {
+    let submission = |is_active| Seen::Submission { host: 2, app: APP, is_active };
+    let hold = |number| Seen::Hold { host: 1, hold: number, app: APP };
+    let none = Snapshot::default();
+    // Held for a minute by a submission that goes on, released within a hold's life after its end.
+    let mut history = vec![(0, submission(true))];
+    history.extend((1..60).map(|second| (second * 1_000, hold(7))));
+    history.push((60_000, submission(false)));
+    history.extend((60..71).map(|second| (second * 1_000, hold(7))));
+    check(&history, &none, &[]);
+    // Still there after that; reported once.
+    let stays: Vec<_> =
+        history.iter().cloned().chain((71..80).map(|second| (second * 1_000, hold(7)))).collect();
+    check(&stays, &none, &["holds_end"]);
+    // Of a submitter that died.
+    history.truncate(30);
+    history.push((29_500, fault(Fault::Killed { host: 2 })));
+    history.extend((30..45).map(|second| (second * 1_000, hold(7))));
+    check(&history, &none, &["holds_end"]);
+    // A recruiter's hold begins when no submission is left, and is not renewed.
+    let recruited = |seconds: u64| (80..80 + seconds).map(|second| (second * 1_000, hold(9)));
+    let after =
+        |seconds| [(70_000, submission(false))].into_iter().chain(recruited(seconds)).collect::<Vec<_>>();
+    check(&after(11), &none, &[]);
+    check(&after(14), &none, &["holds_end"]);
+}

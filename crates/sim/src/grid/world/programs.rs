@@ -219,6 +219,9 @@ impl World {
         }
         for host in 0..self.hosts.len() {
             let Some(status) = self.hosts[host].node.as_ref().map(|node| node.status()) else { continue };
+            if self.hosts[host].is_running() {
+                self.see_holds(host as HostNo);
+            }
             let running = running[host];
             if status.used != Resources::default() || running != Resources::default() {
                 let (offered, used) = (self.hosts[host].offer, status.used);
@@ -227,5 +230,13 @@ impl World {
         }
         let next: Instant = self.now + super::SAMPLE_PERIOD;
         self.queue.push(next, super::WORLD, super::WORLD, What::Sample);
+    }
+
+    fn see_holds(&mut self, host: HostNo) {
+        let Some(node) = &self.hosts[host as usize].node else { return };
+        let open: Vec<(u64, AppId)> = node.holds().map(|(hold, _, app)| (hold, app)).collect();
+        for (hold, app) in open {
+            self.see(&Seen::Hold { host, hold, app });
+        }
     }
 }

@@ -26,7 +26,7 @@ const STOP_TARGETS_MAX: u32 = 3;
 impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
         let Some(submitter) = self.some_running_host() else { return };
-        let Shape { behaviour, resources, name, .. } = self.schedule.apps[shape].clone();
+        let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
         let application = self.schedule.apps[shape].application(&mut self.rng);
         let record = application.record.clone();
         let id = record.id;
@@ -42,16 +42,30 @@ impl World {
             resources,
             submitter,
             is_accepted: false,
+            submitted: self.now,
+            complete: None,
+            refused: None,
+            turned_away: 0,
             is_lost: false,
             stop: Stop::NotWanted,
         });
         self.hosts[submitter as usize].files.push(id);
         self.trace_app(id, Some(submitter), format_args!("submits {name} as {id:?}"));
-        let refusal =
-            self.with_node(submitter, |node, now, out| node.submit(now, application, Duration::ZERO, out));
+        self.see(&Seen::Submission { host: submitter, app: id, is_active: true });
+        let refusal = self.with_node(submitter, |node, now, out| node.submit(now, application, wait, out));
         if let Some(Err(refusal)) = refusal {
             self.trace_app(id, Some(submitter), format_args!("refused at once: {refusal:?}"));
-            self.submit_again(id);
+            self.see(&Seen::Submission { host: submitter, app: id, is_active: false });
+            self.turn_away(id);
+        }
+    }
+
+    fn turn_away(&mut self, id: AppId) {
+        if let Some(number) = self.by_id.get(&id) {
+            self.apps[*number].refused = Some(self.now);
+            if self.schedule.apps[self.apps[*number].shape].wait == Duration::ZERO {
+                self.submit_again(id);
+            }
         }
     }
 
@@ -132,21 +146,29 @@ impl World {
                 let incarnation = self.hosts[host as usize].incarnation;
                 self.see(&Seen::StopKnown { app: record.id, host, incarnation });
             }
-            Event::Submission { app, progress } => self.on_progress(app, &progress),
+            Event::Submission { app, progress } => self.on_progress(host, app, &progress),
             Event::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
             Event::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
             _ => {}
         }
     }
 
-    fn on_progress(&mut self, app: AppId, progress: &Progress) {
+    fn on_progress(&mut self, host: HostNo, app: AppId, progress: &Progress) {
+        let is_active = match progress {
+            Progress::Slot { .. } => return,
+            Progress::Held { .. } | Progress::Accepted => true,
+            Progress::NotPlaced { .. }
+            | Progress::Waiting { .. }
+            | Progress::Beaten { .. }
+            | Progress::Complete { .. } => false,
+        };
+        self.see(&Seen::Submission { host, app, is_active });
+        let Some(known) = self.by_id.get(&app).map(|number| &mut self.apps[*number]) else { return };
         match progress {
-            Progress::Accepted => {
-                if let Some(number) = self.by_id.get(&app) {
-                    self.apps[*number].is_accepted = true;
-                }
-            }
-            Progress::NotPlaced { .. } => self.submit_again(app),
+            Progress::Accepted => known.is_accepted = true,
+            Progress::Complete { .. } => known.complete = Some(self.now),
+            Progress::Waiting { .. } => known.turned_away += 1,
+            Progress::NotPlaced { .. } => self.turn_away(app),
             _ => {}
         }
     }
