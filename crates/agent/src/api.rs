@@ -12,6 +12,7 @@ mod logs;
 mod node;
 pub(crate) mod operator;
 mod picture;
+mod policy;
 mod record;
 mod search;
 mod self_application;

@@ -38,6 +38,8 @@ pub struct Config {
     pub state_dir: PathBuf,
     /// Credential bundle of this node; without one a development VO is made in the state directory.
     pub identity: Option<PathBuf>,
+    /// Signed policy of the VO to begin with; a newer one comes from the grid.
+    pub policy: Option<PathBuf>,
     /// UDP address to listen on.
     pub bind: SocketAddr,
     /// IP address that others are told; by default the bound one, or the one the system would send from.
@@ -95,6 +97,7 @@ impl Config {
         Config {
             state_dir,
             identity: None,
+            policy: None,
             bind: SocketAddr::from((Ipv6Addr::UNSPECIFIED, DEFAULT_PORT)),
             advertise: None,
             join: Vec::new(),

@@ -22,6 +22,7 @@ mod lifecycle;
 mod logs;
 pub mod machine;
 mod members;
+mod policy;
 mod ports;
 pub mod program;
 mod publisher;

@@ -25,7 +25,7 @@ use crate::ports::Ports;
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::waiting::Waiting;
-use crate::{isolation, members, publisher, services};
+use crate::{isolation, members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
@@ -39,6 +39,8 @@ pub enum AgentError {
     State(#[from] StateError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Policy(#[from] policy::LoadError),
     #[error(transparent)]
     Declared(#[from] DeclaredError),
     #[error(transparent)]
@@ -71,6 +73,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
     let state = State::open(&config.state_dir)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
+    let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let attributes = publisher::statics(&config, &state.slots_dir())?;
     let offer = declared::offer(&attributes, &config)?;
     let store = Store::open(&state.store_dir(), store::TOTAL_MAX_BYTES)?;
@@ -105,9 +108,13 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         isolation: OnceLock::new(),
     });
     agent
-        .tell(move |node, _, _| {
+        .tell(move |node, now, out| {
             node.set_attributes(attributes);
             node.set_offer(offer);
+            for signed in policies {
+                // They were verified and read when they were loaded.
+                let _ = node.set_policy(now, signed, out);
+            }
         })
         .await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
@@ -235,6 +242,9 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
             Event::HolderLost { app, slot, peer } => {
                 tracing::warn!(?app, ?slot, ?peer, "a holder was declared lost");
                 agent.waiting.publish(Event::HolderLost { app, slot, peer });
+            }
+            Event::PolicyChanged { signed, version, conflicts } => {
+                policy::changed(agent, &signed, version, conflicts);
             }
             Event::CutOff { is_cut_off: true } => {
                 tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");

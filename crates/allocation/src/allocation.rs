@@ -12,6 +12,7 @@ use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 use crate::app::{App, Turn};
 use crate::ledger::Ledger;
 use crate::message::Message;
+use crate::policy::Refusal;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
 use crate::{
@@ -41,7 +42,7 @@ pub struct Me {
 }
 
 /// Why a submission was not begun. Nothing was changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum SubmitRefusal {
     #[error("this node has {SUBMISSIONS_MAX} submissions under way: try again later or on another node")]
     TooMany,
@@ -49,6 +50,8 @@ pub enum SubmitRefusal {
     Known,
     #[error("the record says stopped: a stopped record is final for its id")]
     Stopped,
+    #[error(transparent)]
+    Forbidden(#[from] Refusal),
 }
 
 /// Messages that made no sense, counted.
@@ -176,6 +179,7 @@ impl Allocation {
         if self.submissions.len() >= SUBMISSIONS_MAX {
             return Err(SubmitRefusal::TooMany);
         }
+        host.judge_submission(&application.record)?;
         let mut t = turn!(self, now, host);
         let submission = Submission::start(application, wait, &mut t);
         self.submissions.insert(app, submission);
@@ -226,6 +230,27 @@ impl Allocation {
             }
         }
         self.sweep(host);
+    }
+
+    /// The owner of an application that is being submitted holds so many nodes with others.
+    pub fn counted<H: Host>(&mut self, now: Instant, app: AppId, held: u32, host: &mut H) {
+        let mut t = turn!(self, now, host);
+        if let Some(submission) = self.submissions.get_mut(&app) {
+            submission.on_counted(&mut t, held);
+        }
+        self.sweep(host);
+    }
+
+    /// The record of an application that this node submits or takes part in.
+    pub fn record(&self, app: AppId) -> Option<&Record> {
+        let submitted = self.submissions.get(&app).map(|submission| &submission.application.record);
+        submitted.or_else(|| self.apps.get(&app).map(|app| &app.application.record))
+    }
+
+    /// Slots that applications of `owner` have on this node.
+    pub fn slots_of(&self, owner: NodeId) -> u32 {
+        let theirs = self.apps.values().filter(|app| app.application.record.owner == owner);
+        theirs.map(|app| app.mine.iter().filter(|mine| mine.takes_room()).count() as u32).sum()
     }
 
     pub fn program_started<H: Host>(&mut self, now: Instant, run: SlotRun, host: &mut H) {

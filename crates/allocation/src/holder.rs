@@ -75,6 +75,11 @@ impl Mine {
         !matches!(self.phase, Phase::Stopping { then: Then::Leave { .. } })
     }
 
+    /// True while its resources are taken.
+    pub fn takes_room(&self) -> bool {
+        !matches!(self.phase, Phase::Ended(_))
+    }
+
     pub fn is_announcing(&self) -> bool {
         matches!(self.phase, Phase::Announcing { .. })
     }

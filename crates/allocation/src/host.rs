@@ -3,8 +3,9 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Duration, Handle, Instant};
+use xtreem_base::{AppId, Duration, Handle, Instant, NodeId};
 
+use crate::policy::Refusal;
 use crate::{Application, Ask, Exit, Known, Message, Record, SlotRun, SlotState};
 
 /// Lent by the composing node to every call.
@@ -15,6 +16,15 @@ pub trait Host {
     fn connection(&mut self, now: Instant) -> Connection;
     /// Up to `k` random contacts of the grid-wide collection.
     fn grid_contacts(&mut self, k: usize) -> Vec<Handle>;
+    /// Whether the VO's policy lets this node hold a slot of the application; `here` counts the slots that its
+    /// owner has on this node.
+    fn judge_hold(&self, record: &Record, here: u32) -> Result<(), Refusal>;
+    /// Whether it lets the application be submitted.
+    fn judge_submission(&self, record: &Record) -> Result<(), Refusal>;
+    /// Whether it limits what the owner may hold in all.
+    fn limits_total(&self, record: &Record) -> bool;
+    /// Whether it lets the owner have this application beside others with so many slots.
+    fn judge_total(&self, record: &Record, held: u32) -> Result<(), Refusal>;
     /// Up to `k` random members of the application's own collection, without this node.
     fn app_peers(&mut self, app: AppId, k: usize) -> Vec<Handle>;
 }
@@ -64,6 +74,8 @@ pub enum Progress {
     NotPlaced,
     /// Too few nodes matched, and nothing is held: another attempt follows after this time.
     Waiting { attempts: u8, pause: Duration },
+    /// The VO's policy forbids it: nothing was allocated.
+    Forbidden(Refusal),
     /// A newer record beat this submission.
     Beaten { by: Record },
     /// The first slot is confirmed: from here on the holders complete the application.
@@ -86,6 +98,11 @@ pub enum Effect {
         exclude: Vec<Handle>,
     },
     CancelSearch(Ticket),
+    /// Search the owner's applications; answered by `counted` with the slots of all but this one.
+    CountOwner {
+        app: AppId,
+        owner: NodeId,
+    },
     /// Let others probe a silent peer; answered by `alive`.
     AskOthers {
         about: Handle,

@@ -1,12 +1,14 @@
 //! What the nodes of an application say to each other. `docs/protocols/allocation.md` has the table.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Handle, HandleTable};
 
+use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
 use crate::{Application, Epoch, Known, Record, RecordVersion, SlotReport};
 
@@ -86,6 +88,12 @@ pub enum Refused {
     /// A newer record stopped the application or has no such slot.
     #[n(2)]
     Record(#[n(0)] Box<Record>),
+    /// This rule of the VO's policy forbids it here.
+    #[n(3)]
+    Forbidden {
+        #[cbor(n(0), decode_with = "decode_rule")]
+        rule: String,
+    },
 }
 
 /// Whether the asked node holds the slot.
@@ -406,6 +414,14 @@ fn bounded<'b, T: Decode<'b, C>, C>(
         return Err(too_many());
     }
     (0..len).map(|_| d.decode_with(ctx)).collect()
+}
+
+fn decode_rule<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<String, decode::Error> {
+    let rule = d.str()?;
+    if rule.len() > RULE_NAME_MAX_BYTES {
+        return Err(decode::Error::message("the name of a rule is too long"));
+    }
+    Ok(rule.into())
 }
 
 fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Known>, decode::Error> {

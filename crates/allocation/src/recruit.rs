@@ -173,7 +173,8 @@ impl App {
             _ => return,
         }
         match why {
-            Refused::NoHold => {
+            // A rule may keep this node only; one that keeps all of them turns the search away instead.
+            Refused::NoHold | Refused::Forbidden { .. } => {
                 recruit.exclude.push(from);
                 self.search(t, slot);
             }

@@ -61,6 +61,15 @@ struct Place {
     silent: u8,
 }
 
+/// What the owner holds with other applications, where the policy limits it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Total {
+    Unlimited,
+    /// Being counted: nothing is confirmed before that.
+    Counting,
+    Within,
+}
+
 /// One search of a submission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Hunt {
@@ -77,6 +86,7 @@ pub(crate) struct Submission {
     attempts: u8,
     /// Searches of this attempt after its first.
     follow_ups: u8,
+    total: Total,
     /// No attempt begins after this.
     until: Instant,
     places: Vec<Place>,
@@ -95,6 +105,7 @@ impl Submission {
             phase: Phase::Waiting { until: t.now },
             attempts: 0,
             follow_ups: 0,
+            total: Total::Unlimited,
             until: t.now + wait,
             places: Vec::new(),
             guardians: Vec::new(),
@@ -102,7 +113,7 @@ impl Submission {
             due: renew_due,
             is_over: false,
         };
-        submission.search(t);
+        submission.attempt(t);
         submission
     }
 
@@ -182,7 +193,7 @@ impl Submission {
         match &self.phase {
             Phase::Searching(_) => {}
             Phase::Waiting { until } if *until > t.now => {}
-            Phase::Waiting { .. } => self.search(t),
+            Phase::Waiting { .. } => self.attempt(t),
             Phase::Locking { .. } => self.tick_locking(t),
             Phase::Appointing { waiting, until, round } => {
                 let (is_complete, round) = (waiting.is_empty(), *round);

@@ -9,6 +9,7 @@ mod demo;
 mod exit;
 mod output;
 mod places;
+mod policy_file;
 mod runtime;
 mod sign;
 mod submission;

@@ -104,6 +104,7 @@ mod tests {
             matched: 0,
             granted: 0,
             refused: Default::default(),
+            forbidden: Vec::new(),
             grid_size: None,
             excluded: vec![],
             ended: Ended::Exhausted,

@@ -6,6 +6,7 @@
 mod application;
 mod blob;
 mod node;
+mod policy;
 mod slot;
 
 pub use application::{
@@ -14,9 +15,10 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use node::{
-    AttributeValue, Attributes, Ended, Excluded, HoldRefusals, NodeMatch, NodeStatus, Resources, SearchReply,
-    SearchReport, SearchRequest,
+    AttributeValue, Attributes, Ended, Excluded, Forbidden, HoldRefusals, NodeMatch, NodeStatus, Resources,
+    SearchReply, SearchReport, SearchRequest,
 };
+pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
 
 use serde::{Deserialize, Serialize};

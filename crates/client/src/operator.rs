@@ -13,8 +13,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
-    AppList, AppShow, Blob, NodeStatus, ProgressLine, RecordReply, RecordRequest, SearchReply, SearchRequest,
-    SubmitRequest,
+    AppList, AppShow, Blob, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest,
+    SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -41,6 +41,16 @@ impl OperatorClient {
     /// The agent's own node.
     pub async fn node(&self) -> Result<NodeStatus, ClientError> {
         self.http.get("/v1/node").await
+    }
+
+    /// The VO's policy in force at the agent.
+    pub async fn policy(&self) -> Result<PolicyReply, ClientError> {
+        self.http.get("/v1/policy").await
+    }
+
+    /// Puts a signed policy (CBOR) in force; the grid spreads it.
+    pub async fn set_policy(&self, signed: Vec<u8>) -> Result<PolicyReply, ClientError> {
+        self.http.post("/v1/policy", &PolicyRequest { policy: Blob(signed) }).await
     }
 
     /// Finds nodes and holds nothing.

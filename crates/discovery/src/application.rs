@@ -28,14 +28,18 @@ pub enum AppFilter {
         #[cbor(n(0), decode_with = "bounded::text::<_, APP_NAME_LEN_MAX>")]
         name: String,
     },
+    /// Those of one owner that are not over: what counts against what he may hold.
+    #[n(3)]
+    Owner(#[n(0)] NodeId),
 }
 
 impl AppFilter {
-    pub fn accepts(&self, id: AppId, name: &str) -> bool {
+    pub fn accepts(&self, id: AppId, owner: NodeId, name: &str) -> bool {
         match self {
             AppFilter::All => true,
             AppFilter::Id(wanted) => *wanted == id,
             AppFilter::Name { name: wanted } => wanted == name,
+            AppFilter::Owner(wanted) => *wanted == owner,
         }
     }
 }

@@ -185,7 +185,7 @@ impl Discovery {
         answer: Answer,
         out: &mut impl Output,
     ) -> Result<(), PeerFault> {
-        let hold = answer.hold.and_then(HoldAnswer::granted);
+        let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
         let Some(search) = self.searches.get_mut(&id) else {
             // Late: that is nobody's fault, but a hold must not wait for its end.
             let kept = self.finished.get(&id).map_or(&[][..], Vec::as_slice);

@@ -24,7 +24,7 @@ pub mod standard;
 pub use application::{AppFilter, AppSummary, Role};
 pub use attributes::{AttributeError, Attributes, Value};
 pub use discovery::{Discovery, PeerFault, StartRefusal};
-pub use hold::{HoldAnswer, HoldAsk, HoldRefusal};
+pub use hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 pub use host::{Host, Output, SearchEvent};
 pub use message::{Answer, Message, Query};
 pub use number::Number;
@@ -41,6 +41,7 @@ pub mod limits {
     pub use crate::candidates::FRONTIER_MAX;
     pub use crate::discovery::{REMEMBERED, REMEMBERED_MAX, SEARCHES_MAX, VISIT_TIMEOUT};
     pub use crate::message::LINKS_MAX;
+    pub use crate::report::RULES_TOLD_MAX;
     pub use crate::requirement::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX};
     pub use crate::search::{
         DEADLINE_DEFAULT, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT, VISITS_MAX,

@@ -89,8 +89,8 @@ impl Answer {
             }
             Query::Applications(filter) => {
                 self.matched != self.applications.is_empty()
-                    && self.applications.iter().all(|app| filter.accepts(app.id, &app.name))
-                    && (self.failing, self.hold, &self.attributes) == (0, None, &None)
+                    && self.applications.iter().all(|app| filter.accepts(app.id, app.owner, &app.name))
+                    && (self.failing, &self.hold, &self.attributes) == (0, &None, &None)
             }
         }
     }

@@ -45,6 +45,9 @@ impl Refused {
     }
 }
 
+/// Rules told apart in a report (our guess: a user runs into one or two).
+pub const RULES_TOLD_MAX: usize = 16;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the end.
@@ -56,6 +59,9 @@ pub struct Report {
     /// Matching nodes that granted a hold; zero when none was asked for.
     pub granted: u32,
     pub refused: Refused,
+    /// Matching nodes that a rule of the VO's policy kept from holding, by the rule's name; at most
+    /// [`RULES_TOLD_MAX`] rules, further ones count as the last.
+    pub forbidden: Vec<(String, u32)>,
     /// Nodes of the grid, about; nothing when too little was seen to tell.
     pub grid_size_estimate: Option<u32>,
     /// The clauses of the requirement as written, each with the nodes that failed it. A node may fail several.

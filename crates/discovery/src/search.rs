@@ -1,5 +1,6 @@
 //! One search: what is wanted, whom it knows, what it has counted.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Rng};
@@ -9,7 +10,7 @@ use crate::candidates::{Candidates, Standing};
 use crate::hold::HoldAnswer;
 use crate::host::{Output, SearchEvent};
 use crate::message::{Answer, Query};
-use crate::report::{Ended, Recapture, Refused, Report, grid_size};
+use crate::report::{Ended, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -81,6 +82,7 @@ pub(crate) struct Search {
     silent: u32,
     matched: u32,
     refused: Refused,
+    forbidden: Vec<(String, u32)>,
     recapture: Recapture,
     /// For each clause, the nodes that failed it.
     failed: Vec<u32>,
@@ -107,6 +109,7 @@ impl Search {
             silent: 0,
             matched: 0,
             refused: Refused::default(),
+            forbidden: Vec::new(),
             recapture: Recapture::default(),
             failed: alloc::vec![0; clauses],
         }
@@ -159,7 +162,7 @@ impl Search {
     /// Takes an answer that suits the query, from a peer asked or silent.
     pub(crate) fn take_answer(&mut self, peer: Handle, answer: Answer, rng: &mut Rng, out: &mut impl Output) {
         self.silent -= u32::from(self.candidates.standing(peer) == Some(Standing::Silent));
-        let hold = answer.hold.and_then(HoldAnswer::granted);
+        let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
         self.candidates.stand(peer, Standing::Answered(hold));
         self.answered += 1;
         self.hear_of(&answer.links, rng);
@@ -171,9 +174,10 @@ impl Search {
         }
         self.matched += 1;
         let search = self.id;
-        if let Some(HoldAnswer::Refused(refusal)) = answer.hold {
-            self.refused.count(refusal);
-            return;
+        match answer.hold {
+            Some(HoldAnswer::Refused(refusal)) => return self.refused.count(refusal),
+            Some(HoldAnswer::Forbidden { rule }) => return self.count_forbidden(rule),
+            Some(HoldAnswer::Granted { .. }) | None => {}
         }
         self.found += 1;
         self.kept.extend(hold.map(|hold| (peer, hold)));
@@ -181,6 +185,15 @@ impl Search {
             Query::Nodes { .. } => SearchEvent::Match { search, peer, hold, attributes: answer.attributes },
             Query::Applications(_) => SearchEvent::Applications { search, peer, list: answer.applications },
         });
+    }
+
+    fn count_forbidden(&mut self, rule: String) {
+        let is_full = self.forbidden.len() >= RULES_TOLD_MAX;
+        let known = self.forbidden.iter().position(|(name, _)| *name == rule);
+        match known.or(is_full.then_some(RULES_TOLD_MAX - 1)) {
+            Some(at) => self.forbidden[at].1 += 1,
+            None => self.forbidden.push((rule, 1)),
+        }
     }
 
     pub(crate) fn report(&self, ended: Ended) -> Report {
@@ -199,6 +212,7 @@ impl Search {
             matched: self.matched,
             granted: self.kept.len() as u32,
             refused: self.refused,
+            forbidden: self.forbidden.clone(),
             grid_size_estimate: grid_size(everywhere, reached, self.recapture),
             excluded,
             ended,

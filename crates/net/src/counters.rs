@@ -42,6 +42,8 @@ pub enum Count {
     UnknownVersion,
     /// An application record whose proof does not hold.
     BadRecord,
+    /// A policy that the VO's root has not signed.
+    BadPolicy,
     /// More came in than the node could take: the newest is dropped.
     ReceiveQueueFull,
     /// More goes out to one peer than its connection takes: the newest is dropped.
@@ -63,7 +65,7 @@ pub enum Count {
 }
 
 impl Count {
-    const ALL: [(Count, &str); 27] = [
+    const ALL: [(Count, &str); 28] = [
         (Count::Received, "received"),
         (Count::Sent, "sent"),
         (Count::StreamSent, "stream_sent"),
@@ -82,6 +84,7 @@ impl Count {
         (Count::WrongLength, "wrong_length"),
         (Count::UnknownVersion, "unknown_version"),
         (Count::BadRecord, "bad_record"),
+        (Count::BadPolicy, "bad_policy"),
         (Count::ReceiveQueueFull, "receive_queue_full"),
         (Count::SendQueueFull, "send_queue_full"),
         (Count::TooLong, "too_long"),

@@ -21,6 +21,7 @@ use crate::identity::unix_now;
 use crate::join::Join;
 use crate::peers::PeerTable;
 use crate::plane::{Now, Peer, Plane};
+use crate::policy;
 use crate::records::{verify_record, verify_spec};
 use crate::socket;
 
@@ -248,6 +249,9 @@ impl Driver {
         };
         if !self.has_good_records(&message) {
             return self.tally.add(Count::BadRecord);
+        }
+        if message.policy().is_some_and(|signed| policy::verify(&self.root, signed).is_err()) {
+            return self.tally.add(Count::BadPolicy);
         }
         self.node.handle_message(monotonic_now(), from, message, &mut self.outbox);
     }

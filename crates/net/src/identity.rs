@@ -64,6 +64,10 @@ impl VoKey {
         Ok(VoKey { ca: ca.der().clone(), key })
     }
 
+    pub(crate) fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// The public half.
     pub fn root(&self) -> VoRoot {
         VoRoot::of(&self.key)

@@ -3,7 +3,8 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Ask, Connection, Effect, Resources};
+use xtreem_allocation::policy::Refusal;
+use xtreem_allocation::{Allocation, AppHere, Ask, Connection, Effect, Record, Resources};
 use xtreem_base::{AppId, Handle, Instant};
 use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, HoldAnswer, HoldAsk, HoldRefusal, Role, SearchEvent, limits,
@@ -11,6 +12,7 @@ use xtreem_discovery::{
 use xtreem_membership::reference::{self, Reference, Verdict};
 use xtreem_membership::{Cyclon, detector};
 
+use crate::policy::{Judge, claimant};
 use crate::{Config, Message, Output};
 
 /// Messages out; those to this node itself come back in the same call.
@@ -38,6 +40,7 @@ pub(crate) struct AllocationHost<'a, O> {
     pub collections: &'a mut BTreeMap<AppId, Cyclon>,
     pub reference: &'a mut Reference,
     pub config: &'a Config,
+    pub judge: Judge<'a>,
 }
 
 impl<O: Output> xtreem_allocation::Host for AllocationHost<'_, O> {
@@ -55,6 +58,22 @@ impl<O: Output> xtreem_allocation::Host for AllocationHost<'_, O> {
             Verdict::CutOff => Connection::CutOff,
             Verdict::Pending => Connection::Pending,
         }
+    }
+
+    fn judge_hold(&self, record: &Record, here: u32) -> Result<(), Refusal> {
+        self.judge.hold(&claimant(record), here)
+    }
+
+    fn judge_submission(&self, record: &Record) -> Result<(), Refusal> {
+        self.judge.submission(&claimant(record))
+    }
+
+    fn limits_total(&self, record: &Record) -> bool {
+        self.judge.limits_total(&claimant(record))
+    }
+
+    fn judge_total(&self, record: &Record, held: u32) -> Result<(), Refusal> {
+        self.judge.total(&claimant(record), held)
     }
 
     fn grid_contacts(&mut self, k: usize) -> Vec<Handle> {
@@ -104,6 +123,7 @@ impl<O: Output> xtreem_membership::Output for CollectionOut<'_, O> {
 /// What a search sees of its node.
 pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
+    pub judge: Judge<'a>,
     pub contradicts: bool,
     pub grid: &'a Cyclon,
     pub allocation: &'a mut Allocation,
@@ -121,6 +141,9 @@ impl xtreem_discovery::Host for SearchHost<'_> {
     fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
+        }
+        if let Err(refusal) = self.judge.hold(&ask.by, self.allocation.slots_of(ask.by.owner)) {
+            return HoldAnswer::Forbidden { rule: refusal.rule };
         }
         let resources = Resources {
             cores_milli: ask.cores_milli,
@@ -146,7 +169,9 @@ impl xtreem_discovery::Host for SearchHost<'_> {
 
 /// The applications that this node takes part in and `wanted` accepts.
 pub(crate) fn summaries(allocation: &Allocation, wanted: &AppFilter) -> Vec<AppSummary> {
-    let here = allocation.apps().filter(|app| wanted.accepts(app.record.id, &app.record.name));
+    let is_over = |app: &AppHere<'_>| matches!(wanted, AppFilter::Owner(_)) && app.is_finished;
+    let accepts = |app: &AppHere<'_>| wanted.accepts(app.record.id, app.record.owner, &app.record.name);
+    let here = allocation.apps().filter(|app| accepts(app) && !is_over(app));
     here.take(limits::APPLICATIONS_MAX)
         .map(|app| AppSummary {
             id: app.record.id,

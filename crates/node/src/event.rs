@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use xtreem_allocation::policy::{Refusal, SignedPolicy};
 use xtreem_allocation::{Known, Record, SlotRun, SlotState, Spec, StopReason};
 use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::{AppSummary, Attributes, Report, SearchId};
@@ -47,6 +48,9 @@ pub enum Event {
     SearchDone { search: SearchId, report: Report },
     /// A holder (or, without slot, a guardian) was declared lost by this node.
     HolderLost { app: AppId, slot: Option<u16>, peer: Handle },
+    /// A newer policy of the VO is in force here: keep it. `conflicts` when it has the version of the one before it:
+    /// its author signed two of one version.
+    PolicyChanged { signed: Arc<SignedPolicy>, version: u64, conflicts: bool },
     /// Fewer than half of the reference set answer: this node recruits nobody until they do.
     CutOff { is_cut_off: bool },
 }
@@ -69,6 +73,8 @@ pub enum Progress {
         /// How the last search went; nothing when the nodes were found and lost again.
         report: Option<Report>,
     },
+    /// The VO's policy forbids it: nothing was allocated.
+    Forbidden { refusal: Refusal },
     /// Another record of the same id, or a stopped one, beat this submission: nothing more is started.
     Beaten { by: Record },
     /// The first slot is confirmed: from here on the holders complete the application.

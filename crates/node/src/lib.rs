@@ -12,6 +12,7 @@ mod config;
 mod event;
 mod message;
 mod node;
+mod policy;
 mod settle;
 mod status;
 
@@ -22,5 +23,7 @@ pub use config::Config;
 pub use event::{Description, Event, Progress};
 pub use message::{Message, Plane, Relay};
 pub use node::{Node, Output};
+pub use policy::PolicyMessage;
 pub use status::{Faults, Status};
+pub use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy};
 pub use xtreem_allocation::{Me, NotStarted, StopReason, SubmitRefusal};

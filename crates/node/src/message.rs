@@ -1,9 +1,12 @@
 //! Everything one node says to another: the messages of each core, and which plane carries them.
 
 use minicbor::{Decode, Encode};
+use xtreem_allocation::policy::SignedPolicy;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Handle, HandleTable};
 use xtreem_membership::reference;
+
+use crate::policy::PolicyMessage;
 
 /// How a message travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +36,9 @@ pub enum Message {
     Allocation(#[n(0)] xtreem_allocation::Message),
     #[n(5)]
     Relay(#[n(0)] Relay),
+    /// The VO's policy.
+    #[n(9)]
+    Policy(#[n(0)] PolicyMessage),
 }
 
 /// The indirect probe of SWIM, without state at the helper.
@@ -71,6 +77,8 @@ impl Message {
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Relay(_) => {
                 Plane::Datagram
             }
+            Message::Policy(PolicyMessage::Document(_)) => Plane::Stream,
+            Message::Policy(_) => Plane::Datagram,
             Message::Discovery(_) => Plane::Stream,
             Message::Allocation(message) if message.is_small() => Plane::Datagram,
             Message::Allocation(_) => Plane::Stream,
@@ -90,6 +98,14 @@ impl Message {
                 Allocation::Probe { .. } | Allocation::GuardianProbe { .. } | Allocation::Announce { .. }
             ),
             _ => false,
+        }
+    }
+
+    /// The policy inside, if there is one: the driver verifies its signature and digest before the node sees it.
+    pub fn policy(&self) -> Option<&SignedPolicy> {
+        match self {
+            Message::Policy(PolicyMessage::Document(signed)) => Some(signed),
+            _ => None,
         }
     }
 

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, SignedPolicy};
 use xtreem_allocation::{
     Allocation, Application, Effect, Exit, Me, NotStarted, Record, Resources, SlotRun, SubmitRefusal, Ticket,
 };
@@ -17,6 +18,8 @@ use xtreem_membership::reference::{Reference, Verdict};
 use crate::adapters::{
     self, AllocationHost, CollectionOut, PAUSED, Post, ReferenceOut, SearchHost, SearchOut,
 };
+use crate::policy::Policies;
+use crate::settle::Count;
 use crate::{Config, Description, Event, Faults, Message, Relay, Status};
 
 /// Where a [`Node`] puts what it has to say.
@@ -49,6 +52,9 @@ pub struct Node {
     pub(crate) loopback: VecDeque<Message>,
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) search_events: VecDeque<SearchEvent>,
+    pub(crate) policies: Policies,
+    /// Searches that count what the owner of a submission holds.
+    pub(crate) counts: BTreeMap<SearchId, Count>,
     is_cut_off: bool,
     faults: Faults,
 }
@@ -68,6 +74,7 @@ macro_rules! allocation_host {
             collections: &mut $self.collections,
             reference: &mut $self.reference,
             config: &$self.config,
+            judge: $self.policies.judge(&$self.attributes),
         }
     };
 }
@@ -118,6 +125,8 @@ impl Node {
             loopback: VecDeque::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),
+            policies: Policies::new(now, config.membership.period, stream("policy")),
+            counts: BTreeMap::new(),
             is_cut_off: false,
             faults: Faults::default(),
             config,
@@ -137,6 +146,24 @@ impl Node {
     /// refused as a mismatch.
     pub fn set_contradicts(&mut self, contradicts: bool) {
         self.contradicts = contradicts;
+    }
+
+    /// Puts a policy of the VO in force, if it is newer, and spreads it. The caller has verified it. Returns whether it
+    /// is in force now.
+    pub fn set_policy(
+        &mut self,
+        now: Instant,
+        signed: SignedPolicy,
+        out: &mut impl Output,
+    ) -> Result<bool, PolicyError> {
+        let taken = self.policies.take(now, signed, &self.grid, &mut post!(self, out))?;
+        self.settle(now, out);
+        Ok(taken)
+    }
+
+    /// The policy in force here.
+    pub fn policy(&self) -> Option<(&Arc<SignedPolicy>, &Policy, PolicyVersion)> {
+        self.policies.in_force()
     }
 
     /// Sets what this node offers to slots.
@@ -190,6 +217,7 @@ impl Node {
             Message::Discovery(message) => {
                 let mut host = SearchHost {
                     attributes: &self.attributes,
+                    judge: self.policies.judge(&self.attributes),
                     contradicts: self.contradicts,
                     grid: &self.grid,
                     allocation: &mut self.allocation,
@@ -203,6 +231,12 @@ impl Node {
                 self.allocation.handle_message(now, from, message, allocation_host!(self, out));
             }
             Message::Relay(relay) => self.relay(now, from, relay, out),
+            Message::Policy(message) => {
+                let mut post = post!(self, out);
+                if self.policies.handle_message(now, from, message, &self.grid, &mut post).is_err() {
+                    self.faults.policy += 1;
+                }
+            }
         }
     }
 
@@ -241,6 +275,7 @@ impl Node {
         self.reference.handle_timeout(&config.reference, now, &mut ReferenceOut(&mut post));
         self.discovery.handle_timeout(now, search_out!(self, now, out));
         self.allocation.handle_timeout(now, allocation_host!(self, out));
+        self.policies.handle_timeout(now, &self.grid, &mut post!(self, out));
         self.settle(now, out);
     }
 
@@ -254,7 +289,7 @@ impl Node {
             .into_iter()
             .flatten()
             .chain(collections)
-            .chain([reference])
+            .chain([reference, self.policies.next_timeout()])
             .min()
             .filter(|at| *at < Instant::FAR)
     }
@@ -281,6 +316,7 @@ impl Node {
         self.rng.shuffle(&mut seeds);
         let mut host = SearchHost {
             attributes: &self.attributes,
+            judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
             grid: &self.grid,
             allocation: &mut self.allocation,

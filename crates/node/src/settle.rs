@@ -1,18 +1,61 @@
 //! After each input: drains effects, search events and messages to the node itself until nothing is left.
 
+use alloc::collections::BTreeMap;
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{Ask, Effect, Ticket};
-use xtreem_base::{Handle, Instant, Rng};
-use xtreem_discovery::{HoldAsk, Query, Requirement, SearchEvent, SearchSpec};
+use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
+use xtreem_discovery::{
+    AppFilter, AppSummary, Claimant, HoldAsk, Query, Requirement, Role, SearchEvent, SearchSpec,
+};
 use xtreem_membership::Cyclon;
 
 use crate::adapters::{AllocationHost, Post, SearchOut};
 use crate::node::{allocation_host, post, search_out};
+use crate::policy::claimant;
 use crate::{Description, Event, Message, Node, Output, Progress, Relay};
 
 /// More steps than this for one input mean that two cores keep each other busy: a bug, not a load.
 const STEPS_MAX: usize = 100_000;
+
+/// How long the applications of an owner are searched for. Our guess: what a submission may wait for it; on a grid
+/// that cannot be visited whole in it, some are missed.
+const COUNT_LIMIT: Duration = Duration::from_secs(3);
+/// Applications that one count remembers; with more, the limit is long passed.
+const COUNTED_MAX: usize = 4_096;
+
+/// The applications of one owner, as a search finds them.
+pub(crate) struct Count {
+    app: AppId,
+    owner: NodeId,
+    /// The slots of each.
+    found: BTreeMap<AppId, u16>,
+}
+
+impl Count {
+    fn add(&mut self, list: &[AppSummary]) {
+        let counts = |summary: &&AppSummary| {
+            let takes_part = matches!(summary.role, Role::Holder | Role::Guardian);
+            summary.id != self.app && summary.owner == self.owner && !summary.stopped && takes_part
+        };
+        for summary in list.iter().filter(counts) {
+            if self.found.len() < COUNTED_MAX {
+                let slots = self.found.entry(summary.id).or_default();
+                *slots = summary.slots.max(*slots);
+            }
+        }
+    }
+
+    fn total(&self) -> u32 {
+        self.found.values().map(|slots| u32::from(*slots)).sum()
+    }
+}
+
+/// For an application that this node has forgotten meanwhile.
+fn nobody() -> Claimant {
+    Claimant { owner: NodeId::from_bytes([0; 16]), roles: 0, name: String::new(), slots: 0 }
+}
 
 impl Node {
     pub(crate) fn settle(&mut self, now: Instant, out: &mut impl Output) {
@@ -43,6 +86,7 @@ impl Node {
                     self.discovery.cancel(now, id, search_out!(self, now, out));
                 }
             }
+            Effect::CountOwner { app, owner } => self.count(now, app, owner, out),
             Effect::AskOthers { about, helpers } => {
                 for helper in helpers {
                     post!(self, out).send(helper, Message::Relay(Relay::Ask { about }));
@@ -112,6 +156,7 @@ impl Node {
             disk_bytes: ask.resources.disk_bytes,
             colocate: ask.colocate,
             patience: ask.patience,
+            by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
         // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
         if let Ok(requirement) = Requirement::parse(requirement) {
@@ -127,6 +172,19 @@ impl Node {
         self.allocation.search_done(now, ticket, allocation_host!(self, out));
     }
 
+    /// Counts what an owner holds with applications other than this one.
+    fn count(&mut self, now: Instant, app: AppId, owner: NodeId, out: &mut impl Output) {
+        let query = Query::Applications(AppFilter::Owner(owner));
+        let spec = SearchSpec { deadline: COUNT_LIMIT, ..SearchSpec::new(query, u32::MAX) };
+        let id = self.discovery.next_id();
+        self.counts.insert(id, Count { app, owner, found: BTreeMap::new() });
+        if self.start_search(now, spec, out).is_err() {
+            self.counts.remove(&id);
+            // Too many searches run: what is known here has to do.
+            self.allocation.counted(now, app, self.allocation.slots_of(owner), allocation_host!(self, out));
+        }
+    }
+
     fn on_search_event(&mut self, now: Instant, event: SearchEvent, out: &mut impl Output) {
         match event {
             SearchEvent::Match { search, peer, hold, attributes } => {
@@ -138,11 +196,18 @@ impl Node {
                     _ => out.event(Event::Match { search, peer, attributes }),
                 }
             }
-            SearchEvent::Applications { search, peer, list } => {
-                out.event(Event::Applications { search, peer, list });
-            }
+            SearchEvent::Applications { search, peer, list } => match self.counts.get_mut(&search) {
+                Some(count) => count.add(&list),
+                None => out.event(Event::Applications { search, peer, list }),
+            },
             SearchEvent::Surplus { peer, hold } => {
                 self.allocation.release(peer, hold, allocation_host!(self, out));
+            }
+            SearchEvent::Done { search, .. } if self.counts.contains_key(&search) => {
+                if let Some(count) = self.counts.remove(&search) {
+                    let (app, held) = (count.app, count.total());
+                    self.allocation.counted(now, app, held, allocation_host!(self, out));
+                }
             }
             SearchEvent::Done { search, report } => match self.tickets.remove(&search) {
                 Some(Some(ticket)) => {
@@ -155,12 +220,7 @@ impl Node {
         }
     }
 
-    fn on_progress(
-        &mut self,
-        app: xtreem_base::AppId,
-        progress: xtreem_allocation::Progress,
-        out: &mut impl Output,
-    ) {
+    fn on_progress(&mut self, app: AppId, progress: xtreem_allocation::Progress, out: &mut impl Output) {
         use xtreem_allocation::Progress as From;
         let progress = match progress {
             From::Held { nodes, wanted } => Progress::Held { nodes, wanted },
@@ -168,6 +228,7 @@ impl Node {
             From::Waiting { attempts, pause } => {
                 Progress::Waiting { attempts, pause, report: self.last_report.take() }
             }
+            From::Forbidden(refusal) => Progress::Forbidden { refusal },
             From::Beaten { by } => Progress::Beaten { by },
             From::Accepted => Progress::Accepted,
             From::Slot { slot, state, holder } => Progress::Slot { slot, state, holder },

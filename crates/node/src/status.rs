@@ -9,6 +9,8 @@ pub struct Faults {
     pub reference: u64,
     pub discovery: u64,
     pub allocation: xtreem_allocation::Faults,
+    /// A policy that could not be read.
+    pub policy: u64,
     /// A message of a collection that this node is not part of.
     pub no_such_collection: u64,
 }

@@ -1,5 +1,7 @@
 //! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
+mod policy;
+
 extern crate std;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -56,6 +58,8 @@ struct Net {
     /// Node and run of every program that runs now.
     running: BTreeSet<(usize, SlotRun)>,
     progress: Vec<Progress>,
+    /// Node, version, and whether it is in conflict, of every policy put in force.
+    policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
 }
@@ -75,6 +79,7 @@ impl Net {
             program: Program::Serves,
             running: BTreeSet::new(),
             progress: Vec::new(),
+            policies: Vec::new(),
             taken: 0,
             starts: 0,
         };
@@ -126,6 +131,7 @@ impl Net {
             }
             Event::Submission { progress, .. } => self.progress.push(progress),
             Event::RecordTaken { .. } => self.taken += 1,
+            Event::PolicyChanged { version, conflicts, .. } => self.policies.push((at, version, conflicts)),
             _ => {}
         }
     }

@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use crate::contact::expect_array;
 use crate::limits::PROOF_MAX_BYTES;
-use crate::{CredentialError, Member, VoRoot};
+use crate::{Claims, CredentialError, Member, VoRoot};
 
 /// What a signature states.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +22,8 @@ pub enum Domain {
     Datagram,
     /// A user or VO admin wants this application so.
     Application,
+    /// A VO's root says who may do what.
+    Policy,
 }
 
 impl Domain {
@@ -31,6 +33,7 @@ impl Domain {
             Domain::NodeRecord => b"xtreem/1 node record\0",
             Domain::Datagram => b"xtreem/1 datagram\0",
             Domain::Application => b"xtreem/1 application\0",
+            Domain::Policy => b"xtreem/1 policy\0",
         }
     }
 
@@ -81,6 +84,23 @@ pub fn verify_proof(
     let (credential, signature) = split(proof).ok_or(ProofError::Malformed)?;
     let signer = root.verify(credential, now_unix)?;
     if verify(signer.key(), domain, bytes, signature) { Ok(signer) } else { Err(ProofError::BadSignature) }
+}
+
+/// Whom a proof names as its signer. Nothing is verified here: for those who get proofs that were.
+pub fn claimed_signer(proof: &[u8]) -> Option<Claims> {
+    let (credential, _) = split(proof)?;
+    let (claims, _) = split(credential)?;
+    minicbor::decode(claims).ok()
+}
+
+/// The root's signature on a VO's policy.
+pub fn sign_policy(root: &SigningKey, document: &[u8]) -> [u8; 64] {
+    sign(root, Domain::Policy, document)
+}
+
+/// Whether the VO's root signed this policy.
+pub fn verify_policy(root: &VoRoot, document: &[u8], signature: &[u8; 64]) -> bool {
+    verify(root.key(), Domain::Policy, document, signature)
 }
 
 /// The two byte strings of a signed pair: something, and 64 bytes of signature.
@@ -138,6 +158,27 @@ mod tests {
             verify_proof(&stranger, NOW, Domain::Application, b"six nodes", &proof),
             Err(ProofError::Credential(CredentialError::WrongVo { .. }))
         ));
+    }
+
+    #[test]
+    fn a_proof_names_its_signer_without_being_verified() {
+        let (key, credential) = member("alice", Roles::SUBMIT);
+        let proof = prove(&key, &credential, Domain::Application, b"six nodes");
+        let claims = claimed_signer(&proof).expect("a proof");
+        assert_eq!((claims.name.as_str(), claims.roles), ("alice", Roles::SUBMIT));
+        for len in 0..proof.len() {
+            assert_eq!(claimed_signer(&proof[..len]), None);
+        }
+    }
+
+    #[test]
+    fn only_the_root_signs_a_policy_and_as_nothing_else() {
+        let (root, other) = (root_key(), SigningKey::from_bytes(&[8; 32]));
+        let vo = VoRoot::of(&root);
+        assert!(verify_policy(&vo, b"rules", &sign_policy(&root, b"rules")));
+        assert!(!verify_policy(&vo, b"other rules", &sign_policy(&root, b"rules")));
+        assert!(!verify_policy(&vo, b"rules", &sign_policy(&other, b"rules")));
+        assert!(!verify_policy(&vo, b"rules", &sign(&root, Domain::Credential, b"rules")));
     }
 
     proptest! {

@@ -12,10 +12,10 @@ use axum::response::{IntoResponse, Response};
 use futures_util::stream;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Duration};
-use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SubmitRequest};
-use xtreem_discovery::{AppFilter, Query, Requirement, SearchSpec};
+use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SearchReport, SubmitRequest};
+use xtreem_discovery::{AppFilter, Query, Report, Requirement, SearchSpec};
 use xtreem_net::verify_spec;
-use xtreem_node::{Event, Progress};
+use xtreem_node::{Event, Progress, SubmitRefusal};
 
 use super::error::ApiError;
 use super::{body, picture, record, search, view};
@@ -27,6 +27,8 @@ use crate::waiting::{Subscription, Topic};
 const NAME_SEARCH_MAX: Duration = Duration::from_secs(3);
 /// Longest time for which a submission may try again (our guess: whoever waits longer submits anew).
 const WAIT_MAX_MS: u64 = 24 * 3_600 * 1_000;
+/// What to do about a rule's no.
+const POLICY_HINT: &str = "`xtreem vo policy show` prints the VO's rules; its owner can change them";
 /// Members met after which that search ends.
 const NAME_MEMBERS_MAX: u32 = 16;
 
@@ -45,7 +47,12 @@ pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     let app = application.record.id;
     let events = agent.waiting.subscribe(Topic::Submission(app))?;
     let submitted = agent.node(move |node, now, out| node.submit(now, application, wait, out)).await?;
-    submitted.map_err(|refusal| ApiError::definite(StatusCode::CONFLICT, refusal))?;
+    submitted.map_err(|refusal| match refusal {
+        SubmitRefusal::Forbidden(_) => {
+            ApiError::definite(StatusCode::FORBIDDEN, refusal).with_hint(POLICY_HINT)
+        }
+        _ => ApiError::definite(StatusCode::CONFLICT, refusal),
+    })?;
     tracing::info!(?app, "application submitted");
     let following = Following { agent, app, events, is_accepted: false, is_over: false };
     let lines = stream::unfold(following, |mut following| async {
@@ -123,12 +130,25 @@ impl Following {
         None
     }
 
+    /// A report with the words of the rules that it names, as far as this node has them.
+    async fn explained(&self, report: &Report) -> SearchReport {
+        let mut told = view::report(report);
+        if !told.forbidden.is_empty() {
+            let policy =
+                self.agent.node(|node, _, _| node.policy().map(|(_, policy, _)| policy.clone())).await;
+            if let Ok(Some(policy)) = policy {
+                told.forbidden.iter_mut().for_each(|rule| rule.why = policy.describe(&rule.rule));
+            }
+        }
+        told
+    }
+
     async fn line(&mut self, progress: Progress) -> ProgressLine {
         match progress {
             Progress::Held { nodes, wanted } => ProgressLine::Held { nodes, wanted },
             Progress::NotPlaced { report: Some(report) } => {
                 self.is_over = true;
-                ProgressLine::NotPlaced { report: view::report(&report) }
+                ProgressLine::NotPlaced { report: self.explained(&report).await }
             }
             Progress::NotPlaced { report: None } => {
                 self.is_over = true;
@@ -137,8 +157,16 @@ impl Following {
                 ProgressLine::Failed { error: ErrorBody { error, kind: ErrorKind::Definite, hint } }
             }
             Progress::Waiting { attempts, pause, report } => {
-                let report = report.as_ref().map(view::report);
+                let report = match report {
+                    Some(report) => Some(self.explained(&report).await),
+                    None => None,
+                };
                 ProgressLine::Waiting { attempts, pause_ms: pause.as_millis(), report }
+            }
+            Progress::Forbidden { refusal } => {
+                self.is_over = true;
+                let (error, hint) = (refusal.to_string(), Some(POLICY_HINT.to_owned()));
+                ProgressLine::Failed { error: ErrorBody { error, kind: ErrorKind::Definite, hint } }
             }
             Progress::Beaten { by } => {
                 self.is_over = true;

@@ -43,6 +43,11 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             stopped: refused.stopped,
             mismatch: refused.mismatch,
         },
+        forbidden: report
+            .forbidden
+            .iter()
+            .map(|(rule, count)| api::Forbidden { rule: rule.clone(), count: *count, why: None })
+            .collect(),
         grid_size: report.grid_size_estimate.map(u64::from),
         excluded: report
             .excluded

@@ -29,6 +29,7 @@ pub(super) struct Wrong {
 struct Raw {
     state_dir: Option<Spanned<PathBuf>>,
     identity: Option<Spanned<PathBuf>>,
+    policy: Option<Spanned<PathBuf>>,
     bind: Option<Spanned<String>>,
     advertise: Option<Spanned<String>>,
     #[serde(default)]
@@ -79,6 +80,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
     let state_dir = raw.state_dir.map_or(PathBuf::from(DEFAULT_STATE_DIR), |dir| base.join(dir.into_inner()));
     let mut config = Config::new(state_dir);
     config.identity = raw.identity.map(|path| base.join(path.into_inner()));
+    config.policy = raw.policy.map(|path| base.join(path.into_inner()));
     if let Some(bind) = &raw.bind {
         config.bind = address(bind)?;
     }

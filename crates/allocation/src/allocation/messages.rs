@@ -206,6 +206,12 @@ impl Allocation {
         if confirm.application.record.is_stopped() {
             return self.take_record(now, Some(from), confirm.application.record, host);
         }
+        // What is here already stays and answers; the policy is for what comes.
+        let is_here = self.apps.get(&app).is_some_and(|app| app.mine(slot).is_some());
+        let owned = self.slots_of(confirm.application.record.owner);
+        if !is_here && let Err(refusal) = host.judge_hold(&confirm.application.record, owned) {
+            return refuse(&mut self.ledger, host, Refused::Forbidden { rule: refusal.rule });
+        }
         if !self.apps.contains_key(&app) {
             if self.apps.len() >= APPS_MAX {
                 self.faults.too_many_apps += 1;

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::{CONFIRMS, Hunt, Phase, Place, Submission};
+use super::{CONFIRMS, Hunt, Phase, Place, Submission, Total};
 use crate::app::Turn;
 use crate::message::Message;
 use crate::{Ask, Config, Effect, Host, Known, Progress, SlotState, Ticket};
@@ -32,6 +32,29 @@ impl Submission {
 
     fn missing(&self) -> u16 {
         self.slots().saturating_sub(self.places.len() as u16)
+    }
+
+    /// Begins an attempt: counts what the owner holds, where that is limited, and searches.
+    pub(super) fn attempt<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        self.total = Total::Unlimited;
+        if t.host.limits_total(&self.application.record) {
+            self.total = Total::Counting;
+            let (app, owner) = (self.application.record.id, self.application.record.owner);
+            t.host.effect(Effect::CountOwner { app, owner });
+        }
+        self.search(t);
+    }
+
+    /// The owner's other applications have so many slots.
+    pub fn on_counted<H: Host>(&mut self, t: &mut Turn<'_, H>, held: u32) {
+        if self.total != Total::Counting || !self.is_holding() {
+            return;
+        }
+        self.total = Total::Within;
+        match t.host.judge_total(&self.application.record, held) {
+            Err(refusal) => self.give_up(t, Progress::Forbidden(refusal)),
+            Ok(()) => self.go_on_when_locked(t),
+        }
     }
 
     /// Searches for the nodes that are missing.
@@ -122,7 +145,12 @@ impl Submission {
         for place in self.places.iter_mut().filter(|place| place.hold == Some((from, hold))) {
             place.is_locked = true;
         }
-        if self.missing() == 0 && self.places.iter().all(|place| place.is_locked) {
+        self.go_on_when_locked(t);
+    }
+
+    fn go_on_when_locked<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let is_locking = matches!(self.phase, Phase::Locking { .. }) && self.total != Total::Counting;
+        if is_locking && self.missing() == 0 && self.places.iter().all(|place| place.is_locked) {
             self.appoint(t, 1);
         }
     }
@@ -131,6 +159,10 @@ impl Submission {
         let Phase::Locking { until, round } = self.phase else { return };
         if until > t.now {
             return;
+        }
+        if self.places.iter().all(|place| place.is_locked) {
+            // Still counting.
+            return self.lock(t, round);
         }
         if round < CONFIRMS {
             return self.lock(t, round + 1);

@@ -37,6 +37,8 @@ fn the_issues_command_lines_are_understood() {
         "xtreem vo issue --user alice --role submit",
         "xtreem vo issue --user alice --role admin",
         "xtreem vo show node7.pem --json",
+        "xtreem vo policy set policy.toml --dir vo --out policy.signed --json",
+        "xtreem vo policy show --json --socket s",
         "xtreem agent --config /etc/xtreem/agent.toml --join a.example:7227 --join [fd00::1]:7227",
         "xtreem nodes cpu.cores>=4 --limit 5 --json",
         "xtreem run app.toml --wait --json --socket s --credential c",

@@ -1,5 +1,7 @@
 //! `xtreem vo`: the root key of a VO, and credentials signed with it.
 
+mod policy;
+
 use std::fs;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -39,6 +41,8 @@ enum Command {
     /// Show whose a credential is and how long it is valid
     #[command(after_help = "Examples:\n  xtreem vo show\n  xtreem vo show node7.pem")]
     Show(Show),
+    /// The rules of a VO: who may submit, how many nodes, what is reserved for whom
+    Policy(policy::Arguments),
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +106,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Create(arguments) => create(&arguments),
         Command::Issue(arguments) => issue(&arguments),
         Command::Show(arguments) => show(&arguments),
+        Command::Policy(arguments) => policy::run(arguments),
     }
 }
 
@@ -152,18 +157,11 @@ fn check_name(name: &str) -> Result<(), Failure> {
 }
 
 fn issue(arguments: &Issue) -> Result<Exit, Failure> {
-    let root = match &arguments.dir {
-        Some(directory) => directory.join(ROOT),
-        None => only_vo(&config_dir()?.join("vo"))?.join(ROOT),
-    };
     // clap has seen to it that one of them is there.
     let name = arguments.name.as_deref().or(arguments.user.as_deref()).unwrap_or_default();
     check_name(name)?;
     let roles = roles(arguments.user.is_some(), arguments.role)?;
-    let vo = VoKey::load(&root).map_err(|e| {
-        Failure::usage(e)
-            .with_hint("make a VO with `xtreem vo create NAME`, or name its directory with --dir")
-    })?;
+    let vo = root_key(arguments.dir.as_deref())?;
     let made = match roles {
         None => vo.issue_node(name, arguments.days),
         Some(roles) => vo.issue_user(name, roles, arguments.days),
@@ -195,6 +193,18 @@ fn roles(is_user: bool, role: Option<Role>) -> Result<Option<Roles>, Failure> {
             Err(Failure::usage("a user has the role submit or admin; use --name for a node"))
         }
     }
+}
+
+/// The root key in this directory, or of the only VO that there is.
+fn root_key(dir: Option<&Path>) -> Result<VoKey, Failure> {
+    let root = match dir {
+        Some(directory) => directory.join(ROOT),
+        None => only_vo(&config_dir()?.join("vo"))?.join(ROOT),
+    };
+    VoKey::load(&root).map_err(|e| {
+        Failure::usage(e)
+            .with_hint("make a VO with `xtreem vo create NAME`, or name its directory with --dir")
+    })
 }
 
 /// The directory of the only VO whose root key is there.

@@ -1,6 +1,8 @@
 //! Matches of a search, and why there are no more.
 
-use xtreem_client::api::{AttributeValue, Attributes, Ended, NodeMatch, NodeStatus, Resources, SearchReport};
+use xtreem_client::api::{
+    AttributeValue, Attributes, Ended, Forbidden, NodeMatch, NodeStatus, Resources, SearchReport,
+};
 use xtreem_discovery::standard::{self, Kind, Unit};
 
 use super::{Table, bytes, cores, short};
@@ -104,6 +106,11 @@ fn account(report: &SearchReport) -> String {
     if !reasons.is_empty() {
         text.push_str(&format!(" Of those that matched, {}.", reasons.join(", ")));
     }
+    for Forbidden { rule, count: nodes, why } in &report.forbidden {
+        let nodes = count(*nodes as usize, "node");
+        let why = why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        text.push_str(&format!(" {nodes} refused by VO rule {rule:?}{why}."));
+    }
     text.push_str(match report.ended {
         Ended::Enough => "",
         Ended::Exhausted => " Every node that could be reached was asked.",
@@ -184,6 +191,7 @@ mod tests {
             matched: 2,
             granted: 0,
             refused: HoldRefusals::default(),
+            forbidden: Vec::new(),
             grid_size: Some(17),
             excluded: vec![
                 Excluded { clause: "cpu.cores >= 4".to_owned(), count: 5 },
@@ -219,6 +227,15 @@ mod tests {
             closing(Some(6), &busy),
             "2 of 6 wanted: of 16 nodes visited (the size of the grid is not known), 2 matched, 1 did not answer. \
              Of those that matched, 2 had no room. The search ran out of time."
+        );
+        let why = Some("nodes with gpu.count >= 1 are reserved for user alice".to_owned());
+        let forbidden = vec![Forbidden { rule: "gpu-for-ml".to_owned(), count: 2, why }];
+        let kept = SearchReport { forbidden, excluded: vec![], ..report() };
+        assert_eq!(
+            closing(Some(6), &kept),
+            "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer. 2 nodes refused by \
+             VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for user alice. Every node that could be \
+             reached was asked."
         );
     }
 

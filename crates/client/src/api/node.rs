@@ -114,6 +114,9 @@ pub struct SearchReport {
     /// Matching nodes that refused a hold.
     #[serde(default)]
     pub refused: HoldRefusals,
+    /// Matching nodes that a rule of the VO's policy kept from holding.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub forbidden: Vec<Forbidden>,
     /// About how many nodes the grid has; absent when nothing was learnt of it.
     pub grid_size: Option<u64>,
     /// Per clause of the requirement, the nodes that it alone or among others excluded.
@@ -134,6 +137,17 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+}
+
+/// How many nodes a rule of the VO's policy kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forbidden {
+    /// Name of the rule.
+    pub rule: String,
+    pub count: u32,
+    /// What the rule says, where the agent knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 /// How many nodes failed one clause.

@@ -1,13 +1,15 @@
 //! Nodes with random links and a queue between them; node 0 searches.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 
 use crate::application::{AppFilter, AppSummary};
 use crate::discovery::Discovery;
-use crate::hold::{HoldAnswer, HoldAsk, HoldRefusal};
+use crate::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 use crate::host::{Host, Output, SearchEvent};
 use crate::message::{LINKS_MAX, Message, Query};
 use crate::report::Report;
@@ -45,7 +47,7 @@ impl Host for Node {
     }
 
     fn applications(&self, wanted: &AppFilter) -> Vec<AppSummary> {
-        self.applications.iter().filter(|app| wanted.accepts(app.id, &app.name)).cloned().collect()
+        self.applications.iter().filter(|app| wanted.accepts(app.id, app.owner, &app.name)).cloned().collect()
     }
 }
 
@@ -204,6 +206,12 @@ pub(super) fn with_holds(requirement: &str, wanted: u32) -> SearchSpec {
         disk_bytes: 0,
         colocate: false,
         patience: 0,
+        by: Arc::new(Claimant {
+            owner: NodeId::from_bytes([8; 16]),
+            roles: 2,
+            name: String::from("alice"),
+            slots: 3,
+        }),
     };
     SearchSpec::new(
         Query::Nodes { requirement: Requirement::parse(requirement).unwrap(), hold: Some(ask) },

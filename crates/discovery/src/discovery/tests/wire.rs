@@ -9,6 +9,7 @@ use xtreem_base::{Handle, HandleTable};
 
 use super::grid::{Grid, handle, nodes, with_holds};
 use crate::application::AppFilter;
+use crate::hold::HoldAnswer;
 use crate::host;
 use crate::message::{Answer, LINKS_MAX, Message, Query};
 
@@ -29,6 +30,12 @@ impl HandleTable for Numbers {
     }
 }
 
+fn forbidden(rule: &str) -> Answer {
+    let hold = Some(HoldAnswer::Forbidden { rule: String::from(rule) });
+    let (applications, links, attributes) = (Vec::new(), Vec::new(), None);
+    Answer { matched: true, failing: 0, hold, attributes, applications, links }
+}
+
 fn examples() -> Vec<Message> {
     let mut grid = Grid::new(40, 14);
     grid.start(with_holds("cpu.cores > 3", 3));
@@ -39,6 +46,7 @@ fn examples() -> Vec<Message> {
         let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, spec.attributes);
         messages.push(Message::Answer { search: 3, answer });
     }
+    messages.push(Message::Answer { search: 4, answer: forbidden("gpu-for_ml.2") });
     let query = Query::Applications(AppFilter::Name { name: String::from("web") });
     messages.push(Message::Visit { search: 1, attributes: false, query });
     messages
@@ -67,4 +75,13 @@ fn an_answer_with_more_links_than_a_view_is_refused_at_decode() {
     let answer = Answer { matched: false, failing: 1, hold: None, attributes, applications, links };
     let bytes = minicbor::to_vec_with(Message::Answer { search: 1, answer }, &mut Numbers).unwrap();
     assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err());
+}
+
+#[test]
+fn a_rule_that_is_no_name_is_refused_at_decode() {
+    for rule in ["\u{1b}[31m", "two words", &"x".repeat(49)] {
+        let answer = forbidden(rule);
+        let bytes = minicbor::to_vec_with(Message::Answer { search: 1, answer }, &mut Numbers).unwrap();
+        assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err(), "{rule:?}");
+    }
 }

@@ -159,6 +159,7 @@ impl World {
             Progress::Held { .. } | Progress::Accepted => true,
             Progress::NotPlaced { .. }
             | Progress::Waiting { .. }
+            | Progress::Forbidden { .. }
             | Progress::Beaten { .. }
             | Progress::Complete { .. } => false,
         };
@@ -168,7 +169,7 @@ impl World {
             Progress::Accepted => known.is_accepted = true,
             Progress::Complete { .. } => known.complete = Some(self.now),
             Progress::Waiting { .. } => known.turned_away += 1,
-            Progress::NotPlaced { .. } => self.turn_away(app),
+            Progress::NotPlaced { .. } | Progress::Forbidden { .. } => self.turn_away(app),
             _ => {}
         }
     }
