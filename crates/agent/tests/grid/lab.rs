@@ -10,6 +10,7 @@ use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use xtreem_agent::Config;
 use xtreem_agent::program::{FileRef, Program};
+use xtreem_allocation::policy::{Policy, Rule};
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
 use xtreem_base::{AppId, Digest};
 use xtreem_client::api::{NodeStatus, ProgressLine, SearchRequest};
@@ -150,6 +151,12 @@ impl Lab {
         };
         sign_record(&self.user, &mut record);
         Application { record, spec: Arc::new(spec) }
+    }
+
+    /// A policy signed by the VO's root, encoded.
+    pub fn policy(&self, version: u64, rules: Vec<Rule>) -> Vec<u8> {
+        let signed = self.vo.sign_policy(&Policy { version, rules }).expect("a good policy");
+        minicbor::to_vec(&signed).expect("encoded")
     }
 
     /// The encoded record that stops an application.

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod lab;
+mod policy;
 mod program;
 
 use std::ffi::OsString;
@@ -35,6 +36,8 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    policy::a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule,
+    policy::a_user_who_holds_enough_is_refused_more_until_some_end,
 ];
 
 fn main() -> ExitCode {
