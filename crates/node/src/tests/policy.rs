@@ -149,6 +149,23 @@ fn what_a_user_holds_is_counted_over_the_grid_before_the_first_confirm() {
     assert_eq!(net.running.len(), 6 + 2 + 8);
 }
 
+/// What the count cannot see: submissions that are under way at once. Each by itself keeps the limit, so that k of
+/// them end with k times of it at most.
+#[test]
+fn submissions_at_the_same_moment_exceed_the_limit_by_no_more_than_themselves() {
+    let mut net = Net::new(30, 6);
+    net.set_policy(signed(1, 1, vec![rule("fair", Limit::NodesPerUser(8), &[])]));
+    for (at, app) in [(3, 7), (4, 8), (5, 9)] {
+        assert_eq!(net.submit_as(at, 1, app, 6), Ok(()));
+    }
+    net.run(SECS(8));
+    assert!(net.running.len() <= 3 * 8, "{}", net.running.len());
+    assert!(net.running.len() > 8, "if not, the documentation promises too little");
+    assert_eq!(net.submit_as(6, 1, 10, 1), Ok(()));
+    net.run(SECS(8));
+    assert!(matches!(net.progress.last(), Some(Progress::Forbidden { .. })), "the next one sees them all");
+}
+
 #[test]
 fn finished_applications_do_not_count() {
     let mut net = Net::new(20, 4);
