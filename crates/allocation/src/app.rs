@@ -210,11 +210,18 @@ impl App {
         if done_run >= self.slots() {
             self.finish(t);
         }
+        // Another holder finished it before this one was recruited across a split: the work is not done twice.
+        let known =
+            self.known.entry(slot).filter(|entry| entry.epoch == epoch).map(|entry| entry.known(slot));
+        if let Some(known) = known.filter(|known| known.state.is_final() && !state.is_final()) {
+            self.tell(t, from, alloc::vec![known]);
+        }
     }
 
     /// Somebody speaks of a slot that it does not hold.
     pub fn learn<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known) {
-        if news.slot < self.slots() && news.holder != Some(t.me.handle) {
+        let is_own = news.holder == Some(t.me.handle);
+        if news.slot < self.slots() && (!is_own || news.state.is_final()) {
             self.take(t, news, None);
         }
     }
@@ -222,11 +229,10 @@ impl App {
     fn take<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known, first_hand: Option<Handle>) {
         let slot = news.slot;
         if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
-            if mine.epoch == news.epoch {
-                return;
-            }
             if news.state.is_final() && !mine.state().is_final() {
                 self.adopt_final(t, slot, news.state);
+            } else if mine.epoch == news.epoch {
+                return;
             } else if mine.epoch < news.epoch {
                 self.yield_slot(t, slot, news);
             } else if let Some(older) = first_hand {
@@ -352,11 +358,24 @@ impl App {
     /// `peer` may still run `slot` under a lower epoch, and has its files in any case.
     pub fn suspect(&mut self, now: Instant, slot: u16, peer: Handle) {
         self.older.add(now, slot, peer);
+        self.add_supplier(peer);
+    }
+
+    fn add_supplier(&mut self, peer: Handle) {
         if !self.suppliers.contains(&peer) {
             if self.suppliers.len() >= SUPPLIERS_MAX {
                 self.suppliers.remove(0);
             }
             self.suppliers.push(peer);
+        }
+    }
+
+    /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for them, he
+    /// is asked as well.
+    pub fn on_speaker(&mut self, me: Handle, from: Handle) {
+        let waits = self.mine.iter().any(|mine| matches!(mine.phase, Phase::NoFiles { .. }));
+        if waits && from != me && !self.partners(me).contains(&from) {
+            self.add_supplier(from);
         }
     }
 

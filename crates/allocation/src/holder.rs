@@ -147,6 +147,8 @@ impl App {
         let phase = Phase::Announcing { waiting, until: t.now + t.config.announce_limit, resend: t.now };
         self.mine.push(Mine { slot, epoch, phase, confirmed_by: from, restarts: 0, failures: Vec::new() });
         self.mine.sort_by_key(|mine| mine.slot);
+        // What the neighbours' news above made this node yield may have been all that it had.
+        self.left = None;
         t.host.send(from, Message::Confirmed { app, slot, epoch });
         self.tick_mine(t);
         self.due = t.now;

@@ -168,6 +168,7 @@ impl Allocation {
             return;
         }
         self.with_app(now, app, host, |app, t| {
+            app.on_speaker(t.me.handle, from);
             f(app, t);
             app.compare(t, from, versions);
         });
