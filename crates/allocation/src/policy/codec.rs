@@ -10,8 +10,8 @@ use minicbor::{Decode, Encode};
 use thiserror::Error;
 
 use super::{
-    DOCUMENT_MAX_BYTES, Limit, Policy, PolicyVersion, RESERVED_MAX_BYTES, RULE_NAME_MAX_BYTES, RULES_MAX, Rule,
-    SignedPolicy, USER_NAME_MAX_BYTES, USERS_MAX, Who,
+    DOCUMENT_MAX_BYTES, Limit, Policy, PolicyVersion, RESERVED_MAX_BYTES, RULE_NAME_MAX_BYTES, RULES_MAX,
+    Rule, SignedPolicy, USER_NAME_MAX_BYTES, USERS_MAX, Who,
 };
 
 /// A policy cannot be used.

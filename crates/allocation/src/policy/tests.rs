@@ -89,7 +89,10 @@ fn a_users_total_counts_what_is_held_elsewhere_and_here() {
         said(policy.judge_total(&BOB, 13, 8)),
         "refused by VO rule \"students\": a user may hold 20 nodes in all; 13 are held already, and 8 more are wanted"
     );
-    assert_eq!(said(policy.judge_total(&BOB, u32::MAX, 8)).split(':').next(), Some("refused by VO rule \"students\""));
+    assert_eq!(
+        said(policy.judge_total(&BOB, u32::MAX, 8)).split(':').next(),
+        Some("refused by VO rule \"students\"")
+    );
     assert_eq!(said(policy.judge_total(&ALICE, 1_000, 8)), "yes");
     assert!(policy.judge_hold(&BOB, Wish { slots: 1, here: 19 }, no).is_ok());
     assert!(policy.judge_hold(&BOB, Wish { slots: 1, here: 20 }, no).is_err());
