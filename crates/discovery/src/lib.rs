@@ -8,18 +8,22 @@
 extern crate alloc;
 
 mod application;
+pub mod area;
 mod attributes;
 mod bounded;
 mod candidates;
 mod discovery;
 mod hold;
 mod host;
+pub mod key;
 mod message;
 mod number;
 mod report;
 mod requirement;
+pub mod schema;
 mod search;
 pub mod standard;
+pub mod trie;
 
 pub use application::{AppFilter, AppSummary, Role};
 pub use attributes::{AttributeError, Attributes, Value};

@@ -10,4 +10,5 @@ pub mod digest;
 pub mod grid;
 pub mod link;
 pub mod membership;
+pub mod selection;
 pub mod wheel;

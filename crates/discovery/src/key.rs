@@ -1,0 +1,163 @@
+//! Where a node stands in the space of attributes: a key whose prefixes are regions of like machines.
+//!
+//! Source: design note on discovery, section 2.2: the bits of all attribute codes, interleaved from the highest
+//! down, so that a longer common prefix means machines more alike in every attribute; then bits of the node's
+//! own hash, so that identical machines differ too.
+
+use core::fmt;
+
+use minicbor::{Decode, Encode};
+
+use crate::area::Area;
+
+/// Attributes in a key.
+pub const DIMENSIONS_MAX: usize = 8;
+/// Bits of an attribute's code.
+pub const CODE_BITS: usize = 16;
+/// Bits of the node's hash, behind the codes: two of 80,000 identical machines share them with odds of one half.
+pub const HASH_BITS: usize = 32;
+/// Bits of a key.
+pub const KEY_BITS: usize = DIMENSIONS_MAX * CODE_BITS + HASH_BITS;
+
+const WORDS: usize = KEY_BITS / 32;
+
+/// The codes of one node's attributes in the order of the schema; those beyond its dimensions are zero.
+pub type Codes = [u16; DIMENSIONS_MAX];
+
+/// 160 bits, the first one highest. With fewer than eight attributes the hash follows the last code bit at once,
+/// and zeros follow the hash.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+pub struct Key(#[n(0)] [u32; WORDS]);
+
+impl Key {
+    /// The key of a node with these codes, of which the first `dimensions` count.
+    pub fn new(codes: &Codes, dimensions: usize, hash: u32) -> Self {
+        let mut key = Key([0; WORDS]);
+        let dimensions = dimensions.min(DIMENSIONS_MAX);
+        let mut at = 0;
+        for bit in (0..CODE_BITS).rev() {
+            for code in &codes[..dimensions] {
+                key.0[at / 32] |= u32::from(code >> bit & 1) << (31 - at % 32);
+                at += 1;
+            }
+        }
+        let (word, shift) = (at / 32, at % 32);
+        key.0[word] |= hash >> shift;
+        if shift > 0 {
+            key.0[word + 1] |= hash << (32 - shift);
+        }
+        key
+    }
+
+    /// Bits that both begin with; [`KEY_BITS`] when they are equal.
+    pub fn common_prefix(&self, other: &Key) -> usize {
+        for (i, (mine, theirs)) in self.0.iter().zip(&other.0).enumerate() {
+            let differ = mine ^ theirs;
+            if differ != 0 {
+                return i * 32 + differ.leading_zeros() as usize;
+            }
+        }
+        KEY_BITS
+    }
+
+    /// The codes that the key was made of.
+    pub fn codes(&self, dimensions: usize) -> Codes {
+        let mut codes = [0; DIMENSIONS_MAX];
+        let dimensions = dimensions.min(DIMENSIONS_MAX);
+        for bit in 0..CODE_BITS {
+            for (i, code) in codes[..dimensions].iter_mut().enumerate() {
+                *code = *code << 1 | u16::from(self.bit(bit * dimensions + i));
+            }
+        }
+        codes
+    }
+
+    fn bit(&self, at: usize) -> bool {
+        self.0[at / 32] >> (31 - at % 32) & 1 == 1
+    }
+
+    /// The same key with one bit turned round and all behind it cleared: a name for the subtree beside this
+    /// node's at that level.
+    pub fn sibling(&self, level: usize) -> Key {
+        let mut key = *self;
+        let (word, shift) = (level / 32, 31 - level % 32);
+        key.0[word] = (key.0[word] ^ 1 << shift) & (u32::MAX << shift);
+        key.0[word + 1..].fill(0);
+        key
+    }
+
+    /// All codes that keys with the same first `len` bits can have.
+    pub fn cell(&self, len: usize, dimensions: usize) -> Area {
+        let dimensions = dimensions.min(DIMENSIONS_MAX);
+        let codes = self.codes(dimensions);
+        let mut area = Area::of(&codes);
+        for (i, code) in codes[..dimensions].iter().enumerate() {
+            // Bits of this attribute among the first `len`.
+            let fixed = (len + dimensions - 1 - i).checked_div(dimensions).unwrap_or(0).min(CODE_BITS);
+            let open = u16::MAX.checked_shr(fixed as u32).unwrap_or(0);
+            area.low[i] = code & !open;
+            area.high[i] = code | open;
+        }
+        area
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|word| write!(f, "{word:08x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn some_key() -> impl Strategy<Value = (Codes, usize, u32)> {
+        (any::<Codes>(), 0..=DIMENSIONS_MAX, any::<u32>()).prop_map(|(mut codes, dimensions, hash)| {
+            codes[dimensions..].fill(0);
+            (codes, dimensions, hash)
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_key_gives_its_codes_back((codes, dimensions, hash) in some_key()) {
+            prop_assert_eq!(Key::new(&codes, dimensions, hash).codes(dimensions), codes);
+        }
+
+        #[test]
+        fn a_cell_holds_exactly_what_shares_the_prefix(
+            (codes, dimensions, hash) in some_key(),
+            other: Codes,
+            len in 0..=KEY_BITS,
+        ) {
+            let mut other = other;
+            other[dimensions..].fill(0);
+            let (key, other_key) = (Key::new(&codes, dimensions, hash), Key::new(&other, dimensions, 7));
+            let attribute_bits = dimensions * CODE_BITS;
+            let shared = key.common_prefix(&other_key);
+            let inside = key.cell(len, dimensions).contains(&other);
+            prop_assert_eq!(inside, shared.min(attribute_bits) >= len.min(attribute_bits) );
+        }
+
+        #[test]
+        fn a_sibling_leaves_at_its_level((codes, dimensions, hash) in some_key(), level in 0..KEY_BITS) {
+            let key = Key::new(&codes, dimensions, hash);
+            prop_assert_eq!(key.common_prefix(&key.sibling(level)), level);
+        }
+    }
+
+    #[test]
+    fn the_highest_bits_of_all_codes_come_first_and_the_hash_follows_the_last() {
+        let mut codes = [0; DIMENSIONS_MAX];
+        (codes[0], codes[1]) = (0x8000, 0xc000);
+        let key = Key::new(&codes, 2, 0x8000_0001);
+        assert_eq!(
+            alloc::format!("{key:?}"),
+            "d0000000800000010000000000000000000000000000000000000000"[..40]
+        );
+        assert_eq!(key.common_prefix(&key), KEY_BITS);
+    }
+}

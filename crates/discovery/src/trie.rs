@@ -1,0 +1,452 @@
+//! The k-d prefix trie: links that lead into every region of the space of attributes, kept by gossip.
+//!
+//! Sources: the seed document's semantic clusters (section 3.1), done as k-buckets over attribute keys (design
+//! note on discovery, section 2): common prefix of keys = nearness of machines. Departures are listed in
+//! `docs/protocols/trie.md`.
+
+mod message;
+mod summary;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_base::{Duration, Handle, Instant, Rng};
+
+use crate::key::{Codes, KEY_BITS, Key};
+use crate::schema::{DYNAMICS_MAX, Schema};
+
+pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
+pub use summary::{COUNT_MAX, Summary, TOPS};
+pub use table::{ALTERNATES, Alternate, Bucket, Descriptor, Levels, Table};
+
+/// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (design note, 2.3).
+const WALK_MAX: u8 = 24;
+/// Exchanges that a round may add while each of them leads closer to the own key.
+const ROUND_WALK_MAX: u8 = 4;
+/// Open exchanges; a further one is not begun.
+const ASKED_MAX: usize = 16;
+/// Levels from the deepest one up, all of whose nodes a newcomer greets.
+const GREETED_LEVELS: usize = 3;
+/// Nodes found dead that are not believed in again when others still name them.
+const LOST_MAX: usize = 16;
+/// Rounds before a node speaks for its subtree: until then it knows too few of it.
+const SETTLED_ROUNDS: u32 = 3;
+/// Rounds in which every second exchange goes to a random node of the grid; later every fourth.
+const YOUNG_ROUNDS: u32 = 8;
+
+/// The numbers of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Two exchanges are begun in each.
+    pub period: Duration,
+    /// After this an asked node counts as dead.
+    pub reply_timeout: Duration,
+    /// Periods after which a node that nobody heard of is dropped.
+    pub age_max: u32,
+    /// Periods after which a summary should be newer.
+    pub stale_after: u32,
+}
+
+impl Default for Config {
+    /// The period is CYCLON's (architecture, "Membership"); 30 periods are three times the mean age of links at
+    /// 0.2 % churn (measured).
+    fn default() -> Self {
+        Config {
+            period: Duration::from_secs(10),
+            reply_timeout: Duration::from_secs(1),
+            age_max: 30,
+            stale_after: 2,
+        }
+    }
+}
+
+impl Config {
+    fn seconds(&self, periods: u32) -> u32 {
+        (self.period.as_micros() / 1_000_000 * u64::from(periods)) as u32
+    }
+
+    fn age_max_seconds(&self) -> u32 {
+        self.seconds(self.age_max)
+    }
+}
+
+/// Where a [`Trie`] puts what it has to say.
+pub trait Output {
+    fn send(&mut self, to: Handle, message: Message);
+
+    /// A random node of the grid, from the partial view.
+    fn fresh_peer(&mut self) -> Option<Handle>;
+
+    /// `peer` did not answer in time and is in no link any more.
+    fn contact_failed(&mut self, _peer: Handle) {}
+
+    /// `peer` answered a request of ours just now.
+    fn contact_answered(&mut self, _peer: Handle) {}
+}
+
+/// A message that a correct and timely peer would not have sent. What was sound of it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PeerFault {
+    #[error("an answer that nobody waits for")]
+    Unsolicited,
+    #[error("more descriptors or summaries than a message may have")]
+    TooMany,
+    #[error("a summary of nodes that cannot be where it says")]
+    Unsound,
+    #[error("a message from this node to itself")]
+    FromMyself,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    peer: Handle,
+    seq: u16,
+    deadline: Instant,
+    /// The level of the closest node when it was asked.
+    depth: Option<usize>,
+}
+
+/// One node's links under one schema.
+#[derive(Clone, Debug)]
+pub struct Trie {
+    schema: Arc<Schema>,
+    rng: Rng,
+    codes: Codes,
+    present: [u16; DYNAMICS_MAX],
+    table: Table,
+    next_round: Instant,
+    rounds: u32,
+    asked: Vec<Asked>,
+    /// Asked in the walk that is under way.
+    walked: Vec<Handle>,
+    walk_left: u8,
+    /// The walk ends with greeting all nodes close by.
+    is_joining: bool,
+    lost: Vec<(Handle, u32)>,
+    seq: u16,
+}
+
+impl Trie {
+    /// A node that has no links yet. Its first round is at a random point in one period.
+    pub fn new(
+        config: &Config,
+        schema: Arc<Schema>,
+        me: Handle,
+        codes: Codes,
+        hash: u32,
+        mut rng: Rng,
+        now: Instant,
+    ) -> Self {
+        let dimensions = schema.dimensions().len();
+        let key = Key::new(&codes, dimensions, hash);
+        let next_round = now + Duration::from_micros(rng.between(0, config.period.as_micros()));
+        let seq = rng.next_u32() as u16;
+        Trie {
+            schema,
+            rng,
+            codes,
+            present: [0; DYNAMICS_MAX],
+            table: Table::new(me, key, dimensions),
+            next_round,
+            rounds: 0,
+            asked: Vec::new(),
+            walked: Vec::new(),
+            walk_left: 0,
+            is_joining: false,
+            lost: Vec::new(),
+            seq,
+        }
+    }
+
+    pub fn schema(&self) -> &Arc<Schema> {
+        &self.schema
+    }
+
+    pub fn key(&self) -> &Key {
+        self.table.key()
+    }
+
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The present codes of the dynamic attributes, whenever they were measured.
+    pub fn set_present(&mut self, present: [u16; DYNAMICS_MAX]) {
+        self.present = present;
+    }
+
+    /// Whether this node knows its subtree well enough to speak for it.
+    pub fn is_settled(&self) -> bool {
+        self.rounds >= SETTLED_ROUNDS
+    }
+
+    /// Walks from `contact` to the own key, taking over links on the way and becoming known there.
+    pub fn join(&mut self, config: &Config, now: Instant, contact: Handle, out: &mut impl Output) {
+        if contact == self.table.me() || contact == Handle::NONE {
+            return;
+        }
+        self.is_joining = true;
+        self.walk_left = WALK_MAX;
+        self.walked.clear();
+        self.ask(config, now, contact, out);
+    }
+
+    /// Drops a node that is gone or was silent.
+    pub fn forget(&mut self, config: &Config, now: Instant, peer: Handle) {
+        self.asked.retain(|asked| asked.peer != peer);
+        if self.table.remove(peer) {
+            self.mark_lost(config, now, peer);
+        }
+    }
+
+    pub fn handle_message(
+        &mut self,
+        config: &Config,
+        now: Instant,
+        from: Handle,
+        message: Message,
+        out: &mut impl Output,
+    ) -> Result<(), PeerFault> {
+        if from == self.table.me() || from == Handle::NONE {
+            return Err(PeerFault::FromMyself);
+        }
+        match message {
+            Message::Ask { seq, lack } => {
+                let part = self.part_for(config, now, &lack);
+                out.send(from, Message::Give { seq, lack: self.lack(config, now), part });
+                self.meet(now, from, lack.key);
+                Ok(())
+            }
+            Message::Give { seq, lack, part } => {
+                let open = self.asked.iter().position(|asked| asked.peer == from && asked.seq == seq);
+                let asked = self.asked.swap_remove(open.ok_or(PeerFault::Unsolicited)?);
+                out.contact_answered(from);
+                self.meet(now, from, lack.key);
+                let taken = self.take(config, now, &lack.key, &part);
+                let part = self.part_for(config, now, &lack);
+                out.send(from, Message::Return { key: *self.key(), part });
+                self.go_on(config, now, asked.depth, out);
+                taken
+            }
+            Message::Return { key, part } => {
+                self.meet(now, from, key);
+                self.take(config, now, &key, &part)
+            }
+        }
+    }
+
+    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        while let Some(at) = self.asked.iter().position(|asked| asked.deadline <= now) {
+            let asked = self.asked.swap_remove(at);
+            self.table.remove(asked.peer);
+            self.mark_lost(config, now, asked.peer);
+            out.contact_failed(asked.peer);
+            self.go_on(config, now, None, out);
+        }
+        if self.next_round <= now {
+            self.next_round = now + self.rng.jitter(config.period, 5);
+            self.start_round(config, now, out);
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn next_timeout(&self) -> Instant {
+        self.asked.iter().map(|asked| asked.deadline).fold(self.next_round, Instant::min)
+    }
+
+    /// Everybody whose key shares `len` bits with this node's, this node included.
+    pub fn summary(&self, len: usize) -> Summary {
+        let own = Summary::of(&self.schema, self.table.me(), &self.codes, &self.present);
+        self.table.summary(len, &own, self.schema.dynamics().len())
+    }
+
+    /// Shows every handle that is kept here, some more than once.
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.table.for_each_handle(f);
+        self.asked.iter().for_each(|asked| f(asked.peer));
+        self.walked.iter().copied().for_each(&mut *f);
+        self.lost.iter().for_each(|(peer, _)| f(*peer));
+    }
+
+    /// Bytes of the links on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.table.heap_bytes()
+            + self.asked.capacity() * size_of::<Asked>()
+            + self.walked.capacity() * size_of::<Handle>()
+            + self.lost.capacity() * size_of::<(Handle, u32)>()
+    }
+
+    fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        self.rounds = self.rounds.saturating_add(1);
+        let seconds = seconds(now);
+        if let Some(limit) = seconds.checked_sub(config.age_max_seconds()) {
+            self.table.expire(limit);
+        }
+        self.lost.retain(|(_, until)| *until > seconds);
+        if !self.is_joining {
+            self.walk_left = ROUND_WALK_MAX;
+            self.walked.clear();
+        }
+        let near = self.near_peer();
+        let wide = if self.rounds <= YOUNG_ROUNDS || self.rounds.is_multiple_of(2) || near.is_none() {
+            out.fresh_peer()
+        } else {
+            self.oldest_peer()
+        };
+        for peer in [near, wide].into_iter().flatten() {
+            self.ask(config, now, peer, out);
+        }
+    }
+
+    /// A node close to this one: of the deepest bucket in half of the cases, of the one above in a quarter …
+    fn near_peer(&mut self) -> Option<Handle> {
+        let buckets = self.table.buckets();
+        let above = (self.rng.next_u32().trailing_zeros() as usize).min(buckets.len().checked_sub(1)?);
+        let bucket = buckets.get(buckets.len() - 1 - above)?;
+        self.rng.pick(bucket.alternates()).map(|known| known.handle)
+    }
+
+    /// The one that has not been heard of for the longest time: it is dead, or fresh again.
+    fn oldest_peer(&self) -> Option<Handle> {
+        self.table.all().min_by_key(|(_, known)| (known.seen, known.handle)).map(|(_, known)| known.handle)
+    }
+
+    fn ask(&mut self, config: &Config, now: Instant, peer: Handle, out: &mut impl Output) {
+        let is_open = self.asked.iter().any(|asked| asked.peer == peer);
+        if peer == self.table.me() || is_open || self.asked.len() >= ASKED_MAX {
+            return;
+        }
+        self.seq = self.seq.wrapping_add(1);
+        let (seq, depth) = (self.seq, self.table.deepest());
+        self.asked.push(Asked { peer, seq, deadline: now + config.reply_timeout, depth });
+        if self.walked.len() < usize::from(WALK_MAX) {
+            self.walked.push(peer);
+        }
+        out.send(peer, Message::Ask { seq, lack: self.lack(config, now) });
+    }
+
+    /// After an answer, or the lack of one: asks the closest node when it is closer than what was known before.
+    fn go_on(&mut self, config: &Config, now: Instant, before: Option<usize>, out: &mut impl Output) {
+        let closest =
+            self.table.buckets().last().filter(|_| self.table.deepest() > before).and_then(|bucket| {
+                bucket.alternates().iter().map(|known| known.handle).find(|peer| !self.walked.contains(peer))
+            });
+        match closest {
+            Some(peer) if self.walk_left > 0 => {
+                self.walk_left -= 1;
+                self.ask(config, now, peer, out);
+            }
+            _ if self.is_joining && self.asked.is_empty() => {
+                self.is_joining = false;
+                self.greet(config, now, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Makes a newcomer known to all that are close: they alone can fill the gap that it leaves in their tables.
+    fn greet(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+        let close: Vec<Handle> = self
+            .table
+            .buckets()
+            .iter()
+            .rev()
+            .take(GREETED_LEVELS)
+            .flat_map(Bucket::alternates)
+            .map(|known| known.handle)
+            .filter(|peer| !self.walked.contains(peer))
+            .collect();
+        close.into_iter().for_each(|peer| self.ask(config, now, peer, out));
+    }
+
+    fn lack(&self, config: &Config, now: Instant) -> Lack {
+        let stale = self.table.stale(told(now).saturating_sub(config.seconds(config.stale_after)).max(1));
+        Lack { key: *self.key(), wants: self.table.wants(), stale }
+    }
+
+    fn part_for(&self, config: &Config, now: Instant, lack: &Lack) -> Part {
+        let split = self.key().common_prefix(&lack.key);
+        if split >= KEY_BITS {
+            return Part::default();
+        }
+        let now_told = told(now);
+        let fresh = |told: u32| now_told - told.min(now_told) < config.age_max_seconds();
+        let reports = self
+            .table
+            .buckets()
+            .iter()
+            .take_while(|bucket| usize::from(bucket.level) < split)
+            .filter(|bucket| lack.stale.has(bucket.level.into()) && fresh(bucket.told()))
+            .filter_map(|bucket| {
+                let age = now_told - bucket.told().min(now_told);
+                Some(Report { level: bucket.level, age: age as u16, summary: *bucket.summary()? })
+            })
+            .take(REPORTS_MAX)
+            .collect();
+        Part {
+            own: self.is_settled().then(|| self.summary(split + 1)),
+            descriptors: self.table.useful(&lack.key, &lack.wants, seconds(now), DESCRIPTORS_MAX),
+            reports,
+        }
+    }
+
+    fn meet(&mut self, now: Instant, peer: Handle, key: Key) {
+        self.lost.retain(|(lost, _)| *lost != peer);
+        self.table.insert(peer, key, seconds(now));
+    }
+
+    fn take(&mut self, config: &Config, now: Instant, key: &Key, part: &Part) -> Result<(), PeerFault> {
+        if part.descriptors.len() > DESCRIPTORS_MAX || part.reports.len() > REPORTS_MAX {
+            return Err(PeerFault::TooMany);
+        }
+        let split = self.key().common_prefix(key);
+        if split >= KEY_BITS {
+            return Ok(());
+        }
+        for known in &part.descriptors {
+            let is_lost = self.lost.iter().any(|(lost, _)| *lost == known.handle);
+            if !is_lost && u32::from(known.age) < config.age_max_seconds() {
+                self.table.insert(known.handle, known.key, seconds(now).saturating_sub(known.age.into()));
+            }
+        }
+        let dimensions = self.schema.dimensions().len();
+        let mut result = Ok(());
+        if let Some(own) = &part.own {
+            if own.is_sound(&key.cell(split + 1, dimensions)) {
+                self.table.report(split, own, told(now));
+            } else {
+                result = Err(PeerFault::Unsound);
+            }
+        }
+        for report in &part.reports {
+            let level = usize::from(report.level);
+            let cell = || self.key().sibling(level).cell(level + 1, dimensions);
+            if level < split && report.summary.is_sound(&cell()) {
+                self.table.report(level, &report.summary, told(now).saturating_sub(report.age.into()));
+            } else {
+                result = Err(PeerFault::Unsound);
+            }
+        }
+        result
+    }
+
+    fn mark_lost(&mut self, config: &Config, now: Instant, peer: Handle) {
+        if self.lost.len() >= LOST_MAX {
+            self.lost.remove(0);
+        }
+        // As long as others may still name it.
+        self.lost.push((peer, seconds(now).saturating_add(config.age_max_seconds())));
+    }
+}
+
+fn seconds(now: Instant) -> u32 {
+    (now.as_micros() / 1_000_000) as u32
+}
+
+/// Times of summaries count from one: zero is "never".
+fn told(now: Instant) -> u32 {
+    seconds(now) + 1
+}

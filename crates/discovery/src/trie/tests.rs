@@ -1,0 +1,265 @@
+//! Tries against each other, on a network without latency; and against peers that lie.
+
+use alloc::collections::VecDeque;
+use alloc::vec;
+
+use xtreem_base::HandleTable;
+
+use super::*;
+use crate::area::Area;
+use crate::schema::{Dimension, Scale};
+use crate::{Attributes, Number};
+
+struct Out<'a> {
+    from: Handle,
+    sent: &'a mut VecDeque<(Handle, Handle, Message)>,
+    fresh: Option<Handle>,
+    failed: Vec<Handle>,
+}
+
+impl Output for Out<'_> {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.sent.push_back((self.from, to, message));
+    }
+
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.fresh
+    }
+
+    fn contact_failed(&mut self, peer: Handle) {
+        self.failed.push(peer);
+    }
+}
+
+struct Grid {
+    config: Config,
+    tries: Vec<Option<Trie>>,
+    sent: VecDeque<(Handle, Handle, Message)>,
+    now: Instant,
+    rng: Rng,
+}
+
+fn handle(i: usize) -> Handle {
+    Handle::from_u32(i as u32)
+}
+
+fn schema() -> Arc<Schema> {
+    let scale = Scale::Linear { low: Number::default(), high: Number::from_whole(65_535) };
+    let dimension = |name: &str| Dimension { name: name.into(), scale };
+    Arc::new(Schema::new(1, [dimension("a0"), dimension("a1")].into(), Vec::new()).expect("a sound schema"))
+}
+
+impl Grid {
+    /// Every third node is the same machine as the one before.
+    fn new(nodes: usize) -> Self {
+        let mut rng = Rng::new(9);
+        let (config, schema) = (Config::default(), schema());
+        let mut codes = [0; 8];
+        let mut tries = Vec::new();
+        for i in 0..nodes {
+            if i % 3 != 2 {
+                let mut attributes = Attributes::new();
+                attributes.set("a0", u64::from(rng.below(65_536))).expect("a name");
+                attributes.set("a1", u64::from(rng.below(65_536))).expect("a name");
+                codes = schema.codes(&attributes);
+            }
+            let stream = Rng::derive(1, i as u64, "trie");
+            let hash = rng.next_u32();
+            tries.push(Some(Trie::new(
+                &config,
+                schema.clone(),
+                handle(i),
+                codes,
+                hash,
+                stream,
+                Instant::ZERO,
+            )));
+        }
+        Grid { config, tries, sent: VecDeque::new(), now: Instant::ZERO, rng }
+    }
+
+    fn with(&mut self, i: usize, f: impl FnOnce(&mut Trie, &Config, Instant, &mut Out<'_>)) {
+        let others: Vec<usize> =
+            (0..self.tries.len()).filter(|&j| j != i && self.tries[j].is_some()).collect();
+        let fresh = self.rng.pick(&others).map(|&j| handle(j));
+        let mut out = Out { from: handle(i), sent: &mut self.sent, fresh, failed: Vec::new() };
+        if let Some(trie) = &mut self.tries[i] {
+            f(trie, &self.config, self.now, &mut out);
+        }
+    }
+
+    fn run(&mut self, rounds: u64) {
+        let end = self.now + Duration::from_secs(10 * rounds);
+        while self.now < end {
+            while let Some((from, to, message)) = self.sent.pop_front() {
+                self.with(to.as_u32() as usize, |trie, config, now, out| {
+                    // Answers to those who were given up meanwhile are faults by design.
+                    let _ = trie.handle_message(config, now, from, message, out);
+                });
+            }
+            for i in 0..self.tries.len() {
+                self.with(i, |trie, config, now, out| trie.handle_timeout(config, now, out));
+            }
+            self.now += Duration::from_millis(250);
+        }
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.tries.iter().flatten().map(|trie| *trie.key()).collect()
+    }
+
+    /// Every subtree beside a node's own that has nodes has a link to one that lives.
+    fn missing_links(&self) -> usize {
+        let keys = self.keys();
+        let mut missing = 0;
+        for trie in self.tries.iter().flatten() {
+            let mut levels: Vec<usize> = keys.iter().map(|key| key.common_prefix(trie.key())).collect();
+            levels.sort_unstable();
+            levels.dedup();
+            for level in levels.into_iter().filter(|&level| level < KEY_BITS) {
+                let lives = |known: &Alternate| self.tries[known.handle.as_u32() as usize].is_some();
+                let linked = trie.table().bucket(level).is_some_and(|b| b.alternates().iter().any(lives));
+                missing += usize::from(!linked);
+            }
+        }
+        missing
+    }
+}
+
+#[test]
+fn links_fill_from_nothing_and_summaries_count_everybody() {
+    let mut grid = Grid::new(60);
+    grid.run(12);
+    assert_eq!(grid.missing_links(), 0);
+    let mut everything: Option<Area> = None;
+    for trie in grid.tries.iter().flatten() {
+        let codes = Area::of(&trie.key().codes(2));
+        everything.get_or_insert(codes).join(&codes);
+    }
+    for trie in grid.tries.iter().flatten() {
+        let summary = trie.summary(0);
+        assert_eq!(summary.count, 60, "{:?}", trie.table().me());
+        assert_eq!(Some(summary.area), everything);
+    }
+}
+
+#[test]
+fn the_dead_leave_all_tables_and_a_newcomer_is_known_where_it_stands() {
+    let mut grid = Grid::new(60);
+    grid.run(12);
+    let newcomer = grid.tries[59].take();
+    let key = newcomer.as_ref().map(|trie| *trie.key()).expect("it was there");
+    for dead in [3, 14, 25, 36] {
+        grid.tries[dead] = None;
+    }
+    grid.run(12);
+    assert_eq!(grid.missing_links(), 0);
+    let trie = Trie::new(&grid.config, schema(), handle(59), key.codes(2), 77, Rng::new(4), grid.now);
+    grid.tries[59] = Some(trie);
+    grid.with(59, |trie, config, now, out| trie.join(config, now, handle(0), out));
+    // Less than one round: the walk alone.
+    for _ in 0..200 {
+        let Some((from, to, message)) = grid.sent.pop_front() else { break };
+        grid.with(to.as_u32() as usize, |trie, config, now, out| {
+            let _ = trie.handle_message(config, now, from, message, out);
+        });
+    }
+    let place = *grid.tries[59].as_ref().map(Trie::key).expect("it is there");
+    let closest = grid.tries.iter().take(59).flatten().max_by_key(|trie| trie.key().common_prefix(&place));
+    assert!(closest.is_some_and(|trie| trie.table().contains(handle(59))));
+    grid.run(1);
+    assert_eq!(grid.tries[59].as_ref().map(|_| grid.missing_links()), Some(0));
+}
+
+#[test]
+fn lies_are_refused_and_leave_the_table_as_it_was() {
+    let mut grid = Grid::new(2);
+    let their_key = *grid.tries[1].as_ref().map(Trie::key).expect("it is there");
+    grid.with(0, |trie, config, now, out| {
+        let lack = Lack { key: their_key, wants: Levels::ALL, stale: Levels::ALL };
+        let give = |part| Message::Give { seq: 1, lack, part };
+        let peer = handle(1);
+        let unasked = trie.handle_message(config, now, peer, give(Part::default()), out);
+        assert_eq!(unasked, Err(PeerFault::Unsolicited));
+        let myself = trie.handle_message(config, now, handle(0), give(Part::default()), out);
+        assert_eq!(myself, Err(PeerFault::FromMyself));
+        let send_back = |part| Message::Return { key: their_key, part };
+        let mut everywhere = Summary::NOTHING;
+        everywhere.count = 5;
+        let part = Part { own: Some(everywhere), ..Part::default() };
+        let unsound = trie.handle_message(config, now, peer, send_back(part), out);
+        assert_eq!(unsound, Err(PeerFault::Unsound));
+        let level = trie.key().common_prefix(&their_key);
+        assert!(trie.table().bucket(level).is_some_and(|bucket| bucket.summary().is_none()));
+        let descriptor = Descriptor { handle: handle(7), key: their_key, age: 0 };
+        let part = Part { descriptors: vec![descriptor; DESCRIPTORS_MAX + 1], ..Part::default() };
+        let crowd = trie.handle_message(config, now, peer, send_back(part), out);
+        assert_eq!(crowd, Err(PeerFault::TooMany));
+        assert!(!trie.table().contains(handle(7)));
+        let old = Descriptor { age: u16::MAX, ..descriptor };
+        let part = Part { descriptors: vec![old], ..Part::default() };
+        assert_eq!(trie.handle_message(config, now, peer, send_back(part), out), Ok(()));
+        assert!(!trie.table().contains(handle(7)), "nobody has heard of it for too long");
+    });
+}
+
+#[test]
+fn a_silent_peer_is_dropped_and_not_taken_from_others_again() {
+    let mut grid = Grid::new(3);
+    grid.tries[1] = None;
+    let keys: Vec<Key> = Grid::new(3).keys();
+    grid.with(0, |trie, config, now, out| {
+        trie.join(config, now, handle(1), out);
+        trie.handle_timeout(config, now + config.reply_timeout, out);
+        assert_eq!(out.failed, [handle(1)]);
+        let descriptor = Descriptor { handle: handle(1), key: keys[1], age: 0 };
+        let part = Part { descriptors: vec![descriptor], ..Part::default() };
+        let message = Message::Return { key: keys[2], part };
+        assert_eq!(trie.handle_message(config, now, handle(2), message, out), Ok(()));
+        assert!(!trie.table().contains(handle(1)));
+    });
+}
+
+/// The simulator's form of a handle.
+struct Numbers;
+
+impl HandleTable for Numbers {
+    fn encode_handle<W: minicbor::encode::Write>(
+        &mut self,
+        handle: Handle,
+        e: &mut minicbor::Encoder<W>,
+    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+        e.u32(handle.as_u32())?.ok()
+    }
+
+    fn decode_handle(&mut self, d: &mut minicbor::Decoder<'_>) -> Result<Handle, minicbor::decode::Error> {
+        d.u32().map(Handle::from_u32)
+    }
+}
+
+#[test]
+fn messages_survive_the_wire_and_every_cut_one_is_an_error() {
+    let mut grid = Grid::new(12);
+    grid.run(6);
+    let mut messages = Vec::new();
+    grid.with(0, |trie, config, now, out| {
+        let lack = trie.lack(config, now);
+        messages.push(Message::Ask { seq: 7, lack });
+        let part = Part {
+            own: Some(trie.summary(1)),
+            descriptors: trie.table().useful(trie.key(), &Levels::ALL, 60, DESCRIPTORS_MAX),
+            reports: vec![Report { level: 3, age: 9, summary: trie.summary(0) }],
+        };
+        messages.push(Message::Give { seq: 7, lack, part: part.clone() });
+        messages.push(Message::Return { key: *trie.key(), part });
+        assert!(out.failed.is_empty());
+    });
+    for message in messages {
+        let bytes = minicbor::to_vec_with(&message, &mut Numbers).expect("a Vec takes all bytes");
+        let back: Message = minicbor::decode_with(&bytes, &mut Numbers).expect("it was encoded");
+        assert_eq!(back, message);
+        for len in 0..bytes.len() {
+            assert!(minicbor::decode_with::<_, Message>(&bytes[..len], &mut Numbers).is_err(), "{len}");
+        }
+    }
+}

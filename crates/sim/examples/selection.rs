@@ -1,0 +1,22 @@
+//! `cargo run --release -p xtreem-sim --example selection -- NODES uniform|clustered [ROUNDS] [CHURN] [LOSS]`
+
+use std::error::Error;
+
+use xtreem_sim::selection::{Options, links};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let arg = |i: usize, default| args.get(i).map_or(default, String::as_str);
+    let options = Options {
+        nodes: arg(0, "1000").parse()?,
+        data: arg(1, "uniform").parse()?,
+        rounds: arg(2, "60").parse()?,
+        churn: arg(3, "0").parse()?,
+        loss: arg(4, "0").parse()?,
+        ..Options::default()
+    };
+    for reading in links(&options) {
+        println!("{}", serde_json::to_string(&reading)?);
+    }
+    Ok(())
+}

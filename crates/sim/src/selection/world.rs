@@ -1,0 +1,246 @@
+//! The arena: partial view and trie of every node, with typed messages and no codec.
+
+use std::sync::Arc;
+
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_discovery::schema::{Dimension, Scale, Schema};
+use xtreem_discovery::trie::{self, Trie};
+use xtreem_discovery::{Attributes, Number};
+use xtreem_membership::Cyclon;
+
+use super::data::{ATTRIBUTES, Machine, RANGE};
+use crate::link::{Latency, Link};
+use crate::wheel::Wheel;
+
+/// A handle is 24 bits of slot and 8 of incarnation, as in `sim membership`.
+const SLOT_BITS: u32 = 24;
+/// Ring predecessors that a node knows at the start.
+const PREDECESSORS: u32 = 5;
+/// Bytes of a hint, the wire's form of a handle, for figures.
+const HINT_BYTES: usize = 42;
+
+pub fn slot_of(handle: Handle) -> u32 {
+    handle.as_u32() & ((1 << SLOT_BITS) - 1)
+}
+
+enum Message {
+    Grid(xtreem_membership::Message),
+    Trie(Box<trie::Message>),
+}
+
+enum Event {
+    Timer,
+    Deliver { from: Handle, to: Handle, message: Message },
+}
+
+pub struct Member {
+    handle: Handle,
+    cyclon: Cyclon,
+    pub trie: Trie,
+    machine: Machine,
+    armed: Instant,
+}
+
+struct Network {
+    link: Link,
+    wheel: Wheel<Event>,
+    bytes: u64,
+}
+
+struct Sender<'a> {
+    network: &'a mut Network,
+    now: Instant,
+    from: Handle,
+    sent: u32,
+}
+
+impl Sender<'_> {
+    fn post(&mut self, to: Handle, message: Message) {
+        let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
+        if let Some(at) = self.network.link.carry(self.now, from_slot, to_slot, self.sent) {
+            self.network.wheel.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
+        }
+        self.sent += 1;
+    }
+}
+
+impl xtreem_membership::Output for Sender<'_> {
+    fn send(&mut self, to: Handle, msg: xtreem_membership::Message) {
+        self.post(to, Message::Grid(msg));
+    }
+}
+
+struct TrieSender<'a, 'b> {
+    sender: &'a mut Sender<'b>,
+    cyclon: &'a mut Cyclon,
+}
+
+impl trie::Output for TrieSender<'_, '_> {
+    fn send(&mut self, to: Handle, message: trie::Message) {
+        self.sender.network.bytes += message.wire_bytes(HINT_BYTES) as u64;
+        self.sender.post(to, Message::Trie(Box::new(message)));
+    }
+
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.cyclon.sample(1).first().copied()
+    }
+}
+
+pub struct World {
+    pub seed: u64,
+    fate: Rng,
+    membership: xtreem_membership::Config,
+    config: trie::Config,
+    schema: Arc<Schema>,
+    pub members: Vec<Member>,
+    network: Network,
+    now: Instant,
+    owed: u64,
+}
+
+impl World {
+    pub fn new(machines: Vec<Machine>, seed: u64, loss: f64) -> Self {
+        let linear = Scale::Linear { low: Number::default(), high: Number::from_whole(i64::from(RANGE) - 1) };
+        let dimension = |i| Dimension { name: format!("a{i}").into(), scale: linear };
+        let schema = Schema::new(1, (0..ATTRIBUTES).map(dimension).collect(), Vec::new())
+            .expect("six static attributes with sound names");
+        let mut world = World {
+            seed,
+            fate: Rng::derive(seed, 0, "fate"),
+            membership: Default::default(),
+            config: trie::Config::default(),
+            schema: Arc::new(schema),
+            members: Vec::with_capacity(machines.len()),
+            network: Network {
+                link: Link::new(seed, Latency::WORLD, (loss * 1e6) as u32),
+                wheel: Wheel::default(),
+                bytes: 0,
+            },
+            now: Instant::ZERO,
+            owed: 0,
+        };
+        let nodes = machines.len() as u32;
+        for (slot, machine) in machines.into_iter().enumerate() {
+            let slot = slot as u32;
+            let mut member = world.newborn(Handle::from_u32(slot), machine);
+            for back in 1..=PREDECESSORS.min(nodes - 1) {
+                member.cyclon.seed(&world.membership, Handle::from_u32((slot + nodes - back) % nodes));
+            }
+            world.members.push(member);
+            world.arm(slot);
+        }
+        world
+    }
+
+    fn newborn(&mut self, handle: Handle, machine: Machine) -> Member {
+        let stream = |label| Rng::derive(self.seed, u64::from(handle.as_u32()), label);
+        let mut attributes = Attributes::new();
+        for (i, value) in machine.iter().enumerate() {
+            attributes.set(&format!("a{i}"), u64::from(*value)).expect("a sound name and a small value");
+        }
+        let codes = self.schema.codes(&attributes);
+        let hash = stream("id").next_u32();
+        Member {
+            handle,
+            cyclon: Cyclon::new(&self.membership, handle, stream("membership"), self.now),
+            trie: Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now),
+            machine,
+            armed: Instant::FAR,
+        }
+    }
+
+    pub fn run_round(&mut self) {
+        let end = self.now + self.membership.period;
+        while let Some(entry) = self.network.wheel.pop(end) {
+            self.now = entry.at;
+            match entry.event {
+                Event::Timer => self.on_timer(entry.dst),
+                Event::Deliver { from, to, message } => self.deliver(from, to, message),
+            }
+        }
+        self.now = end;
+    }
+
+    fn on_timer(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        if member.armed != self.now {
+            return;
+        }
+        member.armed = Instant::FAR;
+        let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
+        if member.cyclon.next_timeout() <= self.now {
+            member.cyclon.handle_timeout(&self.membership, self.now, &mut sender);
+        }
+        if member.trie.next_timeout() <= self.now {
+            let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
+            member.trie.handle_timeout(&self.config, self.now, &mut out);
+        }
+        self.arm(slot);
+    }
+
+    fn deliver(&mut self, from: Handle, to: Handle, message: Message) {
+        let slot = slot_of(to);
+        let member = &mut self.members[slot as usize];
+        if member.handle != to {
+            return;
+        }
+        let mut sender = Sender { network: &mut self.network, now: self.now, from: to, sent: 0 };
+        match message {
+            Message::Grid(message) => {
+                let _ = member.cyclon.handle_message(&self.membership, self.now, from, message, &mut sender);
+            }
+            Message::Trie(message) => {
+                let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
+                let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
+            }
+        }
+        self.arm(slot);
+    }
+
+    fn arm(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        let next = member.cyclon.next_timeout().min(member.trie.next_timeout());
+        if next < member.armed {
+            member.armed = next;
+            self.network.wheel.push(next, slot, slot, Event::Timer);
+        }
+    }
+
+    /// Replaces a share of all nodes: each dies, and a newcomer on such a machine joins through a random node.
+    pub fn replace(&mut self, share: f64) {
+        self.owed += (self.members.len() as f64 * share * 1e6).round() as u64;
+        let due = (self.owed / 1_000_000) as usize;
+        self.owed %= 1_000_000;
+        for _ in 0..due {
+            let slot = self.fate.below(self.members.len() as u32);
+            let introducer = self.fate.below(self.members.len() as u32);
+            if slot != introducer {
+                self.replace_one(slot, introducer);
+            }
+        }
+    }
+
+    fn replace_one(&mut self, slot: u32, introducer: u32) {
+        let old = &self.members[slot as usize];
+        let handle = Handle::from_u32(slot | ((old.handle.as_u32() >> SLOT_BITS) + 1) << SLOT_BITS);
+        let machine = old.machine;
+        let introducer = self.members[introducer as usize].handle;
+        let mut member = self.newborn(handle, machine);
+        let mut sender = Sender { network: &mut self.network, now: self.now, from: handle, sent: 0 };
+        member.cyclon.join(&self.membership, self.now, introducer, &mut sender);
+        let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
+        member.trie.join(&self.config, self.now, introducer, &mut out);
+        self.members[slot as usize] = member;
+        self.arm(slot);
+    }
+
+    pub fn is_alive(&self, handle: Handle) -> bool {
+        let member = &self.members[slot_of(handle) as usize];
+        member.handle == handle
+    }
+
+    /// That the tries have sent, about.
+    pub fn bytes(&self) -> u64 {
+        self.network.bytes
+    }
+}
