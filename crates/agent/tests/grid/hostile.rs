@@ -30,10 +30,8 @@ pub async fn strangers_and_garbage_disturb_no_application() {
     assert_eq!(intruder.client.node().await.expect("it lives").contacts, 0);
     for agent in &lab.agents {
         // A contact is out of the view while its shuffle is open.
-        until("all know all others", async || {
-            agent.client.node().await.is_ok_and(|node| node.contacts == 3)
-        })
-        .await;
+        until("all know all others", async || agent.client.node().await.is_ok_and(|node| node.contacts == 3))
+            .await;
         let node = agent.client.node().await.expect("it lives");
         let dropped = ["net.unknown_version", "net.malformed", "net.wrong_length"];
         assert!(dropped.iter().any(|name| node.counters[*name] > 0), "{:?}", node.counters);
