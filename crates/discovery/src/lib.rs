@@ -18,6 +18,7 @@ mod host;
 pub mod key;
 mod message;
 mod number;
+pub mod region;
 mod report;
 mod requirement;
 pub mod schema;

@@ -10,6 +10,7 @@ use minicbor::{Decode, Encode};
 
 use crate::attributes::is_name;
 use crate::key::{Codes, DIMENSIONS_MAX};
+use crate::requirement::Literal;
 use crate::{Attributes, Number, Value, bounded, standard};
 
 /// Dynamic attributes whose classes and largest values ride on links.
@@ -17,8 +18,10 @@ pub const DYNAMICS_MAX: usize = 4;
 /// Classes of a dynamic attribute.
 pub const CLASSES: usize = 8;
 
-/// The code of an attribute that a node does not have, or whose value the scale cannot place.
+/// The code of an attribute that a node does not have.
 pub const UNKNOWN: u16 = 0;
+/// The code of a value that the scale has no place for, such as a text among numbers.
+pub const MISPLACED: u16 = 1;
 
 /// How values become codes from 1 to 65,535. Every scale keeps the order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -41,12 +44,25 @@ pub enum Scale {
 
 impl Scale {
     pub fn code(self, value: &Value) -> u16 {
-        match (self, value) {
-            (Scale::Category, Value::Text(text)) => text_code(text),
-            (Scale::Category, Value::Flag(flag)) => 1 + u16::from(*flag) * (u16::MAX / 2),
-            (Scale::Logarithmic | Scale::Linear { .. }, Value::Number(number)) => self.number_code(*number),
-            _ => UNKNOWN,
+        match value {
+            Value::Number(number) => self.number_code(*number),
+            Value::Text(text) => self.text_code(text),
+            Value::Flag(flag) => self.flag_code(*flag),
+            Value::List(_) => MISPLACED,
         }
+    }
+
+    pub(crate) fn text_code(self, text: &str) -> u16 {
+        if self == Scale::Category { spread(text) } else { MISPLACED }
+    }
+
+    pub(crate) fn flag_code(self, flag: bool) -> u16 {
+        if self == Scale::Category { MISPLACED + u16::from(flag) * (u16::MAX / 2) } else { MISPLACED }
+    }
+
+    /// Whether values of this kind have places of their own.
+    pub(crate) fn places(self, literal: &Literal) -> bool {
+        matches!(literal, Literal::Number(_)) != (self == Scale::Category)
     }
 
     /// The code of a number; in order, as far as 65,535 codes go. Categories do not place numbers.
@@ -59,7 +75,7 @@ impl Scale {
                 let width = (high - low).max(1);
                 1 + (at * i128::from(u16::MAX - 1) / width) as u16
             }
-            Scale::Category => UNKNOWN,
+            Scale::Category => MISPLACED,
         }
     }
 
@@ -90,7 +106,7 @@ fn logarithm(thousandths: u64) -> u16 {
 }
 
 /// FNV-1a, folded: the same on all nodes for ever.
-fn text_code(text: &str) -> u16 {
+fn spread(text: &str) -> u16 {
     let hash = text
         .bytes()
         .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
@@ -323,13 +339,13 @@ mod tests {
     }
 
     #[test]
-    fn values_of_another_kind_and_missing_ones_are_unknown() {
+    fn values_of_another_kind_and_missing_ones_stand_below_all_others() {
         let schema = Schema::standard();
         let mut attributes = Attributes::new();
         attributes.set("cpu.cores", "eight").unwrap();
         attributes.set("arch", "x86_64").unwrap();
         let codes = schema.codes(&attributes);
-        assert_eq!((codes[0], codes[1]), (UNKNOWN, UNKNOWN));
+        assert_eq!((codes[0], codes[1]), (MISPLACED, UNKNOWN));
         assert_ne!(codes[3], UNKNOWN);
     }
 }

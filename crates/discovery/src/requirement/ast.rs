@@ -29,6 +29,18 @@ impl Relation {
         }
     }
 
+    /// What is true of two numbers when this is not.
+    pub(crate) const fn inverse(self) -> Self {
+        match self {
+            Relation::Equal => Relation::NotEqual,
+            Relation::NotEqual => Relation::Equal,
+            Relation::Less => Relation::GreaterOrEqual,
+            Relation::LessOrEqual => Relation::Greater,
+            Relation::Greater => Relation::LessOrEqual,
+            Relation::GreaterOrEqual => Relation::Less,
+        }
+    }
+
     /// Asks for an order, which only numbers have here: texts such as versions do not sort as people expect.
     pub(crate) const fn is_order(self) -> bool {
         !matches!(self, Relation::Equal | Relation::NotEqual)

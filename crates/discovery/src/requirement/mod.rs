@@ -4,6 +4,7 @@
 //! text, tree and clauses cannot disagree.
 
 mod ast;
+mod bounds;
 mod error;
 mod eval;
 mod lexer;
@@ -21,6 +22,7 @@ use minicbor::{Decode, Encode};
 
 use crate::Attributes;
 
+pub(crate) use ast::Literal;
 pub use error::ParseError;
 
 /// Bytes of a requirement's text.
