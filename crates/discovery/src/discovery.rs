@@ -1,7 +1,8 @@
 //! The protocol's face: this node's own searches, and its answers when others search.
 //!
-//! Requester-driven best-first search (design note on discovery, section 2): the requester asks nodes one by one, some
-//! at once, and each answers for itself and names its links. Nothing is forwarded, so nobody keeps state for others.
+//! Requester-driven best-first search (design note on discovery, section 2.4): the requester asks nodes one by one, some
+//! at once, and each answers for itself and names its links into subtrees that can match. Nothing is forwarded, so
+//! nobody keeps state for others.
 
 #[cfg(test)]
 mod tests;
@@ -11,11 +12,13 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
-use crate::candidates::Standing;
+use crate::frontier::Standing;
 use crate::hold::HoldAnswer;
 use crate::host::{self, Host, Output, SearchEvent};
 use crate::message::{Answer, Message};
+use crate::region::Region;
 use crate::report::Ended;
+use crate::route::{Place, Route};
 use crate::search::{Search, SearchId, SearchSpec};
 
 /// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
@@ -106,14 +109,27 @@ impl Discovery {
         let id = self.next_id;
         self.next_id = SearchId(id.0.wrapping_add(1));
         self.deadlines.set((id, Timer::Deadline), now + spec.deadline);
-        let mut search = Search::new(id, spec);
-        if search.candidates.standing(self.me).is_none() {
+        let mut search = match host.trie(None) {
+            Some(trie) => {
+                let schema = trie.schema();
+                let region = spec.query.region(schema);
+                let own = Place::of(trie, 0, &region);
+                let (version, dimensions) = (schema.version(), schema.dimensions().len());
+                let mut search = Search::new(id, spec, version, dimensions, region);
+                search.root(own, trie.summary(0).count, &mut self.rng);
+                search
+            }
+            None => Search::new(id, spec, 0, 0, Region::everything()),
+        };
+        if search.frontier.standing(self.me).is_none() {
             search.ask_self(self.me);
-            let mut answer = host::answer(host, now, self.me, &search.spec.query, search.spec.attributes);
-            answer.links.clear();
+            let route = Route { schema: 0, len: u8::MAX, contacts: false, only: false };
+            let (query, attributes) = (&search.spec.query, search.spec.attributes);
+            let mut answer = host::answer(host, now, self.me, query, attributes, &route);
+            (answer.place, answer.contacts) = (None, Vec::new());
             search.take_answer(self.me, answer, &mut self.rng, out);
         } else {
-            search.candidates.hear_of(self.me, 0);
+            search.frontier.hear_of(self.me, 0);
         }
         search.hear_of(seeds, &mut self.rng);
         self.searches.insert(id, search);
@@ -135,8 +151,8 @@ impl Discovery {
         out: &mut impl Output,
     ) -> Result<(), PeerFault> {
         match message {
-            Message::Visit { search, attributes, query } => {
-                let answer = host::answer(host, now, from, &query, attributes);
+            Message::Visit { search, attributes, query, route } => {
+                let answer = host::answer(host, now, from, &query, attributes, &route);
                 out.send(from, Message::Answer { search, answer });
                 Ok(())
             }
@@ -153,7 +169,7 @@ impl Discovery {
                 Timer::Forget => drop(self.finished.remove(&id)),
                 Timer::Visit(peer) => {
                     if let Some(search) = self.searches.get_mut(&id) {
-                        search.give_up(peer);
+                        search.give_up(peer, &mut self.rng);
                         out.contact_failed(peer);
                         self.proceed(now, id, out);
                     }
@@ -168,7 +184,7 @@ impl Discovery {
 
     /// Every handle in use, some more than once.
     pub fn for_each_handle(&self, mut f: impl FnMut(Handle)) {
-        self.searches.values().flat_map(|search| search.candidates.handles()).for_each(&mut f);
+        self.searches.values().flat_map(|search| search.frontier.handles()).for_each(&mut f);
         self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
     }
 
@@ -194,8 +210,12 @@ impl Discovery {
             }
             return Ok(());
         };
-        match search.candidates.standing(from) {
-            Some(Standing::Asked | Standing::Silent) => {}
+        let asked = search.route(from);
+        match search.frontier.standing(from) {
+            // Asked a second time, for the way only.
+            _ if answer.only && asked.is_some_and(|route| route.only) => {}
+            _ if answer.only => return Err(PeerFault::Unasked),
+            Some(Standing::Asked(_) | Standing::Silent(_)) => {}
             Some(Standing::Answered(first)) => {
                 // A visit that the network doubled may have made a second hold.
                 if let Some(hold) = hold.filter(|hold| first != Some(*hold)) {
@@ -205,7 +225,7 @@ impl Discovery {
             }
             _ => return Err(PeerFault::Unasked),
         }
-        if !answer.suits(&search.spec.query, search.spec.attributes) {
+        if !answer.suits(&search.spec.query, search.spec.attributes, asked.as_ref()) {
             return Err(PeerFault::Inconsistent);
         }
         self.deadlines.clear(&(id, Timer::Visit(from)));
@@ -219,10 +239,10 @@ impl Discovery {
     fn proceed(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
         let Some(search) = self.searches.get_mut(&id) else { return };
         if search.ended() != Some(Ended::Enough) {
-            while let Some(peer) = search.ask_next() {
+            while let Some((peer, route)) = search.ask_next(&mut self.rng) {
                 self.deadlines.set((id, Timer::Visit(peer)), now + VISIT_TIMEOUT);
-                let query = search.spec.query.clone();
-                out.send(peer, Message::Visit { search: id.0, attributes: search.spec.attributes, query });
+                let (query, attributes) = (search.spec.query.clone(), search.spec.attributes);
+                out.send(peer, Message::Visit { search: id.0, attributes, query, route });
             }
         }
         if let Some(ended) = search.ended() {
@@ -233,7 +253,7 @@ impl Discovery {
     fn finish(&mut self, now: Instant, id: SearchId, ended: Ended, out: &mut impl Output) {
         let Some(search) = self.searches.remove(&id) else { return };
         self.deadlines.clear(&(id, Timer::Deadline));
-        for peer in search.candidates.asked() {
+        for peer in search.frontier.asked() {
             self.deadlines.clear(&(id, Timer::Visit(peer)));
         }
         let report = search.report(ended);

@@ -6,17 +6,22 @@ use xtreem_base::{Handle, Instant};
 
 use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
 use crate::hold::{HoldAnswer, HoldAsk};
-use crate::message::{Answer, LINKS_MAX, Message, Query};
+use crate::message::{Answer, CONTACTS_MAX, Message, Query};
 use crate::report::Report;
+use crate::route::{Place, Route};
 use crate::search::SearchId;
+use crate::trie::Trie;
 use crate::{Attributes, limits::SLOTS_HERE_MAX};
 
 /// The visited node's side, lent at each call.
 pub trait Host {
     fn attributes(&self) -> &Attributes;
 
-    /// Up to `max` of the node's links. In this first form: its CYCLON partial view.
-    fn links(&mut self, max: usize) -> Vec<Handle>;
+    /// The node's trie under that version of the schema; without a version, the one that its own searches follow.
+    fn trie(&self, version: Option<u32>) -> Option<&Trie>;
+
+    /// Up to `max` random nodes: the partial view of the grid.
+    fn contacts(&mut self, max: usize) -> Vec<Handle>;
 
     /// Grants or refuses a hold to `from`. A visit that arrives twice asks twice: granting the same hold again
     /// is then the right answer.
@@ -59,17 +64,28 @@ pub(crate) fn answer(
     from: Handle,
     query: &Query,
     attributes_asked: bool,
+    route: &Route,
 ) -> Answer {
+    let place = host
+        .trie(Some(route.schema))
+        .map(|trie| Place::of(trie, route.len.into(), &query.region(trie.schema())));
+    let leads_on = place.as_ref().is_some_and(|place| place.is_settled);
     let mut answer = Answer {
         matched: false,
         failing: 0,
         hold: None,
         attributes: None,
         applications: Vec::new(),
-        links: host.links(LINKS_MAX),
+        contacts: Vec::new(),
+        place,
+        only: route.only,
     };
-    answer.links.truncate(LINKS_MAX);
+    if route.contacts || !leads_on {
+        answer.contacts = host.contacts(CONTACTS_MAX);
+        answer.contacts.truncate(CONTACTS_MAX);
+    }
     match query {
+        _ if route.only => {}
         Query::Nodes { requirement, hold } => {
             answer.failing = requirement.failing(host.attributes());
             answer.matched = answer.failing == 0;

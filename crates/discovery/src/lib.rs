@@ -11,8 +11,8 @@ mod application;
 pub mod area;
 mod attributes;
 mod bounded;
-mod candidates;
 mod discovery;
+mod frontier;
 mod hold;
 mod host;
 pub mod key;
@@ -21,6 +21,7 @@ mod number;
 pub mod region;
 mod report;
 mod requirement;
+mod route;
 pub mod schema;
 mod search;
 pub mod standard;
@@ -35,6 +36,7 @@ pub use message::{Answer, Message, Query};
 pub use number::Number;
 pub use report::{Ended, Refused, Report};
 pub use requirement::{ParseError, Requirement};
+pub use route::{Link, Place, Route, Step};
 pub use search::{SearchId, SearchSpec};
 
 /// The maxima and defaults that hold for what arrives from other nodes and from users.
@@ -43,11 +45,12 @@ pub mod limits {
     pub use crate::attributes::{
         ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, LIST_LEN_MAX, NAME_LEN_MAX, TEXT_LEN_MAX,
     };
-    pub use crate::candidates::FRONTIER_MAX;
     pub use crate::discovery::{REMEMBERED, REMEMBERED_MAX, SEARCHES_MAX, VISIT_TIMEOUT};
-    pub use crate::message::LINKS_MAX;
+    pub use crate::frontier::FRONTIER_MAX;
+    pub use crate::message::CONTACTS_MAX;
     pub use crate::report::RULES_TOLD_MAX;
     pub use crate::requirement::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX};
+    pub use crate::route::LINKS_MAX;
     pub use crate::search::{
         DEADLINE_DEFAULT, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT, VISITS_MAX,
     };

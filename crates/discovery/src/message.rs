@@ -7,10 +7,13 @@ use xtreem_base::{Handle, HandleTable};
 
 use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
 use crate::hold::{HoldAnswer, HoldAsk};
+use crate::region::Region;
+use crate::route::{Place, Route};
+use crate::schema::Schema;
 use crate::{Attributes, Requirement, bounded};
 
-/// Links in one answer: a whole CYCLON view.
-pub const LINKS_MAX: usize = 20;
+/// Contacts in one answer: a whole CYCLON view.
+pub const CONTACTS_MAX: usize = 20;
 
 /// What is looked for.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -28,6 +31,16 @@ pub enum Query {
     Applications(#[n(0)] AppFilter),
 }
 
+impl Query {
+    /// Where the nodes can be that are looked for.
+    pub fn region(&self, schema: &Schema) -> Region {
+        match self {
+            Query::Nodes { requirement, .. } => requirement.region(schema),
+            Query::Applications(_) => Region::everything(),
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub enum Message {
@@ -41,6 +54,8 @@ pub enum Message {
         attributes: bool,
         #[n(2)]
         query: Query,
+        #[n(3)]
+        route: Route,
     },
     #[n(1)]
     Answer {
@@ -69,14 +84,30 @@ pub struct Answer {
     pub attributes: Option<Attributes>,
     #[cbor(n(4), decode_with = "bounded::list::<_, _, APPLICATIONS_MAX>")]
     pub applications: Vec<AppSummary>,
-    /// Whom it knows.
-    #[cbor(n(5), decode_with = "bounded::list::<_, _, LINKS_MAX>")]
-    pub links: Vec<Handle>,
+    /// Random nodes, when they were asked for or the trie does not lead on.
+    #[cbor(n(5), decode_with = "bounded::list::<_, _, CONTACTS_MAX>")]
+    pub contacts: Vec<Handle>,
+    /// Nothing when the node takes no part in the trie that was asked for.
+    #[n(6)]
+    pub place: Option<Place>,
+    /// As in the route: the node only showed the way.
+    #[n(7)]
+    pub only: bool,
 }
 
 impl Answer {
-    /// Whether an honest node could say this to `query`.
-    pub(crate) fn suits(&self, query: &Query, attributes_asked: bool) -> bool {
+    /// Whether an honest node could say this to `query`. `route` is what it was asked of the way, while that is known.
+    pub(crate) fn suits(&self, query: &Query, attributes_asked: bool, route: Option<&Route>) -> bool {
+        let len = route.map_or(0, |route| route.len);
+        if route.is_some_and(|route| route.only != self.only)
+            || !self.place.as_ref().is_none_or(|place| place.suits(len))
+        {
+            return false;
+        }
+        if self.only {
+            let says_nothing = (self.matched, self.failing, &self.hold, &self.attributes);
+            return says_nothing == (false, 0, &None, &None) && self.applications.is_empty();
+        }
         match query {
             Query::Nodes { requirement, hold } => {
                 let clauses = requirement.clauses().len() as u32;

@@ -10,7 +10,7 @@ use crate::hold::HoldRefusal;
 pub enum Ended {
     /// As many as wanted were found.
     Enough,
-    /// Every node that could be reached was visited.
+    /// Every node was visited that could be reached and, by what others say of it, can match.
     Exhausted,
     /// The time was over.
     Deadline,
@@ -62,6 +62,10 @@ pub struct Report {
     /// Matching nodes that a rule of the VO's policy kept from holding, by the rule's name; at most
     /// [`RULES_TOLD_MAX`] rules, further ones count as the last.
     pub forbidden: Vec<(String, u32)>,
+    /// Nodes, about, that can match but were not asked because all links to them were dead.
+    pub lost: u64,
+    /// Nodes, about, that can match but were not asked because the search ended first.
+    pub unopened: u64,
     /// Nodes of the grid, about; nothing when too little was seen to tell.
     pub grid_size_estimate: Option<u32>,
     /// The clauses of the requirement as written, each with the nodes that failed it. A node may fail several.
@@ -93,7 +97,7 @@ impl Recapture {
     }
 }
 
-/// About how many nodes the grid has: `reached` itself when the search went everywhere.
+/// About how many nodes the grid has, from random contacts: `reached` itself when the search went everywhere.
 pub(crate) fn grid_size(everywhere: bool, reached: u32, recapture: Recapture) -> Option<u32> {
     if everywhere { Some(reached) } else { recapture.estimate().map(|size| size.max(reached)) }
 }

@@ -1,16 +1,19 @@
 //! One search: what is wanted, whom it knows, what it has counted.
 
+use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Rng};
 
 use crate::Requirement;
-use crate::candidates::{Candidates, Standing};
+use crate::frontier::{Frontier, Standing, Visit};
 use crate::hold::HoldAnswer;
 use crate::host::{Output, SearchEvent};
 use crate::message::{Answer, Query};
+use crate::region::{Region, WHOLE};
 use crate::report::{Ended, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
+use crate::route::{Place, Route};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -18,6 +21,9 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 pub const VISITS_DEFAULT: u32 = 2_000;
 /// Visits at once unless told otherwise (design note on discovery: 8 keeps both round trips and overshoot low).
 pub const IN_FLIGHT_DEFAULT: u32 = 8;
+/// In a grid of at most so many nodes a search that does not find enough along the trie goes on to everybody else, so
+/// that "no" is exact: our guess of what a user takes for a small grid.
+const SMALL_GRID: u32 = 256;
 /// The most visits that a search may be given.
 pub const VISITS_MAX: u32 = 100_000;
 /// The most visits at once that a search may be given.
@@ -73,7 +79,15 @@ impl SearchSpec {
 pub(crate) struct Search {
     pub(crate) id: SearchId,
     pub(crate) spec: SearchSpec,
-    pub(crate) candidates: Candidates,
+    pub(crate) frontier: Frontier,
+    /// Version of the schema whose trie it follows.
+    schema: u32,
+    /// Nodes of the grid as the requester's own trie counts them.
+    grid_size: Option<u32>,
+    /// Visits that are out, with what was asked of the way and the matches that are expected, of [`WHOLE`].
+    out: BTreeMap<Handle, (Route, u32)>,
+    /// Matches that all answered visits were expected to bring, of [`WHOLE`].
+    expected: u64,
     /// Holds given out as matches.
     pub(crate) kept: Vec<(Handle, u64)>,
     found: u32,
@@ -89,19 +103,30 @@ pub(crate) struct Search {
 }
 
 impl Search {
-    pub(crate) fn new(id: SearchId, spec: SearchSpec) -> Self {
+    /// A search that follows the trie of that schema version, in which matches can be in `region`.
+    pub(crate) fn new(
+        id: SearchId,
+        spec: SearchSpec,
+        schema: u32,
+        dimensions: usize,
+        region: Region,
+    ) -> Self {
         let clauses = match &spec.query {
             Query::Nodes { requirement, .. } => requirement.clauses().len().min(crate::limits::CLAUSES_MAX),
             Query::Applications(_) => 0,
         };
-        let mut candidates = Candidates::default();
+        let mut frontier = Frontier::new(region, dimensions);
         for peer in &spec.exclude {
-            candidates.exclude(*peer);
+            frontier.exclude(*peer);
         }
         Search {
             id,
             spec,
-            candidates,
+            frontier,
+            schema,
+            grid_size: None,
+            out: BTreeMap::new(),
+            expected: 0,
             kept: Vec::new(),
             found: 0,
             visited: 0,
@@ -117,55 +142,129 @@ impl Search {
 
     /// The requester visits itself, whatever waits.
     pub(crate) fn ask_self(&mut self, me: Handle) {
-        self.candidates.stand(me, Standing::Asked);
+        self.frontier.stand(me, Standing::Asked(None));
         self.visited += 1;
     }
 
+    /// The requester's own links, when it knows the trie.
+    pub(crate) fn root(&mut self, place: Place, grid_size: u32, rng: &mut Rng) {
+        if place.is_settled {
+            self.grid_size = Some(grid_size);
+        }
+        self.frontier.root(place, rng);
+    }
+
     /// The next visit, when one more may go out.
-    pub(crate) fn ask_next(&mut self) -> Option<Handle> {
-        if self.candidates.asked_len() >= self.spec.in_flight as usize || self.visited >= self.spec.visits_max
+    pub(crate) fn ask_next(&mut self, rng: &mut Rng) -> Option<(Handle, Route)> {
+        let asked = self.frontier.asked_len();
+        if asked >= self.spec.in_flight as usize
+            || self.visited >= self.spec.visits_max
+            || self.is_enough_out()
         {
             return None;
         }
-        let peer = self.candidates.ask_next()?;
+        let mut visit = self.frontier.ask_next(rng);
+        if visit.is_none() && asked == 0 && self.grid_size.is_some_and(|size| size <= SMALL_GRID) {
+            self.frontier.widen();
+            visit = self.frontier.ask_next(rng);
+        }
+        let Visit { peer, len, only, chance } = visit?;
+        let route = Route { schema: self.schema, len, contacts: self.frontier.is_wide, only };
+        self.out.insert(peer, (route, chance));
         self.visited += 1;
-        Some(peer)
+        Some((peer, route))
+    }
+
+    /// Whether the visits that are out will bring what is missing, as far as can be told: by what links promise, and how
+    /// well such promises were kept in this search.
+    fn is_enough_out(&self) -> bool {
+        let promised: u64 = self.out.values().map(|(_, chance)| u64::from(*chance)).sum();
+        let whole = u64::from(WHOLE);
+        let kept = ((u64::from(self.found) + 1) * whole * whole / (self.expected + whole)).min(whole);
+        let missing = u64::from(self.spec.wanted - self.found.min(self.spec.wanted));
+        promised > 0 && u128::from(promised) * u128::from(kept) >= u128::from(missing * whole * whole)
     }
 
     /// Why the search is over, when it is.
     pub(crate) fn ended(&self) -> Option<Ended> {
         if self.found >= self.spec.wanted {
             Some(Ended::Enough)
-        } else if self.candidates.asked_len() > 0 {
+        } else if self.frontier.asked_len() > 0 {
             None
-        } else if !self.candidates.has_waiting() {
+        } else if !self.frontier.has_waiting() {
             Some(Ended::Exhausted)
         } else {
             (self.visited >= self.spec.visits_max).then_some(Ended::VisitLimit)
         }
     }
 
-    pub(crate) fn hear_of(&mut self, links: &[Handle], rng: &mut Rng) {
-        let known = self.candidates.known_len() as u64;
-        for link in links {
+    pub(crate) fn hear_of(&mut self, contacts: &[Handle], rng: &mut Rng) {
+        let known = self.frontier.known_len() as u64;
+        for contact in contacts {
             self.recapture.known_sum += known;
-            self.recapture.recaught += u64::from(self.candidates.hear_of(*link, rng.next_u64()));
+            self.recapture.recaught += u64::from(self.frontier.hear_of(*contact, rng.next_u64()));
         }
     }
 
     /// The visit to `peer` has timed out.
-    pub(crate) fn give_up(&mut self, peer: Handle) {
-        self.candidates.stand(peer, Standing::Silent);
+    pub(crate) fn give_up(&mut self, peer: Handle, rng: &mut Rng) {
+        self.out.remove(&peer);
         self.silent += 1;
+        let number = match self.frontier.end_routing(peer) {
+            Some(number) => Some(number),
+            None => match self.frontier.standing(peer) {
+                Some(Standing::Asked(number)) => {
+                    self.frontier.stand(peer, Standing::Silent(number));
+                    number
+                }
+                _ => None,
+            },
+        };
+        if let Some(number) = number {
+            self.frontier.go_round(number, rng);
+        }
+    }
+
+    /// What `peer` was asked of the way; nothing when it was not asked, or was given up.
+    pub(crate) fn route(&self, peer: Handle) -> Option<Route> {
+        self.out.get(&peer).map(|(route, _)| *route)
     }
 
     /// Takes an answer that suits the query, from a peer asked or silent.
-    pub(crate) fn take_answer(&mut self, peer: Handle, answer: Answer, rng: &mut Rng, out: &mut impl Output) {
-        self.silent -= u32::from(self.candidates.standing(peer) == Some(Standing::Silent));
-        let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
-        self.candidates.stand(peer, Standing::Answered(hold));
+    pub(crate) fn take_answer(
+        &mut self,
+        peer: Handle,
+        mut answer: Answer,
+        rng: &mut Rng,
+        out: &mut impl Output,
+    ) {
+        if let Some((_, chance)) = self.out.remove(&peer) {
+            self.expected += u64::from(chance);
+        }
         self.answered += 1;
-        self.hear_of(&answer.links, rng);
+        self.hear_of(&answer.contacts, rng);
+        let place = answer.place.take();
+        if answer.only {
+            if let Some(number) = self.frontier.end_routing(peer) {
+                self.frontier.arrive(number, peer, place, rng);
+            }
+            return;
+        }
+        let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
+        let standing = self.frontier.standing(peer);
+        self.frontier.stand(peer, Standing::Answered(hold));
+        self.silent -= u32::from(matches!(standing, Some(Standing::Silent(_))));
+        match (standing, place) {
+            (Some(Standing::Asked(Some(number)) | Standing::Silent(Some(number))), place) => {
+                self.frontier.arrive(number, peer, place, rng);
+            }
+            (_, Some(place)) => self.frontier.root(place, rng),
+            _ => {}
+        }
+        self.judge(peer, answer, hold, out);
+    }
+
+    fn judge(&mut self, peer: Handle, answer: Answer, hold: Option<u64>, out: &mut impl Output) {
         for (i, failed) in self.failed.iter_mut().enumerate() {
             *failed += u32::from(answer.failing >> i & 1 == 1);
         }
@@ -197,8 +296,10 @@ impl Search {
     }
 
     pub(crate) fn report(&self, ended: Ended) -> Report {
-        let everywhere = ended == Ended::Exhausted && !self.candidates.has_overflowed();
-        let reached = self.answered + self.candidates.excluded_reported();
+        let everywhere =
+            ended == Ended::Exhausted && self.frontier.is_wide && !self.frontier.has_overflowed();
+        let reached = self.answered + self.frontier.excluded_reported();
+        let by_contacts = || grid_size(everywhere, reached, self.recapture);
         let excluded = match &self.spec.query {
             Query::Nodes { requirement, .. } => {
                 requirement.clauses().map(Into::into).zip(self.failed.iter().copied()).collect()
@@ -213,7 +314,9 @@ impl Search {
             granted: self.kept.len() as u32,
             refused: self.refused,
             forbidden: self.forbidden.clone(),
-            grid_size_estimate: grid_size(everywhere, reached, self.recapture),
+            lost: self.frontier.lost(),
+            unopened: self.frontier.unopened(),
+            grid_size_estimate: if everywhere { by_contacts() } else { self.grid_size.or_else(by_contacts) },
             excluded,
             ended,
         }

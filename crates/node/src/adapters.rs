@@ -134,7 +134,11 @@ impl xtreem_discovery::Host for SearchHost<'_> {
         self.attributes
     }
 
-    fn links(&mut self, max: usize) -> Vec<Handle> {
+    fn trie(&self, _: Option<u32>) -> Option<&xtreem_discovery::trie::Trie> {
+        None
+    }
+
+    fn contacts(&mut self, max: usize) -> Vec<Handle> {
         self.grid.view().map(|(peer, _)| peer).take(max).collect()
     }
 

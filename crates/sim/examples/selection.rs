@@ -1,8 +1,8 @@
-//! `cargo run --release -p xtreem-sim --example selection -- NODES uniform|clustered [ROUNDS] [CHURN] [LOSS]`
+//! `cargo run --release -p xtreem-sim --example selection -- NODES uniform|clustered [ROUNDS] [CHURN] [LOSS] [WANTED] [LOAD]`
 
 use std::error::Error;
 
-use xtreem_sim::selection::{Options, links};
+use xtreem_sim::selection::{Options, classes, run};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -13,10 +13,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         rounds: arg(2, "60").parse()?,
         churn: arg(3, "0").parse()?,
         loss: arg(4, "0").parse()?,
+        wanted: arg(5, "10").parse()?,
+        load: arg(6, "0").parse()?,
         ..Options::default()
     };
-    for reading in links(&options) {
-        println!("{}", serde_json::to_string(&reading)?);
-    }
+    let report = run(&options, &classes::BUILTIN, &mut |note| eprintln!("{note}"))?;
+    println!("{}", serde_json::to_string(&report)?);
     Ok(())
 }

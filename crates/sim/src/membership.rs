@@ -3,7 +3,7 @@
 mod analysis;
 mod graph;
 mod options;
-mod process;
+pub(crate) mod process;
 mod report;
 #[cfg(test)]
 mod tests;

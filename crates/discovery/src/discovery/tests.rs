@@ -139,8 +139,9 @@ fn a_late_answer_still_counts_while_the_search_runs() {
     let first = out.sent[0].0;
     grid.discovery.handle_timeout(grid.now + VISIT_TIMEOUT, &mut out);
     assert_eq!((out.sent.len(), out.failed), (2, 1));
-    let answer =
-        host::answer(&mut grid.nodes[1], grid.now, handle(0), &nodes("cpu.cores == 1", 1).query, true);
+    let route = Route { schema: 0, len: 0, contacts: true, only: false };
+    let query = nodes("cpu.cores == 1", 1).query;
+    let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &query, true, &route);
     let message = Message::Answer { search: 1, answer };
     grid.discovery.handle_message(grid.now, first, message, &mut grid.nodes[0], &mut out).unwrap();
     let Some(SearchEvent::Done { report, .. }) = out.events.last() else { panic!("{:?}", out.events) };
@@ -158,8 +159,10 @@ fn asked_for_hold(wanted: u32) -> (Grid, Outbox) {
 
 fn granted(id: u64) -> Message {
     let hold = Some(HoldAnswer::Granted { id });
-    let (applications, links) = (Vec::new(), Vec::new());
-    let answer = Answer { matched: true, failing: 0, hold, attributes: None, applications, links };
+    let (applications, contacts, place) = (Vec::new(), Vec::new(), None);
+    let attributes = None;
+    let answer =
+        Answer { matched: true, failing: 0, hold, attributes, applications, contacts, place, only: false };
     Message::Answer { search: 1, answer }
 }
 

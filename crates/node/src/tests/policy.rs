@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use xtreem_allocation::policy::{Limit, Policy, Rule, SignedPolicy, Who};
 use xtreem_allocation::{Confirm, GuardianSet, Message as Allocation, Refused};
-use xtreem_discovery::{Claimant, HoldAnswer, HoldAsk, Message as Discovery, Query, Requirement};
+use xtreem_discovery::{Claimant, HoldAnswer, HoldAsk, Message as Discovery, Query, Requirement, Route};
 
 use super::*;
 use crate::{PolicyMessage, SubmitRefusal};
@@ -202,7 +202,8 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             by: claim(owner).into(),
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
-        Message::Discovery(Discovery::Visit { search: 1, attributes: false, query })
+        let route = Route { schema: 1, len: 0, contacts: true, only: false };
+        Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route })
     };
     let mut said = |message| {
         let mut sink = Sink::default();

@@ -17,7 +17,8 @@ const LARGEST_PERCENT: u32 = 8;
 
 pub type Machine = [u16; ATTRIBUTES];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Data {
     /// Every attribute independent and uniform.
     #[default]

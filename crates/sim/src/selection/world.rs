@@ -1,14 +1,16 @@
-//! The arena: partial view and trie of every node, with typed messages and no codec.
+//! The arena: partial view, trie and searches of every node, with typed messages and no codec.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Duration, Handle, Instant, Rng};
 use xtreem_discovery::schema::{Dimension, Scale, Schema};
 use xtreem_discovery::trie::{self, Trie};
-use xtreem_discovery::{Attributes, Number};
+use xtreem_discovery::{Attributes, Number, SearchSpec};
 use xtreem_membership::Cyclon;
 
 use super::data::{ATTRIBUTES, Machine, RANGE};
+use super::search::{self, Searcher};
 use crate::link::{Latency, Link};
 use crate::wheel::Wheel;
 
@@ -16,6 +18,8 @@ use crate::wheel::Wheel;
 const SLOT_BITS: u32 = 24;
 /// Ring predecessors that a node knows at the start.
 const PREDECESSORS: u32 = 5;
+/// A lost packet of a stream is sent again after so long: about twice the mean round trip.
+const RESENT_AFTER: Duration = Duration::from_millis(300);
 /// Bytes of a hint, the wire's form of a handle, for figures.
 const HINT_BYTES: usize = 42;
 
@@ -26,6 +30,8 @@ pub fn slot_of(handle: Handle) -> u32 {
 enum Message {
     Grid(xtreem_membership::Message),
     Trie(Box<trie::Message>),
+    /// With the visits, each waiting for the one before, that led to it.
+    Search(Box<xtreem_discovery::Message>, u16),
 }
 
 enum Event {
@@ -34,10 +40,10 @@ enum Event {
 }
 
 pub struct Member {
-    handle: Handle,
-    cyclon: Cyclon,
+    pub(super) handle: Handle,
+    pub(super) cyclon: Cyclon,
     pub trie: Trie,
-    machine: Machine,
+    pub(super) machine: Machine,
     armed: Instant,
 }
 
@@ -47,7 +53,7 @@ struct Network {
     bytes: u64,
 }
 
-struct Sender<'a> {
+pub(super) struct Sender<'a> {
     network: &'a mut Network,
     now: Instant,
     from: Handle,
@@ -55,6 +61,21 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
+    /// On a stream: what gets lost is sent again.
+    pub(super) fn stream(&mut self, to: Handle, message: xtreem_discovery::Message, depth: u16) {
+        let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
+        let (now, mut wait) = (self.now, Duration::ZERO);
+        let at = loop {
+            self.sent += 1;
+            if let Some(at) = self.network.link.carry(now, from_slot, to_slot, self.sent) {
+                break at + wait;
+            }
+            wait = wait + RESENT_AFTER;
+        };
+        let message = Message::Search(message.into(), depth);
+        self.network.wheel.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
+    }
+
     fn post(&mut self, to: Handle, message: Message) {
         let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
         if let Some(at) = self.network.link.carry(self.now, from_slot, to_slot, self.sent) {
@@ -86,6 +107,16 @@ impl trie::Output for TrieSender<'_, '_> {
     }
 }
 
+/// What a machine says of itself.
+pub(super) fn attributes_of(machine: &Machine) -> Attributes {
+    const NAMES: [&str; ATTRIBUTES] = ["a0", "a1", "a2", "a3", "a4", "a5"];
+    let mut attributes = Attributes::new();
+    for (name, value) in NAMES.iter().zip(machine) {
+        attributes.set(name, u64::from(*value)).expect("a sound name and a small value");
+    }
+    attributes
+}
+
 pub struct World {
     pub seed: u64,
     fate: Rng,
@@ -94,8 +125,12 @@ pub struct World {
     schema: Arc<Schema>,
     pub members: Vec<Member>,
     network: Network,
-    now: Instant,
+    pub(super) now: Instant,
     owed: u64,
+    /// Nodes that have searched, by slot.
+    pub(super) searchers: BTreeMap<u32, Searcher>,
+    /// Visits that each slot has had.
+    pub visits: Vec<u32>,
 }
 
 impl World {
@@ -118,6 +153,8 @@ impl World {
             },
             now: Instant::ZERO,
             owed: 0,
+            searchers: BTreeMap::new(),
+            visits: vec![0; machines.len()],
         };
         let nodes = machines.len() as u32;
         for (slot, machine) in machines.into_iter().enumerate() {
@@ -134,11 +171,7 @@ impl World {
 
     fn newborn(&mut self, handle: Handle, machine: Machine) -> Member {
         let stream = |label| Rng::derive(self.seed, u64::from(handle.as_u32()), label);
-        let mut attributes = Attributes::new();
-        for (i, value) in machine.iter().enumerate() {
-            attributes.set(&format!("a{i}"), u64::from(*value)).expect("a sound name and a small value");
-        }
-        let codes = self.schema.codes(&attributes);
+        let codes = self.schema.codes(&attributes_of(&machine));
         let hash = stream("id").next_u32();
         Member {
             handle,
@@ -175,6 +208,11 @@ impl World {
             let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
             member.trie.handle_timeout(&self.config, self.now, &mut out);
         }
+        if let Some(searcher) = self.searchers.get_mut(&slot) {
+            search::handle_timeout(searcher, self.now, &mut sender);
+            let failed = std::mem::take(&mut searcher.failed);
+            failed.into_iter().for_each(|peer| member.trie.forget(&self.config, self.now, peer));
+        }
         self.arm(slot);
     }
 
@@ -193,13 +231,22 @@ impl World {
                 let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
                 let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
             }
+            Message::Search(message, depth) => {
+                let searcher = self.searchers.get_mut(&slot);
+                if matches!(*message, xtreem_discovery::Message::Visit { .. }) {
+                    self.visits[slot as usize] += 1;
+                }
+                search::handle_message(searcher, self.now, from, member, *message, depth, &mut sender);
+            }
         }
         self.arm(slot);
     }
 
     fn arm(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
+        let searcher = self.searchers.get(&slot).and_then(|searcher| searcher.discovery.next_timeout());
         let next = member.cyclon.next_timeout().min(member.trie.next_timeout());
+        let next = searcher.map_or(next, |at| at.min(next));
         if next < member.armed {
             member.armed = next;
             self.network.wheel.push(next, slot, slot, Event::Timer);
@@ -231,6 +278,16 @@ impl World {
         let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
         member.trie.join(&self.config, self.now, introducer, &mut out);
         self.members[slot as usize] = member;
+        self.searchers.remove(&slot);
+        self.arm(slot);
+    }
+
+    /// Starts a search at a node that runs none.
+    pub(super) fn search(&mut self, slot: u32, spec: SearchSpec) {
+        let member = &self.members[slot as usize];
+        let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
+        let searcher = search::start(member, self.seed, self.now, spec, &mut sender);
+        self.searchers.insert(slot, searcher);
         self.arm(slot);
     }
 

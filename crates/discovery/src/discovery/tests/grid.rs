@@ -11,9 +11,10 @@ use crate::application::{AppFilter, AppSummary};
 use crate::discovery::Discovery;
 use crate::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 use crate::host::{Host, Output, SearchEvent};
-use crate::message::{LINKS_MAX, Message, Query};
+use crate::message::{CONTACTS_MAX, Message, Query};
 use crate::report::Report;
 use crate::search::{SearchId, SearchSpec};
+use crate::trie::Trie;
 use crate::{Attributes, Requirement};
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -21,6 +22,7 @@ const LATENCY: Duration = Duration::from_millis(20);
 pub(super) struct Node {
     pub(super) attributes: Attributes,
     pub(super) links: Vec<Handle>,
+    pub(super) trie: Option<Trie>,
     pub(super) applications: Vec<AppSummary>,
     /// Holds that can still be granted.
     pub(super) room: u64,
@@ -33,7 +35,11 @@ impl Host for Node {
         &self.attributes
     }
 
-    fn links(&mut self, max: usize) -> Vec<Handle> {
+    fn trie(&self, version: Option<u32>) -> Option<&Trie> {
+        self.trie.as_ref().filter(|trie| version.is_none_or(|version| version == trie.schema().version()))
+    }
+
+    fn contacts(&mut self, max: usize) -> Vec<Handle> {
         self.links.iter().copied().take(max).collect()
     }
 
@@ -98,13 +104,13 @@ impl Grid {
             attributes.set("cpu.cores", i as u64 % 10).unwrap();
             attributes.set("site", if i % 3 == 0 { "b" } else { "a" }).unwrap();
             let mut links = BTreeSet::new();
-            while links.len() < LINKS_MAX.min(size - 1) {
+            while links.len() < CONTACTS_MAX.min(size - 1) {
                 links.insert(handle(rng.below(size as u32) as usize));
                 links.remove(&handle(i));
             }
             let links = links.into_iter().collect();
             let (applications, holds) = (Vec::new(), BTreeSet::new());
-            nodes.push(Node { attributes, links, applications, room: 1, holds, is_dead: false });
+            nodes.push(Node { attributes, links, trie: None, applications, room: 1, holds, is_dead: false });
         }
         Grid {
             nodes,

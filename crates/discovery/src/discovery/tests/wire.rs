@@ -11,7 +11,9 @@ use super::grid::{Grid, handle, nodes, with_holds};
 use crate::application::AppFilter;
 use crate::hold::HoldAnswer;
 use crate::host;
-use crate::message::{Answer, LINKS_MAX, Message, Query};
+use crate::key::Key;
+use crate::message::{Answer, CONTACTS_MAX, Message, Query};
+use crate::route::{Link, Place, Route, Step};
 
 /// Handles as plain numbers.
 struct Numbers;
@@ -30,10 +32,35 @@ impl HandleTable for Numbers {
     }
 }
 
+fn nothing() -> Answer {
+    let (applications, contacts, place) = (Vec::new(), Vec::new(), None);
+    Answer {
+        matched: false,
+        failing: 0,
+        hold: None,
+        attributes: None,
+        applications,
+        contacts,
+        place,
+        only: false,
+    }
+}
+
+const ROUTE: Route = Route { schema: 1, len: 0, contacts: true, only: false };
+
+fn with_links(links: usize) -> Message {
+    let key = Key::new(&[0; 8], 0, 0);
+    let link = |level: usize| {
+        let steps = [1, 2, 3].map(|i| Step { handle: handle(i), key: key.sibling(level) });
+        Link { level: level as u8, count: 70_000, place: 900, state: 1 << 16, alternates: steps.into() }
+    };
+    let place = Some(Place { key, is_settled: true, links: (0..links).map(link).collect() });
+    Message::Answer { search: 9, answer: Answer { place, ..nothing() } }
+}
+
 fn forbidden(rule: &str) -> Answer {
     let hold = Some(HoldAnswer::Forbidden { rule: String::from(rule) });
-    let (applications, links, attributes) = (Vec::new(), Vec::new(), None);
-    Answer { matched: true, failing: 0, hold, attributes, applications, links }
+    Answer { matched: true, hold, ..nothing() }
 }
 
 fn examples() -> Vec<Message> {
@@ -43,12 +70,14 @@ fn examples() -> Vec<Message> {
     let specs = [nodes("ecc", 1), nodes("!ecc", 1), with_holds("", 1)];
     let mut messages: Vec<_> = grid.queue.into_values().map(|(.., message)| message).collect();
     for spec in specs {
-        let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, spec.attributes);
+        let answer =
+            host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, spec.attributes, &ROUTE);
         messages.push(Message::Answer { search: 3, answer });
     }
     messages.push(Message::Answer { search: 4, answer: forbidden("gpu-for_ml.2") });
     let query = Query::Applications(AppFilter::Name { name: String::from("web") });
-    messages.push(Message::Visit { search: 1, attributes: false, query });
+    messages.push(Message::Visit { search: 1, attributes: false, query, route: ROUTE });
+    messages.push(with_links(17));
     messages
 }
 
@@ -69,12 +98,12 @@ fn messages_survive_the_wire_and_no_cut_or_flip_panics() {
 }
 
 #[test]
-fn an_answer_with_more_links_than_a_view_is_refused_at_decode() {
-    let (applications, attributes) = (Vec::new(), None);
-    let links = (0..=LINKS_MAX).map(handle).collect();
-    let answer = Answer { matched: false, failing: 1, hold: None, attributes, applications, links };
-    let bytes = minicbor::to_vec_with(Message::Answer { search: 1, answer }, &mut Numbers).unwrap();
-    assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err());
+fn an_answer_with_more_contacts_or_links_than_allowed_is_refused_at_decode() {
+    let answer = Answer { contacts: (0..=CONTACTS_MAX).map(handle).collect(), ..nothing() };
+    for message in [Message::Answer { search: 1, answer }, with_links(crate::limits::LINKS_MAX + 1)] {
+        let bytes = minicbor::to_vec_with(message, &mut Numbers).unwrap();
+        assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err());
+    }
 }
 
 #[test]

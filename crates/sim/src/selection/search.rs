@@ -1,0 +1,158 @@
+//! Searches in a selection world: the product's own core on both sides, with what the figures need noted beside it.
+
+use std::collections::BTreeMap;
+
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_discovery::trie::Trie;
+use xtreem_discovery::{
+    AppFilter, AppSummary, Attributes, Discovery, HoldAnswer, HoldAsk, HoldRefusal, Host, Message, Output,
+    Report, SearchEvent, SearchSpec,
+};
+
+use super::world::{Member, Sender, attributes_of};
+
+/// One node's search, running or over.
+pub(super) struct Searcher {
+    pub(super) discovery: Discovery,
+    /// The depth of each visit that is out.
+    out: BTreeMap<Handle, u16>,
+    pub(super) found: Vec<Handle>,
+    /// With the depth of what ended it.
+    pub(super) report: Option<(Report, u16)>,
+    /// Peers that were silent just now.
+    pub(super) failed: Vec<Handle>,
+}
+
+/// A visited or searching node.
+struct Lent<'a> {
+    member: &'a Member,
+    attributes: Attributes,
+}
+
+impl Host for Lent<'_> {
+    fn attributes(&self) -> &Attributes {
+        &self.attributes
+    }
+
+    fn trie(&self, _: Option<u32>) -> Option<&Trie> {
+        Some(&self.member.trie)
+    }
+
+    fn contacts(&mut self, max: usize) -> Vec<Handle> {
+        self.member.cyclon.view().map(|(peer, _)| peer).take(max).collect()
+    }
+
+    fn hold(&mut self, _: Instant, _: Handle, _: &HoldAsk) -> HoldAnswer {
+        HoldAnswer::Refused(HoldRefusal::Busy)
+    }
+
+    fn applications(&self, _: &AppFilter) -> Vec<AppSummary> {
+        Vec::new()
+    }
+}
+
+/// Takes what a search says and notes how deep it is.
+struct Notes<'a, 'b> {
+    sender: &'a mut Sender<'b>,
+    /// Of the message or time-out that is being handled.
+    depth: u16,
+    out: &'a mut BTreeMap<Handle, u16>,
+    found: &'a mut Vec<Handle>,
+    report: &'a mut Option<(Report, u16)>,
+    failed: &'a mut Vec<Handle>,
+}
+
+impl Output for Notes<'_, '_> {
+    fn send(&mut self, to: Handle, message: Message) {
+        let depth = self.depth + u16::from(matches!(message, Message::Visit { .. }));
+        self.out.insert(to, depth);
+        self.sender.stream(to, message, depth);
+    }
+
+    fn event(&mut self, event: SearchEvent) {
+        match event {
+            SearchEvent::Match { peer, .. } => self.found.push(peer),
+            SearchEvent::Done { report, .. } => *self.report = Some((report, self.depth)),
+            SearchEvent::Applications { .. } | SearchEvent::Surplus { .. } => {}
+        }
+    }
+
+    fn contact_failed(&mut self, peer: Handle) {
+        self.depth = self.out.get(&peer).copied().unwrap_or_default();
+        self.failed.push(peer);
+    }
+}
+
+fn lend(member: &Member) -> Lent<'_> {
+    Lent { member, attributes: attributes_of(&member.machine) }
+}
+
+impl Searcher {
+    fn notes<'a, 'b>(
+        &'a mut self,
+        sender: &'a mut Sender<'b>,
+        depth: u16,
+    ) -> (&'a mut Discovery, Notes<'a, 'b>) {
+        let Searcher { discovery, out, found, report, failed } = self;
+        (discovery, Notes { sender, depth, out, found, report, failed })
+    }
+}
+
+pub(super) fn start(
+    member: &Member,
+    seed: u64,
+    now: Instant,
+    spec: SearchSpec,
+    sender: &mut Sender<'_>,
+) -> Searcher {
+    let rng = Rng::derive(seed ^ now.as_micros(), u64::from(member.handle.as_u32()), "search");
+    let mut searcher = Searcher {
+        discovery: Discovery::new(member.handle, rng),
+        out: BTreeMap::new(),
+        found: Vec::new(),
+        report: None,
+        failed: Vec::new(),
+    };
+    let seeds: Vec<Handle> = member.cyclon.view().map(|(peer, _)| peer).collect();
+    let (discovery, mut notes) = searcher.notes(sender, 0);
+    discovery.start(now, spec, &seeds, &mut lend(member), &mut notes).expect("a search within the limits");
+    searcher
+}
+
+pub(super) fn handle_message(
+    searcher: Option<&mut Searcher>,
+    now: Instant,
+    from: Handle,
+    member: &Member,
+    message: Message,
+    depth: u16,
+    sender: &mut Sender<'_>,
+) {
+    match (&message, searcher) {
+        (Message::Visit { .. }, _) => {
+            let mut nobody = Discovery::new(member.handle, Rng::new(0));
+            let (mut out, mut found, mut report, mut failed) = Default::default();
+            let notes = &mut Notes {
+                sender,
+                depth,
+                out: &mut out,
+                found: &mut found,
+                report: &mut report,
+                failed: &mut failed,
+            };
+            let _ = nobody.handle_message(now, from, message, &mut lend(member), notes);
+        }
+        (Message::Answer { .. }, Some(searcher)) => {
+            let (discovery, mut notes) = searcher.notes(sender, depth);
+            let _ = discovery.handle_message(now, from, message, &mut lend(member), &mut notes);
+        }
+        (Message::Answer { .. }, None) => {}
+    }
+}
+
+pub(super) fn handle_timeout(searcher: &mut Searcher, now: Instant, sender: &mut Sender<'_>) {
+    let (discovery, mut notes) = searcher.notes(sender, 0);
+    if discovery.next_timeout().is_some_and(|at| at <= now) {
+        discovery.handle_timeout(now, &mut notes);
+    }
+}
