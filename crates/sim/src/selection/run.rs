@@ -101,7 +101,7 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
 
 /// Lets some nodes be replaced and looks for each newcomer, round by round.
 fn newcomers(world: &mut World, rng: &mut Rng) -> u32 {
-    let share = f64::from(NEWCOMERS.min(world.members.len() as u32 / 4)) / world.members.len() as f64;
+    let share = f64::from(NEWCOMERS.min(world.members.len() as u32 / 20)) / world.members.len() as f64;
     let before: BTreeSet<Handle> = world.members.iter().map(|member| member.handle).collect();
     world.replace(share);
     let mut missing: Vec<u32> = (0..world.members.len() as u32)

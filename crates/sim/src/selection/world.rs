@@ -1,6 +1,6 @@
 //! The arena: partial view, trie and searches of every node, with typed messages and no codec.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use xtreem_base::{Duration, Handle, Instant, Rng};
@@ -258,12 +258,17 @@ impl World {
         self.owed += (self.members.len() as f64 * share * 1e6).round() as u64;
         let due = (self.owed / 1_000_000) as usize;
         self.owed %= 1_000_000;
-        for _ in 0..due {
-            let slot = self.fate.below(self.members.len() as u32);
-            let introducer = self.fate.below(self.members.len() as u32);
-            if slot != introducer {
-                self.replace_one(slot, introducer);
-            }
+        let nodes = self.members.len() as u32;
+        let dying: BTreeSet<u32> = (0..due).map(|_| self.fate.below(nodes)).collect();
+        for slot in &dying {
+            // Nobody joins through a node that dies in the same moment: he would try another.
+            let introducer = loop {
+                let introducer = self.fate.below(nodes);
+                if !dying.contains(&introducer) || dying.len() as u32 == nodes {
+                    break introducer;
+                }
+            };
+            self.replace_one(*slot, introducer);
         }
     }
 
