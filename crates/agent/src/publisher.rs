@@ -83,6 +83,6 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             tracing::warn!(%error, "a measured attribute was left out");
         }
         agent.set_attributes(attributes.clone());
-        agent.tell(move |node, _, _| node.set_attributes(attributes)).await;
+        agent.tell(move |node, now, _| node.set_attributes(now, attributes)).await;
     }
 }

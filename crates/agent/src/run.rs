@@ -109,7 +109,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     });
     agent
         .tell(move |node, now, out| {
-            node.set_attributes(attributes);
+            node.set_attributes(now, attributes);
             node.set_offer(offer);
             for signed in policies {
                 // They were verified and read when they were loaded.

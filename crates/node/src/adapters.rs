@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use xtreem_allocation::policy::Refusal;
 use xtreem_allocation::{Allocation, AppHere, Ask, Connection, Effect, Record, Resources};
 use xtreem_base::{AppId, Handle, Instant};
+use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, HoldAnswer, HoldAsk, HoldRefusal, Role, SearchEvent, limits,
 };
@@ -13,6 +14,7 @@ use xtreem_membership::reference::{self, Reference, Verdict};
 use xtreem_membership::{Cyclon, detector};
 
 use crate::policy::{Judge, claimant};
+use crate::tries::Tries;
 use crate::{Config, Message, Output};
 
 /// Messages out; those to this node itself come back in the same call.
@@ -125,6 +127,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub tries: &'a Tries,
     pub grid: &'a Cyclon,
     pub allocation: &'a mut Allocation,
 }
@@ -134,8 +137,8 @@ impl xtreem_discovery::Host for SearchHost<'_> {
         self.attributes
     }
 
-    fn trie(&self, _: Option<u32>) -> Option<&xtreem_discovery::trie::Trie> {
-        None
+    fn trie(&self, version: Option<u32>) -> Option<&Trie> {
+        self.tries.get(version)
     }
 
     fn contacts(&mut self, max: usize) -> Vec<Handle> {
@@ -199,6 +202,8 @@ pub(crate) struct SearchOut<'a, O> {
     pub now: Instant,
     pub post: Post<'a, O>,
     pub events: &'a mut VecDeque<SearchEvent>,
+    /// Peers that were silent.
+    pub silent: &'a mut Vec<Handle>,
     pub reference: &'a mut Reference,
     pub config: &'a Config,
 }
@@ -210,6 +215,10 @@ impl<O: Output> xtreem_discovery::Output for SearchOut<'_, O> {
 
     fn event(&mut self, event: SearchEvent) {
         self.events.push_back(event);
+    }
+
+    fn contact_failed(&mut self, peer: Handle) {
+        self.silent.push(peer);
     }
 
     fn contact_answered(&mut self, peer: Handle) {

@@ -1,10 +1,15 @@
 //! The numbers of all protocols of a node.
 
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
 use xtreem_base::Duration;
+use xtreem_discovery::schema::Schema;
+use xtreem_discovery::trie;
 use xtreem_membership::reference;
 
 /// Shared by all parts of a node; the simulator shares one between all nodes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// The grid-wide collection.
     pub membership: xtreem_membership::Config,
@@ -12,15 +17,32 @@ pub struct Config {
     pub app_membership: xtreem_membership::Config,
     pub reference: reference::Config,
     pub allocation: xtreem_allocation::Config,
+    pub trie: trie::Config,
+    /// Each runs as a trie of its own. More than one only while a changed schema takes the place of an older one.
+    pub schemas: Vec<Arc<Schema>>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            membership: Default::default(),
+            app_membership: Default::default(),
+            reference: Default::default(),
+            allocation: Default::default(),
+            trie: Default::default(),
+            schemas: [Arc::new(Schema::standard())].into(),
+        }
+    }
 }
 
 impl Config {
-    /// For many nodes on one machine: a shorter CYCLON period, so that a fresh grid is mixed before somebody
-    /// gets bored. No other period differs from a real grid (architecture, "Membership").
+    /// For many nodes on one machine: shorter periods of CYCLON and trie, so that a fresh grid is mixed before
+    /// somebody gets bored. No other period differs from a real grid (architecture, "Membership").
     pub fn emulated() -> Self {
         let mut config = Config::default();
         config.membership.period = Duration::from_secs(2);
         config.app_membership.period = Duration::from_secs(2);
+        config.trie.period = Duration::from_secs(2);
         config
     }
 }

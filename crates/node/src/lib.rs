@@ -15,6 +15,7 @@ mod node;
 mod policy;
 mod settle;
 mod status;
+mod tries;
 
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ use minicbor::{Decode, Encode};
 use xtreem_allocation::policy::SignedPolicy;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Handle, HandleTable};
+use xtreem_discovery::trie;
 use xtreem_membership::reference;
 
 use crate::policy::PolicyMessage;
@@ -36,6 +37,9 @@ pub enum Message {
     Allocation(#[n(0)] xtreem_allocation::Message),
     #[n(5)]
     Relay(#[n(0)] Relay),
+    /// The trie of one version of the schema.
+    #[n(6)]
+    Trie(#[n(0)] u32, #[n(1)] trie::Message),
     /// The VO's policy.
     #[n(9)]
     Policy(#[n(0)] PolicyMessage),
@@ -79,7 +83,7 @@ impl Message {
             }
             Message::Policy(PolicyMessage::Document(_)) => Plane::Stream,
             Message::Policy(_) => Plane::Datagram,
-            Message::Discovery(_) => Plane::Stream,
+            Message::Discovery(_) | Message::Trie(..) => Plane::Stream,
             Message::Allocation(message) if message.is_small() => Plane::Datagram,
             Message::Allocation(_) => Plane::Stream,
         }

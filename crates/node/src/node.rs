@@ -20,6 +20,7 @@ use crate::adapters::{
 };
 use crate::policy::Policies;
 use crate::settle::Count;
+use crate::tries::{TrieOut, Tries};
 use crate::{Config, Description, Event, Faults, Message, Relay, Status};
 
 /// Where a [`Node`] puts what it has to say.
@@ -40,6 +41,9 @@ pub struct Node {
     pub(crate) grid: Cyclon,
     pub(crate) reference: Reference,
     pub(crate) discovery: Discovery,
+    pub(crate) tries: Tries,
+    /// Peers that were silent when a search visited them.
+    pub(crate) silent: Vec<Handle>,
     pub(crate) allocation: Allocation,
     pub(crate) collections: BTreeMap<AppId, Cyclon>,
     pub(crate) attributes: Attributes,
@@ -97,8 +101,33 @@ macro_rules! search_out {
             now: $now,
             post: post!($self, $out),
             events: &mut $self.search_events,
+            silent: &mut $self.silent,
             reference: &mut $self.reference,
             config: &$self.config,
+        }
+    };
+}
+macro_rules! trie_out {
+    ($self:ident, $now:expr, $version:expr, $out:expr) => {
+        &mut TrieOut {
+            version: $version,
+            now: $now,
+            post: post!($self, $out),
+            grid: &mut $self.grid,
+            reference: &mut $self.reference,
+            config: &$self.config,
+        }
+    };
+}
+macro_rules! search_host {
+    ($self:ident) => {
+        SearchHost {
+            attributes: &$self.attributes,
+            judge: $self.policies.judge(&$self.attributes),
+            contradicts: $self.contradicts,
+            tries: &$self.tries,
+            grid: &$self.grid,
+            allocation: &mut $self.allocation,
         }
     };
 }
@@ -116,6 +145,8 @@ impl Node {
             grid,
             reference: Reference::default(),
             discovery: Discovery::new(me.handle, stream("discovery")),
+            tries: Tries::new(stream("tries")),
+            silent: Vec::new(),
             allocation,
             collections: BTreeMap::new(),
             attributes: Attributes::default(),
@@ -138,7 +169,9 @@ impl Node {
     }
 
     /// Sets what this node says of itself, static and dynamic; called again whenever it was measured.
-    pub fn set_attributes(&mut self, attributes: Attributes) {
+    pub fn set_attributes(&mut self, now: Instant, attributes: Attributes) {
+        let hash = (self.me.id.as_u64() >> 32) as u32;
+        self.tries.set_attributes(&self.config, now, self.me.handle, hash, &attributes);
         self.attributes = attributes;
     }
 
@@ -174,6 +207,7 @@ impl Node {
     /// Joins the grid through a node that is part of it.
     pub fn join(&mut self, now: Instant, contact: Handle, out: &mut impl Output) {
         self.grid.join(&self.config.membership, now, contact, collection_out!(self, now, None, out));
+        self.tries.join(contact, trie_out!(self, now, 0, out));
     }
 
     /// A contact that was part of the grid once, or should be: tried in every round.
@@ -215,16 +249,16 @@ impl Node {
                 }
             }
             Message::Discovery(message) => {
-                let mut host = SearchHost {
-                    attributes: &self.attributes,
-                    judge: self.policies.judge(&self.attributes),
-                    contradicts: self.contradicts,
-                    grid: &self.grid,
-                    allocation: &mut self.allocation,
-                };
+                let mut host = search_host!(self);
                 let to = search_out!(self, now, out);
                 if self.discovery.handle_message(now, from, message, &mut host, to).is_err() {
                     self.faults.discovery += 1;
+                }
+            }
+            Message::Trie(version, message) => {
+                let to = trie_out!(self, now, version, out);
+                if self.tries.handle_message(from, message, to).is_err() {
+                    self.faults.trie += 1;
                 }
             }
             Message::Allocation(message) => {
@@ -255,6 +289,7 @@ impl Node {
         self.grid.forget(peer);
         self.collections.values_mut().for_each(|collection| collection.forget(peer));
         self.reference.forget(peer);
+        self.tries.forget(&self.config.trie, now, peer);
         self.allocation.handle_gone(now, peer);
         self.settle(now, out);
     }
@@ -274,6 +309,7 @@ impl Node {
         let mut post = post!(self, out);
         self.reference.handle_timeout(&config.reference, now, &mut ReferenceOut(&mut post));
         self.discovery.handle_timeout(now, search_out!(self, now, out));
+        self.tries.handle_timeout(trie_out!(self, now, 0, out));
         self.allocation.handle_timeout(now, allocation_host!(self, out));
         self.policies.handle_timeout(now, &self.grid, &mut post!(self, out));
         self.settle(now, out);
@@ -290,6 +326,7 @@ impl Node {
             .flatten()
             .chain(collections)
             .chain([reference, self.policies.next_timeout()])
+            .chain(self.tries.next_timeout())
             .min()
             .filter(|at| *at < Instant::FAR)
     }
@@ -312,15 +349,9 @@ impl Node {
         spec: SearchSpec,
         out: &mut impl Output,
     ) -> Result<SearchId, StartRefusal> {
-        let mut seeds = self.links();
+        let mut seeds = self.contacts();
         self.rng.shuffle(&mut seeds);
-        let mut host = SearchHost {
-            attributes: &self.attributes,
-            judge: self.policies.judge(&self.attributes),
-            contradicts: self.contradicts,
-            grid: &self.grid,
-            allocation: &mut self.allocation,
-        };
+        let mut host = search_host!(self);
         self.discovery.start(now, spec, &seeds, &mut host, search_out!(self, now, out))
     }
 
@@ -403,8 +434,8 @@ impl Node {
         adapters::summaries(&self.allocation, &AppFilter::All)
     }
 
-    /// The links that searches follow: now the grid-wide partial view.
-    pub fn links(&self) -> Vec<Handle> {
+    /// The grid-wide partial view.
+    pub fn contacts(&self) -> Vec<Handle> {
         self.grid.view().map(|(peer, _)| peer).collect()
     }
 
@@ -433,6 +464,7 @@ impl Node {
         self.collections.values().for_each(|collection| collection.for_each_handle(f));
         self.reference.for_each_handle(f);
         self.discovery.for_each_handle(&mut *f);
+        self.tries.for_each_handle(f);
         self.allocation.for_each_handle(f);
     }
 

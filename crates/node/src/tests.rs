@@ -91,7 +91,7 @@ impl Net {
             let mut node = Node::new(config.clone(), me, seed, net.now);
             let mut attributes = Attributes::default();
             attributes.set("cpu.cores", Value::from(4)).expect("a short name and one value");
-            node.set_attributes(attributes);
+            node.set_attributes(net.now, attributes);
             node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
             net.nodes.push(Some(node));
         }

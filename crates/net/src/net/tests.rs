@@ -75,7 +75,7 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// The contacts of the grid-wide partial view.
 async fn view(agent: &Agent) -> BTreeSet<(NodeId, u32)> {
-    let links = agent.net.call(|node, _, _| node.links()).await.expect("a running node");
+    let links = agent.net.call(|node, _, _| node.contacts()).await.expect("a running node");
     let mut contacts = BTreeSet::new();
     for link in links {
         let contact = agent.net.contact(link).await.expect("a handle in use");

@@ -110,11 +110,11 @@ fn a_submission_beyond_the_policy_is_refused_at_once_by_the_rules_name() {
 fn reserved_nodes_hold_for_those_they_are_reserved_for_and_the_report_names_the_rule() {
     let mut net = Net::new(8, 3);
     for at in 0..3 {
-        net.with(at, |node, _, _| {
+        net.with(at, |node, now, _| {
             let mut attributes = Attributes::default();
             attributes.set("cpu.cores", Value::from(4)).expect("a short name and one value");
             attributes.set("gpu.count", Value::from(2)).expect("a short name and one value");
-            node.set_attributes(attributes);
+            node.set_attributes(now, attributes);
         });
     }
     let reserved = Limit::Reserved("gpu.count >= 1".into());

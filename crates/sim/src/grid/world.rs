@@ -355,7 +355,7 @@ impl World {
         };
         let seed = Rng::derive(self.seed, u64::from(me.handle.as_u32()), "node").next_u64();
         let mut node = Node::new(self.config.clone(), me, seed, host.clock.local(self.now));
-        node.set_attributes(host.attributes.clone());
+        node.set_attributes(host.clock.local(self.now), host.attributes.clone());
         node.set_offer(host.offer);
         contacts.iter().for_each(|contact| node.remember(*contact));
         host.node = Some(Box::new(node));

@@ -32,7 +32,7 @@ impl World {
     fn snapshot(&self) -> Snapshot {
         let views = self.hosts.iter().enumerate().filter_map(|(number, host)| {
             let node = host.node.as_ref()?;
-            Some((host.handle(number as HostNo), node.links()))
+            Some((host.handle(number as HostNo), node.contacts()))
         });
         let apps = self.apps.iter().map(|app| AppFacts {
             app: app.record.id,
