@@ -65,6 +65,25 @@ impl Default for Options {
     }
 }
 
+/// The largest world: handles have 24 bits for the slot, and memory is finite.
+pub const NODES_MAX: u32 = 1_000_000;
+
+impl Options {
+    /// Says what is wrong with them.
+    fn check(&self) -> Result<(), String> {
+        let is_share = |share: f64| (0.0..=0.5).contains(&share);
+        match self {
+            _ if !(10..=NODES_MAX).contains(&self.nodes) => Err(format!("--nodes is 10 to {NODES_MAX}")),
+            _ if !is_share(self.churn) || !is_share(self.loss) => {
+                Err("--churn and --loss are 0 to 0.5".into())
+            }
+            _ if self.wanted == 0 => Err("--wanted is at least 1".into()),
+            _ if !(1..=10_000).contains(&self.rounds) => Err("--rounds is 1 to 10000".into()),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The share of matching nodes that a walk along living links finds, over some random requirements.
 fn read_recall(world: &World, ranks: &Ranks, round: u32) -> f64 {
     let mut rng = Rng::derive(world.seed, u64::from(round), "walks");

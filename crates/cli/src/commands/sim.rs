@@ -3,6 +3,7 @@
 mod contention;
 mod grid;
 mod membership;
+mod selection;
 mod sweep;
 
 use clap::{Args, Subcommand};
@@ -25,6 +26,8 @@ enum Command {
     Sweep(sweep::Arguments),
     /// Many submissions at once for the same scarce nodes
     Contention(contention::Arguments),
+    /// What it costs to find nodes along the prefix trie, and how many are found
+    Selection(selection::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -33,5 +36,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Grid(arguments) => grid::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Contention(arguments) => contention::run(&arguments),
+        Command::Selection(arguments) => selection::run(&arguments),
     }
 }

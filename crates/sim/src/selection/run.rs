@@ -41,6 +41,7 @@ fn find(requirement: Requirement, wanted: u32) -> SearchSpec {
 
 /// Runs one world; `note` is told how far it is.
 pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> Result<Report, String> {
+    options.check()?;
     let machines = options.data.machines(options.nodes, options.data_seed);
     let ranks = Ranks::new(&machines);
     let mut rng = Rng::derive(options.seed, 0, "queries");
@@ -61,11 +62,13 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
     let newcomer_rounds = newcomers(&mut world, &mut rng);
     note(&format!("newcomers are found after {newcomer_rounds} rounds"));
     let before = world.bytes();
-    for _ in 0..options.churn_rounds {
+    // Without churn a few rounds tell what is sent.
+    let churn_rounds = if options.churn > 0.0 { options.churn_rounds } else { 3 };
+    for _ in 0..churn_rounds {
         world.replace(options.churn);
         world.run_round();
     }
-    let rounds = f64::from(options.churn_rounds.max(1)) * f64::from(options.nodes);
+    let rounds = f64::from(churn_rounds.max(1)) * f64::from(options.nodes);
     let bytes_sent_per_node = (world.bytes() - before) as f64 / rounds;
     let heap: usize = world.members.iter().map(|member| member.trie.heap_bytes()).sum();
     let (mut enough, mut scarce) = (Vec::new(), Vec::new());
