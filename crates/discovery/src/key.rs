@@ -88,18 +88,31 @@ impl Key {
 
     /// All codes that keys with the same first `len` bits can have.
     pub fn cell(&self, len: usize, dimensions: usize) -> Area {
-        let dimensions = dimensions.min(DIMENSIONS_MAX);
-        let codes = self.codes(dimensions);
-        let mut area = Area::of(&codes);
-        for (i, code) in codes[..dimensions].iter().enumerate() {
-            // Bits of this attribute among the first `len`.
-            let fixed = (len + dimensions - 1 - i).checked_div(dimensions).unwrap_or(0).min(CODE_BITS);
-            let open = u16::MAX.checked_shr(fixed as u32).unwrap_or(0);
-            area.low[i] = code & !open;
-            area.high[i] = code | open;
-        }
-        area
+        cell(&self.codes(dimensions), len, dimensions)
     }
+}
+
+/// All codes whose keys share the first `len` bits with that of `codes`.
+pub(crate) fn cell(codes: &Codes, len: usize, dimensions: usize) -> Area {
+    let dimensions = dimensions.min(DIMENSIONS_MAX);
+    let mut area = Area::of(codes);
+    for (i, code) in codes[..dimensions].iter().enumerate() {
+        // Bits of this attribute among the first `len`.
+        let fixed = (len + dimensions - 1 - i).checked_div(dimensions).unwrap_or(0).min(CODE_BITS);
+        let open = u16::MAX.checked_shr(fixed as u32).unwrap_or(0);
+        area.low[i] = code & !open;
+        area.high[i] = code | open;
+    }
+    area
+}
+
+/// The codes in the subtree beside that of `codes` at `level`: as [`Key::sibling`] and [`Key::cell`], without the key.
+pub(crate) fn sibling_cell(codes: &Codes, level: usize, dimensions: usize) -> Area {
+    let mut codes = *codes;
+    if level < dimensions * CODE_BITS {
+        codes[level % dimensions] ^= 1 << (CODE_BITS - 1 - level / dimensions);
+    }
+    cell(&codes, level + 1, dimensions)
 }
 
 impl fmt::Debug for Key {
@@ -146,6 +159,8 @@ mod tests {
         fn a_sibling_leaves_at_its_level((codes, dimensions, hash) in some_key(), level in 0..KEY_BITS) {
             let key = Key::new(&codes, dimensions, hash);
             prop_assert_eq!(key.common_prefix(&key.sibling(level)), level);
+            let cell = key.sibling(level).cell(level + 1, dimensions);
+            prop_assert_eq!(sibling_cell(&codes, level, dimensions), cell);
         }
     }
 

@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
 use crate::bounded;
-use crate::key::{KEY_BITS, Key};
+use crate::key::{KEY_BITS, Key, sibling_cell};
 use crate::region::{Expectation, Region, WHOLE};
 use crate::trie::{ALTERNATES, COUNT_MAX, Trie};
 
@@ -83,7 +83,7 @@ impl Place {
         for bucket in trie.table().buckets().iter().filter(|bucket| usize::from(bucket.level) >= len) {
             let level = usize::from(bucket.level);
             let summary = bucket.summary();
-            let cell = || key.sibling(level).cell(level + 1, schema.dimensions().len());
+            let cell = || sibling_cell(trie.codes(), level, schema.dimensions().len());
             let area = summary.map_or_else(cell, |summary| summary.area);
             let Some(Expectation { place, state }) = region.expect(schema, &area, summary) else { continue };
             let alternates = bucket.alternates().iter();

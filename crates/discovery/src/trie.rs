@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Instant, Rng};
 
-use crate::key::{Codes, KEY_BITS, Key};
+use crate::key::{Codes, KEY_BITS, Key, sibling_cell};
 use crate::schema::{DYNAMICS_MAX, Schema};
 
 pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
@@ -167,6 +167,10 @@ impl Trie {
 
     pub fn key(&self) -> &Key {
         self.table.key()
+    }
+
+    pub fn codes(&self) -> &Codes {
+        &self.codes
     }
 
     pub fn table(&self) -> &Table {
@@ -415,7 +419,7 @@ impl Trie {
         let dimensions = self.schema.dimensions().len();
         let mut result = Ok(());
         if let Some(own) = &part.own {
-            if own.is_sound(&key.cell(split + 1, dimensions)) {
+            if own.is_sound(&sibling_cell(&self.codes, split, dimensions)) {
                 self.table.report(split, own, told(now));
             } else {
                 result = Err(PeerFault::Unsound);
@@ -423,7 +427,7 @@ impl Trie {
         }
         for report in &part.reports {
             let level = usize::from(report.level);
-            let cell = || self.key().sibling(level).cell(level + 1, dimensions);
+            let cell = || sibling_cell(&self.codes, level, dimensions);
             if level < split && report.summary.is_sound(&cell()) {
                 self.table.report(level, &report.summary, told(now).saturating_sub(report.age.into()));
             } else {

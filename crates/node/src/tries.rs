@@ -70,7 +70,7 @@ impl Tries {
             let (codes, present) = (schema.codes(attributes), schema.present(attributes));
             let at = self.list.iter().position(|trie| trie.schema().version() == schema.version());
             if let Some(at) = at
-                && self.list[at].key().codes(schema.dimensions().len()) == codes
+                && *self.list[at].codes() == codes
             {
                 self.list[at].set_present(present);
                 continue;

@@ -91,7 +91,7 @@ fn read_recall(world: &World, ranks: &Ranks, round: u32) -> f64 {
     for _ in 0..WALKS {
         let region = some_region(ranks, &mut rng);
         found += walk(world, rng.below(world.members.len() as u32), &region, &mut |_| false).1;
-        let codes = world.members.iter().map(|member| member.trie.key().codes(ATTRIBUTES));
+        let codes = world.members.iter().map(|member| member.trie.codes());
         matches += codes.filter(|codes| region.contains(codes)).count();
     }
     found as f64 / matches.max(1) as f64
@@ -127,7 +127,7 @@ fn walk(
         let trie = &world.members[slot as usize].trie;
         visits += 1;
         is_there |= sought(slot);
-        found += usize::from(region.contains(&trie.key().codes(ATTRIBUTES)));
+        found += usize::from(region.contains(trie.codes()));
         for bucket in trie.table().buckets().iter().filter(|bucket| usize::from(bucket.level) >= len) {
             let level = usize::from(bucket.level);
             let cell = || trie.key().sibling(level).cell(level + 1, ATTRIBUTES);

@@ -77,6 +77,26 @@ impl Levels {
     }
 }
 
+/// The best [`ALTERNATES`] of what was offered: the deepest level first, then the freshest.
+#[derive(Default)]
+struct Few<'a>([Option<(usize, &'a Alternate)>; ALTERNATES]);
+
+impl<'a> Few<'a> {
+    fn offer(&mut self, level: usize, known: &'a Alternate) {
+        let rank = |(level, known): (usize, &Alternate)| (level, known.seen, known.handle);
+        let mut new = Some((level, known));
+        for place in &mut self.0 {
+            if place.is_none_or(|old| new.is_some_and(|new| rank(old) < rank(new))) {
+                core::mem::swap(place, &mut new);
+            }
+        }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = (usize, &'a Alternate)> {
+        self.0.iter().flatten().copied()
+    }
+}
+
 /// Buckets in the order of their levels, only those with nodes.
 #[derive(Clone, Debug)]
 pub struct Table {
@@ -143,16 +163,15 @@ impl Table {
                 return true;
             }
         };
-        let codes = key.codes(self.dimensions.into());
         let bucket = &mut self.buckets[at];
         let len = usize::from(bucket.len);
-        if bucket.told > 0 && !bucket.summary.area.contains(&codes) {
-            // A newcomer that no summary counts yet must be found all the same.
-            bucket.summary.area.join(&Area::of(&codes));
-        }
         if let Some(known) = bucket.alternates[..len].iter_mut().find(|known| known.handle == handle) {
             known.seen = known.seen.max(seen);
             return true;
+        }
+        if bucket.told > 0 {
+            // A newcomer that no summary counts yet must be found all the same.
+            bucket.summary.area.join(&Area::of(&key.codes(self.dimensions.into())));
         }
         if len < ALTERNATES {
             bucket.alternates[len] = new;
@@ -267,30 +286,41 @@ impl Table {
     }
 
     /// Up to `max` nodes that a node with `key` can use: those that would fill its gaps, closest first, then the
-    /// freshest of what it has too.
+    /// closest and freshest of what it has too.
     pub fn useful(&self, key: &Key, wants: &Levels, now: u32, max: usize) -> Vec<Descriptor> {
         let split = self.key.common_prefix(key);
-        // (needed, level there, seen): the greatest go first.
-        let mut found: Vec<((bool, usize, u32), Alternate)> =
-            Vec::with_capacity(self.buckets.len() * ALTERNATES);
-        for (level, known) in self.all() {
-            let there = match level.cmp(&split) {
-                core::cmp::Ordering::Less => level,
-                core::cmp::Ordering::Equal => known.key.common_prefix(key),
-                core::cmp::Ordering::Greater => split,
-            };
-            if there < KEY_BITS {
-                found.push(((wants.has(there), there, known.seen), *known));
+        let beside = self.buckets.partition_point(|bucket| usize::from(bucket.level) < split);
+        let (above, rest) = self.buckets.split_at(beside);
+        let at_split = rest.first().filter(|bucket| usize::from(bucket.level) == split);
+        // On the other's side of the split: its own level there tells how close they are to it.
+        let mut close = Few::default();
+        for known in at_split.map(Bucket::alternates).unwrap_or_default() {
+            let level = known.key.common_prefix(key);
+            if level < KEY_BITS {
+                close.offer(level, known);
             }
         }
-        found.sort_unstable_by_key(|(rank, known)| core::cmp::Reverse((*rank, known.handle)));
-        let mut per_level: (usize, usize) = (KEY_BITS, 0);
+        // On this side: all of them are one subtree to the other.
+        let mut mine = Few::default();
+        let deeper = &rest[usize::from(at_split.is_some())..];
+        deeper.iter().flat_map(Bucket::alternates).for_each(|known| mine.offer(split, known));
         let mut chosen = Vec::with_capacity(max);
-        for (rank, known) in &found {
-            per_level = if per_level.0 == rank.1 { (rank.1, per_level.1 + 1) } else { (rank.1, 1) };
-            if chosen.len() < max && per_level.1 <= ALTERNATES {
-                let age = u16::try_from(now.saturating_sub(known.seen)).unwrap_or(u16::MAX);
-                chosen.push(Descriptor { handle: known.handle, key: known.key, age });
+        for is_wanted in [true, false] {
+            let mut choose = |few: &Few<'_>| {
+                for (level, known) in few.iter().filter(|(level, _)| wants.has(*level) == is_wanted) {
+                    debug_assert!(level < KEY_BITS);
+                    if chosen.len() < max {
+                        let age = u16::try_from(now.saturating_sub(known.seen)).unwrap_or(u16::MAX);
+                        chosen.push(Descriptor { handle: known.handle, key: known.key, age });
+                    }
+                }
+            };
+            choose(&close);
+            choose(&mine);
+            for bucket in above.iter().rev().filter(|bucket| wants.has(bucket.level.into()) == is_wanted) {
+                let mut few = Few::default();
+                bucket.alternates().iter().for_each(|known| few.offer(bucket.level.into(), known));
+                choose(&few);
             }
         }
         chosen

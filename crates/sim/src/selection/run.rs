@@ -114,9 +114,9 @@ fn newcomers(world: &mut World, rng: &mut Rng) -> u32 {
     for round in 1..=NEWCOMER_ROUNDS_MAX {
         world.run_round();
         missing.retain(|slot| {
-            let codes = world.members[*slot as usize].trie.key().codes(super::data::ATTRIBUTES);
+            let codes = world.members[*slot as usize].trie.codes();
             let start = rng.below(world.members.len() as u32);
-            let region = xtreem_discovery::area::Area::of(&codes);
+            let region = xtreem_discovery::area::Area::of(codes);
             !walk(world, start, &region, &mut |visited| visited == *slot).2
         });
         if missing.len() <= enough {
