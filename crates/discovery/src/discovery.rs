@@ -13,13 +13,15 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
 use crate::frontier::Standing;
+use crate::gather::{Gather, Gathering};
 use crate::hold::HoldAnswer;
 use crate::host::{self, Host, Output, SearchEvent};
-use crate::message::{Answer, Message};
+use crate::message::{Answer, Message, Query};
 use crate::region::Region;
 use crate::report::Ended;
 use crate::route::{Place, Route};
-use crate::search::{Search, SearchId, SearchSpec};
+use crate::search::{SMALL_GRID, Search, SearchId, SearchSpec};
+use crate::trie::Trie;
 
 /// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
 /// only delays searches that meet dead links.
@@ -69,11 +71,13 @@ pub struct Discovery {
     /// The holds that finished searches gave out.
     finished: BTreeMap<SearchId, Vec<(Handle, u64)>>,
     deadlines: Deadlines<(SearchId, Timer)>,
+    gathering: Gathering,
 }
 
 impl Discovery {
-    pub fn new(me: Handle, rng: Rng) -> Self {
+    pub fn new(me: Handle, mut rng: Rng) -> Self {
         Discovery {
+            gathering: Gathering::new(me, Rng::new(rng.next_u64())),
             me,
             rng,
             next_id: SearchId(1),
@@ -103,11 +107,29 @@ impl Discovery {
         if !spec.is_within_limits() {
             return Err(StartRefusal::Limits);
         }
-        if self.searches.len() >= SEARCHES_MAX {
+        if self.running() >= SEARCHES_MAX {
             return Err(StartRefusal::TooMany);
         }
         let id = self.next_id;
         self.next_id = SearchId(id.0.wrapping_add(1));
+        let mut spec = spec;
+        if spec.gather {
+            let knows_all = |trie: &Trie| trie.is_settled() && trie.summary(0).count > SMALL_GRID;
+            if let (true, Query::Nodes { requirement, hold: None }) =
+                (host.trie(None).is_some_and(knows_all), &spec.query)
+            {
+                let gather = Gather {
+                    requirement: requirement.clone(),
+                    list: spec.list,
+                    attributes: spec.attributes,
+                    histogram: spec.histogram,
+                };
+                self.gathering.start(now, id, gather, spec.deadline, host, out);
+                return Ok(id);
+            }
+            // By visits, values are counted here.
+            spec.attributes |= spec.histogram.is_some();
+        }
         self.deadlines.set((id, Timer::Deadline), now + spec.deadline);
         let mut search = match host.trie(None) {
             Some(trie) => {
@@ -139,6 +161,7 @@ impl Discovery {
 
     /// Ends a search. Its matches stay the caller's; holds that still arrive are surplus.
     pub fn cancel(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
+        self.gathering.cancel(id, out);
         self.finish(now, id, Ended::Cancelled, out);
     }
 
@@ -159,10 +182,27 @@ impl Discovery {
             Message::Answer { search, answer } => {
                 self.handle_answer(now, from, SearchId(search), answer, out)
             }
+            Message::Delegate(delegate) => {
+                self.gathering.handle_delegate(now, from, delegate, host, out);
+                Ok(())
+            }
+            Message::Working { task, found } => {
+                self.gathering.handle_working(now, from, task, found, out);
+                Ok(())
+            }
+            Message::Gathered { task, gathered } => {
+                self.gathering.handle_gathered(now, from, task, gathered, out);
+                Ok(())
+            }
+            Message::Declined { task } => {
+                self.gathering.handle_declined(now, from, task, out);
+                Ok(())
+            }
         }
     }
 
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
+        self.gathering.handle_timeout(now, out);
         while let Some((id, timer)) = self.deadlines.expire(now) {
             match timer {
                 Timer::Deadline => self.finish(now, id, Ended::Deadline, out),
@@ -179,18 +219,19 @@ impl Discovery {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+        [self.deadlines.next(), self.gathering.next_timeout()].into_iter().flatten().min()
     }
 
     /// Every handle in use, some more than once.
     pub fn for_each_handle(&self, mut f: impl FnMut(Handle)) {
         self.searches.values().flat_map(|search| search.frontier.handles()).for_each(&mut f);
         self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
+        self.gathering.for_each_handle(&mut f);
     }
 
     /// Searches under way.
     pub fn running(&self) -> usize {
-        self.searches.len()
+        self.searches.len() + self.gathering.running()
     }
 
     fn handle_answer(

@@ -13,6 +13,7 @@ mod attributes;
 mod bounded;
 mod discovery;
 mod frontier;
+mod gather;
 mod hold;
 mod host;
 pub mod key;
@@ -30,6 +31,7 @@ pub mod trie;
 pub use application::{AppFilter, AppSummary, Role};
 pub use attributes::{AttributeError, Attributes, Value};
 pub use discovery::{Discovery, PeerFault, StartRefusal};
+pub use gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
 pub use hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 pub use host::{Host, Output, SearchEvent};
 pub use message::{Answer, Message, Query};
@@ -47,11 +49,13 @@ pub mod limits {
     };
     pub use crate::discovery::{REMEMBERED, REMEMBERED_MAX, SEARCHES_MAX, VISIT_TIMEOUT};
     pub use crate::frontier::FRONTIER_MAX;
+    pub use crate::gather::{ALL_MAX, FOUND_MAX, FOUND_WITH_ATTRIBUTES_MAX, HISTOGRAM_MAX, TASKS_MAX};
     pub use crate::message::CONTACTS_MAX;
     pub use crate::report::RULES_TOLD_MAX;
     pub use crate::requirement::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX};
     pub use crate::route::LINKS_MAX;
     pub use crate::search::{
-        DEADLINE_DEFAULT, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT, VISITS_MAX,
+        DEADLINE_DEFAULT, DEADLINE_MAX, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT,
+        VISITS_MAX,
     };
 }

@@ -6,6 +6,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
 use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
+use crate::gather::{Delegate, FOUND_MAX, Found, Gathered};
 use crate::hold::{HoldAnswer, HoldAsk};
 use crate::region::Region;
 use crate::route::{Place, Route};
@@ -63,6 +64,30 @@ pub enum Message {
         search: u32,
         #[n(1)]
         answer: Answer,
+    },
+    #[n(2)]
+    Delegate(#[n(0)] Delegate),
+    /// A node to which a subtree was handed is not done.
+    #[n(3)]
+    Working {
+        #[n(0)]
+        task: u32,
+        #[cbor(n(1), decode_with = "bounded::list::<_, _, FOUND_MAX>")]
+        found: Vec<Found>,
+    },
+    /// It is done.
+    #[n(4)]
+    Gathered {
+        #[n(0)]
+        task: u32,
+        #[n(1)]
+        gathered: Gathered,
+    },
+    /// It cannot help: too busy, too young, or it stands elsewhere.
+    #[n(5)]
+    Declined {
+        #[n(0)]
+        task: u32,
     },
 }
 

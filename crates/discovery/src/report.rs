@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use crate::gather::Histogram;
 use crate::hold::HoldRefusal;
 
 /// Why a search ended.
@@ -70,6 +71,8 @@ pub struct Report {
     pub grid_size_estimate: Option<u32>,
     /// The clauses of the requirement as written, each with the nodes that failed it. A node may fail several.
     pub excluded: Vec<(String, u32)>,
+    /// Of the attribute that was asked for, over the matching nodes.
+    pub histogram: Option<Histogram>,
     pub ended: Ended,
 }
 

@@ -1,5 +1,6 @@
 //! One search: what is wanted, whom it knows, what it has counted.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -8,6 +9,7 @@ use xtreem_base::{Duration, Handle, Rng};
 
 use crate::Requirement;
 use crate::frontier::{Frontier, Standing, Visit};
+use crate::gather::Histogram;
 use crate::hold::HoldAnswer;
 use crate::host::{Output, SearchEvent};
 use crate::message::{Answer, Query};
@@ -17,13 +19,15 @@ use crate::route::{Place, Route};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
+/// The longest that a search may be given.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
 /// Visits of a search unless told otherwise (from the task: a bound on what one search costs the grid).
 pub const VISITS_DEFAULT: u32 = 2_000;
 /// Visits at once unless told otherwise (design note on discovery: 8 keeps both round trips and overshoot low).
 pub const IN_FLIGHT_DEFAULT: u32 = 8;
 /// In a grid of at most so many nodes a search that does not find enough along the trie goes on to everybody else, so
 /// that "no" is exact: our guess of what a user takes for a small grid.
-const SMALL_GRID: u32 = 256;
+pub(crate) const SMALL_GRID: u32 = 256;
 /// The most visits that a search may be given.
 pub const VISITS_MAX: u32 = 100_000;
 /// The most visits at once that a search may be given.
@@ -46,8 +50,15 @@ pub struct SearchSpec {
     pub deadline: Duration,
     pub visits_max: u32,
     pub in_flight: u32,
-    /// Nodes not to visit. To leave the requester out, name it here.
+    /// Nodes that must not be matches. To leave the requester out, name it here.
     pub exclude: Vec<Handle>,
+    /// Ask all nodes by handing the query down the trie, where that is known and the grid is not small. Whoever matches
+    /// is then told by the nodes on the way; holds and excluded nodes are not possible.
+    pub gather: bool,
+    /// With `gather`, whether matching nodes are named or only counted.
+    pub list: bool,
+    /// The attribute whose values among the matching nodes are counted.
+    pub histogram: Option<Box<str>>,
 }
 
 impl SearchSpec {
@@ -60,7 +71,16 @@ impl SearchSpec {
             visits_max: VISITS_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
             exclude: Vec::new(),
+            gather: false,
+            list: true,
+            histogram: None,
         }
+    }
+
+    /// All nodes that meet `requirement`, or how many they are.
+    pub fn all(requirement: Requirement, list: bool) -> Self {
+        let spec = SearchSpec::new(Query::Nodes { requirement, hold: None }, u32::MAX);
+        SearchSpec { gather: true, list, visits_max: VISITS_MAX, in_flight: IN_FLIGHT_MAX, ..spec }
     }
 
     /// Nodes that meet `requirement`, without holds, with their attributes.
@@ -73,6 +93,7 @@ impl SearchSpec {
         (1..=VISITS_MAX).contains(&self.visits_max)
             && (1..=IN_FLIGHT_MAX).contains(&self.in_flight)
             && self.exclude.len() <= EXCLUDE_MAX
+            && self.deadline <= DEADLINE_MAX
     }
 }
 
@@ -100,6 +121,7 @@ pub(crate) struct Search {
     recapture: Recapture,
     /// For each clause, the nodes that failed it.
     failed: Vec<u32>,
+    histogram: Option<Histogram>,
 }
 
 impl Search {
@@ -115,6 +137,7 @@ impl Search {
             Query::Nodes { requirement, .. } => requirement.clauses().len().min(crate::limits::CLAUSES_MAX),
             Query::Applications(_) => 0,
         };
+        let histogram = spec.histogram.as_ref().map(|_| Histogram::default());
         let mut frontier = Frontier::new(region, dimensions);
         for peer in &spec.exclude {
             frontier.exclude(*peer);
@@ -137,6 +160,7 @@ impl Search {
             forbidden: Vec::new(),
             recapture: Recapture::default(),
             failed: alloc::vec![0; clauses],
+            histogram,
         }
     }
 
@@ -279,6 +303,12 @@ impl Search {
             Some(HoldAnswer::Granted { .. }) | None => {}
         }
         self.found += 1;
+        if let (Some(histogram), Some(name)) = (&mut self.histogram, &self.spec.histogram) {
+            histogram.count(answer.attributes.as_ref().and_then(|attributes| attributes.value(name)));
+        }
+        if !self.spec.list {
+            return;
+        }
         self.kept.extend(hold.map(|hold| (peer, hold)));
         out.event(match self.spec.query {
             Query::Nodes { .. } => SearchEvent::Match { search, peer, hold, attributes: answer.attributes },
@@ -318,6 +348,7 @@ impl Search {
             unopened: self.frontier.unopened(),
             grid_size_estimate: if everywhere { by_contacts() } else { self.grid_size.or_else(by_contacts) },
             excluded,
+            histogram: self.histogram.clone(),
             ended,
         }
     }

@@ -24,15 +24,8 @@ const LOAD_BATCH: u32 = 2_000;
 /// Rounds that searches may take before they count as not ended.
 const ROUNDS_MAX: u32 = 60;
 
-/// A search for all nodes is given as much as one may have.
 fn find_all(requirement: Requirement) -> SearchSpec {
-    SearchSpec {
-        attributes: false,
-        deadline: Duration::from_secs(300),
-        visits_max: xtreem_discovery::limits::VISITS_MAX,
-        in_flight: xtreem_discovery::limits::IN_FLIGHT_MAX,
-        ..SearchSpec::nodes(requirement, u32::MAX)
-    }
+    SearchSpec { deadline: Duration::from_secs(60), ..SearchSpec::all(requirement, true) }
 }
 
 fn find(requirement: Requirement, wanted: u32) -> SearchSpec {
@@ -154,7 +147,7 @@ fn finish(world: &mut World, options: &Options) -> Vec<Outcome> {
     for _ in 0..ROUNDS_MAX {
         world.replace(options.churn);
         world.run_round();
-        if world.searchers.values().all(|searcher| searcher.report.is_some()) {
+        if world.searchers.values().all(|searcher| !searcher.is_user || searcher.report.is_some()) {
             break;
         }
     }

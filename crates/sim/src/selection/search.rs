@@ -14,6 +14,8 @@ use super::world::{Member, Sender, attributes_of};
 /// One node's search, running or over.
 pub(super) struct Searcher {
     pub(super) discovery: Discovery,
+    /// It asks something itself.
+    pub(super) is_user: bool,
     /// The depth of each visit that is out.
     out: BTreeMap<Handle, u16>,
     pub(super) found: Vec<Handle>,
@@ -64,7 +66,8 @@ struct Notes<'a, 'b> {
 
 impl Output for Notes<'_, '_> {
     fn send(&mut self, to: Handle, message: Message) {
-        let depth = self.depth + u16::from(matches!(message, Message::Visit { .. }));
+        let is_question = matches!(message, Message::Visit { .. } | Message::Delegate(_));
+        let depth = self.depth + u16::from(is_question);
         self.out.insert(to, depth);
         self.sender.stream(to, message, depth);
     }
@@ -93,60 +96,45 @@ impl Searcher {
         sender: &'a mut Sender<'b>,
         depth: u16,
     ) -> (&'a mut Discovery, Notes<'a, 'b>) {
-        let Searcher { discovery, out, found, report, failed } = self;
+        let Searcher { discovery, out, found, report, failed, .. } = self;
         (discovery, Notes { sender, depth, out, found, report, failed })
     }
 }
 
-pub(super) fn start(
-    member: &Member,
-    seed: u64,
-    now: Instant,
-    spec: SearchSpec,
-    sender: &mut Sender<'_>,
-) -> Searcher {
-    let rng = Rng::derive(seed ^ now.as_micros(), u64::from(member.handle.as_u32()), "search");
-    let mut searcher = Searcher {
-        discovery: Discovery::new(member.handle, rng),
-        out: BTreeMap::new(),
-        found: Vec::new(),
-        report: None,
-        failed: Vec::new(),
-    };
-    let seeds: Vec<Handle> = member.cyclon.view().map(|(peer, _)| peer).collect();
-    let (discovery, mut notes) = searcher.notes(sender, 0);
-    discovery.start(now, spec, &seeds, &mut lend(member), &mut notes).expect("a search within the limits");
-    searcher
-}
+impl Searcher {
+    /// One that asks nothing itself, but may be handed what others ask.
+    pub(super) fn new(member: &Member, seed: u64, now: Instant) -> Self {
+        let rng = Rng::derive(seed ^ now.as_micros(), u64::from(member.handle.as_u32()), "search");
+        Searcher {
+            discovery: Discovery::new(member.handle, rng),
+            is_user: false,
+            out: BTreeMap::new(),
+            found: Vec::new(),
+            report: None,
+            failed: Vec::new(),
+        }
+    }
 
-pub(super) fn handle_message(
-    searcher: Option<&mut Searcher>,
-    now: Instant,
-    from: Handle,
-    member: &Member,
-    message: Message,
-    depth: u16,
-    sender: &mut Sender<'_>,
-) {
-    match (&message, searcher) {
-        (Message::Visit { .. }, _) => {
-            let mut nobody = Discovery::new(member.handle, Rng::new(0));
-            let (mut out, mut found, mut report, mut failed) = Default::default();
-            let notes = &mut Notes {
-                sender,
-                depth,
-                out: &mut out,
-                found: &mut found,
-                report: &mut report,
-                failed: &mut failed,
-            };
-            let _ = nobody.handle_message(now, from, message, &mut lend(member), notes);
-        }
-        (Message::Answer { .. }, Some(searcher)) => {
-            let (discovery, mut notes) = searcher.notes(sender, depth);
-            let _ = discovery.handle_message(now, from, message, &mut lend(member), &mut notes);
-        }
-        (Message::Answer { .. }, None) => {}
+    pub(super) fn start(&mut self, member: &Member, now: Instant, spec: SearchSpec, sender: &mut Sender<'_>) {
+        self.is_user = true;
+        let seeds: Vec<Handle> = member.cyclon.view().map(|(peer, _)| peer).collect();
+        let (discovery, mut notes) = self.notes(sender, 0);
+        discovery
+            .start(now, spec, &seeds, &mut lend(member), &mut notes)
+            .expect("a search within the limits");
+    }
+
+    pub(super) fn handle_message(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        member: &Member,
+        message: Message,
+        depth: u16,
+        sender: &mut Sender<'_>,
+    ) {
+        let (discovery, mut notes) = self.notes(sender, depth);
+        let _ = discovery.handle_message(now, from, message, &mut lend(member), &mut notes);
     }
 }
 

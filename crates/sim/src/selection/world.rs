@@ -232,11 +232,13 @@ impl World {
                 let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
             }
             Message::Search(message, depth) => {
-                let searcher = self.searchers.get_mut(&slot);
-                if matches!(*message, xtreem_discovery::Message::Visit { .. }) {
+                use xtreem_discovery::Message as Search;
+                if matches!(*message, Search::Visit { .. } | Search::Delegate(_)) {
                     self.visits[slot as usize] += 1;
                 }
-                search::handle_message(searcher, self.now, from, member, *message, depth, &mut sender);
+                let searcher =
+                    self.searchers.entry(slot).or_insert_with(|| Searcher::new(member, self.seed, self.now));
+                searcher.handle_message(self.now, from, member, *message, depth, &mut sender);
             }
         }
         self.arm(slot);
@@ -291,7 +293,8 @@ impl World {
     pub(super) fn search(&mut self, slot: u32, spec: SearchSpec) {
         let member = &self.members[slot as usize];
         let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
-        let searcher = search::start(member, self.seed, self.now, spec, &mut sender);
+        let mut searcher = Searcher::new(member, self.seed, self.now);
+        searcher.start(member, self.now, spec, &mut sender);
         self.searchers.insert(slot, searcher);
         self.arm(slot);
     }
