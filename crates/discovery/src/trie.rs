@@ -182,6 +182,26 @@ impl Trie {
         self.present = present;
     }
 
+    /// As after long gossip among these nodes, the first of each subtree becoming its alternates.
+    #[cfg(test)]
+    pub(crate) fn settle(&mut self, now: Instant, nodes: &[(Handle, Key)]) {
+        self.rounds = SETTLED_ROUNDS;
+        let dimensions = self.schema.dimensions().len();
+        let mut summaries = alloc::collections::BTreeMap::<usize, Summary>::new();
+        let me = self.table.me();
+        for (peer, key) in nodes.iter().filter(|(peer, _)| *peer != me) {
+            self.meet(now, *peer, *key);
+            let area = crate::area::Area::of(&key.codes(dimensions));
+            let mut one = Summary::NOTHING;
+            (one.count, one.area) = (1, area);
+            let level = self.key().common_prefix(key);
+            summaries.entry(level).and_modify(|known| known.add(&one, 0)).or_insert(one);
+        }
+        for (level, summary) in summaries {
+            self.table.report(level, &summary, told(now));
+        }
+    }
+
     /// Whether this node knows its subtree well enough to speak for it.
     pub fn is_settled(&self) -> bool {
         self.rounds >= SETTLED_ROUNDS

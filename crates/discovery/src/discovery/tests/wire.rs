@@ -9,11 +9,13 @@ use xtreem_base::{Handle, HandleTable};
 
 use super::grid::{Grid, handle, nodes, with_holds};
 use crate::application::AppFilter;
+use crate::gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
 use crate::hold::HoldAnswer;
 use crate::host;
 use crate::key::Key;
 use crate::message::{Answer, CONTACTS_MAX, Message, Query};
 use crate::route::{Link, Place, Route, Step};
+use crate::{Attributes, Requirement, Value};
 
 /// Handles as plain numbers.
 struct Numbers;
@@ -58,6 +60,37 @@ fn with_links(links: usize) -> Message {
     Message::Answer { search: 9, answer: Answer { place, ..nothing() } }
 }
 
+/// What goes down the trie and comes back up.
+fn gathered() -> Vec<Message> {
+    let histogram = || {
+        let mut histogram = Histogram::default();
+        let values = [Value::from(7), Value::from("x86_64"), Value::from(true)];
+        values.iter().for_each(|value| histogram.count(Some(value)));
+        histogram.count(None);
+        Some(histogram)
+    };
+    let gather = |histogram: Option<&str>| Gather {
+        requirement: Requirement::parse("cpu.cores > 3").unwrap(),
+        list: true,
+        attributes: false,
+        histogram: histogram.map(Into::into),
+    };
+    let key = Key::new(&[9; 8], 2, 77);
+    let delegate = |gather| Delegate { task: 7, gather, schema: 1, len: 9, key, time_ms: 900, last: true };
+    let found = |i| Found { peer: handle(i), attributes: (i == 2).then(Attributes::new) };
+    let tally =
+        Tally { visited: 9, matched: 2, failing: [7].into(), histogram: histogram(), ..Tally::default() };
+    let gathered = Gathered { tally, parts: 1, found: [found(1)].into() };
+    [
+        Message::Delegate(delegate(gather(None))),
+        Message::Delegate(delegate(gather(Some("arch")))),
+        Message::Working { task: 7, found: [found(2), found(3)].into() },
+        Message::Gathered { task: 7, gathered },
+        Message::Declined { task: 7 },
+    ]
+    .into()
+}
+
 fn forbidden(rule: &str) -> Answer {
     let hold = Some(HoldAnswer::Forbidden { rule: String::from(rule) });
     Answer { matched: true, hold, ..nothing() }
@@ -78,6 +111,7 @@ fn examples() -> Vec<Message> {
     let query = Query::Applications(AppFilter::Name { name: String::from("web") });
     messages.push(Message::Visit { search: 1, attributes: false, query, route: ROUTE });
     messages.push(with_links(17));
+    messages.extend(gathered());
     messages
 }
 
