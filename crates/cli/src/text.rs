@@ -6,4 +6,4 @@ mod size;
 mod table;
 
 pub use size::{bytes, cores, short};
-pub use table::Table;
+pub use table::{Table, Widths};

@@ -81,7 +81,7 @@ fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtreem_client::api::{Ended, SearchReport};
+    use xtreem_client::api::{Ended, Plan, SearchReport};
 
     fn app(id: &str, wanted: WantedView) -> AppSummary {
         AppSummary {
@@ -108,6 +108,11 @@ mod tests {
             grid_size: None,
             excluded: vec![],
             ended: Ended::Exhausted,
+            plan: Plan::Trie,
+            round_trips: 1,
+            lost: 0,
+            unopened: 0,
+            histogram: None,
         };
         let list = AppList { apps: vec![], report };
         choose("web", &apps.iter().collect::<Vec<_>>(), &list).map(|app| app.id.clone())

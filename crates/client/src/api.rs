@@ -15,8 +15,8 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use node::{
-    AttributeValue, Attributes, Ended, Excluded, Forbidden, HoldRefusals, NodeMatch, NodeStatus, Resources,
-    SearchReply, SearchReport, SearchRequest,
+    AttributeValue, Attributes, Bar, Ended, Excluded, Forbidden, Histogram, HoldRefusals, NodeMatch,
+    NodeStatus, Plan, Resources, SearchLine, SearchReply, SearchReport, SearchRequest,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};

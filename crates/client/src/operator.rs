@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
     AppList, AppShow, Blob, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest,
-    SearchReply, SearchRequest, SubmitRequest,
+    SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -53,9 +53,24 @@ impl OperatorClient {
         self.http.post("/v1/policy", &PolicyRequest { policy: Blob(signed) }).await
     }
 
-    /// Finds nodes and holds nothing.
+    /// Finds nodes and holds nothing; matches come as they are found. Dropping the stream ends the search.
+    pub async fn search_lines(&self, request: &SearchRequest) -> Result<JsonLines<SearchLine>, ClientError> {
+        self.http.send(Method::POST, "/v1/search", json(request)).await.map(JsonLines::new)
+    }
+
+    /// As [`OperatorClient::search_lines`], to the end.
     pub async fn search(&self, request: &SearchRequest) -> Result<SearchReply, ClientError> {
-        self.http.post("/v1/search", request).await
+        let mut lines = self.search_lines(request).await?;
+        let mut matches = Vec::new();
+        while let Some(line) = lines.next().await? {
+            match line {
+                SearchLine::Match(found) => matches.push(found),
+                SearchLine::Dropped { .. } => {}
+                SearchLine::Done { report } => return Ok(SearchReply { matches, report }),
+            }
+        }
+        let reason = "the search has no end".to_owned();
+        Err(ClientError::Broken { reason, is_read: false })
     }
 
     /// Whether the agent has the file with this BLAKE3 hash (hexadecimal).

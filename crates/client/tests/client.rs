@@ -78,12 +78,17 @@ fn answer(status: &str, body: &str) -> String {
 
 #[tokio::test]
 async fn a_search_sends_its_request_and_reads_its_report() {
-    let body = r#"{"matches":[{"id":"ab","address":"[fd00::1]:7946","attributes":{"cpu.cores":8,"load.1m":0.5,"arch":"x86_64","commands":["sh"],"gpu":false}}],
-        "report":{"visited":9,"answered":8,"silent":1,"matched":1,"grid_size":16,"excluded":[{"clause":"cpu.cores >= 4","count":7}],"ended":"exhausted","new":1}}"#;
+    let body = concat!(
+        r#"{"event":"match","id":"ab","address":"[fd00::1]:7946","attributes":{"cpu.cores":8,"load.1m":0.5,"arch":"x86_64","commands":["sh"],"gpu":false}}"#,
+        "\n",
+        r#"{"event":"done","report":{"visited":9,"answered":8,"silent":1,"matched":1,"grid_size":16,"excluded":[{"clause":"cpu.cores >= 4","count":7}],"ended":"exhausted","plan":"trie","new":1}}"#,
+        "\n",
+    );
     let server = Server::saying(answer("200 OK", body));
     let client = OperatorClient::new(&server.socket);
+    let requirement = "cpu.cores >= 4".to_owned();
     let request =
-        SearchRequest { requirement: "cpu.cores >= 4".to_owned(), limit: 3, timeout_ms: Some(2_000) };
+        SearchRequest { requirement, limit: 3, timeout_ms: Some(2_000), ..SearchRequest::default() };
     let reply = client.search(&request).await.expect("an answer");
     let expected = [
         ("arch", AttributeValue::Text("x86_64".to_owned())),

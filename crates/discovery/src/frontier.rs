@@ -273,6 +273,11 @@ impl Frontier {
         }
     }
 
+    /// Somebody who knows the whole trie was met.
+    pub(crate) fn is_rooted(&self) -> bool {
+        self.is_rooted
+    }
+
     /// Visits that are out.
     pub(crate) fn asked(&self) -> impl Iterator<Item = Handle> {
         let asked =

@@ -17,7 +17,7 @@ use crate::Requirement;
 use crate::host::{Host, Output, SearchEvent};
 use crate::message::Message;
 use crate::region::Region;
-use crate::report::{Ended, Report};
+use crate::report::{Ended, Plan, Report};
 use crate::route::{Link, Place};
 use crate::search::SearchId;
 use crate::trie::Trie;
@@ -444,6 +444,8 @@ impl Tally {
     fn report(self, requirement: &Requirement, ended: Ended) -> Report {
         let clauses = requirement.clauses().map(Into::into);
         Report {
+            plan: Plan::Gather,
+            round_trips: self.depth,
             visited: self.visited + self.silent,
             answered: self.visited,
             silent: self.silent,

@@ -36,7 +36,7 @@ pub use hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 pub use host::{Host, Output, SearchEvent};
 pub use message::{Answer, Message, Query};
 pub use number::Number;
-pub use report::{Ended, Refused, Report};
+pub use report::{Ended, Plan, Refused, Report};
 pub use requirement::{ParseError, Requirement};
 pub use route::{Link, Place, Route, Step};
 pub use search::{SearchId, SearchSpec};

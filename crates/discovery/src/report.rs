@@ -49,8 +49,24 @@ impl Refused {
 /// Rules told apart in a report (our guess: a user runs into one or two).
 pub const RULES_TOLD_MAX: usize = 16;
 
+/// How a search went about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// From random node to random node: nobody was met who knew the trie.
+    Contacts,
+    /// Along the trie, node by node.
+    Trie,
+    /// Along the trie, then to everybody else, because the grid is small.
+    TrieThenContacts,
+    /// Handed down the trie.
+    Gather,
+}
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
+    pub plan: Plan,
+    /// Visits of which each waited for the one before.
+    pub round_trips: u16,
     /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the end.
     pub visited: u32,
     pub answered: u32,

@@ -14,7 +14,7 @@ use crate::hold::HoldAnswer;
 use crate::host::{Output, SearchEvent};
 use crate::message::{Answer, Query};
 use crate::region::{Region, WHOLE};
-use crate::report::{Ended, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
+use crate::report::{Ended, Plan, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
 use crate::route::{Place, Route};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
@@ -97,6 +97,14 @@ impl SearchSpec {
     }
 }
 
+/// A visit that is out.
+struct Out {
+    route: Route,
+    /// Matches that it is expected to bring, of [`WHOLE`].
+    chance: u32,
+    depth: u16,
+}
+
 pub(crate) struct Search {
     pub(crate) id: SearchId,
     pub(crate) spec: SearchSpec,
@@ -105,8 +113,11 @@ pub(crate) struct Search {
     schema: u32,
     /// Nodes of the grid as the requester's own trie counts them.
     grid_size: Option<u32>,
-    /// Visits that are out, with what was asked of the way and the matches that are expected, of [`WHOLE`].
-    out: BTreeMap<Handle, (Route, u32)>,
+    /// Visits that are out.
+    out: BTreeMap<Handle, Out>,
+    /// Visits, each waiting for the one before, that led to what is handled now.
+    depth: u16,
+    round_trips: u16,
     /// Matches that all answered visits were expected to bring, of [`WHOLE`].
     expected: u64,
     /// Holds given out as matches.
@@ -149,6 +160,8 @@ impl Search {
             schema,
             grid_size: None,
             out: BTreeMap::new(),
+            depth: 0,
+            round_trips: 0,
             expected: 0,
             kept: Vec::new(),
             found: 0,
@@ -194,7 +207,7 @@ impl Search {
         }
         let Visit { peer, len, only, chance } = visit?;
         let route = Route { schema: self.schema, len, contacts: self.frontier.is_wide, only };
-        self.out.insert(peer, (route, chance));
+        self.out.insert(peer, Out { route, chance, depth: self.depth.saturating_add(1) });
         self.visited += 1;
         Some((peer, route))
     }
@@ -202,7 +215,7 @@ impl Search {
     /// Whether the visits that are out will bring what is missing, as far as can be told: by what links promise, and how
     /// well such promises were kept in this search.
     fn is_enough_out(&self) -> bool {
-        let promised: u64 = self.out.values().map(|(_, chance)| u64::from(*chance)).sum();
+        let promised: u64 = self.out.values().map(|out| u64::from(out.chance)).sum();
         let whole = u64::from(WHOLE);
         let kept = ((u64::from(self.found) + 1) * whole * whole / (self.expected + whole)).min(whole);
         let missing = u64::from(self.spec.wanted - self.found.min(self.spec.wanted));
@@ -232,7 +245,9 @@ impl Search {
 
     /// The visit to `peer` has timed out.
     pub(crate) fn give_up(&mut self, peer: Handle, rng: &mut Rng) {
-        self.out.remove(&peer);
+        if let Some(out) = self.out.remove(&peer) {
+            self.depth = out.depth;
+        }
         self.silent += 1;
         let number = match self.frontier.end_routing(peer) {
             Some(number) => Some(number),
@@ -251,7 +266,7 @@ impl Search {
 
     /// What `peer` was asked of the way; nothing when it was not asked, or was given up.
     pub(crate) fn route(&self, peer: Handle) -> Option<Route> {
-        self.out.get(&peer).map(|(route, _)| *route)
+        self.out.get(&peer).map(|out| out.route)
     }
 
     /// Takes an answer that suits the query, from a peer asked or silent.
@@ -262,8 +277,10 @@ impl Search {
         rng: &mut Rng,
         out: &mut impl Output,
     ) {
-        if let Some((_, chance)) = self.out.remove(&peer) {
-            self.expected += u64::from(chance);
+        if let Some(out) = self.out.remove(&peer) {
+            self.expected += u64::from(out.chance);
+            self.depth = out.depth;
+            self.round_trips = self.round_trips.max(out.depth);
         }
         self.answered += 1;
         self.hear_of(&answer.contacts, rng);
@@ -337,6 +354,12 @@ impl Search {
             Query::Applications(_) => Vec::new(),
         };
         Report {
+            plan: match (self.frontier.is_rooted(), self.frontier.is_wide) {
+                (false, _) => Plan::Contacts,
+                (true, false) => Plan::Trie,
+                (true, true) => Plan::TrieThenContacts,
+            },
+            round_trips: self.round_trips,
             visited: self.visited,
             answered: self.answered,
             silent: self.silent,

@@ -1,36 +1,62 @@
-//! `POST /v1/search`: find nodes, hold nothing.
+//! `POST /v1/search`: find nodes, hold nothing. Matches are told as they come.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
 use xtreem_base::{Duration, Handle};
-use xtreem_client::api::{NodeMatch, SearchReply, SearchRequest};
+use xtreem_client::api::{NodeMatch, SearchLine, SearchRequest};
 use xtreem_discovery::{AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec, StartRefusal};
 use xtreem_node::Event;
 
 use super::error::ApiError;
 use super::{body, view};
 use crate::agent::Agent;
+use crate::queue::Next;
 use crate::waiting::{Subscription, Topic};
 
 /// Longest and shortest search that may be asked for.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
 
-pub(super) async fn search(
-    State(agent): State<Arc<Agent>>,
-    body: Body,
-) -> Result<Json<SearchReply>, ApiError> {
+pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Result<Response, ApiError> {
     let request: SearchRequest = body::json(body).await?;
-    let requirement = match request.requirement.trim() {
+    let events = subscribe(&agent, spec(request)?).await?;
+    let running = Running::new(&agent, &events)?;
+    let lines = stream::unfold((running, events), |(mut running, events)| async {
+        running.id?;
+        let line = running.next(&events).await;
+        // The lines are plain values: nothing in them has no JSON.
+        let line = serde_json::to_string(&line).ok()? + "\n";
+        Some((Ok::<_, Infallible>(line), (running, events)))
+    });
+    Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
+}
+
+/// What is asked for, when it makes sense.
+fn spec(request: SearchRequest) -> Result<SearchSpec, ApiError> {
+    let SearchRequest { requirement, limit, all, count, histogram, timeout_ms } = request;
+    let requirement = match requirement.trim() {
         "" => Requirement::default(),
         text => Requirement::parse(text)
             .map_err(|error| ApiError::bad_request(format!("the requirement: {error}")))?,
     };
-    let mut spec = SearchSpec::nodes(requirement, request.limit.into());
-    if let Some(millis) = request.timeout_ms {
+    if let Some(name) = &histogram
+        && Attributes::new().set(name, 1).is_err()
+    {
+        return Err(ApiError::bad_request(format!("histogram: {name:?} cannot be an attribute's name")));
+    }
+    let names = !count && histogram.is_none();
+    let mut spec = match all || !names {
+        true => SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) },
+        false => SearchSpec::nodes(requirement, limit.into()),
+    };
+    spec.histogram = histogram.map(Into::into);
+    if let Some(millis) = timeout_ms {
         if !TIMEOUT_MS.contains(&millis) {
             return Err(ApiError::bad_request(format!(
                 "timeout_ms is {millis}; from 100 to 60000 is possible"
@@ -38,25 +64,11 @@ pub(super) async fn search(
         }
         spec.deadline = Duration::from_millis(millis);
     }
-    let Found { nodes, report, .. } = run(&agent, spec).await?;
-    let mut matches = Vec::new();
-    for (peer, attributes) in nodes {
-        // A handle that is forgotten already is of a node that is gone.
-        if let Some(contact) = agent.net.contact(peer).await {
-            let attributes = view::attributes(&attributes);
-            matches.push(NodeMatch {
-                id: contact.id.to_string(),
-                address: contact.addr.to_string(),
-                attributes,
-            });
-        }
-    }
-    Ok(Json(SearchReply { matches, report: view::report(&report) }))
+    Ok(spec)
 }
 
-/// Everything that a search brought.
+/// What a search for applications brought.
 pub(super) struct Found {
-    pub nodes: Vec<(Handle, Attributes)>,
     pub applications: Vec<(Handle, Vec<AppSummary>)>,
     pub report: Report,
 }
@@ -65,6 +77,39 @@ pub(super) struct Found {
 struct Running {
     agent: Arc<Agent>,
     id: Option<SearchId>,
+}
+
+impl Running {
+    fn new(agent: &Arc<Agent>, events: &Subscription) -> Result<Self, ApiError> {
+        let Topic::Search(id) = events.topic() else {
+            let error = "a search got another's events";
+            return Err(ApiError::definite(StatusCode::INTERNAL_SERVER_ERROR, error));
+        };
+        Ok(Running { agent: agent.clone(), id: Some(id) })
+    }
+
+    /// What is told next. The report is the last.
+    async fn next(&mut self, events: &Subscription) -> SearchLine {
+        loop {
+            match events.next().await {
+                Next::Dropped(dropped) => return SearchLine::Dropped { dropped },
+                Next::Item(Event::Match { peer, attributes, .. }) => {
+                    // A handle that is forgotten already is of a node that is gone.
+                    let Some(contact) = self.agent.net.contact(peer).await else { continue };
+                    return SearchLine::Match(NodeMatch {
+                        id: contact.id.to_string(),
+                        address: contact.addr.to_string(),
+                        attributes: view::attributes(&attributes.unwrap_or_default()),
+                    });
+                }
+                Next::Item(Event::SearchDone { report, .. }) => {
+                    self.id = None;
+                    return SearchLine::Done { report: view::report(&report) };
+                }
+                Next::Item(_) => {}
+            }
+        }
+    }
 }
 
 impl Drop for Running {
@@ -78,18 +123,14 @@ impl Drop for Running {
 /// Runs a search to its end.
 pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, ApiError> {
     let events = subscribe(agent, spec).await?;
-    let Topic::Search(id) = events.topic() else {
-        return Err(ApiError::definite(StatusCode::INTERNAL_SERVER_ERROR, "a search got another's events"));
-    };
-    let mut running = Running { agent: agent.clone(), id: Some(id) };
-    let (mut nodes, mut applications) = (Vec::new(), Vec::new());
+    let mut running = Running::new(agent, &events)?;
+    let mut applications = Vec::new();
     loop {
         match events.event().await {
-            Event::Match { peer, attributes, .. } => nodes.push((peer, attributes.unwrap_or_default())),
             Event::Applications { peer, list, .. } => applications.push((peer, list)),
             Event::SearchDone { report, .. } => {
                 running.id = None;
-                return Ok(Found { nodes, applications, report });
+                return Ok(Found { applications, report });
             }
             _ => {}
         }

@@ -2,7 +2,7 @@
 
 use xtreem_allocation::{Exit, Known, Record, SlotState, Wanted};
 use xtreem_client::api;
-use xtreem_discovery::{Attributes, Ended, Report, Value};
+use xtreem_discovery::{Attributes, Ended, Histogram, Plan, Report, Value};
 use xtreem_net::Contact;
 
 use crate::environment::epoch_text;
@@ -61,6 +61,30 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             Ended::VisitLimit => api::Ended::VisitLimit,
             Ended::Cancelled => api::Ended::Cancelled,
         },
+        plan: match report.plan {
+            Plan::Contacts => api::Plan::Contacts,
+            Plan::Trie => api::Plan::Trie,
+            Plan::TrieThenContacts => api::Plan::TrieThenContacts,
+            Plan::Gather => api::Plan::Gather,
+        },
+        round_trips: report.round_trips,
+        lost: report.lost,
+        unopened: report.unopened,
+        histogram: report.histogram.as_ref().map(histogram),
+    }
+}
+
+fn histogram(histogram: &Histogram) -> api::Histogram {
+    let numbers = histogram.numbers().map(|(number, nodes)| {
+        let thousandths = Some(number.as_thousandths());
+        api::Bar { value: number.to_string(), thousandths, nodes }
+    });
+    let texts =
+        histogram.texts().map(|(text, nodes)| api::Bar { value: text.to_owned(), thousandths: None, nodes });
+    api::Histogram {
+        bars: numbers.chain(texts).collect(),
+        missing: histogram.missing,
+        others: histogram.others,
     }
 }
 

@@ -109,7 +109,7 @@ impl Lab {
         until("every agent finds all others", async || {
             for agent in &lab.agents {
                 let request =
-                    SearchRequest { requirement: String::new(), limit: 100, timeout_ms: Some(2_000) };
+                    SearchRequest { limit: 100, timeout_ms: Some(2_000), ..SearchRequest::default() };
                 if agent.client.search(&request).await.map_or(0, |reply| reply.matches.len()) < count {
                     return false;
                 }

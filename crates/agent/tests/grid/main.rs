@@ -177,7 +177,10 @@ async fn wrong_requests_are_refused_with_the_reason() {
         requirement: requirement.into(),
         limit: 1,
         timeout_ms,
+        ..SearchRequest::default()
     };
+    let no_name = SearchRequest { histogram: Some("Cores".into()), ..search("", None) };
+    refused(client.search(&no_name).await.unwrap_err(), 400, "histogram");
     refused(client.search(&search("cpu.cores >=", None)).await.unwrap_err(), 400, "requirement");
     let nobody = SearchRequest { limit: 0, ..search("", None) };
     refused(client.search(&nobody).await.unwrap_err(), 400, "no node");

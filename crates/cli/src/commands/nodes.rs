@@ -1,7 +1,11 @@
 //! `xtreem nodes`: which nodes meet a requirement.
 
+use std::time::Duration;
+
 use clap::Args;
-use xtreem_client::api::SearchRequest;
+use tokio::time::timeout;
+use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
+use xtreem_client::{ClientError, OperatorClient};
 use xtreem_discovery::Requirement;
 
 use crate::exit::{Exit, Failure};
@@ -11,12 +15,19 @@ use crate::{output, text};
 
 /// Matches after which a search ends when nobody says how many (our guess: a screenful).
 const LIMIT_DEFAULT: u16 = 20;
+/// Matches that decide how wide the columns are: at most so many, or those of the first tenth of a second. Further ones
+/// are shown as they come (our guesses: a screenful, and what nobody notices).
+const FIRST_ROWS: usize = 20;
+const FIRST_TIME: Duration = Duration::from_millis(100);
 /// Examples and the end of the command.
 const HELP: &str = "\
 Examples:
   xtreem nodes
   xtreem nodes 'cpu.cores >= 4 && mem.total >= 8GiB && arch == \"x86_64\"'
-  xtreem nodes 'site in (\"lab\", \"attic\") && has gpu.model' --limit 50 --json
+  xtreem nodes 'mem.free >= 4GiB && load.1m < 0.5' --limit 3 --explain
+  xtreem nodes 'has gpu.model' --all --json
+  xtreem nodes --count
+  xtreem nodes 'site == \"lab\"' --histogram cpu.cores
 
 Ends with 0 when at least one node matches, 1 when none does.";
 
@@ -27,8 +38,20 @@ pub struct Arguments {
     #[arg(default_value = "", hide_default_value = true)]
     requirement: String,
     /// How many are wanted: the search stops when so many match [default: 20]
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..), conflicts_with_all = ["all", "count", "histogram"])]
     limit: Option<u16>,
+    /// Every node that matches
+    #[arg(long, conflicts_with_all = ["count", "histogram"])]
+    all: bool,
+    /// Only how many nodes match
+    #[arg(long, conflicts_with = "histogram")]
+    count: bool,
+    /// How the values of an attribute are spread over the nodes that match
+    #[arg(long, value_name = "ATTRIBUTE")]
+    histogram: Option<String>,
+    /// Say how the search went: plan, visits, round trips, what each clause excluded, what was missed
+    #[arg(long)]
+    explain: bool,
     /// Give up after so many seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=50))]
     timeout: u64,
@@ -39,26 +62,116 @@ pub struct Arguments {
     json: bool,
 }
 
+impl Arguments {
+    fn request(&self) -> SearchRequest {
+        SearchRequest {
+            requirement: self.requirement.clone(),
+            limit: self.limit.unwrap_or(LIMIT_DEFAULT),
+            all: self.all,
+            count: self.count,
+            histogram: self.histogram.clone(),
+            timeout_ms: Some(self.timeout * 1_000),
+        }
+    }
+
+    /// Nodes are named, not only counted.
+    fn lists(&self) -> bool {
+        !self.count && self.histogram.is_none()
+    }
+}
+
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Requirement::parse(&arguments.requirement)
         .map_err(|e| Failure::usage(format!("the requirement, {e}")))?;
     let client = arguments.agent.client()?;
-    let request = SearchRequest {
-        requirement: arguments.requirement.clone(),
-        limit: arguments.limit.unwrap_or(LIMIT_DEFAULT),
-        timeout_ms: Some(arguments.timeout * 1_000),
-    };
-    let reply = block_on(async { Ok(client.search(&request).await?) })?;
-    if arguments.json {
+    let SearchReply { report, .. } = if arguments.json {
+        let reply = block_on(async { Ok(client.search(&arguments.request()).await?) })?;
         output::print_json(&reply)?;
+        reply
     } else {
-        if !reply.matches.is_empty() {
-            output::print(&format!("{}\n", text::nodes::matches(&arguments.requirement, &reply.matches)))?;
+        let report = block_on(show(arguments, &client))?;
+        SearchReply { matches: Vec::new(), report }
+    };
+    Ok(if report.matched == 0 { Exit::Failed } else { Exit::Success })
+}
+
+/// Prints matches as they come, and what became of the search.
+async fn show(arguments: &Arguments, client: &OperatorClient) -> Result<SearchReport, Failure> {
+    let mut lines = client.search_lines(&arguments.request()).await?;
+    let mut rows = Rows::new(&arguments.requirement);
+    let report = loop {
+        let line = match timeout(FIRST_TIME, lines.next()).await {
+            Ok(line) => line?,
+            Err(_) => {
+                rows.show_first()?;
+                continue;
+            }
+        };
+        match line {
+            Some(SearchLine::Match(found)) => rows.add(found)?,
+            Some(SearchLine::Dropped { dropped }) => rows.dropped += dropped,
+            Some(SearchLine::Done { report }) => break report,
+            None => {
+                let reason = "the search has no end".to_owned();
+                return Err(ClientError::Broken { reason, is_read: false }.into());
+            }
         }
-        output::print(&format!(
-            "{}\n",
-            text::nodes::closing(arguments.limit.map(usize::from), &reply.report)
-        ))?;
+    };
+    rows.end()?;
+    if let (Some(histogram), Some(name)) = (&report.histogram, &arguments.histogram) {
+        output::print(&text::nodes::histogram(name, histogram))?;
     }
-    Ok(if reply.matches.is_empty() { Exit::Failed } else { Exit::Success })
+    let wanted = arguments.limit.map(usize::from);
+    let closing = match arguments.lists() {
+        true => text::nodes::closing(wanted, &report),
+        false => text::nodes::counted(&report),
+    };
+    output::print(&format!("{closing}\n"))?;
+    if rows.dropped > 0 {
+        output::print(&format!("{} matches came faster than they could be shown.\n", rows.dropped))?;
+    }
+    if arguments.explain {
+        output::print(&format!("\n{}", text::nodes::explain(&report)))?;
+    }
+    Ok(report)
+}
+
+/// The table of matches as it grows.
+struct Rows<'a> {
+    requirement: &'a str,
+    first: Vec<NodeMatch>,
+    /// Once the first ones are shown.
+    columns: Option<text::nodes::Columns>,
+    dropped: u64,
+}
+
+impl<'a> Rows<'a> {
+    fn new(requirement: &'a str) -> Self {
+        Rows { requirement, first: Vec::new(), columns: None, dropped: 0 }
+    }
+
+    fn add(&mut self, found: NodeMatch) -> Result<(), Failure> {
+        if let Some(columns) = &self.columns {
+            return output::print(&columns.row(&found));
+        }
+        self.first.push(found);
+        if self.first.len() < FIRST_ROWS { Ok(()) } else { self.show_first() }
+    }
+
+    /// Shows those that wait for the widths of their columns.
+    fn show_first(&mut self) -> Result<(), Failure> {
+        if self.first.is_empty() {
+            return Ok(());
+        }
+        let (columns, table) = text::nodes::matches(self.requirement, &self.first);
+        self.first.clear();
+        self.columns = Some(columns);
+        output::print(&table.to_string())
+    }
+
+    /// All have come.
+    fn end(&mut self) -> Result<(), Failure> {
+        self.show_first()?;
+        if self.columns.is_some() { output::print("\n") } else { Ok(()) }
+    }
 }

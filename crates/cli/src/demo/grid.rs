@@ -137,7 +137,7 @@ impl Grid {
         .await?;
         until("a search to reach every host", async || {
             let limit = u16::try_from(self.hosts.len()).unwrap_or(u16::MAX);
-            let everybody = SearchRequest { requirement: String::new(), limit, timeout_ms: Some(5_000) };
+            let everybody = SearchRequest { limit, timeout_ms: Some(5_000), ..SearchRequest::default() };
             let found = self.hosts[0].client.search(&everybody).await;
             found.is_ok_and(|reply| reply.matches.len() >= self.hosts.len())
         })

@@ -1,30 +1,130 @@
 //! Matches of a search, and why there are no more.
 
 use xtreem_client::api::{
-    AttributeValue, Attributes, Ended, Forbidden, NodeMatch, NodeStatus, Resources, SearchReport,
+    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, NodeMatch, NodeStatus, Plan, Resources,
+    SearchReport,
 };
 use xtreem_discovery::standard::{self, Kind, Unit};
 
-use super::{Table, bytes, cores, short};
+use super::{Table, Widths, bytes, cores, short};
 
 /// Columns that are shown whatever the requirement says.
 const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
 /// Characters of a value in a table.
 const CELL_MAX_CHARS: usize = 32;
 
-/// A row a node: the usual attributes, and those that the requirement names.
-pub fn matches(requirement: &str, found: &[NodeMatch]) -> Table {
-    let mut columns: Vec<&str> = ALWAYS.to_vec();
-    columns.extend(named(requirement).filter(|name| !ALWAYS.contains(name)));
-    columns.dedup();
-    let has = |name: &str| found.iter().any(|node| node.attributes.contains_key(name));
-    columns.retain(|name| has(name));
-    let mut table = Table::new(["NODE", "ADDRESS"].into_iter().chain(columns.iter().copied()));
-    for node in found {
-        let cells = columns.iter().map(|name| cell(name, &node.attributes));
-        table.row([short(&node.id).to_owned(), node.address.clone()].into_iter().chain(cells));
+/// Which attributes stand in the table of matches, and how wide.
+pub struct Columns {
+    names: Vec<String>,
+    widths: Widths,
+}
+
+impl Columns {
+    /// A match that came after the table was shown.
+    pub fn row(&self, node: &NodeMatch) -> String {
+        self.widths.line(cells(&self.names, node))
     }
-    table
+}
+
+fn cells(names: &[String], node: &NodeMatch) -> impl Iterator<Item = String> {
+    let attributes = names.iter().map(|name| cell(name, &node.attributes));
+    [short(&node.id).to_owned(), node.address.clone()].into_iter().chain(attributes)
+}
+
+/// A row a node: the usual attributes, and those that the requirement names.
+pub fn matches(requirement: &str, found: &[NodeMatch]) -> (Columns, Table) {
+    let mut names: Vec<String> = ALWAYS.map(String::from).to_vec();
+    names.extend(named(requirement).filter(|name| !ALWAYS.contains(name)).map(String::from));
+    names.dedup();
+    names.retain(|name| found.iter().any(|node| node.attributes.contains_key(name)));
+    let mut table = Table::new(["NODE", "ADDRESS"].into_iter().chain(names.iter().map(String::as_str)));
+    for node in found {
+        table.row(cells(&names, node));
+    }
+    (Columns { names, widths: table.widths() }, table)
+}
+
+/// Most bars that are drawn; neighbours are joined until they are no more.
+const BARS_MAX: usize = 16;
+/// Characters of the longest bar.
+const BAR_LEN: u64 = 40;
+
+/// Bars of an attribute's values, the longest one as wide as may be.
+pub fn histogram(name: &str, histogram: &Histogram) -> String {
+    let (mut numbers, mut texts): (Vec<&Bar>, Vec<&Bar>) =
+        histogram.bars.iter().partition(|bar| bar.thousandths.is_some());
+    numbers.sort_by_key(|bar| bar.thousandths);
+    texts.sort_by_key(|bar| std::cmp::Reverse(bar.nodes));
+    let joined = numbers.len().div_ceil(BARS_MAX).max(1);
+    let number = |bar: &Bar| {
+        let thousandths = bar.thousandths.unwrap_or_default();
+        let kind = standard::find(name).map(|attribute| attribute.kind);
+        match kind {
+            Some(Kind::Number(Unit::Bytes)) => bytes((thousandths / 1_000).max(0) as u64),
+            Some(Kind::Number(Unit::Hertz)) => format!("{:.2} GHz", thousandths as f64 / 1e12),
+            // A bar is a sixteenth of an octave wide: whole numbers up to sixteen have one each.
+            _ if thousandths < 500 => "0".to_owned(),
+            _ => (thousandths + 500).div_euclid(1_000).to_string(),
+        }
+    };
+    let mut rows: Vec<(String, u64)> = numbers
+        .chunks(joined)
+        .map(|bars| {
+            let label = if joined > 1 { format!("from {}", number(bars[0])) } else { number(bars[0]) };
+            (label, bars.iter().map(|bar| u64::from(bar.nodes)).sum())
+        })
+        .collect();
+    rows.extend(texts.iter().take(BARS_MAX).map(|bar| (bar.value.clone(), bar.nodes.into())));
+    let rest: u64 = texts.iter().skip(BARS_MAX).map(|bar| u64::from(bar.nodes)).sum();
+    rows.push(("others".to_owned(), rest + u64::from(histogram.others)));
+    rows.push(("without it".to_owned(), histogram.missing.into()));
+    let most = rows.iter().map(|(_, nodes)| *nodes).max().unwrap_or(0).max(1);
+    let mut table = Table::new([name, "NODES"]);
+    for (label, nodes) in rows.into_iter().filter(|(_, nodes)| *nodes > 0) {
+        let len = (nodes * BAR_LEN).div_ceil(most) as usize;
+        table.row([label, nodes.to_string(), "█".repeat(len)]);
+    }
+    format!("{table}\n")
+}
+
+/// How many match, where only that was asked for.
+pub fn counted(report: &SearchReport) -> String {
+    let missed = report.lost + report.unopened;
+    let mut text = format!("{} match", count(report.matched as usize, "node"));
+    if missed > 0 {
+        text.push_str(&format!("; about {missed} more could not be asked"));
+    }
+    text.push('.');
+    text
+}
+
+/// How a search went.
+pub fn explain(report: &SearchReport) -> String {
+    let mut table = Table::new([
+        "plan",
+        match report.plan {
+            Plan::Contacts => "from random node to random node: this one does not know the prefix trie yet",
+            Plan::Trie => "along the prefix trie, best subtree first",
+            Plan::TrieThenContacts => "along the prefix trie, then to everybody else of a small grid",
+            Plan::Gather => "handed down the prefix trie, each subtree once",
+        },
+    ]);
+    table.row(["visits".to_owned(), format!("{}, {} silent", report.visited, report.silent)]);
+    table.row(["round trips".to_owned(), report.round_trips.to_string()]);
+    let matched = format!("{} of {} that answered", report.matched, report.answered);
+    table.row(["matched".to_owned(), matched]);
+    if let Some(size) = report.grid_size {
+        table.row(["grid".to_owned(), format!("about {}", count(size as usize, "node"))]);
+    }
+    for clause in &report.excluded {
+        table.row([format!("`{}`", clause.clause), format!("excluded {} of those visited", clause.count)]);
+    }
+    for (nodes, why) in [(report.lost, "no link is alive"), (report.unopened, "the search ended first")] {
+        if nodes > 0 {
+            table.row(["not asked".to_owned(), format!("about {nodes} that may match: {why}")]);
+        }
+    }
+    table.to_string()
 }
 
 /// Attribute names in a requirement, in their order, once each.
@@ -113,7 +213,11 @@ fn account(report: &SearchReport) -> String {
     }
     text.push_str(match report.ended {
         Ended::Enough => "",
-        Ended::Exhausted => " Every node that could be reached was asked.",
+        Ended::Exhausted if report.lost > 0 => " Nodes to which no link is alive were not asked.",
+        Ended::Exhausted if matches!(report.plan, Plan::Contacts | Plan::TrieThenContacts) => {
+            " Every node that could be reached was asked."
+        }
+        Ended::Exhausted => " No other node can match.",
         Ended::Deadline => " The search ran out of time.",
         Ended::VisitLimit => " The search visited as many nodes as one search may.",
         Ended::Cancelled => " The search was given up.",
@@ -199,12 +303,18 @@ mod tests {
                 Excluded { clause: "arch == \"x86_64\"".to_owned(), count: 9 },
             ],
             ended: Ended::Exhausted,
+            plan: Plan::Trie,
+            round_trips: 3,
+            lost: 0,
+            unopened: 0,
+            histogram: None,
         }
     }
 
     #[test]
     fn a_table_shows_the_usual_attributes_and_those_asked_for() {
-        let text = matches("site == \"cpu.freq\" && \"sh\" in commands", &[node("ab", 8), node("cd", 16)]);
+        let found = [node("ab", 8), node("cd", 16)];
+        let (_, text) = matches("site == \"cpu.freq\" && \"sh\" in commands", &found);
         assert_eq!(
             text.to_string(),
             "NODE      ADDRESS         cpu.cores  mem.total  site   commands\n\
@@ -214,11 +324,39 @@ mod tests {
     }
 
     #[test]
+    fn a_match_that_comes_later_stands_in_the_same_columns() {
+        let (columns, table) = matches("", &[node("ab", 8)]);
+        let more = columns.row(&node("ef", 128));
+        assert_eq!(table.to_string().lines().nth(1).unwrap().find("16 GiB"), more.find("16 GiB"));
+    }
+
+    #[test]
+    fn a_histogram_is_drawn_and_a_count_says_what_it_missed() {
+        let bar = |value: &str, thousandths, nodes| Bar { value: value.into(), thousandths, nodes };
+        let bars =
+            vec![bar("16", Some(16_000), 40), bar("3.968", Some(3_968), 20), bar("odd \u{1b}", None, 1)];
+        let text = histogram("cpu.cores", &Histogram { bars, missing: 2, others: 0 });
+        assert_eq!(
+            text,
+            format!(
+                "cpu.cores   NODES\n4           20     {}\n16          40     {}\nodd ?       1      █\n\
+                 without it  2      ██\n\n",
+                "█".repeat(20),
+                "█".repeat(40)
+            )
+        );
+        assert_eq!(counted(&report()), "2 nodes match.");
+        let partial = SearchReport { lost: 3, unopened: 4, ..report() };
+        assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
+        assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
+    }
+
+    #[test]
     fn too_few_matches_are_explained() {
         assert_eq!(
             closing(Some(6), &report()),
             "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer; \
-             `arch == \"x86_64\"` excluded 9, `cpu.cores >= 4` excluded 5. Every node that could be reached was asked."
+             `arch == \"x86_64\"` excluded 9, `cpu.cores >= 4` excluded 5. No other node can match."
         );
         let refused = HoldRefusals { busy: 2, ..HoldRefusals::default() };
         let busy =
@@ -234,8 +372,8 @@ mod tests {
         assert_eq!(
             closing(Some(6), &kept),
             "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer. 2 nodes refused by \
-             VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for user alice. Every node that could be \
-             reached was asked."
+             VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for user alice. No other node can \
+             match."
         );
     }
 

@@ -21,6 +21,28 @@ impl Table {
     pub fn is_empty(&self) -> bool {
         self.rows.len() == 1
     }
+
+    /// How wide the columns are, for rows that come later.
+    pub fn widths(&self) -> Widths {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
+        let width = |column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        Widths((0..columns).map(width).collect())
+    }
+}
+
+/// The columns of a table that was shown already.
+pub struct Widths(Vec<usize>);
+
+impl Widths {
+    /// One more row, with its line end. A cell that is too wide moves those behind it.
+    pub fn line<T: Into<String>>(&self, cells: impl IntoIterator<Item = T>) -> String {
+        let mut line = String::new();
+        for (cell, width) in cells.into_iter().zip(&self.0) {
+            line.push_str(&format!("{:<width$}{GAP}", printable(cell.into())));
+        }
+        format!("{}\n", line.trim_end())
+    }
 }
 
 /// What comes from other nodes shall not steer the terminal.
@@ -35,22 +57,9 @@ fn printable(cell: String) -> String {
 /// Each row ends with a line end; nothing is padded at the end of a line.
 impl std::fmt::Display for Table {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
-        let width = |column: usize| {
-            self.rows
-                .iter()
-                .filter_map(|row| row.get(column))
-                .map(|cell| cell.chars().count())
-                .max()
-                .unwrap_or(0)
-        };
-        let widths: Vec<usize> = (0..columns).map(width).collect();
+        let widths = self.widths();
         for row in &self.rows {
-            let mut line = String::new();
-            for (cell, width) in row.iter().zip(&widths) {
-                line.push_str(&format!("{cell:<width$}{GAP}"));
-            }
-            writeln!(f, "{}", line.trim_end())?;
+            f.write_str(&widths.line(row.iter().map(String::as_str)))?;
         }
         Ok(())
     }

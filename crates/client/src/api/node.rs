@@ -71,20 +71,44 @@ pub struct NodeStatus {
     pub network: String,
 }
 
-/// `POST /v1/search`: find nodes, hold nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// `POST /v1/search`: find nodes, hold nothing. The answer is a [`SearchLine`] a line, as matches come.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
     /// In the requirement language; empty means any node.
     pub requirement: String,
-    /// The search ends when so many match.
+    /// The search ends when so many match. Without meaning when all are asked for.
     pub limit: u16,
+    /// Find every node that matches.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all: bool,
+    /// Count the nodes that match, and name none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub count: bool,
+    /// Count the values of this attribute among all nodes that match, and name none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<String>,
     /// The search ends after this time; the agent's default (10 s) when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
 }
 
-/// Answer to [`SearchRequest`].
+/// One line of the answer to [`SearchRequest`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum SearchLine {
+    Match(NodeMatch),
+    /// So many matches came faster than they were read.
+    Dropped {
+        dropped: u64,
+    },
+    /// The last line.
+    Done {
+        report: SearchReport,
+    },
+}
+
+/// A whole answer to [`SearchRequest`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchReply {
     pub matches: Vec<NodeMatch>,
@@ -122,6 +146,53 @@ pub struct SearchReport {
     /// Per clause of the requirement, the nodes that it alone or among others excluded.
     pub excluded: Vec<Excluded>,
     pub ended: Ended,
+    pub plan: Plan,
+    /// Visits of which each waited for the one before.
+    #[serde(default)]
+    pub round_trips: u16,
+    /// Nodes, about, that can match but were not asked because all links to them were dead.
+    #[serde(default)]
+    pub lost: u64,
+    /// Nodes, about, that can match but were not asked because the search ended first.
+    #[serde(default)]
+    pub unopened: u64,
+    /// Of the attribute that was asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub histogram: Option<Histogram>,
+}
+
+/// How a search went about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Plan {
+    /// From random node to random node.
+    Contacts,
+    /// Along the prefix trie, node by node.
+    Trie,
+    /// Along the trie, then to everybody else, because the grid is small.
+    TrieThenContacts,
+    /// Handed down the trie.
+    Gather,
+}
+
+/// How often each value of an attribute occurs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    pub bars: Vec<Bar>,
+    /// Nodes without the attribute.
+    pub missing: u32,
+    /// Nodes whose value found no room, or is a list.
+    pub others: u32,
+}
+
+/// A value, or the lowest of a sixteenth of an octave of numbers, and how many nodes have it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bar {
+    pub value: String,
+    /// In whole thousandths, for numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thousandths: Option<i64>,
+    pub nodes: u32,
 }
 
 /// Nodes that met the requirement but refused a hold, by reason.

@@ -111,6 +111,9 @@ pub struct Tally {
     pub failing: Vec<u32>,
     #[n(6)]
     pub histogram: Option<Histogram>,
+    /// Nodes below one another at most, without the one that says this.
+    #[n(7)]
+    pub depth: u16,
 }
 
 /// A subtree is done.
@@ -154,6 +157,7 @@ impl Tally {
     }
 
     pub(super) fn add(&mut self, other: Tally) {
+        self.depth = self.depth.max(other.depth.saturating_add(1));
         self.visited = self.visited.saturating_add(other.visited);
         self.matched = self.matched.saturating_add(other.matched);
         self.silent = self.silent.saturating_add(other.silent);

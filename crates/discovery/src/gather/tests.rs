@@ -175,7 +175,7 @@ impl Grid {
                     *self.delegates.entry(to).or_default() += 1;
                 }
                 self.with(to, |discovery, now, host, out| {
-                    drop(discovery.handle_message(now, from, message, host, out));
+                    let _ = discovery.handle_message(now, from, message, host, out);
                 });
             }
         }
