@@ -62,9 +62,7 @@ pub fn histogram(name: &str, histogram: &Histogram) -> String {
         match kind {
             Some(Kind::Number(Unit::Bytes)) => bytes((thousandths / 1_000).max(0) as u64),
             Some(Kind::Number(Unit::Hertz)) => format!("{:.2} GHz", thousandths as f64 / 1e12),
-            // A bar is a sixteenth of an octave wide: whole numbers up to sixteen have one each.
-            _ if thousandths < 500 => "0".to_owned(),
-            _ => (thousandths + 500).div_euclid(1_000).to_string(),
+            _ => bar.value.clone(),
         }
     };
     let mut rows: Vec<(String, u64)> = numbers
@@ -333,8 +331,7 @@ mod tests {
     #[test]
     fn a_histogram_is_drawn_and_a_count_says_what_it_missed() {
         let bar = |value: &str, thousandths, nodes| Bar { value: value.into(), thousandths, nodes };
-        let bars =
-            vec![bar("16", Some(16_000), 40), bar("3.968", Some(3_968), 20), bar("odd \u{1b}", None, 1)];
+        let bars = vec![bar("16", Some(16_000), 40), bar("4", Some(4_000), 20), bar("odd \u{1b}", None, 1)];
         let text = histogram("cpu.cores", &Histogram { bars, missing: 2, others: 0 });
         assert_eq!(
             text,

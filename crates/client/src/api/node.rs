@@ -185,7 +185,7 @@ pub struct Histogram {
     pub others: u32,
 }
 
-/// A value, or the lowest of a sixteenth of an octave of numbers, and how many nodes have it.
+/// A value, or the least of the numbers in a sixteenth of an octave, and how many nodes have it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Bar {
     pub value: String,

@@ -175,9 +175,10 @@ impl Tally {
 /// How often each value of an attribute occurs.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Histogram {
-    /// Numbers in bars of a sixteenth of an octave, by the lowest code of the logarithmic scale in each.
+    /// Numbers in bars of a sixteenth of an octave, by their code on the logarithmic scale without its last bits: how
+    /// many, and the least of them.
     #[cbor(n(0), decode_with = "decode_bars")]
-    bars: BTreeMap<u16, u32>,
+    bars: BTreeMap<u16, (u32, Number)>,
     #[cbor(n(1), decode_with = "decode_texts")]
     texts: BTreeMap<String, u32>,
     /// Nodes without the attribute.
@@ -196,7 +197,7 @@ impl Histogram {
             None => one.missing = 1,
             Some(Value::Number(number)) => {
                 let code = Scale::Logarithmic.number_code(*number) - 1;
-                one.bars.insert(code >> BAR_BITS << BAR_BITS, 1);
+                one.bars.insert(code >> BAR_BITS, (1, *number));
             }
             Some(Value::Text(text)) => drop(one.texts.insert(text.clone(), 1)),
             Some(Value::Flag(flag)) => {
@@ -209,15 +210,19 @@ impl Histogram {
 
     pub fn add(&mut self, other: Histogram) {
         let mut others = other.others;
-        merge(&mut self.bars, other.bars, &mut others);
-        merge(&mut self.texts, other.texts, &mut others);
+        merge(&mut self.bars, other.bars, |mine, theirs| {
+            *mine = (mine.0.saturating_add(theirs.0), mine.1.min(theirs.1));
+        })
+        .for_each(|(count, _)| others = others.saturating_add(count));
+        merge(&mut self.texts, other.texts, |mine, theirs| *mine = mine.saturating_add(theirs))
+            .for_each(|count| others = others.saturating_add(count));
         self.others = self.others.saturating_add(others);
         self.missing = self.missing.saturating_add(other.missing);
     }
 
-    /// The lowest number of each bar, rising, and how many nodes are in it.
+    /// The least number of each bar, rising, and how many nodes are in it.
     pub fn numbers(&self) -> impl Iterator<Item = (Number, u32)> + '_ {
-        self.bars.iter().map(|(code, count)| (Scale::Logarithmic.number_at(code + 1), *count))
+        self.bars.values().map(|(count, least)| (*least, *count))
     }
 
     pub fn texts(&self) -> impl Iterator<Item = (&str, u32)> {
@@ -225,20 +230,27 @@ impl Histogram {
     }
 }
 
-fn merge<K: Ord>(mine: &mut BTreeMap<K, u32>, theirs: BTreeMap<K, u32>, others: &mut u32) {
-    for (key, count) in theirs {
+/// Adds theirs to mine; gives back what found no room.
+fn merge<K: Ord, V>(
+    mine: &mut BTreeMap<K, V>,
+    theirs: BTreeMap<K, V>,
+    add: impl Fn(&mut V, V),
+) -> impl Iterator<Item = V> {
+    let mut rest = Vec::new();
+    for (key, value) in theirs {
         let has_room = mine.len() < HISTOGRAM_MAX;
         match mine.get_mut(&key) {
-            Some(known) => *known = known.saturating_add(count),
-            None if has_room => drop(mine.insert(key, count)),
-            None => *others = others.saturating_add(count),
+            Some(known) => add(known, value),
+            None if has_room => drop(mine.insert(key, value)),
+            None => rest.push(value),
         }
     }
+    rest.into_iter()
 }
 
-fn decode_bars<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<BTreeMap<u16, u32>, decode::Error> {
+fn decode_bars<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<BTreeMap<u16, (u32, Number)>, decode::Error> {
     let len = bounded::map_len(d, HISTOGRAM_MAX)?;
-    (0..len).map(|_| Ok((d.u16()? >> BAR_BITS << BAR_BITS, d.u32()?))).collect()
+    (0..len).map(|_| Ok((d.u16()?, d.decode_with(ctx)?))).collect()
 }
 
 fn decode_texts<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<BTreeMap<String, u32>, decode::Error> {

@@ -69,7 +69,7 @@ impl Output for Notes<'_, '_> {
         let is_question = matches!(message, Message::Visit { .. } | Message::Delegate(_));
         let depth = self.depth + u16::from(is_question);
         self.out.insert(to, depth);
-        self.sender.stream(to, message, depth);
+        self.sender.search(to, message, depth);
     }
 
     fn event(&mut self, event: SearchEvent) {

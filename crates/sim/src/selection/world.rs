@@ -61,8 +61,12 @@ pub(super) struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    /// On a stream: what gets lost is sent again.
-    pub(super) fn stream(&mut self, to: Handle, message: xtreem_discovery::Message, depth: u16) {
+    pub(super) fn search(&mut self, to: Handle, message: xtreem_discovery::Message, depth: u16) {
+        self.stream(to, Message::Search(message.into(), depth));
+    }
+
+    /// What the product sends on streams: what gets lost is sent again.
+    fn stream(&mut self, to: Handle, message: Message) {
         let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
         let (now, mut wait) = (self.now, Duration::ZERO);
         let at = loop {
@@ -72,7 +76,6 @@ impl Sender<'_> {
             }
             wait = wait + RESENT_AFTER;
         };
-        let message = Message::Search(message.into(), depth);
         self.network.wheel.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
     }
 
@@ -99,7 +102,7 @@ struct TrieSender<'a, 'b> {
 impl trie::Output for TrieSender<'_, '_> {
     fn send(&mut self, to: Handle, message: trie::Message) {
         self.sender.network.bytes += message.wire_bytes(HINT_BYTES) as u64;
-        self.sender.post(to, Message::Trie(Box::new(message)));
+        self.sender.stream(to, Message::Trie(Box::new(message)));
     }
 
     fn fresh_peer(&mut self) -> Option<Handle> {
