@@ -1,13 +1,16 @@
-//! Who else is there: the partial view and its shuffle, the cut-off check, the failure watcher.
+//! Who else is there: the partial view and its shuffle, the cut-off check, the failure watcher, and what all nodes are
+//! together.
 //!
 //! [`Cyclon`] serves the grid-wide collection and every application's own; [`Reference`](reference::Reference)
 //! tells a dead peer from an own lost network; [`Watch`](detector::Watch) decides when one peer counts as lost.
-//! Deliberately absent: attributes, applications, addresses, and any list of all nodes.
+//! [`Aggregation`](aggregation::Aggregation) counts the grid and draws its attributes, which it knows as codes only.
+//! Deliberately absent: what attributes mean, applications, addresses, and any list of all nodes.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
 
+pub mod aggregation;
 mod config;
 mod cyclon;
 pub mod detector;

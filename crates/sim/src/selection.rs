@@ -3,6 +3,7 @@
 //! The real cores (partial view, trie and search) with typed messages. How links fill is read by a walk over those of
 //! the moment, dead ones skipped; figures of queries come from searches that are played.
 
+mod aggregates;
 pub mod classes;
 pub mod data;
 mod report;
@@ -13,6 +14,7 @@ mod world;
 use xtreem_base::Rng;
 use xtreem_discovery::area::Area;
 
+pub use aggregates::Aggregates;
 use data::{ATTRIBUTES, Data, RANGE, Ranks};
 pub use report::{ClassReport, Load, Report, RoundRecall, Scheme};
 pub use run::run;

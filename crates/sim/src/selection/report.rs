@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::aggregates::Aggregates;
 use super::data::Data;
 
 /// Means are over nodes or queries; fractions are 0..1.
@@ -21,8 +22,13 @@ pub struct Report {
     pub recall_by_round: Vec<RoundRecall>,
     /// Rounds after which 19 of 20 newcomers were found by a walk from a random node.
     pub newcomer_rounds: u32,
-    /// That the trie's gossip sent in one round, about.
+    /// That the gossip of trie and aggregation sent in one round, about.
     pub bytes_sent_per_node: f64,
+    /// Of those, aggregation's.
+    pub aggregation_bytes_per_node: f64,
+    /// Left out when no epoch of aggregation has ended.
+    #[serde(flatten)]
+    pub aggregates: Option<Aggregates>,
     pub classes: Vec<ClassReport>,
     /// Classes with fewer than 150 matches.
     pub scarce: Vec<ClassReport>,

@@ -54,7 +54,7 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
     }
     let newcomer_rounds = newcomers(&mut world, &mut rng);
     note(&format!("newcomers are found after {newcomer_rounds} rounds"));
-    let before = world.bytes();
+    let before = (world.bytes(), world.aggregation_bytes());
     // Without churn a few rounds tell what is sent.
     let churn_rounds = if options.churn > 0.0 { options.churn_rounds } else { 3 };
     for _ in 0..churn_rounds {
@@ -62,7 +62,8 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
         world.run_round();
     }
     let rounds = f64::from(churn_rounds.max(1)) * f64::from(options.nodes);
-    let bytes_sent_per_node = (world.bytes() - before) as f64 / rounds;
+    let bytes_sent_per_node = (world.bytes() - before.0) as f64 / rounds;
+    let aggregation_bytes_per_node = (world.aggregation_bytes() - before.1) as f64 / rounds;
     let heap: usize = world.members.iter().map(|member| member.trie.heap_bytes()).sum();
     let (mut enough, mut scarce) = (Vec::new(), Vec::new());
     for class in classes {
@@ -72,6 +73,10 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
             report.name, report.visits_mean, report.round_trips_mean, report.recall, report.visits_per_match
         ));
         if report.matches_mean < SCARCE_BELOW { &mut scarce } else { &mut enough }.push(report);
+    }
+    let aggregates = super::aggregates::compare(&world, options.seed);
+    if let Some(aggregates) = &aggregates {
+        note(&format!("{aggregates:?}"));
     }
     let load = (options.load > 0).then(|| load(&mut world, options, &ranks, &mut rng));
     Ok(Report {
@@ -88,6 +93,8 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
         recall_by_round,
         newcomer_rounds,
         bytes_sent_per_node,
+        aggregation_bytes_per_node,
+        aggregates,
         classes: enough,
         scarce,
         load,

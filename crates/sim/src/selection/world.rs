@@ -8,7 +8,9 @@ use xtreem_discovery::schema::{Dimension, Scale, Schema};
 use xtreem_discovery::trie::{self, Trie};
 use xtreem_discovery::{Attributes, Number, SearchSpec};
 use xtreem_membership::Cyclon;
+use xtreem_membership::aggregation::{self, Aggregation, Bounds};
 
+use super::aggregates::AggregationSender;
 use super::data::{ATTRIBUTES, Machine, RANGE};
 use super::search::{self, Searcher};
 use crate::link::{Latency, Link};
@@ -32,6 +34,7 @@ enum Message {
     Trie(Box<trie::Message>),
     /// With the visits, each waiting for the one before, that led to it.
     Search(Box<xtreem_discovery::Message>, u16),
+    Aggregation(Box<aggregation::Message>),
 }
 
 enum Event {
@@ -43,6 +46,7 @@ pub struct Member {
     pub(super) handle: Handle,
     pub(super) cyclon: Cyclon,
     pub trie: Trie,
+    pub aggregation: Aggregation,
     pub(super) machine: Machine,
     armed: Instant,
 }
@@ -51,6 +55,7 @@ struct Network {
     link: Link,
     wheel: Wheel<Event>,
     bytes: u64,
+    aggregation_bytes: u64,
 }
 
 pub(super) struct Sender<'a> {
@@ -63,6 +68,14 @@ pub(super) struct Sender<'a> {
 impl Sender<'_> {
     pub(super) fn search(&mut self, to: Handle, message: xtreem_discovery::Message, depth: u16) {
         self.stream(to, Message::Search(message.into(), depth));
+    }
+
+    /// In a datagram when it fits, as in the product.
+    pub(super) fn aggregation(&mut self, to: Handle, message: aggregation::Message) {
+        self.network.aggregation_bytes += message.wire_bytes() as u64;
+        let is_small = message.is_small();
+        let message = Message::Aggregation(message.into());
+        if is_small { self.post(to, message) } else { self.stream(to, message) }
     }
 
     /// What the product sends on streams: what gets lost is sent again.
@@ -125,6 +138,8 @@ pub struct World {
     fate: Rng,
     membership: xtreem_membership::Config,
     config: trie::Config,
+    aggregation: aggregation::Config,
+    even: Arc<Bounds>,
     schema: Arc<Schema>,
     pub members: Vec<Member>,
     network: Network,
@@ -147,12 +162,15 @@ impl World {
             fate: Rng::derive(seed, 0, "fate"),
             membership: Default::default(),
             config: trie::Config::default(),
+            aggregation: aggregation::Config::default(),
+            even: Arc::new(Bounds::even(ATTRIBUTES)),
             schema: Arc::new(schema),
             members: Vec::with_capacity(machines.len()),
             network: Network {
                 link: Link::new(seed, Latency::WORLD, (loss * 1e6) as u32),
                 wheel: Wheel::default(),
                 bytes: 0,
+                aggregation_bytes: 0,
             },
             now: Instant::ZERO,
             owed: 0,
@@ -180,6 +198,15 @@ impl World {
             handle,
             cyclon: Cyclon::new(&self.membership, handle, stream("membership"), self.now),
             trie: Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now),
+            aggregation: Aggregation::new(
+                &self.aggregation,
+                self.schema.version(),
+                self.even.clone(),
+                handle,
+                &codes[..ATTRIBUTES],
+                stream("aggregation"),
+                self.now,
+            ),
             machine,
             armed: Instant::FAR,
         }
@@ -211,6 +238,10 @@ impl World {
             let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
             member.trie.handle_timeout(&self.config, self.now, &mut out);
         }
+        if member.aggregation.next_timeout() <= self.now {
+            let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
+            member.aggregation.handle_timeout(&self.aggregation, self.now, &mut out);
+        }
         if let Some(searcher) = self.searchers.get_mut(&slot) {
             search::handle_timeout(searcher, self.now, &mut sender);
             let failed = std::mem::take(&mut searcher.failed);
@@ -234,6 +265,11 @@ impl World {
                 let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
                 let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
             }
+            Message::Aggregation(message) => {
+                let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
+                let aggregation = &mut member.aggregation;
+                let _ = aggregation.handle_message(&self.aggregation, self.now, from, *message, &mut out);
+            }
             Message::Search(message, depth) => {
                 use xtreem_discovery::Message as Search;
                 if matches!(*message, Search::Visit { .. } | Search::Delegate(_)) {
@@ -251,6 +287,7 @@ impl World {
         let member = &mut self.members[slot as usize];
         let searcher = self.searchers.get(&slot).and_then(|searcher| searcher.discovery.next_timeout());
         let next = member.cyclon.next_timeout().min(member.trie.next_timeout());
+        let next = next.min(member.aggregation.next_timeout());
         let next = searcher.map_or(next, |at| at.min(next));
         if next < member.armed {
             member.armed = next;
@@ -307,8 +344,13 @@ impl World {
         member.handle == handle
     }
 
-    /// That the tries have sent, about.
+    /// That tries and aggregation have sent, about.
     pub fn bytes(&self) -> u64 {
-        self.network.bytes
+        self.network.bytes + self.network.aggregation_bytes
+    }
+
+    /// That aggregation alone has sent, about.
+    pub fn aggregation_bytes(&self) -> u64 {
+        self.network.aggregation_bytes
     }
 }

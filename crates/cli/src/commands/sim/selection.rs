@@ -91,6 +91,17 @@ fn table(report: &Report) -> String {
     ] {
         figures.row([figure.to_owned(), value]);
     }
+    if let Some(aggregates) = &report.aggregates {
+        let percent = |share: f64| format!("{:.2} %", 100.0 * share);
+        for (figure, value) in [
+            ("of that, aggregation", bytes(report.aggregation_bytes_per_node as u64)),
+            ("size off by", percent(aggregates.size_error)),
+            ("histograms off by, mean", percent(aggregates.histogram_error_mean)),
+            ("histograms off by, most", percent(aggregates.histogram_error_max)),
+        ] {
+            figures.row([figure.to_owned(), value]);
+        }
+    }
     if let Some(load) = &report.load {
         figures.row(["busiest node over mean".to_owned(), format!("{:.1}", load.worst_over_mean)]);
     }
