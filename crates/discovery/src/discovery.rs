@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
+use crate::aim::{Aims, Goals};
 use crate::frontier::Standing;
 use crate::gather::{Gather, Gathering};
 use crate::hold::HoldAnswer;
@@ -20,7 +21,7 @@ use crate::message::{Answer, Message, Query};
 use crate::region::Region;
 use crate::report::Ended;
 use crate::route::{Place, Route};
-use crate::search::{SMALL_GRID, Search, SearchId, SearchSpec};
+use crate::search::{Asking, SMALL_GRID, Search, SearchId, SearchSpec};
 use crate::trie::Trie;
 
 /// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
@@ -113,7 +114,7 @@ impl Discovery {
         let id = self.next_id;
         self.next_id = SearchId(id.0.wrapping_add(1));
         let mut spec = spec;
-        if spec.gather {
+        if spec.gather && spec.set.is_none() {
             let knows_all = |trie: &Trie| trie.is_settled() && trie.summary(0).count > SMALL_GRID;
             if let (true, Query::Nodes { requirement, hold: None }) =
                 (host.trie(None).is_some_and(knows_all), &spec.query)
@@ -135,17 +136,19 @@ impl Discovery {
             Some(trie) => {
                 let schema = trie.schema();
                 let region = spec.query.region(schema);
-                let own = Place::of(trie, 0, &region);
+                let goals = spec.set.as_ref().map(|set| Goals::of(set, schema, spec.patience()));
+                let goals = goals.unwrap_or_default();
+                let own = Place::of(trie, 0, &region, goals.aims);
                 let (version, dimensions) = (schema.version(), schema.dimensions().len());
-                let mut search = Search::new(id, spec, version, dimensions, region);
+                let mut search = Search::new(id, spec, version, dimensions, region, goals);
                 search.root(own, trie.summary(0).count, &mut self.rng);
                 search
             }
-            None => Search::new(id, spec, 0, 0, Region::everything()),
+            None => Search::new(id, spec, 0, 0, Region::everything(), Goals::default()),
         };
         if search.frontier.standing(self.me).is_none() {
             search.ask_self(self.me);
-            let route = Route { schema: 0, len: u8::MAX, contacts: false, only: false };
+            let route = Route { schema: 0, len: u8::MAX, contacts: false, only: false, aims: Aims::NONE };
             let (query, attributes) = (&search.spec.query, search.spec.attributes);
             let mut answer = host::answer(host, now, self.me, query, attributes, &route);
             (answer.place, answer.contacts) = (None, Vec::new());
@@ -209,7 +212,9 @@ impl Discovery {
                 Timer::Forget => drop(self.finished.remove(&id)),
                 Timer::Visit(peer) => {
                     if let Some(search) = self.searches.get_mut(&id) {
-                        search.give_up(peer, &mut self.rng);
+                        for (peer, hold) in search.give_up(peer, &mut self.rng) {
+                            out.event(SearchEvent::Surplus { peer, hold });
+                        }
                         out.contact_failed(peer);
                         self.proceed(now, id, out);
                     }
@@ -251,6 +256,18 @@ impl Discovery {
             }
             return Ok(());
         };
+        if let Some(suits) = search.suits_member(from, &answer) {
+            if !suits {
+                return Err(PeerFault::Inconsistent);
+            }
+            self.deadlines.clear(&(id, Timer::Visit(from)));
+            out.contact_answered(from);
+            for (peer, hold) in search.take_member(from, answer) {
+                out.event(SearchEvent::Surplus { peer, hold });
+            }
+            self.proceed(now, id, out);
+            return Ok(());
+        }
         let asked = search.route(from);
         match search.frontier.standing(from) {
             // Asked a second time, for the way only.
@@ -259,10 +276,13 @@ impl Discovery {
             Some(Standing::Asked(_) | Standing::Silent(_)) => {}
             Some(Standing::Answered(first)) => {
                 // A visit that the network doubled may have made a second hold.
-                if let Some(hold) = hold.filter(|hold| first != Some(*hold)) {
+                let set = search.set.as_mut();
+                let is_kept = |hold: &u64| set.as_ref().is_some_and(|set| set.keeps(from, *hold));
+                if let Some(hold) = hold.filter(|hold| first != Some(*hold) && !is_kept(hold)) {
                     out.event(SearchEvent::Surplus { peer: from, hold });
                 }
-                return Err(PeerFault::Repeated);
+                let is_late = set.is_some_and(|set| set.is_late(from));
+                return if is_late { Ok(()) } else { Err(PeerFault::Repeated) };
             }
             _ => return Err(PeerFault::Unasked),
         }
@@ -280,9 +300,9 @@ impl Discovery {
     fn proceed(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
         let Some(search) = self.searches.get_mut(&id) else { return };
         if search.ended() != Some(Ended::Enough) {
-            while let Some((peer, route)) = search.ask_next(&mut self.rng) {
+            while let Some(Asking { peer, route, query }) = search.ask_next(&mut self.rng) {
                 self.deadlines.set((id, Timer::Visit(peer)), now + VISIT_TIMEOUT);
-                let (query, attributes) = (search.spec.query.clone(), search.spec.attributes);
+                let attributes = search.spec.attributes;
                 out.send(peer, Message::Visit { search: id.0, attributes, query, route });
             }
         }
@@ -292,11 +312,15 @@ impl Discovery {
     }
 
     fn finish(&mut self, now: Instant, id: SearchId, ended: Ended, out: &mut impl Output) {
-        let Some(search) = self.searches.remove(&id) else { return };
+        let Some(mut search) = self.searches.remove(&id) else { return };
         self.deadlines.clear(&(id, Timer::Deadline));
         for peer in search.frontier.asked() {
             self.deadlines.clear(&(id, Timer::Visit(peer)));
         }
+        if let Some(set) = &search.set {
+            set.asked().for_each(|peer| self.deadlines.clear(&(id, Timer::Visit(peer))));
+        }
+        search.tell_set(out);
         let report = search.report(ended);
         if !search.kept.is_empty() {
             self.finished.insert(id, search.kept);

@@ -8,9 +8,11 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Rng};
 
+use crate::aim::{Goals, holder_at};
 use crate::key::{Codes, Key};
 use crate::region::{Region, WHOLE};
 use crate::route::{Link, Place, Step};
+use crate::trie::ALTERNATES;
 
 /// Subtrees, and likewise contacts, that wait at once. Beyond it those of the lowest score are given up and counted. A
 /// find-all of 4,000 visits has 1,500 open at most (measured at 100,000 nodes).
@@ -48,8 +50,8 @@ pub(crate) struct Visit {
 #[derive(Clone, Debug)]
 struct Open {
     link: Link,
-    /// One bit for each alternate that was asked.
-    tried: u8,
+    /// One bit for each alternate that was asked, then one for each holder of large values.
+    tried: u16,
     stage: Stage,
 }
 
@@ -65,6 +67,8 @@ enum Stage {
 pub(crate) struct Frontier {
     region: Region,
     dimensions: usize,
+    /// What comes before the number of matches, when a set is looked for.
+    goals: Goals,
     open: BTreeMap<Number, Open>,
     /// Waiting subtrees by score.
     order: BTreeSet<(u64, Number)>,
@@ -85,10 +89,11 @@ pub(crate) struct Frontier {
 }
 
 impl Frontier {
-    pub(crate) fn new(region: Region, dimensions: usize) -> Self {
+    pub(crate) fn new(region: Region, dimensions: usize, goals: Goals) -> Self {
         Frontier {
             region,
             dimensions,
+            goals,
             open: BTreeMap::new(),
             order: BTreeSet::new(),
             next: 0,
@@ -139,7 +144,7 @@ impl Frontier {
 
     fn open_all(&mut self, links: Vec<Link>, rng: &mut Rng) {
         for link in links {
-            let score = self.score(&link, rng);
+            let score = self.score(&link, 0, rng);
             self.open.insert(self.next, Open { link, tried: 0, stage: Stage::Waiting(score) });
             self.order.insert((score, self.next));
             self.next += 1;
@@ -160,13 +165,22 @@ impl Frontier {
     /// Whoever promises most comes first: the chance that the next visit matches, then how many matches lie behind it. The
     /// random factor keeps requesters apart: without it all of them go to the same few nodes (design note on
     /// discovery, section 2.4).
-    fn score(&self, link: &Link, rng: &mut Rng) -> u64 {
+    fn score(&self, link: &Link, tried: u16, rng: &mut Rng) -> u64 {
+        if !self.goals.is_empty() {
+            return self.goals.score(link, |i, peer| self.is_holder_open(tried, i, peer), rng.next_u64());
+        }
         let has_match = link.alternates.iter().any(|step| self.is_in_region(step));
         let place = if has_match { WHOLE } else { link.place };
         let chance = u64::from(place) * u64::from(link.state) / u64::from(WHOLE);
         let behind = u64::from(link.count) * u64::from(link.place) / u64::from(WHOLE);
         let octaves = u64::from((behind + 2).ilog2());
         (chance + 1) * octaves * rng.between(128, 384)
+    }
+
+    /// Whether a holder of a large value can be turned to: it was neither seen nor asked yet.
+    fn is_holder_open(&self, tried: u16, number: usize, peer: Handle) -> bool {
+        let is_new = matches!(self.peers.get(&peer), None | Some(Standing::Waiting(_)));
+        is_new && tried >> (ALTERNATES + number) & 1 == 0 && !self.routing.contains_key(&peer)
     }
 
     /// The next to visit, which counts as asked from now on.
@@ -184,9 +198,22 @@ impl Frontier {
         Some(Visit { peer, len: 0, only: false, chance: 0 })
     }
 
-    /// Picks an alternate of a subtree: one that matches before others, one not seen yet before others.
+    /// Picks a node of a subtree: who is said to have a large value that is aimed at; else an alternate, one that matches
+    /// before others, one not seen yet before others.
     fn enter(&mut self, number: Number, rng: &mut Rng) -> Option<Visit> {
         let open = self.open.get(&number)?;
+        let is_open = |i: usize, peer: Handle| self.is_holder_open(open.tried, i, peer);
+        if let Some(i) = self.goals.holder(&open.link, is_open)
+            && let Some(holder) = holder_at(&open.link, i).copied()
+        {
+            let open = self.open.get_mut(&number)?;
+            open.tried |= 1 << (ALTERNATES + i);
+            open.stage = Stage::Asked;
+            let (len, state) = (open.link.level + 1, u64::from(open.link.state));
+            let chance = (u64::from(holder.place) * state / u64::from(WHOLE)) as u32;
+            self.stand(holder.handle, Standing::Asked(Some(number)));
+            return Some(Visit { peer: holder.handle, len, only: false, chance });
+        }
         let mut best: Option<((bool, bool, u32), usize)> = None;
         for (i, step) in open.link.alternates.iter().enumerate() {
             let is_new = match self.peers.get(&step.handle) {
@@ -247,7 +274,8 @@ impl Frontier {
         let Some(open) = self.open.get(&number) else { return };
         let alternates = &open.link.alternates;
         let len = usize::from(open.link.level) + 1;
-        let was = alternates.iter().find(|step| step.handle == peer);
+        // All of them share the prefix, and so does a holder of a large value who is no alternate.
+        let was = alternates.iter().find(|step| step.handle == peer).or(alternates.first());
         let is_there = |key: &Key| was.is_some_and(|step| step.key.common_prefix(key) >= len);
         let others = (0..alternates.len()).any(|i| open.tried >> i & 1 == 0);
         match place {
@@ -266,7 +294,7 @@ impl Frontier {
     /// An alternate was silent or no help: the next one is to be asked.
     pub(crate) fn go_round(&mut self, number: Number, rng: &mut Rng) {
         let Some(open) = self.open.get(&number).filter(|open| open.stage == Stage::Asked) else { return };
-        let score = self.score(&open.link, rng);
+        let score = self.score(&open.link, open.tried, rng);
         if let Some(open) = self.open.get_mut(&number) {
             open.stage = Stage::Waiting(score);
             self.order.insert((score, number));
@@ -330,7 +358,9 @@ impl Frontier {
 
     pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> {
         let alternates = self.open.values().flat_map(|open| open.link.alternates.iter());
-        self.peers.keys().copied().chain(alternates.map(|step| step.handle))
+        let peaks = self.open.values().flat_map(|open| open.link.peaks.iter());
+        let holders = peaks.flat_map(|peak| peak.holders.iter()).map(|holder| holder.handle);
+        self.peers.keys().copied().chain(alternates.map(|step| step.handle)).chain(holders)
     }
 }
 
@@ -344,7 +374,7 @@ mod tests {
 
     #[test]
     fn the_highest_draw_goes_first_and_the_lowest_is_forgotten() {
-        let mut frontier = Frontier::new(Region::everything(), 0);
+        let mut frontier = Frontier::new(Region::everything(), 0, Goals::default());
         let mut rng = Rng::new(1);
         for i in 0..=FRONTIER_MAX {
             assert!(!frontier.hear_of(peer(i), i as u64));
@@ -365,7 +395,14 @@ mod tests {
 
     fn link(level: u8, hashes: &[u32]) -> Link {
         let step = |hash: &u32| Step { handle: peer(*hash as usize >> 16), key: key(*hash) };
-        Link { level, count: 5, place: WHOLE, state: WHOLE, alternates: hashes.iter().map(step).collect() }
+        Link {
+            level,
+            count: 5,
+            place: WHOLE,
+            state: WHOLE,
+            alternates: hashes.iter().map(step).collect(),
+            peaks: Vec::new(),
+        }
     }
 
     fn place(hash: u32, is_settled: bool, links: Vec<Link>) -> Place {
@@ -382,7 +419,7 @@ mod tests {
     #[test]
     fn a_subtree_stays_open_until_one_alternate_has_told_what_is_in_it() {
         let mut rng = Rng::new(1);
-        let mut frontier = Frontier::new(Region::everything(), 0);
+        let mut frontier = Frontier::new(Region::everything(), 0, Goals::default());
         frontier.root(place(0, true, [link(0, &[A, B])].into()), &mut rng);
         let first = frontier.ask_next(&mut rng).unwrap();
         assert_eq!((first.len, first.only, first.chance), (1, false, WHOLE));
@@ -410,7 +447,7 @@ mod tests {
     fn a_node_that_stands_elsewhere_or_is_young_is_no_help_while_there_are_others() {
         for (moved, is_settled) in [(0, true), (A, false)] {
             let mut rng = Rng::new(1);
-            let mut frontier = Frontier::new(Region::everything(), 0);
+            let mut frontier = Frontier::new(Region::everything(), 0, Goals::default());
             frontier.root(place(0, true, [link(0, &[A, B])].into()), &mut rng);
             let first = frontier.ask_next(&mut rng).unwrap();
             frontier.stand(first.peer, Standing::Answered(None));
@@ -427,7 +464,7 @@ mod tests {
     #[test]
     fn excluded_and_seen_nodes_are_asked_for_the_way_only() {
         let mut rng = Rng::new(1);
-        let mut frontier = Frontier::new(Region::everything(), 0);
+        let mut frontier = Frontier::new(Region::everything(), 0, Goals::default());
         frontier.exclude(handle(A));
         frontier.root(place(0, true, [link(0, &[A])].into()), &mut rng);
         let visit = frontier.ask_next(&mut rng).unwrap();

@@ -14,6 +14,7 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
 use crate::Requirement;
+use crate::aim::Aims;
 use crate::host::{Host, Output, SearchEvent};
 use crate::message::Message;
 use crate::region::Region;
@@ -140,7 +141,7 @@ impl Gathering {
         let Some(trie) = host.trie(Some(schema)) else { return };
         let (region, dimensions) =
             (query.requirement.region(trie.schema()), trie.schema().dimensions().len());
-        let place = Place::of(trie, len.into(), &region);
+        let place = Place::of(trie, len.into(), &region, Aims::NONE);
         let failing = query.requirement.failing(host.attributes());
         let mut tally = Tally::of(&query, host.attributes(), failing);
         let mut found = Vec::new();
@@ -458,6 +459,7 @@ impl Tally {
             grid_size_estimate: None,
             excluded: clauses.zip(self.failing).collect(),
             histogram: self.histogram,
+            set: None,
             ended,
         }
     }

@@ -68,7 +68,7 @@ pub(crate) fn answer(
 ) -> Answer {
     let place = host
         .trie(Some(route.schema))
-        .map(|trie| Place::of(trie, route.len.into(), &query.region(trie.schema())));
+        .map(|trie| Place::of(trie, route.len.into(), &query.region(trie.schema()), route.aims));
     let leads_on = place.as_ref().is_some_and(|place| place.is_settled);
     let mut answer = Answer {
         matched: false,

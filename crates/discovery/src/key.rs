@@ -86,6 +86,23 @@ impl Key {
         key
     }
 
+    /// The sixteen bits from `at` on; zeros behind the end.
+    pub fn window(&self, at: usize) -> u16 {
+        let word = |i: usize| u64::from(self.0.get(i).copied().unwrap_or_default());
+        let pair = word(at / 32) << 32 | word(at / 32 + 1);
+        (pair << (at % 32) >> 48) as u16
+    }
+
+    /// The same key with these sixteen bits from `at` on, where they are zero.
+    pub(crate) fn with_window(&self, at: usize, bits: u16) -> Key {
+        let mut key = *self;
+        let pair = u64::from(bits) << 48 >> (at % 32);
+        for (word, bits) in key.0[(at / 32).min(WORDS)..].iter_mut().zip([pair >> 32, pair]) {
+            *word |= bits as u32;
+        }
+        key
+    }
+
     /// All codes that keys with the same first `len` bits can have.
     pub fn cell(&self, len: usize, dimensions: usize) -> Area {
         cell(&self.codes(dimensions), len, dimensions)
@@ -153,6 +170,18 @@ mod tests {
             let shared = key.common_prefix(&other_key);
             let inside = key.cell(len, dimensions).contains(&other);
             prop_assert_eq!(inside, shared.min(attribute_bits) >= len.min(attribute_bits) );
+        }
+
+        #[test]
+        fn a_window_is_what_stands_there((codes, dimensions, hash) in some_key(), at in 0..KEY_BITS) {
+            let key = Key::new(&codes, dimensions, hash);
+            let bit = |key: &Key, at: usize| at < KEY_BITS && key.bit(at);
+            for i in 0..16 {
+                prop_assert_eq!(key.window(at) >> (15 - i) & 1 == 1, bit(&key, at + i));
+            }
+            // Put back behind the same prefix, it makes keys share so much more.
+            let again = key.sibling(at.max(1) - 1).sibling(at.max(1) - 1).with_window(at.max(1), key.window(at.max(1)));
+            prop_assert!(again.common_prefix(&key) >= (at.max(1) + 16).min(KEY_BITS));
         }
 
         #[test]

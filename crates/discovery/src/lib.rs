@@ -7,10 +7,12 @@
 
 extern crate alloc;
 
+mod aim;
 mod application;
 pub mod area;
 mod attributes;
 mod bounded;
+mod choice;
 mod discovery;
 mod frontier;
 mod gather;
@@ -25,9 +27,11 @@ mod requirement;
 mod route;
 pub mod schema;
 mod search;
+mod set_search;
 pub mod standard;
 pub mod trie;
 
+pub use aim::{Aims, Holder, Peak};
 pub use application::{AppFilter, AppSummary, Role};
 pub use attributes::{AttributeError, Attributes, Value};
 pub use discovery::{Discovery, PeerFault, StartRefusal};
@@ -37,22 +41,27 @@ pub use host::{Host, Output, SearchEvent};
 pub use message::{Answer, Message, Query};
 pub use number::Number;
 pub use report::{Ended, Plan, Refused, Report};
-pub use requirement::{ParseError, Requirement};
+pub use requirement::{Aggregate, Function, ParseError, Requirement, SetQuery, Together};
 pub use route::{Link, Place, Route, Step};
 pub use search::{SearchId, SearchSpec};
+pub use set_search::SetReport;
 
 /// The maxima and defaults that hold for what arrives from other nodes and from users.
 pub mod limits {
+    pub use crate::aim::AIMS_MAX;
     pub use crate::application::{APP_NAME_LEN_MAX, APPLICATIONS_MAX, SLOTS_HERE_MAX};
     pub use crate::attributes::{
         ATTRIBUTES_BYTES_MAX, ATTRIBUTES_MAX, LIST_LEN_MAX, NAME_LEN_MAX, TEXT_LEN_MAX,
     };
+    pub use crate::choice::{CANDIDATES_MAX, STEPS_MAX};
     pub use crate::discovery::{REMEMBERED, REMEMBERED_MAX, SEARCHES_MAX, VISIT_TIMEOUT};
     pub use crate::frontier::FRONTIER_MAX;
     pub use crate::gather::{ALL_MAX, FOUND_MAX, FOUND_WITH_ATTRIBUTES_MAX, HISTOGRAM_MAX, TASKS_MAX};
     pub use crate::message::CONTACTS_MAX;
     pub use crate::report::RULES_TOLD_MAX;
-    pub use crate::requirement::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX};
+    pub use crate::requirement::{
+        CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX, SET_AGGREGATES_MAX, SET_NODES_MAX,
+    };
     pub use crate::route::LINKS_MAX;
     pub use crate::search::{
         DEADLINE_DEFAULT, DEADLINE_MAX, EXCLUDE_MAX, IN_FLIGHT_DEFAULT, IN_FLIGHT_MAX, VISITS_DEFAULT,

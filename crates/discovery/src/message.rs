@@ -125,7 +125,7 @@ impl Answer {
     pub(crate) fn suits(&self, query: &Query, attributes_asked: bool, route: Option<&Route>) -> bool {
         let len = route.map_or(0, |route| route.len);
         if route.is_some_and(|route| route.only != self.only)
-            || !self.place.as_ref().is_none_or(|place| place.suits(len))
+            || !self.place.as_ref().is_none_or(|place| place.suits(len, route.map(|route| route.aims)))
         {
             return false;
         }

@@ -116,6 +116,13 @@ impl Region {
         Region::of_piece(hull)
     }
 
+    /// The least and the greatest code that nodes of an area that can match have in one dimension; nothing when none can.
+    pub(crate) fn bounds(&self, area: &Area, dimension: usize) -> Option<(u16, u16)> {
+        let touching = self.pieces.iter().map(|piece| piece.area.meet(area)).filter(Area::is_sound);
+        let spans = touching.map(|common| (common.low[dimension], common.high[dimension]));
+        spans.reduce(|a, b| (a.0.min(b.0), a.1.max(b.1)))
+    }
+
     /// How much of a subtree can match; nothing when its area does not touch the region.
     ///
     /// Nodes are taken to lie evenly in their area, and states not to depend on the place.

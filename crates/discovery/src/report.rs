@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 
 use crate::gather::Histogram;
 use crate::hold::HoldRefusal;
+use crate::set_search::SetReport;
 
 /// Why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -89,6 +90,8 @@ pub struct Report {
     pub excluded: Vec<(String, u32)>,
     /// Of the attribute that was asked for, over the matching nodes.
     pub histogram: Option<Histogram>,
+    /// When a set was looked for.
+    pub set: Option<SetReport>,
     pub ended: Ended,
 }
 

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
+use crate::aim::{AIMS_MAX, Aims, Peak, peaks};
 use crate::bounded;
 use crate::key::{KEY_BITS, Key, sibling_cell};
 use crate::region::{Expectation, Region, WHOLE};
@@ -29,6 +30,9 @@ pub struct Route {
     /// Nothing but the way is asked for: no match, no hold.
     #[n(3)]
     pub only: bool,
+    /// The attributes of which links shall tell who has most or least.
+    #[n(4)]
+    pub aims: Aims,
 }
 
 /// Where the visited node stands, and what is near.
@@ -63,6 +67,9 @@ pub struct Link {
     pub state: u32,
     #[cbor(n(4), decode_with = "bounded::list::<_, _, ALTERNATES>")]
     pub alternates: Vec<Step>,
+    /// What the subtree has of each attribute that is aimed at.
+    #[cbor(n(5), decode_with = "bounded::list::<_, _, AIMS_MAX>")]
+    pub peaks: Vec<Peak>,
 }
 
 /// A node of a subtree.
@@ -77,7 +84,7 @@ pub struct Step {
 
 impl Place {
     /// What `trie` knows of the nodes that share `len` bits with its own key and can be in `region`.
-    pub(crate) fn of(trie: &Trie, len: usize, region: &Region) -> Self {
+    pub(crate) fn of(trie: &Trie, len: usize, region: &Region, aims: Aims) -> Self {
         let (schema, key) = (trie.schema(), *trie.key());
         let mut links = Vec::new();
         for bucket in trie.table().buckets().iter().filter(|bucket| usize::from(bucket.level) >= len) {
@@ -94,22 +101,23 @@ impl Place {
                 place,
                 state,
                 alternates: alternates.map(|known| Step { handle: known.handle, key: known.key }).collect(),
+                peaks: peaks(aims, schema, &key, level, &area, summary, region),
             });
         }
         links.truncate(LINKS_MAX);
         Place { key, is_settled: trie.is_settled(), links }
     }
 
-    /// Whether an honest node could say this when asked for links at `len` bits and more.
-    pub(crate) fn suits(&self, len: u8) -> bool {
+    /// Whether an honest node could say this when asked for links at `len` bits and more, with these aims.
+    pub(crate) fn suits(&self, len: u8, aims: Option<Aims>) -> bool {
         let levels = self.links.iter().map(|link| link.level);
         let rising = levels.clone().zip(levels.skip(1)).all(|(a, b)| a < b);
-        rising && self.links.iter().all(|link| link.is_sound(&self.key, len))
+        rising && self.links.iter().all(|link| link.is_sound(&self.key, len, aims))
     }
 }
 
 impl Link {
-    fn is_sound(&self, key: &Key, len: u8) -> bool {
+    fn is_sound(&self, key: &Key, len: u8, aims: Option<Aims>) -> bool {
         let level = usize::from(self.level);
         let is_there = |step: &Step| step.handle != Handle::NONE && key.common_prefix(&step.key) == level;
         self.level >= len
@@ -118,5 +126,7 @@ impl Link {
             && self.place.max(self.state) <= WHOLE
             && !self.alternates.is_empty()
             && self.alternates.iter().all(is_there)
+            && aims.is_none_or(|aims| self.peaks.len() == aims.len())
+            && self.peaks.iter().all(Peak::is_sound)
     }
 }

@@ -68,7 +68,7 @@ impl Scale {
     /// The code of a number; in order, as far as 65,535 codes go. Categories do not place numbers.
     pub fn number_code(self, number: Number) -> u16 {
         match self {
-            Scale::Logarithmic => 1 + logarithm(number.as_thousandths().max(1) as u64),
+            Scale::Logarithmic => 1 + log2_codes(number.as_thousandths().max(1) as u64),
             Scale::Linear { low, high } => {
                 let (low, high) = (i128::from(low.as_thousandths()), i128::from(high.as_thousandths()));
                 let at = i128::from(number.as_thousandths()).clamp(low, high.max(low)) - low;
@@ -99,7 +99,7 @@ impl Scale {
 }
 
 /// 1,024 × log₂, linear between powers of two: order-preserving, and no floats.
-fn logarithm(thousandths: u64) -> u16 {
+pub(crate) fn log2_codes(thousandths: u64) -> u16 {
     let octave = thousandths.ilog2();
     let part = if octave >= 10 { thousandths >> (octave - 10) } else { thousandths << (10 - octave) };
     (octave * 1_024 + (part as u32 & 1_023)) as u16

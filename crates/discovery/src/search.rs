@@ -8,14 +8,17 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Handle, Rng};
 
 use crate::Requirement;
+use crate::aim::{Aims, Goals};
 use crate::frontier::{Frontier, Standing, Visit};
 use crate::gather::Histogram;
-use crate::hold::HoldAnswer;
+use crate::hold::{HoldAnswer, HoldAsk};
 use crate::host::{Output, SearchEvent};
 use crate::message::{Answer, Query};
 use crate::region::{Region, WHOLE};
 use crate::report::{Ended, Plan, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
+use crate::requirement::SetQuery;
 use crate::route::{Place, Route};
+use crate::set_search::{self, SetSearch, Surplus};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -57,6 +60,9 @@ pub struct SearchSpec {
     pub gather: bool,
     /// With `gather`, whether matching nodes are named or only counted.
     pub list: bool,
+    /// The nodes are to be a set that is enough together; `query` is what each of them must have, and `wanted` does not
+    /// count. Matches are told when the set is there, held when the query asks for holds: the whole set or nothing.
+    pub set: Option<SetQuery>,
     /// The attribute whose values among the matching nodes are counted.
     pub histogram: Option<Box<str>>,
 }
@@ -73,8 +79,16 @@ impl SearchSpec {
             exclude: Vec::new(),
             gather: false,
             list: true,
+            set: None,
             histogram: None,
         }
+    }
+
+    /// A set of nodes, held when there is something to ask them for.
+    pub fn set(set: SetQuery, hold: Option<HoldAsk>) -> Self {
+        let query = Query::Nodes { requirement: set.member().clone(), hold };
+        let spec = SearchSpec::new(query, set.most().into());
+        SearchSpec { attributes: true, set: Some(set), ..spec }
     }
 
     /// All nodes that meet `requirement`, or how many they are.
@@ -87,6 +101,14 @@ impl SearchSpec {
     pub fn nodes(requirement: Requirement, wanted: u32) -> Self {
         let spec = SearchSpec::new(Query::Nodes { requirement, hold: None }, wanted);
         SearchSpec { attributes: true, ..spec }
+    }
+
+    /// How often whoever asks was turned away, when holds are asked for.
+    pub(crate) fn patience(&self) -> u8 {
+        match &self.query {
+            Query::Nodes { hold: Some(ask), .. } => ask.patience,
+            _ => 0,
+        }
     }
 
     pub(crate) fn is_within_limits(&self) -> bool {
@@ -133,23 +155,40 @@ pub(crate) struct Search {
     /// For each clause, the nodes that failed it.
     failed: Vec<u32>,
     histogram: Option<Histogram>,
+    pub(crate) set: Option<SetSearch>,
+    aims: Aims,
+}
+
+/// A visit that is to go out.
+pub(crate) struct Asking {
+    pub(crate) peer: Handle,
+    pub(crate) route: Route,
+    pub(crate) query: Query,
 }
 
 impl Search {
     /// A search that follows the trie of that schema version, in which matches can be in `region`.
     pub(crate) fn new(
         id: SearchId,
-        spec: SearchSpec,
+        mut spec: SearchSpec,
         schema: u32,
         dimensions: usize,
         region: Region,
+        goals: Goals,
     ) -> Self {
         let clauses = match &spec.query {
             Query::Nodes { requirement, .. } => requirement.clauses().len().min(crate::limits::CLAUSES_MAX),
             Query::Applications(_) => 0,
         };
         let histogram = spec.histogram.as_ref().map(|_| Histogram::default());
-        let mut frontier = Frontier::new(region, dimensions);
+        let set = spec.set.clone().map(|query| {
+            // Members are asked for holds when the set is chosen, and not before.
+            let ask = if let Query::Nodes { hold, .. } = &mut spec.query { hold.take() } else { None };
+            spec.attributes = true;
+            SetSearch::new(query, ask)
+        });
+        let aims = goals.aims;
+        let mut frontier = Frontier::new(region, dimensions, goals);
         for peer in &spec.exclude {
             frontier.exclude(*peer);
         }
@@ -174,6 +213,8 @@ impl Search {
             recapture: Recapture::default(),
             failed: alloc::vec![0; clauses],
             histogram,
+            set,
+            aims,
         }
     }
 
@@ -192,12 +233,12 @@ impl Search {
     }
 
     /// The next visit, when one more may go out.
-    pub(crate) fn ask_next(&mut self, rng: &mut Rng) -> Option<(Handle, Route)> {
+    pub(crate) fn ask_next(&mut self, rng: &mut Rng) -> Option<Asking> {
+        if let Some(asking) = self.ask_member() {
+            return Some(asking);
+        }
         let asked = self.frontier.asked_len();
-        if asked >= self.spec.in_flight as usize
-            || self.visited >= self.spec.visits_max
-            || self.is_enough_out()
-        {
+        if asked >= self.in_flight() || self.visited >= self.spec.visits_max || self.is_enough_out() {
             return None;
         }
         let mut visit = self.frontier.ask_next(rng);
@@ -206,15 +247,87 @@ impl Search {
             visit = self.frontier.ask_next(rng);
         }
         let Visit { peer, len, only, chance } = visit?;
-        let route = Route { schema: self.schema, len, contacts: self.frontier.is_wide, only };
+        let (contacts, aims) = (self.frontier.is_wide, self.aims);
+        let route = Route { schema: self.schema, len, contacts, only, aims };
         self.out.insert(peer, Out { route, chance, depth: self.depth.saturating_add(1) });
         self.visited += 1;
-        Some((peer, route))
+        Some(Asking { peer, route, query: self.spec.query.clone() })
+    }
+
+    /// A member of the chosen set that is to be asked for its hold: all of them at once, whatever else is out.
+    fn ask_member(&mut self) -> Option<Asking> {
+        let set = self.set.as_mut()?;
+        let peer = set.ask_next()?;
+        let query = self.held_query()?;
+        let route =
+            Route { schema: self.schema, len: u8::MAX, contacts: false, only: false, aims: Aims::NONE };
+        self.out.insert(peer, Out { route, chance: 0, depth: self.depth.saturating_add(1) });
+        self.visited += 1;
+        Some(Asking { peer, route, query })
+    }
+
+    /// What members of a set are asked when it is chosen.
+    fn held_query(&self) -> Option<Query> {
+        let hold = self.set.as_ref()?.ask.clone()?;
+        let Query::Nodes { requirement, .. } = &self.spec.query else { return None };
+        Some(Query::Nodes { requirement: requirement.clone(), hold: Some(hold) })
+    }
+
+    fn in_flight(&self) -> usize {
+        let few = self.set.is_some() && self.visited < set_search::PATIENT_VISITS;
+        (if few { self.spec.in_flight.min(set_search::IN_FLIGHT) } else { self.spec.in_flight }) as usize
+    }
+
+    /// The answer is that of a member which was asked for a hold; nothing when it is not.
+    pub(crate) fn suits_member(&self, peer: Handle, answer: &Answer) -> Option<bool> {
+        if !self.set.as_ref()?.is_asked(peer) {
+            return None;
+        }
+        let route = self.route(peer);
+        Some(answer.suits(&self.held_query()?, true, route.as_ref()))
+    }
+
+    /// A member has answered whether it is held.
+    pub(crate) fn take_member(&mut self, peer: Handle, answer: Answer) -> Vec<Surplus> {
+        if let Some(out) = self.out.remove(&peer) {
+            self.depth = out.depth;
+            self.round_trips = self.round_trips.max(out.depth);
+        }
+        let Some(set) = &mut self.set else { return Vec::new() };
+        self.answered += 1;
+        match (answer.hold, answer.attributes) {
+            (Some(HoldAnswer::Granted { id }), Some(attributes)) => set.on_granted(peer, id, attributes),
+            (hold, _) => {
+                let surplus = set.on_refused(peer, None);
+                match hold {
+                    Some(HoldAnswer::Refused(refusal)) => self.refused.count(refusal),
+                    Some(HoldAnswer::Forbidden { rule }) => self.count_forbidden(rule),
+                    _ => {}
+                }
+                surplus
+            }
+        }
+    }
+
+    /// The members of the set that was found become the matches; without one, says what is to be given back.
+    pub(crate) fn tell_set(&mut self, out: &mut impl Output) {
+        let search = self.id;
+        let Some(set) = &mut self.set else { return };
+        for (peer, hold) in set.release_all() {
+            out.event(SearchEvent::Surplus { peer, hold });
+        }
+        for (peer, hold, attributes) in set.take() {
+            self.kept.extend(hold.map(|hold| (peer, hold)));
+            out.event(SearchEvent::Match { search, peer, hold, attributes: Some(attributes) });
+        }
     }
 
     /// Whether the visits that are out will bring what is missing, as far as can be told: by what links promise, and how
     /// well such promises were kept in this search.
     fn is_enough_out(&self) -> bool {
+        if let Some(set) = &self.set {
+            return set.is_choosing() || set.is_done();
+        }
         let promised: u64 = self.out.values().map(|out| u64::from(out.chance)).sum();
         let whole = u64::from(WHOLE);
         let kept = ((u64::from(self.found) + 1) * whole * whole / (self.expected + whole)).min(whole);
@@ -224,9 +337,13 @@ impl Search {
 
     /// Why the search is over, when it is.
     pub(crate) fn ended(&self) -> Option<Ended> {
-        if self.found >= self.spec.wanted {
+        let is_enough = match &self.set {
+            Some(set) => set.is_done(),
+            None => self.found >= self.spec.wanted,
+        };
+        if is_enough {
             Some(Ended::Enough)
-        } else if self.frontier.asked_len() > 0 {
+        } else if self.frontier.asked_len() > 0 || self.set.as_ref().is_some_and(SetSearch::is_choosing) {
             None
         } else if !self.frontier.has_waiting() {
             Some(Ended::Exhausted)
@@ -243,12 +360,15 @@ impl Search {
         }
     }
 
-    /// The visit to `peer` has timed out.
-    pub(crate) fn give_up(&mut self, peer: Handle, rng: &mut Rng) {
+    /// The visit to `peer` has timed out. Says what is to be given back.
+    pub(crate) fn give_up(&mut self, peer: Handle, rng: &mut Rng) -> Vec<Surplus> {
         if let Some(out) = self.out.remove(&peer) {
             self.depth = out.depth;
         }
         self.silent += 1;
+        if let Some(set) = self.set.as_mut().filter(|set| set.is_asked(peer)) {
+            return set.on_silence(peer);
+        }
         let number = match self.frontier.end_routing(peer) {
             Some(number) => Some(number),
             None => match self.frontier.standing(peer) {
@@ -262,6 +382,7 @@ impl Search {
         if let Some(number) = number {
             self.frontier.go_round(number, rng);
         }
+        Vec::new()
     }
 
     /// What `peer` was asked of the way; nothing when it was not asked, or was given up.
@@ -313,6 +434,12 @@ impl Search {
             return;
         }
         self.matched += 1;
+        if let Some(set) = &mut self.set {
+            for (peer, hold) in set.on_match(peer, answer.attributes.unwrap_or_default()) {
+                out.event(SearchEvent::Surplus { peer, hold });
+            }
+            return;
+        }
         let search = self.id;
         match answer.hold {
             Some(HoldAnswer::Refused(refusal)) => return self.refused.count(refusal),
@@ -372,6 +499,7 @@ impl Search {
             grid_size_estimate: if everywhere { by_contacts() } else { self.grid_size.or_else(by_contacts) },
             excluded,
             histogram: self.histogram.clone(),
+            set: self.set.as_ref().map(SetSearch::report),
             ended,
         }
     }

@@ -19,7 +19,7 @@ use crate::key::{Codes, KEY_BITS, Key, sibling_cell};
 use crate::schema::{DYNAMICS_MAX, Schema};
 
 pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
-pub use summary::{COUNT_MAX, Summary, TOPS};
+pub use summary::{COUNT_MAX, PLACE_BITS, Summary, TOPS};
 pub use table::{ALTERNATES, Alternate, Bucket, Descriptor, Levels, Table};
 
 /// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (design note, 2.3).

@@ -1,6 +1,7 @@
 //! Searches in a small grid, and what a hostile or slow peer can do to one.
 
 mod grid;
+mod sets;
 mod wire;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -139,7 +140,7 @@ fn a_late_answer_still_counts_while_the_search_runs() {
     let first = out.sent[0].0;
     grid.discovery.handle_timeout(grid.now + VISIT_TIMEOUT, &mut out);
     assert_eq!((out.sent.len(), out.failed), (2, 1));
-    let route = Route { schema: 0, len: 0, contacts: true, only: false };
+    let route = Route { schema: 0, len: 0, contacts: true, only: false, aims: Aims::NONE };
     let query = nodes("cpu.cores == 1", 1).query;
     let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &query, true, &route);
     let message = Message::Answer { search: 1, answer };

@@ -9,6 +9,7 @@ mod error;
 mod eval;
 mod lexer;
 mod parser;
+mod set;
 #[cfg(test)]
 mod tests;
 
@@ -24,6 +25,8 @@ use crate::Attributes;
 
 pub(crate) use ast::Literal;
 pub use error::ParseError;
+pub(crate) use set::Constraint;
+pub use set::{Aggregate, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetQuery, Together};
 
 /// Bytes of a requirement's text.
 pub const REQUIREMENT_LEN_MAX: usize = 4 * 1024;
@@ -61,6 +64,16 @@ impl Requirement {
     /// The parts joined by `&&` at the top, as they were written, in their order.
     pub fn clauses(&self) -> impl ExactSizeIterator<Item = &str> {
         self.clauses.iter().map(|clause| &self.source[clause.start..clause.end])
+    }
+
+    /// The same and `more`, which is one comparison.
+    pub(crate) fn and(&self, more: &str) -> Result<Self, ParseError> {
+        let is_any = matches!(&*self.clauses, [Clause { expr: ast::Expr::Any(_), .. }]);
+        Requirement::parse(&match (self.clauses.is_empty(), is_any) {
+            (true, _) => more.into(),
+            (false, true) => alloc::format!("({}) && {more}", self.source),
+            (false, false) => alloc::format!("{} && {more}", self.source),
+        })
     }
 
     pub fn matches(&self, attributes: &Attributes) -> bool {

@@ -15,16 +15,10 @@ use super::{Clause, DEPTH_MAX, REQUIREMENT_LEN_MAX};
 
 /// The top-level `&&` parts of `source`; none when it is empty.
 pub(crate) fn parse(source: &str) -> Result<Vec<Clause>, ParseError> {
-    if source.len() > REQUIREMENT_LEN_MAX {
-        let found = format!("a requirement of {} bytes", source.len());
-        return Err(ParseError::new(source, 0, found, format!("at most {REQUIREMENT_LEN_MAX} bytes")));
-    }
-    let mut lexer = Lexer::new(source);
-    let ahead = lexer.next()?;
-    if ahead.token == Token::End {
+    let mut parser = Parser::new(source, false)?;
+    if parser.ahead.token == Token::End {
         return Ok(Vec::new());
     }
-    let mut parser = Parser { source, lexer, ahead, last_end: 0, depth: 0 };
     let clauses = parser.clauses()?;
     match parser.ahead.token {
         Token::End => Ok(clauses),
@@ -32,25 +26,37 @@ pub(crate) fn parse(source: &str) -> Result<Vec<Clause>, ParseError> {
     }
 }
 
-struct Parser<'a> {
-    source: &'a str,
+pub(super) struct Parser<'a> {
+    pub(super) source: &'a str,
     lexer: Lexer<'a>,
-    ahead: Spanned<'a>,
+    pub(super) ahead: Spanned<'a>,
     /// Where the last token taken ended.
-    last_end: usize,
+    pub(super) last_end: usize,
     /// Open parentheses and `!`.
     depth: usize,
+    /// The requirement is a part of a set query: other parts may follow.
+    in_set: bool,
 }
 
 impl<'a> Parser<'a> {
-    fn advance(&mut self) -> Result<Spanned<'a>, ParseError> {
+    pub(super) fn new(source: &'a str, in_set: bool) -> Result<Self, ParseError> {
+        if source.len() > REQUIREMENT_LEN_MAX {
+            let found = format!("a requirement of {} bytes", source.len());
+            return Err(ParseError::new(source, 0, found, format!("at most {REQUIREMENT_LEN_MAX} bytes")));
+        }
+        let mut lexer = Lexer::new(source);
+        let ahead = lexer.next()?;
+        Ok(Parser { source, lexer, ahead, last_end: 0, depth: 0, in_set })
+    }
+
+    pub(super) fn advance(&mut self) -> Result<Spanned<'a>, ParseError> {
         let next = self.lexer.next()?;
         self.last_end = self.ahead.end;
         Ok(core::mem::replace(&mut self.ahead, next))
     }
 
     /// Takes the next token when it is `token`.
-    fn eat(&mut self, token: &Token<'_>) -> Result<bool, ParseError> {
+    pub(super) fn eat(&mut self, token: &Token<'_>) -> Result<bool, ParseError> {
         let here = self.ahead.token == *token;
         if here {
             self.advance()?;
@@ -58,8 +64,14 @@ impl<'a> Parser<'a> {
         Ok(here)
     }
 
-    fn unexpected(&self, expected: impl Into<String>) -> ParseError {
+    pub(super) fn unexpected(&self, expected: impl Into<String>) -> ParseError {
         self.lexer.error(self.ahead.start, self.found(), expected)
+    }
+
+    /// The error that what stands from `start` on is not what is `expected`.
+    pub(super) fn wrong(&self, start: usize, expected: impl Into<String>) -> ParseError {
+        let found = format!("`{}`", &self.source[start..self.last_end]);
+        self.lexer.error(start, found, expected)
     }
 
     fn found(&self) -> String {
@@ -71,7 +83,7 @@ impl<'a> Parser<'a> {
     }
 
     /// The whole text: `||` binds weaker than `&&`, so it makes all of it one clause.
-    fn clauses(&mut self) -> Result<Vec<Clause>, ParseError> {
+    pub(super) fn clauses(&mut self) -> Result<Vec<Clause>, ParseError> {
         let start = self.ahead.start;
         let mut clauses = Vec::new();
         loop {
@@ -160,7 +172,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    fn name(&mut self) -> Result<String, ParseError> {
+    pub(super) fn name(&mut self) -> Result<String, ParseError> {
         match self.ahead.token {
             Token::Name(name) => {
                 self.advance()?;
@@ -193,6 +205,7 @@ impl<'a> Parser<'a> {
                 if self.eat(&Token::OpenList)? { self.one_of(name) } else { self.between(name) }
             }
             Token::And | Token::Or | Token::Close | Token::End => Ok(Expr::Flag(name)),
+            Token::Name(next) if self.in_set && super::set::is_part(next) => Ok(Expr::Flag(name)),
             _ => Err(self.unexpected("a comparison, `in`, `&&`, `||` or the end")),
         }
     }
@@ -229,7 +242,7 @@ impl<'a> Parser<'a> {
     }
 
     /// A number whose unit suits the attribute, when that is a standard one.
-    fn number(&mut self, name: &str) -> Result<Number, ParseError> {
+    pub(super) fn number(&mut self, name: &str) -> Result<Number, ParseError> {
         let Token::Number(number, unit) = self.ahead.token else {
             return Err(self.unexpected("a number"));
         };

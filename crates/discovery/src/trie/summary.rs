@@ -13,8 +13,11 @@ pub const COUNT_MAX: u32 = 1 << 28;
 /// Largest values of a dynamic attribute that are kept with their holders. One is enough for a search alone; two
 /// part those who search at once (design note on discovery, 2.7, keeps four).
 pub const TOPS: usize = 2;
+/// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether he stands where
+/// matches can be (at 100,000 nodes, found by trying).
+pub const PLACE_BITS: usize = 16;
 
-/// A large value of a dynamic attribute, and who has it.
+/// A large value of a dynamic attribute, who has it, and where he stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub struct Top {
@@ -22,6 +25,8 @@ pub struct Top {
     pub code: u16,
     #[n(1)]
     pub holder: Option<Handle>,
+    #[n(2)]
+    pub place: u16,
 }
 
 /// Size of a class, as a share of the subtree: 255 is all of it.
@@ -39,6 +44,8 @@ pub struct Summary {
     /// a third larger.
     top_codes: [[u16; TOPS]; DYNAMICS_MAX],
     top_holders: [[Handle; TOPS]; DYNAMICS_MAX],
+    /// Where the holders stand: the [`PLACE_BITS`] of their keys that follow those of the subtree.
+    top_places: [[u16; TOPS]; DYNAMICS_MAX],
 }
 
 impl Summary {
@@ -49,6 +56,7 @@ impl Summary {
         shares: [[0; CLASSES]; DYNAMICS_MAX],
         top_codes: [[0; TOPS]; DYNAMICS_MAX],
         top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
+        top_places: [[0; TOPS]; DYNAMICS_MAX],
     };
 
     /// Of one node alone.
@@ -59,6 +67,7 @@ impl Summary {
             shares: [[0; CLASSES]; DYNAMICS_MAX],
             top_codes: [[0; TOPS]; DYNAMICS_MAX],
             top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
+            top_places: [[0; TOPS]; DYNAMICS_MAX],
         };
         for (i, dynamic) in schema.dynamics().iter().enumerate() {
             summary.shares[i][dynamic.class(present[i])] = u8::MAX;
@@ -68,7 +77,21 @@ impl Summary {
         summary
     }
 
-    /// Adds the nodes of another subtree.
+    /// Turns the places of all holders into those within another subtree.
+    pub fn lift(&mut self, turn: impl Fn(u16) -> u16) {
+        let holders = self.top_holders.as_flattened().iter();
+        for (place, _) in self
+            .top_places
+            .as_flattened_mut()
+            .iter_mut()
+            .zip(holders)
+            .filter(|(_, peer)| **peer != Handle::NONE)
+        {
+            *place = turn(*place);
+        }
+    }
+
+    /// Adds the nodes of another subtree, whose holders' places are within the same subtree as these.
     pub fn add(&mut self, other: &Summary, dynamics: usize) {
         let (mine, theirs) = (u64::from(self.count), u64::from(other.count));
         let all = (mine + theirs).max(1);
@@ -77,16 +100,18 @@ impl Summary {
                 let sum = u64::from(*share) * mine + u64::from(*more) * theirs;
                 *share = ((sum + all / 2) / all).min(255) as u8;
             }
-            for (&code, &holder) in other.top_codes[i].iter().zip(&other.top_holders[i]) {
-                self.insert_top(i, code, holder);
+            for top in 0..TOPS {
+                let (code, holder) = (other.top_codes[i][top], other.top_holders[i][top]);
+                self.insert_top(i, code, holder, other.top_places[i][top]);
             }
         }
         self.count = self.count.saturating_add(other.count).min(COUNT_MAX);
         self.area.join(&other.area);
     }
 
-    fn insert_top(&mut self, dynamic: usize, code: u16, holder: Handle) {
+    fn insert_top(&mut self, dynamic: usize, code: u16, holder: Handle, at: u16) {
         let (codes, holders) = (&mut self.top_codes[dynamic], &mut self.top_holders[dynamic]);
+        let places = &mut self.top_places[dynamic];
         if holder == Handle::NONE || holders.contains(&holder) {
             return;
         }
@@ -97,23 +122,28 @@ impl Summary {
         };
         codes[place..].rotate_right(1);
         holders[place..].rotate_right(1);
-        (codes[place], holders[place]) = (code, holder);
+        places[place..].rotate_right(1);
+        (codes[place], holders[place], places[place]) = (code, holder, at);
     }
 
-    /// The largest values of a dynamic attribute, falling.
-    pub fn tops(&self, dynamic: usize) -> impl Iterator<Item = (u16, Handle)> + '_ {
-        let pairs = self.top_codes[dynamic].iter().zip(&self.top_holders[dynamic]);
-        pairs.map(|(&code, &holder)| (code, holder)).filter(|&(_, holder)| holder != Handle::NONE)
+    /// The largest values of a dynamic attribute, falling, with who has them and where they stand: the bits of their keys
+    /// that follow those of the subtree.
+    pub fn tops(&self, dynamic: usize) -> impl Iterator<Item = (u16, Handle, u16)> + '_ {
+        let (codes, holders) = (&self.top_codes[dynamic], &self.top_holders[dynamic]);
+        let all = codes.iter().zip(holders).zip(&self.top_places[dynamic]);
+        all.map(|((&code, &holder), &place)| (code, holder, place)).filter(|top| top.1 != Handle::NONE)
     }
 
     /// Takes a dead node out of the largest values.
     pub fn forget(&mut self, peer: Handle) {
-        for (codes, holders) in self.top_codes.iter_mut().zip(&mut self.top_holders) {
+        let tops = self.top_codes.iter_mut().zip(&mut self.top_holders).zip(&mut self.top_places);
+        for ((codes, holders), places) in tops {
             for place in 0..TOPS {
                 if holders[place] == peer {
-                    (codes[place], holders[place]) = (0, Handle::NONE);
+                    (codes[place], holders[place], places[place]) = (0, Handle::NONE, 0);
                     codes[place..].rotate_left(1);
                     holders[place..].rotate_left(1);
+                    places[place..].rotate_left(1);
                 }
             }
         }
@@ -140,8 +170,8 @@ impl<C: HandleTable> Encode<C> for Summary {
         for dynamic in 0..DYNAMICS_MAX {
             e.bytes(&self.shares[dynamic])?;
             e.array(self.tops(dynamic).count() as u64)?;
-            for (code, holder) in self.tops(dynamic) {
-                Top { code, holder: Some(holder) }.encode(e, table)?;
+            for (code, holder, place) in self.tops(dynamic) {
+                Top { code, holder: Some(holder), place }.encode(e, table)?;
             }
         }
         Ok(())
@@ -163,6 +193,7 @@ impl<'b, C: HandleTable> Decode<'b, C> for Summary {
             shares: [[0; CLASSES]; DYNAMICS_MAX],
             top_codes: [[0; TOPS]; DYNAMICS_MAX],
             top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
+            top_places: [[0; TOPS]; DYNAMICS_MAX],
         };
         for dynamic in 0..DYNAMICS_MAX {
             let at = d.position();
@@ -170,7 +201,7 @@ impl<'b, C: HandleTable> Decode<'b, C> for Summary {
                 d.bytes()?.try_into().map_err(|_| Error::message("shares of another length").at(at))?;
             for _ in 0..crate::bounded::array_len(d, TOPS)? {
                 let top = Top::decode(d, table)?;
-                summary.insert_top(dynamic, top.code, top.holder.unwrap_or(Handle::NONE));
+                summary.insert_top(dynamic, top.code, top.holder.unwrap_or(Handle::NONE), top.place);
             }
         }
         Ok(summary)

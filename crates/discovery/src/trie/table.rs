@@ -250,12 +250,22 @@ impl Table {
         bucket.told = told;
     }
 
-    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone) included.
+    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone) included. The places of holders are
+    /// those behind these bits.
     pub fn summary(&self, len: usize, own: &Summary, dynamics: usize) -> Summary {
         let mut all = *own;
+        all.lift(|_| self.key.window(len));
         for bucket in self.buckets.iter().rev().take_while(|bucket| usize::from(bucket.level) >= len) {
             match bucket.summary() {
-                Some(summary) => all.add(summary, dynamics),
+                Some(summary) => {
+                    let level = usize::from(bucket.level);
+                    let above = self.key.sibling(level).window(len);
+                    let mut lifted = *summary;
+                    // What of the bucket's own prefix is behind `len` comes first.
+                    let shift = (level + 1 - len) as u32;
+                    lifted.lift(|place| above | place.checked_shr(shift).unwrap_or_default());
+                    all.add(&lifted, dynamics);
+                }
                 None => {
                     all.count += bucket.alternates().len() as u32;
                     for known in bucket.alternates() {

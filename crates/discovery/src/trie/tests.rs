@@ -7,7 +7,7 @@ use xtreem_base::HandleTable;
 
 use super::*;
 use crate::area::Area;
-use crate::schema::{Dimension, Scale};
+use crate::schema::{Dimension, Dynamic, Scale};
 use crate::{Attributes, Number};
 
 struct Out<'a> {
@@ -235,6 +235,36 @@ impl HandleTable for Numbers {
     fn decode_handle(&mut self, d: &mut minicbor::Decoder<'_>) -> Result<Handle, minicbor::decode::Error> {
         d.u32().map(Handle::from_u32)
     }
+}
+
+#[test]
+fn holders_of_the_largest_values_are_told_with_where_they_stand() {
+    let mut grid = Grid::new(40);
+    let dynamic = Dynamic { name: "mem.free".into(), scale: Scale::Logarithmic, first: 6_000, width: 1_024 };
+    let dimensions = schema().dimensions().to_vec();
+    let with_memory = Arc::new(Schema::new(1, dimensions, [dynamic].into()).expect("a sound schema"));
+    for (i, trie) in grid.tries.iter_mut().flatten().enumerate() {
+        trie.schema = with_memory.clone();
+        trie.set_present([1_000 + i as u16, 0, 0, 0]);
+    }
+    grid.run(20);
+    let keys: Vec<Key> = grid.keys();
+    let mut told = 0;
+    for trie in grid.tries.iter().flatten() {
+        for bucket in trie.table().buckets() {
+            for (code, holder, place) in bucket.summary().expect("twenty rounds are enough").tops(0) {
+                let holder = holder.as_u32();
+                assert_eq!(u32::from(code), 1_000 + holder);
+                let level = usize::from(bucket.level);
+                assert_eq!(keys[holder as usize].common_prefix(trie.key()), level);
+                assert_eq!(place, keys[holder as usize].window(level + 1));
+                told += 1;
+            }
+        }
+        let best: Vec<u32> = trie.summary(0).tops(0).map(|(_, holder, _)| holder.as_u32()).collect();
+        assert_eq!(best, [39, 38]);
+    }
+    assert!(told > 200, "{told}");
 }
 
 #[test]

@@ -202,7 +202,8 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             by: claim(owner).into(),
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
-        let route = Route { schema: 1, len: 0, contacts: true, only: false };
+        let route =
+            Route { schema: 1, len: 0, contacts: true, only: false, aims: xtreem_discovery::Aims::NONE };
         Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route })
     };
     let mut said = |message| {

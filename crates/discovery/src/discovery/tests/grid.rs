@@ -15,7 +15,7 @@ use crate::message::{CONTACTS_MAX, Message, Query};
 use crate::report::Report;
 use crate::search::{SearchId, SearchSpec};
 use crate::trie::Trie;
-use crate::{Attributes, Requirement};
+use crate::{Attributes, Number, Requirement, Value};
 
 const LATENCY: Duration = Duration::from_millis(20);
 
@@ -88,6 +88,12 @@ pub(super) struct Grid {
     pub(super) sent: u64,
     pub(super) out: Outbox,
     pub(super) in_flight_most: usize,
+    /// A node that is asked for a hold has less free disk than before.
+    pub(super) falls: bool,
+    /// Every message arrives twice.
+    pub(super) doubles: bool,
+    /// It dies when it is asked for a hold.
+    pub(super) dies_when_held: Option<Handle>,
 }
 
 pub(super) fn handle(i: usize) -> Handle {
@@ -120,6 +126,9 @@ impl Grid {
             sent: 0,
             out: Outbox::default(),
             in_flight_most: 0,
+            falls: false,
+            doubles: false,
+            dies_when_held: None,
         }
     }
 
@@ -153,11 +162,26 @@ impl Grid {
                 self.post(handle(0));
             } else if let Some((_, (from, to, message))) = self.queue.pop_first() {
                 let node = &mut self.nodes[to.as_u32() as usize];
+                let is_for_hold =
+                    matches!(&message, Message::Visit { query: Query::Nodes { hold: Some(_), .. }, .. });
+                node.is_dead |= is_for_hold && self.dies_when_held == Some(to);
                 if node.is_dead {
                     continue;
                 }
+                if let (true, true, Some(Value::Number(free))) =
+                    (self.falls, is_for_hold, node.attributes.value("disk.free").cloned())
+                {
+                    node.attributes.set("disk.free", Number::from_whole(free.whole() / 2)).unwrap();
+                }
+                let again = self.doubles.then(|| (from, to, message.clone()));
+                if let Some(message) = again.filter(|_| self.sent < 4_000) {
+                    let at = self.now + LATENCY * 2;
+                    self.queue.insert((at, u64::MAX - self.sent), message);
+                    self.sent += 1;
+                }
                 if to == handle(0) {
-                    self.discovery.handle_message(next, from, message, node, &mut self.out).unwrap();
+                    let handled = self.discovery.handle_message(next, from, message, node, &mut self.out);
+                    assert!(handled.is_ok() || self.doubles, "{handled:?}");
                 } else {
                     let mut peer = Discovery::new(to, Rng::new(0));
                     peer.handle_message(next, from, message, node, &mut self.out).unwrap();

@@ -8,6 +8,7 @@ use minicbor::encode::{self, Encoder, Write};
 use xtreem_base::{Handle, HandleTable};
 
 use super::grid::{Grid, handle, nodes, with_holds};
+use crate::aim::{Holder, Peak};
 use crate::application::AppFilter;
 use crate::gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
 use crate::hold::HoldAnswer;
@@ -48,13 +49,25 @@ fn nothing() -> Answer {
     }
 }
 
-const ROUTE: Route = Route { schema: 1, len: 0, contacts: true, only: false };
+const ROUTE: Route = Route { schema: 1, len: 0, contacts: true, only: false, aims: crate::Aims::NONE };
+
+fn peak() -> Peak {
+    let holder = |i| Holder { handle: handle(i), code: 40_000, place: 9 };
+    Peak { holders: [holder(7), holder(8)].into(), rest: 30_000 }
+}
 
 fn with_links(links: usize) -> Message {
     let key = Key::new(&[0; 8], 0, 0);
     let link = |level: usize| {
         let steps = [1, 2, 3].map(|i| Step { handle: handle(i), key: key.sibling(level) });
-        Link { level: level as u8, count: 70_000, place: 900, state: 1 << 16, alternates: steps.into() }
+        Link {
+            level: level as u8,
+            count: 70_000,
+            place: 900,
+            state: 1 << 16,
+            alternates: steps.into(),
+            peaks: [peak()].into(),
+        }
     };
     let place = Some(Place { key, is_settled: true, links: (0..links).map(link).collect() });
     Message::Answer { search: 9, answer: Answer { place, ..nothing() } }
