@@ -35,11 +35,13 @@ impl Rng {
         Rng { state: mix(mix(mix(seed).wrapping_add(node)).wrapping_add(label)) }
     }
 
+    #[inline]
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(GOLDEN_GAMMA);
         mix(self.state)
     }
 
+    #[inline]
     pub fn next_u32(&mut self) -> u32 {
         (self.next_u64() >> 32) as u32
     }
@@ -48,12 +50,14 @@ impl Rng {
     ///
     /// # Panics
     /// When `bound` is zero.
+    #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "below(0) has no answer");
         ((u64::from(self.next_u32()) * u64::from(bound)) >> 32) as u32
     }
 
     /// A number in `low..=high`.
+    #[inline]
     pub fn between(&mut self, low: u64, high: u64) -> u64 {
         assert!(low <= high, "between({low}, {high}) has no answer");
         match (high - low).checked_add(1) {
@@ -63,6 +67,7 @@ impl Rng {
     }
 
     /// True in `numerator` of `denominator` cases.
+    #[inline]
     pub fn chance(&mut self, numerator: u32, denominator: u32) -> bool {
         self.below(denominator) < numerator
     }

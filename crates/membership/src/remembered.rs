@@ -13,13 +13,17 @@ const LOST_MAX: u8 = 4 * REMEMBERED_MAX as u8;
 #[derive(Clone, Debug)]
 pub(crate) struct Remembered {
     handles: [Handle; REMEMBERED_MAX],
+    /// Number of the last ping to one of these.
+    pub(crate) ping_seq: u16,
     lost: u8,
     len: u8,
 }
 
 impl Remembered {
-    pub(crate) const EMPTY: Remembered =
-        Remembered { handles: [Handle::NONE; REMEMBERED_MAX], lost: 0, len: 0 };
+    /// Pings are numbered on from `ping_seq`.
+    pub(crate) fn new(ping_seq: u16) -> Self {
+        Remembered { handles: [Handle::NONE; REMEMBERED_MAX], ping_seq, lost: 0, len: 0 }
+    }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Handle> + '_ {
         self.handles.iter().copied().filter(|&handle| handle != Handle::NONE)

@@ -1,4 +1,4 @@
-//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS]`
+//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS] [QUEUE] [SHARDS]`
 
 use std::error::Error;
 
@@ -14,6 +14,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         kill: arg(3).map(str::parse).transpose()?,
         churn: arg(4).unwrap_or("0").parse()?,
         loss: arg(5).unwrap_or("0").parse()?,
+        queue: arg(6).unwrap_or("wheel").parse()?,
+        shards: arg(7).unwrap_or("1").parse()?,
     };
     println!("{}", serde_json::to_string_pretty(&run(&options)?)?);
     Ok(())

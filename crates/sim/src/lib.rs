@@ -1,14 +1,18 @@
 //! A deterministic world in one process: virtual time, links, faults, figures.
 //!
-//! [`wheel`], [`link`] and [`digest`] are the engine, the same for every world. [`membership`] plays one
-//! membership core a node with typed messages; [`grid`] drives whole nodes with applications, under faults and
-//! invariant checkers. Deliberately absent: sockets, codecs, threads, wall clocks.
-#![forbid(unsafe_code)]
+//! [`queue`], [`link`] and [`digest`] are the engine, the same for every world. [`membership`] plays one
+//! membership core a node with typed messages, on two threads if asked to; [`grid`] drives whole nodes with
+//! applications, under faults and invariant checkers. Deliberately absent: sockets, codecs, wall clocks.
+#![deny(unsafe_code)]
 
+pub mod agenda;
 pub mod contention;
 pub mod digest;
 pub mod grid;
+pub mod heap;
 pub mod link;
 pub mod membership;
+mod memory;
+pub mod queue;
 pub mod selection;
 pub mod wheel;

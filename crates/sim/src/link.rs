@@ -18,6 +18,12 @@ impl Latency {
     /// Any two places on Earth, roughly; the range of the published CYCLON and PeerSim experiments.
     pub const WORLD: Latency =
         Latency::PerMessage { min: Duration::from_millis(5), max: Duration::from_millis(165) };
+
+    /// No message takes less.
+    pub const fn least(self) -> Duration {
+        let (Latency::PerMessage { min, .. } | Latency::PerPair { min, .. }) = self;
+        min
+    }
 }
 
 /// On this side a node hears nobody and nobody hears it.

@@ -3,13 +3,15 @@
 mod analysis;
 mod graph;
 mod options;
+mod parallel;
 pub(crate) mod process;
 mod report;
+mod shard;
 #[cfg(test)]
 mod tests;
 mod world;
 
-pub use options::{Kill, OptionError, Options, ParseKillError};
+pub use options::{Kill, NODES_MAX, OptionError, Options, ParseKillError, SHARDS_MAX};
 pub use report::{DeadLinks, Report};
 
 use world::World;
@@ -37,10 +39,8 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
         if round == options.rounds {
             break;
         }
-        let started = process::cpu_time();
         world.replace(options.churn);
-        world.run_round();
-        cpu += process::cpu_time().saturating_sub(started);
+        cpu += world.run_round();
         node_rounds += world.live() as u64;
     }
     let bytes = process::resident_bytes().saturating_sub(rss_before);

@@ -1,59 +1,155 @@
 //! The queue of events to come: a slotted timing wheel with a total order.
 //!
 //! Source: Varghese and Lauck 1987, scheme 4 with sorting at the slot. Three times as fast as a binary heap
-//! with 100,000 nodes (measured), since events go in unsorted and only the ~100 of one slot are ever sorted.
+//! with 100,000 nodes (`docs/figures.md`): events go in unsorted, only the ~100 of one slot are ever sorted, and
+//! within a sorted slot it is known what comes next, so that its memory can be fetched ahead of time.
 
 use std::collections::BTreeMap;
 
 use xtreem_base::Instant;
 
+use crate::memory::{prefetch, vec_on_huge_pages};
+use crate::queue::Entry;
+
 /// 2^12 µs, about 4 ms: below the least latency, so that hardly anything is pushed into the slot being drained.
-const SLOT_BITS: u32 = 12;
+pub(crate) const SLOT_BITS: u32 = 12;
 /// 2^12 slots, 16.8 s: more than a gossip period. What lies further ahead waits in an ordered map.
 const SLOTS: u64 = 1 << 12;
 
-/// An event on its way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Entry<E> {
-    pub at: Instant,
-    /// Slot of the node that it is for.
-    pub dst: u32,
-    /// Decides between events for one node at one instant; by convention the sender's slot.
-    pub tie: u32,
-    /// Place among those pushed into the same wheel slot: the last resort of the order.
-    nth: u32,
-    pub event: E,
-}
+/// No chunk.
+const NONE: u32 = u32::MAX;
+/// Events of a chunk: with its link it takes eight cache lines, so that reading one goes at full speed.
+const CHUNK: usize = 31;
 
-impl<E> Entry<E> {
-    fn order(&self) -> (Instant, u32, u32, u32) {
-        (self.at, self.dst, self.tie, self.nth)
+/// An event inside its slot, as one number that sorts: 12 bits of time, destination, tie, and below them the event's
+/// number, which does not count for the order.
+#[derive(Clone, Copy, Debug)]
+struct Packed(u128);
+
+impl Packed {
+    const NUMBER_BITS: u32 = 32;
+
+    #[inline]
+    fn new(entry: Entry) -> Self {
+        let Entry { at, dst, tie, number } = entry;
+        let time = at.as_micros() & ((1 << SLOT_BITS) - 1);
+        Packed(u128::from(time << 32 | u64::from(dst)) << 64 | u128::from(tie) << 32 | u128::from(number))
+    }
+
+    #[inline]
+    fn order(self) -> u128 {
+        self.0 >> Self::NUMBER_BITS
+    }
+
+    #[inline]
+    fn entry(self, slot: u64) -> Entry {
+        let (high, low) = ((self.0 >> 64) as u64, self.0 as u64);
+        Entry {
+            at: Instant::from_micros(slot << SLOT_BITS | high >> 32),
+            dst: high as u32,
+            tie: (low >> 32) as u32,
+            number: low as u32,
+        }
     }
 }
 
-/// Events come out ordered by (time, destination, tie, order of pushing). The order is total and does not
-/// depend on how the queue works inside.
+/// Some events of one slot, in the order of pushing.
 #[derive(Clone, Debug)]
-pub struct Wheel<E> {
-    slots: Vec<Vec<Entry<E>>>,
-    /// The rest of slot `current`, last first.
-    due: Vec<Entry<E>>,
-    /// Pushed into `due` while it was drained.
-    late: u32,
+#[repr(align(64))]
+struct Chunk {
+    entries: [Packed; CHUNK],
+    /// The one filled before it.
+    next: u32,
+}
+
+/// Where a slot's next event goes. The length is not in the chunk, so that pushing only writes there: it need not wait
+/// until the chunk is in the cache.
+#[derive(Clone, Copy, Debug)]
+struct Head {
+    /// The chunk that is being filled; those before it are full.
+    chunk: u32,
+    len: u32,
+}
+
+impl Head {
+    const EMPTY: Head = Head { chunk: NONE, len: 0 };
+}
+
+/// Chunks of all slots, so that slots share what memory there is.
+#[derive(Clone, Debug)]
+struct Chunks {
+    chunks: Vec<Chunk>,
+    free: u32,
+}
+
+impl Chunks {
+    /// A chunk with one event, in front of chunk `next`.
+    fn start(&mut self, next: u32, first: Packed) -> Head {
+        let chunk = match self.chunks.get_mut(self.free as usize) {
+            Some(free) => {
+                let number = self.free;
+                self.free = free.next;
+                (free.entries[0], free.next) = (first, next);
+                number
+            }
+            None => {
+                self.chunks.push(Chunk { entries: [first; CHUNK], next });
+                self.chunks.len() as u32 - 1
+            }
+        };
+        Head { chunk, len: 1 }
+    }
+
+    /// Moves the events of a slot, the last pushed first, and frees its chunks.
+    fn empty(&mut self, head: Head, into: &mut Vec<Packed>) {
+        let Head { chunk: mut at, mut len } = head;
+        while at != NONE {
+            self.fetch(self.chunks[at as usize].next);
+            let chunk = &mut self.chunks[at as usize];
+            into.extend(chunk.entries[..len as usize].iter().rev());
+            let next = chunk.next;
+            chunk.next = self.free;
+            self.free = at;
+            (at, len) = (next, CHUNK as u32);
+        }
+    }
+
+    fn fetch(&self, chunk: u32) {
+        if let Some(chunk) = self.chunks.get(chunk as usize) {
+            prefetch(chunk);
+        }
+    }
+}
+
+/// Events come out in the order of [`Entry`].
+#[derive(Clone, Debug)]
+pub struct Wheel {
+    heads: Vec<Head>,
+    chunks: Chunks,
+    /// The rest of slot `current`, last first; of equals the one pushed last is first.
+    due: Vec<Packed>,
     /// Number of the slot in `due`, counted from time zero.
     current: u64,
-    far: BTreeMap<(Instant, u32, u32, u64), E>,
+    far: BTreeMap<(Instant, u32, u32, u64), u32>,
     pushed_far: u64,
-    /// Events in `slots`.
+    /// Events in chunks.
     near: usize,
 }
 
-impl<E> Default for Wheel<E> {
+impl Default for Wheel {
     fn default() -> Self {
+        Wheel::with_room(0)
+    }
+}
+
+impl Wheel {
+    /// An empty wheel that expects about so many events at a time.
+    pub fn with_room(events: usize) -> Self {
+        let chunks = vec_on_huge_pages(events / CHUNK + SLOTS as usize);
         Wheel {
-            slots: std::iter::repeat_with(Vec::new).take(SLOTS as usize).collect(),
+            heads: vec![Head::EMPTY; SLOTS as usize],
+            chunks: Chunks { chunks, free: NONE },
             due: Vec::new(),
-            late: 0,
             current: 0,
             far: BTreeMap::new(),
             pushed_far: 0,
@@ -66,50 +162,69 @@ fn slot_of(at: Instant) -> u64 {
     at.as_micros() >> SLOT_BITS
 }
 
-impl<E> Wheel<E> {
-    pub fn len(&self) -> usize {
-        self.near + self.due.len() + self.far.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// Queues an event. One in the past comes out next, with its own time: do not push any.
-    pub fn push(&mut self, at: Instant, dst: u32, tie: u32, event: E) {
-        let slot = slot_of(at);
-        if slot <= self.current {
-            // Behind all of the slot's first filling, whose numbers are small.
-            let nth = u32::MAX / 2 + self.late;
-            self.late += 1;
-            let entry = Entry { at, dst, tie, nth, event };
-            let place = self.due.partition_point(|other| other.order() > entry.order());
-            self.due.insert(place, entry);
-        } else if slot - self.current < SLOTS {
-            self.push_near(Entry { at, dst, tie, nth: 0, event });
+impl Wheel {
+    /// Queues an event.
+    ///
+    /// # Panics
+    /// When it lies before the slot of the one popped last.
+    #[inline]
+    pub fn push(&mut self, entry: Entry) {
+        let slot = slot_of(entry.at);
+        if slot > self.current && slot - self.current < SLOTS {
+            self.push_near(entry);
         } else {
-            self.far.insert((at, dst, tie, self.pushed_far), event);
+            self.push_beside(slot, entry);
+        }
+    }
+
+    #[cold]
+    fn push_beside(&mut self, slot: u64, entry: Entry) {
+        if slot > self.current {
+            let Entry { at, dst, tie, number } = entry;
+            self.far.insert((at, dst, tie, self.pushed_far), number);
             self.pushed_far += 1;
+        } else {
+            assert!(slot == self.current, "an event in the past: {entry:?}");
+            let packed = Packed::new(entry);
+            let place = self.due.partition_point(|other| other.order() > packed.order());
+            self.due.insert(place, packed);
         }
     }
 
     /// The next event, when it is due at `limit`.
-    pub fn pop(&mut self, limit: Instant) -> Option<Entry<E>> {
+    #[inline]
+    pub fn pop(&mut self, limit: Instant) -> Option<Entry> {
         while self.due.is_empty() {
             if !self.turn(slot_of(limit)) {
                 return None;
             }
         }
-        if self.due.last()?.at > limit {
+        let next = self.due.last()?.entry(self.current);
+        if next.at > limit {
             return None;
         }
-        self.due.pop()
+        self.due.pop();
+        Some(next)
     }
 
-    fn push_near(&mut self, mut entry: Entry<E>) {
-        let slot = &mut self.slots[(slot_of(entry.at) % SLOTS) as usize];
-        entry.nth = slot.len() as u32;
-        slot.push(entry);
+    /// The event `distance` after the next one, when it lies in the slot that is being drained.
+    #[inline]
+    pub fn ahead(&self, distance: usize) -> Option<Entry> {
+        let at = self.due.len().checked_sub(distance + 1)?;
+        self.due.get(at).map(|packed| packed.entry(self.current))
+    }
+
+    #[inline]
+    fn push_near(&mut self, entry: Entry) {
+        let head = &mut self.heads[(slot_of(entry.at) % SLOTS) as usize];
+        let packed = Packed::new(entry);
+        match self.chunks.chunks.get_mut(head.chunk as usize) {
+            Some(chunk) if (head.len as usize) < CHUNK => {
+                chunk.entries[head.len as usize] = packed;
+                head.len += 1;
+            }
+            _ => *head = self.chunks.start(head.chunk, packed),
+        }
         self.near += 1;
     }
 
@@ -125,72 +240,19 @@ impl<E> Wheel<E> {
             return false;
         }
         self.current = next;
-        self.late = 0;
         // Before anything can be pushed into the slots that come into reach, so that pushing order holds.
         while let Some(first) = self.far.first_entry()
             && slot_of(first.key().0) - next < SLOTS
         {
-            let ((at, dst, tie, _), event) = first.remove_entry();
-            self.push_near(Entry { at, dst, tie, nth: 0, event });
+            let ((at, dst, tie, _), number) = first.remove_entry();
+            self.push_near(Entry { at, dst, tie, number });
         }
-        // The emptied vector is given back: kept ones would all grow to the size of the fullest slot.
-        self.due = std::mem::take(&mut self.slots[(next % SLOTS) as usize]);
+        let head = &mut self.heads[(next % SLOTS) as usize];
+        self.chunks.empty(std::mem::replace(head, Head::EMPTY), &mut self.due);
+        self.chunks.fetch(self.heads[((next + 1) % SLOTS) as usize].chunk);
         self.near -= self.due.len();
-        self.due.sort_unstable_by_key(|entry| std::cmp::Reverse(entry.order()));
+        // Stable: of equals the one pushed last stays first.
+        self.due.sort_by_key(|packed| std::cmp::Reverse(packed.order()));
         true
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn drain(wheel: &mut Wheel<u32>, limit: Instant) -> Vec<(u64, u32, u32, u32)> {
-        std::iter::from_fn(|| wheel.pop(limit)).map(|e| (e.at.as_micros(), e.dst, e.tie, e.event)).collect()
-    }
-
-    proptest! {
-        /// Near, far and same-slot pushes, between pops: as a sorted list would give them.
-        #[test]
-        fn events_come_out_in_the_total_order(
-            batches in prop::collection::vec(
-                (prop::collection::vec((0u64..60_000_000, 0u32..3, 0u32..3, any::<bool>()), 0..60), 0u64..40_000_000),
-                1..8,
-            ),
-        ) {
-            let mut wheel = Wheel::default();
-            let (mut model, mut now, mut number) = (Vec::new(), 0, 0);
-            for (pushes, step) in batches {
-                for (ahead, dst, tie, close) in pushes {
-                    let at = now + if close { ahead % 9_000 } else { ahead };
-                    wheel.push(Instant::from_micros(at), dst, tie, number);
-                    model.push((at, dst, tie, number));
-                    number += 1;
-                }
-                prop_assert_eq!(wheel.len(), model.len());
-                now += step;
-                model.sort();
-                let later = model.split_off(model.partition_point(|event| event.0 <= now));
-                prop_assert_eq!(drain(&mut wheel, Instant::from_micros(now)), model);
-                model = later;
-            }
-            prop_assert_eq!(wheel.is_empty(), model.is_empty());
-        }
-    }
-
-    #[test]
-    fn an_event_pushed_while_its_slot_is_drained_comes_in_its_place() {
-        let mut wheel = Wheel::default();
-        for at in [10, 30] {
-            wheel.push(Instant::from_micros(at), 1, 0, at);
-        }
-        assert_eq!(wheel.pop(Instant::FAR).map(|e| e.event), Some(10));
-        for at in [40, 20, 30] {
-            wheel.push(Instant::from_micros(at), 1, 0, at + 1);
-        }
-        let rest: Vec<u64> = std::iter::from_fn(|| wheel.pop(Instant::FAR)).map(|e| e.event).collect();
-        assert_eq!(rest, [21, 30, 31, 41]);
     }
 }

@@ -107,7 +107,7 @@ fn secs(secs: u64) -> Instant {
 
 #[test]
 fn a_node_and_a_message_are_small() {
-    assert!(size_of::<Cyclon>() <= 248, "{}", size_of::<Cyclon>());
+    assert!(size_of::<Cyclon>() <= 192, "{}", size_of::<Cyclon>());
     assert!(size_of::<Message>() <= 64, "{}", size_of::<Message>());
 }
 

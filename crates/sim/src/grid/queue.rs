@@ -5,7 +5,7 @@ use xtreem_node::Message;
 
 use super::host::HostNo;
 use super::process::Step;
-use crate::wheel::Wheel;
+use crate::agenda::Agenda;
 
 /// One event of the world.
 pub(super) enum What {
@@ -68,17 +68,17 @@ pub(super) const WORLD: HostNo = HostNo::MAX;
 
 #[derive(Default)]
 pub(super) struct Queue {
-    wheel: Wheel<What>,
+    agenda: Agenda<What>,
 }
 
 impl Queue {
     /// Queues an event for `host`; `from` decides between two of one instant.
     pub fn push(&mut self, at: Instant, host: HostNo, from: HostNo, what: What) {
-        self.wheel.push(at, host, from, what);
+        self.agenda.push(at, host, from, what);
     }
 
     /// The next event due by `until`: its time, its host and itself.
     pub fn pop(&mut self, until: Instant) -> Option<(Instant, HostNo, What)> {
-        self.wheel.pop(until).map(|entry| (entry.at, entry.dst, entry.event))
+        self.agenda.pop(until).map(|entry| (entry.at, entry.dst, entry.event))
     }
 }

@@ -2,8 +2,12 @@
 
 use std::str::FromStr;
 
+use crate::queue::Kind;
+
 /// Slots are 24 bits of a handle, and the last one is part of `Handle::NONE`.
 pub const NODES_MAX: u32 = (1 << 24) - 1;
+/// Threads of one world at most: each waits for all others every 4 ms of virtual time.
+pub const SHARDS_MAX: u32 = 8;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -16,11 +20,23 @@ pub struct Options {
     pub churn: f64,
     /// Share of the messages that get lost, 0..1.
     pub loss: f64,
+    pub queue: Kind,
+    /// Threads that share the world; a power of two. They change no figure but speed and memory.
+    pub shards: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { nodes: 1_000, rounds: 100, seed: 1, kill: None, churn: 0.0, loss: 0.0 }
+        Options {
+            nodes: 1_000,
+            rounds: 100,
+            seed: 1,
+            kill: None,
+            churn: 0.0,
+            loss: 0.0,
+            queue: Kind::Wheel,
+            shards: 1,
+        }
     }
 }
 
@@ -66,6 +82,8 @@ pub enum OptionError {
     Churn(f64),
     #[error("loss {0}: expected a fraction from 0 to 1")]
     Loss(f64),
+    #[error("{0} shards: expected 1, 2, 4 or {SHARDS_MAX}")]
+    Shards(u32),
 }
 
 fn is_share(share: f64) -> bool {
@@ -92,6 +110,9 @@ impl Options {
         }
         if !is_share(self.loss) {
             return Err(OptionError::Loss(self.loss));
+        }
+        if !self.shards.is_power_of_two() || self.shards > SHARDS_MAX {
+            return Err(OptionError::Shards(self.shards));
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::queue::Kind;
 
 fn of(nodes: u32, rounds: u32) -> Options {
     Options { nodes, rounds, ..Options::default() }
@@ -52,6 +53,17 @@ fn the_same_seed_gives_the_same_world_and_another_one_another() {
 }
 
 #[test]
+fn queue_and_shards_change_nothing_that_happens() {
+    let options = Options { kill: "0.3@5".parse().ok(), churn: 0.01, loss: 0.02, ..of(701, 12) };
+    let first = done(&options);
+    for (queue, shards) in [(Kind::Heap, 1), (Kind::Wheel, 2), (Kind::Heap, 2), (Kind::Wheel, 8)] {
+        let other = done(&Options { queue, shards, ..options.clone() });
+        assert_eq!((&first.digest, first.events), (&other.digest, other.events), "{queue:?} {shards}");
+        assert_eq!(first.dead_links, other.dead_links);
+    }
+}
+
+#[test]
 fn tiny_worlds_and_the_death_of_everybody_are_no_trouble() {
     for (nodes, kill) in [(2, "0.5@5"), (2, "1@5"), (3, "0.5@1"), (7, "1@0"), (30, "0.9@20")] {
         let report = done(&Options { kill: kill.parse().ok(), churn: 0.1, loss: 0.1, ..of(nodes, 20) });
@@ -98,6 +110,9 @@ fn options_that_cannot_be_followed_are_refused() {
         ),
         (Options { churn: -0.1, ..base.clone() }, OptionError::Churn(-0.1)),
         (Options { loss: 2.0, ..base.clone() }, OptionError::Loss(2.0)),
+        (Options { shards: 0, ..base.clone() }, OptionError::Shards(0)),
+        (Options { shards: 3, ..base.clone() }, OptionError::Shards(3)),
+        (Options { shards: 16, ..base.clone() }, OptionError::Shards(16)),
     ];
     for (options, error) in cases {
         assert_eq!(run(&options), Err(error));

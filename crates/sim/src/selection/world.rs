@@ -13,8 +13,8 @@ use xtreem_membership::aggregation::{self, Aggregation, Bounds};
 use super::aggregates::AggregationSender;
 use super::data::{ATTRIBUTES, Machine, RANGE};
 use super::search::{self, Searcher};
+use crate::agenda::Agenda;
 use crate::link::{Latency, Link};
-use crate::wheel::Wheel;
 
 /// A handle is 24 bits of slot and 8 of incarnation, as in `sim membership`.
 const SLOT_BITS: u32 = 24;
@@ -53,7 +53,7 @@ pub struct Member {
 
 struct Network {
     link: Link,
-    wheel: Wheel<Event>,
+    agenda: Agenda<Event>,
     bytes: u64,
     aggregation_bytes: u64,
 }
@@ -89,13 +89,13 @@ impl Sender<'_> {
             }
             wait = wait + RESENT_AFTER;
         };
-        self.network.wheel.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
+        self.network.agenda.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
     }
 
     fn post(&mut self, to: Handle, message: Message) {
         let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
         if let Some(at) = self.network.link.carry(self.now, from_slot, to_slot, self.sent) {
-            self.network.wheel.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
+            self.network.agenda.push(at, to_slot, from_slot, Event::Deliver { from: self.from, to, message });
         }
         self.sent += 1;
     }
@@ -168,7 +168,7 @@ impl World {
             members: Vec::with_capacity(machines.len()),
             network: Network {
                 link: Link::new(seed, Latency::WORLD, (loss * 1e6) as u32),
-                wheel: Wheel::default(),
+                agenda: Agenda::default(),
                 bytes: 0,
                 aggregation_bytes: 0,
             },
@@ -214,7 +214,7 @@ impl World {
 
     pub fn run_round(&mut self) {
         let end = self.now + self.membership.period;
-        while let Some(entry) = self.network.wheel.pop(end) {
+        while let Some(entry) = self.network.agenda.pop(end) {
             self.now = entry.at;
             match entry.event {
                 Event::Timer => self.on_timer(entry.dst),
@@ -291,7 +291,7 @@ impl World {
         let next = searcher.map_or(next, |at| at.min(next));
         if next < member.armed {
             member.armed = next;
-            self.network.wheel.push(next, slot, slot, Event::Timer);
+            self.network.agenda.push(next, slot, slot, Event::Timer);
         }
     }
 

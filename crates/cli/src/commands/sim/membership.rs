@@ -2,6 +2,7 @@
 
 use clap::Args;
 use xtreem_sim::membership::{self, Kill, Options, Report};
+use xtreem_sim::queue::Kind;
 
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -29,14 +30,20 @@ pub struct Arguments {
     /// Share of the messages that get lost
     #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
     loss: f64,
+    /// How events are kept in order: wheel, or heap to compare the speed; all else stays the same
+    #[arg(long, value_name = "KIND", default_value = "wheel")]
+    queue: Kind,
+    /// Threads that share the world: 1, 2, 4 or 8; all but the speed stays the same
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    shards: u32,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { nodes, rounds, seed, kill, churn, loss, json } = *arguments;
-    let options = Options { nodes, rounds, seed, kill, churn, loss };
+    let Arguments { nodes, rounds, seed, kill, churn, loss, queue, shards, json } = *arguments;
+    let options = Options { nodes, rounds, seed, kill, churn, loss, queue, shards };
     let report = membership::run(&options).map_err(Failure::usage)?;
     if json {
         output::print_json(&report)?

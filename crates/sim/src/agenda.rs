@@ -1,0 +1,78 @@
+//! A wheel of events that carry data: the wheel orders numbers, a slab keeps what they stand for.
+
+use xtreem_base::Instant;
+
+use crate::queue::Entry;
+use crate::wheel::Wheel;
+
+/// An event that is due now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Due<E> {
+    pub at: Instant,
+    /// Slot of the node that it is for.
+    pub dst: u32,
+    pub event: E,
+}
+
+/// Events in the order of [`Entry`].
+#[derive(Clone, Debug)]
+pub struct Agenda<E> {
+    wheel: Wheel,
+    /// By number; empty places are listed in `free`.
+    events: Vec<Option<E>>,
+    free: Vec<u32>,
+}
+
+impl<E> Default for Agenda<E> {
+    fn default() -> Self {
+        Agenda { wheel: Wheel::default(), events: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<E> Agenda<E> {
+    /// Queues an event; `tie` decides between events for one node at one instant.
+    ///
+    /// # Panics
+    /// When it lies before the one popped last.
+    pub fn push(&mut self, at: Instant, dst: u32, tie: u32, event: E) {
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.events[number as usize] = Some(event);
+                number
+            }
+            None => {
+                self.events.push(Some(event));
+                self.events.len() as u32 - 1
+            }
+        };
+        self.wheel.push(Entry { at, dst, tie, number });
+    }
+
+    /// The next event, when it is due at `limit`.
+    pub fn pop(&mut self, limit: Instant) -> Option<Due<E>> {
+        let Entry { at, dst, number, .. } = self.wheel.pop(limit)?;
+        let event = self.events[number as usize].take()?;
+        self.free.push(number);
+        Some(Due { at, dst, event })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_keep_their_data_and_places_are_used_again() {
+        let mut agenda = Agenda::default();
+        for round in 0..10u64 {
+            for nth in 0..5u64 {
+                let at = Instant::from_micros(round * 100_000 + 7_000 * (5 - nth));
+                agenda.push(at, 1, 2, format!("{round} {nth}"));
+            }
+            let out: Vec<String> =
+                std::iter::from_fn(|| agenda.pop(Instant::FAR)).map(|due| due.event).collect();
+            assert_eq!(out, (0..5).rev().map(|nth| format!("{round} {nth}")).collect::<Vec<_>>());
+        }
+        assert_eq!(agenda.events.len(), 5);
+    }
+}
