@@ -30,6 +30,11 @@ impl Instant {
         Instant(millis * 1_000)
     }
 
+    /// Saturates at [`Instant::FAR`].
+    pub const fn from_secs(secs: u64) -> Self {
+        Instant(secs.saturating_mul(1_000_000))
+    }
+
     pub const fn as_micros(self) -> u64 {
         self.0
     }

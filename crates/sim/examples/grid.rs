@@ -1,5 +1,5 @@
 //! Runs one seed of the grid world and prints its report: `cargo run --release -p xtreem-sim --example grid --
-//! [--nodes N] [--apps N] [--faults LIST] [--seed S | --seeds A..B] [--trace APP,.. | --trace all] [--plan]`.
+//! [--nodes N] [--apps N] [--faults LIST] [--until SECONDS] [--seed S | --seeds A..B] [--trace APP,.. | --trace all] [--plan]`.
 
 use std::process::ExitCode;
 
@@ -31,6 +31,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<bool, String> {
             "--nodes" => options.nodes = number()?,
             "--apps" => options.apps = number()?,
             "--faults" => options.faults = value.parse().map_err(|error| format!("{error}"))?,
+            "--until" => options.until = Some(u64::from(number()?)),
             "--seed" => options.seed = u64::from(number()?),
             "--seeds" => {
                 let ends = value.split_once("..").ok_or("--seeds wants A..B")?;

@@ -15,6 +15,7 @@ mod queue;
 mod report;
 pub(crate) mod schedule;
 pub(crate) mod seen;
+mod size;
 mod sweep;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,8 @@ pub use report::{Failure, Report, SweepReport};
 pub use schedule::Schedule;
 pub use sweep::sweep;
 pub use trace::Trace;
+
+use xtreem_base::Instant;
 
 /// Most hosts of a world: a handle has 24 bits for them.
 pub const NODES_MAX: u32 = 1 << 24;
@@ -42,19 +45,22 @@ pub struct Options {
     pub seed: u64,
     /// Applications whose events are printed on the error output.
     pub trace: Trace,
+    /// Ends the run at this virtual time, in seconds. What is left by then is judged only when it is the usual end.
+    pub until: Option<u64>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { nodes: 1_000, apps: 20, faults: Faults::ALL, seed: 0, trace: Trace::Off }
+        Options { nodes: 1_000, apps: 20, faults: Faults::ALL, seed: 0, trace: Trace::Off, until: None }
     }
 }
 
 impl Options {
     /// The command that runs exactly this again.
     pub fn replay(&self) -> String {
-        let Options { nodes, apps, faults, seed, .. } = self;
-        format!("xtreem sim grid --nodes {nodes} --apps {apps} --faults {faults} --seed {seed}")
+        let Options { nodes, apps, faults, seed, until, .. } = self;
+        let until = until.map(|seconds| format!(" --until {seconds}")).unwrap_or_default();
+        format!("xtreem sim grid --nodes {nodes} --apps {apps} --faults {faults} --seed {seed}{until}")
     }
 }
 
@@ -69,5 +75,6 @@ pub fn plan(options: &Options) -> Schedule {
 /// When `options.nodes` is zero or above [`NODES_MAX`].
 pub fn run(options: &Options) -> Report {
     assert!((1..=NODES_MAX).contains(&options.nodes), "a world has 1 to {NODES_MAX} nodes");
-    world::World::new(options).run()
+    let until = options.until.map_or(schedule::RUN_END, Instant::from_secs);
+    world::World::new(options).run(until.min(schedule::RUN_END))
 }

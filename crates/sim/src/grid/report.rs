@@ -36,8 +36,13 @@ pub struct Report {
     pub events: u64,
     pub virtual_ms: u64,
     pub cpu_seconds: f64,
+    pub events_per_cpu_second: u64,
+    /// Resident memory of the whole process at the end.
+    pub rss_bytes: u64,
     /// Growth of resident memory divided by the nodes; means little when several seeds run at once.
     pub bytes_per_node: u64,
+    /// Mean over nodes and gossip rounds, as encoded, estimated from a sample; without envelopes and signatures.
+    pub bytes_sent_per_node_round: u64,
     /// Over every event in its order: equal for equal seeds on every machine.
     pub digest: String,
     /// The command that runs this again.

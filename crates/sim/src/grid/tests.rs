@@ -4,12 +4,12 @@ use super::{Faults, Options, Report, Trace, run, sweep};
 
 fn small(faults: &str, seed: u64) -> Options {
     let faults: Faults = faults.parse().expect("a list of faults");
-    Options { nodes: 60, apps: 3, faults, seed, trace: Trace::Off }
+    Options { nodes: 60, apps: 3, faults, seed, trace: Trace::Off, until: None }
 }
 
 /// Without what depends on the machine that runs it.
 fn repeatable(report: Report) -> Report {
-    Report { cpu_seconds: 0.0, bytes_per_node: 0, ..report }
+    Report { cpu_seconds: 0.0, events_per_cpu_second: 0, rss_bytes: 0, bytes_per_node: 0, ..report }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use super::queue::{Queue, Undo, WORLD, What};
 use super::report::{Report, machine};
 use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
 use super::seen::Seen;
+use super::size::Sizes;
 use super::trace::{self, Trace};
 use super::{Options, plan};
 use crate::digest::Digest;
@@ -80,6 +81,7 @@ pub(crate) struct World {
     traced: Vec<String>,
     digest: Digest,
     messages: u64,
+    sizes: Sizes,
     events: u64,
     report: Report,
     cpu_start: f64,
@@ -137,6 +139,7 @@ impl World {
             traced: Vec::new(),
             digest: Digest::default(),
             messages: 0,
+            sizes: Sizes::default(),
             events: 0,
             report: Report::default(),
             cpu_start,
@@ -160,12 +163,11 @@ impl World {
         world
     }
 
-    pub fn run(mut self) -> Report {
-        self.run_until(FAULTS_BEGIN);
-        self.lose_messages(true);
-        self.run_until(FAULTS_END);
-        self.lose_messages(false);
-        self.run_until(RUN_END);
+    pub fn run(mut self, until: Instant) -> Report {
+        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (RUN_END, false)] {
+            self.lose_messages(are_lost);
+            self.run_until(end.min(until));
+        }
         self.finish()
     }
 
@@ -335,6 +337,7 @@ impl World {
             return;
         }
         self.messages += 1;
+        self.sizes.see(&message);
         let arrival = self.network.arrival(self.now, sender, receiver);
         if self.trace.is_on() {
             self.trace_message(from, to, &message, arrival);

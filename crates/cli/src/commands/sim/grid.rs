@@ -30,6 +30,9 @@ pub struct Arguments {
     world: World,
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// End the run at this second of virtual time, without judging what is left; the whole run takes 170
+    #[arg(long, value_name = "SECONDS")]
+    until: Option<u64>,
     /// Print first what will happen and when, on standard error
     #[arg(long)]
     plan: bool,
@@ -49,7 +52,8 @@ impl World {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let options = Options { trace: trace(&arguments.trace), ..arguments.world.options(arguments.seed) };
+    let (trace, until) = (trace(&arguments.trace), arguments.until);
+    let options = Options { trace, until, ..arguments.world.options(arguments.seed) };
     if arguments.plan {
         eprintln!("{}", grid::plan(&options));
     }
@@ -90,7 +94,10 @@ fn table(report: &Report) -> String {
         ("events", report.events.to_string()),
         ("virtual time", format!("{:.1} s", report.virtual_ms as f64 / 1_000.0)),
         ("CPU time", format!("{:.1} s", report.cpu_seconds)),
+        ("events a CPU second", report.events_per_cpu_second.to_string()),
+        ("memory", bytes(report.rss_bytes)),
         ("memory a node", bytes(report.bytes_per_node)),
+        ("sent a node and round", bytes(report.bytes_sent_per_node_round)),
         ("digest", report.digest.clone()),
     ] {
         table.row([figure.to_owned(), value]);

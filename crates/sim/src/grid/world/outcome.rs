@@ -8,6 +8,7 @@ use crate::grid::apps::Stop;
 use crate::grid::host::{Host, HostNo};
 use crate::grid::process::State;
 use crate::grid::report::{Report, machine};
+use crate::grid::schedule::RUN_END;
 use crate::grid::seen::{AppFacts, Snapshot};
 use crate::grid::trace;
 
@@ -53,7 +54,8 @@ impl World {
     /// Judges the end and writes the report.
     pub(super) fn finish(mut self) -> Report {
         let end = self.snapshot();
-        for checker in &mut self.checkers {
+        let is_over = self.now >= RUN_END;
+        for checker in self.checkers.iter_mut().filter(|_| is_over) {
             checker.finish(self.now, &end, &mut self.findings);
         }
         if self.trace.is_on() {
@@ -78,6 +80,10 @@ impl World {
         let count = |is: fn(&crate::grid::apps::App) -> bool| self.apps.iter().filter(|app| is(app)).count();
         let is_false_failure =
             |violation: &&crate::grid::Violation| violation.checker == crate::grid::checker::FALSE_FAILURES;
+        let cpu_seconds = machine::thread_cpu_seconds() - self.cpu_start;
+        let rss_bytes = machine::resident_bytes();
+        let rounds = self.now.as_micros() as f64 / self.config.membership.period.as_micros() as f64;
+        let node_rounds = rounds * self.hosts.len() as f64;
         Report {
             ok: self.findings.list.is_empty(),
             false_failures: self.findings.list.iter().filter(is_false_failure).count() as u32,
@@ -92,9 +98,11 @@ impl World {
             messages: self.messages,
             events: self.events,
             virtual_ms: self.now.as_millis(),
-            cpu_seconds: machine::thread_cpu_seconds() - self.cpu_start,
-            bytes_per_node: machine::resident_bytes().saturating_sub(self.resident_start)
-                / self.hosts.len() as u64,
+            cpu_seconds,
+            events_per_cpu_second: (self.events as f64 / cpu_seconds.max(1e-9)) as u64,
+            rss_bytes,
+            bytes_per_node: rss_bytes.saturating_sub(self.resident_start) / self.hosts.len() as u64,
+            bytes_sent_per_node_round: (self.sizes.total() as f64 / node_rounds.max(1e-9)) as u64,
             digest: self.digest.to_string(),
             violations: self.findings.list,
             violations_dropped: self.findings.dropped,
