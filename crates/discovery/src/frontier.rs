@@ -332,14 +332,25 @@ impl Frontier {
         self.overflowed || self.dropped > 0
     }
 
-    /// Nodes, about, of subtrees that can have matches and all of whose alternates were silent.
+    /// Nodes, about, of subtrees that can have matches and all of whose alternates were silent; where no trie was followed,
+    /// contacts that were silent.
     pub(crate) fn lost(&self) -> u64 {
         self.nodes(|stage| stage == Stage::Lost)
+            + self.contacts_that(|standing| matches!(standing, Standing::Silent(_)))
     }
 
-    /// Nodes, about, of subtrees that can have matches and were not looked into.
+    /// Nodes, about, of subtrees that can have matches and were not looked into; where no trie was followed, contacts
+    /// that have not answered yet.
     pub(crate) fn unopened(&self) -> u64 {
-        self.nodes(|stage| stage != Stage::Lost) + self.dropped
+        let is_open = |standing| matches!(standing, Standing::Waiting(_) | Standing::Asked(_));
+        self.nodes(|stage| stage != Stage::Lost) + self.dropped + self.contacts_that(is_open)
+    }
+
+    /// Contacts of that standing, where they are all that is known. Beside a trie they are nodes that were found in it, or
+    /// that cannot match.
+    fn contacts_that(&self, is_meant: impl Fn(Standing) -> bool) -> u64 {
+        let all = self.peers.values().filter(|_| !self.is_rooted);
+        all.filter(|standing| is_meant(**standing)).count() as u64
     }
 
     fn nodes(&self, is_meant: impl Fn(Stage) -> bool) -> u64 {

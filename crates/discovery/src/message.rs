@@ -141,6 +141,7 @@ impl Answer {
                     && self.failing & !known_clauses == 0
                     && self.hold.is_some() == (self.matched && hold.is_some())
                     && self.attributes.is_some() == (self.matched && attributes_asked)
+                    && !self.attributes.as_ref().is_some_and(|told| requirement.is_contradicted_by(told))
                     && self.applications.is_empty()
             }
             Query::Applications(filter) => {

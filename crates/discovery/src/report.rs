@@ -80,7 +80,7 @@ pub struct Report {
     /// Matching nodes that a rule of the VO's policy kept from holding, by the rule's name; at most
     /// [`RULES_TOLD_MAX`] rules, further ones count as the last.
     pub forbidden: Vec<(String, u32)>,
-    /// Nodes, about, that can match but were not asked because all links to them were dead.
+    /// Nodes, about, that can match but were not heard because all links to them were dead.
     pub lost: u64,
     /// Nodes, about, that can match but were not asked because the search ended first.
     pub unopened: u64,

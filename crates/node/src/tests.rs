@@ -1,6 +1,7 @@
 //! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
 mod policy;
+mod schemas;
 
 extern crate std;
 
@@ -12,7 +13,7 @@ use alloc::vec::Vec;
 
 use xtreem_allocation::{Application, Exit, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted};
 use xtreem_base::{AppId, Digest, Duration, Handle, Instant, NodeId, Rng};
-use xtreem_discovery::{Attributes, Value};
+use xtreem_discovery::{Attributes, Report, SearchId, Value};
 
 use crate::{Config, Event, Me, Message, Node, Output, Progress};
 
@@ -51,6 +52,9 @@ enum Work {
 
 struct Net {
     nodes: Vec<Option<Node>>,
+    /// Draws the nodes' ids.
+    rng: Rng,
+    seed: u64,
     queue: Queue,
     number: u64,
     now: Instant,
@@ -62,6 +66,8 @@ struct Net {
     policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
+    /// Matches of each node's searches, and how they ended.
+    searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
 
 fn handle(at: usize) -> Handle {
@@ -70,7 +76,16 @@ fn handle(at: usize) -> Handle {
 
 impl Net {
     fn new(nodes: usize, seed: u64) -> Net {
-        let config = Arc::new(Config::emulated());
+        let four_cores = |_| {
+            let mut attributes = Attributes::default();
+            attributes.set("cpu.cores", Value::from(4)).expect("a short name and one value");
+            attributes
+        };
+        Net::of(nodes, seed, &Arc::new(Config::emulated()), four_cores)
+    }
+
+    /// Nodes that have joined one through the other.
+    fn of(nodes: usize, seed: u64, config: &Arc<Config>, attributes: impl Fn(usize) -> Attributes) -> Net {
         let mut net = Net {
             nodes: Vec::new(),
             queue: Queue::new(),
@@ -82,24 +97,29 @@ impl Net {
             policies: Vec::new(),
             taken: 0,
             starts: 0,
+            searches: BTreeMap::new(),
+            rng: Rng::new(seed),
+            seed,
         };
-        let mut rng = Rng::new(seed);
         for at in 0..nodes {
-            let mut id = [0; 16];
-            id[..8].copy_from_slice(&rng.next_u64().to_be_bytes());
-            let me = Me { handle: handle(at), id: NodeId::from_bytes(id), incarnation: 1 };
-            let mut node = Node::new(config.clone(), me, seed, net.now);
-            let mut attributes = Attributes::default();
-            attributes.set("cpu.cores", Value::from(4)).expect("a short name and one value");
-            node.set_attributes(net.now, attributes);
-            node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
-            net.nodes.push(Some(node));
+            net.add(config, attributes(at));
         }
         for at in 1..nodes {
             net.with(at, |node, now, out| node.join(now, handle(at - 1), out));
         }
         net.run(Duration::from_secs(20));
         net
+    }
+
+    /// One more node, that has not joined yet.
+    fn add(&mut self, config: &Arc<Config>, attributes: Attributes) {
+        let mut id = [0; 16];
+        id[..8].copy_from_slice(&self.rng.next_u64().to_be_bytes());
+        let me = Me { handle: handle(self.nodes.len()), id: NodeId::from_bytes(id), incarnation: 1 };
+        let mut node = Node::new(config.clone(), me, self.seed, self.now);
+        node.set_attributes(self.now, attributes);
+        node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
+        self.nodes.push(Some(node));
     }
 
     fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Sink) -> R) -> Option<R> {
@@ -131,6 +151,12 @@ impl Net {
             }
             Event::Submission { progress, .. } => self.progress.push(progress),
             Event::RecordTaken { .. } => self.taken += 1,
+            Event::Match { search, peer, .. } => {
+                self.searches.entry((at, search)).or_default().0.insert(peer);
+            }
+            Event::SearchDone { search, report } => {
+                self.searches.entry((at, search)).or_default().1 = Some(report);
+            }
             Event::PolicyChanged { version, conflicts, .. } => self.policies.push((at, version, conflicts)),
             _ => {}
         }

@@ -157,6 +157,12 @@ impl Tries {
         }
     }
 
+    /// Of the schemas whose tries run, the older one first.
+    #[cfg(test)]
+    pub fn versions(&self) -> impl Iterator<Item = u32> {
+        self.list.iter().map(|trie| trie.schema().version())
+    }
+
     pub fn next_timeout(&self) -> Option<Instant> {
         self.list.iter().map(Trie::next_timeout).min()
     }

@@ -99,6 +99,7 @@ fn silent_nodes_cost_one_time_out_each_eight_at_once() {
     grid.run();
     let report = grid.report();
     assert_eq!((report.answered, report.silent, grid.out.failed), (44, 16, 16));
+    assert_eq!((report.lost, report.unopened), (16, 0), "nobody knows that they are dead");
     assert_eq!((report.ended, report.grid_size_estimate), (Ended::Exhausted, Some(44)));
     // 16 dead over 8 places wait two or three times; the live ones take about 300 ms.
     assert!(grid.now.since(start) < VISIT_TIMEOUT * 3 + Duration::from_millis(500), "{:?}", grid.now);
@@ -111,6 +112,8 @@ fn a_search_ends_at_its_deadline_and_at_its_visits() {
     grid.start(SearchSpec { deadline: Duration::from_millis(200), ..nodes("", u32::MAX) });
     grid.run();
     assert_eq!(grid.report().ended, Ended::Deadline);
+    let told = grid.report().answered as u64 + grid.report().unopened;
+    assert!((250..=300).contains(&told), "nearly all of the 300 have been heard of: {told}");
     assert!(grid.out.events.iter().all(|event| !matches!(event, SearchEvent::Surplus { .. })));
     assert!(grid.now.since(start) < Duration::from_millis(300));
 

@@ -1,5 +1,7 @@
 //! Queries for all on a grid whose tries are right, with nodes that die, overtake and lie.
 
+mod visits;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;

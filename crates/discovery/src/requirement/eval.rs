@@ -30,6 +30,21 @@ impl Expr {
             Expr::Any(parts) => parts.iter().any(|part| part.holds(attributes)),
         }
     }
+
+    /// Whether every attribute that this speaks of is among `told`, so that further ones change nothing.
+    pub(crate) fn is_decided_by(&self, told: &Attributes) -> bool {
+        match self {
+            Expr::Constant(_) => true,
+            Expr::Flag(name)
+            | Expr::Has(name)
+            | Expr::Compare { name, .. }
+            | Expr::Between { name, .. }
+            | Expr::OneOf { name, .. }
+            | Expr::Contains { name, .. } => told.value(name).is_some(),
+            Expr::Not(inner) => inner.is_decided_by(told),
+            Expr::All(parts) | Expr::Any(parts) => parts.iter().all(|part| part.is_decided_by(told)),
+        }
+    }
 }
 
 /// False for different kinds, `!=` included: nothing is said about an attribute of another kind.
