@@ -38,7 +38,7 @@ pub struct Submission {
 }
 
 /// What a submission has come to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SoFar {
     pub is_accepted: bool,
     /// The newest of each slot, by its number.
@@ -47,7 +47,7 @@ pub struct SoFar {
 }
 
 /// How a submission ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
     Complete { running: u16, done: u16, failed: u16 },
     NotPlaced(SearchReport),

@@ -110,6 +110,7 @@ mod tests {
             ended: Ended::Exhausted,
             plan: Plan::Trie,
             round_trips: 1,
+            covered: 1.0,
             lost: 0,
             unopened: 0,
             histogram: None,

@@ -123,9 +123,14 @@ fn agent_saying(socket: &Path, answer: &'static str) -> thread::JoinHandle<Strin
     })
 }
 
-const FOUND: &str = r#"{"matches":[{"id":"abababababababababababababababab","address":"[fd00::1]:7227",
-    "attributes":{"cpu.cores":8}}],"report":{"visited":3,"answered":3,"silent":0,"matched":1,"grid_size":3,
-    "excluded":[{"clause":"cpu.cores >= 4","count":2}],"ended":"exhausted"}}"#;
+const FOUND: &str = concat!(
+    r#"{"event":"match","id":"abababababababababababababababab","address":"[fd00::1]:7227","#,
+    r#""attributes":{"cpu.cores":8}}"#,
+    "\n",
+    r#"{"event":"done","report":{"visited":3,"answered":3,"silent":0,"matched":1,"grid_size":3,"#,
+    r#""excluded":[{"clause":"cpu.cores >= 4","count":2}],"ended":"exhausted","plan":"contacts"}}"#,
+    "\n",
+);
 
 #[test]
 fn nodes_are_a_table_for_humans_and_one_object_for_programs() {

@@ -28,6 +28,11 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// The lines of a search ended before its report: the agent ended in the middle of it.
+    pub fn no_report() -> Self {
+        ClientError::Broken { reason: "it ends before the search's report".to_owned(), is_read: true }
+    }
+
     /// Whether the request may have had an effect. Questions have none, so their failures are definite.
     pub fn kind(&self) -> ErrorKind {
         match self {

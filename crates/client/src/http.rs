@@ -52,7 +52,8 @@ impl Drop for Connection {
 pub(crate) struct Answer {
     pub(crate) body: Incoming,
     pub(crate) connection: Connection,
-    is_read: bool,
+    /// The request changed nothing.
+    pub(crate) is_read: bool,
 }
 
 impl Http {
@@ -79,6 +80,21 @@ impl Http {
     /// Sends a request and waits for the head of its answer; anything but success is an error.
     pub(crate) async fn send(&self, method: Method, path: &str, body: Body) -> Result<Answer, ClientError> {
         let is_read = method == Method::GET || method == Method::HEAD;
+        self.send_as(is_read, method, path, body).await
+    }
+
+    /// As [`Http::send`], for a question too long for a path: it changes nothing, so its failures are definite.
+    pub(crate) async fn question(&self, path: &str, request: &impl Serialize) -> Result<Answer, ClientError> {
+        self.send_as(true, Method::POST, path, json(request)).await
+    }
+
+    async fn send_as(
+        &self,
+        is_read: bool,
+        method: Method,
+        path: &str,
+        body: Body,
+    ) -> Result<Answer, ClientError> {
         let answer = self.exchange(method, path, body, is_read);
         let (response, connection) = tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await

@@ -55,7 +55,7 @@ impl OperatorClient {
 
     /// Finds nodes and holds nothing; matches come as they are found. Dropping the stream ends the search.
     pub async fn search_lines(&self, request: &SearchRequest) -> Result<JsonLines<SearchLine>, ClientError> {
-        self.http.send(Method::POST, "/v1/search", json(request)).await.map(JsonLines::new)
+        self.http.question("/v1/search", request).await.map(JsonLines::new)
     }
 
     /// As [`OperatorClient::search_lines`], to the end.
@@ -69,8 +69,7 @@ impl OperatorClient {
                 SearchLine::Done { report } => return Ok(SearchReply { matches, report }),
             }
         }
-        let reason = "the search has no end".to_owned();
-        Err(ClientError::Broken { reason, is_read: false })
+        Err(ClientError::no_report())
     }
 
     /// Whether the agent has the file with this BLAKE3 hash (hexadecimal).

@@ -17,12 +17,13 @@ const LINE_MAX_BYTES: usize = 1 << 20;
 /// A body as it comes. Dropping it ends the connection.
 pub struct Chunks {
     body: Incoming,
+    is_read: bool,
     _connection: Connection,
 }
 
 impl Chunks {
     pub(crate) fn new(answer: Answer) -> Self {
-        Chunks { body: answer.body, _connection: answer.connection }
+        Chunks { body: answer.body, is_read: answer.is_read, _connection: answer.connection }
     }
 
     /// The next bytes; `None` at the end.
@@ -33,7 +34,10 @@ impl Chunks {
         loop {
             match self.body.frame().await {
                 None => return Ok(None),
-                Some(Err(e)) => return Err(ClientError::Broken { reason: with_cause(&e), is_read: false }),
+                Some(Err(e)) => {
+                    let (reason, is_read) = (with_cause(&e), self.is_read);
+                    return Err(ClientError::Broken { reason, is_read });
+                }
                 Some(Ok(frame)) => {
                     if let Ok(data) = frame.into_data() {
                         return Ok(Some(data));
@@ -72,14 +76,15 @@ impl Lines {
             }
             self.searched = self.buffer.len();
             if self.searched > LINE_MAX_BYTES {
-                return Err(malformed(format!("a line has more than {LINE_MAX_BYTES} bytes")));
+                let reason = format!("a line has more than {LINE_MAX_BYTES} bytes");
+                return Err(ClientError::Malformed { reason, is_read: self.chunks.is_read });
             }
             match self.chunks.next().await? {
                 Some(bytes) => self.buffer.extend_from_slice(&bytes),
                 None if self.buffer.is_empty() => return Ok(None),
                 None => {
                     let reason = "it ends in the middle of a line".to_owned();
-                    return Err(ClientError::Broken { reason, is_read: false });
+                    return Err(ClientError::Broken { reason, is_read: self.chunks.is_read });
                 }
             }
         }
@@ -104,7 +109,10 @@ impl<T: DeserializeOwned> JsonLines<T> {
     pub async fn next(&mut self) -> Result<Option<T>, ClientError> {
         while let Some(line) = self.lines.next().await? {
             if !line.is_empty() {
-                return serde_json::from_slice(&line).map(Some).map_err(|e| malformed(e.to_string()));
+                let is_read = self.lines.chunks.is_read;
+                let malformed =
+                    |e: serde_json::Error| ClientError::Malformed { reason: e.to_string(), is_read };
+                return serde_json::from_slice(&line).map(Some).map_err(malformed);
             }
         }
         Ok(None)
@@ -171,5 +179,5 @@ fn slot_event(name: &str, data: &str) -> Result<Option<SlotEvent>, ClientError> 
 }
 
 fn malformed(reason: String) -> ClientError {
-    ClientError::Malformed { reason, is_read: false }
+    ClientError::Malformed { reason, is_read: true }
 }

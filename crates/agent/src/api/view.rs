@@ -68,10 +68,17 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             Plan::Gather => api::Plan::Gather,
         },
         round_trips: report.round_trips,
+        covered: covered(report),
         lost: report.lost,
         unopened: report.unopened,
         histogram: report.histogram.as_ref().map(histogram),
     }
+}
+
+/// A search leaves out only who cannot match: of the others, those who answered.
+fn covered(report: &Report) -> f64 {
+    let missed = report.lost + report.unopened;
+    if missed == 0 { 1.0 } else { f64::from(report.answered) / (f64::from(report.answered) + missed as f64) }
 }
 
 fn histogram(histogram: &Histogram) -> api::Histogram {

@@ -111,10 +111,7 @@ async fn show(arguments: &Arguments, client: &OperatorClient) -> Result<SearchRe
             Some(SearchLine::Match(found)) => rows.add(found)?,
             Some(SearchLine::Dropped { dropped }) => rows.dropped += dropped,
             Some(SearchLine::Done { report }) => break report,
-            None => {
-                let reason = "the search has no end".to_owned();
-                return Err(ClientError::Broken { reason, is_read: false }.into());
-            }
+            None => return Err(ClientError::no_report().into()),
         }
     };
     rows.end()?;

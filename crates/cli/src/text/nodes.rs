@@ -114,6 +114,7 @@ pub fn explain(report: &SearchReport) -> String {
     if let Some(size) = report.grid_size {
         table.row(["grid".to_owned(), format!("about {}", count(size as usize, "node"))]);
     }
+    table.row(["covered".to_owned(), format!("{} of the nodes that can match", percent(report.covered))]);
     for clause in &report.excluded {
         table.row([format!("`{}`", clause.clause), format!("excluded {} of those visited", clause.count)]);
     }
@@ -223,6 +224,11 @@ fn account(report: &SearchReport) -> String {
     text
 }
 
+/// Everything only when nothing is missing, and nothing only when all is.
+fn percent(share: f64) -> String {
+    if share >= 1.0 { "all".to_owned() } else { format!("about {} %", (100.0 * share).ceil().min(99.0)) }
+}
+
 fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
@@ -303,6 +309,7 @@ mod tests {
             ended: Ended::Exhausted,
             plan: Plan::Trie,
             round_trips: 3,
+            covered: 1.0,
             lost: 0,
             unopened: 0,
             histogram: None,
@@ -343,9 +350,11 @@ mod tests {
             )
         );
         assert_eq!(counted(&report()), "2 nodes match.");
-        let partial = SearchReport { lost: 3, unopened: 4, ..report() };
+        let partial = SearchReport { covered: 15.0 / 22.0, lost: 3, unopened: 4, ..report() };
         assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
+        assert!(explain(&partial).contains("about 69 % of the nodes that can match"));
+        assert!(explain(&report()).contains("all of the nodes that can match"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct SubmitRequest {
 
 /// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `not_placed`, `beaten` or
 /// `failed`. Closing the connection earlier gives the submission up unless it was accepted.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ProgressLine {
     /// So many nodes are held, of so many wanted.
@@ -115,7 +115,7 @@ pub struct SlotView {
 }
 
 /// `GET /v1/apps[?name=N]`: the applications that a search over the grid met.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppList {
     pub apps: Vec<AppSummary>,
     pub report: SearchReport,

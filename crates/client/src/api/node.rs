@@ -124,7 +124,7 @@ pub struct NodeMatch {
 }
 
 /// What a search did, and why it found no more.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchReport {
     /// Nodes that were asked.
     pub visited: u32,
@@ -150,7 +150,10 @@ pub struct SearchReport {
     /// Visits of which each waited for the one before.
     #[serde(default)]
     pub round_trips: u16,
-    /// Nodes, about, that can match but were not asked because all links to them were dead.
+    /// Share of the nodes that can match, about, that answered: from 0 to 1. It is 1 exactly when none was missed.
+    #[serde(default)]
+    pub covered: f64,
+    /// Nodes, about, that can match but were not heard because all links to them were dead.
     #[serde(default)]
     pub lost: u64,
     /// Nodes, about, that can match but were not asked because the search ended first.
