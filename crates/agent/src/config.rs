@@ -61,6 +61,8 @@ pub struct Config {
     pub emulated: bool,
     /// Period of CYCLON; only an emulated host may have another than the real grid's.
     pub cyclon_period: Option<Duration>,
+    /// Period of the trie's gossip; only an emulated host may have another than the real grid's.
+    pub trie_period: Option<Duration>,
 }
 
 /// What the node offers to slots; what is not said is the machine's.
@@ -109,6 +111,7 @@ impl Config {
             log: DEFAULT_LOG.to_owned(),
             emulated: false,
             cyclon_period: None,
+            trie_period: None,
         }
     }
 

@@ -25,6 +25,10 @@ pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<At
     if let Some(name) = &config.name {
         declared::set(&mut merged, "host", name.as_str())?;
     }
+    if config.emulated {
+        // Nobody shall take what it declares for what the machine is.
+        declared::set(&mut merged, "emulated", true)?;
+    }
     let offer = declared::offer(&merged, config)?;
     declared::set(
         &mut merged,

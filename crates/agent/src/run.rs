@@ -153,6 +153,9 @@ fn node_config(config: &Config) -> xtreem_node::Config {
         node.membership.period = period;
         node.app_membership.period = period;
     }
+    if let Some(period) = config.trie_period {
+        node.trie.period = period;
+    }
     node
 }
 

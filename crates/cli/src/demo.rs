@@ -5,11 +5,14 @@
 //! replacements what answers HTTP requests, duplicates what processes there are.
 
 mod client;
+mod footprint;
 pub mod grid;
 mod hosts;
 pub mod interrupt;
 mod losses;
+pub mod measure;
 mod processes;
+mod queries;
 pub mod report;
 pub mod show;
 pub mod state_dir;

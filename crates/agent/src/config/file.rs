@@ -38,6 +38,7 @@ struct Raw {
     site: Option<Spanned<String>>,
     emulated: Option<bool>,
     cyclon_period: Option<Spanned<String>>,
+    trie_period: Option<Spanned<String>>,
     isolation: Option<Spanned<String>>,
     attributes: Option<Spanned<toml::Table>>,
     offer: Option<RawOffer>,
@@ -99,7 +100,10 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
     }
     config.emulated = raw.emulated.unwrap_or(false);
     if let Some(period) = &raw.cyclon_period {
-        config.cyclon_period = Some(cyclon_period(period, config.emulated)?);
+        config.cyclon_period = Some(gossip_period(period, config.emulated)?);
+    }
+    if let Some(period) = &raw.trie_period {
+        config.trie_period = Some(gossip_period(period, config.emulated)?);
     }
     if let Some(isolation) = &raw.isolation {
         config.isolation = match isolation.get_ref().as_str() {
@@ -156,7 +160,7 @@ fn check_name(name: &str) -> Result<(), String> {
 }
 
 /// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our guess).
-fn cyclon_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, Wrong> {
+fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, Wrong> {
     if !is_emulated {
         return Err(wrong(
             text,

@@ -27,6 +27,7 @@ name = "node7"
 site = "amsterdam"
 emulated = true
 cyclon_period = "1.5s"
+trie_period = "9s"
 isolation = "process-group"
 
 [attributes]
@@ -57,6 +58,7 @@ filter = "debug"
     assert_eq!(config.identity.as_deref(), Some(Path::new("/etc/xtreem/node7.identity")));
     assert_eq!(config.advertise, Some(IpAddr::from([10, 0, 0, 7])));
     assert_eq!(config.cyclon_period, Some(Duration::from_millis(1_500)));
+    assert_eq!(config.trie_period, Some(Duration::from_secs(9)));
     assert_eq!(config.isolation, Wanted::ProcessGroup);
     let offer =
         Offer { cores_milli: Some(500), memory_bytes: Some(4 << 30), disk_bytes: Some(1_000_000_000_000) };
@@ -91,6 +93,7 @@ fn wrong_files_are_refused_with_line_and_reason() {
         ("name = \"a b\"", 1, "letters"),
         ("cyclon_period = \"1s\"", 1, "emulated"),
         ("emulated = true\ncyclon_period = \"1ms\"", 2, "100ms"),
+        ("trie_period = \"1s\"", 1, "emulated"),
         ("isolation = \"none\"", 1, "process-group"),
         ("[offer]\nmemory = \"8gb\"", 2, "no size"),
         ("[offer]\ncores = -1", 2, "cores"),

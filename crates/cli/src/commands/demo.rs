@@ -13,6 +13,9 @@ use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::runtime::block_on;
 
+/// Decides nothing: the demo has no more hosts than those that are always the same.
+const SEED: u64 = 1;
+
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  xtreem demo\n  xtreem demo --json | jq .losses\n  xtreem demo --keep\n\nEnds with 0 \
@@ -44,7 +47,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     block_on(async {
         let mut interrupt = Interrupt::take()?;
         let show = Show::new();
-        let mut grid = Grid::start(dir.path(), arguments.network.into(), &show).await?;
+        let mut grid = Grid::start(dir.path(), arguments.network.into(), SEED, &show).await?;
         let told = tokio::select! {
             told = story::tell(&mut grid, &show) => told.map(Some),
             () = interrupt.come() => Ok(None),

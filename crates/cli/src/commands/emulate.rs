@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -9,6 +10,7 @@ use xtreem_emulation::{MAX_HOSTS, Network, NetworkChoice};
 
 use crate::demo::grid::{Grid, GridHost};
 use crate::demo::interrupt::Interrupt;
+use crate::demo::measure::{Measured, measure};
 use crate::demo::show::Show;
 use crate::demo::state_dir::StateDir;
 use crate::exit::{Exit, Failure};
@@ -17,9 +19,11 @@ use crate::runtime::block_on;
 
 #[derive(Args, Debug)]
 #[command(
-    after_help = "Examples:\n  xtreem emulate --hosts 50\n  xtreem emulate --hosts 16 --dir /tmp/grid --json\n\nEvery \
-                  host has an agent and its own namespaces, where the kernel allows them. Ctrl-C ends the grid; \
-                  nothing is left behind, whatever way this command ends."
+    after_help = "Examples:\n  xtreem emulate --hosts 50\n  xtreem emulate --hosts 16 --dir /tmp/grid --json\n  xtreem \
+                  emulate --hosts 200 --measure\n\nEvery host has an agent and its own namespaces, where the kernel \
+                  allows them. What it says of its cores, memory, disk, architecture and site is declared, not measured; \
+                  its attribute `emulated` tells so. Ctrl-C ends the grid; nothing is left behind, whatever way this \
+                  command ends.\n\n--measure ends with 0 when every query was answered right, else with 1."
 )]
 pub struct Arguments {
     /// How many hosts; they declare different attributes
@@ -31,7 +35,16 @@ pub struct Arguments {
     /// How the hosts are told apart
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     network: Kind,
-    /// Print one JSON object once the grid has formed
+    /// Decides what the hosts from the seventeenth on declare, and what --measure asks
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Ask queries of random hosts, print how fast they were answered, and end
+    #[arg(long)]
+    measure: bool,
+    /// How many queries --measure asks
+    #[arg(long, default_value_t = 200, requires = "measure", value_parser = clap::value_parser!(u16).range(1..))]
+    queries: u16,
+    /// Print one JSON object: the grid once it has formed, or what was measured
     #[arg(long)]
     json: bool,
 }
@@ -66,6 +79,13 @@ struct Emulated<'a> {
 }
 
 #[derive(Serialize)]
+struct MeasuredLine<'a> {
+    network: &'static str,
+    #[serde(flatten)]
+    measured: &'a Measured,
+}
+
+#[derive(Serialize)]
 struct HostLine {
     name: String,
     address: SocketAddr,
@@ -76,24 +96,39 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let dir = StateDir::new(arguments.dir.as_deref())?;
     block_on(async {
         let mut interrupt = Interrupt::take()?;
-        let show = Show::new();
-        let mut grid = Grid::start(dir.path(), arguments.network.into(), &show).await?;
+        let (show, started) = (Show::new(), Instant::now());
+        let mut grid = Grid::start(dir.path(), arguments.network.into(), arguments.seed, &show).await?;
         let lasted = async {
             grid.form(arguments.hosts, &show).await?;
+            if arguments.measure {
+                let measured = measure(&grid, arguments.queries, started, &show).await?;
+                show.end();
+                print_measured(arguments, &grid, &measured)?;
+                return Ok(if measured.is_right() { Exit::Success } else { Exit::Failed });
+            }
             show.end();
             print(arguments, &grid)?;
             // Until the signal.
-            std::future::pending::<Result<(), Failure>>().await
+            std::future::pending::<Result<Exit, Failure>>().await
         };
         let ended = tokio::select! {
             ended = lasted => ended,
-            () = interrupt.come() => Ok(()),
+            () = interrupt.come() => Ok(Exit::Interrupted),
         };
         show.end();
         // Only when all is gone can the directory be removed.
         grid.stop().await;
-        ended.map(|()| Exit::Interrupted)
+        ended
     })
+}
+
+fn print_measured(arguments: &Arguments, grid: &Grid, measured: &Measured) -> Result<(), Failure> {
+    if arguments.json {
+        let network = network_word(grid.lab.network());
+        output::print_json(&MeasuredLine { network, measured })
+    } else {
+        output::print(&measured.text())
+    }
 }
 
 fn print(arguments: &Arguments, grid: &Grid) -> Result<(), Failure> {

@@ -14,17 +14,22 @@ use xtreem_emulation::{Host, HostSpec, Lab, LabOptions, Network, NetworkChoice, 
 use xtreem_net::{Identity, VoKey};
 use xtreem_wire::Roles;
 
-use super::hosts::profile;
+use super::hosts::{Profile, profile};
 use super::show::Show;
 use crate::exit::{Exit, Failure};
 
-/// CYCLON's period on emulated hosts; the one number that differs from a real grid (architecture: it may be shorter
-/// in emulation). A fifth of the real period fills a view of 20 within a minute.
-const CYCLON_PERIOD: &str = "2s";
+/// Period of CYCLON and of the trie's gossip on emulated hosts, the numbers that differ from a real grid (architecture:
+/// they may be shorter in emulation). A fifth of the real period fills a view of 20 within a minute.
+const PERIOD: Duration = Duration::from_secs(2);
+/// Hosts from which on the period grows with their number, so that gossip leaves the machine to what is tried out on it
+/// (measured on two cores: 200 hosts take a quarter of a core at 6.25 s, and would take three quarters at 2 s).
+const PERIOD_HOSTS: u32 = 64;
+/// The period of a real grid, which is never exceeded.
+const PERIOD_MAX: Duration = Duration::from_secs(10);
 /// Validity of what the development VO issues, in days: no emulation lasts a week.
 const CREDENTIAL_DAYS: u32 = 7;
-/// Hosts started side by side. All at once, the agents of a large grid would keep each other from joining in time
-/// (our guess, for two cores).
+/// Hosts started side by side; the next ones start when these have joined. All at once, the agents of a large grid would
+/// keep each other from joining in time (our guess, for two cores).
 const WAVE: usize = 16;
 /// Longest time for an agent to answer, and for the grid to form: seconds as a rule (our guess for a loaded machine).
 const FORM_MAX: Duration = Duration::from_secs(120);
@@ -40,6 +45,8 @@ pub struct GridHost {
     pub address: SocketAddr,
     pub socket: PathBuf,
     pub client: OperatorClient,
+    /// What it declares.
+    pub profile: Profile,
 }
 
 impl GridHost {
@@ -51,6 +58,9 @@ impl GridHost {
 /// A running grid. It lasts as long as this does.
 pub struct Grid {
     pub lab: Lab,
+    dir: PathBuf,
+    /// Decides what hosts declare.
+    pub seed: u64,
     vo: VoKey,
     pub hosts: Vec<GridHost>,
     /// Who may submit applications.
@@ -60,7 +70,7 @@ pub struct Grid {
 
 impl Grid {
     /// A grid under `dir` without hosts, and its VO.
-    pub async fn start(dir: &Path, network: NetworkChoice, show: &Show) -> Result<Grid, Failure> {
+    pub async fn start(dir: &Path, network: NetworkChoice, seed: u64, show: &Show) -> Result<Grid, Failure> {
         let lab = Lab::start(LabOptions { state_dir: dir.to_owned(), network }).await;
         let lab = lab.map_err(|e| failed(&e))?;
         if let Network::Loopback { reason } = lab.network() {
@@ -74,27 +84,50 @@ impl Grid {
         let credential = dir.join("user.pem");
         save(&dir.join("root.pem"), |path| vo.save(path))?;
         save(&credential, |path| user.save(path))?;
-        Ok(Grid { lab, vo, hosts: Vec::new(), user, credential })
+        Ok(Grid { lab, dir: dir.to_owned(), seed, vo, hosts: Vec::new(), user, credential })
+    }
+
+    /// Everything of the grid lies below it.
+    pub fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// Starts `count` hosts and returns when their agents know each other.
     pub async fn form(&mut self, count: u16, show: &Show) -> Result<(), Failure> {
-        let specs = (1..=count).map(|index| self.prepare(index)).collect::<Result<Vec<_>, _>>()?;
+        let specs = (1..=count).map(|index| self.prepare(index, count)).collect::<Result<Vec<_>, _>>()?;
         for wave in specs.chunks(WAVE) {
             let started = self.lab.spawn_hosts(wave.to_vec()).await.map_err(|e| failed(&e))?;
             let known = self.hosts.len();
-            self.hosts.extend(started.into_iter().map(grid_host));
+            self.hosts.extend(started.into_iter().map(|host| grid_host(host, self.seed)));
             for host in &self.hosts[known..] {
                 answering(host, &self.lab).await?;
             }
+            self.joined(known).await?;
             show.progress(self.hosts.len(), usize::from(count), "hosts up");
         }
         self.formed(show).await
     }
 
+    /// Waits until the hosts from `known` on are part of the grid.
+    async fn joined(&self, known: usize) -> Result<(), Failure> {
+        let enough = CONTACTS_MIN.min(known);
+        let mut joined = known;
+        until("the hosts to join", async || {
+            while let Some(host) = self.hosts.get(joined) {
+                if host.client.node().await.map_or(0, |node| node.contacts) < enough {
+                    return false;
+                }
+                joined += 1;
+            }
+            true
+        })
+        .await
+    }
+
     /// Credential, configuration and command of one host.
-    fn prepare(&self, index: u16) -> Result<HostSpec, Failure> {
-        let name = format!("host{index:02}");
+    fn prepare(&self, index: u16, count: u16) -> Result<HostSpec, Failure> {
+        let digits = count.to_string().len().max(2);
+        let name = format!("host{index:0digits$}");
         let dir = self.lab.host_dir(&name);
         fs::create_dir_all(&dir).map_err(|e| failed(&format!("{}: {e}", dir.display())))?;
         let identity = self.vo.issue_node(&name, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
@@ -108,10 +141,11 @@ impl Grid {
             .map(|parent| SocketAddr::new(self.lab.address(parent), DEFAULT_PORT).to_string())
             .collect();
         let config = dir.join("agent.toml");
+        let period = period(count).as_millis();
         let text = format!(
             "state_dir = \".\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
-             emulated = true\ncyclon_period = \"{CYCLON_PERIOD}\"\n{}",
-            profile(index).toml()
+             emulated = true\ncyclon_period = \"{period}ms\"\ntrie_period = \"{period}ms\"\n{}",
+            profile(index, self.seed).toml()
         );
         fs::write(&config, text).map_err(|e| failed(&format!("{}: {e}", config.display())))?;
         let command: Vec<OsString> =
@@ -154,10 +188,16 @@ impl Grid {
     }
 }
 
-fn grid_host(host: Host) -> GridHost {
+/// How often the agents of so many hosts gossip.
+fn period(hosts: u16) -> Duration {
+    (PERIOD * u32::from(hosts) / PERIOD_HOSTS).clamp(PERIOD, PERIOD_MAX)
+}
+
+fn grid_host(host: Host, seed: u64) -> GridHost {
     let socket = host.dir.join("control.sock");
     GridHost {
         index: host.index,
+        profile: profile(host.index, seed),
         name: host.name,
         address: SocketAddr::new(host.address, DEFAULT_PORT),
         client: OperatorClient::new(&socket),
@@ -215,6 +255,16 @@ pub fn failed(error: &dyn std::fmt::Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
+    #[test]
+    fn large_grids_gossip_less_often_and_never_less_than_a_real_one() {
+        let table = [(1, 2_000), (16, 2_000), (64, 2_000), (200, 6_250), (320, 10_000), (1_000, 10_000)];
+        for (hosts, millis) in table {
+            assert_eq!(period(hosts), Duration::from_millis(millis), "{hosts}");
+        }
+    }
+
     #[test]
     fn labs_and_agents_mean_the_same_fault_switch() {
         assert_eq!(xtreem_emulation::FAULT_SWITCH_ENV, xtreem_agent::FAULT_SWITCH_ENV);
