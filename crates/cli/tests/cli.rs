@@ -159,6 +159,38 @@ fn nodes_are_a_table_for_humans_and_one_object_for_programs() {
 }
 
 #[test]
+fn an_agent_that_dies_in_the_middle_of_an_answer_is_said_to_have() {
+    let home = home();
+    let socket = home.path().join("a.sock");
+    let cut = FOUND.find("\"visited\"").expect("it is there");
+    for (partial, shown) in [(&FOUND[..cut], "abababab"), (FOUND.lines().next().expect("a line"), "")] {
+        for (arguments, out) in [(&["nodes"][..], shown), (&["nodes", "--json"], "")] {
+            let agent = agent_saying(&socket, partial);
+            let ran = ran(xtreem(home.path()).env("XTREEM_CONTROL", &socket).args(arguments));
+            assert_eq!(ran.code, Some(1), "a search changes nothing: {}", ran.err);
+            assert!(ran.out.contains(out) && (ran.out.is_empty() == out.is_empty()), "{}", ran.out);
+            assert!(
+                ran.err.contains("the agent's answer broke off") && ran.err.contains("hint:"),
+                "{}",
+                ran.err
+            );
+            agent.join().expect("the agent ends well");
+            fs::remove_file(&socket).expect("own file");
+        }
+    }
+}
+
+#[test]
+fn a_requirement_beyond_all_measure_is_refused_by_its_length() {
+    let home = home();
+    // As long as one argument may be (MAX_ARG_STRLEN in execve(2)).
+    let long = "true && ".repeat(16_000);
+    let ran = ran(xtreem(home.path()).args(["nodes", &long]));
+    assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""));
+    assert!(ran.err.contains("at most 4096 bytes") && ran.err.len() < 500, "{}", ran.err);
+}
+
+#[test]
 fn a_reader_that_goes_away_is_no_panic() {
     let home = home();
     let (reader, writer) = std::io::pipe().expect("a pipe");

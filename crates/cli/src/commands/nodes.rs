@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use tokio::time::timeout;
 use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
-use xtreem_client::{ClientError, OperatorClient};
+use xtreem_client::{ClientError, JsonLines, OperatorClient};
 use xtreem_discovery::Requirement;
 
 use crate::exit::{Exit, Failure};
@@ -97,24 +97,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 /// Prints matches as they come, and what became of the search.
 async fn show(arguments: &Arguments, client: &OperatorClient) -> Result<SearchReport, Failure> {
-    let mut lines = client.search_lines(&arguments.request()).await?;
+    let lines = client.search_lines(&arguments.request()).await?;
     let mut rows = Rows::new(&arguments.requirement);
-    let report = loop {
-        let line = match timeout(FIRST_TIME, lines.next()).await {
-            Ok(line) => line?,
-            Err(_) => {
-                rows.show_first()?;
-                continue;
-            }
-        };
-        match line {
-            Some(SearchLine::Match(found)) => rows.add(found)?,
-            Some(SearchLine::Dropped { dropped }) => rows.dropped += dropped,
-            Some(SearchLine::Done { report }) => break report,
-            None => return Err(ClientError::no_report().into()),
-        }
-    };
+    let report = rows.take(lines).await;
+    // What was found before the agent died was found.
     rows.end()?;
+    let report = report?;
     if let (Some(histogram), Some(name)) = (&report.histogram, &arguments.histogram) {
         output::print(&text::nodes::histogram(name, histogram))?;
     }
@@ -145,6 +133,25 @@ struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn new(requirement: &'a str) -> Self {
         Rows { requirement, first: Vec::new(), columns: None, dropped: 0 }
+    }
+
+    /// All matches, until the report.
+    async fn take(&mut self, mut lines: JsonLines<SearchLine>) -> Result<SearchReport, Failure> {
+        loop {
+            let line = match timeout(FIRST_TIME, lines.next()).await {
+                Ok(line) => line?,
+                Err(_) => {
+                    self.show_first()?;
+                    continue;
+                }
+            };
+            match line {
+                Some(SearchLine::Match(found)) => self.add(found)?,
+                Some(SearchLine::Dropped { dropped }) => self.dropped += dropped,
+                Some(SearchLine::Done { report }) => return Ok(report),
+                None => return Err(ClientError::no_report().into()),
+            }
+        }
     }
 
     fn add(&mut self, found: NodeMatch) -> Result<(), Failure> {

@@ -164,6 +164,7 @@ pub fn closing(wanted: Option<usize>, report: &SearchReport) -> String {
     let matched = report.matched as usize;
     match wanted {
         Some(wanted) if matched < wanted => too_few(wanted, report),
+        None if matched == 0 => format!("No node matches: {}", account(report)),
         None if report.ended != Ended::Enough => format!("{matched} found: {}", account(report)),
         _ => format!("{} found.", count(matched, "node")),
     }
@@ -221,6 +222,9 @@ fn account(report: &SearchReport) -> String {
         Ended::VisitLimit => " The search visited as many nodes as one search may.",
         Ended::Cancelled => " The search was given up.",
     });
+    if report.covered < 1.0 && report.ended != Ended::Enough {
+        text.push_str(&format!(" It covered {} of the nodes that can match.", percent(report.covered)));
+    }
     text
 }
 
@@ -389,6 +393,18 @@ mod tests {
         let enough = SearchReport { ended: Ended::Enough, ..report() };
         assert_eq!(closing(None, &enough), "2 nodes found.");
         assert!(closing(None, &report()).starts_with("2 found: of 16 nodes visited of about 17"));
+        let nobody = SearchReport { matched: 0, ..report() };
+        assert!(closing(None, &nobody).starts_with("No node matches: of 16 nodes visited"));
+    }
+
+    #[test]
+    fn a_partial_answer_says_so() {
+        let partial = SearchReport { ended: Ended::Deadline, covered: 0.6, ..report() };
+        let words = "The search ran out of time. It covered about 60 % of the nodes that can match.";
+        assert!(closing(None, &partial).ends_with(words), "{}", closing(None, &partial));
+        let enough = SearchReport { ended: Ended::Enough, ..partial };
+        assert_eq!(closing(None, &enough), "2 nodes found.");
+        assert_eq!(percent(0.999), "about 99 %", "something is missing");
     }
 
     #[test]
