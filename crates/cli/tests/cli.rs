@@ -128,7 +128,7 @@ const FOUND: &str = concat!(
     r#""attributes":{"cpu.cores":8}}"#,
     "\n",
     r#"{"event":"done","report":{"visited":3,"answered":3,"silent":0,"matched":1,"grid_size":3,"#,
-    r#""excluded":[{"clause":"cpu.cores >= 4","count":2}],"ended":"exhausted","plan":"contacts"}}"#,
+    r#""excluded":[{"clause":"cpu.cores >= 4","count":2}],"ended":"exhausted","plan":"contacts","covered":1}}"#,
     "\n",
 );
 

@@ -81,7 +81,7 @@ async fn a_search_sends_its_request_and_reads_its_report() {
     let body = concat!(
         r#"{"event":"match","id":"ab","address":"[fd00::1]:7946","attributes":{"cpu.cores":8,"load.1m":0.5,"arch":"x86_64","commands":["sh"],"gpu":false}}"#,
         "\n",
-        r#"{"event":"done","report":{"visited":9,"answered":8,"silent":1,"matched":1,"grid_size":16,"excluded":[{"clause":"cpu.cores >= 4","count":7}],"ended":"exhausted","plan":"trie","new":1}}"#,
+        r#"{"event":"done","report":{"visited":9,"answered":8,"silent":1,"matched":1,"grid_size":16,"excluded":[{"clause":"cpu.cores >= 4","count":7}],"ended":"exhausted","plan":"trie","covered":0.5,"new":1}}"#,
         "\n",
     );
     let server = Server::saying(answer("200 OK", body));

@@ -151,7 +151,6 @@ pub struct SearchReport {
     #[serde(default)]
     pub round_trips: u16,
     /// Share of the nodes that can match, about, that answered: from 0 to 1. It is 1 exactly when none was missed.
-    #[serde(default)]
     pub covered: f64,
     /// Nodes, about, that can match but were not heard because all links to them were dead.
     #[serde(default)]
