@@ -12,6 +12,7 @@ use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 use crate::app::{App, Turn};
 use crate::ledger::Ledger;
 use crate::message::Message;
+use crate::placement::Candidate;
 use crate::policy::Refusal;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
@@ -200,11 +201,12 @@ impl Allocation {
     }
 
     /// The search behind `ticket` found a node and holds it.
-    pub fn found<H: Host>(&mut self, now: Instant, ticket: Ticket, peer: Handle, hold: u64, host: &mut H) {
+    pub fn found<H: Host>(&mut self, now: Instant, ticket: Ticket, candidate: Candidate, host: &mut H) {
+        let Candidate { peer, hold, .. } = candidate;
         let mut t = turn!(self, now, host);
         match ticket {
             Ticket::Submission(app) => match self.submissions.get_mut(&app) {
-                Some(submission) => submission.on_found(&mut t, peer, hold),
+                Some(submission) => submission.on_found(&mut t, candidate),
                 None => t.host.send(peer, Message::Release { hold }),
             },
             Ticket::Slot(app, slot) => match self.apps.get_mut(&app) {

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId};
+use xtreem_discovery::FactsAsk;
 
 use crate::policy::Refusal;
 use crate::{Application, Ask, Exit, Known, Message, Record, SlotRun, SlotState};
@@ -89,13 +90,15 @@ pub enum Progress {
 /// What the composing node has to do.
 #[derive(Clone, Debug)]
 pub enum Effect {
-    /// Search nodes that match, with holds; answered by `found` and `search_done`.
+    /// Search nodes that match, with holds and these facts; answered by `found` and `search_done`. `wanted` counts what is
+    /// looked for beyond the need, too.
     Search {
         ticket: Ticket,
         requirement: Arc<str>,
         ask: Ask,
         wanted: u16,
         exclude: Vec<Handle>,
+        facts: FactsAsk,
     },
     CancelSearch(Ticket),
     /// Search the owner's applications; answered by `counted` with the slots of all but this one.

@@ -20,6 +20,9 @@ pub struct Ask {
     pub colocate: bool,
     /// How often the asker was turned away before; [`Ask::FIRST_OF_ALL`] replaces a lost slot.
     pub patience: u8,
+    /// One of more than the asker needs, to choose among them: it gets what is free only, never what somebody holds, and
+    /// whoever needs the node gets it. Once renewed or locked it is like any other.
+    pub is_spare: bool,
 }
 
 impl Ask {
@@ -31,7 +34,11 @@ impl Ask {
     /// nodes see it alike, so that of all who hold some of what they need one is first everywhere (wound-wait:
     /// Rosenkrantz, Stearns, Lewis, System Level Concurrency Control, 1978).
     fn is_before(&self, other: &Ask) -> bool {
-        (Reverse(self.patience), self.app) < (Reverse(other.patience), other.app)
+        match (self.is_spare, other.is_spare) {
+            (true, _) => false,
+            (false, true) => true,
+            (false, false) => (Reverse(self.patience), self.app) < (Reverse(other.patience), other.app),
+        }
     }
 }
 
@@ -133,7 +140,7 @@ impl Ledger {
         let revoked = going.iter().map(|hold| (hold.requester, hold.id)).collect();
         self.holds.retain(|hold| !going.iter().any(|gone| gone.id == hold.id));
         let id = rng.next_u64();
-        let is_locked = ask.patience == Ask::FIRST_OF_ALL;
+        let is_locked = ask.patience == Ask::FIRST_OF_ALL && !ask.is_spare;
         self.holds.push(Hold { id, requester, ask, is_locked, expires: now + life });
         Ok(Granted { id, revoked })
     }
@@ -143,7 +150,7 @@ impl Ledger {
         let mut used = self.used().plus(&ask.resources);
         let is_later = |hold: &&Hold| !hold.is_locked && ask.is_before(&hold.ask);
         let mut later: Vec<&Hold> = self.holds.iter().filter(is_later).collect();
-        later.sort_by_key(|hold| (hold.ask.patience, Reverse(hold.ask.app)));
+        later.sort_by_key(|hold| (!hold.ask.is_spare, hold.ask.patience, Reverse(hold.ask.app)));
         let mut going = Vec::new();
         let mut later = later.into_iter();
         while !self.offer.covers(&used) {
@@ -169,6 +176,8 @@ impl Ledger {
             return false;
         };
         hold.expires = now + life;
+        // Its asker has made its choice.
+        hold.ask.is_spare = false;
         hold.is_locked = locked || hold.ask.patience == Ask::FIRST_OF_ALL;
         true
     }

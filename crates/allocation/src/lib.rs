@@ -19,6 +19,7 @@ mod knowledge;
 mod ledger;
 mod message;
 mod older;
+pub mod placement;
 pub mod policy;
 mod record;
 mod recruit;

@@ -121,7 +121,7 @@ pub struct Versions {
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub enum Message {
-    /// Requester to node: keep this hold.
+    /// Requester to node: keep this hold, I need it (a spare one is one no longer).
     #[n(0)]
     Renew {
         #[n(0)]

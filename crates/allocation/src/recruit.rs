@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Instant};
+use xtreem_discovery::FactsAsk;
 
 use crate::app::{App, Turn};
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
@@ -289,10 +290,17 @@ impl App {
         recruit.searches += 1;
         recruit.phase = Phase::Searching;
         let (resources, colocate) = (spec.resources, spec.colocate);
-        let ask = Ask { app, resources, colocate, patience: Ask::FIRST_OF_ALL };
+        let ask = Ask { app, resources, colocate, patience: Ask::FIRST_OF_ALL, is_spare: false };
         let requirement = spec.requirement.clone();
         let ticket = Ticket::Slot(app, slot);
-        t.host.effect(Effect::Search { ticket, requirement, ask, wanted: 1, exclude });
+        t.host.effect(Effect::Search {
+            ticket,
+            requirement,
+            ask,
+            wanted: 1,
+            exclude,
+            facts: FactsAsk::default(),
+        });
     }
 
     /// Sends a confirm with an epoch of its own.

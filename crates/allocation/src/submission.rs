@@ -5,13 +5,16 @@
 
 mod holding;
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Instant};
+use xtreem_discovery::Facts;
 
 use crate::app::Turn;
 use crate::guardian::APPOINT_PERIOD;
 use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
+use crate::placement::{Candidate, Placement, Random};
 use crate::{Application, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
@@ -50,6 +53,8 @@ enum Phase {
 /// One slot, from its hold on.
 #[derive(Clone, Debug)]
 struct Place {
+    /// What the holder told of itself when it was found.
+    facts: Facts,
     /// Planned holder and its hold, until confirmed or given up.
     hold: Option<(Handle, u64)>,
     /// The node has said that nobody else gets it.
@@ -71,16 +76,31 @@ enum Total {
 }
 
 /// One search of a submission.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Hunt {
+    /// Nodes that are needed.
     wanted: u16,
     found: u16,
+    /// Where the placement has something to choose from; otherwise each node is taken as it is found.
+    look: Option<Look>,
+}
+
+/// Candidates being collected for a choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Look {
+    candidates: Vec<Candidate>,
+    most: usize,
+    /// The choice is made with what is there then.
+    until: Instant,
 }
 
 /// One submission made on this node.
 #[derive(Clone, Debug)]
 pub(crate) struct Submission {
     pub application: Application,
+    placement: Arc<dyn Placement>,
+    /// Too few candidates were there in this attempt: any node does that can be had.
+    gives_way: bool,
     phase: Phase,
     /// Attempts that found too few nodes.
     attempts: u8,
@@ -102,6 +122,8 @@ impl Submission {
         let renew_due = t.now + t.config.renew_period;
         let mut submission = Submission {
             application,
+            placement: Arc::new(Random),
+            gives_way: false,
             phase: Phase::Waiting { until: t.now },
             attempts: 0,
             follow_ups: 0,
@@ -191,7 +213,7 @@ impl Submission {
             self.search_again(t);
         }
         match &self.phase {
-            Phase::Searching(_) => {}
+            Phase::Searching(_) => self.tick_look(t),
             Phase::Waiting { until } if *until > t.now => {}
             Phase::Waiting { .. } => self.attempt(t),
             Phase::Locking { .. } => self.tick_locking(t),
@@ -214,7 +236,7 @@ impl Submission {
 
     fn next_due(&self, now: Instant) -> Instant {
         let own = match &self.phase {
-            Phase::Searching(_) => Instant::FAR,
+            Phase::Searching(hunt) => hunt.look.as_ref().map_or(Instant::FAR, |look| look.until),
             Phase::Waiting { until } | Phase::Locking { until, .. } | Phase::Appointing { until, .. } => {
                 *until
             }
@@ -413,6 +435,7 @@ impl Submission {
         self.guardians.retain(|guardian| *guardian != peer);
         self.due = now;
         if self.is_holding() {
+            self.drop_candidates(|candidate| candidate.peer == peer);
             return self.drop_places(|place| place.known.holder == Some(peer));
         }
         for place in self.places.iter_mut().filter(|place| place.known.holder == Some(peer)) {
@@ -426,6 +449,9 @@ impl Submission {
         self.places.iter().filter_map(|place| place.known.holder).for_each(&mut *f);
         self.places.iter().filter_map(|place| place.hold).for_each(|(peer, _)| f(peer));
         self.guardians.iter().for_each(|peer| f(*peer));
+        if let Phase::Searching(Hunt { look: Some(look), .. }) = &self.phase {
+            look.candidates.iter().for_each(|candidate| f(candidate.peer));
+        }
         if let Phase::Appointing { waiting, .. } = &self.phase {
             waiting.iter().for_each(|peer| f(*peer));
         }

@@ -182,6 +182,18 @@ impl Attributes {
         short
     }
 
+    /// Those of these names that are there, without the lists.
+    pub(crate) fn only<'a>(&self, names: impl Iterator<Item = &'a str>) -> Attributes {
+        let mut some = Attributes::new();
+        for (name, value) in names.filter_map(|name| Some((name, self.values.get(name)?))) {
+            if !matches!(value, Value::List(_)) {
+                some.bytes += name.len() + value.text_bytes();
+                some.values.insert(name.into(), value.clone());
+            }
+        }
+        some
+    }
+
     pub fn len(&self) -> usize {
         self.values.len()
     }

@@ -149,8 +149,8 @@ impl Discovery {
         if search.frontier.standing(self.me).is_none() {
             search.ask_self(self.me);
             let route = Route { schema: 0, len: u8::MAX, contacts: false, only: false, aims: Aims::NONE };
-            let (query, attributes) = (&search.spec.query, search.spec.attributes);
-            let mut answer = host::answer(host, now, self.me, query, attributes, &route);
+            let (query, asked) = (&search.spec.query, search.spec.asked());
+            let mut answer = host::answer(host, now, self.me, query, asked, &route);
             (answer.place, answer.contacts) = (None, Vec::new());
             search.take_answer(self.me, answer, &mut self.rng, out);
         } else {
@@ -177,8 +177,9 @@ impl Discovery {
         out: &mut impl Output,
     ) -> Result<(), PeerFault> {
         match message {
-            Message::Visit { search, attributes, query, route } => {
-                let answer = host::answer(host, now, from, &query, attributes, &route);
+            Message::Visit { search, attributes, query, route, facts } => {
+                let asked = host::Asked { attributes, facts: facts.as_ref() };
+                let answer = host::answer(host, now, from, &query, asked, &route);
                 out.send(from, Message::Answer { search, answer });
                 Ok(())
             }
@@ -286,7 +287,7 @@ impl Discovery {
             }
             _ => return Err(PeerFault::Unasked),
         }
-        if !answer.suits(&search.spec.query, search.spec.attributes, asked.as_ref()) {
+        if !answer.suits(&search.spec.query, search.spec.asked(), asked.as_ref()) {
             return Err(PeerFault::Inconsistent);
         }
         self.deadlines.clear(&(id, Timer::Visit(from)));
@@ -302,8 +303,8 @@ impl Discovery {
         if search.ended() != Some(Ended::Enough) {
             while let Some(Asking { peer, route, query }) = search.ask_next(&mut self.rng) {
                 self.deadlines.set((id, Timer::Visit(peer)), now + VISIT_TIMEOUT);
-                let attributes = search.spec.attributes;
-                out.send(peer, Message::Visit { search: id.0, attributes, query, route });
+                let (attributes, facts) = (search.spec.attributes, search.spec.facts.clone());
+                out.send(peer, Message::Visit { search: id.0, attributes, query, route, facts });
             }
         }
         if let Some(ended) = search.ended() {

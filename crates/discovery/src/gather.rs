@@ -417,7 +417,13 @@ impl Task {
                 for Found { peer, attributes } in self.found.drain(..) {
                     // An alternate may have told again what one found that was silent later.
                     if seen.len() < ALL_MAX && seen.insert(peer) {
-                        out.event(SearchEvent::Match { search: *search, peer, hold: None, attributes });
+                        out.event(SearchEvent::Match {
+                            search: *search,
+                            peer,
+                            hold: None,
+                            attributes,
+                            facts: None,
+                        });
                     }
                 }
             }

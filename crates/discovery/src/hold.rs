@@ -53,6 +53,9 @@ pub struct HoldAsk {
     pub patience: u8,
     #[cbor(n(6), encode_with = "encode_claimant", decode_with = "decode_claimant")]
     pub by: Arc<Claimant>,
+    /// The asker holds more than it needs, to choose among them: it takes what is free only, and gives way to everybody.
+    #[n(7)]
+    pub is_spare: bool,
 }
 
 fn encode_claimant<C, W: Write>(

@@ -11,7 +11,7 @@ use crate::report::Report;
 use crate::route::{Place, Route};
 use crate::search::SearchId;
 use crate::trie::Trie;
-use crate::{Attributes, limits::SLOTS_HERE_MAX};
+use crate::{Attributes, Facts, FactsAsk, limits::SLOTS_HERE_MAX};
 
 /// The visited node's side, lent at each call.
 pub trait Host {
@@ -19,6 +19,11 @@ pub trait Host {
 
     /// The node's trie under that version of the schema; without a version, the one that its own searches follow.
     fn trie(&self, version: Option<u32>) -> Option<&Trie>;
+
+    /// What the node tells of itself to who chooses among matches.
+    fn facts(&self, ask: &FactsAsk) -> Facts {
+        Facts::of(self.attributes(), ask)
+    }
 
     /// Up to `max` random nodes: the partial view of the grid.
     fn contacts(&mut self, max: usize) -> Vec<Handle>;
@@ -48,7 +53,13 @@ pub trait Output {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchEvent {
     /// A node that meets the requirement, held when that was asked for. The hold is the receiver's to use or release.
-    Match { search: SearchId, peer: Handle, hold: Option<u64>, attributes: Option<Attributes> },
+    Match {
+        search: SearchId,
+        peer: Handle,
+        hold: Option<u64>,
+        attributes: Option<Attributes>,
+        facts: Option<Facts>,
+    },
     /// What one node knows of applications.
     Applications { search: SearchId, peer: Handle, list: Vec<AppSummary> },
     /// A hold that nobody waits for any more: to be released at once.
@@ -57,13 +68,20 @@ pub enum SearchEvent {
     Done { search: SearchId, report: Report },
 }
 
+/// What a matching node shall tell beside its yes.
+#[derive(Clone, Copy)]
+pub(crate) struct Asked<'a> {
+    pub(crate) attributes: bool,
+    pub(crate) facts: Option<&'a FactsAsk>,
+}
+
 /// What this node says when `from` visits it.
 pub(crate) fn answer(
     host: &mut impl Host,
     now: Instant,
     from: Handle,
     query: &Query,
-    attributes_asked: bool,
+    asked: Asked<'_>,
     route: &Route,
 ) -> Answer {
     let place = host
@@ -79,6 +97,7 @@ pub(crate) fn answer(
         contacts: Vec::new(),
         place,
         only: route.only,
+        facts: None,
     };
     if route.contacts || !leads_on {
         answer.contacts = host.contacts(CONTACTS_MAX);
@@ -90,8 +109,12 @@ pub(crate) fn answer(
             answer.failing = requirement.failing(host.attributes());
             answer.matched = answer.failing == 0;
             if answer.matched {
-                answer.attributes = attributes_asked.then(|| host.attributes().without_lists());
+                answer.attributes = asked.attributes.then(|| host.attributes().without_lists());
+                // Before the hold, so that what is free counts it as free.
+                let facts = asked.facts.map(|ask| host.facts(ask));
                 answer.hold = hold.as_ref().map(|ask| host.hold(now, from, ask));
+                let is_offered = answer.hold.as_ref().is_none_or(|hold| hold.granted().is_some());
+                answer.facts = facts.filter(|_| is_offered);
             }
         }
         Query::Applications(filter) => {

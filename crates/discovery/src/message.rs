@@ -8,10 +8,11 @@ use xtreem_base::{Handle, HandleTable};
 use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
 use crate::gather::{Delegate, FOUND_MAX, Found, Gathered};
 use crate::hold::{HoldAnswer, HoldAsk};
+use crate::host::Asked;
 use crate::region::Region;
 use crate::route::{Place, Route};
 use crate::schema::Schema;
-use crate::{Attributes, Requirement, bounded};
+use crate::{Attributes, Facts, FactsAsk, Requirement, bounded};
 
 /// Contacts in one answer: a whole CYCLON view.
 pub const CONTACTS_MAX: usize = 20;
@@ -57,6 +58,9 @@ pub enum Message {
         query: Query,
         #[n(3)]
         route: Route,
+        /// What a node shall tell of itself that matches, and grants the hold if one is asked for.
+        #[n(4)]
+        facts: Option<FactsAsk>,
     },
     #[n(1)]
     Answer {
@@ -118,11 +122,13 @@ pub struct Answer {
     /// As in the route: the node only showed the way.
     #[n(7)]
     pub only: bool,
+    #[n(8)]
+    pub facts: Option<Facts>,
 }
 
 impl Answer {
     /// Whether an honest node could say this to `query`. `route` is what it was asked of the way, while that is known.
-    pub(crate) fn suits(&self, query: &Query, attributes_asked: bool, route: Option<&Route>) -> bool {
+    pub(crate) fn suits(&self, query: &Query, asked: Asked<'_>, route: Option<&Route>) -> bool {
         let len = route.map_or(0, |route| route.len);
         if route.is_some_and(|route| route.only != self.only)
             || !self.place.as_ref().is_none_or(|place| place.suits(len, route.map(|route| route.aims)))
@@ -130,8 +136,8 @@ impl Answer {
             return false;
         }
         if self.only {
-            let says_nothing = (self.matched, self.failing, &self.hold, &self.attributes);
-            return says_nothing == (false, 0, &None, &None) && self.applications.is_empty();
+            let says_nothing = (self.matched, self.failing, &self.hold, &self.attributes, &self.facts);
+            return says_nothing == (false, 0, &None, &None, &None) && self.applications.is_empty();
         }
         match query {
             Query::Nodes { requirement, hold } => {
@@ -140,15 +146,24 @@ impl Answer {
                 self.matched == (self.failing == 0)
                     && self.failing & !known_clauses == 0
                     && self.hold.is_some() == (self.matched && hold.is_some())
-                    && self.attributes.is_some() == (self.matched && attributes_asked)
+                    && self.attributes.is_some() == (self.matched && asked.attributes)
                     && !self.attributes.as_ref().is_some_and(|told| requirement.is_contradicted_by(told))
+                    && self.suits_facts(asked.facts)
                     && self.applications.is_empty()
             }
             Query::Applications(filter) => {
                 self.matched != self.applications.is_empty()
                     && self.applications.iter().all(|app| filter.accepts(app.id, app.owner, &app.name))
-                    && (self.failing, &self.hold, &self.attributes) == (0, &None, &None)
+                    && (self.failing, &self.hold, &self.attributes, &self.facts) == (0, &None, &None, &None)
             }
+        }
+    }
+
+    fn suits_facts(&self, ask: Option<&FactsAsk>) -> bool {
+        let is_offered = self.matched && self.hold.as_ref().is_none_or(|hold| hold.granted().is_some());
+        match (ask.filter(|_| is_offered), &self.facts) {
+            (Some(ask), Some(facts)) => facts.suit(ask),
+            (ask, facts) => ask.is_none() && facts.is_none(),
         }
     }
 }

@@ -7,18 +7,18 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Rng};
 
-use crate::Requirement;
 use crate::aim::{Aims, Goals};
 use crate::frontier::{Frontier, Standing, Visit};
 use crate::gather::Histogram;
 use crate::hold::{HoldAnswer, HoldAsk};
-use crate::host::{Output, SearchEvent};
+use crate::host::{Asked, Output, SearchEvent};
 use crate::message::{Answer, Query};
 use crate::region::{Region, WHOLE};
 use crate::report::{Ended, Plan, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
 use crate::requirement::SetQuery;
 use crate::route::{Place, Route};
 use crate::set_search::{self, SetSearch, Surplus};
+use crate::{FactsAsk, Requirement};
 
 /// How long a search goes on unless told otherwise (from the task: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
@@ -50,6 +50,8 @@ pub struct SearchSpec {
     pub wanted: u32,
     /// Whether matching nodes shall send their attributes.
     pub attributes: bool,
+    /// What they shall tell of themselves for a choice among them; those that grant the hold, when one is asked for.
+    pub facts: Option<FactsAsk>,
     pub deadline: Duration,
     pub visits_max: u32,
     pub in_flight: u32,
@@ -73,6 +75,7 @@ impl SearchSpec {
             query,
             wanted,
             attributes: false,
+            facts: None,
             deadline: DEADLINE_DEFAULT,
             visits_max: VISITS_DEFAULT,
             in_flight: IN_FLIGHT_DEFAULT,
@@ -109,6 +112,11 @@ impl SearchSpec {
             Query::Nodes { hold: Some(ask), .. } => ask.patience,
             _ => 0,
         }
+    }
+
+    /// What matching nodes shall tell.
+    pub(crate) fn asked(&self) -> Asked<'_> {
+        Asked { attributes: self.attributes, facts: self.facts.as_ref() }
     }
 
     pub(crate) fn is_within_limits(&self) -> bool {
@@ -284,7 +292,7 @@ impl Search {
             return None;
         }
         let route = self.route(peer);
-        Some(answer.suits(&self.held_query()?, true, route.as_ref()))
+        Some(answer.suits(&self.held_query()?, self.spec.asked(), route.as_ref()))
     }
 
     /// A member has answered whether it is held.
@@ -318,7 +326,8 @@ impl Search {
         }
         for (peer, hold, attributes) in set.take() {
             self.kept.extend(hold.map(|hold| (peer, hold)));
-            out.event(SearchEvent::Match { search, peer, hold, attributes: Some(attributes) });
+            let (attributes, facts) = (Some(attributes), None);
+            out.event(SearchEvent::Match { search, peer, hold, attributes, facts });
         }
     }
 
@@ -455,7 +464,10 @@ impl Search {
         }
         self.kept.extend(hold.map(|hold| (peer, hold)));
         out.event(match self.spec.query {
-            Query::Nodes { .. } => SearchEvent::Match { search, peer, hold, attributes: answer.attributes },
+            Query::Nodes { .. } => {
+                let (attributes, facts) = (answer.attributes, answer.facts);
+                SearchEvent::Match { search, peer, hold, attributes, facts }
+            }
             Query::Applications(_) => SearchEvent::Applications { search, peer, list: answer.applications },
         });
     }

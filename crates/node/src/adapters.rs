@@ -8,7 +8,8 @@ use xtreem_allocation::{Allocation, AppHere, Ask, Connection, Effect, Record, Re
 use xtreem_base::{AppId, Handle, Instant};
 use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Attributes, HoldAnswer, HoldAsk, HoldRefusal, Role, SearchEvent, limits,
+    AppFilter, AppSummary, Attributes, Facts, FactsAsk, Free, HoldAnswer, HoldAsk, HoldRefusal, Role,
+    SearchEvent, limits,
 };
 use xtreem_membership::reference::{self, Reference, Verdict};
 use xtreem_membership::{Cyclon, detector};
@@ -141,6 +142,12 @@ impl xtreem_discovery::Host for SearchHost<'_> {
         self.tries.get(version)
     }
 
+    fn facts(&self, ask: &FactsAsk) -> Facts {
+        let ledger = self.allocation.ledger();
+        let Resources { cores_milli, memory_bytes, disk_bytes } = ledger.offer().minus(&ledger.used());
+        Facts { free: Free { cores_milli, memory_bytes, disk_bytes }, ..Facts::of(self.attributes, ask) }
+    }
+
     fn contacts(&mut self, max: usize) -> Vec<Handle> {
         self.grid.view().map(|(peer, _)| peer).take(max).collect()
     }
@@ -157,7 +164,8 @@ impl xtreem_discovery::Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
-        let ask = Ask { app: ask.app, resources, colocate: ask.colocate, patience: ask.patience };
+        let (colocate, patience, is_spare) = (ask.colocate, ask.patience, ask.is_spare);
+        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare };
         match self.allocation.hold(now, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {

@@ -4,10 +4,11 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use xtreem_allocation::placement::Candidate;
 use xtreem_allocation::{Ask, Effect, Ticket};
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 use xtreem_discovery::{
-    AppFilter, AppSummary, Claimant, HoldAsk, Query, Requirement, Role, SearchEvent, SearchSpec,
+    AppFilter, AppSummary, Claimant, FactsAsk, HoldAsk, Query, Requirement, Role, SearchEvent, SearchSpec,
 };
 use xtreem_membership::Cyclon;
 
@@ -79,8 +80,8 @@ impl Node {
 
     fn carry_out(&mut self, now: Instant, effect: Effect, out: &mut impl Output) {
         match effect {
-            Effect::Search { ticket, requirement, ask, wanted, exclude } => {
-                self.search_for(now, ticket, &requirement, ask, wanted, exclude, out);
+            Effect::Search { ticket, requirement, ask, wanted, exclude, facts } => {
+                self.search_for(now, ticket, &requirement, ask, (wanted, facts), exclude, out);
             }
             Effect::CancelSearch(ticket) => {
                 let id = self.tickets.iter().find(|(_, t)| **t == Some(ticket)).map(|(id, _)| *id);
@@ -148,7 +149,7 @@ impl Node {
         ticket: Ticket,
         requirement: &str,
         ask: Ask,
-        wanted: u16,
+        (wanted, facts): (u16, FactsAsk),
         exclude: Vec<Handle>,
         out: &mut impl Output,
     ) {
@@ -159,12 +160,14 @@ impl Node {
             disk_bytes: ask.resources.disk_bytes,
             colocate: ask.colocate,
             patience: ask.patience,
+            is_spare: ask.is_spare,
             by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
         // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
         if let Ok(requirement) = Requirement::parse(requirement) {
             let query = Query::Nodes { requirement, hold: Some(hold) };
-            let spec = SearchSpec { exclude, ..SearchSpec::new(query, u32::from(wanted)) };
+            let facts = Some(facts);
+            let spec = SearchSpec { exclude, facts, ..SearchSpec::new(query, u32::from(wanted)) };
             let id = self.discovery.next_id();
             self.tickets.insert(id, Some(ticket));
             if self.start_search(now, spec, out).is_ok() {
@@ -190,10 +193,11 @@ impl Node {
 
     fn on_search_event(&mut self, now: Instant, event: SearchEvent, out: &mut impl Output) {
         match event {
-            SearchEvent::Match { search, peer, hold, attributes } => {
+            SearchEvent::Match { search, peer, hold, attributes, facts } => {
                 match (self.tickets.get(&search), hold) {
                     (Some(Some(ticket)), Some(hold)) => {
-                        self.allocation.found(now, *ticket, peer, hold, allocation_host!(self, out));
+                        let candidate = Candidate { peer, hold, facts: facts.unwrap_or_default() };
+                        self.allocation.found(now, *ticket, candidate, allocation_host!(self, out));
                     }
                     (Some(_), Some(hold)) => self.allocation.release(peer, hold, allocation_host!(self, out)),
                     _ => out.event(Event::Match { search, peer, attributes }),

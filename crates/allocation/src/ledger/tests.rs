@@ -4,7 +4,7 @@ const LIFE: Duration = Duration::from_secs(10);
 
 fn ask(app: u8, cores_milli: u32) -> Ask {
     let resources = Resources { cores_milli, memory_bytes: 1 << 20, disk_bytes: 0 };
-    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false, patience: 0 }
+    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false, patience: 0, is_spare: false }
 }
 
 fn ledger() -> (Ledger, Rng) {
@@ -93,6 +93,30 @@ fn whose_turn_is_earlier_gets_the_node_unless_it_is_locked() {
             Ok(granted) => assert_eq!(granted.revoked, [(ALICE, first)]),
             Err(refusal) => assert_eq!(refusal, HoldRefusal::Busy),
         }
+    }
+}
+
+#[test]
+fn a_spare_hold_takes_nothing_from_anybody_and_gives_way_until_its_asker_needs_it() {
+    let spare = |app| Ask { is_spare: true, ..whole(app, 3) };
+    let table = [
+        // Held by, renewed, wanted by, who ends up with it.
+        (whole(9, 0), false, spare(1), 9),
+        (spare(1), false, whole(9, 0), 9),
+        (spare(2), false, spare(1), 2),
+        (spare(1), true, whole(9, 0), 1),
+        (spare(1), true, whole(9, 4), 9),
+        // A recruiter's spare hold is not locked either.
+        (Ask { is_spare: true, ..whole(1, Ask::FIRST_OF_ALL) }, false, whole(9, 0), 9),
+    ];
+    for (held, renewed, wanted, winner) in table {
+        let (mut ledger, mut rng) = ledger();
+        let now = Instant::ZERO;
+        let first = ledger.hold(now, LIFE, ALICE, held, &mut rng).expect("the node is empty").id;
+        assert!(!renewed || ledger.renew(now, LIFE, ALICE, first, false));
+        let _ = ledger.hold(now, LIFE, BOB, wanted, &mut rng);
+        let owner: Vec<AppId> = ledger.holds().map(|(_, _, app)| app).collect();
+        assert_eq!(owner, [AppId::from_bytes([winner; 16])], "{held:?} {renewed} {wanted:?}");
     }
 }
 

@@ -6,15 +6,22 @@
 
 use alloc::vec::Vec;
 
-use super::{CONFIRMS, Hunt, Phase, Place, Submission, Total};
+use super::{CONFIRMS, Hunt, Look, Phase, Place, Submission, Total};
 use crate::app::Turn;
 use crate::message::Message;
+use crate::placement::{self, Candidate, Wishes};
 use crate::{Ask, Config, Effect, Host, Known, Progress, SlotState, Ticket};
 use xtreem_base::{Duration, Handle, Rng};
+use xtreem_discovery::Facts;
 
 /// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention somebody
 /// whose turn is late loses some again and again, and shall rather wait than hold the others meanwhile.
 pub(super) const FOLLOW_UPS_MAX: u8 = 4;
+/// Longest that candidates of a choice are collected. Shorter than the life of a hold, so that none has to be renewed; our
+/// guess of what a user waits for a better place.
+const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// How long it goes on when there are as many as needed. Our guess: twice the time-out of a visit.
+const LOOK_ON: Duration = Duration::from_secs(2);
 /// Turned away so often, nobody moves further to the front: recruiters stay before all.
 const PATIENCE_MAX: u8 = Ask::FIRST_OF_ALL - 1;
 
@@ -37,6 +44,7 @@ impl Submission {
     /// Begins an attempt: counts what the owner holds, where that is limited, and searches.
     pub(super) fn attempt<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         self.total = Total::Unlimited;
+        self.gives_way = false;
         if t.host.limits_total(&self.application.record) {
             self.total = Total::Counting;
             let (app, owner) = (self.application.record.id, self.application.record.owner);
@@ -57,48 +65,105 @@ impl Submission {
         }
     }
 
-    /// Searches for the nodes that are missing.
+    /// Searches for the nodes that are missing, and for more to choose from where the placement wants that.
     pub(super) fn search<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         let spec = self.application.spec.clone();
         let app = self.application.record.id;
+        let wanted = self.missing();
+        let Wishes { surplus, facts } = self.placement.wishes(wanted);
+        let is_looking = surplus > 0 && !self.gives_way;
         let (resources, colocate) = (spec.resources, spec.colocate);
-        let ask = Ask { app, resources, colocate, patience: self.attempts.min(PATIENCE_MAX) };
+        let patience = self.attempts.min(PATIENCE_MAX);
+        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
         let held = self.places.iter().filter(|_| !colocate).filter_map(|place| place.known.holder);
         let exclude = held.chain(self.guardians.iter().copied()).collect();
-        let wanted = self.missing();
         let (ticket, requirement) = (Ticket::Submission(app), spec.requirement.clone());
-        self.phase = Phase::Searching(Hunt { wanted, found: 0 });
-        t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude });
+        let most = wanted.saturating_add(if is_looking { surplus } else { 0 });
+        let until = t.now + LOOK_LIMIT;
+        let look = is_looking.then(|| Look { candidates: Vec::new(), most: most.into(), until });
+        self.phase = Phase::Searching(Hunt { wanted, found: 0, look });
+        self.due = self.next_due(t.now);
+        t.host.effect(Effect::Search { ticket, requirement, ask, wanted: most, exclude, facts });
     }
 
-    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, peer: Handle, hold: u64) {
+    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, candidate: Candidate) {
         let is_enough = self.missing() == 0;
         let Phase::Searching(hunt) = &mut self.phase else {
-            return t.host.send(peer, Message::Release { hold });
+            return t.host.send(candidate.peer, Message::Release { hold: candidate.hold });
         };
+        let is_enough = hunt.look.as_ref().map_or(is_enough, |look| look.candidates.len() >= look.most);
         if is_enough {
-            return t.host.send(peer, Message::Release { hold });
+            return t.host.send(candidate.peer, Message::Release { hold: candidate.hold });
         }
-        hunt.found += 1;
+        hunt.found = hunt.found.saturating_add(1);
+        let looked_at = hunt.look.as_ref().map_or(0, |_| hunt.found.min(hunt.wanted));
+        match &mut hunt.look {
+            Some(look) => {
+                look.candidates.push(candidate);
+                if look.candidates.len() == usize::from(hunt.wanted) {
+                    look.until = look.until.min(t.now + LOOK_ON);
+                    self.due = self.next_due(t.now);
+                }
+            }
+            None => self.keep(t, candidate),
+        }
+        let nodes = self.places.len() as u16 + looked_at;
+        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+    }
+
+    /// Plans the next slot on this node.
+    fn keep<H: Host>(&mut self, t: &mut Turn<'_, H>, candidate: Candidate) {
+        let Candidate { peer, hold, facts } = candidate;
         let epoch = t.fresh_epoch(1);
         let slot = self.places.len() as u16;
         let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
         let hold = Some((peer, hold));
-        self.places.push(Place { hold, is_locked: false, known, sent: 0, due: t.now, silent: 0 });
-        let nodes = self.places.len() as u16;
-        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+        self.places.push(Place { facts, hold, is_locked: false, known, sent: 0, due: t.now, silent: 0 });
     }
 
     pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        let Phase::Searching(hunt) = self.phase else { return };
-        if self.missing() == 0 {
+        let Phase::Searching(hunt) = &self.phase else { return };
+        let is_lost_again = hunt.found >= hunt.wanted;
+        if hunt.look.is_some() {
+            self.choose(t);
+        } else if self.missing() == 0 {
             self.lock(t, 1);
-        } else if hunt.found >= hunt.wanted {
-            // All were found, and some lost meanwhile.
+        } else if is_lost_again {
             self.search_again(t);
         } else {
             self.wait(t);
         }
+    }
+
+    /// Long enough looked for more candidates.
+    pub(super) fn tick_look<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if let Phase::Searching(Hunt { look: Some(look), .. }) = &self.phase
+            && look.until <= t.now
+        {
+            t.host.effect(Effect::CancelSearch(Ticket::Submission(self.application.record.id)));
+            self.choose(t);
+        }
+    }
+
+    /// Lets the placement choose, and gives back the rest at once. Where there is nothing to choose from, all are kept, and
+    /// others are searched for like by everybody who wants nodes: in turn.
+    fn choose<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        let wanted = usize::from(self.missing());
+        let Phase::Searching(Hunt { look, .. }) = &mut self.phase else { return };
+        let Some(Look { candidates, .. }) = look.take() else { return };
+        if candidates.len() < wanted {
+            self.gives_way = true;
+            candidates.into_iter().for_each(|candidate| self.keep(t, candidate));
+            self.search(t);
+            return self.renew_all(t);
+        }
+        let kept: Vec<&Facts> = self.places.iter().map(|place| &place.facts).collect();
+        let (chosen, others) = placement::choose(&*self.placement, candidates, &kept, wanted, t.rng);
+        for Candidate { peer, hold, .. } in others {
+            t.host.send(peer, Message::Release { hold });
+        }
+        chosen.into_iter().for_each(|candidate| self.keep(t, candidate));
+        self.lock(t, 1);
     }
 
     /// Some of what was found is lost: the rest is kept, where nobody whose turn is earlier wants it.
@@ -179,10 +244,17 @@ impl Submission {
     /// A node says that the hold is no more. Once confirms are out, only they are answered for.
     pub fn on_lost<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, hold: u64) {
         if self.is_holding() {
+            self.drop_candidates(|candidate| (candidate.peer, candidate.hold) == (from, hold));
             self.drop_places(|place| place.hold == Some((from, hold)));
             if self.is_incomplete() {
                 self.search_again(t);
             }
+        }
+    }
+
+    pub(super) fn drop_candidates(&mut self, is_gone: impl Fn(&Candidate) -> bool) {
+        if let Phase::Searching(Hunt { look: Some(look), .. }) = &mut self.phase {
+            look.candidates.retain(|candidate| !is_gone(candidate));
         }
     }
 
@@ -194,7 +266,8 @@ impl Submission {
         }
     }
 
-    /// Keeps all holds for another life; while nodes are missing, for whoever comes first.
+    /// Keeps all holds for another life; while nodes are missing, for whoever comes first. Candidates of a choice lapse by
+    /// themselves: it is made before.
     pub(super) fn renew_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
         let is_searching = matches!(self.phase, Phase::Searching(_));
         for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
@@ -204,6 +277,11 @@ impl Submission {
     }
 
     pub(super) fn release_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+        if let Phase::Searching(Hunt { look: Some(look), .. }) = &mut self.phase {
+            for Candidate { peer, hold, .. } in look.candidates.drain(..) {
+                t.host.send(peer, Message::Release { hold });
+            }
+        }
         let places: Vec<Place> = core::mem::take(&mut self.places);
         for (peer, hold) in places.into_iter().filter_map(|place| place.hold) {
             t.host.send(peer, Message::Release { hold });

@@ -12,9 +12,9 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, NodeId};
 
 use super::*;
-use crate::Attributes;
 use crate::application::{AppFilter, AppSummary, Role};
 use crate::message::Query;
+use crate::{Attributes, Facts, FactsAsk};
 use grid::{Grid, Outbox, handle, nodes, with_holds};
 
 #[test]
@@ -145,7 +145,8 @@ fn a_late_answer_still_counts_while_the_search_runs() {
     assert_eq!((out.sent.len(), out.failed), (2, 1));
     let route = Route { schema: 0, len: 0, contacts: true, only: false, aims: Aims::NONE };
     let query = nodes("cpu.cores == 1", 1).query;
-    let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &query, true, &route);
+    let asked = host::Asked { attributes: true, facts: None };
+    let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &query, asked, &route);
     let message = Message::Answer { search: 1, answer };
     grid.discovery.handle_message(grid.now, first, message, &mut grid.nodes[0], &mut out).unwrap();
     let Some(SearchEvent::Done { report, .. }) = out.events.last() else { panic!("{:?}", out.events) };
@@ -164,9 +165,17 @@ fn asked_for_hold(wanted: u32) -> (Grid, Outbox) {
 fn granted(id: u64) -> Message {
     let hold = Some(HoldAnswer::Granted { id });
     let (applications, contacts, place) = (Vec::new(), Vec::new(), None);
-    let attributes = None;
-    let answer =
-        Answer { matched: true, failing: 0, hold, attributes, applications, contacts, place, only: false };
+    let answer = Answer {
+        matched: true,
+        failing: 0,
+        hold,
+        attributes: None,
+        applications,
+        contacts,
+        place,
+        only: false,
+        facts: None,
+    };
     Message::Answer { search: 1, answer }
 }
 
@@ -230,6 +239,7 @@ fn hostile_answers_are_faults_and_change_nothing() {
             PeerFault::Inconsistent,
         ),
         (handle(1), Answer { attributes: Some(Attributes::new()), ..good() }, PeerFault::Inconsistent),
+        (handle(1), Answer { facts: Some(Facts::default()), ..good() }, PeerFault::Inconsistent),
         (handle(1), Answer { applications: vec![app], ..good() }, PeerFault::Inconsistent),
     ];
     let (mut grid, mut out) = asked_for_hold(2);
@@ -240,6 +250,42 @@ fn hostile_answers_are_faults_and_change_nothing() {
     }
     grid.discovery.handle_message(grid.now, handle(1), granted(5), &mut grid.nodes[0], &mut out).unwrap();
     assert_eq!(out.events.len(), 1);
+}
+
+#[test]
+fn who_matches_and_grants_the_hold_tells_the_facts_asked_for() {
+    let mut grid = Grid::new(30, 15);
+    grid.nodes[7].room = 0;
+    let facts = FactsAsk::new(["site", "no.such"]).ok();
+    grid.start(SearchSpec { facts, ..with_holds("cpu.cores == 7", u32::MAX) });
+    grid.run();
+    let told = grid.out.events.iter().filter_map(|event| match event {
+        SearchEvent::Match { peer, facts, .. } => Some((peer.as_u32(), facts.clone().unwrap().values)),
+        _ => None,
+    });
+    let told: BTreeMap<u32, Attributes> = told.collect();
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&17, &27]);
+    let site = grid.nodes[17].attributes.value("site");
+    assert_eq!((told[&17].len(), told[&17].value("site")), (1, site));
+}
+
+#[test]
+fn facts_that_were_not_asked_for_are_a_fault() {
+    let mut grid = Grid::new(2, 16);
+    let mut out = Outbox::default();
+    let facts = FactsAsk::new(["site"]).ok();
+    let spec = SearchSpec { exclude: vec![handle(0)], facts, ..with_holds("", 2) };
+    grid.discovery.start(grid.now, spec, &[handle(1)], &mut grid.nodes[0], &mut out).unwrap();
+    let mut says = |name: &str| {
+        let Message::Answer { mut answer, search } = granted(5) else { unreachable!() };
+        let mut values = Attributes::new();
+        values.set(name, "b").unwrap();
+        answer.facts = Some(Facts { values, ..Facts::default() });
+        let message = Message::Answer { search, answer };
+        grid.discovery.handle_message(grid.now, handle(1), message, &mut grid.nodes[0], &mut out)
+    };
+    assert_eq!(says("rack"), Err(PeerFault::Inconsistent));
+    assert_eq!(says("site"), Ok(()));
 }
 
 #[test]

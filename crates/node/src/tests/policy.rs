@@ -200,11 +200,12 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             colocate: false,
             patience: 0,
             by: claim(owner).into(),
+            is_spare: false,
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
         let route =
             Route { schema: 1, len: 0, contacts: true, only: false, aims: xtreem_discovery::Aims::NONE };
-        Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route })
+        Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route, facts: None })
     };
     let mut said = |message| {
         let mut sink = Sink::default();

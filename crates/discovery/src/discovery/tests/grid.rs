@@ -242,6 +242,7 @@ pub(super) fn with_holds(requirement: &str, wanted: u32) -> SearchSpec {
             name: String::from("alice"),
             slots: 3,
         }),
+        is_spare: false,
     };
     SearchSpec::new(
         Query::Nodes { requirement: Requirement::parse(requirement).unwrap(), hold: Some(ask) },

@@ -17,6 +17,7 @@ use crate::key::Key;
 use crate::message::{Answer, CONTACTS_MAX, Message, Query};
 use crate::route::{Link, Place, Route, Step};
 use crate::{Attributes, Requirement, Value};
+use crate::{FactsAsk, SearchSpec};
 
 /// Handles as plain numbers.
 struct Numbers;
@@ -46,6 +47,7 @@ fn nothing() -> Answer {
         contacts,
         place,
         only: false,
+        facts: None,
     }
 }
 
@@ -113,16 +115,19 @@ fn examples() -> Vec<Message> {
     let mut grid = Grid::new(40, 14);
     grid.start(with_holds("cpu.cores > 3", 3));
     grid.nodes[1].attributes.set("ecc", true).unwrap();
-    let specs = [nodes("ecc", 1), nodes("!ecc", 1), with_holds("", 1)];
+    let facts = FactsAsk::new(["cpu.cores", "site"]).ok();
+    let told = SearchSpec { facts, ..with_holds("", 1) };
+    let specs = [nodes("ecc", 1), nodes("!ecc", 1), with_holds("", 1), told];
     let mut messages: Vec<_> = grid.queue.into_values().map(|(.., message)| message).collect();
     for spec in specs {
-        let answer =
-            host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, spec.attributes, &ROUTE);
+        let asked = host::Asked { attributes: spec.attributes, facts: spec.facts.as_ref() };
+        let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &spec.query, asked, &ROUTE);
         messages.push(Message::Answer { search: 3, answer });
     }
     messages.push(Message::Answer { search: 4, answer: forbidden("gpu-for_ml.2") });
     let query = Query::Applications(AppFilter::Name { name: String::from("web") });
-    messages.push(Message::Visit { search: 1, attributes: false, query, route: ROUTE });
+    let facts = FactsAsk::new(["site"]).ok();
+    messages.push(Message::Visit { search: 1, attributes: false, query, route: ROUTE, facts });
     messages.push(with_links(17));
     messages.extend(gathered());
     messages
