@@ -48,7 +48,7 @@ pub struct Config {
     pub join: Vec<String>,
     /// Name of this node; by default the machine's host name.
     pub name: Option<String>,
-    /// From `[attributes]` and `site`.
+    /// From `[attributes]`, `site` and `rack`.
     pub declared: Attributes,
     pub offer: Offer,
     /// The operator's socket: in the state directory, the system agent's in /run.

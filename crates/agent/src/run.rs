@@ -74,7 +74,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let state = State::open(&config.state_dir)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
-    let attributes = publisher::statics(&config, &state.slots_dir())?;
+    let mut attributes = publisher::statics(&config, &state.slots_dir())?;
+    declared::set(&mut attributes, "id", identity.id().to_string())?;
     let offer = declared::offer(&attributes, &config)?;
     let store = Store::open(&state.store_dir(), store::TOTAL_MAX_BYTES)?;
     let name = config.name.clone().unwrap_or_else(|| identity.name().to_owned());
@@ -93,6 +94,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     };
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
+    declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,

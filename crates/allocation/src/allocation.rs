@@ -7,7 +7,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use thiserror::Error;
-use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
+use xtreem_base::{AppId, Coordinate, Duration, Handle, Instant, NodeId, Rng};
 
 use crate::app::{App, Turn};
 use crate::ledger::Ledger;
@@ -64,6 +64,8 @@ pub struct Faults {
     pub too_many_apps: u64,
     /// An appointment that does not name this node.
     pub not_appointed: u64,
+    /// Facts that were not asked for, or a place outside the world.
+    pub unsuitable_facts: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -202,7 +204,7 @@ impl Allocation {
 
     /// The search behind `ticket` found a node and holds it.
     pub fn found<H: Host>(&mut self, now: Instant, ticket: Ticket, candidate: Candidate, host: &mut H) {
-        let Candidate { peer, hold, .. } = candidate;
+        let (peer, hold) = (candidate.peer, candidate.hold);
         let mut t = turn!(self, now, host);
         match ticket {
             Ticket::Submission(app) => match self.submissions.get_mut(&app) {
@@ -210,7 +212,7 @@ impl Allocation {
                 None => t.host.send(peer, Message::Release { hold }),
             },
             Ticket::Slot(app, slot) => match self.apps.get_mut(&app) {
-                Some(app) => app.on_found(&mut t, slot, peer, hold),
+                Some(app) => app.on_found(&mut t, slot, candidate),
                 None => t.host.send(peer, Message::Release { hold }),
             },
         }
@@ -230,6 +232,21 @@ impl Allocation {
                     app.on_search_done(&mut t, slot);
                 }
             }
+        }
+        self.sweep(host);
+    }
+
+    /// The node that an application is to be near to stands there, or was not found.
+    pub fn located<H: Host>(
+        &mut self,
+        now: Instant,
+        app: AppId,
+        coordinate: Option<Coordinate>,
+        host: &mut H,
+    ) {
+        let mut t = turn!(self, now, host);
+        if let Some(submission) = self.submissions.get_mut(&app) {
+            submission.on_located(&mut t, coordinate);
         }
         self.sweep(host);
     }

@@ -3,9 +3,11 @@
 mod watch;
 
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_discovery::{Facts, FactsAsk, Free};
 
 pub(crate) use self::watch::ask_others;
 use crate::guardian::{Guard, Guardians};
@@ -14,9 +16,11 @@ use crate::knowledge::{Knowledge, Learned};
 use crate::ledger::Ledger;
 use crate::message::{KNOWN_MAX, Message, REPORTS_MAX, Versions};
 use crate::older::OlderHolders;
+use crate::placement::{Placement, Random};
 use crate::recruit::Recruit;
 use crate::{
-    Application, Config, Effect, Epoch, Faults, Host, Known, Me, Record, SlotReport, SlotState, window,
+    Application, Config, Effect, Epoch, Faults, Host, Known, Me, Record, Resources, SlotReport, SlotState,
+    Spec, window,
 };
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
@@ -37,6 +41,21 @@ pub(crate) struct Turn<'a, H> {
 }
 
 impl<H> Turn<'_, H> {
+    /// The placement that a specification asks for; any node does where it is unknown here.
+    pub fn placement(&self, spec: &Spec) -> Arc<dyn Placement> {
+        self.config.placements.parse(&spec.placement).unwrap_or_else(|_| Arc::new(Random))
+    }
+
+    /// What this node tells of itself.
+    pub fn facts(&self, ask: &FactsAsk) -> Facts
+    where
+        H: Host,
+    {
+        let Resources { cores_milli, memory_bytes, disk_bytes } =
+            self.ledger.offer().minus(&self.ledger.used());
+        Facts { free: Free { cores_milli, memory_bytes, disk_bytes }, ..self.host.facts(ask) }
+    }
+
     /// An epoch that no confirm has used.
     pub fn fresh_epoch(&mut self, counter: u32) -> Epoch {
         *self.attempts += 1;

@@ -2,6 +2,8 @@
 
 use xtreem_base::Duration;
 
+use crate::placement::Placements;
+
 /// All limits are durations on each node's own monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -57,6 +59,8 @@ pub struct Config {
     pub restart_pause: Duration,
     /// Pause before a slot whose files nobody has is tried again. Our guess.
     pub files_pause: Duration,
+    /// The placements that this node knows, a site's own among them.
+    pub placements: Placements,
 }
 
 impl Default for Config {
@@ -88,6 +92,7 @@ impl Default for Config {
             failures_window: secs(60),
             restart_pause: millis(500),
             files_pause: secs(5),
+            placements: Placements::default(),
         }
     }
 }

@@ -1,10 +1,11 @@
 //! What the protocol asks of the node around it: messages out, effects, and a few answers.
 
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId};
-use xtreem_discovery::FactsAsk;
+use xtreem_discovery::{Facts, FactsAsk};
 
 use crate::policy::Refusal;
 use crate::{Application, Ask, Exit, Known, Message, Record, SlotRun, SlotState};
@@ -15,6 +16,8 @@ pub trait Host {
     fn effect(&mut self, effect: Effect);
     /// Whether this node is cut off from the grid. Starts a check when none is recent.
     fn connection(&mut self, now: Instant) -> Connection;
+    /// What this node tells of itself; `free` is filled in by the caller.
+    fn facts(&self, ask: &FactsAsk) -> Facts;
     /// Up to `k` random contacts of the grid-wide collection.
     fn grid_contacts(&mut self, k: usize) -> Vec<Handle>;
     /// Whether the VO's policy lets this node hold a slot of the application; `here` counts the slots that its
@@ -75,6 +78,8 @@ pub enum Progress {
     NotPlaced,
     /// Too few nodes matched, and nothing is held: another attempt follows after this time.
     Waiting { attempts: u8, pause: Duration },
+    /// The node that the application is to be near was not found: nothing was allocated.
+    NoSuchNode { node: String },
     /// The VO's policy forbids it: nothing was allocated.
     Forbidden(Refusal),
     /// A newer record beat this submission.
@@ -101,6 +106,11 @@ pub enum Effect {
         facts: FactsAsk,
     },
     CancelSearch(Ticket),
+    /// Find the node of this host name, id or address; answered by `located` with its coordinate.
+    Locate {
+        app: AppId,
+        node: String,
+    },
     /// Search the owner's applications; answered by `counted` with the slots of all but this one.
     CountOwner {
         app: AppId,
@@ -164,5 +174,6 @@ pub enum Effect {
         record: Record,
         slots: Vec<Known>,
         guardians: Vec<Handle>,
+        placement: String,
     },
 }

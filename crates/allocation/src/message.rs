@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Handle, HandleTable};
+use xtreem_discovery::{Facts, FactsAsk};
 
+use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
 use crate::{Application, Epoch, Known, Record, RecordVersion, SlotReport};
@@ -330,6 +332,8 @@ pub enum Message {
         slots: Vec<Known>,
         #[cbor(n(2), decode_with = "decode_guardians")]
         guardians: Vec<Handle>,
+        #[cbor(n(3), decode_with = "decode_placement")]
+        placement: String,
     },
     /// Requester to node: keep this hold, and give it to nobody else: I have all that I need.
     #[n(23)]
@@ -342,6 +346,22 @@ pub enum Message {
     Locked {
         #[n(0)]
         hold: u64,
+    },
+    /// Recruiter to holder: tell me these facts of you, so that the slot's new holder suits the others.
+    #[n(26)]
+    AskFacts {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        facts: FactsAsk,
+    },
+    /// Its answer.
+    #[n(27)]
+    Facts {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        facts: Box<Facts>,
     },
     /// Node to requester: this hold is no more. Said when somebody whose turn is earlier gets it, and when one is to
     /// be kept that has lapsed.
@@ -358,6 +378,7 @@ impl Message {
         matches!(
             self,
             Message::Renew { .. }
+                | Message::AskFacts { .. }
                 | Message::Release { .. }
                 | Message::Lock { .. }
                 | Message::Locked { .. }
@@ -422,6 +443,14 @@ fn decode_rule<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<String, decode::Erro
         return Err(decode::Error::message("the name of a rule is too long"));
     }
     Ok(rule.into())
+}
+
+fn decode_placement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<String, decode::Error> {
+    let text = d.str()?;
+    if text.len() > PLACEMENT_MAX_BYTES {
+        return Err(decode::Error::message("a placement is too long"));
+    }
+    Ok(text.into())
 }
 
 fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Known>, decode::Error> {

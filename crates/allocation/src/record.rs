@@ -8,6 +8,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Digest, NodeId};
 
 use crate::Resources;
+use crate::placement::PLACEMENT_MAX_BYTES;
 
 /// Longest name of an application, in bytes.
 pub const NAME_MAX_BYTES: usize = 64;
@@ -119,6 +120,9 @@ pub struct Spec {
     /// Command, environment, files: the agent's own, opaque here.
     #[cbor(n(4), encode_with = "encode_bytes", decode_with = "decode_payload")]
     pub payload: Arc<[u8]>,
+    /// Which of the matching nodes get the slots, as [`Placements`](crate::placement::Placements) reads it; empty for any.
+    #[cbor(n(5), encode_with = "encode_text", decode_with = "decode_placement")]
+    pub placement: Arc<str>,
 }
 
 /// A record together with the specification that it names.
@@ -185,6 +189,14 @@ fn decode_requirement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, dec
     let text = d.str()?;
     if text.len() > REQUIREMENT_MAX_BYTES {
         return Err(decode::Error::message("a requirement is too long"));
+    }
+    Ok(text.into())
+}
+
+fn decode_placement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decode::Error> {
+    let text = d.str()?;
+    if text.len() > PLACEMENT_MAX_BYTES {
+        return Err(decode::Error::message("a placement is too long"));
     }
     Ok(text.into())
 }

@@ -3,10 +3,13 @@
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Instant};
-use xtreem_discovery::FactsAsk;
+use xtreem_discovery::Facts;
 
 use crate::app::{App, Turn};
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
+use crate::placement::{self, Candidate};
+use crate::submission::Look;
+use crate::submission::holding::{LOOK_LIMIT, LOOK_ON};
 use crate::{Ask, Connection, Effect, Epoch, Host, Known, SlotState, Ticket};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
@@ -24,6 +27,10 @@ pub(crate) struct Recruit {
     /// Nodes that failed to confirm, and in a first search the guardians.
     exclude: Vec<Handle>,
     searches: u32,
+    /// What other holders told of themselves, for the placement.
+    kept: Vec<(Handle, Facts)>,
+    /// No candidate was found: any node does that can be had.
+    gives_way: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +41,8 @@ enum Phase {
         waiting: Vec<Handle>,
         until: Instant,
     },
-    Searching,
+    /// With a placement that has something to choose from, candidates are collected.
+    Searching(Option<Look>),
     /// A node is held; the connection is checked once more before the confirm.
     Held {
         peer: Handle,
@@ -59,8 +67,12 @@ impl Recruit {
         match &self.phase {
             Phase::Checking { waiting, .. } => waiting.iter().for_each(|peer| f(*peer)),
             Phase::Held { peer, .. } | Phase::Confirming { peer, .. } => f(*peer),
-            Phase::Searching | Phase::Pausing { .. } => {}
+            Phase::Searching(look) => {
+                look.iter().flat_map(|look| &look.candidates).for_each(|candidate| f(candidate.peer));
+            }
+            Phase::Pausing { .. } => {}
         }
+        self.kept.iter().for_each(|(peer, _)| f(*peer));
     }
 
     /// The node that is to hold the slot, as told to others.
@@ -94,10 +106,49 @@ impl App {
                 waiting.push(holder);
             }
         }
+        let kept = self.ask_holders(t, slot);
+        waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
         let until = t.now + t.config.record_check;
         let phase = Phase::Checking { waiting, until };
-        let recruit = Recruit { phase, order, claim_due: t.now, exclude: Vec::new(), searches: 0 };
+        let (exclude, gives_way) = (Vec::new(), false);
+        let recruit = Recruit { phase, order, claim_due: t.now, exclude, searches: 0, kept, gives_way };
         self.recruits.insert(slot, recruit);
+    }
+
+    /// Asks the other holders known here for what the placement wants to know of them. Those that have not answered when the
+    /// search begins count as unknown.
+    fn ask_holders<H: Host>(&self, t: &mut Turn<'_, H>, slot: u16) -> Vec<(Handle, Facts)> {
+        let wishes = t.placement(&self.application.spec).wishes(1);
+        if wishes.surplus == 0 {
+            return Vec::new();
+        }
+        let me = t.me.handle;
+        let others = self.known.iter().filter(|(other, _)| *other != slot);
+        let mut holders: Vec<Handle> = others.filter_map(|(_, entry)| entry.live_holder()).collect();
+        holders.extend((!self.mine.is_empty()).then_some(me));
+        holders.sort_unstable();
+        holders.dedup();
+        for peer in holders.iter().filter(|peer| **peer != me) {
+            t.host.send(*peer, Message::AskFacts { app: self.id(), facts: wishes.facts.clone() });
+        }
+        let is_me = |peer: Handle| peer == me;
+        let mut own = Some(t.facts(&wishes.facts));
+        let mut told = |peer| if is_me(peer) { own.take() } else { None };
+        holders.into_iter().map(|peer| (peer, told(peer).unwrap_or_default())).collect()
+    }
+
+    /// A holder has told what the placement asked for.
+    pub fn on_facts<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, facts: &Facts) {
+        let asked = t.placement(&self.application.spec).wishes(1).facts;
+        if !facts.suit(&asked) {
+            t.faults.unsuitable_facts += 1;
+            return;
+        }
+        for recruit in self.recruits.values_mut() {
+            let of_sender = recruit.kept.iter_mut().filter(|(peer, _)| *peer == from);
+            of_sender.for_each(|(_, kept)| *kept = facts.clone());
+        }
+        self.on_checked(t.now, from);
     }
 
     /// A guardian has said which record it has (a newer one has been taken already), or a lost holder that it
@@ -123,21 +174,53 @@ impl App {
     }
 
     /// The search has found a node, with a hold.
-    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, peer: Handle, hold: u64) {
-        match self.recruits.get_mut(&slot) {
-            Some(recruit) if recruit.phase == Phase::Searching => {
-                recruit.phase = Phase::Held { peer, hold };
+    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, candidate: Candidate) {
+        let Candidate { peer, hold, .. } = candidate;
+        match self.recruits.get_mut(&slot).map(|recruit| &mut recruit.phase) {
+            Some(Phase::Searching(Some(look))) if look.candidates.len() < look.most => {
+                look.candidates.push(candidate);
+                look.until = look.until.min(t.now + LOOK_ON);
+            }
+            Some(phase @ Phase::Searching(None)) => {
+                *phase = Phase::Held { peer, hold };
                 self.tick_recruit(t, slot);
             }
             _ => t.host.send(peer, Message::Release { hold }),
         }
     }
 
-    /// The search is over; `Searching` still means that it found nobody.
+    /// Lets the placement choose one of the candidates; without any, whatever can be had is searched for.
+    fn choose<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let placement = t.placement(&self.application.spec);
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        let Phase::Searching(Some(Look { candidates, .. })) = &mut recruit.phase else { return };
+        let candidates = core::mem::take(candidates);
+        let kept: Vec<&Facts> = recruit.kept.iter().map(|(_, facts)| facts).collect();
+        let (chosen, others) = placement::choose(&*placement, candidates, &kept, 1, None, t.rng);
+        for Candidate { peer, hold, .. } in others {
+            t.host.send(peer, Message::Release { hold });
+        }
+        match chosen.into_iter().next() {
+            Some(Candidate { peer, hold, .. }) => {
+                t.host.send(peer, Message::Lock { hold });
+                recruit.phase = Phase::Held { peer, hold };
+                self.tick_recruit(t, slot);
+            }
+            None => {
+                recruit.gives_way = true;
+                self.search(t, slot);
+            }
+        }
+    }
+
+    /// The search is over; `Searching` without candidates still means that it found nobody.
     pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let Some(recruit) = self.recruits.get_mut(&slot).filter(|r| r.phase == Phase::Searching) else {
-            return;
-        };
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        match recruit.phase {
+            Phase::Searching(None) => {}
+            Phase::Searching(Some(_)) => return self.choose(t, slot),
+            _ => return,
+        }
         recruit.exclude.clear();
         // The first search leaves the guardians out; the second one, which may take them, follows at once.
         let pause = if recruit.searches == 1 { Duration::ZERO } else { t.config.search_pause };
@@ -199,7 +282,12 @@ impl App {
     pub fn abort_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
         let Some(recruit) = self.recruits.remove(&slot) else { return };
         match recruit.phase {
-            Phase::Searching => t.host.effect(Effect::CancelSearch(Ticket::Slot(self.id(), slot))),
+            Phase::Searching(look) => {
+                t.host.effect(Effect::CancelSearch(Ticket::Slot(self.id(), slot)));
+                for Candidate { peer, hold, .. } in look.into_iter().flat_map(|look| look.candidates) {
+                    t.host.send(peer, Message::Release { hold });
+                }
+            }
             Phase::Held { peer, hold } => t.host.send(peer, Message::Release { hold }),
             // It may have taken the slot: it is an old holder until it answers.
             Phase::Confirming { peer, .. } => {
@@ -242,7 +330,11 @@ impl App {
                     self.search(t, slot);
                 }
             }
-            Phase::Searching => {}
+            Phase::Searching(Some(look)) if look.until <= t.now => {
+                t.host.effect(Effect::CancelSearch(Ticket::Slot(app, slot)));
+                self.choose(t, slot);
+            }
+            Phase::Searching(_) => {}
             Phase::Pausing { until } => {
                 if *until <= t.now {
                     self.search(t, slot);
@@ -275,6 +367,7 @@ impl App {
     fn search<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
         let app = self.id();
         let spec = self.application.spec.clone();
+        let wishes = t.placement(&spec).wishes(1);
         let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
         // Silent nodes would only cost the search its time-outs.
         exclude.extend(
@@ -287,20 +380,19 @@ impl App {
             exclude.extend(guardians);
         }
         exclude.extend(&recruit.exclude);
-        recruit.searches += 1;
-        recruit.phase = Phase::Searching;
+        let is_looking = wishes.surplus > 0 && !recruit.gives_way;
+        recruit.searches += u32::from(!is_looking);
+        let wanted = if is_looking { wishes.surplus.saturating_add(1) } else { 1 };
+        let (candidates, until) = (Vec::new(), t.now + LOOK_LIMIT);
+        let look = is_looking.then(|| Look { candidates, most: wanted.into(), until });
+        recruit.phase = Phase::Searching(look);
         let (resources, colocate) = (spec.resources, spec.colocate);
-        let ask = Ask { app, resources, colocate, patience: Ask::FIRST_OF_ALL, is_spare: false };
+        let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
+        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
         let requirement = spec.requirement.clone();
         let ticket = Ticket::Slot(app, slot);
-        t.host.effect(Effect::Search {
-            ticket,
-            requirement,
-            ask,
-            wanted: 1,
-            exclude,
-            facts: FactsAsk::default(),
-        });
+        let facts = wishes.facts;
+        t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude, facts });
     }
 
     /// Sends a confirm with an epoch of its own.

@@ -3,18 +3,18 @@
 //! Before the first confirm nothing exists and holds lapse; after it the holders complete the application by
 //! themselves, and the submission only watches. How N nodes are held and locked is in `holding`.
 
-mod holding;
+pub(crate) mod holding;
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{Duration, Handle, Instant};
+use xtreem_base::{Coordinate, Duration, Handle, Instant};
 use xtreem_discovery::Facts;
 
 use crate::app::Turn;
 use crate::guardian::APPOINT_PERIOD;
 use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
-use crate::placement::{Candidate, Placement, Random};
+use crate::placement::{Candidate, Placement};
 use crate::{Application, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
@@ -28,6 +28,8 @@ const APPOINT_ROUNDS: u8 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
+    /// The node that the others are to be near to is looked for.
+    Locating,
     /// Nodes are searched for, and held as they are found.
     Searching(Hunt),
     /// N nodes are held, and each is asked to let nobody else have it.
@@ -87,11 +89,11 @@ struct Hunt {
 
 /// Candidates being collected for a choice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Look {
-    candidates: Vec<Candidate>,
-    most: usize,
+pub(crate) struct Look {
+    pub candidates: Vec<Candidate>,
+    pub most: usize,
     /// The choice is made with what is there then.
-    until: Instant,
+    pub until: Instant,
 }
 
 /// One submission made on this node.
@@ -99,6 +101,8 @@ struct Look {
 pub(crate) struct Submission {
     pub application: Application,
     placement: Arc<dyn Placement>,
+    /// Where the nodes are to be near to.
+    origin: Option<Coordinate>,
     /// Too few candidates were there in this attempt: any node does that can be had.
     gives_way: bool,
     phase: Phase,
@@ -120,9 +124,11 @@ impl Submission {
     /// Begins the first attempt; further ones may begin within `wait`.
     pub fn start<H: Host>(application: Application, wait: Duration, t: &mut Turn<'_, H>) -> Self {
         let renew_due = t.now + t.config.renew_period;
+        let placement = t.placement(&application.spec);
         let mut submission = Submission {
             application,
-            placement: Arc::new(Random),
+            placement,
+            origin: None,
             gives_way: false,
             phase: Phase::Waiting { until: t.now },
             attempts: 0,
@@ -213,6 +219,7 @@ impl Submission {
             self.search_again(t);
         }
         match &self.phase {
+            Phase::Locating => {}
             Phase::Searching(_) => self.tick_look(t),
             Phase::Waiting { until } if *until > t.now => {}
             Phase::Waiting { .. } => self.attempt(t),
@@ -236,6 +243,7 @@ impl Submission {
 
     fn next_due(&self, now: Instant) -> Instant {
         let own = match &self.phase {
+            Phase::Locating => Instant::FAR,
             Phase::Searching(hunt) => hunt.look.as_ref().map_or(Instant::FAR, |look| look.until),
             Phase::Waiting { until } | Phase::Locking { until, .. } | Phase::Appointing { until, .. } => {
                 *until

@@ -10,6 +10,7 @@ use xtreem_allocation::{
     SlotReport, SlotState, Spec, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId};
+use xtreem_discovery::FactsAsk;
 
 /// Writes a handle as its number.
 struct Numbers;
@@ -63,6 +64,7 @@ fn samples() -> Vec<Message> {
         colocate: true,
         restart: Restart::Always,
         payload: Arc::from(&b"payload"[..]),
+        placement: "near host07".into(),
     };
     let application = Application { record: record(Wanted::Running), spec: Arc::new(spec) };
     let confirm = Confirm {
@@ -93,7 +95,10 @@ fn samples() -> Vec<Message> {
             record: record(Wanted::Running).into(),
             slots: vec![known],
             guardians: vec![],
+            placement: "spread by site".into(),
         },
+        Message::AskFacts { app, facts: FactsAsk::new(["rack", "site"]).expect("names") },
+        Message::Facts { app, facts: Box::default() },
     ]
 }
 

@@ -6,12 +6,14 @@
 
 extern crate alloc;
 
+mod coordinate;
 mod deadlines;
 mod handle;
 mod id;
 mod rng;
 mod time;
 
+pub use coordinate::{AXES, Coordinate};
 pub use deadlines::Deadlines;
 pub use handle::{Handle, HandleTable, UnknownHandle};
 pub use id::{AppId, Digest, NodeId, ParseIdError};

@@ -33,6 +33,8 @@ pub struct AppFile {
     pub nodes: u16,
     /// In the requirement language; empty means any node.
     pub requirement: String,
+    /// Which of the matching nodes get the slots; empty means any.
+    pub placement: String,
     pub resources: Resources,
     pub colocate: bool,
     pub restart: Restart,
@@ -83,6 +85,7 @@ impl AppFile {
             colocate: self.colocate,
             restart: self.restart,
             payload: Arc::from(self.program.to_payload()?),
+            placement: self.placement.as_str().into(),
         })
     }
 }

@@ -72,6 +72,7 @@ mod tests {
             name: "web".to_owned(),
             nodes: 6,
             requirement: "cpu.cores >= 4".to_owned(),
+            placement: String::new(),
             resources: Resources::SLOT_DEFAULT,
             colocate: false,
             restart: Restart::OnFailure,

@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
+use xtreem_base::Coordinate;
 
 use crate::attributes::{NAME_LEN_MAX, is_name};
 use crate::{Attributes, bounded};
@@ -49,7 +50,7 @@ impl FactsAsk {
     }
 }
 
-/// No attribute: what is free, only.
+/// No attribute: only what is free, and where the node stands.
 impl Default for FactsAsk {
     fn default() -> Self {
         FactsAsk { names: [].into() }
@@ -96,17 +97,21 @@ pub struct Facts {
     /// Before a hold that was asked for in the same visit.
     #[n(1)]
     pub free: Free,
+    /// Where it stands in the network, when it knows.
+    #[n(2)]
+    pub coordinate: Option<Coordinate>,
 }
 
 impl Facts {
-    /// What a node with these attributes answers, with nothing free.
+    /// What a node with these attributes answers, with nothing free and nowhere.
     pub fn of(attributes: &Attributes, ask: &FactsAsk) -> Self {
-        Facts { values: attributes.only(ask.names()), free: Free::default() }
+        Facts { values: attributes.only(ask.names()), ..Facts::default() }
     }
 
     /// Whether an honest node could answer this.
-    pub(crate) fn suit(&self, ask: &FactsAsk) -> bool {
+    pub fn suit(&self, ask: &FactsAsk) -> bool {
         self.values.iter().all(|(name, _)| ask.asks_for(name))
+            && self.coordinate.is_none_or(|coordinate| coordinate.is_within_bounds())
     }
 }
 

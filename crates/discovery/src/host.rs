@@ -1,5 +1,6 @@
 //! What the composing node lends to a search, and where a search's output goes.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Instant};
@@ -58,7 +59,7 @@ pub enum SearchEvent {
         peer: Handle,
         hold: Option<u64>,
         attributes: Option<Attributes>,
-        facts: Option<Facts>,
+        facts: Option<Box<Facts>>,
     },
     /// What one node knows of applications.
     Applications { search: SearchId, peer: Handle, list: Vec<AppSummary> },
@@ -111,7 +112,7 @@ pub(crate) fn answer(
             if answer.matched {
                 answer.attributes = asked.attributes.then(|| host.attributes().without_lists());
                 // Before the hold, so that what is free counts it as free.
-                let facts = asked.facts.map(|ask| host.facts(ask));
+                let facts = asked.facts.map(|ask| Box::new(host.facts(ask)));
                 answer.hold = hold.as_ref().map(|ask| host.hold(now, from, ask));
                 let is_offered = answer.hold.as_ref().is_none_or(|hold| hold.granted().is_some());
                 answer.facts = facts.filter(|_| is_offered);

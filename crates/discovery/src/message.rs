@@ -1,5 +1,6 @@
 //! What travels between requester and visited node.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
@@ -123,7 +124,7 @@ pub struct Answer {
     #[n(7)]
     pub only: bool,
     #[n(8)]
-    pub facts: Option<Facts>,
+    pub facts: Option<Box<Facts>>,
 }
 
 impl Answer {

@@ -36,6 +36,7 @@ const BYTES: Kind = Kind::Number(Unit::Bytes);
 
 /// In the order of the names.
 pub const ATTRIBUTES: &[Attribute] = &[
+    row("address", Kind::Text, true, "address and port at which other nodes reach the agent"),
     row("arch", Kind::Text, false, "instruction set, as in `uname -m`"),
     row("commands", Kind::List, false, "commands found on PATH"),
     row("cpu.cores", PLAIN, false, "logical cores"),
@@ -48,6 +49,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("gpu.mem", BYTES, false, "memory of the largest GPU"),
     row("gpu.model", Kind::Text, false, "model of the first GPU"),
     row("host", Kind::Text, false, "host name"),
+    row("id", Kind::Text, false, "the node's id"),
     row("kernel", Kind::Text, false, "kernel release, as in `uname -r`"),
     row("load.15m", PLAIN, true, "load average of 15 minutes"),
     row("load.1m", PLAIN, true, "load average of 1 minute"),
@@ -59,6 +61,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("offer.mem", BYTES, false, "memory that the operator offers"),
     row("os", Kind::Text, false, "distribution, as ID in /etc/os-release"),
     row("os.version", Kind::Text, false, "its version, as VERSION_ID"),
+    row("rack", Kind::Text, false, "rack in which the machine stands, from the configuration"),
     row("site", Kind::Text, false, "site that the machine belongs to, from the configuration"),
     row("slots.free", PLAIN, true, "slots that could still be offered"),
     row("slots.used", PLAIN, true, "slots running or held"),

@@ -1,9 +1,10 @@
-//! Who else is there: the partial view and its shuffle, the cut-off check, the failure watcher, and what all nodes are
-//! together.
+//! Who else is there: the partial view and its shuffle, the cut-off check, the failure watcher, what all nodes are
+//! together, and how far they are from each other.
 //!
 //! [`Cyclon`] serves the grid-wide collection and every application's own; [`Reference`](reference::Reference)
 //! tells a dead peer from an own lost network; [`Watch`](detector::Watch) decides when one peer counts as lost.
 //! [`Aggregation`](aggregation::Aggregation) counts the grid and draws its attributes, which it knows as codes only.
+//! [`Coordinates`](coordinates::Coordinates) tell the round trip to nodes that were never met.
 //! Deliberately absent: what attributes mean, applications, addresses, and any list of all nodes.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ extern crate alloc;
 
 pub mod aggregation;
 mod config;
+pub mod coordinates;
 mod cyclon;
 pub mod detector;
 mod message;

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 
 use xtreem_allocation::policy::Refusal;
 use xtreem_allocation::{Allocation, AppHere, Ask, Connection, Effect, Record, Resources};
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Coordinate, Handle, Instant};
 use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, Facts, FactsAsk, Free, HoldAnswer, HoldAsk, HoldRefusal, Role,
     SearchEvent, limits,
 };
 use xtreem_membership::reference::{self, Reference, Verdict};
-use xtreem_membership::{Cyclon, detector};
+use xtreem_membership::{Cyclon, coordinates, detector};
 
 use crate::policy::{Judge, claimant};
 use crate::tries::Tries;
@@ -44,11 +44,16 @@ pub(crate) struct AllocationHost<'a, O> {
     pub reference: &'a mut Reference,
     pub config: &'a Config,
     pub judge: Judge<'a>,
+    pub coordinate: Coordinate,
 }
 
 impl<O: Output> xtreem_allocation::Host for AllocationHost<'_, O> {
     fn send(&mut self, to: Handle, message: xtreem_allocation::Message) {
         self.post.send(to, Message::Allocation(message));
+    }
+
+    fn facts(&self, ask: &FactsAsk) -> Facts {
+        Facts { coordinate: Some(self.coordinate), ..Facts::of(self.judge.attributes(), ask) }
     }
 
     fn effect(&mut self, effect: Effect) {
@@ -97,6 +102,29 @@ impl<O: Output> reference::Output for ReferenceOut<'_, '_, O> {
     }
 }
 
+/// What the coordinates see; answers also feed the reference set.
+pub(crate) struct CoordinatesOut<'a, O> {
+    pub now: Instant,
+    pub post: Post<'a, O>,
+    pub grid: &'a mut Cyclon,
+    pub reference: &'a mut Reference,
+    pub config: &'a Config,
+}
+
+impl<O: Output> coordinates::Output for CoordinatesOut<'_, O> {
+    fn send(&mut self, to: Handle, message: coordinates::Message) {
+        self.post.send(to, Message::Coordinates(message));
+    }
+
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.grid.sample(1).first().copied()
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.reference.answered(&self.config.reference, self.now, peer);
+    }
+}
+
 /// What a collection sees; answers also feed the reference set.
 pub(crate) struct CollectionOut<'a, O> {
     pub app: Option<AppId>,
@@ -128,6 +156,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
     pub allocation: &'a mut Allocation,
@@ -145,7 +174,8 @@ impl xtreem_discovery::Host for SearchHost<'_> {
     fn facts(&self, ask: &FactsAsk) -> Facts {
         let ledger = self.allocation.ledger();
         let Resources { cores_milli, memory_bytes, disk_bytes } = ledger.offer().minus(&ledger.used());
-        Facts { free: Free { cores_milli, memory_bytes, disk_bytes }, ..Facts::of(self.attributes, ask) }
+        let free = Free { cores_milli, memory_bytes, disk_bytes };
+        Facts { free, coordinate: Some(self.coordinate), ..Facts::of(self.attributes, ask) }
     }
 
     fn contacts(&mut self, max: usize) -> Vec<Handle> {

@@ -73,6 +73,8 @@ pub enum Progress {
         /// How the last search went; nothing when the nodes were found and lost again.
         report: Option<Report>,
     },
+    /// The node that the application is to be near to was not found: nothing was allocated.
+    NoSuchNode { node: String },
     /// The VO's policy forbids it: nothing was allocated.
     Forbidden { refusal: Refusal },
     /// Another record of the same id, or a stopped one, beat this submission: nothing more is started.
@@ -91,4 +93,6 @@ pub struct Description {
     pub record: Record,
     pub slots: Vec<Known>,
     pub guardians: Vec<Handle>,
+    /// As the application's specification has it; empty for a node that only remembers its record.
+    pub placement: String,
 }

@@ -5,7 +5,7 @@ use xtreem_allocation::policy::SignedPolicy;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Handle, HandleTable};
 use xtreem_discovery::trie;
-use xtreem_membership::reference;
+use xtreem_membership::{coordinates, reference};
 
 use crate::policy::PolicyMessage;
 
@@ -40,6 +40,9 @@ pub enum Message {
     /// The trie of one version of the schema.
     #[n(6)]
     Trie(#[n(0)] u32, #[n(1)] trie::Message),
+    /// Where nodes stand in the network.
+    #[n(8)]
+    Coordinates(#[n(0)] coordinates::Message),
     /// The VO's policy.
     #[n(9)]
     Policy(#[n(0)] PolicyMessage),
@@ -81,6 +84,7 @@ impl Message {
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Relay(_) => {
                 Plane::Datagram
             }
+            Message::Coordinates(_) => Plane::Datagram,
             Message::Policy(PolicyMessage::Document(_)) => Plane::Stream,
             Message::Policy(_) => Plane::Datagram,
             Message::Discovery(_) | Message::Trie(..) => Plane::Stream,
@@ -101,6 +105,7 @@ impl Message {
                 message,
                 Allocation::Probe { .. } | Allocation::GuardianProbe { .. } | Allocation::Announce { .. }
             ),
+            Message::Coordinates(message) => matches!(message, coordinates::Message::Ask { .. }),
             _ => false,
         }
     }

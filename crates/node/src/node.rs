@@ -8,15 +8,16 @@ use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, SignedPolicy
 use xtreem_allocation::{
     Allocation, Application, Effect, Exit, Me, NotStarted, Record, Resources, SlotRun, SubmitRefusal, Ticket,
 };
-use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_base::{AppId, Coordinate, Duration, Handle, Instant, Rng};
 use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, Discovery, Report, SearchEvent, SearchId, SearchSpec, StartRefusal,
 };
 use xtreem_membership::Cyclon;
+use xtreem_membership::coordinates::Coordinates;
 use xtreem_membership::reference::{Reference, Verdict};
 
 use crate::adapters::{
-    self, AllocationHost, CollectionOut, PAUSED, Post, ReferenceOut, SearchHost, SearchOut,
+    self, AllocationHost, CollectionOut, CoordinatesOut, PAUSED, Post, ReferenceOut, SearchHost, SearchOut,
 };
 use crate::policy::Policies;
 use crate::settle::Count;
@@ -57,6 +58,9 @@ pub struct Node {
     pub(crate) effects: VecDeque<Effect>,
     pub(crate) search_events: VecDeque<SearchEvent>,
     pub(crate) policies: Policies,
+    pub(crate) coordinates: Coordinates,
+    /// Searches for nodes to be near to: for which application, and where the node stands once it is found.
+    pub(crate) locating: BTreeMap<SearchId, (AppId, Option<Coordinate>)>,
     /// Searches that count what the owner of a submission holds.
     pub(crate) counts: BTreeMap<SearchId, Count>,
     is_cut_off: bool,
@@ -79,6 +83,7 @@ macro_rules! allocation_host {
             reference: &mut $self.reference,
             config: &$self.config,
             judge: $self.policies.judge(&$self.attributes),
+            coordinate: $self.coordinates.coordinate(),
         }
     };
 }
@@ -107,6 +112,18 @@ macro_rules! search_out {
         }
     };
 }
+macro_rules! coordinates_out {
+    ($self:ident, $now:expr, $out:expr) => {
+        &mut CoordinatesOut {
+            now: $now,
+            post: post!($self, $out),
+            grid: &mut $self.grid,
+            reference: &mut $self.reference,
+            config: &$self.config,
+        }
+    };
+}
+
 macro_rules! trie_out {
     ($self:ident, $now:expr, $version:expr, $out:expr) => {
         &mut TrieOut {
@@ -125,6 +142,7 @@ macro_rules! search_host {
             attributes: &$self.attributes,
             judge: $self.policies.judge(&$self.attributes),
             contradicts: $self.contradicts,
+            coordinate: $self.coordinates.coordinate(),
             tries: &$self.tries,
             grid: &$self.grid,
             allocation: &mut $self.allocation,
@@ -157,6 +175,8 @@ impl Node {
             effects: VecDeque::new(),
             search_events: VecDeque::new(),
             policies: Policies::new(now, config.membership.period, stream("policy")),
+            coordinates: Coordinates::new(config.membership.period, stream("coordinates"), now),
+            locating: BTreeMap::new(),
             counts: BTreeMap::new(),
             is_cut_off: false,
             faults: Faults::default(),
@@ -265,6 +285,12 @@ impl Node {
                 self.allocation.handle_message(now, from, message, allocation_host!(self, out));
             }
             Message::Relay(relay) => self.relay(now, from, relay, out),
+            Message::Coordinates(message) => {
+                let to = coordinates_out!(self, now, out);
+                if self.coordinates.handle_message(now, from, message, to).is_err() {
+                    self.faults.coordinates += 1;
+                }
+            }
             Message::Policy(message) => {
                 let mut post = post!(self, out);
                 if self.policies.handle_message(now, from, message, &self.grid, &mut post).is_err() {
@@ -289,6 +315,7 @@ impl Node {
         self.grid.forget(peer);
         self.collections.values_mut().for_each(|collection| collection.forget(peer));
         self.reference.forget(peer);
+        self.coordinates.forget(peer);
         self.tries.forget(&self.config.trie, now, peer);
         self.allocation.handle_gone(now, peer);
         self.settle(now, out);
@@ -312,6 +339,7 @@ impl Node {
         self.tries.handle_timeout(trie_out!(self, now, 0, out));
         self.allocation.handle_timeout(now, allocation_host!(self, out));
         self.policies.handle_timeout(now, &self.grid, &mut post!(self, out));
+        self.coordinates.handle_timeout(now, coordinates_out!(self, now, out));
         self.settle(now, out);
     }
 
@@ -325,7 +353,7 @@ impl Node {
             .into_iter()
             .flatten()
             .chain(collections)
-            .chain([reference, self.policies.next_timeout()])
+            .chain([reference, self.policies.next_timeout(), self.coordinates.next_timeout()])
             .chain(self.tries.next_timeout())
             .min()
             .filter(|at| *at < Instant::FAR)
@@ -427,11 +455,17 @@ impl Node {
     /// What this node knows of an application that it takes part in.
     pub fn app(&self, app: AppId) -> Option<Description> {
         let (record, slots, guardians) = self.allocation.describe_here(app)?;
-        Some(Description { record, slots, guardians })
+        let placement = self.allocation.placement(app).into();
+        Some(Description { record, slots, guardians, placement })
     }
 
     pub fn apps(&self) -> Vec<AppSummary> {
         adapters::summaries(&self.allocation, &AppFilter::All)
+    }
+
+    /// Where this node stands in the network.
+    pub fn coordinate(&self) -> Coordinate {
+        self.coordinates.coordinate()
     }
 
     /// The grid-wide partial view.
@@ -466,6 +500,7 @@ impl Node {
         self.discovery.for_each_handle(&mut *f);
         self.tries.for_each_handle(f);
         self.allocation.for_each_handle(f);
+        self.coordinates.for_each_handle(f);
     }
 
     /// Tells the host when the verdict on the own connection changes.

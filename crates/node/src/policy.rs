@@ -163,6 +163,11 @@ pub(crate) struct Judge<'a> {
 }
 
 impl Judge<'_> {
+    /// What this node says of itself.
+    pub fn attributes(&self) -> &Attributes {
+        self.attributes
+    }
+
     pub fn hold(&self, by: &Claimant, here: u32) -> Result<(), Refusal> {
         let Some(InForce { policy, reserved, .. }) = self.in_force else { return Ok(()) };
         policy.judge_hold(&subject(by), Wish { slots: by.slots, here }, |rule| {

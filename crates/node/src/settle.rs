@@ -1,6 +1,7 @@
 //! After each input: drains effects, search events and messages to the node itself until nothing is left.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -23,6 +24,8 @@ const STEPS_MAX: usize = 100_000;
 /// How long the applications of an owner are searched for. Our guess: what a submission may wait for it; on a grid
 /// that cannot be visited whole in it, some are missed.
 const COUNT_LIMIT: Duration = Duration::from_secs(3);
+/// How long a node to be near to is searched for. Our guess, as for the count.
+const LOCATE_LIMIT: Duration = Duration::from_secs(3);
 /// Applications that one count remembers; with more, the limit is long passed.
 const COUNTED_MAX: usize = 4_096;
 
@@ -90,6 +93,7 @@ impl Node {
                     self.discovery.cancel(now, id, search_out!(self, now, out));
                 }
             }
+            Effect::Locate { app, node } => self.locate(now, app, &node, out),
             Effect::CountOwner { app, owner } => self.count(now, app, owner, out),
             Effect::AskOthers { about, helpers } => {
                 for helper in helpers {
@@ -131,12 +135,12 @@ impl Node {
             Effect::HolderLost { app, slot, peer } => out.event(Event::HolderLost { app, slot, peer }),
             Effect::Submission { app, progress } => self.on_progress(app, progress, out),
             Effect::RecordTaken { app, by, newer } => out.event(Event::RecordTaken { app, by, newer }),
-            Effect::Described { from, record, slots, guardians } => {
+            Effect::Described { from, record, slots, guardians, placement } => {
                 let app = record.id;
                 out.event(Event::Described {
                     app,
                     from,
-                    description: Description { record, slots, guardians },
+                    description: Description { record, slots, guardians, placement },
                 });
             }
         }
@@ -178,6 +182,24 @@ impl Node {
         self.allocation.search_done(now, ticket, allocation_host!(self, out));
     }
 
+    /// Looks for the node that has this host name, id or address, and for where it stands.
+    fn locate(&mut self, now: Instant, app: AppId, node: &str, out: &mut impl Output) {
+        // The placement lets letters, digits and `-_.:[]%` through: nothing that could end the text.
+        let requirement = format!("host == \"{node}\" || id == \"{node}\" || address == \"{node}\"");
+        if let Ok(requirement) = Requirement::parse(&requirement) {
+            let query = Query::Nodes { requirement, hold: None };
+            let facts = Some(FactsAsk::default());
+            let spec = SearchSpec { deadline: LOCATE_LIMIT, facts, ..SearchSpec::new(query, 1) };
+            let id = self.discovery.next_id();
+            self.locating.insert(id, (app, None));
+            if self.start_search(now, spec, out).is_ok() {
+                return;
+            }
+            self.locating.remove(&id);
+        }
+        self.allocation.located(now, app, None, allocation_host!(self, out));
+    }
+
     /// Counts what an owner holds with applications other than this one.
     fn count(&mut self, now: Instant, app: AppId, owner: NodeId, out: &mut impl Output) {
         let query = Query::Applications(AppFilter::Owner(owner));
@@ -193,10 +215,21 @@ impl Node {
 
     fn on_search_event(&mut self, now: Instant, event: SearchEvent, out: &mut impl Output) {
         match event {
+            SearchEvent::Match { search, facts, .. } if self.locating.contains_key(&search) => {
+                if let Some((_, coordinate)) = self.locating.get_mut(&search) {
+                    *coordinate = facts.and_then(|facts| facts.coordinate);
+                }
+            }
+            SearchEvent::Done { search, .. } if self.locating.contains_key(&search) => {
+                if let Some((app, coordinate)) = self.locating.remove(&search) {
+                    self.allocation.located(now, app, coordinate, allocation_host!(self, out));
+                }
+            }
             SearchEvent::Match { search, peer, hold, attributes, facts } => {
                 match (self.tickets.get(&search), hold) {
                     (Some(Some(ticket)), Some(hold)) => {
-                        let candidate = Candidate { peer, hold, facts: facts.unwrap_or_default() };
+                        let candidate =
+                            Candidate { peer, hold, facts: facts.map(|facts| *facts).unwrap_or_default() };
                         self.allocation.found(now, *ticket, candidate, allocation_host!(self, out));
                     }
                     (Some(_), Some(hold)) => self.allocation.release(peer, hold, allocation_host!(self, out)),
@@ -235,6 +268,7 @@ impl Node {
             From::Waiting { attempts, pause } => {
                 Progress::Waiting { attempts, pause, report: self.last_report.take() }
             }
+            From::NoSuchNode { node } => Progress::NoSuchNode { node },
             From::Forbidden(refusal) => Progress::Forbidden { refusal },
             From::Beaten { by } => Progress::Beaten { by },
             From::Accepted => Progress::Accepted,

@@ -9,6 +9,7 @@ pub struct Faults {
     pub reference: u64,
     pub discovery: u64,
     pub trie: u64,
+    pub coordinates: u64,
     pub allocation: xtreem_allocation::Faults,
     /// A policy that could not be read.
     pub policy: u64,

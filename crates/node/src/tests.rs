@@ -244,6 +244,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         colocate: false,
         restart: Restart::OnFailure,
         payload: Arc::from(&b"run me"[..]),
+        placement: "".into(),
     };
     let record = Record {
         id: AppId::from_bytes([7; 16]),

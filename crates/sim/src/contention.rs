@@ -19,6 +19,7 @@ use crate::grid::schedule::{Action, FAULTS_BEGIN, Schedule};
 use crate::grid::seen::Behaviour;
 use crate::grid::world::{Machine, Setup, World};
 use crate::grid::{FaultKind, Faults, NODES_MAX, Trace};
+use crate::link::Latency;
 
 pub use report::Report;
 
@@ -45,6 +46,8 @@ pub struct Options {
     pub slots: u16,
     /// Nodes that match, with room for one slot each.
     pub scarce: u32,
+    /// Of each request; empty for any node.
+    pub placement: String,
     /// None, or some of loss and split.
     pub faults: Faults,
     pub seed: u64,
@@ -58,6 +61,7 @@ impl Default for Options {
             requests: 200,
             slots: 8,
             scarce: 400,
+            placement: String::new(),
             faults: Faults::NONE,
             seed: 1,
             trace: Trace::Off,
@@ -94,10 +98,11 @@ impl std::error::Error for Unfit {}
 impl Options {
     /// The command that runs exactly this again.
     pub fn replay(&self) -> String {
-        let Options { nodes, requests, slots, scarce, faults, seed, .. } = self;
+        let Options { nodes, requests, slots, scarce, placement, faults, seed, .. } = self;
+        let placed = if placement.is_empty() { String::new() } else { format!(" --placement '{placement}'") };
         format!(
             "xtreem sim contention --nodes {nodes} --requests {requests} --slots {slots} --scarce {scarce} --faults \
-             {faults} --seed {seed}"
+             {faults}{placed} --seed {seed}"
         )
     }
 
@@ -122,6 +127,7 @@ impl Options {
             requirement: "gpu.count >= 1",
             resources: Resources::SLOT_DEFAULT,
             colocate: false,
+            placement: self.placement.as_str().into(),
             wait: WAIT,
         };
         let within = REQUESTS_WITHIN.as_micros();
@@ -147,7 +153,8 @@ impl Options {
         let is_scarce = share(host + 1) > share(host);
         let mut attributes = Attributes::new();
         let set = attributes.set("gpu.count", u64::from(is_scarce));
-        debug_assert!(set.is_ok(), "one short attribute fits");
+        let placed = attributes.set("site", ["north", "south", "east", "west"][host as usize % 4]);
+        debug_assert!(set.is_ok() && placed.is_ok(), "two short attributes fit");
         let slots = if is_scarce { 1 } else { 4 };
         let offer = Resources {
             cores_milli: slots * Resources::SLOT_DEFAULT.cores_milli,
@@ -162,7 +169,7 @@ impl Options {
 pub fn run(options: &Options) -> Result<Report, Unfit> {
     options.check()?;
     let Options { nodes, seed, trace, .. } = options.clone();
-    let setup = Setup { nodes, seed, schedule: options.schedule(), trace };
+    let setup = Setup { nodes, seed, schedule: options.schedule(), latency: Latency::WORLD, trace };
     let mut world = World::set_up(setup, |host, _| options.machine(host));
     world.run_until(FAULTS_BEGIN);
     world.lose_messages(true);

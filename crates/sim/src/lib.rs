@@ -7,6 +7,7 @@
 
 pub mod agenda;
 pub mod contention;
+pub mod coordinates;
 pub mod digest;
 pub mod grid;
 pub mod heap;

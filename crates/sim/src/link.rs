@@ -12,6 +12,17 @@ pub enum Latency {
     PerMessage { min: Duration, max: Duration },
     /// Drawn once for each pair, the same both ways: messages of a pair stay in order.
     PerPair { min: Duration, max: Duration },
+    /// Nodes stand at sites in a square; each has an access link of its own. A message takes half of the way between the two
+    /// and both links, and up to a tenth longer.
+    Places {
+        sites: u32,
+        /// Round trip along a side of the square.
+        width: Duration,
+        /// Round trip between the farthest two of one site, about.
+        site_width: Duration,
+        /// Longest access link, as a round trip.
+        access: Duration,
+    },
 }
 
 impl Latency {
@@ -21,9 +32,19 @@ impl Latency {
 
     /// No message takes less.
     pub const fn least(self) -> Duration {
-        let (Latency::PerMessage { min, .. } | Latency::PerPair { min, .. }) = self;
-        min
+        match self {
+            Latency::PerMessage { min, .. } | Latency::PerPair { min, .. } => min,
+            Latency::Places { .. } => Duration::ZERO,
+        }
     }
+
+    /// Thirty sites over a continent.
+    pub const EUROPE: Latency = Latency::Places {
+        sites: 30,
+        width: Duration::from_millis(60),
+        site_width: Duration::from_micros(500),
+        access: Duration::from_millis(2),
+    };
 }
 
 /// On this side a node hears nobody and nobody hears it.
@@ -88,8 +109,36 @@ impl Link {
             Latency::PerPair { min, max } => {
                 between(&mut Rng::new(self.pair(from.min(to), from.max(to))), min, max)
             }
+            Latency::Places { .. } => {
+                let half = self.round_trip(from, to).as_micros() / 2;
+                Duration::from_micros(half + fate.between(0, half / 10))
+            }
         };
         Some(now + span)
+    }
+
+    /// The shortest round trip between two places.
+    ///
+    /// # Panics
+    /// Without places.
+    pub fn round_trip(&self, a: u32, b: u32) -> Duration {
+        let (a, b) = (self.place(a), self.place(b));
+        let square = |a: u64, b: u64| a.abs_diff(b).pow(2);
+        let plane = (square(a.x, b.x) + square(a.y, b.y)).isqrt();
+        Duration::from_micros(plane + a.access + b.access)
+    }
+
+    fn place(&self, slot: u32) -> Place {
+        let Latency::Places { sites, width, site_width, access } = self.latency else {
+            panic!("these links have no places");
+        };
+        let mut node = Rng::derive(self.seed, slot.into(), "place");
+        let mut site = Rng::derive(self.seed, node.below(sites).into(), "site");
+        let mut along = || site.between(0, width.as_micros()) + node.between(0, site_width.as_micros());
+        let (x, y) = (along(), along());
+        // Squared: most have a short one.
+        let share = node.between(0, 1_000);
+        Place { x, y, access: access.as_micros() * share * share / 1_000_000 }
     }
 
     fn side(&self, slot: u32) -> u8 {
@@ -99,6 +148,13 @@ impl Link {
     fn pair(&self, from: u32, to: u32) -> u64 {
         (self.seed ^ (u64::from(from) << 32 | u64::from(to))).wrapping_mul(0x9e37_79b9_7f4a_7c15)
     }
+}
+
+/// In µs of round trip.
+struct Place {
+    x: u64,
+    y: u64,
+    access: u64,
 }
 
 fn between(rng: &mut Rng, min: Duration, max: Duration) -> Duration {

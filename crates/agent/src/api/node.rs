@@ -20,6 +20,8 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         ("faults.discovery", faults.discovery),
         ("faults.no_such_collection", faults.no_such_collection),
         ("faults.policy", faults.policy),
+        ("faults.coordinates", faults.coordinates),
+        ("faults.unsuitable_facts", faults.allocation.unsuitable_facts),
         ("faults.no_such_slot", faults.allocation.no_such_slot),
         ("faults.too_many_apps", faults.allocation.too_many_apps),
         ("faults.not_appointed", faults.allocation.not_appointed),

@@ -36,6 +36,8 @@ const FIRST_MEMBERS: u32 = 3;
 /// What members say, merged.
 pub(super) struct Picture {
     pub(super) record: Record,
+    /// Of the specification.
+    pub(super) placement: String,
     pub(super) slots: BTreeMap<u16, Known>,
     pub(super) guardians: BTreeSet<Handle>,
     /// Members that answered.
@@ -45,7 +47,8 @@ pub(super) struct Picture {
 impl Picture {
     fn new(description: Description) -> Self {
         let (slots, guardians, answered) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        let mut picture = Picture { record: description.record.clone(), slots, guardians, answered };
+        let record = description.record.clone();
+        let mut picture = Picture { record, placement: String::new(), slots, guardians, answered };
         picture.merge(description);
         picture
     }
@@ -54,6 +57,9 @@ impl Picture {
     fn merge(&mut self, description: Description) {
         if description.record.version() > self.record.version() {
             self.record = description.record;
+        }
+        if !description.placement.is_empty() {
+            self.placement = description.placement;
         }
         self.guardians.extend(description.guardians);
         for known in description.slots {
@@ -173,7 +179,12 @@ mod tests {
             holder: Some(Handle::from_u32(counter)),
             state,
         };
-        Description { record, slots: slots.iter().map(known).collect(), guardians: Vec::new() }
+        Description {
+            record,
+            slots: slots.iter().map(known).collect(),
+            guardians: Vec::new(),
+            placement: String::new(),
+        }
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub(super) async fn show(
     let slots: Vec<SlotView> = futures_util::stream::iter(slots).buffered(ASKED_AT_ONCE).collect().await;
     let guardians = agent.contacts(picture.guardians.iter().copied()).await;
     let guardians = guardians.into_iter().map(|(_, contact)| view::peer(contact, None)).collect();
-    Ok(Json(AppShow { record: view::record(&picture.record), slots, guardians, lost: is_lost(&picture) }))
+    let (record, lost) = (view::record(&picture.record), is_lost(&picture));
+    Ok(Json(AppShow { record, slots, guardians, lost, placement: picture.placement }))
 }
 
 /// Only this node, which submitted it, remembers it.

@@ -163,6 +163,13 @@ impl Following {
                 };
                 ProgressLine::Waiting { attempts, pause_ms: pause.as_millis(), report }
             }
+            Progress::NoSuchNode { node } => {
+                self.is_over = true;
+                let error =
+                    format!("no node was found whose host name, id or address is {node}, to be near to");
+                let hint = Some(format!("`xtreem nodes 'host == \"{node}\"'` looks for it"));
+                ProgressLine::Failed { error: ErrorBody { error, kind: ErrorKind::Definite, hint } }
+            }
             Progress::Forbidden { refusal } => {
                 self.is_over = true;
                 let (error, hint) = (refusal.to_string(), Some(POLICY_HINT.to_owned()));

@@ -36,6 +36,7 @@ struct Raw {
     join: Vec<Spanned<String>>,
     name: Option<Spanned<String>>,
     site: Option<Spanned<String>>,
+    rack: Option<Spanned<String>>,
     emulated: Option<bool>,
     cyclon_period: Option<Spanned<String>>,
     trie_period: Option<Spanned<String>>,
@@ -116,9 +117,11 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
         let place = Place { text, span: table.span() };
         flatten(&mut config, &place, "", table.into_inner())?;
     }
-    if let Some(site) = raw.site {
-        let set = config.declared.set("site", site.get_ref().as_str());
-        set.map_err(|error| wrong(&site, error.to_string()))?;
+    for (name, value) in [("site", raw.site), ("rack", raw.rack)] {
+        if let Some(value) = value {
+            let set = config.declared.set(name, value.get_ref().as_str());
+            set.map_err(|error| wrong(&value, error.to_string()))?;
+        }
     }
     if let Some(offer) = raw.offer {
         config.offer = read_offer(offer)?;

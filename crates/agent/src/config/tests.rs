@@ -25,13 +25,13 @@ advertise = "10.0.0.7"
 join = ["10.0.0.1:7227", "node2.example:7227"]
 name = "node7"
 site = "amsterdam"
+rack = "r7"
 emulated = true
 cyclon_period = "1.5s"
 trie_period = "9s"
 isolation = "process-group"
 
 [attributes]
-rack = "r7"
 gpu.count = 2
 "mem.total" = "8GiB"
 load.1m = 0.25

@@ -84,6 +84,11 @@ impl Lab {
     /// Starts the agents and waits until they know each other. The first offers nothing to applications of
     /// [`Lab::application`] unless it is alone.
     pub async fn of(count: usize) -> Lab {
+        Lab::with(count, |_| String::new()).await
+    }
+
+    /// The same, with more lines for the agent of each number.
+    pub async fn with(count: usize, more: impl Fn(usize) -> String) -> Lab {
         let mut lab = Lab::stranger();
         let mut join = None;
         for number in 0..count {
@@ -96,9 +101,10 @@ impl Lab {
                 join.iter().map(|address| format!("join = [\"{address}\"]\n")).collect::<String>();
             let config = format!(
                 "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\nname = \"node{number}\"\n\
-                 emulated = true\ncyclon_period = \"200ms\"\n{join_line}\n\
+                 emulated = true\ncyclon_period = \"200ms\"\n{join_line}{}\n\
                  [attributes]\nrole = \"{role}\"\ncpu.cores = 4\nmem.total = \"8GiB\"\n\
-                 [log]\nfilter = \"info,xtreem_agent=debug\"\n"
+                 [log]\nfilter = \"info,xtreem_agent=debug\"\n",
+                more(number)
             );
             fs::write(dir.join("agent.toml"), config).expect("written");
             let (process, status) = launch(&dir).await;
@@ -129,12 +135,18 @@ impl Lab {
 
     /// A signed application of so many slots on workers.
     pub fn application(&self, name: &str, slots: u16, program: &Program) -> Application {
+        self.placed(name, slots, program, "")
+    }
+
+    /// The same with a placement.
+    pub fn placed(&self, name: &str, slots: u16, program: &Program, placement: &str) -> Application {
         let spec = Spec {
             requirement: "role == \"worker\"".into(),
             resources: Resources { cores_milli: 1_000, memory_bytes: 64 << 20, disk_bytes: 0 },
             colocate: false,
             restart: Restart::OnFailure,
             payload: program.to_payload().expect("a program").into(),
+            placement: placement.into(),
         };
         let encoded = minicbor::to_vec(&spec).expect("encoded");
         let mut id = [0; 16];

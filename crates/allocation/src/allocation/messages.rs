@@ -1,5 +1,6 @@
 //! What each message does: finds the application or submission that it is about.
 
+use alloc::string::String;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Handle, Instant};
@@ -71,8 +72,8 @@ impl Allocation {
                 self.with_app(now, app, host, |app, t| app.on_appointed(t, from));
             }
             Message::Describe { app } => self.on_describe(from, app, host),
-            Message::Description { record, slots, guardians } => {
-                host.effect(Effect::Described { from, record: *record, slots, guardians });
+            Message::Description { record, slots, guardians, placement } => {
+                host.effect(Effect::Described { from, record: *record, slots, guardians, placement });
             }
             Message::ProbeAck { app, versions, slot, holds, newest } => {
                 let mut t = turn!(self, now, host);
@@ -129,6 +130,15 @@ impl Allocation {
                     slots.retain(|known| known.holder.is_some_and(|holder| holder != from));
                     app.tell(t, from, slots);
                 });
+            }
+            Message::AskFacts { app, facts } => {
+                self.on_app(now, from, app, None, host, |app, t| {
+                    let facts = t.facts(&facts).into();
+                    t.host.send(from, Message::Facts { app: app.id(), facts });
+                });
+            }
+            Message::Facts { app, facts } => {
+                self.on_app(now, from, app, None, host, |app, t| app.on_facts(t, from, &facts));
             }
             Message::Guardians { app, guardians } => {
                 self.on_app(now, from, app, None, host, |app, t| app.adopt_guardians(t, guardians));
@@ -273,10 +283,17 @@ impl Allocation {
     fn on_describe<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
         if let Some(stopped) = self.stopped.get(&app) {
             let record = stopped.record.clone().into();
-            host.send(from, Message::Description { record, slots: Vec::new(), guardians: Vec::new() });
+            let (slots, guardians, placement) = (Vec::new(), Vec::new(), String::new());
+            host.send(from, Message::Description { record, slots, guardians, placement });
         } else if let Some((record, slots, guardians)) = self.describe_here(app) {
-            host.send(from, Message::Description { record: record.into(), slots, guardians });
+            let placement = self.placement(app).into();
+            host.send(from, Message::Description { record: record.into(), slots, guardians, placement });
         }
+    }
+
+    /// The placement of an application that this node takes part in.
+    pub fn placement(&self, app: AppId) -> &str {
+        self.apps.get(&app).map_or("", |app| &app.application.spec.placement)
     }
 
     /// What this node knows of an application: record, slots, guardians.

@@ -11,24 +11,25 @@ use crate::app::Turn;
 use crate::message::Message;
 use crate::placement::{self, Candidate, Wishes};
 use crate::{Ask, Config, Effect, Host, Known, Progress, SlotState, Ticket};
-use xtreem_base::{Duration, Handle, Rng};
-use xtreem_discovery::Facts;
+use xtreem_base::{Coordinate, Duration, Handle, Rng};
+use xtreem_discovery::{Facts, FactsAsk};
 
 /// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention somebody
 /// whose turn is late loses some again and again, and shall rather wait than hold the others meanwhile.
 pub(super) const FOLLOW_UPS_MAX: u8 = 4;
 /// Longest that candidates of a choice are collected. Shorter than the life of a hold, so that none has to be renewed; our
 /// guess of what a user waits for a better place.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
-/// How long it goes on when there are as many as needed. Our guess: twice the time-out of a visit.
-const LOOK_ON: Duration = Duration::from_secs(2);
+pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(5);
+/// How long it goes on when there are as many as needed. Our guess: the time-out of a visit.
+pub(crate) const LOOK_ON: Duration = Duration::from_secs(1);
 /// Turned away so often, nobody moves further to the front: recruiters stay before all.
 const PATIENCE_MAX: u8 = Ask::FIRST_OF_ALL - 1;
 
 impl Submission {
     /// Before the first confirm, with nodes held or being held.
     pub(super) fn is_holding(&self) -> bool {
-        matches!(self.phase, Phase::Searching(_) | Phase::Locking { .. } | Phase::Appointing { .. })
+        let is_found = matches!(self.phase, Phase::Locking { .. } | Phase::Appointing { .. });
+        is_found || matches!(self.phase, Phase::Locating | Phase::Searching(_))
     }
 
     /// A node was lost after all had been found.
@@ -50,7 +51,34 @@ impl Submission {
             let (app, owner) = (self.application.record.id, self.application.record.owner);
             t.host.effect(Effect::CountOwner { app, owner });
         }
-        self.search(t);
+        match self.placement.address() {
+            None => {
+                self.origin = t.host.facts(&FactsAsk::default()).coordinate;
+                self.search(t);
+            }
+            Some(node) => {
+                let (app, node) = (self.application.record.id, node.into());
+                self.phase = Phase::Locating;
+                t.host.effect(Effect::Locate { app, node });
+            }
+        }
+    }
+
+    /// The node to be near to stands there, or was not found.
+    pub fn on_located<H: Host>(&mut self, t: &mut Turn<'_, H>, coordinate: Option<Coordinate>) {
+        if self.phase != Phase::Locating {
+            return;
+        }
+        match (coordinate, self.placement.address()) {
+            (None, Some(node)) => {
+                let node = node.into();
+                self.give_up(t, Progress::NoSuchNode { node });
+            }
+            _ => {
+                self.origin = coordinate;
+                self.search(t);
+            }
+        }
     }
 
     /// The owner's other applications have so many slots.
@@ -158,7 +186,8 @@ impl Submission {
             return self.renew_all(t);
         }
         let kept: Vec<&Facts> = self.places.iter().map(|place| &place.facts).collect();
-        let (chosen, others) = placement::choose(&*self.placement, candidates, &kept, wanted, t.rng);
+        let (chosen, others) =
+            placement::choose(&*self.placement, candidates, &kept, wanted, self.origin, t.rng);
         for Candidate { peer, hold, .. } in others {
             t.host.send(peer, Message::Release { hold });
         }

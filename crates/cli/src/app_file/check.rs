@@ -9,9 +9,10 @@ use std::path::Path;
 use toml::Spanned;
 use xtreem_agent::program::{FileRef, PortRef, Program, ProgramError};
 use xtreem_agent::quantity::parse_bytes;
+use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
 use xtreem_base::AppId;
-use xtreem_discovery::Requirement;
+use xtreem_discovery::{ParseError, Requirement};
 
 use super::place::{Complaint, Source};
 use super::raw::{self, Port, Quantity};
@@ -22,6 +23,10 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
     let nodes = nodes(source, raw.nodes)?;
     let requirement = match raw.requirement {
         Some(text) => requirement(source, text)?,
+        None => String::new(),
+    };
+    let placement = match raw.placement {
+        Some(text) => placement(source, text)?,
         None => String::new(),
     };
     let resources = resources(source, raw.resources)?;
@@ -49,7 +54,8 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
         raw::Restart::OnFailure => Restart::OnFailure,
         raw::Restart::Always => Restart::Always,
     };
-    Ok(AppFile { name, nodes, requirement, resources, colocate: raw.colocate, restart, program, files })
+    let colocate = raw.colocate;
+    Ok(AppFile { name, nodes, requirement, placement, resources, colocate, restart, program, files })
 }
 
 fn name(source: &Source<'_>, name: Spanned<String>) -> Result<String, Complaint> {
@@ -83,21 +89,31 @@ fn requirement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Com
     let text = text.into_inner();
     match Requirement::parse(&text) {
         Ok(_) => Ok(text),
-        Err(e) => {
-            // Where the value stands in the file as it is (no escapes), the caret can go inside it.
-            let inside = source.text[span.clone()].find(&text).map(|at| {
-                let line_start: usize =
-                    text.split_inclusive('\n').take(e.line as usize - 1).map(str::len).sum();
-                let column: usize =
-                    text[line_start..].chars().take(e.column as usize - 1).map(char::len_utf8).sum();
-                let place = span.start + at + line_start + column;
-                place..place
-            });
-            Err(match inside {
-                Some(place) => source.complaint(place, e.message()),
-                None => source.complaint(span, format!("column {} of the text: {}", e.column, e.message())),
-            })
-        }
+        Err(e) => Err(wrong_text(source, span, &text, &e)),
+    }
+}
+
+fn placement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Complaint> {
+    let span = text.span();
+    let text = text.into_inner();
+    match Placements::default().parse(&text) {
+        Ok(_) => Ok(text),
+        Err(e) => Err(wrong_text(source, span, &text, &e)),
+    }
+}
+
+/// A text in one of the small languages, and what is wrong in it.
+fn wrong_text(source: &Source<'_>, span: Range<usize>, text: &str, e: &ParseError) -> Complaint {
+    // Where the value stands in the file as it is (no escapes), the caret can go inside it.
+    let inside = source.text[span.clone()].find(text).map(|at| {
+        let line_start: usize = text.split_inclusive('\n').take(e.line as usize - 1).map(str::len).sum();
+        let column: usize = text[line_start..].chars().take(e.column as usize - 1).map(char::len_utf8).sum();
+        let place = span.start + at + line_start + column;
+        place..place
+    });
+    match inside {
+        Some(place) => source.complaint(place, e.message()),
+        None => source.complaint(span, format!("column {} of the text: {}", e.column, e.message())),
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) struct App {
     #[serde(default)]
     pub(super) requirement: Option<Spanned<String>>,
     #[serde(default)]
+    pub(super) placement: Option<Spanned<String>>,
+    #[serde(default)]
     pub(super) files: Vec<Spanned<File>>,
     pub(super) command: Spanned<Vec<Spanned<String>>>,
     #[serde(default)]

@@ -47,6 +47,7 @@ fn every_key_reaches_its_place() {
         name = "job-1"
         nodes = 4096
         requirement = 'arch == "x86_64"'
+        placement = 'spread by rack'
         command = ["sh", "-c", "true"]
         restart = "never"
         colocate = true
@@ -61,6 +62,10 @@ fn every_key_reaches_its_place() {
     .expect("a good file");
     assert_eq!((app.nodes, app.restart, app.colocate), (4096, Restart::Never, true));
     assert_eq!(app.requirement, r#"arch == "x86_64""#);
+    assert_eq!(
+        (app.placement.as_str(), &*app.spec().expect("it fits").placement),
+        ("spread by rack", "spread by rack")
+    );
     let resources = Resources { cores_milli: 500, memory_bytes: 1 << 30, disk_bytes: 20_000_000_000 };
     assert_eq!(app.resources, resources);
     let variables: Vec<_> = app.program.env.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
@@ -181,6 +186,15 @@ fn a_requirement_of_several_lines_points_into_its_line() {
     let text = with_line("requirement = '''\ncpu.cores >= 4\n&& mem.total >= 8Gb'''");
     let complaint = parse(&text).expect_err("no such unit");
     assert_eq!((complaint.line, complaint.reason.contains("unit")), (6, true), "{complaint}");
+}
+
+#[test]
+fn a_placement_that_is_none_points_into_its_text() {
+    let complaint =
+        parse(&with_line("placement = 'weighted by 2 * mem.free / 1Gb'")).expect_err("no such unit");
+    assert_eq!((complaint.line, complaint.column), (4, 42), "{complaint}");
+    let complaint = parse(&with_line("placement = 'tight'")).expect_err("no such placement");
+    assert!(complaint.reason.contains("`random`, `pack`, `spread`"), "{complaint}");
 }
 
 #[test]

@@ -46,6 +46,9 @@ pub fn show(app: &AppShow) -> String {
     head.row(["owner", &record.owner]);
     head.row(["state", &overall(app)]);
     head.row(["generation", &record.generation.to_string()]);
+    if !app.placement.is_empty() {
+        head.row(["placement", &app.placement.replace(char::is_control, "?")]);
+    }
     let guardians: Vec<_> = app.guardians.iter().map(|peer| short(&peer.node)).collect();
     head.row([
         "guardians",
@@ -179,7 +182,7 @@ mod tests {
         };
         let guardians =
             vec![Peer { node: "34".repeat(16), address: "[fd00::9]:7227".to_owned(), slot: None }];
-        AppShow { record, slots, guardians, lost: false }
+        AppShow { record, slots, guardians, lost: false, placement: "spread by site".to_owned() }
     }
 
     #[test]

@@ -164,6 +164,9 @@ pub struct AppShow {
     /// It was submitted here and nobody who holds or guards it answers any more.
     #[serde(default)]
     pub lost: bool,
+    /// Which of the matching nodes get the slots; empty when any does.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub placement: String,
 }
 
 /// `POST /v1/apps/{id}/record`: publish a newer record, for example a stopped one.

@@ -4,6 +4,7 @@ mod grid;
 mod sets;
 mod wire;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::vec;
@@ -239,7 +240,7 @@ fn hostile_answers_are_faults_and_change_nothing() {
             PeerFault::Inconsistent,
         ),
         (handle(1), Answer { attributes: Some(Attributes::new()), ..good() }, PeerFault::Inconsistent),
-        (handle(1), Answer { facts: Some(Facts::default()), ..good() }, PeerFault::Inconsistent),
+        (handle(1), Answer { facts: Some(Box::default()), ..good() }, PeerFault::Inconsistent),
         (handle(1), Answer { applications: vec![app], ..good() }, PeerFault::Inconsistent),
     ];
     let (mut grid, mut out) = asked_for_hold(2);
@@ -280,7 +281,7 @@ fn facts_that_were_not_asked_for_are_a_fault() {
         let Message::Answer { mut answer, search } = granted(5) else { unreachable!() };
         let mut values = Attributes::new();
         values.set(name, "b").unwrap();
-        answer.facts = Some(Facts { values, ..Facts::default() });
+        answer.facts = Some(Box::new(Facts { values, ..Facts::default() }));
         let message = Message::Answer { search, answer };
         grid.discovery.handle_message(grid.now, handle(1), message, &mut grid.nodes[0], &mut out)
     };

@@ -92,6 +92,24 @@ impl<'a> Lexer<'a> {
         Lexer { source, at: 0 }
     }
 
+    /// Reads from byte `at` on; places are told in the whole text.
+    pub(crate) fn starting_at(source: &'a str, at: usize) -> Self {
+        Lexer { source, at }
+    }
+
+    pub(crate) fn source(&self) -> &'a str {
+        self.source
+    }
+
+    /// Takes the next character when it is one of these, and says where it stood.
+    pub(crate) fn take(&mut self, one_of: &[char]) -> Option<(char, usize)> {
+        let rest = self.rest().trim_start();
+        let at = self.source.len() - rest.len();
+        let sign = rest.chars().next().filter(|c| one_of.contains(c))?;
+        self.at = at + sign.len_utf8();
+        Some((sign, at))
+    }
+
     pub(crate) fn next(&mut self) -> Result<Spanned<'a>, ParseError> {
         let rest = self.rest().trim_start();
         let start = self.source.len() - rest.len();

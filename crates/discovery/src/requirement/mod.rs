@@ -7,7 +7,7 @@ mod ast;
 mod bounds;
 mod error;
 mod eval;
-mod lexer;
+pub(crate) mod lexer;
 mod parser;
 mod set;
 #[cfg(test)]

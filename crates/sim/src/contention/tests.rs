@@ -3,9 +3,24 @@
 use super::*;
 
 fn crowd(faults: &str, seed: u64) -> Report {
+    placed_crowd("", faults, seed)
+}
+
+fn placed_crowd(placement: &str, faults: &str, seed: u64) -> Report {
     let faults: Faults = faults.parse().expect("a list of faults");
-    let options = Options { nodes: 150, requests: 20, slots: 5, scarce: 30, faults, seed, trace: Trace::Off };
-    run(&options).expect("possible options")
+    let placement = placement.to_owned();
+    let small = Options { nodes: 150, requests: 20, slots: 5, scarce: 30, ..Options::default() };
+    run(&Options { placement, faults, seed, ..small }).expect("possible options")
+}
+
+#[test]
+fn looking_for_more_than_one_needs_starves_nobody_and_leaks_nothing() {
+    for (faults, seed) in [("none", 0), ("none", 1), ("loss,split", 2)] {
+        let report = placed_crowd("spread by site", faults, seed);
+        assert_eq!(report.violations, [], "{}", report.replay);
+        let figures = (report.granted, report.leaked_holds, report.slots_left);
+        assert_eq!(figures, (20, 0, 0), "{}", report.replay);
+    }
 }
 
 #[test]

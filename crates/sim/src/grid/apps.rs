@@ -17,6 +17,7 @@ pub(crate) struct Shape {
     pub requirement: &'static str,
     pub resources: Resources,
     pub colocate: bool,
+    pub placement: Arc<str>,
     /// How long its submission tries again by itself; without, its user does.
     pub wait: Duration,
 }
@@ -24,6 +25,10 @@ pub(crate) struct Shape {
 /// Requirements of different width; every host of `world` meets the first, about a fifth the last.
 const REQUIREMENTS: [&str; 4] =
     ["", "cpu.cores >= 4", "arch == \"x86_64\" && mem.total >= 4GiB", "site == \"north\" || cpu.cores >= 16"];
+
+/// Half of the applications take what comes.
+const PLACEMENTS: [&str; 8] =
+    ["", "", "", "random", "spread by site", "near", "pack", "weighted by cpu.cores - mem.total / 4GiB"];
 
 impl Shape {
     /// About ten slots as the issue says: some applications have one, some twenty.
@@ -51,6 +56,7 @@ impl Shape {
             requirement: REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize],
             resources,
             colocate: rng.chance(1, 8),
+            placement: PLACEMENTS[rng.below(PLACEMENTS.len() as u32) as usize].into(),
             wait: Duration::ZERO,
         }
     }
@@ -78,6 +84,7 @@ impl Shape {
             colocate: self.colocate,
             restart: Restart::OnFailure,
             payload: Arc::from([]),
+            placement: self.placement.clone(),
         };
         Application { record, spec: Arc::new(spec) }
     }

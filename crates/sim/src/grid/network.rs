@@ -15,9 +15,14 @@ pub(super) struct Network {
 }
 
 impl Network {
-    pub fn new(seed: u64, hosts: u32) -> Self {
-        let link = Link::new(seed, Latency::WORLD, 0);
+    pub fn new(seed: u64, hosts: u32, latency: Latency) -> Self {
+        let link = Link::new(seed, latency, 0);
         Network { link, sent: 0, cut: vec![false; hosts as usize], parts: None }
+    }
+
+    #[cfg(test)]
+    pub fn round_trip(&self, a: HostNo, b: HostNo) -> xtreem_base::Duration {
+        self.link.round_trip(a, b)
     }
 
     pub fn set_loss(&mut self, percent: u32) {
@@ -56,7 +61,7 @@ mod tests {
 
     #[test]
     fn cuts_and_splits_separate_and_heal_each_on_its_own() {
-        let mut network = Network::new(1, 4);
+        let mut network = Network::new(1, 4, Latency::WORLD);
         assert!(network.can_reach(0, 1));
         network.set_cut(1, true);
         assert!(!network.can_reach(0, 1) && !network.can_reach(1, 0) && network.can_reach(0, 2));

@@ -223,11 +223,11 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "loss {} %, clocks skewed: {}", self.loss_percent, self.are_clocks_skewed)?;
         for (number, app) in self.apps.iter().enumerate() {
-            let Shape { slots, behaviour, requirement, resources, colocate, .. } = app;
+            let Shape { slots, behaviour, requirement, resources, colocate, placement, .. } = app;
             let together = if *colocate { ", may share hosts" } else { "" };
             writeln!(
                 f,
-                "app{number}: {slots} slots, {behaviour:?}, needs {resources}{together}, {requirement:?}"
+                "app{number}: {slots} slots, {behaviour:?}, needs {resources}{together}, {requirement:?} {placement}"
             )?;
         }
         for (at, action) in &self.actions {

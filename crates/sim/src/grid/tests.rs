@@ -1,5 +1,7 @@
 //! Small worlds, run whole.
 
+mod placement;
+
 use super::{Faults, Options, Report, Trace, run, sweep};
 
 fn small(faults: &str, seed: u64) -> Options {

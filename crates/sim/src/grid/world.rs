@@ -27,6 +27,7 @@ use super::size::Sizes;
 use super::trace::{self, Trace};
 use super::{Options, plan};
 use crate::digest::Digest;
+use crate::link::Latency;
 
 /// Every node is asked for its resources this often; a hold lives ten times as long.
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
@@ -93,6 +94,7 @@ pub(crate) struct Setup {
     pub nodes: u32,
     pub seed: u64,
     pub schedule: Schedule,
+    pub latency: Latency,
     pub trace: Trace,
 }
 
@@ -100,7 +102,13 @@ impl World {
     /// The world of `sim grid`.
     pub fn new(options: &Options) -> Self {
         let Options { nodes, apps, faults, seed, .. } = *options;
-        let setup = Setup { nodes, seed, schedule: plan(options), trace: options.trace.clone() };
+        let setup = Setup {
+            nodes,
+            seed,
+            schedule: plan(options),
+            latency: Latency::WORLD,
+            trace: options.trace.clone(),
+        };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
         world.report = Report {
             nodes,
@@ -116,13 +124,13 @@ impl World {
     /// A world before its first event.
     pub fn set_up(setup: Setup, machine: impl Fn(HostNo, &mut Rng) -> Machine) -> Self {
         let (resident_start, cpu_start) = (machine::resident_bytes(), machine::thread_cpu_seconds());
-        let Setup { nodes, seed, schedule, trace } = setup;
+        let Setup { nodes, seed, schedule, latency, trace } = setup;
         let mut world = World {
             seed,
             now: Instant::ZERO,
             queue: Queue::default(),
             hosts: Vec::with_capacity(nodes as usize),
-            network: Network::new(seed, nodes),
+            network: Network::new(seed, nodes, latency),
             schedule,
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
@@ -179,6 +187,20 @@ impl World {
 
     pub fn now(&self) -> Instant {
         self.now
+    }
+
+    /// Hosts on which an application's programs run.
+    #[cfg(test)]
+    pub fn hosts_of(&self, app: &AppId) -> Vec<HostNo> {
+        let runs =
+            |process: &&Process| process.run.app == *app && process.state == super::process::State::Running;
+        let running = self.live.iter().map(|at| &self.processes[*at]).filter(runs);
+        running.map(|process| process.host).filter(|host| self.hosts[*host as usize].is_running()).collect()
+    }
+
+    #[cfg(test)]
+    pub(in crate::grid) fn network(&self) -> &Network {
+        &self.network
     }
 
     pub fn apps(&self) -> &[App] {

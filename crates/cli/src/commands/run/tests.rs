@@ -8,6 +8,7 @@ fn app() -> AppFile {
         name: "web".to_owned(),
         nodes: 6,
         requirement: String::new(),
+        placement: String::new(),
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
         restart: Restart::OnFailure,

@@ -1,6 +1,7 @@
 //! `xtreem sim contention`.
 
 use clap::Args;
+use xtreem_allocation::placement::Placements;
 use xtreem_sim::contention::{self, Options, Report};
 use xtreem_sim::grid::{Faults, Trace};
 
@@ -29,6 +30,9 @@ pub struct Arguments {
     /// Nodes that match
     #[arg(long, default_value_t = Options::default().scarce)]
     scarce: u32,
+    /// Placement of each request, as in app.toml: looks for more nodes than it needs
+    #[arg(long, default_value = "")]
+    placement: String,
     /// `none`, or some of loss,split
     #[arg(long, default_value_t = Faults::NONE)]
     faults: Faults,
@@ -40,8 +44,10 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { nodes, requests, slots, scarce, faults, seed, json } = *arguments;
-    let options = Options { nodes, requests, slots, scarce, faults, seed, trace: Trace::Off };
+    let Arguments { nodes, requests, slots, scarce, faults, seed, json, .. } = *arguments;
+    let placement = arguments.placement.clone();
+    Placements::default().parse(&placement).map_err(Failure::usage)?;
+    let options = Options { nodes, requests, slots, scarce, placement, faults, seed, trace: Trace::Off };
     let report = contention::run(&options).map_err(Failure::usage)?;
     if json {
         output::print_json(&report)?;

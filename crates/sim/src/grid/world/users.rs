@@ -160,6 +160,7 @@ impl World {
             Progress::NotPlaced { .. }
             | Progress::Waiting { .. }
             | Progress::Forbidden { .. }
+            | Progress::NoSuchNode { .. }
             | Progress::Beaten { .. }
             | Progress::Complete { .. } => false,
         };
@@ -169,7 +170,9 @@ impl World {
             Progress::Accepted => known.is_accepted = true,
             Progress::Complete { .. } => known.complete = Some(self.now),
             Progress::Waiting { .. } => known.turned_away += 1,
-            Progress::NotPlaced { .. } | Progress::Forbidden { .. } => self.turn_away(app),
+            Progress::NotPlaced { .. } | Progress::Forbidden { .. } | Progress::NoSuchNode { .. } => {
+                self.turn_away(app);
+            }
             _ => {}
         }
     }

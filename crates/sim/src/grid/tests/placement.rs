@@ -1,0 +1,92 @@
+//! Applications with a placement, on whole nodes.
+
+use std::collections::BTreeSet;
+
+use xtreem_allocation::Resources;
+use xtreem_base::{Duration, Instant};
+use xtreem_discovery::Attributes;
+
+use crate::grid::Trace;
+use crate::grid::apps::Shape;
+use crate::grid::schedule::{Action, FAULTS_BEGIN, Schedule, Target};
+use crate::grid::seen::Behaviour;
+use crate::grid::world::{Machine, Setup, World};
+use crate::link::Latency;
+
+const SITES: u32 = 8;
+
+fn at(secs: u64) -> Instant {
+    FAULTS_BEGIN + Duration::from_secs(secs)
+}
+
+/// Hosts with room for two slots each; eight sites, of which the last has one host only.
+fn world(nodes: u32, slots: u16, placement: &str, seed: u64, actions: Vec<(Instant, Action)>) -> World {
+    let shape = Shape {
+        name: "placed".to_owned(),
+        slots,
+        behaviour: Behaviour::Service,
+        requirement: "",
+        resources: Resources::SLOT_DEFAULT,
+        colocate: false,
+        placement: placement.into(),
+        wait: Duration::ZERO,
+    };
+    let schedule = Schedule { apps: vec![shape], actions, loss_percent: 0, are_clocks_skewed: false };
+    let setup = Setup { nodes, seed, schedule, latency: Latency::EUROPE, trace: Trace::Off };
+    World::set_up(setup, |host, _| {
+        let mut attributes = Attributes::new();
+        attributes.set("site", site(host)).expect("a short text");
+        let offer = Resources { cores_milli: 2_000, memory_bytes: 1 << 30, disk_bytes: 1 << 30 };
+        Machine { attributes, offer }
+    })
+}
+
+fn site(host: u32) -> String {
+    let number = host % (SITES - 1);
+    format!("s{}", if host == 0 { SITES - 1 } else { number })
+}
+
+#[test]
+fn slots_spread_by_site_stay_on_sites_of_their_own_while_their_hosts_die() {
+    for seed in 1..4 {
+        let kills = [30, 60, 90].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
+        let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
+        let mut world = world(60, 5, "spread by site", seed, actions);
+        for secs in [28, 58, 88, 120] {
+            world.run_until(at(secs));
+            let app = world.apps()[0].record.id;
+            let hosts = world.hosts_of(&app);
+            let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
+            assert_eq!((hosts.len(), sites.len()), (5, 5), "seed {seed}, {secs} s: {hosts:?} at {sites:?}");
+        }
+        assert!(world.violations().is_empty(), "{:?}", world.violations());
+    }
+}
+
+#[test]
+fn more_slots_than_sites_are_spread_as_evenly_as_can_be() {
+    let mut world = world(60, 16, "spread by site", 5, vec![(at(2), Action::Submit { app: 0 })]);
+    world.run_until(at(30));
+    let hosts = world.hosts_of(&world.apps()[0].record.id);
+    let on = |wanted: &str| hosts.iter().filter(|host| site(**host) == wanted).count();
+    let counts: Vec<usize> = (0..SITES).map(|number| on(&format!("s{number}"))).collect();
+    assert_eq!(hosts.len(), 16);
+    assert!(counts.iter().all(|count| (1..=3).contains(count)), "{counts:?}");
+}
+
+#[test]
+fn nodes_near_the_submitter_are_clearly_nearer_than_others() {
+    let (mut near, mut all) = (0, 0);
+    // A hundred samples or so after the start.
+    for seed in 1..3 {
+        let mut world = world(150, 8, "near", seed, vec![(at(130), Action::Submit { app: 0 })]);
+        world.run_until(at(145));
+        let app = &world.apps()[0];
+        let to = |host: u32| world.network().round_trip(app.submitter, host).as_micros();
+        let hosts = world.hosts_of(&app.record.id);
+        assert_eq!(hosts.len(), 8);
+        near += hosts.iter().map(|host| to(*host)).sum::<u64>() / 8;
+        all += (0..150).map(to).sum::<u64>() / 150;
+    }
+    assert!(near * 5 < all * 3, "{near} of {all} µs");
+}
