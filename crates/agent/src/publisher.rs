@@ -10,12 +10,13 @@ use crate::config::Config;
 use crate::declared::{self, DeclaredError};
 use crate::machine;
 
-/// Between two measurements (our guess: the shortest load average covers a minute).
-const PERIOD: Duration = Duration::from_secs(5);
+/// Between two measurements, which take well under a millisecond: a visit is answered with what was true at most so long
+/// ago (our guess: less than what anybody does with the answer takes).
+const PERIOD: Duration = Duration::from_secs(1);
 
 /// Every so many measurements the static attributes are read again: what is declared must still be true when a hold
 /// is asked for (our guess: hardware is taken away by hand, not by the second).
-const STATICS_EVERY: u32 = 12;
+const STATICS_EVERY: u32 = 60;
 
 /// Attributes that do not change while the agent runs, declared ones merged in.
 pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<Attributes, DeclaredError> {

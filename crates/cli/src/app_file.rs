@@ -17,6 +17,7 @@ use std::sync::Arc;
 use xtreem_agent::program::{Program, ProgramError};
 use xtreem_allocation::{Resources, Restart, Spec};
 use xtreem_base::Digest;
+use xtreem_discovery::SetQuery;
 
 pub use place::Complaint;
 
@@ -29,12 +30,15 @@ const PIECE_BYTES: usize = 256 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AppFile {
     pub name: String,
-    /// Nodes wanted: the number of slots.
+    /// Nodes wanted, the most of them: the number of slots.
     pub nodes: u16,
-    /// In the requirement language; empty means any node.
+    /// In the requirement language; empty means any node. A set query for exactly so many nodes when they are to be enough
+    /// together.
     pub requirement: String,
     /// Which of the matching nodes get the slots; empty means any.
     pub placement: String,
+    /// The set that is wanted, from its fewest to its most nodes.
+    pub set: Option<SetQuery>,
     pub resources: Resources,
     pub colocate: bool,
     pub restart: Restart,
@@ -75,6 +79,16 @@ impl AppFile {
         let raw: raw::App = toml::from_str(text)
             .map_err(|e| source.complaint(e.span().unwrap_or(0..text.len()), raw::friendly(e.message())))?;
         check::app(&source, raw, directory)
+    }
+
+    /// The same for so many nodes, of those that are possible.
+    pub fn with_size(self, nodes: u16) -> Self {
+        let Some(set) = &self.set else { return self };
+        let nodes = nodes.clamp(set.least(), set.most());
+        match check::exactly(set, nodes) {
+            Ok(requirement) => AppFile { nodes, requirement, ..self },
+            Err(_) => self,
+        }
     }
 
     /// What every slot runs and needs, as it travels.

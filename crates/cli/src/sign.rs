@@ -73,6 +73,7 @@ mod tests {
             nodes: 6,
             requirement: "cpu.cores >= 4".to_owned(),
             placement: String::new(),
+            set: None,
             resources: Resources::SLOT_DEFAULT,
             colocate: false,
             restart: Restart::OnFailure,

@@ -114,6 +114,7 @@ mod tests {
             lost: 0,
             unopened: 0,
             histogram: None,
+            set: None,
         };
         let list = AppList { apps: vec![], report };
         choose("web", &apps.iter().collect::<Vec<_>>(), &list).map(|app| app.id.clone())

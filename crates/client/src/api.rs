@@ -16,7 +16,7 @@ pub use application::{
 pub use blob::Blob;
 pub use node::{
     AttributeValue, Attributes, Bar, Ended, Excluded, Forbidden, Histogram, HoldRefusals, NodeMatch,
-    NodeStatus, Plan, Resources, SearchLine, SearchReply, SearchReport, SearchRequest,
+    NodeStatus, Plan, Reached, Resources, SearchLine, SearchReply, SearchReport, SearchRequest, SetReport,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};

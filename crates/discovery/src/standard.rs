@@ -22,7 +22,7 @@ pub enum Kind {
 pub struct Attribute {
     pub name: &'static str,
     pub kind: Kind,
-    /// Changes while the agent runs: read anew at each visit, never part of a digest or a key.
+    /// Changes while the agent runs: measured anew every second, never part of a digest or a key.
     pub dynamic: bool,
     pub meaning: &'static str,
 }

@@ -182,20 +182,21 @@ impl Trie {
         self.present = present;
     }
 
-    /// As after long gossip among these nodes, the first of each subtree becoming its alternates.
+    /// As after long gossip among these nodes with these codes of dynamic attributes, the first of each subtree becoming its
+    /// alternates.
     #[cfg(test)]
-    pub(crate) fn settle(&mut self, now: Instant, nodes: &[(Handle, Key)]) {
+    pub(crate) fn settle(&mut self, now: Instant, nodes: &[(Handle, Key, [u16; DYNAMICS_MAX])]) {
         self.rounds = SETTLED_ROUNDS;
         let dimensions = self.schema.dimensions().len();
         let mut summaries = alloc::collections::BTreeMap::<usize, Summary>::new();
         let me = self.table.me();
-        for (peer, key) in nodes.iter().filter(|(peer, _)| *peer != me) {
+        for (peer, key, present) in nodes.iter().filter(|(peer, ..)| *peer != me) {
             self.meet(now, *peer, *key);
-            let area = crate::area::Area::of(&key.codes(dimensions));
-            let mut one = Summary::NOTHING;
-            (one.count, one.area) = (1, area);
+            let mut one = Summary::of(&self.schema, *peer, &key.codes(dimensions), present);
             let level = self.key().common_prefix(key);
-            summaries.entry(level).and_modify(|known| known.add(&one, 0)).or_insert(one);
+            one.lift(|_| key.window(level + 1));
+            let dynamics = self.schema.dynamics().len();
+            summaries.entry(level).and_modify(|known| known.add(&one, dynamics)).or_insert(one);
         }
         for (level, summary) in summaries {
             self.table.report(level, &summary, told(now));

@@ -10,6 +10,7 @@ use xtreem_allocation::{Ask, Effect, Ticket};
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 use xtreem_discovery::{
     AppFilter, AppSummary, Claimant, FactsAsk, HoldAsk, Query, Requirement, Role, SearchEvent, SearchSpec,
+    SetQuery,
 };
 use xtreem_membership::Cyclon;
 
@@ -54,6 +55,29 @@ impl Count {
     fn total(&self) -> u32 {
         self.found.values().map(|slots| u32::from(*slots)).sum()
     }
+}
+
+/// Of a requirement that wants a set: its submission holds the whole set or nothing, so that a part of it is not looked for
+/// and the attempt ends. A recruiter, who does not know what the other holders have by now, looks for a node with an even
+/// share.
+fn search_for_slots(
+    ticket: &Ticket,
+    requirement: &str,
+    hold: HoldAsk,
+    (wanted, facts): (u16, FactsAsk),
+) -> Option<SearchSpec> {
+    let facts = Some(facts);
+    if !SetQuery::is_meant(requirement) {
+        let requirement = Requirement::parse(requirement).ok()?;
+        let query = Query::Nodes { requirement, hold: Some(hold) };
+        return Some(SearchSpec { facts, ..SearchSpec::new(query, u32::from(wanted)) });
+    }
+    let set = SetQuery::parse(requirement).ok()?;
+    if matches!(ticket, Ticket::Submission(_)) {
+        return Some(SearchSpec::set(set.of_exactly(wanted).ok()?, Some(hold)));
+    }
+    let query = Query::Nodes { requirement: set.replacement(), hold: Some(hold) };
+    Some(SearchSpec { facts, ..SearchSpec::new(query, u32::from(wanted)) })
 }
 
 /// For an application that this node has forgotten meanwhile.
@@ -168,10 +192,8 @@ impl Node {
             by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
         // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
-        if let Ok(requirement) = Requirement::parse(requirement) {
-            let query = Query::Nodes { requirement, hold: Some(hold) };
-            let facts = Some(facts);
-            let spec = SearchSpec { exclude, facts, ..SearchSpec::new(query, u32::from(wanted)) };
+        if let Some(spec) = search_for_slots(&ticket, requirement, hold, (wanted, facts)) {
+            let spec = SearchSpec { exclude, ..spec };
             let id = self.discovery.next_id();
             self.tickets.insert(id, Some(ticket));
             if self.start_search(now, spec, out).is_ok() {

@@ -9,6 +9,7 @@ pub mod data;
 mod report;
 mod run;
 mod search;
+mod sets;
 mod world;
 
 use xtreem_base::Rng;
@@ -18,6 +19,7 @@ pub use aggregates::Aggregates;
 use data::{ATTRIBUTES, Data, RANGE, Ranks};
 pub use report::{ClassReport, Load, Report, RoundRecall, Scheme};
 pub use run::run;
+pub use sets::SetFigures;
 use world::{World, slot_of};
 
 /// Requirements that are walked at each reading.
@@ -163,6 +165,7 @@ mod tests {
             for class in report.classes.iter().chain(&report.scarce) {
                 assert!(class.recall > 0.97 && class.satisfied > 0.97, "{class:?}");
                 assert!(class.visits_mean < 40.0, "{class:?}");
+                assert!(class.set.set_solved == 1.0 && class.set.set_visits_mean < 40.0, "{class:?}");
             }
             assert_eq!((report.classes.len(), report.scarce.len()), (1, 1), "{report:?}");
         }

@@ -11,7 +11,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use xtreem_base::{Duration, Handle};
 use xtreem_client::api::{NodeMatch, SearchLine, SearchRequest};
-use xtreem_discovery::{AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec, StartRefusal};
+use xtreem_discovery::{
+    AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec, SetQuery, StartRefusal,
+};
 use xtreem_node::Event;
 
 use super::error::ApiError;
@@ -40,20 +42,26 @@ pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Resul
 /// What is asked for, when it makes sense.
 fn spec(request: SearchRequest) -> Result<SearchSpec, ApiError> {
     let SearchRequest { requirement, limit, all, count, histogram, timeout_ms } = request;
-    let requirement = match requirement.trim() {
-        "" => Requirement::default(),
-        text => Requirement::parse(text)
-            .map_err(|error| ApiError::bad_request(format!("the requirement: {error}")))?,
-    };
+    let is_set = SetQuery::is_meant(&requirement);
+    if is_set && (all || count || histogram.is_some()) {
+        let error = "a set query finds one set: it cannot list, count or measure all nodes";
+        return Err(ApiError::bad_request(error));
+    }
+    let wrong = |error| ApiError::bad_request(format!("the requirement: {error}"));
     if let Some(name) = &histogram
         && Attributes::new().set(name, 1).is_err()
     {
         return Err(ApiError::bad_request(format!("histogram: {name:?} cannot be an attribute's name")));
     }
     let names = !count && histogram.is_none();
-    let mut spec = match all || !names {
-        true => SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) },
-        false => SearchSpec::nodes(requirement, limit.into()),
+    let mut spec = if is_set {
+        SearchSpec::set(SetQuery::parse(&requirement).map_err(wrong)?, None)
+    } else {
+        let requirement = Requirement::parse(&requirement).map_err(wrong)?;
+        match all || !names {
+            true => SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) },
+            false => SearchSpec::nodes(requirement, limit.into()),
+        }
     };
     spec.histogram = histogram.map(Into::into);
     if let Some(millis) = timeout_ms {

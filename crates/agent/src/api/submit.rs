@@ -13,7 +13,7 @@ use futures_util::stream;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Duration};
 use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SearchReport, SubmitRequest};
-use xtreem_discovery::{AppFilter, Query, Report, Requirement, SearchSpec};
+use xtreem_discovery::{AppFilter, Query, Report, Requirement, SearchSpec, SetQuery};
 use xtreem_net::verify_spec;
 use xtreem_node::{Event, Progress, SubmitRefusal};
 
@@ -67,9 +67,16 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
     record::verify(agent, &application.record)?;
     verify_spec(application).map_err(ApiError::bad_request)?;
     let spec = &application.spec;
-    if !spec.requirement.trim().is_empty() {
-        Requirement::parse(&spec.requirement)
-            .map_err(|error| ApiError::bad_request(format!("the requirement: {error}")))?;
+    let wrong = |error| ApiError::bad_request(format!("the requirement: {error}"));
+    if SetQuery::is_meant(&spec.requirement) {
+        let set = SetQuery::parse(&spec.requirement).map_err(wrong)?;
+        let slots = application.record.slots;
+        if set.least() != slots || set.most() != slots || spec.colocate {
+            let error = format!("the requirement wants a set: it is one of exactly {slots} different nodes");
+            return Err(ApiError::bad_request(error));
+        }
+    } else {
+        Requirement::parse(&spec.requirement).map_err(wrong)?;
     }
     let program = Program::from_payload(&spec.payload).map_err(ApiError::bad_request)?;
     match program.files.iter().find(|file| !agent.store.has(file.digest)) {

@@ -2,7 +2,7 @@
 
 use xtreem_allocation::{Exit, Known, Record, SlotState, Wanted};
 use xtreem_client::api;
-use xtreem_discovery::{Attributes, Ended, Histogram, Plan, Report, Value};
+use xtreem_discovery::{Attributes, Ended, Histogram, Number, Plan, Report, SetReport, Value};
 use xtreem_net::Contact;
 
 use crate::environment::epoch_text;
@@ -72,6 +72,20 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
         lost: report.lost,
         unopened: report.unopened,
         histogram: report.histogram.as_ref().map(histogram),
+        set: report.set.as_ref().map(set),
+    }
+}
+
+fn set(set: &SetReport) -> api::SetReport {
+    let reached = |(aggregate, value): &(String, Option<Number>)| api::Reached {
+        aggregate: aggregate.clone(),
+        thousandths: value.map(Number::as_thousandths),
+    };
+    api::SetReport {
+        found: set.found,
+        members: set.members,
+        candidates: set.candidates,
+        reached: set.reached.iter().map(reached).collect(),
     }
 }
 

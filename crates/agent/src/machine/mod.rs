@@ -53,7 +53,7 @@ pub fn static_attributes(slots_dir: &Path) -> Attributes {
     found
 }
 
-/// What changes: read anew at every visit, in well under a millisecond.
+/// What changes: read anew every second, in well under a millisecond.
 pub fn dynamic_attributes(slots_dir: &Path) -> Attributes {
     let mut found = Attributes::new();
     add(&mut found, "mem.free", parse::memory(&text("/proc/meminfo")).available);

@@ -12,15 +12,16 @@ use xtreem_agent::quantity::parse_bytes;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
 use xtreem_base::AppId;
-use xtreem_discovery::{ParseError, Requirement};
+use xtreem_discovery::{ParseError, Requirement, SetQuery, Together};
 
 use super::place::{Complaint, Source};
-use super::raw::{self, Port, Quantity};
+use super::raw::{self, Nodes, Port, Quantity};
 use super::{AppFile, LocalFile, hash_file};
 
 pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Result<AppFile, Complaint> {
     let name = name(source, raw.name)?;
-    let nodes = nodes(source, raw.nodes)?;
+    let nodes_span = raw.nodes.span();
+    let (least, nodes) = nodes(source, raw.nodes)?;
     let requirement = match raw.requirement {
         Some(text) => requirement(source, text)?,
         None => String::new(),
@@ -28,6 +29,30 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
     let placement = match raw.placement {
         Some(text) => placement(source, text)?,
         None => String::new(),
+    };
+    let placed = !placement.is_empty();
+    let set = match raw.together {
+        Some(text) if raw.colocate => {
+            let why = "nodes that are to be enough together are different ones: colocate = false";
+            return Err(source.complaint(text.span(), why));
+        }
+        Some(text) if placed => {
+            let why =
+                "what is enough together decides which nodes get the slots: `placement` has no say then";
+            return Err(source.complaint(text.span(), why));
+        }
+        Some(text) => Some(set(source, text, (least, nodes), &nodes_span, &requirement)?),
+        None if least < nodes => {
+            return Err(
+                source.complaint(nodes_span, "a range needs `together`: what so many nodes are to have")
+            );
+        }
+        None => None,
+    };
+    // With fewer nodes it is rewritten, see [`AppFile::with_size`].
+    let requirement = match &set {
+        Some(set) => exactly(set, nodes).map_err(|why| source.complaint(nodes_span, why))?,
+        None => requirement,
     };
     let resources = resources(source, raw.resources)?;
     let command_span = raw.command.span();
@@ -55,7 +80,7 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
         raw::Restart::Always => Restart::Always,
     };
     let colocate = raw.colocate;
-    Ok(AppFile { name, nodes, requirement, placement, resources, colocate, restart, program, files })
+    Ok(AppFile { name, nodes, requirement, placement, set, resources, colocate, restart, program, files })
 }
 
 fn name(source: &Source<'_>, name: Spanned<String>) -> Result<String, Complaint> {
@@ -76,12 +101,46 @@ fn name(source: &Source<'_>, name: Spanned<String>) -> Result<String, Complaint>
     Ok(name.into_inner())
 }
 
-fn nodes(source: &Source<'_>, nodes: Spanned<i64>) -> Result<u16, Complaint> {
-    let span = nodes.span();
-    match u16::try_from(nodes.into_inner()) {
-        Ok(nodes @ 1..=SLOTS_MAX) => Ok(nodes),
-        _ => Err(source.complaint(span, format!("from 1 to {SLOTS_MAX} nodes can be wanted"))),
-    }
+/// Fewest and most.
+fn nodes(source: &Source<'_>, nodes: Spanned<Nodes>) -> Result<(u16, u16), Complaint> {
+    let why = || format!("from 1 to {SLOTS_MAX} nodes can be wanted");
+    let size = |number: i64| u16::try_from(number).ok().filter(|nodes| (1..=SLOTS_MAX).contains(nodes));
+    let range = match nodes.get_ref() {
+        Nodes::Number(number) => size(*number).map(|nodes| (nodes, nodes)),
+        Nodes::Range(text) => {
+            let ends = text.split_once("..").and_then(|(least, most)| {
+                Some((size(least.trim().parse().ok()?)?, size(most.trim().parse().ok()?)?))
+            });
+            ends.filter(|(least, most)| least <= most)
+        }
+    };
+    range.ok_or_else(|| source.complaint(nodes.span(), why()))
+}
+
+/// What so many nodes are to have together.
+fn set(
+    source: &Source<'_>,
+    text: Spanned<String>,
+    (least, most): (u16, u16),
+    nodes_span: &Range<usize>,
+    requirement: &str,
+) -> Result<SetQuery, Complaint> {
+    let span = text.span();
+    let text = text.into_inner();
+    let together = Together::parse(&text).map_err(|e| wrong_text(source, span.clone(), &text, &e))?;
+    // It was parsed before.
+    let requirement = Requirement::parse(requirement).unwrap_or_default();
+    SetQuery::new(least, most, together, &requirement)
+        .map_err(|e| source.complaint(nodes_span.clone(), e.to_string()))
+}
+
+/// The set of exactly so many nodes, as an application's requirement.
+pub(super) fn exactly(set: &SetQuery, nodes: u16) -> Result<String, String> {
+    // `count` may leave less of a range than its ends say.
+    let nodes = nodes.clamp(set.least(), set.most());
+    let text = set.of_exactly(nodes).map_err(|e| e.to_string())?.to_string();
+    SetQuery::parse(&text).map_err(|e| e.message())?;
+    Ok(text)
 }
 
 fn requirement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Complaint> {

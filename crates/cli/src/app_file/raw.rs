@@ -11,11 +11,13 @@ use toml::Spanned;
 #[serde(deny_unknown_fields)]
 pub(super) struct App {
     pub(super) name: Spanned<String>,
-    pub(super) nodes: Spanned<i64>,
+    pub(super) nodes: Spanned<Nodes>,
     #[serde(default)]
     pub(super) requirement: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) placement: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) together: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) files: Vec<Spanned<File>>,
     pub(super) command: Spanned<Vec<Spanned<String>>>,
@@ -66,6 +68,13 @@ struct FileTable {
     executable: Option<bool>,
 }
 
+/// A number, or a range as `"1..6"`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Nodes {
+    Number(i64),
+    Range(String),
+}
+
 /// A number, or `"auto"` for any that is free.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Port {
@@ -99,6 +108,25 @@ impl<'de> Deserialize<'de> for File {
             }
         }
         deserializer.deserialize_any(FileVisitor)
+    }
+}
+
+impl<'de> Deserialize<'de> for Nodes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct NodesVisitor;
+        impl Visitor<'_> for NodesVisitor {
+            type Value = Nodes;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number, or a range such as \"1..6\"")
+            }
+            fn visit_i64<E: Error>(self, number: i64) -> Result<Nodes, E> {
+                Ok(Nodes::Number(number))
+            }
+            fn visit_str<E: Error>(self, text: &str) -> Result<Nodes, E> {
+                Ok(Nodes::Range(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_any(NodesVisitor)
     }
 }
 

@@ -150,7 +150,10 @@ fn wrong_names_numbers_and_commands_are_refused() {
         (r#"name = "a""#, "nodes = 0", "command = [\"x\"]", 2, "from 1 to 4096"),
         (r#"name = "a""#, "nodes = 4097", "command = [\"x\"]", 2, "from 1 to 4096"),
         (r#"name = "a""#, "nodes = -1", "command = [\"x\"]", 2, "from 1 to 4096"),
-        (r#"name = "a""#, "nodes = 1.5", "command = [\"x\"]", 2, "expected i64"),
+        (r#"name = "a""#, "nodes = 1.5", "command = [\"x\"]", 2, "a number, or a range such as \"1..6\""),
+        (r#"name = "a""#, "nodes = \"6..1\"", "command = [\"x\"]", 2, "from 1 to 4096"),
+        (r#"name = "a""#, "nodes = \"1..\"", "command = [\"x\"]", 2, "from 1 to 4096"),
+        (r#"name = "a""#, "nodes = \"1..6\"", "command = [\"x\"]", 2, "a range needs `together`"),
         (r#"name = "a""#, "nodes = 1", "command = []", 3, "command is empty"),
         (r#"name = "a""#, "nodes = 1", "command = [\"\"]", 3, "command is empty"),
         (r#"name = "a""#, "nodes = 1", "command = [\"x\", \"\\u0000\"]", 3, "zero byte"),
@@ -214,4 +217,32 @@ fn unreadable_files_are_named() {
     fs::write(&binary, [0xff, 0xfe]).expect("a file");
     assert!(AppFile::load(&binary).is_err());
     assert!(AppFile::load(Path::new("/")).is_err());
+}
+
+#[test]
+fn nodes_can_be_wanted_that_are_enough_together() {
+    let app = |lines: &str| parse(&format!("name = \"a\"\ncommand = [\"true\"]\n{lines}\n"));
+    let six = app("nodes = \"1..6\"\nrequirement = \"ecc || old\"\ntogether = \"sum(disk.free) >= 10GiB\"")
+        .unwrap();
+    let requirement =
+        |nodes: u16| format!("{nodes} nodes with sum(disk.free) >= 10737418240 where ecc || old");
+    assert_eq!((six.nodes, six.requirement.clone()), (6, requirement(6)));
+    let two = six.clone().with_size(2);
+    assert_eq!((two.nodes, two.requirement), (2, requirement(2)));
+    assert_eq!(six.clone().with_size(9).nodes, 6);
+    let exact = app("nodes = 3\ntogether = \"max(load.1m) < 0.5 spread by site\"").unwrap();
+    assert_eq!(exact.requirement, "3 nodes with max(load.1m) < 0.5 spread by site");
+
+    let table = [
+        ("nodes = 3\ntogether = 'sum(disk.free) > x'", 30, "a number"),
+        ("nodes = 3\ntogether = \"spread by site\"\ncolocate = true", 12, "different ones"),
+        ("nodes = 3\ntogether = \"spread by site\"\nplacement = \"pack\"", 12, "has no say"),
+        ("nodes = 65\ntogether = \"spread by site\"", 9, "from 1 to 64"),
+        ("nodes = \"1..6\"\ntogether = \"count > 6\"", 9, "from 1 to 64"),
+    ];
+    for (lines, column, reason) in table {
+        let complaint = app(lines).expect_err(reason);
+        assert_eq!(complaint.column, column, "{complaint}");
+        assert!(complaint.reason.contains(reason), "{complaint}");
+    }
 }

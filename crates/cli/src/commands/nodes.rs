@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::time::timeout;
 use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
-use xtreem_discovery::Requirement;
+use xtreem_discovery::{Requirement, SetQuery};
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -26,15 +26,18 @@ Examples:
   xtreem nodes 'cpu.cores >= 4 && mem.total >= 8GiB && arch == \"x86_64\"'
   xtreem nodes 'mem.free >= 4GiB && load.1m < 0.5' --limit 3 --explain
   xtreem nodes 'has gpu.model' --all --json
+  xtreem nodes '1..6 nodes with sum(disk.free) >= 10GiB where cpu.cores >= 4 spread by site'
   xtreem nodes --count
   xtreem nodes 'site == \"lab\"' --histogram cpu.cores
 
-Ends with 0 when at least one node matches, 1 when none does.";
+A set query names the fewest nodes that are enough together, or none. What `where` asks for, each of them has.
+
+Ends with 0 when at least one node (or a set) matches, 1 when none does.";
 
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Arguments {
-    /// In the requirement language; any node when it is left out
+    /// In the requirement language, or a set query; any node when it is left out
     #[arg(default_value = "", hide_default_value = true)]
     requirement: String,
     /// How many are wanted: the search stops when so many match [default: 20]
@@ -74,6 +77,11 @@ impl Arguments {
         }
     }
 
+    /// Nodes are wanted that are enough together.
+    fn is_set(&self) -> bool {
+        SetQuery::is_meant(&self.requirement)
+    }
+
     /// Nodes are named, not only counted.
     fn lists(&self) -> bool {
         !self.count && self.histogram.is_none()
@@ -81,8 +89,16 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    Requirement::parse(&arguments.requirement)
-        .map_err(|e| Failure::usage(format!("the requirement, {e}")))?;
+    let wrong = |e| Failure::usage(format!("the requirement, {e}"));
+    if arguments.is_set() {
+        SetQuery::parse(&arguments.requirement).map_err(wrong)?;
+        if arguments.all || !arguments.lists() || arguments.limit.is_some() {
+            let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
+            return Err(Failure::usage(why));
+        }
+    } else {
+        Requirement::parse(&arguments.requirement).map_err(wrong)?;
+    }
     let client = arguments.agent.client()?;
     let SearchReply { report, .. } = if arguments.json {
         let reply = block_on(async { Ok(client.search(&arguments.request()).await?) })?;
@@ -92,7 +108,11 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let report = block_on(show(arguments, &client))?;
         SearchReply { matches: Vec::new(), report }
     };
-    Ok(if report.matched == 0 { Exit::Failed } else { Exit::Success })
+    let is_found = match &report.set {
+        Some(set) => set.found,
+        None => report.matched > 0,
+    };
+    Ok(if is_found { Exit::Success } else { Exit::Failed })
 }
 
 /// Prints matches as they come, and what became of the search.
@@ -107,9 +127,10 @@ async fn show(arguments: &Arguments, client: &OperatorClient) -> Result<SearchRe
         output::print(&text::nodes::histogram(name, histogram))?;
     }
     let wanted = arguments.limit.map(usize::from);
-    let closing = match arguments.lists() {
-        true => text::nodes::closing(wanted, &report),
-        false => text::nodes::counted(&report),
+    let closing = match (&report.set, arguments.lists()) {
+        (Some(set), _) => text::nodes::set(set, &report),
+        (None, true) => text::nodes::closing(wanted, &report),
+        (None, false) => text::nodes::counted(&report),
     };
     output::print(&format!("{closing}\n"))?;
     if rows.dropped > 0 {

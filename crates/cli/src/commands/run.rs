@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::Serialize;
 use xtreem_client::OperatorClient;
-use xtreem_client::api::{SearchReport, SlotView};
+use xtreem_client::api::{SearchReport, SearchRequest, SlotView};
 use xtreem_net::Identity;
 
 use self::show::Show;
@@ -87,6 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let app = AppFile::load(&arguments.file).map_err(Failure::usage)?;
     let user = arguments.user.load()?;
     let client = arguments.agent.client()?;
+    let app = block_on(sized(&client, app))?;
     let attempt = block_on(submit(&client, &app, &user, arguments.wait))?;
     let exit = if attempt.interrupted { Exit::Interrupted } else { attempt.so_far.exit() };
     if arguments.json {
@@ -95,6 +96,18 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         output::print(&told(&app, &attempt))?;
     }
     Ok(exit)
+}
+
+/// With as few nodes as are enough together at the moment. An application is signed for a number of slots, so that the
+/// grid is asked first; where there is no such set the largest is submitted, which says why or waits.
+async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure> {
+    let Some(set) = app.set.as_ref().filter(|set| set.least() < set.most()) else { return Ok(app) };
+    let request =
+        SearchRequest { requirement: set.to_string(), limit: set.most(), ..SearchRequest::default() };
+    let report = client.search(&request).await?.report;
+    let members = report.set.filter(|set| set.found).and_then(|set| u16::try_from(set.members).ok());
+    let nodes = members.unwrap_or(app.nodes);
+    Ok(app.with_size(nodes))
 }
 
 async fn submit(

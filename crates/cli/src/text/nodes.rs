@@ -1,8 +1,8 @@
 //! Matches of a search, and why there are no more.
 
 use xtreem_client::api::{
-    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, NodeMatch, NodeStatus, Plan, Resources,
-    SearchReport,
+    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, NodeMatch, NodeStatus, Plan, Reached,
+    Resources, SearchReport, SetReport,
 };
 use xtreem_discovery::standard::{self, Kind, Unit};
 
@@ -126,12 +126,17 @@ pub fn explain(report: &SearchReport) -> String {
     table.to_string()
 }
 
+/// Words of the language that are no attributes.
+const NO_NAMES: [&str; 15] = [
+    "has", "in", "true", "false", "node", "nodes", "with", "where", "spread", "by", "sum", "avg", "min",
+    "max", "count",
+];
+
 /// Attribute names in a requirement, in their order, once each.
 fn named(requirement: &str) -> impl Iterator<Item = &str> {
     let is_name = |c: char| c.is_ascii_alphanumeric() || c == '.' || c == '_';
-    let is_word = |word: &&str| {
-        word.starts_with(|c: char| c.is_ascii_lowercase()) && !["has", "in", "true", "false"].contains(word)
-    };
+    let is_word =
+        |word: &&str| word.starts_with(|c: char| c.is_ascii_lowercase()) && !NO_NAMES.contains(word);
     // Texts are no names: outside them is every second part between quotes.
     let outside = requirement.split('"').step_by(2);
     let mut seen: Vec<&str> = Vec::new();
@@ -168,6 +173,40 @@ pub fn closing(wanted: Option<usize>, report: &SearchReport) -> String {
         None if report.ended != Ended::Enough => format!("{matched} found: {}", account(report)),
         _ => format!("{} found.", count(matched, "node")),
     }
+}
+
+/// What came of a search for a set, and why there is none.
+pub fn set(set: &SetReport, report: &SearchReport) -> String {
+    let reached: Vec<String> = set.reached.iter().filter_map(reached).collect();
+    if set.found {
+        let found = count(set.members as usize, "node");
+        return match reached.is_empty() {
+            true => format!("{found} found."),
+            false => format!("{found} found; together: {}.", reached.join(", ")),
+        };
+    }
+    let best = match reached.is_empty() {
+        true => String::new(),
+        false => format!("; the best that they come to is {}", reached.join(", ")),
+    };
+    let seen = count(set.candidates as usize, "node");
+    format!("No such set among the {seen} that could be members{best}: {}", account(report))
+}
+
+fn reached(Reached { aggregate, thousandths }: &Reached) -> Option<String> {
+    let thousandths = (*thousandths)?;
+    let name = aggregate.split(['(', ')']).nth(1).unwrap_or_default();
+    let is_count = aggregate.starts_with("count(");
+    let value = match thousandths {
+        whole if whole % 1_000 == 0 => AttributeValue::Whole(whole / 1_000),
+        // Of bytes and hertz nobody wants to see a thousandth.
+        _ if standard::find(name).is_some_and(|known| known.kind != Kind::Number(Unit::Plain)) => {
+            AttributeValue::Whole(thousandths / 1_000)
+        }
+        _ => AttributeValue::Decimal(thousandths as f64 / 1_000.0),
+    };
+    let name = if is_count { "" } else { name };
+    Some(format!("{aggregate} = {}", cell(name, &[(name.to_owned(), value)].into())))
 }
 
 /// Why a search did not find `wanted` nodes, or not all of them could be held.
@@ -317,6 +356,7 @@ mod tests {
             lost: 0,
             unopened: 0,
             histogram: None,
+            set: None,
         }
     }
 
@@ -384,6 +424,29 @@ mod tests {
             "2 of 6 wanted: of 16 nodes visited of about 17 in the grid, 2 matched, 1 did not answer. 2 nodes refused by \
              VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for user alice. No other node can \
              match."
+        );
+    }
+
+    #[test]
+    fn a_set_is_told_with_what_it_comes_to() {
+        let reached = |aggregate: &str, thousandths| Reached { aggregate: aggregate.into(), thousandths };
+        let aggregates = vec![
+            reached("sum(disk.free)", Some((12 << 30) * 1_000)),
+            reached("avg(load.1m)", Some(433)),
+            reached("count(gpu.model)", Some(2_000)),
+            reached("max(mem.free)", None),
+        ];
+        let found = SetReport { found: true, members: 3, candidates: 9, reached: aggregates };
+        let together = "sum(disk.free) = 12 GiB, avg(load.1m) = 0.433, count(gpu.model) = 2";
+        assert_eq!(set(&found, &report()), format!("3 nodes found; together: {together}."));
+        let none = SetReport { found: false, members: 0, ..found };
+        let text = set(&none, &report());
+        assert!(
+            text.starts_with(&format!(
+                "No such set among the 9 nodes that could be members; the best that they come to is {together}: of 16 \
+                 nodes visited of about 17 in the grid"
+            )),
+            "{text}"
         );
     }
 

@@ -75,7 +75,7 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
-    /// In the requirement language; empty means any node.
+    /// In the requirement language; empty means any node. A set query (`1..6 nodes with …`) finds a whole set or nothing.
     pub requirement: String,
     /// The search ends when so many match. Without meaning when all are asked for.
     pub limit: u16,
@@ -161,6 +161,31 @@ pub struct SearchReport {
     /// Of the attribute that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Histogram>,
+    /// When the nodes were to be a set that is enough together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<SetReport>,
+}
+
+/// What came of a search for a set; its members are the matches.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetReport {
+    pub found: bool,
+    /// Nodes in the set; 0 without one.
+    pub members: u32,
+    /// Nodes seen that could be members.
+    pub candidates: u32,
+    /// What each aggregate comes to over the members; without a set, the best that the candidates come to.
+    pub reached: Vec<Reached>,
+}
+
+/// What one aggregate comes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// As `sum(disk.free)`.
+    pub aggregate: String,
+    /// In whole thousandths; absent when nothing was seen of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thousandths: Option<i64>,
 }
 
 /// How a search went about it.

@@ -85,7 +85,7 @@ fn heavy_tailed(rng: &mut Rng) -> Machine {
 }
 
 /// About normal, by the sum of twelve uniform numbers.
-fn normal(rng: &mut Rng) -> f64 {
+pub(super) fn normal(rng: &mut Rng) -> f64 {
     (0..12).map(|_| f64::from(rng.next_u32()) / 4_294_967_296.0).sum::<f64>() - 6.0
 }
 

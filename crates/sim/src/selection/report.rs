@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::aggregates::Aggregates;
 use super::data::Data;
+use super::sets::SetFigures;
 
 /// Means are over nodes or queries; fractions are 0..1.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -74,6 +75,8 @@ pub struct ClassReport {
     pub find_all_round_trips_mean: f64,
     /// What the searches for all said that they missed, as a share of the matches and nodes near them.
     pub lost_mean: f64,
+    #[serde(flatten)]
+    pub set: SetFigures,
 }
 
 /// How queries spread over the nodes.

@@ -9,7 +9,7 @@ use super::classes::Class;
 use super::data::Ranks;
 use super::report::{ClassReport, Load, Report, RoundRecall, Scheme};
 use super::world::{World, attributes_of};
-use super::{Options, read_recall, walk};
+use super::{Options, read_recall, sets, walk};
 use crate::membership::process;
 
 /// Requesters of one class.
@@ -142,15 +142,15 @@ fn matching(world: &World, requirement: &Requirement) -> BTreeSet<Handle> {
 }
 
 /// What one search came to, when its requester lived.
-struct Outcome {
-    slot: u32,
-    report: xtreem_discovery::Report,
+pub(super) struct Outcome {
+    pub(super) slot: u32,
+    pub(super) report: xtreem_discovery::Report,
     depth: u16,
     found: Vec<Handle>,
 }
 
 /// Runs rounds, with churn, until all searches have ended.
-fn finish(world: &mut World, options: &Options) -> Vec<Outcome> {
+pub(super) fn finish(world: &mut World, options: &Options) -> Vec<Outcome> {
     for _ in 0..ROUNDS_MAX {
         world.replace(options.churn);
         world.run_round();
@@ -223,11 +223,13 @@ fn ask_class(
         matched += seen.len();
         lost += outcome.report.lost + outcome.report.unopened;
     }
+    let matches_mean = there.values().map(BTreeSet::len).sum::<usize>() as f64 / there.len().max(1) as f64;
+    let set = sets::ask(world, options, &asked, &there);
     let queries = few.len().max(1) as f64;
     Ok(ClassReport {
         name: class.name().into(),
         queries: few.len() as u32,
-        matches_mean: there.values().map(BTreeSet::len).sum::<usize>() as f64 / there.len().max(1) as f64,
+        matches_mean,
         visits_mean: f64::from(visits.iter().sum::<u32>()) / queries,
         visits_p99: visits
             .get((visits.len() * 99).div_ceil(100).saturating_sub(1))
@@ -241,6 +243,7 @@ fn ask_class(
         find_all_round_trips_mean: all.iter().map(|outcome| f64::from(outcome.depth)).sum::<f64>()
             / all.len().max(1) as f64,
         lost_mean: lost as f64 / matched.max(1) as f64,
+        set,
     })
 }
 

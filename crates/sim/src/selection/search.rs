@@ -9,6 +9,7 @@ use xtreem_discovery::{
     Report, SearchEvent, SearchSpec,
 };
 
+use super::sets;
 use super::world::{Member, Sender, attributes_of};
 
 /// One node's search, running or over.
@@ -87,7 +88,9 @@ impl Output for Notes<'_, '_> {
 }
 
 fn lend(member: &Member) -> Lent<'_> {
-    Lent { member, attributes: attributes_of(&member.machine) }
+    let mut attributes = attributes_of(&member.machine);
+    attributes.set(sets::FREE, sets::number(member.free)).expect("a sound name and a number");
+    Lent { member, attributes }
 }
 
 impl Searcher {

@@ -13,6 +13,7 @@ use xtreem_membership::aggregation::{self, Aggregation, Bounds};
 use super::aggregates::AggregationSender;
 use super::data::{ATTRIBUTES, Machine, RANGE};
 use super::search::{self, Searcher};
+use super::sets;
 use crate::agenda::Agenda;
 use crate::link::{Latency, Link};
 
@@ -48,6 +49,8 @@ pub struct Member {
     pub trie: Trie,
     pub aggregation: Aggregation,
     pub(super) machine: Machine,
+    /// Its free disk space, see [`super::sets`].
+    pub(super) free: u16,
     armed: Instant,
 }
 
@@ -136,6 +139,8 @@ pub(super) fn attributes_of(machine: &Machine) -> Attributes {
 pub struct World {
     pub seed: u64,
     fate: Rng,
+    /// How values change.
+    weather: Rng,
     membership: xtreem_membership::Config,
     config: trie::Config,
     aggregation: aggregation::Config,
@@ -155,11 +160,12 @@ impl World {
     pub fn new(machines: Vec<Machine>, seed: u64, loss: f64) -> Self {
         let linear = Scale::Linear { low: Number::default(), high: Number::from_whole(i64::from(RANGE) - 1) };
         let dimension = |i| Dimension { name: format!("a{i}").into(), scale: linear };
-        let schema = Schema::new(1, (0..ATTRIBUTES).map(dimension).collect(), Vec::new())
-            .expect("six static attributes with sound names");
+        let schema = Schema::new(1, (0..ATTRIBUTES).map(dimension).collect(), [sets::dynamic()].into())
+            .expect("six static attributes and a dynamic one with sound names");
         let mut world = World {
             seed,
             fate: Rng::derive(seed, 0, "fate"),
+            weather: Rng::derive(seed, 0, "weather"),
             membership: Default::default(),
             config: trie::Config::default(),
             aggregation: aggregation::Config::default(),
@@ -194,10 +200,14 @@ impl World {
         let stream = |label| Rng::derive(self.seed, u64::from(handle.as_u32()), label);
         let codes = self.schema.codes(&attributes_of(&machine));
         let hash = stream("id").next_u32();
+        let free = sets::first_value(&mut stream("free"));
+        let mut trie =
+            Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now);
+        trie.set_present([free, 0, 0, 0]);
         Member {
             handle,
             cyclon: Cyclon::new(&self.membership, handle, stream("membership"), self.now),
-            trie: Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now),
+            trie,
             aggregation: Aggregation::new(
                 &self.aggregation,
                 self.schema.version(),
@@ -208,12 +218,17 @@ impl World {
                 self.now,
             ),
             machine,
+            free,
             armed: Instant::FAR,
         }
     }
 
     pub fn run_round(&mut self) {
         let end = self.now + self.membership.period;
+        for member in &mut self.members {
+            member.free = sets::next_value(member.free, &mut self.weather);
+            member.trie.set_present([member.free, 0, 0, 0]);
+        }
         while let Some(entry) = self.network.agenda.pop(end) {
             self.now = entry.at;
             match entry.event {

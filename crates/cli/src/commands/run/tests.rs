@@ -9,6 +9,7 @@ fn app() -> AppFile {
         nodes: 6,
         requirement: String::new(),
         placement: String::new(),
+        set: None,
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
         restart: Restart::OnFailure,

@@ -141,6 +141,8 @@ pub struct SetQuery {
     least: u16,
     most: u16,
     together: Together,
+    /// What stands behind `where`.
+    each: Requirement,
     /// Of each member, what the set asks of each one included.
     member: Requirement,
 }
@@ -193,7 +195,8 @@ impl SetQuery {
         for part in constraint::of_each(&together) {
             member = member.and(&part).map_err(|_| SetError::Long)?;
         }
-        Ok(SetQuery { least: least as u16, most: most as u16, together, member })
+        let each = requirement.clone();
+        Ok(SetQuery { least: least as u16, most: most as u16, together, each, member })
     }
 
     /// Fewest members.
@@ -225,6 +228,15 @@ impl SetQuery {
             return Err(SetError::Size { least: nodes, most: nodes });
         }
         Ok(SetQuery { least: nodes, most: nodes, ..self.clone() })
+    }
+
+    /// What a single node must have that takes the place of a member, where nobody knows what the others have by now: what
+    /// each member must have, and of every sum at least (or at most) an even share.
+    pub fn replacement(&self) -> Requirement {
+        let shares =
+            self.together.aggregates.iter().filter_map(|aggregate| constraint::share(aggregate, self.most));
+        // Beyond the longest requirement further shares are left out.
+        shares.fold(self.member.clone(), |all, share| all.and(&share).unwrap_or(all))
     }
 
     /// Conditions on sums that, together, say what [`Together`] says.
@@ -262,6 +274,6 @@ impl fmt::Display for SetQuery {
         if !source.is_empty() {
             write!(f, "{}{source}", if source.starts_with("spread") { " " } else { " with " })?;
         }
-        if self.member.source().is_empty() { Ok(()) } else { write!(f, " where {}", self.member) }
+        if self.each.source().is_empty() { Ok(()) } else { write!(f, " where {}", self.each) }
     }
 }

@@ -48,7 +48,7 @@ fn sets_meet_or_fail_a_query() {
         let met = |set: &[Attributes]| query.is_met_by(&set.iter().collect::<Vec<_>>());
         assert_eq!((met(&few), met(&many)), (expect_few, expect_many), "{source}");
         let again = SetQuery::parse(&query.to_string()).unwrap();
-        assert_eq!((again.together(), again.least()), (query.together(), query.least()), "{query}");
+        assert_eq!(again, query);
     }
 }
 
@@ -123,6 +123,21 @@ fn what_is_asked_of_each_member_is_its_requirement() {
     ];
     for (source, expected) in table {
         assert_eq!(member(source), expected, "{source}");
+    }
+}
+
+#[test]
+fn whoever_takes_a_members_place_has_an_even_share() {
+    let replacement = |source: &str| SetQuery::parse(source).unwrap().replacement().source().to_string();
+    let table = [
+        ("2..5 nodes", ""),
+        ("1..4 nodes with sum(disk.free) >= 10GiB", "has disk.free && disk.free >= 2684354560"),
+        ("2 nodes with sum(load.1m) < 1.5 where ecc", "ecc && has load.1m && load.1m < 0.75"),
+        ("2 nodes with avg(load.1m) <= 1 spread by site", "has load.1m && has site && load.1m <= 1"),
+        ("2 nodes with max(disk.free) >= 10GiB", "has disk.free"),
+    ];
+    for (source, expected) in table {
+        assert_eq!(replacement(source), expected, "{source}");
     }
 }
 
