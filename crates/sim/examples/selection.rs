@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         rounds: arg(2, "60").parse()?,
         churn: arg(3, "0").parse()?,
         loss: arg(4, "0").parse()?,
-        wanted: arg(5, "10").parse()?,
+        wanted: arg(5, "10").split(',').map(str::parse).collect::<Result<_, _>>()?,
         load: arg(6, "0").parse()?,
         ..Options::default()
     };

@@ -133,7 +133,7 @@ mod tests {
 
     #[test]
     fn size_and_distributions_are_right_in_churn_and_loss() {
-        let mut world = World::new(Data::Clustered.machines(2_000, 1), 1, 0.01);
+        let mut world = World::new(&Data::Clustered.machines(2_000, 1), 1, 0.01);
         // Three epochs, the last two with churn: bounds move after the first and the second.
         for round in 0..100 {
             if round > 30 {

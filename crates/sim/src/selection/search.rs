@@ -10,7 +10,7 @@ use xtreem_discovery::{
 };
 
 use super::sets;
-use super::world::{Member, Sender, attributes_of};
+use super::world::{Member, Sender};
 
 /// One node's search, running or over.
 pub(super) struct Searcher {
@@ -27,9 +27,18 @@ pub(super) struct Searcher {
 }
 
 /// A visited or searching node.
-struct Lent<'a> {
+pub(super) struct Lent<'a> {
     member: &'a Member,
     attributes: Attributes,
+}
+
+impl<'a> Lent<'a> {
+    /// `said` is what its machine says of itself, but for what changes.
+    pub(super) fn new(member: &'a Member, said: &Attributes) -> Self {
+        let mut attributes = said.clone();
+        attributes.set(sets::FREE, sets::number(member.free)).expect("a sound name and a number");
+        Lent { member, attributes }
+    }
 }
 
 impl Host for Lent<'_> {
@@ -87,12 +96,6 @@ impl Output for Notes<'_, '_> {
     }
 }
 
-fn lend(member: &Member) -> Lent<'_> {
-    let mut attributes = attributes_of(&member.machine);
-    attributes.set(sets::FREE, sets::number(member.free)).expect("a sound name and a number");
-    Lent { member, attributes }
-}
-
 impl Searcher {
     fn notes<'a, 'b>(
         &'a mut self,
@@ -118,26 +121,30 @@ impl Searcher {
         }
     }
 
-    pub(super) fn start(&mut self, member: &Member, now: Instant, spec: SearchSpec, sender: &mut Sender<'_>) {
+    pub(super) fn start(
+        &mut self,
+        mut lent: Lent<'_>,
+        now: Instant,
+        spec: SearchSpec,
+        sender: &mut Sender<'_>,
+    ) {
         self.is_user = true;
-        let seeds: Vec<Handle> = member.cyclon.view().map(|(peer, _)| peer).collect();
+        let seeds: Vec<Handle> = lent.member.cyclon.view().map(|(peer, _)| peer).collect();
         let (discovery, mut notes) = self.notes(sender, 0);
-        discovery
-            .start(now, spec, &seeds, &mut lend(member), &mut notes)
-            .expect("a search within the limits");
+        discovery.start(now, spec, &seeds, &mut lent, &mut notes).expect("a search within the limits");
     }
 
     pub(super) fn handle_message(
         &mut self,
         now: Instant,
         from: Handle,
-        member: &Member,
+        mut lent: Lent<'_>,
         message: Message,
         depth: u16,
         sender: &mut Sender<'_>,
     ) {
         let (discovery, mut notes) = self.notes(sender, depth);
-        let _ = discovery.handle_message(now, from, message, &mut lend(member), &mut notes);
+        let _ = discovery.handle_message(now, from, message, &mut lent, &mut notes);
     }
 }
 

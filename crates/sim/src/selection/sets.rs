@@ -11,7 +11,7 @@ use xtreem_discovery::schema::{Dynamic, Scale};
 use xtreem_discovery::{Number, Requirement, SearchSpec, SetQuery, Together};
 
 use super::Options;
-use super::run::{Outcome, finish};
+use super::ask::{Outcome, finish};
 use super::world::{World, slot_of};
 
 /// The dynamic attribute of the machines.

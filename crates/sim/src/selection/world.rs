@@ -12,7 +12,7 @@ use xtreem_membership::aggregation::{self, Aggregation, Bounds};
 
 use super::aggregates::AggregationSender;
 use super::data::{ATTRIBUTES, Machine, RANGE};
-use super::search::{self, Searcher};
+use super::search::{self, Lent, Searcher};
 use super::sets;
 use crate::agenda::Agenda;
 use crate::link::{Latency, Link};
@@ -48,7 +48,6 @@ pub struct Member {
     pub(super) cyclon: Cyclon,
     pub trie: Trie,
     pub aggregation: Aggregation,
-    pub(super) machine: Machine,
     /// Its free disk space, see [`super::sets`].
     pub(super) free: u16,
     armed: Instant,
@@ -136,6 +135,19 @@ pub(super) fn attributes_of(machine: &Machine) -> Attributes {
     attributes
 }
 
+/// Of every attribute.
+pub(super) const SCALE: Scale = Scale::Linear {
+    low: Number::from_thousandths(0),
+    high: Number::from_thousandths((RANGE as i64 - 1) * 1_000),
+};
+
+/// The six attributes of all machines.
+pub(super) fn schema() -> Schema {
+    let dimension = |i| Dimension { name: format!("a{i}").into(), scale: SCALE };
+    Schema::new(1, (0..ATTRIBUTES).map(dimension).collect(), [sets::dynamic()].into())
+        .expect("six static attributes and a dynamic one with sound names")
+}
+
 pub struct World {
     pub seed: u64,
     fate: Rng,
@@ -150,6 +162,8 @@ pub struct World {
     network: Network,
     pub(super) now: Instant,
     owed: u64,
+    /// What the machine of each slot says of itself: whoever takes a slot over has the same machine.
+    pub(super) attributes: Vec<Attributes>,
     /// Nodes that have searched, by slot.
     pub(super) searchers: BTreeMap<u32, Searcher>,
     /// Visits that each slot has had.
@@ -157,11 +171,7 @@ pub struct World {
 }
 
 impl World {
-    pub fn new(machines: Vec<Machine>, seed: u64, loss: f64) -> Self {
-        let linear = Scale::Linear { low: Number::default(), high: Number::from_whole(i64::from(RANGE) - 1) };
-        let dimension = |i| Dimension { name: format!("a{i}").into(), scale: linear };
-        let schema = Schema::new(1, (0..ATTRIBUTES).map(dimension).collect(), [sets::dynamic()].into())
-            .expect("six static attributes and a dynamic one with sound names");
+    pub fn new(machines: &[Machine], seed: u64, loss: f64) -> Self {
         let mut world = World {
             seed,
             fate: Rng::derive(seed, 0, "fate"),
@@ -170,7 +180,8 @@ impl World {
             config: trie::Config::default(),
             aggregation: aggregation::Config::default(),
             even: Arc::new(Bounds::even(ATTRIBUTES)),
-            schema: Arc::new(schema),
+            schema: Arc::new(schema()),
+            attributes: machines.iter().map(attributes_of).collect(),
             members: Vec::with_capacity(machines.len()),
             network: Network {
                 link: Link::new(seed, Latency::WORLD, (loss * 1e6) as u32),
@@ -184,9 +195,8 @@ impl World {
             visits: vec![0; machines.len()],
         };
         let nodes = machines.len() as u32;
-        for (slot, machine) in machines.into_iter().enumerate() {
-            let slot = slot as u32;
-            let mut member = world.newborn(Handle::from_u32(slot), machine);
+        for slot in 0..nodes {
+            let mut member = world.newborn(Handle::from_u32(slot));
             for back in 1..=PREDECESSORS.min(nodes - 1) {
                 member.cyclon.seed(&world.membership, Handle::from_u32((slot + nodes - back) % nodes));
             }
@@ -196,9 +206,9 @@ impl World {
         world
     }
 
-    fn newborn(&mut self, handle: Handle, machine: Machine) -> Member {
+    fn newborn(&mut self, handle: Handle) -> Member {
         let stream = |label| Rng::derive(self.seed, u64::from(handle.as_u32()), label);
-        let codes = self.schema.codes(&attributes_of(&machine));
+        let codes = self.schema.codes(&self.attributes[slot_of(handle) as usize]);
         let hash = stream("id").next_u32();
         let free = sets::first_value(&mut stream("free"));
         let mut trie =
@@ -217,7 +227,6 @@ impl World {
                 stream("aggregation"),
                 self.now,
             ),
-            machine,
             free,
             armed: Instant::FAR,
         }
@@ -292,7 +301,8 @@ impl World {
                 }
                 let searcher =
                     self.searchers.entry(slot).or_insert_with(|| Searcher::new(member, self.seed, self.now));
-                searcher.handle_message(self.now, from, member, *message, depth, &mut sender);
+                let lent = Lent::new(member, &self.attributes[slot as usize]);
+                searcher.handle_message(self.now, from, lent, *message, depth, &mut sender);
             }
         }
         self.arm(slot);
@@ -332,9 +342,8 @@ impl World {
     fn replace_one(&mut self, slot: u32, introducer: u32) {
         let old = &self.members[slot as usize];
         let handle = Handle::from_u32(slot | ((old.handle.as_u32() >> SLOT_BITS) + 1) << SLOT_BITS);
-        let machine = old.machine;
         let introducer = self.members[introducer as usize].handle;
-        let mut member = self.newborn(handle, machine);
+        let mut member = self.newborn(handle);
         let mut sender = Sender { network: &mut self.network, now: self.now, from: handle, sent: 0 };
         member.cyclon.join(&self.membership, self.now, introducer, &mut sender);
         let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
@@ -349,7 +358,8 @@ impl World {
         let member = &self.members[slot as usize];
         let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
         let mut searcher = Searcher::new(member, self.seed, self.now);
-        searcher.start(member, self.now, spec, &mut sender);
+        let lent = Lent::new(member, &self.attributes[slot as usize]);
+        searcher.start(lent, self.now, spec, &mut sender);
         self.searchers.insert(slot, searcher);
         self.arm(slot);
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use xtreem_sim::selection::classes::{self, BUILTIN, Class};
 use xtreem_sim::selection::data::Data;
-use xtreem_sim::selection::{self, Options, Report};
+use xtreem_sim::selection::{self, ClassReport, Options, Report, Scheme};
 
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -34,9 +34,12 @@ pub struct Arguments {
     data_seed: u64,
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Nodes that a query asks for
-    #[arg(long, default_value_t = Options::default().wanted)]
-    wanted: u32,
+    /// The structure that searches follow: `trie`, or only the baseline, `cells`
+    #[arg(long, default_value_t = Scheme::Trie)]
+    scheme: Scheme,
+    /// Nodes that a query asks for; several numbers are asked for one after the other
+    #[arg(long, value_delimiter = ',', default_values_t = Options::default().wanted)]
+    wanted: Vec<u32>,
     /// `builtin`, or a file of requirements
     #[arg(long, value_name = "builtin|FILE", default_value = "builtin")]
     queries: PathBuf,
@@ -58,10 +61,22 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { nodes, data, data_seed, seed, wanted, rounds, churn, loss, load, json, .. } = *arguments;
+    let Arguments { nodes, scheme, data, data_seed, seed, rounds, churn, loss, load, json, .. } = *arguments;
     let classes = classes(&arguments.queries)?;
-    let options =
-        Options { nodes, data, data_seed, seed, wanted, rounds, churn, loss, load, ..Options::default() };
+    let wanted = arguments.wanted.clone();
+    let options = Options {
+        nodes,
+        scheme,
+        data,
+        data_seed,
+        seed,
+        wanted,
+        rounds,
+        churn,
+        loss,
+        load,
+        ..Options::default()
+    };
     let mut note = |note: &str| eprintln!("{note}");
     let report = selection::run(&options, &classes, &mut note).map_err(Failure::usage)?;
     if json {
@@ -83,19 +98,29 @@ fn classes(queries: &PathBuf) -> Result<Vec<Class>, Failure> {
 
 fn table(report: &Report) -> String {
     let mut figures = Table::new(["FIGURE", "VALUE"]);
-    let last = report.recall_by_round.last();
+    let unknown = || "-".to_owned();
     for (figure, value) in [
         ("links a node", bytes(report.link_memory_bytes_mean as u64)),
-        ("sent a node and round", bytes(report.bytes_sent_per_node as u64)),
-        ("recall when links had filled", last.map_or("-".into(), |last| format!("{:.4}", last.recall))),
-        ("newcomers found after", format!("{} rounds", report.newcomer_rounds)),
+        ("sent a node and round", report.bytes_sent_per_node.map_or_else(unknown, |sent| bytes(sent as u64))),
+        (
+            "recall when links had filled",
+            report.recall_by_round.last().map_or_else(unknown, |last| format!("{:.4}", last.recall)),
+        ),
+        (
+            "newcomers found after",
+            report.newcomer_rounds.map_or_else(unknown, |rounds| format!("{rounds} rounds")),
+        ),
+        (
+            "busiest node over mean",
+            report.load.as_ref().map_or_else(unknown, |load| format!("{:.1}", load.worst_over_mean)),
+        ),
     ] {
         figures.row([figure.to_owned(), value]);
     }
     if let Some(aggregates) = &report.aggregates {
         let percent = |share: f64| format!("{:.2} %", 100.0 * share);
         for (figure, value) in [
-            ("of that, aggregation", bytes(report.aggregation_bytes_per_node as u64)),
+            ("of that, aggregation", bytes(report.aggregation_bytes_per_node.unwrap_or_default() as u64)),
             ("size off by", percent(aggregates.size_error)),
             ("histograms off by, mean", percent(aggregates.histogram_error_mean)),
             ("histograms off by, most", percent(aggregates.histogram_error_max)),
@@ -103,12 +128,11 @@ fn table(report: &Report) -> String {
             figures.row([figure.to_owned(), value]);
         }
     }
-    if let Some(load) = &report.load {
-        figures.row(["busiest node over mean".to_owned(), format!("{:.1}", load.worst_over_mean)]);
-    }
     let mut classes = Table::new([
         "CLASS",
+        "SCHEME",
         "MATCHES",
+        "WANTED",
         "VISITS",
         "P99",
         "ROUND TRIPS",
@@ -118,19 +142,27 @@ fn table(report: &Report) -> String {
         "VISITS A SET",
         "SETS FOUND",
     ]);
-    for class in report.classes.iter().chain(&report.scarce) {
-        classes.row([
-            class.name.clone(),
-            format!("{:.0}", class.matches_mean),
-            format!("{:.1}", class.visits_mean),
-            class.visits_p99.to_string(),
-            format!("{:.1}", class.round_trips_mean),
-            format!("{:.3}", class.satisfied),
-            format!("{:.4}", class.recall),
-            format!("{:.2}", class.visits_per_match),
-            format!("{:.1}", class.set.set_visits_mean),
-            format!("{:.3}", class.set.set_solved),
-        ]);
+    let mut rows = |scheme: Scheme, class: &ClassReport| {
+        for wanted in [&class.wanted].into_iter().chain(&class.also) {
+            classes.row([
+                class.name.clone(),
+                scheme.to_string(),
+                format!("{:.0}", class.matches_mean),
+                wanted.wanted.to_string(),
+                format!("{:.1}", wanted.visits_mean),
+                wanted.visits_p99.to_string(),
+                format!("{:.1}", wanted.round_trips_mean),
+                format!("{:.3}", wanted.satisfied),
+                format!("{:.4}", class.recall),
+                format!("{:.2}", class.visits_per_match),
+                class.set.as_ref().map_or_else(unknown, |set| format!("{:.1}", set.set_visits_mean)),
+                class.set.as_ref().map_or_else(unknown, |set| format!("{:.3}", set.set_solved)),
+            ]);
+        }
+    };
+    report.classes.iter().chain(&report.scarce).for_each(|class| rows(report.scheme, class));
+    if let Some(baseline) = &report.baseline {
+        baseline.classes.iter().chain(&baseline.scarce).for_each(|class| rows(baseline.scheme, class));
     }
     format!("{figures}\n{classes}")
 }
