@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use xtreem_client::ClientError;
 use xtreem_client::api::ProgressLine;
 
-use crate::lab::{Lab, until};
+use crate::lab::{Lab, PATIENCE, until};
 use crate::{all_run, shell};
 
 /// Kinds of garbage in one round; as many rounds are sent to every port and socket.
@@ -16,7 +16,7 @@ const ROUNDS: usize = 40;
 pub async fn strangers_and_garbage_disturb_no_application() {
     let lab = Lab::of(4).await;
     let app = lab.application("calm", 2, &shell("exec sleep 600"));
-    lab.submit(&app).await;
+    lab.place(&app).await;
     let id = app.record.id.to_string();
     let before = lab.agents[0].client.app(&id).await.expect("it runs");
 
@@ -82,7 +82,7 @@ pub async fn a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop() {
          (stay &); yes | head -c 50000000; echo printed; stay",
     );
     let app = lab.application("clingy", 1, &program);
-    lab.submit(&app).await;
+    lab.place(&app).await;
     let id = app.record.id.to_string();
     until("it has printed 50 MB", async || lab.log(&id, 0).await.contains("printed")).await;
     assert!(lab.programs().len() >= 5, "{:?}", lab.programs());
@@ -96,7 +96,7 @@ pub async fn an_application_whose_submitter_dies_after_the_first_confirm_is_comp
     let mut lab = Lab::of(5).await;
     let app = lab.application("orphan", 3, &shell("exec sleep 600"));
     let encoded = minicbor::to_vec(&app).expect("encoded");
-    let mut stream = lab.agents[0].client.submit(encoded).await.expect("submitted");
+    let mut stream = lab.agents[0].client.submit_within(encoded, Some(PATIENCE)).await.expect("submitted");
     while !matches!(stream.next().await.expect("a line"), Some(ProgressLine::Accepted { .. })) {}
     let submitter = lab.agents[0].id.clone();
     lab.kill(&submitter);
@@ -119,7 +119,10 @@ pub async fn two_submissions_that_did_not_see_each_other_are_both_shown() {
     for pair in 0..PAIRS_MAX {
         let name = format!("twin{pair}");
         let (one, two) = (twin(&name), twin(&name));
-        let (first, second) = tokio::join!(lab.try_submit_to(1, &one), lab.try_submit_to(2, &two));
+        let (first, second) = tokio::join!(
+            lab.try_submit_to(1, &one, Some(PATIENCE)),
+            lab.try_submit_to(2, &two, Some(PATIENCE))
+        );
         if first.is_ok() && second.is_ok() {
             unseen = Some((name, one, two));
             break;

@@ -196,17 +196,26 @@ impl Lab {
         self.try_submit(app).await.expect("submitted")
     }
 
+    /// Submits to the first agent until there are nodes for it: on a busy machine a search may meet nobody in time.
+    pub async fn place(&self, app: &Application) -> Vec<ProgressLine> {
+        let lines = self.try_submit_to(0, app, Some(PATIENCE)).await.expect("submitted");
+        let is_accepted = |line: &ProgressLine| matches!(line, ProgressLine::Accepted { .. });
+        assert!(lines.iter().any(is_accepted), "{lines:?}");
+        lines
+    }
+
     pub async fn try_submit(&self, app: &Application) -> Result<Vec<ProgressLine>, ClientError> {
-        self.try_submit_to(0, app).await
+        self.try_submit_to(0, app, None).await
     }
 
     pub async fn try_submit_to(
         &self,
         at: usize,
         app: &Application,
+        wait: Option<Duration>,
     ) -> Result<Vec<ProgressLine>, ClientError> {
         let encoded = minicbor::to_vec(app).expect("encoded");
-        let mut stream = self.agents[at].client.submit(encoded).await?;
+        let mut stream = self.agents[at].client.submit_within(encoded, wait).await?;
         let mut lines = Vec::new();
         while let Some(line) = stream.next().await? {
             lines.push(line);

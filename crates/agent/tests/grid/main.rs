@@ -97,7 +97,7 @@ async fn an_application_runs_loses_a_node_is_replaced_and_stops() {
         ..Program::default()
     };
     let app = lab.application("web", 2, &program);
-    let lines = lab.submit(&app).await;
+    let lines = lab.place(&app).await;
     assert!(lines.iter().any(|line| matches!(line, ProgressLine::Accepted { .. })), "{lines:?}");
     let done = ProgressLine::Complete { running: 2, done: 0, failed: 0 };
     assert_eq!(lines.last(), Some(&done), "{lines:?}");
@@ -149,7 +149,7 @@ async fn programs_ask_their_agent_who_they_and_their_peers_are() {
         ..Program::default()
     };
     let app = lab.application("asker", 2, &program);
-    lab.submit(&app).await;
+    lab.place(&app).await;
     let id = app.record.id.to_string();
     until("the program has asked everything", async || lab.log(&id, 0).await.contains("peers ok")).await;
     let log = lab.log(&id, 0).await;
@@ -217,7 +217,7 @@ async fn wrong_requests_are_refused_with_the_reason() {
     );
 
     let first = lab.application("one", 1, &shell("exec sleep 600"));
-    lab.submit(&first).await;
+    lab.place(&first).await;
     let second = lab.application("one", 1, &shell("exec sleep 600"));
     refused(lab.try_submit(&second).await.unwrap_err(), 409, "runs already");
 }
@@ -225,7 +225,7 @@ async fn wrong_requests_are_refused_with_the_reason() {
 async fn a_program_that_fails_again_and_again_shows_its_last_lines() {
     let lab = Lab::of(2).await;
     let app = lab.application("broken", 1, &shell("echo no such database; exit 3"));
-    let lines = lab.submit(&app).await;
+    let lines = lab.place(&app).await;
     let id = app.record.id.to_string();
     until("the slot counts as failed", async || {
         let shown = lab.agents[0].client.app(&id).await;
@@ -241,7 +241,7 @@ async fn an_agent_that_is_told_to_end_stops_its_programs() {
     let mut lab = Lab::of(2).await;
     let program = shell("trap 'echo asked to end; exit 0' TERM; echo waiting; while :; do sleep 0.05; done");
     let app = lab.application("service", 1, &program);
-    lab.submit(&app).await;
+    lab.place(&app).await;
     let id = app.record.id.to_string();
     until("the program runs", async || lab.log(&id, 0).await.contains("waiting")).await;
     assert_eq!(lab.programs().len(), 1);

@@ -1,7 +1,9 @@
 //! The program of a slot that asks its agent everything.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
+use tokio::time::timeout;
 use xtreem_client::api::SlotEvent;
 use xtreem_client::{ClientError, SlotClient};
 
@@ -9,6 +11,9 @@ pub const BE_PROGRAM: &str = "be-program";
 
 /// What the agent and the system may set besides what the application asked for.
 const EXPECTED: [&str; 4] = ["PATH", "HOME", "TMPDIR", "GREETING"];
+
+/// Between two looks at what comes by itself.
+const POLL: Duration = Duration::from_millis(100);
 
 pub fn be_program() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -51,7 +56,10 @@ async fn ask() -> Result<(), ClientError> {
     let mut events = client.events().await?;
     let mut peers = client.peers(8).await?;
     while !peers.iter().any(|peer| peer.node != me.node) {
-        events.next().await?;
+        // Peers become known by gossip, with and without an event.
+        if let Ok(event) = timeout(POLL, events.next()).await {
+            event?;
+        }
         peers = client.peers(8).await?;
     }
     println!("peers ok");
