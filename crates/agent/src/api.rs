@@ -7,6 +7,7 @@ mod body;
 mod error;
 mod events;
 mod files;
+mod grid;
 mod listener;
 mod logs;
 mod node;

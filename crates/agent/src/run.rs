@@ -154,6 +154,7 @@ fn node_config(config: &Config) -> xtreem_node::Config {
     if let Some(period) = config.cyclon_period {
         node.membership.period = period;
         node.app_membership.period = period;
+        node.aggregation.period = period;
     }
     if let Some(period) = config.trie_period {
         node.trie.period = period;

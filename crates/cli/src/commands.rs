@@ -6,6 +6,7 @@ mod apps;
 mod demo;
 mod emulate;
 mod example;
+mod grid;
 mod logs;
 mod nodes;
 mod run;
@@ -35,6 +36,8 @@ enum Command {
     Agent(agent::Arguments),
     /// Show the node that this machine's agent is
     Node(agent_node::Arguments),
+    /// Show what all nodes of the grid are together: how many, and how their attributes are spread
+    Grid(grid::Arguments),
     /// Find nodes that meet a requirement; holds nothing
     Nodes(nodes::Arguments),
     /// Submit an application
@@ -65,6 +68,7 @@ impl Cli {
             Command::Vo(arguments) => vo::run(arguments),
             Command::Agent(arguments) => agent::run(&arguments),
             Command::Node(arguments) => agent_node::run(&arguments),
+            Command::Grid(arguments) => grid::run(&arguments),
             Command::Nodes(arguments) => nodes::run(&arguments),
             Command::Run(arguments) => run::run(&arguments),
             Command::Apps(arguments) => apps::run(&arguments),

@@ -1,6 +1,7 @@
 //! What humans read: pure functions from answers to text.
 
 pub mod apps;
+pub mod grid;
 pub mod nodes;
 mod size;
 mod table;

@@ -115,6 +115,7 @@ mod tests {
             unopened: 0,
             histogram: None,
             set: None,
+            expected: None,
         };
         let list = AppList { apps: vec![], report };
         choose("web", &apps.iter().collect::<Vec<_>>(), &list).map(|app| app.id.clone())

@@ -5,6 +5,7 @@
 
 mod application;
 mod blob;
+mod grid;
 mod node;
 mod policy;
 mod slot;
@@ -14,9 +15,11 @@ pub use application::{
     RecordView, SlotPhase, SlotView, SubmitRequest, WantedView,
 };
 pub use blob::Blob;
+pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{
-    AttributeValue, Attributes, Bar, Ended, Excluded, Forbidden, Histogram, HoldRefusals, NodeMatch,
-    NodeStatus, Plan, Reached, Resources, SearchLine, SearchReply, SearchReport, SearchRequest, SetReport,
+    AttributeValue, Attributes, Bar, Ended, Excluded, Expected, Forbidden, Histogram, HoldRefusals,
+    NodeMatch, NodeStatus, Plan, Reached, Resources, SearchLine, SearchReply, SearchReport, SearchRequest,
+    SetReport,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};

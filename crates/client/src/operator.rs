@@ -13,8 +13,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
-    AppList, AppShow, Blob, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest,
-    SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    AppList, AppShow, Blob, GridReply, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply,
+    RecordRequest, SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -41,6 +41,11 @@ impl OperatorClient {
     /// The agent's own node.
     pub async fn node(&self) -> Result<NodeStatus, ClientError> {
         self.http.get("/v1/node").await
+    }
+
+    /// What the agent's node knows of all nodes together.
+    pub async fn grid(&self) -> Result<GridReply, ClientError> {
+        self.http.get("/v1/grid").await
     }
 
     /// The VO's policy in force at the agent.

@@ -16,6 +16,7 @@ mod choice;
 mod discovery;
 mod expression;
 mod facts;
+pub mod forecast;
 mod frontier;
 mod gather;
 mod hold;

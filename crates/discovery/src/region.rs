@@ -73,6 +73,10 @@ impl Region {
         Region { pieces: [piece].into() }
     }
 
+    pub(crate) fn pieces(&self) -> &[Piece] {
+        &self.pieces
+    }
+
     /// No node can match.
     pub fn is_empty(&self) -> bool {
         self.pieces.is_empty()

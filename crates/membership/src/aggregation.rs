@@ -109,8 +109,8 @@ pub struct Aggregation {
 impl Aggregation {
     /// A node that knows of no epoch. Its first round is at a random point in one period.
     ///
-    /// `even` is [`Bounds::even`] of as many attributes as there are codes, at most [`ATTRIBUTES_MAX`]; `schema` tells
-    /// which they are.
+    /// At most [`ATTRIBUTES_MAX`] codes count; `schema` tells which attributes they are of. `even` is [`Bounds::even`] of
+    /// as many, lent so that simulated nodes share it.
     pub fn new(
         config: &Config,
         schema: u32,
@@ -120,7 +120,8 @@ impl Aggregation {
         mut rng: Rng,
         now: Instant,
     ) -> Self {
-        let attributes = codes.len().min(ATTRIBUTES_MAX).min(even.rows.len());
+        let attributes = codes.len().min(ATTRIBUTES_MAX);
+        let even = if even.rows.len() == attributes { even } else { Arc::new(Bounds::even(attributes)) };
         let next_round = now + Duration::from_micros(rng.between(0, config.period.as_micros()));
         let seq = rng.next_u32() as u16;
         Aggregation {

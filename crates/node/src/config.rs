@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use xtreem_base::Duration;
 use xtreem_discovery::schema::Schema;
 use xtreem_discovery::trie;
+use xtreem_membership::aggregation::{self, ATTRIBUTES_MAX, Bounds};
 use xtreem_membership::reference;
 
 /// Shared by all parts of a node; the simulator shares one between all nodes.
@@ -18,6 +19,9 @@ pub struct Config {
     pub reference: reference::Config,
     pub allocation: xtreem_allocation::Config,
     pub trie: trie::Config,
+    pub aggregation: aggregation::Config,
+    /// What aggregation begins with: shared by the nodes of a simulation.
+    pub even_bounds: Arc<Bounds>,
     /// Each runs as a trie of its own. More than one only while a changed schema takes the place of an older one.
     pub schemas: Vec<Arc<Schema>>,
 }
@@ -30,19 +34,22 @@ impl Default for Config {
             reference: Default::default(),
             allocation: Default::default(),
             trie: Default::default(),
+            aggregation: Default::default(),
+            even_bounds: Arc::new(Bounds::even(ATTRIBUTES_MAX)),
             schemas: [Arc::new(Schema::standard())].into(),
         }
     }
 }
 
 impl Config {
-    /// For many nodes on one machine: shorter periods of CYCLON and trie, so that a fresh grid is mixed before
+    /// For many nodes on one machine: shorter periods of CYCLON, trie and aggregation, so that a fresh grid is mixed before
     /// somebody gets bored. No other period differs from a real grid (architecture, "Membership").
     pub fn emulated() -> Self {
         let mut config = Config::default();
         config.membership.period = Duration::from_secs(2);
         config.app_membership.period = Duration::from_secs(2);
         config.trie.period = Duration::from_secs(2);
+        config.aggregation.period = Duration::from_secs(2);
         config
     }
 }

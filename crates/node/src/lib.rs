@@ -8,6 +8,7 @@
 extern crate alloc;
 
 mod adapters;
+mod aggregates;
 mod config;
 mod event;
 mod message;
@@ -20,6 +21,7 @@ mod tries;
 #[cfg(test)]
 mod tests;
 
+pub use aggregates::GridEstimate;
 pub use config::Config;
 pub use event::{Description, Event, Progress};
 pub use message::{Message, Plane, Relay};

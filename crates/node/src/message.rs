@@ -5,7 +5,7 @@ use xtreem_allocation::policy::SignedPolicy;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::{AppId, Handle, HandleTable};
 use xtreem_discovery::trie;
-use xtreem_membership::{coordinates, reference};
+use xtreem_membership::{aggregation, coordinates, reference};
 
 use crate::policy::PolicyMessage;
 
@@ -40,6 +40,9 @@ pub enum Message {
     /// The trie of one version of the schema.
     #[n(6)]
     Trie(#[n(0)] u32, #[n(1)] trie::Message),
+    /// Size of the grid and distributions of attributes.
+    #[n(7)]
+    Aggregation(#[n(0)] aggregation::Message),
     /// Where nodes stand in the network.
     #[n(8)]
     Coordinates(#[n(0)] coordinates::Message),
@@ -85,6 +88,8 @@ impl Message {
                 Plane::Datagram
             }
             Message::Coordinates(_) => Plane::Datagram,
+            Message::Aggregation(message) if message.is_small() => Plane::Datagram,
+            Message::Aggregation(_) => Plane::Stream,
             Message::Policy(PolicyMessage::Document(_)) => Plane::Stream,
             Message::Policy(_) => Plane::Datagram,
             Message::Discovery(_) | Message::Trie(..) => Plane::Stream,

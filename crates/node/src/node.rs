@@ -9,8 +9,10 @@ use xtreem_allocation::{
     Allocation, Application, Effect, Exit, Me, NotStarted, Record, Resources, SlotRun, SubmitRefusal, Ticket,
 };
 use xtreem_base::{AppId, Coordinate, Duration, Handle, Instant, Rng};
+use xtreem_discovery::forecast::Forecast;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Attributes, Discovery, Report, SearchEvent, SearchId, SearchSpec, StartRefusal,
+    AppFilter, AppSummary, Attributes, Discovery, Report, Requirement, SearchEvent, SearchId, SearchSpec,
+    StartRefusal,
 };
 use xtreem_membership::Cyclon;
 use xtreem_membership::coordinates::Coordinates;
@@ -19,10 +21,11 @@ use xtreem_membership::reference::{Reference, Verdict};
 use crate::adapters::{
     self, AllocationHost, CollectionOut, CoordinatesOut, PAUSED, Post, ReferenceOut, SearchHost, SearchOut,
 };
+use crate::aggregates::{Aggregates, AggregationOut};
 use crate::policy::Policies;
 use crate::settle::Count;
 use crate::tries::{TrieOut, Tries};
-use crate::{Config, Description, Event, Faults, Message, Relay, Status};
+use crate::{Config, Description, Event, Faults, GridEstimate, Message, Relay, Status};
 
 /// Where a [`Node`] puts what it has to say.
 pub trait Output {
@@ -43,6 +46,7 @@ pub struct Node {
     pub(crate) reference: Reference,
     pub(crate) discovery: Discovery,
     pub(crate) tries: Tries,
+    pub(crate) aggregates: Aggregates,
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) allocation: Allocation,
@@ -136,6 +140,17 @@ macro_rules! trie_out {
         }
     };
 }
+macro_rules! aggregation_out {
+    ($self:ident, $now:expr, $out:expr) => {
+        &mut AggregationOut {
+            now: $now,
+            post: post!($self, $out),
+            grid: &mut $self.grid,
+            reference: &mut $self.reference,
+            config: &$self.config,
+        }
+    };
+}
 macro_rules! search_host {
     ($self:ident) => {
         SearchHost {
@@ -164,6 +179,7 @@ impl Node {
             reference: Reference::default(),
             discovery: Discovery::new(me.handle, stream("discovery")),
             tries: Tries::new(stream("tries")),
+            aggregates: Aggregates::new(stream("aggregates")),
             silent: Vec::new(),
             allocation,
             collections: BTreeMap::new(),
@@ -192,6 +208,7 @@ impl Node {
     pub fn set_attributes(&mut self, now: Instant, attributes: Attributes) {
         let hash = (self.me.id.as_u64() >> 32) as u32;
         self.tries.set_attributes(&self.config, now, self.me.handle, hash, &attributes);
+        self.aggregates.set_attributes(&self.config, now, self.me.handle, &attributes);
         self.attributes = attributes;
     }
 
@@ -281,6 +298,12 @@ impl Node {
                     self.faults.trie += 1;
                 }
             }
+            Message::Aggregation(message) => {
+                let to = aggregation_out!(self, now, out);
+                if self.aggregates.handle_message(from, message, to).is_err() {
+                    self.faults.aggregation += 1;
+                }
+            }
             Message::Allocation(message) => {
                 self.allocation.handle_message(now, from, message, allocation_host!(self, out));
             }
@@ -337,6 +360,7 @@ impl Node {
         self.reference.handle_timeout(&config.reference, now, &mut ReferenceOut(&mut post));
         self.discovery.handle_timeout(now, search_out!(self, now, out));
         self.tries.handle_timeout(trie_out!(self, now, 0, out));
+        self.aggregates.handle_timeout(aggregation_out!(self, now, out));
         self.allocation.handle_timeout(now, allocation_host!(self, out));
         self.policies.handle_timeout(now, &self.grid, &mut post!(self, out));
         self.coordinates.handle_timeout(now, coordinates_out!(self, now, out));
@@ -355,6 +379,7 @@ impl Node {
             .chain(collections)
             .chain([reference, self.policies.next_timeout(), self.coordinates.next_timeout()])
             .chain(self.tries.next_timeout())
+            .chain(self.aggregates.next_timeout())
             .min()
             .filter(|at| *at < Instant::FAR)
     }
@@ -473,6 +498,17 @@ impl Node {
         self.grid.view().map(|(peer, _)| peer).collect()
     }
 
+    /// What this node knows of all nodes together.
+    pub fn grid_estimate(&self, now: Instant) -> GridEstimate {
+        self.aggregates.picture(&self.config, now)
+    }
+
+    /// What a search for so many nodes (nothing: for all) will find and cost, about; nothing before an epoch of
+    /// aggregation has ended.
+    pub fn forecast(&self, requirement: &Requirement, wanted: Option<u32>) -> Option<Forecast> {
+        self.aggregates.forecast(requirement, wanted)
+    }
+
     pub fn status(&self) -> Status {
         let ledger = self.allocation.ledger();
         Status {
@@ -499,6 +535,7 @@ impl Node {
         self.reference.for_each_handle(f);
         self.discovery.for_each_handle(&mut *f);
         self.tries.for_each_handle(f);
+        self.aggregates.for_each_handle(f);
         self.allocation.for_each_handle(f);
         self.coordinates.for_each_handle(f);
     }

@@ -8,9 +8,10 @@ use alloc::vec::Vec;
 use xtreem_allocation::placement::Candidate;
 use xtreem_allocation::{Ask, Effect, Ticket};
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
+use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Claimant, FactsAsk, HoldAsk, Query, Requirement, Role, SearchEvent, SearchSpec,
-    SetQuery,
+    AppFilter, AppSummary, Claimant, Ended, FactsAsk, HoldAsk, Plan, Query, Report, Requirement, Role,
+    SearchEvent, SearchSpec, SetQuery,
 };
 use xtreem_membership::Cyclon;
 
@@ -271,15 +272,29 @@ impl Node {
                     self.allocation.counted(now, app, held, allocation_host!(self, out));
                 }
             }
-            SearchEvent::Done { search, report } => match self.tickets.remove(&search) {
-                Some(Some(ticket)) => {
-                    self.last_report = matches!(ticket, Ticket::Submission(_)).then_some(report);
-                    self.allocation.search_done(now, ticket, allocation_host!(self, out));
+            SearchEvent::Done { search, mut report } => {
+                report.grid_size_estimate = self.grid_size(&report);
+                match self.tickets.remove(&search) {
+                    Some(Some(ticket)) => {
+                        self.last_report = matches!(ticket, Ticket::Submission(_)).then_some(report);
+                        self.allocation.search_done(now, ticket, allocation_host!(self, out));
+                    }
+                    Some(None) => {}
+                    None => out.event(Event::SearchDone { search, report }),
                 }
-                Some(None) => {}
-                None => out.event(Event::SearchDone { search, report }),
-            },
+            }
         }
+    }
+
+    /// What a report says of the grid's size: a node whose trie does not count it yet knows it from aggregation, unless
+    /// the search has been everywhere.
+    fn grid_size(&self, report: &Report) -> Option<u32> {
+        let is_counted = self.tries.get(None).is_some_and(Trie::is_settled);
+        let was_everywhere = report.plan != Plan::Gather && report.ended == Ended::Exhausted;
+        if is_counted || was_everywhere {
+            return report.grid_size_estimate;
+        }
+        self.aggregates.size().map(|size| size.max(report.answered)).or(report.grid_size_estimate)
     }
 
     fn on_progress(&mut self, app: AppId, progress: xtreem_allocation::Progress, out: &mut impl Output) {

@@ -10,6 +10,7 @@ pub struct Faults {
     pub discovery: u64,
     pub trie: u64,
     pub coordinates: u64,
+    pub aggregation: u64,
     pub allocation: xtreem_allocation::Faults,
     /// A policy that could not be read.
     pub policy: u64,

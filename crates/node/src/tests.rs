@@ -1,5 +1,6 @@
 //! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
+mod aggregates;
 mod policy;
 mod schemas;
 

@@ -7,7 +7,7 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::listener::{self, Bounded};
-use super::{apps, error, events, files, logs, node, policy, record, search, show, submit};
+use super::{apps, error, events, files, grid, logs, node, policy, record, search, show, submit};
 use crate::agent::Agent;
 use crate::config::Control;
 use crate::run::AgentError;
@@ -25,6 +25,7 @@ pub(crate) fn bind(control: &Control) -> Result<UnixListener, AgentError> {
 pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
     let routes = Router::new()
         .route("/v1/node", get(node::node))
+        .route("/v1/grid", get(grid::grid))
         .route("/v1/policy", get(policy::show).post(policy::set))
         .route("/v1/search", post(search::search))
         .route("/v1/files/{digest}", put(files::put).get(files::has))

@@ -10,9 +10,10 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use xtreem_base::{Duration, Handle};
-use xtreem_client::api::{NodeMatch, SearchLine, SearchRequest};
+use xtreem_client::api::{Expected, NodeMatch, SearchLine, SearchReport, SearchRequest};
+use xtreem_discovery::forecast::{Forecast, Path};
 use xtreem_discovery::{
-    AppSummary, Attributes, Report, Requirement, SearchId, SearchSpec, SetQuery, StartRefusal,
+    AppSummary, Attributes, Query, Report, Requirement, SearchId, SearchSpec, SetQuery, StartRefusal,
 };
 use xtreem_node::Event;
 
@@ -27,8 +28,11 @@ const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
 
 pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Result<Response, ApiError> {
     let request: SearchRequest = body::json(body).await?;
-    let events = subscribe(&agent, spec(request)?).await?;
-    let running = Running::new(&agent, &events)?;
+    let spec = spec(request)?;
+    let expected = expected(&agent, &spec).await?;
+    let events = subscribe(&agent, spec).await?;
+    let mut running = Running::new(&agent, &events)?;
+    running.expected = expected;
     let lines = stream::unfold((running, events), |(mut running, events)| async {
         running.id?;
         let line = running.next(&events).await;
@@ -75,6 +79,14 @@ fn spec(request: SearchRequest) -> Result<SearchSpec, ApiError> {
     Ok(spec)
 }
 
+/// What the node expects of a search, when it knows enough of all nodes.
+async fn expected(agent: &Agent, spec: &SearchSpec) -> Result<Option<Expected>, ApiError> {
+    let Query::Nodes { requirement, .. } = &spec.query else { return Ok(None) };
+    let (requirement, wanted) = (requirement.clone(), (!spec.gather).then_some(spec.wanted));
+    let forecast = agent.node(move |node, _, _| node.forecast(&requirement, wanted)).await?;
+    Ok(forecast.map(|Forecast { matches, visits, path: Path::Trie }| Expected { matches, visits }))
+}
+
 /// What a search for applications brought.
 pub(super) struct Found {
     pub applications: Vec<(Handle, Vec<AppSummary>)>,
@@ -85,6 +97,7 @@ pub(super) struct Found {
 struct Running {
     agent: Arc<Agent>,
     id: Option<SearchId>,
+    expected: Option<Expected>,
 }
 
 impl Running {
@@ -93,7 +106,7 @@ impl Running {
             let error = "a search got another's events";
             return Err(ApiError::definite(StatusCode::INTERNAL_SERVER_ERROR, error));
         };
-        Ok(Running { agent: agent.clone(), id: Some(id) })
+        Ok(Running { agent: agent.clone(), id: Some(id), expected: None })
     }
 
     /// What is told next. The report is the last.
@@ -112,7 +125,8 @@ impl Running {
                 }
                 Next::Item(Event::SearchDone { report, .. }) => {
                     self.id = None;
-                    return SearchLine::Done { report: view::report(&report) };
+                    let report = SearchReport { expected: self.expected, ..view::report(&report) };
+                    return SearchLine::Done { report };
                 }
                 Next::Item(_) => {}
             }

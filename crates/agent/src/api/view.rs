@@ -72,6 +72,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
         lost: report.lost,
         unopened: report.unopened,
         histogram: report.histogram.as_ref().map(histogram),
+        expected: None,
         set: report.set.as_ref().map(set),
     }
 }

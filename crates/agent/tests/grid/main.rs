@@ -30,6 +30,7 @@ macro_rules! tests {
 const TESTS: &[Test] = tests![
     an_application_runs_loses_a_node_is_replaced_and_stops,
     programs_ask_their_agent_who_they_and_their_peers_are,
+    agents_count_their_grid_and_say_so_when_they_do_not_know_it_yet,
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
@@ -138,6 +139,32 @@ async fn an_application_runs_loses_a_node_is_replaced_and_stops() {
     let shown = lab.agents[0].client.app(&id).await.expect("it is remembered");
     assert_eq!(shown.record.wanted, WantedView::Stopped);
     assert!(lab.programs().is_empty(), "programs survive: {:?}", lab.programs());
+}
+
+async fn agents_count_their_grid_and_say_so_when_they_do_not_know_it_yet() {
+    let lab = Lab::of(4).await;
+    let young = lab.agents[0].client.grid().await.expect("an answer");
+    assert!(young.estimate.is_none() && young.vo.len() > 8, "{young:?}");
+    // Twice 30 rounds of 200 ms: the second epoch has bounds where the machines are.
+    for agent in &lab.agents {
+        until("a second epoch has ended", async || {
+            let grid = agent.client.grid().await.expect("an answer");
+            grid.estimate.is_some_and(|estimate| !estimate.heard && estimate.epoch > 1 && estimate.nodes == 4)
+        })
+        .await;
+    }
+    let grid = lab.agents[3].client.grid().await.expect("an answer");
+    let estimate = grid.estimate.expect("it was there");
+    let find = |name: &str| estimate.attributes.iter().find(|one| one.name == name).expect(name);
+    // All agents are on this one machine.
+    for name in ["cpu.cores", "mem.total", "arch"] {
+        let bars = &find(name).bars;
+        assert_eq!(bars.iter().map(|bar| bar.nodes).sum::<u32>(), 4, "{name}: {bars:?}");
+    }
+    assert_eq!(find("arch").bars[0].value, std::env::consts::ARCH);
+    let request = SearchRequest { requirement: "has host".into(), limit: 2, ..SearchRequest::default() };
+    let reply = lab.agents[1].client.search(&request).await.expect("a search");
+    assert_eq!(reply.report.expected.map(|expected| expected.matches), Some(4), "{reply:?}");
 }
 
 async fn programs_ask_their_agent_who_they_and_their_peers_are() {

@@ -41,6 +41,7 @@ fn the_issues_command_lines_are_understood() {
         "xtreem vo policy show --json --socket s",
         "xtreem agent --config /etc/xtreem/agent.toml --join a.example:7227 --join [fd00::1]:7227",
         "xtreem nodes cpu.cores>=4 --limit 5 --json",
+        "xtreem grid cpu.cores --json --socket s",
         "xtreem run app.toml --wait --json --socket s --credential c",
         "xtreem run --wait=10m app.toml",
         "xtreem apps --json",

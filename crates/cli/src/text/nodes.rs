@@ -56,15 +56,7 @@ pub fn histogram(name: &str, histogram: &Histogram) -> String {
     numbers.sort_by_key(|bar| bar.thousandths);
     texts.sort_by_key(|bar| std::cmp::Reverse(bar.nodes));
     let joined = numbers.len().div_ceil(BARS_MAX).max(1);
-    let number = |bar: &Bar| {
-        let thousandths = bar.thousandths.unwrap_or_default();
-        let kind = standard::find(name).map(|attribute| attribute.kind);
-        match kind {
-            Some(Kind::Number(Unit::Bytes)) => bytes((thousandths / 1_000).max(0) as u64),
-            Some(Kind::Number(Unit::Hertz)) => format!("{:.2} GHz", thousandths as f64 / 1e12),
-            _ => bar.value.clone(),
-        }
-    };
+    let number = |bar: &Bar| number(name, bar.thousandths.unwrap_or_default(), &bar.value);
     let mut rows: Vec<(String, u64)> = numbers
         .chunks(joined)
         .map(|bars| {
@@ -83,6 +75,15 @@ pub fn histogram(name: &str, histogram: &Histogram) -> String {
         table.row([label, nodes.to_string(), "█".repeat(len)]);
     }
     format!("{table}\n")
+}
+
+/// A number of an attribute in the unit that people use for it.
+pub(super) fn number(name: &str, thousandths: i64, value: &str) -> String {
+    match standard::find(name).map(|attribute| attribute.kind) {
+        Some(Kind::Number(Unit::Bytes)) => bytes((thousandths / 1_000).max(0) as u64),
+        Some(Kind::Number(Unit::Hertz)) => format!("{:.2} GHz", thousandths as f64 / 1e12),
+        _ => value.to_owned(),
+    }
 }
 
 /// How many match, where only that was asked for.
@@ -107,6 +108,11 @@ pub fn explain(report: &SearchReport) -> String {
             Plan::Gather => "handed down the prefix trie, each subtree once",
         },
     ]);
+    if let Some(expected) = &report.expected {
+        let nodes = count(expected.matches as usize, "node");
+        let says = format!("about {nodes} to match, found with {} visits", expected.visits);
+        table.row(["expected".to_owned(), says]);
+    }
     table.row(["visits".to_owned(), format!("{}, {} silent", report.visited, report.silent)]);
     table.row(["round trips".to_owned(), report.round_trips.to_string()]);
     let matched = format!("{} of {} that answered", report.matched, report.answered);
@@ -272,7 +278,7 @@ fn percent(share: f64) -> String {
     if share >= 1.0 { "all".to_owned() } else { format!("about {} %", (100.0 * share).ceil().min(99.0)) }
 }
 
-fn count(n: usize, thing: &str) -> String {
+pub(super) fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -357,6 +363,7 @@ mod tests {
             unopened: 0,
             histogram: None,
             set: None,
+            expected: None,
         }
     }
 
@@ -399,6 +406,9 @@ mod tests {
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
         assert!(explain(&partial).contains("about 69 % of the nodes that can match"));
         assert!(explain(&report()).contains("all of the nodes that can match"));
+        let expected = Some(xtreem_client::api::Expected { matches: 120, visits: 35 });
+        let foreseen = explain(&SearchReport { expected, ..report() });
+        assert!(foreseen.contains("about 120 nodes to match, found with 35 visits"), "{foreseen}");
     }
 
     #[test]

@@ -161,6 +161,9 @@ pub struct SearchReport {
     /// Of the attribute that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Histogram>,
+    /// What was to be expected, from the distributions of the attributes over all nodes; absent before they are known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<Expected>,
     /// When the nodes were to be a set that is enough together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<SetReport>,
@@ -186,6 +189,15 @@ pub struct Reached {
     /// In whole thousandths; absent when nothing was seen of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thousandths: Option<i64>,
+}
+
+/// What a search should find and cost when attributes do not depend on each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Expected {
+    /// Nodes of the grid that match, about.
+    pub matches: u32,
+    /// Nodes that have to be asked, about.
+    pub visits: u32,
 }
 
 /// How a search went about it.

@@ -1,0 +1,139 @@
+//! What this node knows of all nodes together: aggregation over the grid-wide partial view, with the attributes of
+//! the schema.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant, Rng};
+use xtreem_discovery::forecast::{self, Forecast};
+use xtreem_discovery::schema::Schema;
+use xtreem_discovery::{Attributes, Requirement};
+use xtreem_membership::Cyclon;
+use xtreem_membership::aggregation::{self, Aggregation, Estimate, PeerFault};
+use xtreem_membership::reference::Reference;
+
+use crate::adapters::Post;
+use crate::{Config, Message, Output};
+
+pub(crate) struct Aggregates {
+    /// Nothing until attributes are known.
+    core: Option<Aggregation>,
+    schema: Option<Arc<Schema>>,
+    rng: Rng,
+}
+
+/// What aggregation sees of its node.
+pub(crate) struct AggregationOut<'a, O> {
+    pub now: Instant,
+    pub post: Post<'a, O>,
+    pub grid: &'a mut Cyclon,
+    pub reference: &'a mut Reference,
+    pub config: &'a Config,
+}
+
+impl<O: Output> aggregation::Output for AggregationOut<'_, O> {
+    fn send(&mut self, to: Handle, message: aggregation::Message) {
+        self.post.send(to, Message::Aggregation(message));
+    }
+
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.grid.sample(1).first().copied()
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.reference.answered(&self.config.reference, self.now, peer);
+    }
+}
+
+/// A picture of the grid, as this node knows it.
+#[derive(Clone, Debug)]
+pub struct GridEstimate {
+    /// The epoch that runs, zero when none is known.
+    pub epoch: u32,
+    /// Rounds since it began.
+    pub age: u16,
+    /// Rounds of an epoch.
+    pub rounds: u8,
+    /// What came out last.
+    pub last: Option<Arc<Estimate>>,
+    /// It is the word of a single peer: no epoch has ended here yet.
+    pub is_heard: bool,
+    /// What the attributes of `last` are: first the static ones of the schema, then the dynamic ones.
+    pub schema: Option<Arc<Schema>>,
+}
+
+impl Aggregates {
+    pub fn new(rng: Rng) -> Self {
+        Aggregates { core: None, schema: None, rng }
+    }
+
+    /// Takes what the node says of itself; it counts from the next epoch on. While two schemas run, the older one's
+    /// attributes are those that all nodes have.
+    pub fn set_attributes(&mut self, config: &Config, now: Instant, me: Handle, attributes: &Attributes) {
+        let Some(schema) = config.schemas.iter().min_by_key(|schema| schema.version()) else { return };
+        let mut codes: Vec<u16> = schema.codes(attributes)[..schema.dimensions().len()].into();
+        codes.extend(&schema.present(attributes)[..schema.dynamics().len()]);
+        match &mut self.core {
+            Some(core) => core.set_codes(&codes),
+            None => {
+                let rng = Rng::new(self.rng.next_u64());
+                let even = config.even_bounds.clone();
+                let version = schema.version();
+                self.core = Some(Aggregation::new(&config.aggregation, version, even, me, &codes, rng, now));
+                self.schema = Some(schema.clone());
+            }
+        }
+    }
+
+    pub fn handle_message<O: Output>(
+        &mut self,
+        from: Handle,
+        message: aggregation::Message,
+        out: &mut AggregationOut<'_, O>,
+    ) -> Result<(), PeerFault> {
+        match &mut self.core {
+            Some(core) => core.handle_message(&out.config.aggregation, out.now, from, message, out),
+            None => Ok(()),
+        }
+    }
+
+    pub fn handle_timeout<O: Output>(&mut self, out: &mut AggregationOut<'_, O>) {
+        if let Some(core) = self.core.as_mut().filter(|core| core.next_timeout() <= out.now) {
+            core.handle_timeout(&out.config.aggregation, out.now, out);
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.core.as_ref().map(Aggregation::next_timeout)
+    }
+
+    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+        self.core.iter().for_each(|core| core.for_each_handle(f));
+    }
+
+    /// Nodes of the grid, about.
+    pub fn size(&self) -> Option<u32> {
+        Some(self.core.as_ref()?.estimate()?.size.nodes)
+    }
+
+    pub fn picture(&self, config: &Config, now: Instant) -> GridEstimate {
+        let core = self.core.as_ref();
+        let (epoch, age) = core.map_or((0, 0), |core| core.epoch(&config.aggregation, now));
+        GridEstimate {
+            epoch,
+            age,
+            rounds: config.aggregation.rounds,
+            last: core.and_then(|core| core.estimate().cloned()),
+            is_heard: core.is_some_and(Aggregation::is_heard),
+            schema: self.schema.clone(),
+        }
+    }
+
+    /// What a search will find and cost, about.
+    pub fn forecast(&self, requirement: &Requirement, wanted: Option<u32>) -> Option<Forecast> {
+        let (estimate, schema) = (self.core.as_ref()?.estimate()?, self.schema.as_ref()?);
+        let share = |attribute, low, high| estimate.share(attribute, low, high).unwrap_or(u16::MAX);
+        let matches = forecast::matches(&requirement.region(schema), schema, &share, estimate.size.nodes);
+        Some(forecast::plan(estimate.size.nodes, matches, wanted))
+    }
+}
