@@ -1,6 +1,6 @@
 //! The queue of events to come: a slotted timing wheel with a total order.
 //!
-//! Source: Varghese and Lauck 1987, scheme 4 with sorting at the slot. Three times as fast as a binary heap
+//! Source: Varghese and Lauck 1987, scheme 4 with sorting at the slot. Several times as fast as a binary heap
 //! with 100,000 nodes (`docs/figures.md`): events go in unsorted, only the ~100 of one slot are ever sorted, and
 //! within a sorted slot it is known what comes next, so that its memory can be fetched ahead of time.
 
