@@ -4,9 +4,15 @@ use xtreem_sim::coordinates::{Options, run};
 
 fn main() {
     println!("nodes  rounds  liars  error median  p90     to 10 of 40: random  near  nearest");
-    for (nodes, rounds, liars_per_mille) in
-        [(1_000, 5, 0), (1_000, 20, 0), (1_000, 100, 0), (5_000, 100, 0), (1_000, 100, 10), (1_000, 100, 50)]
-    {
+    for (nodes, rounds, liars_per_mille) in [
+        (200, 20, 0),
+        (200, 50, 0),
+        (200, 100, 0),
+        (200, 200, 0),
+        (400, 100, 10),
+        (400, 200, 10),
+        (2_000, 100, 0),
+    ] {
         let report = run(&Options { nodes, rounds, liars_per_mille, ..Options::default() });
         println!(
             "{nodes:5}  {rounds:6}  {:4} %  {:10.1} %  {:.1} %  {:18.1} ms  {:.1} ms  {:.1} ms",
