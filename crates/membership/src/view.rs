@@ -238,3 +238,36 @@ impl View {
         self.set_told(told);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn told_places_follow_who_leaves_moves_and_is_overwritten() {
+        let h = Handle::from_u32;
+        let mut view = View::EMPTY;
+        for number in 0..VIEW_MAX as u32 {
+            assert!(view.push(VIEW_MAX, Peer { handle: h(number), age: 0 }));
+        }
+        let places = |at: &[u8]| {
+            let mut places = Places { at: [0; VIEW_MAX], len: at.len() };
+            places.at[..at.len()].copy_from_slice(at);
+            places
+        };
+        view.tell(&places(&[19, 3, 7, 11]));
+        // The last one, told, takes the place of one that was told; then of one that was not.
+        view.remove(h(3));
+        assert_eq!(view.told_places().as_slice(), [3, 7, 11]);
+        view.remove(h(11));
+        assert_eq!(view.told_places().as_slice(), [3, 7]);
+        let news: Peers =
+            [100, 101, 102].map(|number| Peer { handle: h(number), age: 900 }).into_iter().collect();
+        // Two free places, then over place 7.
+        view.merge(VIEW_MAX, h(500), &news, &places(&[7]));
+        assert_eq!((view.at(7).handle, view.at(7).age), (h(102), AGE_MAX));
+        assert_eq!(view.told_places().as_slice(), [3]);
+        view.untell();
+        assert!(view.told_places().as_slice().is_empty());
+    }
+}
