@@ -1,8 +1,8 @@
-//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS] [QUEUE] [SHARDS]`
+//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS] [QUEUE] [SHARDS] [PLOT-DIR]`
 
 use std::error::Error;
 
-use xtreem_sim::membership::{Options, run};
+use xtreem_sim::membership::{Options, plot, run};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,7 +16,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         loss: arg(5).unwrap_or("0").parse()?,
         queue: arg(6).unwrap_or("wheel").parse()?,
         shards: arg(7).unwrap_or("1").parse()?,
+        series: arg(8).is_some(),
     };
-    println!("{}", serde_json::to_string_pretty(&run(&options)?)?);
+    let report = run(&options)?;
+    println!("{}", serde_json::to_string_pretty(&report)?);
+    if let Some(directory) = arg(8) {
+        plot(&report, directory.as_ref()).map_err(|error| error.to_string())?;
+    }
     Ok(())
 }

@@ -4,6 +4,7 @@ mod analysis;
 mod graph;
 mod options;
 mod parallel;
+mod plot;
 pub(crate) mod process;
 mod report;
 mod shard;
@@ -12,9 +13,13 @@ mod tests;
 mod world;
 
 pub use options::{Kill, NODES_MAX, OptionError, Options, ParseKillError, SHARDS_MAX};
-pub use report::{DeadLinks, Report};
+pub use plot::plot;
+pub use report::{DeadLinks, Report, RoundFigures, Series};
 
 use world::World;
+
+/// Moments at which the figures of a series are taken, beside the last: each takes longer than a round.
+const SERIES_MAX: u32 = 50;
 
 /// Runs one world. The same options give the same figures and digest, but for memory and speed.
 ///
@@ -27,6 +32,7 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
     let (mut cpu, mut node_rounds) = (std::time::Duration::ZERO, 0);
     let mut survivors_cut_off = None;
     let mut dead_links = Vec::new();
+    let mut rounds = Vec::new();
     for round in 0..=options.rounds {
         if let Some(kill) = options.kill.filter(|kill| kill.at_round == round) {
             world.kill(kill.fraction);
@@ -35,6 +41,9 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
         let killed = options.kill.is_some_and(|kill| kill.at_round <= round);
         if killed || (options.churn > 0.0 && round > 0) {
             dead_links.push(DeadLinks { round, fraction: world.dead_links() });
+        }
+        if options.series && (round % options.rounds.div_ceil(SERIES_MAX) == 0 || round == options.rounds) {
+            rounds.push(analysis::at_round(&world, round));
         }
         if round == options.rounds {
             break;
@@ -58,5 +67,6 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
         node_rounds_per_cpu_second: (node_rounds as f64 / cpu.as_secs_f64().max(1e-9)).round() as u64,
         events: world.events(),
         digest: world.digest().to_string(),
+        series: options.series.then(|| Series { rounds, in_degrees: analysis::in_degrees(&world) }),
     })
 }

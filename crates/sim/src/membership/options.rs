@@ -23,6 +23,8 @@ pub struct Options {
     pub queue: Kind,
     /// Threads that share the world; a power of two. They change no figure but speed and memory.
     pub shards: u32,
+    /// Also take the figures of the graph from time to time: [`Series`](super::Series).
+    pub series: bool,
 }
 
 impl Default for Options {
@@ -36,6 +38,7 @@ impl Default for Options {
             loss: 0.0,
             queue: Kind::Wheel,
             shards: 1,
+            series: false,
         }
     }
 }

@@ -26,6 +26,25 @@ pub struct Report {
     pub events: u64,
     /// Of all events in their order and all views at the end.
     pub digest: String,
+    /// When it was asked for.
+    #[serde(skip)]
+    pub series: Option<Series>,
+}
+
+/// What pictures are made of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    pub rounds: Vec<RoundFigures>,
+    /// How many live nodes have 0, 1, 2 … links of live nodes to them at the end.
+    pub in_degrees: Vec<u32>,
+}
+
+/// Figures of the graph when `round` rounds were over, from 64 sources and 2,000 nodes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RoundFigures {
+    pub round: u32,
+    pub mean_path: f64,
+    pub clustering: f64,
 }
 
 /// Links of live nodes that lead to dead ones, when `round` rounds were over.

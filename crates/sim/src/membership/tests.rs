@@ -72,6 +72,29 @@ fn tiny_worlds_and_the_death_of_everybody_are_no_trouble() {
 }
 
 #[test]
+fn a_series_tells_how_a_ring_becomes_random_and_is_drawn() {
+    let options = Options { kill: "0.5@30".parse().ok(), series: true, ..of(600, 60) };
+    let report = done(&options);
+    let series = report.series.as_ref().expect("it was asked for");
+    let [first, .., last] = &series.rounds[..] else { panic!("{series:?}") };
+    assert_eq!((first.round, last.round), (0, 60));
+    assert!(
+        first.mean_path > 10.0 * last.mean_path && first.clustering > 5.0 * last.clustering,
+        "{series:?}"
+    );
+    assert!(series.rounds.len() <= 52 && series.in_degrees.iter().sum::<u32>() == 300, "{series:?}");
+    let directory = std::env::temp_dir().join(format!("xtreem-plot-{}", std::process::id()));
+    let files = plot(&report, &directory).expect("a directory to write to");
+    let names: Vec<_> = files.iter().filter_map(|file| file.file_name()?.to_str()).collect();
+    assert_eq!(names, ["in-degree.svg", "path.svg", "clustering.svg", "dead-links.svg"]);
+    for file in &files {
+        let text = std::fs::read_to_string(file).expect("it was just written");
+        assert!(text.starts_with("<svg") && text.trim_end().ends_with("</svg>"), "{file:?}");
+    }
+    std::fs::remove_dir_all(&directory).expect("it is ours");
+}
+
+#[test]
 fn the_report_has_the_fields_that_users_rely_on() {
     let json = serde_json::to_value(done(&of(10, 2))).expect("plain numbers and text");
     let fields: Vec<&String> = json.as_object().expect("an object").keys().collect();

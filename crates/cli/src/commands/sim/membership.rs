@@ -1,5 +1,7 @@
 //! `xtreem sim membership`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use xtreem_sim::membership::{self, Kill, Options, Report};
 use xtreem_sim::queue::Kind;
@@ -36,15 +38,25 @@ pub struct Arguments {
     /// Threads that share the world: 1, 2, 4 or 8; all but the speed stays the same
     #[arg(long, value_name = "COUNT", default_value_t = 1)]
     shards: u32,
+    /// Draw in-degree, path, clustering and dead links into this directory, as SVG
+    #[arg(long, value_name = "DIR")]
+    plot: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let Arguments { nodes, rounds, seed, kill, churn, loss, queue, shards, json } = *arguments;
-    let options = Options { nodes, rounds, seed, kill, churn, loss, queue, shards };
+    let Arguments { nodes, rounds, seed, kill, churn, loss, queue, shards, ref plot, json } = *arguments;
+    let options = Options { nodes, rounds, seed, kill, churn, loss, queue, shards, series: plot.is_some() };
     let report = membership::run(&options).map_err(Failure::usage)?;
+    if let Some(directory) = plot {
+        for file in membership::plot(&report, directory)
+            .map_err(|error| Failure::new(Exit::Failed, format!("{}: {error}", directory.display())))?
+        {
+            eprintln!("{}", file.display());
+        }
+    }
     if json {
         output::print_json(&report)?
     } else {
