@@ -3,20 +3,22 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use xtreem_base::Instant;
 use xtreem_discovery::Attributes;
+use xtreem_node::Node;
 
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
 use crate::machine;
 
-/// Between two measurements, which take well under a millisecond: a visit is answered with what was true at most so long
-/// ago (our guess: less than what anybody does with the answer takes).
-const PERIOD: Duration = Duration::from_secs(1);
+/// Between two measurements for what travels with links. Whoever visits is answered with what is measured then
+/// ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
+const PERIOD: Duration = Duration::from_secs(5);
 
 /// Every so many measurements the static attributes are read again: what is declared must still be true when a hold
 /// is asked for (our guess: hardware is taken away by hand, not by the second).
-const STATICS_EVERY: u32 = 60;
+const STATICS_EVERY: u32 = 12;
 
 /// Attributes that do not change while the agent runs, declared ones merged in.
 pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<Attributes, DeclaredError> {
@@ -62,8 +64,39 @@ async fn compare(agent: &Arc<Agent>) {
     agent.tell(move |node, _, _| node.set_contradicts(contradicts)).await;
 }
 
+/// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and the state
+/// directory's file system is asked for its free space.
+fn measure(agent: &Agent, node: &mut Node, now: Instant) {
+    let mut fresh = machine::dynamic_attributes(&agent.state.slots_dir());
+    for (name, value) in agent.config.declared.iter().filter(|_| agent.config.emulated) {
+        if xtreem_discovery::standard::is_dynamic(name) {
+            let _ = fresh.set(name, value.clone());
+        }
+    }
+    let status = node.status();
+    let used = status.slots + status.open_holds;
+    let mut attributes = agent.attributes();
+    let set = add_all(&mut attributes, &fresh)
+        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
+    if let Err(error) = set {
+        tracing::warn!(%error, "a measured attribute was left out");
+    }
+    agent.set_attributes(attributes.clone());
+    node.set_attributes(now, attributes);
+}
+
 /// Measures until the agent ends.
 pub(crate) async fn run(agent: Arc<Agent>) {
+    // The node's task must not keep the agent alive.
+    let weak = Arc::downgrade(&agent);
+    let measure = move |node: &mut Node, now| {
+        if let Some(agent) = weak.upgrade() {
+            measure(&agent, node, now);
+        }
+    };
+    if agent.net.set_measure(Box::new(measure)).await.is_err() {
+        return;
+    }
     let mut period = tokio::time::interval(PERIOD);
     period.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     for round in 1u32.. {
@@ -71,23 +104,8 @@ pub(crate) async fn run(agent: Arc<Agent>) {
         if round.is_multiple_of(STATICS_EVERY) {
             compare(&agent).await;
         }
-        let slots_dir = agent.state.slots_dir();
-        let measured = tokio::task::spawn_blocking(move || machine::dynamic_attributes(&slots_dir)).await;
-        let Ok(mut fresh) = measured else { continue };
-        for (name, value) in agent.config.declared.iter().filter(|_| agent.config.emulated) {
-            if xtreem_discovery::standard::is_dynamic(name) {
-                let _ = fresh.set(name, value.clone());
-            }
+        if agent.net.measure().await.is_err() {
+            return;
         }
-        let Ok(status) = agent.node(|node, _, _| node.status()).await else { return };
-        let used = status.slots + status.open_holds;
-        let mut attributes = agent.attributes();
-        let set = add_all(&mut attributes, &fresh)
-            .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
-        if let Err(error) = set {
-            tracing::warn!(%error, "a measured attribute was left out");
-        }
-        agent.set_attributes(attributes.clone());
-        agent.tell(move |node, now, _| node.set_attributes(now, attributes)).await;
     }
 }

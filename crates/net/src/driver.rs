@@ -19,6 +19,7 @@ use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
 use crate::join::Join;
+use crate::measure::Measuring;
 use crate::peers::PeerTable;
 use crate::plane::{Now, Peer, Plane};
 use crate::policy;
@@ -63,6 +64,7 @@ pub(crate) struct Driver {
     pub table: PeerTable,
     pub outbox: Outbox,
     pub join: Join,
+    pub measuring: Measuring,
     own: Handle,
     plane: Plane,
     root: VoRoot,
@@ -105,7 +107,21 @@ impl Driver {
     ) -> Driver {
         let tally = connections.tally.clone();
         let (outbox, waiting) = (Outbox::default(), VecDeque::new());
-        Driver { node, table, outbox, join, own, plane, root, connections, tally, correction_ms, waiting }
+        let measuring = Measuring::default();
+        Driver {
+            node,
+            table,
+            outbox,
+            join,
+            measuring,
+            own,
+            plane,
+            root,
+            connections,
+            tally,
+            correction_ms,
+            waiting,
+        }
     }
 
     /// Runs until every [`crate::Net`] is gone or one of them stopped the node.
@@ -253,7 +269,11 @@ impl Driver {
         if message.policy().is_some_and(|signed| policy::verify(&self.root, signed).is_err()) {
             return self.tally.add(Count::BadPolicy);
         }
-        self.node.handle_message(monotonic_now(), from, message, &mut self.outbox);
+        let now = monotonic_now();
+        if message.asks_about_machine() {
+            self.measuring.refresh(&mut self.node, now);
+        }
+        self.node.handle_message(now, from, message, &mut self.outbox);
     }
 
     fn has_good_records(&self, message: &Message) -> bool {

@@ -17,6 +17,7 @@ use crate::counters::{Counters, Tally};
 use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
+use crate::measure::Measure;
 use crate::peers::PeerTable;
 use crate::plane::Plane;
 use crate::socket::{Cable, SharedSocket};
@@ -140,6 +141,16 @@ impl Net {
         f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         self.ask(move |driver| f(&mut driver.node, monotonic_now(), &mut driver.outbox)).await
+    }
+
+    /// From now on `measure` runs before questions about this machine are answered.
+    pub async fn set_measure(&self, measure: Measure) -> Result<(), Stopped> {
+        self.ask(move |driver| driver.measuring.set(measure)).await
+    }
+
+    /// As before a question, for this node's own search.
+    pub async fn measure(&self) -> Result<(), Stopped> {
+        self.ask(|driver| driver.measuring.refresh(&mut driver.node, monotonic_now())).await
     }
 
     /// Who is behind a handle; `None` when the node has forgotten it, or has stopped.

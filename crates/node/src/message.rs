@@ -115,6 +115,13 @@ impl Message {
         }
     }
 
+    /// True for what is answered by the node's attributes: the driver has them measured first, so that the answer is true
+    /// at its moment.
+    pub fn asks_about_machine(&self) -> bool {
+        use xtreem_discovery::Message as Discovery;
+        matches!(self, Message::Discovery(Discovery::Visit { .. } | Discovery::Delegate(_)))
+    }
+
     /// The policy inside, if there is one: the driver verifies its signature and digest before the node sees it.
     pub fn policy(&self) -> Option<&SignedPolicy> {
         match self {

@@ -161,6 +161,8 @@ pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, A
 
 async fn subscribe(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Subscription, ApiError> {
     let waiting = agent.waiting.clone();
+    // The search begins with a look at this machine.
+    agent.net.measure().await?;
     let started = agent
         .node(move |node, now, out| waiting.subscribe_to(|| node.search(now, spec, out).map(Topic::Search)))
         .await?;
