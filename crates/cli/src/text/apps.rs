@@ -196,6 +196,7 @@ id           12121212121212121212121212121212
 owner        cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd
 state        running
 generation   1
+placement    spread by site
 guardians    34343434
 
 SLOT  STATE              NODE      ADDRESS         EPOCH
