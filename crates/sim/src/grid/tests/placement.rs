@@ -88,6 +88,7 @@ fn nodes_near_the_submitter_are_nearer_than_others() {
         near += hosts.iter().map(|host| to(*host)).sum::<u64>() / 8;
         all += (0..150).map(to).sum::<u64>() / 150;
     }
-    // Eighty samples a node by then: 22 % nearer on these seeds. `sim::coordinates` shows what more samples are worth.
-    assert!(near * 10 < all * 9, "{near} of {all} µs");
+    // Eighty samples a node by then, half of all distances known to 6 and 13 %: 55 % nearer on these seeds, all else being
+    // chance. `sim::coordinates` shows what more samples are worth.
+    assert!(near * 10 < all * 6, "{near} of {all} µs");
 }
