@@ -124,6 +124,7 @@ impl Submission {
             return t.host.send(candidate.peer, Message::Release { hold: candidate.hold });
         }
         hunt.found = hunt.found.saturating_add(1);
+        let is_surplus = hunt.look.is_some() && hunt.found > hunt.wanted;
         let looked_at = hunt.look.as_ref().map_or(0, |_| hunt.found.min(hunt.wanted));
         match &mut hunt.look {
             Some(look) => {
@@ -135,8 +136,10 @@ impl Submission {
             }
             None => self.keep(t, candidate),
         }
-        let nodes = self.places.len() as u16 + looked_at;
-        self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+        if !is_surplus {
+            let nodes = self.places.len() as u16 + looked_at;
+            self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+        }
     }
 
     /// Plans the next slot on this node.
