@@ -375,12 +375,13 @@ impl App {
         );
         let guardians = self.guardians.set.members.clone();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
-        if recruit.searches == 0 {
-            // A guardian that became a holder would have to be replaced as well: only when nobody else is left.
+        let is_looking = wishes.surplus > 0 && !recruit.gives_way;
+        if recruit.searches == 0 && !is_looking {
+            // A guardian that became a holder would have to be replaced as well: only when nobody else is left, or when
+            // the placement likes it best.
             exclude.extend(guardians);
         }
         exclude.extend(&recruit.exclude);
-        let is_looking = wishes.surplus > 0 && !recruit.gives_way;
         recruit.searches += u32::from(!is_looking);
         let wanted = if is_looking { wishes.surplus.saturating_add(1) } else { 1 };
         let (candidates, until) = (Vec::new(), t.now + LOOK_LIMIT);
