@@ -1,6 +1,7 @@
 //! The grid as a whole, drawn.
 
 use xtreem_client::api::{GridAttribute, GridBar, GridReply};
+use xtreem_discovery::standard::{self, Kind, Unit};
 
 use super::Table;
 use super::nodes::{count, number};
@@ -42,6 +43,10 @@ fn attribute(attribute: &GridAttribute, nodes: u32) -> String {
         .iter()
         .map(|bar| {
             let label = match bar.thousandths {
+                // A bin that begins between two whole numbers begins with the upper one.
+                Some(thousandths) if !bar.exact && is_counted(name) => {
+                    (thousandths + 999).div_euclid(1_000).to_string()
+                }
                 Some(thousandths) => number(name, thousandths, &bar.value),
                 None => bar.value.clone(),
             };
@@ -60,6 +65,12 @@ fn attribute(attribute: &GridAttribute, nodes: u32) -> String {
         table.row([label, nodes.to_string(), percent(share), "█".repeat(len)]);
     }
     table.to_string()
+}
+
+/// Whether the attribute is a number of things; loads are the standard numbers that are not.
+fn is_counted(name: &str) -> bool {
+    let is_plain = standard::find(name).is_some_and(|known| known.kind == Kind::Number(Unit::Plain));
+    is_plain && !name.starts_with("load.")
 }
 
 /// Bars next to each other are put together, the lowest first.
@@ -118,6 +129,17 @@ mod tests {
             "█".repeat(4)
         );
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn what_is_counted_begins_with_whole_numbers() {
+        let from = |name: &str, thousandths: i64| {
+            let bars = vec![GridBar { exact: false, ..bar("1.024", Some(thousandths), 60) }];
+            attribute(&GridAttribute { name: name.into(), ..cores(bars) }, 100)
+        };
+        assert!(from("cpu.cores", 1_024).contains("\nfrom 2 "), "{}", from("cpu.cores", 1_024));
+        assert!(from("cpu.cores", 2_000).contains("\nfrom 2 "));
+        assert!(from("load.1m", 1_024).contains("\nfrom 1.024 "));
     }
 
     #[test]
