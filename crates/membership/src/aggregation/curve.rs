@@ -30,6 +30,11 @@ impl<'a> Curve<'a> {
         Curve { known: None, is_unchecked: false }
     }
 
+    /// The codes whose shares are known.
+    pub fn bounds(&self) -> impl Iterator<Item = u16> {
+        self.known.into_iter().flat_map(|(row, _)| row.codes)
+    }
+
     /// The bounds on both sides of a code with their shares: the last one below it, the first one that is not.
     fn around(&self, code: u16) -> ((u16, Fraction), (u16, Fraction)) {
         let (start, end) = ((0, 0), (u16::MAX, WHOLE));
