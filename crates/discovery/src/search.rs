@@ -91,7 +91,7 @@ impl SearchSpec {
     pub fn set(set: SetQuery, hold: Option<HoldAsk>) -> Self {
         let query = Query::Nodes { requirement: set.member().clone(), hold };
         let spec = SearchSpec::new(query, set.most().into());
-        SearchSpec { attributes: true, set: Some(set), ..spec }
+        SearchSpec { attributes: true, set: Some(set), in_flight: IN_FLIGHT_MAX, ..spec }
     }
 
     /// All nodes that meet `requirement`, or how many they are.
@@ -282,8 +282,12 @@ impl Search {
     }
 
     fn in_flight(&self) -> usize {
-        let few = self.set.is_some() && self.visited < set_search::PATIENT_VISITS;
-        (if few { self.spec.in_flight.min(set_search::IN_FLIGHT) } else { self.spec.in_flight }) as usize
+        let most = self.spec.in_flight;
+        let now = match &self.set {
+            Some(_) => (self.visited / set_search::VISITS_PER_OUT).max(set_search::IN_FLIGHT).min(most),
+            None => most,
+        };
+        now as usize
     }
 
     /// The answer is that of a member which was asked for a hold; nothing when it is not.
