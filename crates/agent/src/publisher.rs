@@ -1,6 +1,8 @@
 //! Tells the node again and again what this machine measures.
 
+use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use xtreem_base::Instant;
@@ -16,8 +18,9 @@ use crate::machine;
 /// ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Every so many measurements the static attributes are read again: what is declared must still be true when a hold
-/// is asked for (our guess: hardware is taken away by hand, not by the second).
+/// Every so many measurements all static attributes are read again, which takes milliseconds. Cores, memory and disk are
+/// compared at every measurement, so also when a hold is asked for (our guess: the rest is taken away by hand, not by the
+/// second).
 const STATICS_EVERY: u32 = 12;
 
 /// Attributes that do not change while the agent runs, declared ones merged in.
@@ -47,26 +50,51 @@ fn add_all(into: &mut Attributes, more: &Attributes) -> Result<(), DeclaredError
     more.iter().try_for_each(|(name, value)| declared::set(into, name, value.clone()))
 }
 
-/// Whether the declared attributes and the offer still agree with the machine. While they do not, the node grants no
-/// holds.
-async fn compare(agent: &Arc<Agent>) {
-    let measuring = agent.clone();
-    let compared =
-        tokio::task::spawn_blocking(move || statics(&measuring.config, &measuring.state.slots_dir()));
-    let Ok(compared) = compared.await else { return };
-    let contradicts = match compared {
-        Err(error @ (DeclaredError::Contradiction { .. } | DeclaredError::OfferTooLarge { .. })) => {
+/// Whether what is declared and offered is still there, as far as it can be told quickly.
+fn is_capable(config: &Config, slots_dir: &Path) -> Result<(), DeclaredError> {
+    let merged = declared::merge(machine::capacity(slots_dir), config)?;
+    declared::offer(&merged, config).map(|_| ())
+}
+
+/// Only these speak against the machine; an attribute that does not fit in does not.
+fn is_contradiction(compared: &Result<(), DeclaredError>) -> bool {
+    matches!(compared, Err(DeclaredError::Contradiction { .. } | DeclaredError::OfferTooLarge { .. }))
+}
+
+/// Whether this machine is still what is declared of it. While it is not, the node grants no holds.
+#[derive(Default)]
+struct Truth {
+    /// What the last look at all static attributes came to; that look is taken outside of the node's task.
+    statics_contradict: AtomicBool,
+}
+
+impl Truth {
+    async fn compare_statics(&self, agent: &Arc<Agent>) {
+        let measuring = agent.clone();
+        let compared =
+            tokio::task::spawn_blocking(move || statics(&measuring.config, &measuring.state.slots_dir()));
+        let Ok(compared) = compared.await.map(|compared| compared.map(|_| ())) else { return };
+        self.statics_contradict.store(is_contradiction(&compared), Ordering::Relaxed);
+        if let (true, Err(error)) = (is_contradiction(&compared), &compared) {
             tracing::warn!(%error, "this machine is not what is declared of it: it grants no holds");
-            true
         }
-        _ => false,
-    };
-    agent.tell(move |node, _, _| node.set_contradicts(contradicts)).await;
+    }
 }
 
 /// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and the state
 /// directory's file system is asked for its free space.
-fn measure(agent: &Agent, node: &mut Node, now: Instant) {
+fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
+    let compared = is_capable(&agent.config, &agent.state.slots_dir());
+    let contradicts = is_contradiction(&compared) || truth.statics_contradict.load(Ordering::Relaxed);
+    if contradicts != node.contradicts() {
+        match compared {
+            Err(error) if contradicts => {
+                tracing::warn!(%error, "this machine has less than is declared of it: it grants no holds")
+            }
+            _ => tracing::info!(contradicts, "whether this machine is what is declared of it has changed"),
+        }
+        node.set_contradicts(contradicts);
+    }
     let mut fresh = machine::dynamic_attributes(&agent.state.slots_dir());
     for (name, value) in agent.config.declared.iter().filter(|_| agent.config.emulated) {
         if xtreem_discovery::standard::is_dynamic(name) {
@@ -89,9 +117,11 @@ fn measure(agent: &Agent, node: &mut Node, now: Instant) {
 pub(crate) async fn run(agent: Arc<Agent>) {
     // The node's task must not keep the agent alive.
     let weak = Arc::downgrade(&agent);
+    let truth = Arc::new(Truth::default());
+    let shared = truth.clone();
     let measure = move |node: &mut Node, now| {
         if let Some(agent) = weak.upgrade() {
-            measure(&agent, node, now);
+            measure(&agent, &shared, node, now);
         }
     };
     if agent.net.set_measure(Box::new(measure)).await.is_err() {
@@ -102,10 +132,44 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     for round in 1u32.. {
         period.tick().await;
         if round.is_multiple_of(STATICS_EVERY) {
-            compare(&agent).await;
+            truth.compare_statics(&agent).await;
         }
         if agent.net.measure().await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+    use nix::unistd::Pid;
+
+    use super::*;
+
+    /// On a machine with one core there is none to take away.
+    #[test]
+    fn a_core_that_is_taken_away_is_missed_at_the_next_measurement() {
+        let dir = Path::new("/");
+        let measured = machine::capacity(dir);
+        let mut config = Config::new("/state".into());
+        for (name, value) in measured.iter() {
+            config.declared.set(name, value.clone()).unwrap();
+        }
+        assert_eq!(is_capable(&config, dir), Ok(()));
+        // Of this thread alone: tests have one each.
+        let me = Pid::from_raw(0);
+        let mine = sched_getaffinity(me).unwrap();
+        let mut cores = (0..CpuSet::count()).filter(|core| mine.is_set(*core).unwrap_or_default());
+        let mut fewer = CpuSet::new();
+        fewer.set(cores.next().unwrap()).unwrap();
+        let is_one_left = cores.next().is_none();
+        sched_setaffinity(me, &fewer).unwrap();
+        let compared = is_capable(&config, dir);
+        assert_eq!(is_contradiction(&compared), !is_one_left, "{compared:?}");
+        sched_setaffinity(me, &mine).unwrap();
+        assert_eq!(is_capable(&config, dir), Ok(()));
+        config.offer.memory_bytes = Some(u64::MAX);
+        assert!(is_contradiction(&is_capable(&config, dir)));
     }
 }

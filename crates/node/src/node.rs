@@ -218,6 +218,11 @@ impl Node {
         self.contradicts = contradicts;
     }
 
+    /// As set by [`Self::set_contradicts`].
+    pub fn contradicts(&self) -> bool {
+        self.contradicts
+    }
+
     /// Puts a policy of the VO in force, if it is newer, and spreads it. The caller has verified it. Returns whether it
     /// is in force now.
     pub fn set_policy(

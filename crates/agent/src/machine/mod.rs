@@ -28,8 +28,7 @@ const TEXT_MAX_BYTES: u64 = 4 << 20;
 pub fn static_attributes(slots_dir: &Path) -> Attributes {
     let mut found = Attributes::new();
     let cpu = parse::cpu(&text("/proc/cpuinfo"));
-    let cores = std::thread::available_parallelism().map_or(cpu.cores, |cores| cores.get() as u64);
-    add(&mut found, "cpu.cores", Some(cores).filter(|&cores| cores > 0));
+    add(&mut found, "cpu.cores", cores().or(Some(cpu.cores).filter(|&cores| cores > 0)));
     add(&mut found, "cpu.model", cpu.model);
     add(&mut found, "cpu.flags", (!cpu.flags.is_empty()).then_some(cpu.flags));
     let highest = parse::kilohertz(&text("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq"));
@@ -51,6 +50,20 @@ pub fn static_attributes(slots_dir: &Path) -> Attributes {
     let commands = commands(&std::env::var("PATH").unwrap_or_default());
     add(&mut found, "commands", (!commands.is_empty()).then_some(commands));
     found
+}
+
+/// What a running machine can be deprived of, and others count on: cores by an affinity or a limit, memory by its
+/// hypervisor, a disk by another mount. Read in well under a millisecond.
+pub fn capacity(slots_dir: &Path) -> Attributes {
+    let mut found = Attributes::new();
+    add(&mut found, "cpu.cores", cores());
+    add(&mut found, "mem.total", parse::memory(&text("/proc/meminfo")).total);
+    add(&mut found, "disk.total", disk(slots_dir).map(|disk| disk.total));
+    found
+}
+
+fn cores() -> Option<u64> {
+    std::thread::available_parallelism().ok().map(|cores| cores.get() as u64)
 }
 
 /// What changes: read anew every second, in well under a millisecond.
