@@ -24,6 +24,15 @@ const WORDS: usize = KEY_BITS / 32;
 /// The codes of one node's attributes in the order of the schema; those beyond its dimensions are zero.
 pub type Codes = [u16; DIMENSIONS_MAX];
 
+/// Each bit as the lowest of a lane of eight.
+fn spread(bits: u8) -> u64 {
+    const ONE_EACH: u64 = 0x8040_2010_0804_0201;
+    const LOWEST: u64 = 0x0101_0101_0101_0101;
+    let alone = (u64::from(bits) * LOWEST) & ONE_EACH;
+    // Whichever bit is left in a lane carries into its highest one.
+    ((((alone & !(LOWEST << 7)) + LOWEST * 0x7f) | alone) >> 7) & LOWEST
+}
+
 /// 160 bits, the first one highest. With fewer than eight attributes the hash follows the last code bit at once,
 /// and zeros follow the hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
@@ -64,14 +73,26 @@ impl Key {
     pub fn codes(&self, dimensions: usize) -> Codes {
         let mut codes = [0; DIMENSIONS_MAX];
         let dimensions = dimensions.min(DIMENSIONS_MAX);
-        for bit in 0..CODE_BITS {
-            for (i, code) in codes[..dimensions].iter_mut().enumerate() {
-                *code = *code << 1 | u16::from(self.bit(bit * dimensions + i));
+        if dimensions == 0 {
+            return codes;
+        }
+        // One bit of each code at a time, all of them in the lanes of one word; half of a code fits a lane.
+        let mut halves = [0; 2];
+        for (half, lanes) in halves.iter_mut().enumerate() {
+            for bit in 0..CODE_BITS / 2 {
+                let plane = self.window((half * CODE_BITS / 2 + bit) * dimensions) >> (16 - dimensions);
+                *lanes = *lanes << 1 | spread(plane as u8);
             }
+        }
+        let lane = |lanes: u64, at: usize| (lanes >> (8 * at)) as u16 & 0xff;
+        for (i, code) in codes[..dimensions].iter_mut().enumerate() {
+            let at = dimensions - 1 - i;
+            *code = lane(halves[0], at) << 8 | lane(halves[1], at);
         }
         codes
     }
 
+    #[cfg(test)]
     fn bit(&self, at: usize) -> bool {
         self.0[at / 32] >> (31 - at % 32) & 1 == 1
     }
@@ -113,9 +134,10 @@ impl Key {
 pub(crate) fn cell(codes: &Codes, len: usize, dimensions: usize) -> Area {
     let dimensions = dimensions.min(DIMENSIONS_MAX);
     let mut area = Area::of(codes);
+    let all = (len as u32).checked_div(dimensions as u32).unwrap_or_default() as usize;
     for (i, code) in codes[..dimensions].iter().enumerate() {
         // Bits of this attribute among the first `len`.
-        let fixed = (len + dimensions - 1 - i).checked_div(dimensions).unwrap_or(0).min(CODE_BITS);
+        let fixed = (all + usize::from(all * dimensions + i < len)).min(CODE_BITS);
         let open = u16::MAX.checked_shr(fixed as u32).unwrap_or(0);
         area.low[i] = code & !open;
         area.high[i] = code | open;

@@ -398,19 +398,19 @@ impl Trie {
             return Part::default();
         }
         let now_told = told(now);
-        let fresh = |told: u32| now_told - told.min(now_told) < config.age_max_seconds();
-        let reports = self
-            .table
-            .buckets()
-            .iter()
-            .take_while(|bucket| usize::from(bucket.level) < split)
-            .filter(|bucket| lack.stale.has(bucket.level.into()) && fresh(bucket.told()))
-            .filter_map(|bucket| {
-                let age = now_told - bucket.told().min(now_told);
-                Some(Report { level: bucket.level, age: age as u16, summary: *bucket.summary()? })
-            })
-            .take(REPORTS_MAX)
-            .collect();
+        let fresh = || {
+            let above = self.table.summaries(&lack.stale).take_while(|(level, ..)| *level < split);
+            above
+                .filter(|(_, told, _)| now_told - told.min(&now_told) < config.age_max_seconds())
+                .take(REPORTS_MAX)
+        };
+        let report = |(level, told, summary): (usize, u32, &Summary)| {
+            let age = (now_told - told.min(now_told)) as u16;
+            Report { level: level as u8, age, summary: *summary }
+        };
+        // Counted first: growing would copy them.
+        let mut reports = Vec::with_capacity(fresh().count());
+        reports.extend(fresh().map(report));
         Part {
             own: self.is_settled().then(|| self.summary(split + 1)),
             descriptors: self.table.useful(&lack.key, &lack.wants, seconds(now), DESCRIPTORS_MAX),

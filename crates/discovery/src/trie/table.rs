@@ -39,10 +39,8 @@ pub struct Bucket {
     pub level: u8,
     len: u8,
     alternates: [Alternate; ALTERNATES],
-    /// Nothing was heard of the subtree as a whole when `told` is zero.
+    /// Of no node when nothing was heard of the subtree as a whole.
     summary: Summary,
-    /// When the summary was made, in seconds of the table's own clock, counted from one.
-    told: u32,
 }
 
 impl Bucket {
@@ -52,12 +50,7 @@ impl Bucket {
 
     /// What is known of the whole subtree.
     pub fn summary(&self) -> Option<&Summary> {
-        (self.told > 0).then_some(&self.summary)
-    }
-
-    /// When the summary was made; zero without one.
-    pub fn told(&self) -> u32 {
-        self.told
+        (self.summary.count > 0).then_some(&self.summary)
     }
 }
 
@@ -67,13 +60,58 @@ pub struct Levels(pub [u32; KEY_BITS / 32]);
 
 impl Levels {
     pub const ALL: Levels = Levels([u32::MAX; KEY_BITS / 32]);
+    pub const NONE: Levels = Levels([0; KEY_BITS / 32]);
 
     pub fn has(&self, level: usize) -> bool {
         self.0.get(level / 32).is_some_and(|word| word >> (level % 32) & 1 == 1)
     }
 
+    pub fn insert(&mut self, level: usize) {
+        self.0[level / 32] |= 1 << (level % 32);
+    }
+
     pub fn remove(&mut self, level: usize) {
         self.0[level / 32] &= !(1 << (level % 32));
+    }
+
+    /// Those of them that are, or are not, in `other`.
+    fn part(&self, other: &Levels, is_in: bool) -> Levels {
+        let turn = if is_in { 0 } else { u32::MAX };
+        Levels(core::array::from_fn(|word| self.0[word] & (other.0[word] ^ turn)))
+    }
+
+    /// How many of them are below `level`.
+    fn below(&self, level: usize) -> usize {
+        let whole: u32 = self.0[..level / 32].iter().map(|word| word.count_ones()).sum();
+        let rest = self.0.get(level / 32).map_or(0, |word| (word & !(u32::MAX << (level % 32))).count_ones());
+        (whole + rest) as usize
+    }
+
+    /// Rising.
+    fn iter(self) -> Each {
+        Each(self)
+    }
+}
+
+struct Each(Levels);
+
+impl Iterator for Each {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        let (word, bits) = self.0.0.iter_mut().enumerate().find(|(_, bits)| **bits != 0)?;
+        let bit = bits.trailing_zeros();
+        *bits &= *bits - 1;
+        Some(word * 32 + bit as usize)
+    }
+}
+
+impl DoubleEndedIterator for Each {
+    fn next_back(&mut self) -> Option<usize> {
+        let (word, bits) = self.0.0.iter_mut().enumerate().rfind(|(_, bits)| **bits != 0)?;
+        let bit = bits.ilog2();
+        *bits ^= 1 << bit;
+        Some(word * 32 + bit as usize)
     }
 }
 
@@ -97,18 +135,34 @@ impl<'a> Few<'a> {
     }
 }
 
-/// Buckets in the order of their levels, only those with nodes.
+/// Buckets in the order of their levels, only those with nodes. What is asked of all of them at every message lies
+/// apart, so that it takes a few cache lines and not the whole table.
 #[derive(Clone, Debug)]
 pub struct Table {
     me: Handle,
     key: Key,
     dimensions: u8,
+    /// Levels that have a bucket: the number of those below a level is the place of its bucket.
+    held: Levels,
+    /// Levels whose bucket has no room.
+    full: Levels,
     buckets: Vec<Bucket>,
+    /// For each bucket when its summary was made, in seconds of the table's own clock counted from one; zero without
+    /// a summary.
+    told: Vec<u32>,
 }
 
 impl Table {
     pub fn new(me: Handle, key: Key, dimensions: usize) -> Self {
-        Table { me, key, dimensions: dimensions.min(DIMENSIONS_MAX) as u8, buckets: Vec::new() }
+        Table {
+            me,
+            key,
+            dimensions: dimensions.min(DIMENSIONS_MAX) as u8,
+            held: Levels::NONE,
+            full: Levels::NONE,
+            buckets: Vec::new(),
+            told: Vec::new(),
+        }
     }
 
     pub fn me(&self) -> Handle {
@@ -124,8 +178,22 @@ impl Table {
     }
 
     pub fn bucket(&self, level: usize) -> Option<&Bucket> {
-        let at = self.buckets.binary_search_by_key(&level, |bucket| usize::from(bucket.level)).ok()?;
-        self.buckets.get(at)
+        self.buckets.get(self.place(level)?)
+    }
+
+    /// Where the bucket of a level is.
+    fn place(&self, level: usize) -> Option<usize> {
+        self.held.has(level).then(|| self.held.below(level))
+    }
+
+    /// The summaries of these levels, rising: each with its level and when it was made.
+    pub fn summaries(&self, levels: &Levels) -> impl Iterator<Item = (usize, u32, &Summary)> {
+        let known = |level| {
+            let at = self.held.below(level);
+            let told = *self.told.get(at).filter(|told| **told > 0)?;
+            Some((level, told, &self.buckets.get(at)?.summary))
+        };
+        self.held.part(levels, true).iter().filter_map(known)
     }
 
     /// The level of the closest node known.
@@ -145,23 +213,19 @@ impl Table {
             return false;
         }
         let new = Alternate { handle, key, seen };
-        let at = match self.buckets.binary_search_by_key(&level, |bucket| usize::from(bucket.level)) {
-            Ok(at) => at,
-            Err(at) => {
-                if self.buckets.len() == self.buckets.capacity() {
-                    // A few at a time: a table ends at 17 to 40 buckets, and doubling would waste a third.
-                    self.buckets.reserve_exact(4);
-                }
-                let bucket = Bucket {
-                    level: level as u8,
-                    len: 1,
-                    alternates: [new; ALTERNATES],
-                    summary: Summary::NOTHING,
-                    told: 0,
-                };
-                self.buckets.insert(at, bucket);
-                return true;
+        let Some(at) = self.place(level) else {
+            let at = self.held.below(level);
+            if self.buckets.len() == self.buckets.capacity() {
+                // A few at a time: a table ends at 17 to 40 buckets, and doubling would waste a third.
+                self.buckets.reserve_exact(4);
+                self.told.reserve_exact(4);
             }
+            let alternates = [new; ALTERNATES];
+            self.buckets
+                .insert(at, Bucket { level: level as u8, len: 1, alternates, summary: Summary::NOTHING });
+            self.told.insert(at, 0);
+            self.held.insert(level);
+            return true;
         };
         let bucket = &mut self.buckets[at];
         let len = usize::from(bucket.len);
@@ -169,13 +233,16 @@ impl Table {
             known.seen = known.seen.max(seen);
             return true;
         }
-        if bucket.told > 0 {
+        if self.told[at] > 0 {
             // A newcomer that no summary counts yet must be found all the same.
             bucket.summary.area.join(&Area::of(&key.codes(self.dimensions.into())));
         }
         if len < ALTERNATES {
             bucket.alternates[len] = new;
             bucket.len += 1;
+            if len + 1 == ALTERNATES {
+                self.full.insert(level);
+            }
             return true;
         }
         match bucket.alternates.iter_mut().min_by_key(|known| known.seen) {
@@ -204,13 +271,28 @@ impl Table {
             }
         }
         if found {
-            self.buckets.retain(|bucket| bucket.len > 0);
+            self.tidy();
         }
         found
     }
 
+    /// Drops buckets that have become empty, and knows again which are there and which are full.
+    fn tidy(&mut self) {
+        let mut kept = self.buckets.iter().map(|bucket| bucket.len > 0);
+        (self.held, self.full) = (Levels::NONE, Levels::NONE);
+        self.told.retain(|_| kept.next().unwrap_or_default());
+        self.buckets.retain(|bucket| bucket.len > 0);
+        for bucket in &self.buckets {
+            self.held.insert(bucket.level.into());
+            if usize::from(bucket.len) == ALTERNATES {
+                self.full.insert(bucket.level.into());
+            }
+        }
+    }
+
     /// Drops nodes not known to be alive since `limit`.
     pub fn expire(&mut self, limit: u32) {
+        let mut is_changed = false;
         for bucket in &mut self.buckets {
             let mut kept = 0;
             for at in 0..usize::from(bucket.len) {
@@ -219,9 +301,12 @@ impl Table {
                     kept += 1;
                 }
             }
+            is_changed |= kept < usize::from(bucket.len);
             bucket.len = kept as u8;
         }
-        self.buckets.retain(|bucket| bucket.len > 0);
+        if is_changed {
+            self.tidy();
+        }
     }
 
     /// All nodes with their levels.
@@ -233,21 +318,16 @@ impl Table {
 
     /// Takes a summary of the subtree at `level`, made at `told`, when it is newer than the one known.
     pub fn report(&mut self, level: usize, summary: &Summary, told: u32) {
-        let Ok(at) = self.buckets.binary_search_by_key(&level, |bucket| usize::from(bucket.level)) else {
-            return;
-        };
-        let bucket = &mut self.buckets[at];
-        if told <= bucket.told {
-            return;
-        }
+        let Some(at) = self.place(level).filter(|at| self.told[*at] < told) else { return };
+        let known = &mut self.buckets[at].summary;
         let mut area = summary.area;
-        if bucket.told > 0 {
-            area = bucket.summary.area;
+        if self.told[at] > 0 {
+            area = known.area;
             area.follow(&summary.area);
         }
-        bucket.summary = *summary;
-        bucket.summary.area = area;
-        bucket.told = told;
+        *known = *summary;
+        known.area = area;
+        self.told[at] = told;
     }
 
     /// Everybody whose key shares `len` bits with this node's, `own` (this node alone) included. The places of holders are
@@ -279,19 +359,17 @@ impl Table {
 
     /// Levels that could use more nodes.
     pub fn wants(&self) -> Levels {
-        let mut levels = Levels::ALL;
-        for bucket in self.buckets.iter().filter(|bucket| usize::from(bucket.len) == ALTERNATES) {
-            levels.remove(usize::from(bucket.level));
-        }
-        levels
+        Levels::ALL.part(&self.full, false)
     }
 
     /// Levels whose summary was made before `limit`, or that have none.
     pub fn stale(&self, limit: u32) -> Levels {
         let mut levels = Levels::ALL;
-        for bucket in self.buckets.iter().filter(|bucket| bucket.told >= limit) {
-            levels.remove(usize::from(bucket.level));
-        }
+        self.held
+            .iter()
+            .zip(&self.told)
+            .filter(|(_, told)| **told >= limit)
+            .for_each(|(level, _)| levels.remove(level));
         levels
     }
 
@@ -299,9 +377,8 @@ impl Table {
     /// closest and freshest of what it has too.
     pub fn useful(&self, key: &Key, wants: &Levels, now: u32, max: usize) -> Vec<Descriptor> {
         let split = self.key.common_prefix(key);
-        let beside = self.buckets.partition_point(|bucket| usize::from(bucket.level) < split);
-        let (above, rest) = self.buckets.split_at(beside);
-        let at_split = rest.first().filter(|bucket| usize::from(bucket.level) == split);
+        let (above, rest) = self.buckets.split_at(self.held.below(split));
+        let at_split = rest.first().filter(|_| self.held.has(split));
         // On the other's side of the split: its own level there tells how close they are to it.
         let mut close = Few::default();
         for known in at_split.map(Bucket::alternates).unwrap_or_default() {
@@ -317,20 +394,23 @@ impl Table {
         let mut chosen = Vec::with_capacity(max);
         for is_wanted in [true, false] {
             let mut choose = |few: &Few<'_>| {
-                for (level, known) in few.iter().filter(|(level, _)| wants.has(*level) == is_wanted) {
-                    debug_assert!(level < KEY_BITS);
+                for (_, known) in few.iter().filter(|(level, _)| wants.has(*level) == is_wanted) {
                     if chosen.len() < max {
                         let age = u16::try_from(now.saturating_sub(known.seen)).unwrap_or(u16::MAX);
                         chosen.push(Descriptor { handle: known.handle, key: known.key, age });
                     }
                 }
+                chosen.len() >= max
             };
             choose(&close);
             choose(&mine);
-            for bucket in above.iter().rev().filter(|bucket| wants.has(bucket.level.into()) == is_wanted) {
+            let levels = self.held.part(wants, is_wanted);
+            for level in levels.iter().rev().skip_while(|level| *level >= split) {
                 let mut few = Few::default();
-                bucket.alternates().iter().for_each(|known| few.offer(bucket.level.into(), known));
-                choose(&few);
+                above[self.held.below(level)].alternates().iter().for_each(|known| few.offer(level, known));
+                if choose(&few) {
+                    break;
+                }
             }
         }
         chosen
@@ -338,13 +418,83 @@ impl Table {
 
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
-        self.buckets.capacity() * size_of::<Bucket>()
+        self.buckets.capacity() * size_of::<Bucket>() + self.told.capacity() * size_of::<u32>()
     }
 
     pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
         for bucket in &self.buckets {
             bucket.alternates().iter().for_each(|known| f(known.handle));
             bucket.summary.for_each_handle(f);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[derive(Clone, Debug)]
+    enum Step {
+        Insert { hash: u32, seen: u32 },
+        Remove(u32),
+        Expire(u32),
+        Report { hash: u32, told: u32 },
+    }
+
+    /// Few nodes, so that steps meet the same ones; their keys differ in the last bits too.
+    fn some_step() -> impl Strategy<Value = Step> {
+        let hash = || (0..24u32, 0..3u32).prop_map(|(bit, low)| 1 << (bit + 7) | low);
+        prop_oneof![
+            6 => (hash(), 0..20u32).prop_map(|(hash, seen)| Step::Insert { hash, seen }),
+            1 => hash().prop_map(Step::Remove),
+            1 => (0..20u32).prop_map(Step::Expire),
+            3 => (hash(), 1..20u32).prop_map(|(hash, told)| Step::Report { hash, told }),
+        ]
+    }
+
+    fn key(hash: u32) -> Key {
+        Key::new(&[0; DIMENSIONS_MAX], 0, hash)
+    }
+
+    proptest! {
+        #[test]
+        fn what_lies_apart_says_the_same_as_the_buckets(steps in prop::collection::vec(some_step(), 0..80)) {
+            let mut table = Table::new(Handle::from_u32(0), key(0), 0);
+            for step in steps {
+                match step {
+                    Step::Insert { hash, seen } => _ = table.insert(Handle::from_u32(hash), key(hash), seen),
+                    Step::Remove(hash) => _ = table.remove(Handle::from_u32(hash)),
+                    Step::Expire(limit) => table.expire(limit),
+                    Step::Report { hash, told } => {
+                        let mut summary = Summary::NOTHING;
+                        summary.count = 1;
+                        table.report(table.key.common_prefix(&key(hash)), &summary, told);
+                    }
+                }
+                let levels: Vec<usize> = table.buckets.iter().map(|bucket| bucket.level.into()).collect();
+                prop_assert!(levels.is_sorted_by(|a, b| a < b));
+                prop_assert_eq!(table.held.iter().collect::<Vec<_>>(), levels.clone());
+                prop_assert_eq!(table.held.iter().rev().collect::<Vec<_>>(), levels.iter().rev().copied().collect::<Vec<_>>());
+                prop_assert_eq!(table.told.len(), levels.len());
+                for level in 0..KEY_BITS {
+                    let bucket = table.buckets.iter().find(|bucket| usize::from(bucket.level) == level);
+                    prop_assert_eq!(table.bucket(level).map(|bucket| bucket.level), bucket.map(|bucket| bucket.level));
+                    let is_full = bucket.is_some_and(|bucket| usize::from(bucket.len) == ALTERNATES);
+                    prop_assert_eq!(table.wants().has(level), !is_full);
+                }
+                prop_assert!(table.buckets.iter().all(|bucket| bucket.len > 0));
+                let summed: Vec<usize> = table.summaries(&Levels::ALL).map(|(level, ..)| level).collect();
+                let with = |bucket: &&Bucket| bucket.summary().is_some();
+                let expected: Vec<usize> = table.buckets.iter().filter(with).map(|bucket| bucket.level.into()).collect();
+                prop_assert_eq!(summed, expected);
+                for (level, told, _) in table.summaries(&Levels::ALL) {
+                    prop_assert!(!table.stale(told).has(level) && table.stale(told + 1).has(level));
+                }
+            }
         }
     }
 }
