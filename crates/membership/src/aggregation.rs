@@ -161,6 +161,11 @@ impl Aggregation {
         self.estimate.as_ref()
     }
 
+    /// Of each attribute the shares of nodes at or below its bounds, as far as this epoch has come.
+    pub fn shares(&self) -> &[Fraction] {
+        &self.values
+    }
+
     /// The estimate is the word of a single peer: no epoch has ended here yet.
     pub fn is_heard(&self) -> bool {
         self.is_heard

@@ -2,6 +2,7 @@
 
 use xtreem_base::Instant;
 
+use crate::memory::prefetch;
 use crate::queue::Entry;
 use crate::wheel::Wheel;
 
@@ -54,6 +55,21 @@ impl<E> Agenda<E> {
         let event = self.events[number as usize].take()?;
         self.free.push(number);
         Some(Due { at, dst, event })
+    }
+
+    /// Starts to fetch the event `distance` after the next one into the cache, and says whom it is for, as in
+    /// [`Self::ahead`].
+    pub fn fetch(&self, distance: usize) -> Option<u32> {
+        let Entry { dst, number, .. } = self.wheel.ahead(distance)?;
+        self.events.get(number as usize).map(prefetch)?;
+        Some(dst)
+    }
+
+    /// The event `distance` after the next one and the slot that it is for, as far as it is known already; nothing may
+    /// be concluded from it.
+    pub fn ahead(&self, distance: usize) -> Option<(u32, &E)> {
+        let Entry { dst, number, .. } = self.wheel.ahead(distance)?;
+        Some((dst, self.events.get(number as usize)?.as_ref()?))
     }
 }
 

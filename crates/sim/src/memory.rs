@@ -24,6 +24,13 @@ pub(crate) fn prefetch<T>(item: &T) {
     }
 }
 
+/// The same for all of a slice.
+#[inline]
+pub(crate) fn prefetch_all<T>(items: &[T]) {
+    let each = (LINE / size_of::<T>().max(1)).max(1);
+    items.iter().step_by(each).for_each(prefetch);
+}
+
 /// A vector with room for `capacity` items, on huge pages where Linux has some: address translation is then nearly
 /// free. Only what is used becomes resident.
 pub(crate) fn vec_on_huge_pages<T>(capacity: usize) -> Vec<T> {

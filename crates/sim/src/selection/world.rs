@@ -16,6 +16,7 @@ use super::search::{self, Lent, Searcher};
 use super::sets;
 use crate::agenda::Agenda;
 use crate::link::{Latency, Link};
+use crate::memory::{prefetch, prefetch_all, vec_on_huge_pages};
 
 /// A handle is 24 bits of slot and 8 of incarnation, as in `sim membership`.
 const SLOT_BITS: u32 = 24;
@@ -25,6 +26,10 @@ const PREDECESSORS: u32 = 5;
 const RESENT_AFTER: Duration = Duration::from_millis(300);
 /// Bytes of a hint, the wire's form of a handle, for figures.
 const HINT_BYTES: usize = 42;
+/// Events before its own at which an event and its node are fetched into the cache, then its message, then the tables.
+const AHEAD_EVENT: usize = 16;
+const AHEAD_MESSAGE: usize = 8;
+const AHEAD_TABLES: usize = 3;
 
 pub fn slot_of(handle: Handle) -> u32 {
     handle.as_u32() & ((1 << SLOT_BITS) - 1)
@@ -50,6 +55,9 @@ pub struct Member {
     pub aggregation: Aggregation,
     /// Its free disk space, see [`super::sets`].
     pub(super) free: u16,
+    /// When these two have something to do: kept here, because looking it up takes memory of theirs.
+    trie_due: Instant,
+    aggregation_due: Instant,
     armed: Instant,
 }
 
@@ -182,7 +190,7 @@ impl World {
             even: Arc::new(Bounds::even(ATTRIBUTES)),
             schema: Arc::new(schema()),
             attributes: machines.iter().map(attributes_of).collect(),
-            members: Vec::with_capacity(machines.len()),
+            members: vec_on_huge_pages(machines.len()),
             network: Network {
                 link: Link::new(seed, Latency::WORLD, (loss * 1e6) as u32),
                 agenda: Agenda::default(),
@@ -214,19 +222,22 @@ impl World {
         let mut trie =
             Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now);
         trie.set_present([free, 0, 0, 0]);
+        let aggregation = Aggregation::new(
+            &self.aggregation,
+            self.schema.version(),
+            self.even.clone(),
+            handle,
+            &codes[..ATTRIBUTES],
+            stream("aggregation"),
+            self.now,
+        );
         Member {
             handle,
             cyclon: Cyclon::new(&self.membership, handle, stream("membership"), self.now),
+            trie_due: trie.next_timeout(),
             trie,
-            aggregation: Aggregation::new(
-                &self.aggregation,
-                self.schema.version(),
-                self.even.clone(),
-                handle,
-                &codes[..ATTRIBUTES],
-                stream("aggregation"),
-                self.now,
-            ),
+            aggregation_due: aggregation.next_timeout(),
+            aggregation,
             free,
             armed: Instant::FAR,
         }
@@ -239,6 +250,7 @@ impl World {
             member.trie.set_present([member.free, 0, 0, 0]);
         }
         while let Some(entry) = self.network.agenda.pop(end) {
+            self.fetch_ahead();
             self.now = entry.at;
             match entry.event {
                 Event::Timer => self.on_timer(entry.dst),
@@ -246,6 +258,44 @@ impl World {
             }
         }
         self.now = end;
+    }
+
+    /// What the next events need is fetched into the cache while others are handled: first events and nodes, then the
+    /// messages, then what hangs on both.
+    fn fetch_ahead(&self) {
+        let agenda = &self.network.agenda;
+        if let Some(slot) = agenda.fetch(AHEAD_EVENT) {
+            prefetch(&self.members[slot as usize]);
+        }
+        if let Some((_, Event::Deliver { message, .. })) = agenda.ahead(AHEAD_MESSAGE) {
+            match message {
+                Message::Trie(message) => prefetch(&**message),
+                Message::Aggregation(message) => prefetch(&**message),
+                Message::Search(message, _) => prefetch(&**message),
+                Message::Grid(_) => {}
+            }
+        }
+        if let Some((slot, Event::Deliver { message, .. })) = agenda.ahead(AHEAD_TABLES) {
+            let member = &self.members[slot as usize];
+            match message {
+                Message::Trie(message) => {
+                    if let trie::Message::Give { part, .. } | trie::Message::Return { part, .. } = &**message
+                    {
+                        prefetch_all(&part.descriptors);
+                        prefetch_all(&part.reports);
+                    }
+                    prefetch_all(member.trie.table().buckets());
+                }
+                Message::Aggregation(message) => {
+                    use aggregation::Message::{Pull, Push};
+                    if let Push { half, .. } | Pull { half, .. } = &**message {
+                        prefetch_all(&half.values);
+                    }
+                    prefetch_all(member.aggregation.shares());
+                }
+                Message::Search(..) | Message::Grid(_) => {}
+            }
+        }
     }
 
     fn on_timer(&mut self, slot: u32) {
@@ -258,18 +308,21 @@ impl World {
         if member.cyclon.next_timeout() <= self.now {
             member.cyclon.handle_timeout(&self.membership, self.now, &mut sender);
         }
-        if member.trie.next_timeout() <= self.now {
+        if member.trie_due <= self.now {
             let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
             member.trie.handle_timeout(&self.config, self.now, &mut out);
+            member.trie_due = member.trie.next_timeout();
         }
-        if member.aggregation.next_timeout() <= self.now {
+        if member.aggregation_due <= self.now {
             let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
             member.aggregation.handle_timeout(&self.aggregation, self.now, &mut out);
+            member.aggregation_due = member.aggregation.next_timeout();
         }
         if let Some(searcher) = self.searchers.get_mut(&slot) {
             search::handle_timeout(searcher, self.now, &mut sender);
             let failed = std::mem::take(&mut searcher.failed);
             failed.into_iter().for_each(|peer| member.trie.forget(&self.config, self.now, peer));
+            member.trie_due = member.trie.next_timeout();
         }
         self.arm(slot);
     }
@@ -288,11 +341,13 @@ impl World {
             Message::Trie(message) => {
                 let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
                 let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
+                member.trie_due = member.trie.next_timeout();
             }
             Message::Aggregation(message) => {
                 let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
                 let aggregation = &mut member.aggregation;
                 let _ = aggregation.handle_message(&self.aggregation, self.now, from, *message, &mut out);
+                member.aggregation_due = member.aggregation.next_timeout();
             }
             Message::Search(message, depth) => {
                 use xtreem_discovery::Message as Search;
@@ -311,8 +366,7 @@ impl World {
     fn arm(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
         let searcher = self.searchers.get(&slot).and_then(|searcher| searcher.discovery.next_timeout());
-        let next = member.cyclon.next_timeout().min(member.trie.next_timeout());
-        let next = next.min(member.aggregation.next_timeout());
+        let next = member.cyclon.next_timeout().min(member.trie_due).min(member.aggregation_due);
         let next = searcher.map_or(next, |at| at.min(next));
         if next < member.armed {
             member.armed = next;
@@ -348,6 +402,7 @@ impl World {
         member.cyclon.join(&self.membership, self.now, introducer, &mut sender);
         let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
         member.trie.join(&self.config, self.now, introducer, &mut out);
+        member.trie_due = member.trie.next_timeout();
         self.members[slot as usize] = member;
         self.searchers.remove(&slot);
         self.arm(slot);
