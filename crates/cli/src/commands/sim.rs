@@ -3,6 +3,7 @@
 mod contention;
 mod grid;
 mod membership;
+mod memory;
 mod selection;
 mod sweep;
 
@@ -31,6 +32,7 @@ enum Command {
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
+    memory::take_huge_pages();
     match arguments.command {
         Command::Membership(arguments) => membership::run(&arguments),
         Command::Grid(arguments) => grid::run(&arguments),
