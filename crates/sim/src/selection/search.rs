@@ -9,7 +9,6 @@ use xtreem_discovery::{
     Report, SearchEvent, SearchSpec,
 };
 
-use super::sets;
 use super::world::{Member, Sender};
 
 /// One node's search, running or over.
@@ -28,22 +27,14 @@ pub(super) struct Searcher {
 
 /// A visited or searching node.
 pub(super) struct Lent<'a> {
-    member: &'a Member,
-    attributes: Attributes,
-}
-
-impl<'a> Lent<'a> {
-    /// `said` is what its machine says of itself, but for what changes.
-    pub(super) fn new(member: &'a Member, said: &Attributes) -> Self {
-        let mut attributes = said.clone();
-        attributes.set(sets::FREE, sets::number(member.free)).expect("a sound name and a number");
-        Lent { member, attributes }
-    }
+    pub(super) member: &'a Member,
+    /// What its machine says of itself.
+    pub(super) attributes: &'a Attributes,
 }
 
 impl Host for Lent<'_> {
     fn attributes(&self) -> &Attributes {
-        &self.attributes
+        self.attributes
     }
 
     fn trie(&self, _: Option<u32>) -> Option<&Trie> {

@@ -8,14 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 use xtreem_base::{Handle, Rng};
 use xtreem_discovery::schema::{Dynamic, Scale};
-use xtreem_discovery::{Number, Requirement, SearchSpec, SetQuery, Together};
+use xtreem_discovery::{Attributes, Number, Requirement, SearchSpec, SetQuery, Together};
 
 use super::Options;
 use super::ask::{Outcome, finish};
 use super::world::{World, slot_of};
 
 /// The dynamic attribute of the machines.
-pub(super) const FREE: &str = "disk.free";
+const FREE: &str = "disk.free";
 /// Codes of an octave.
 const OCTAVE: f64 = 1_024.0;
 /// The median, 16 GiB, and how widely machines differ: a standard deviation of 1.7 octaves (a factor of 3.3), so that
@@ -59,7 +59,12 @@ pub(super) fn next_value(value: u16, rng: &mut Rng) -> u16 {
     (MEDIAN + (f64::from(value) - MEDIAN) * kept + STEP * super::data::normal(rng)) as u16
 }
 
-pub(super) fn number(value: u16) -> Number {
+/// A machine says how much is free.
+pub(super) fn say(attributes: &mut Attributes, free: u16) {
+    attributes.set(FREE, number(free)).expect("a sound name and a number");
+}
+
+fn number(value: u16) -> Number {
     Scale::Logarithmic.number_at(value)
 }
 

@@ -170,7 +170,8 @@ pub struct World {
     network: Network,
     pub(super) now: Instant,
     owed: u64,
-    /// What the machine of each slot says of itself: whoever takes a slot over has the same machine.
+    /// What the machine of each slot says of itself: whoever takes a slot over has the same machine, with other values of
+    /// what changes.
     pub(super) attributes: Vec<Attributes>,
     /// Nodes that have searched, by slot.
     pub(super) searchers: BTreeMap<u32, Searcher>,
@@ -222,6 +223,7 @@ impl World {
         let mut trie =
             Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now);
         trie.set_present([free, 0, 0, 0]);
+        sets::say(&mut self.attributes[slot_of(handle) as usize], free);
         let aggregation = Aggregation::new(
             &self.aggregation,
             self.schema.version(),
@@ -245,9 +247,10 @@ impl World {
 
     pub fn run_round(&mut self) {
         let end = self.now + self.membership.period;
-        for member in &mut self.members {
+        for (member, attributes) in self.members.iter_mut().zip(&mut self.attributes) {
             member.free = sets::next_value(member.free, &mut self.weather);
             member.trie.set_present([member.free, 0, 0, 0]);
+            sets::say(attributes, member.free);
         }
         while let Some(entry) = self.network.agenda.pop(end) {
             self.fetch_ahead();
@@ -356,7 +359,7 @@ impl World {
                 }
                 let searcher =
                     self.searchers.entry(slot).or_insert_with(|| Searcher::new(member, self.seed, self.now));
-                let lent = Lent::new(member, &self.attributes[slot as usize]);
+                let lent = Lent { member, attributes: &self.attributes[slot as usize] };
                 searcher.handle_message(self.now, from, lent, *message, depth, &mut sender);
             }
         }
@@ -413,7 +416,7 @@ impl World {
         let member = &self.members[slot as usize];
         let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
         let mut searcher = Searcher::new(member, self.seed, self.now);
-        let lent = Lent::new(member, &self.attributes[slot as usize]);
+        let lent = Lent { member, attributes: &self.attributes[slot as usize] };
         searcher.start(lent, self.now, spec, &mut sender);
         self.searchers.insert(slot, searcher);
         self.arm(slot);
