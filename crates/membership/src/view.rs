@@ -206,8 +206,11 @@ impl View {
     /// `count` random places (all, when there are fewer).
     pub(crate) fn random_places(&self, rng: &mut Rng, count: usize) -> Places {
         let mut places = Places { at: core::array::from_fn(|i| i as u8), len: count.min(self.len()) };
+        let mut bits = 0;
         for i in 0..places.len {
-            let j = i + rng.below((self.len() - i) as u32) as usize;
+            // Two draws from one number: half of it is enough for each.
+            bits = if i % 2 == 0 { rng.next_u64() } else { bits << 32 };
+            let j = i + (((bits >> 32) * (self.len() - i) as u64) >> 32) as usize;
             places.at.swap(i, j);
         }
         places

@@ -36,6 +36,12 @@ impl Packed {
         Packed(u128::from(time << 32 | u64::from(dst)) << 64 | u128::from(tie) << 32 | u128::from(number))
     }
 
+    /// Within its slot.
+    #[inline]
+    fn time(self) -> u64 {
+        (self.0 >> 96) as u64
+    }
+
     #[inline]
     fn order(self) -> u128 {
         self.0 >> Self::NUMBER_BITS
@@ -128,6 +134,8 @@ pub struct Wheel {
     chunks: Chunks,
     /// The rest of slot `current`, last first; of equals the one pushed last is first.
     due: Vec<Packed>,
+    /// Of a slot, before it is sorted.
+    unsorted: Vec<Packed>,
     /// Number of the slot in `due`, counted from time zero.
     current: u64,
     far: BTreeMap<(Instant, u32, u32, u64), u32>,
@@ -150,6 +158,7 @@ impl Wheel {
             heads: vec![Head::EMPTY; SLOTS as usize],
             chunks: Chunks { chunks, free: NONE },
             due: Vec::new(),
+            unsorted: Vec::new(),
             current: 0,
             far: BTreeMap::new(),
             pushed_far: 0,
@@ -160,6 +169,45 @@ impl Wheel {
 
 fn slot_of(at: Instant) -> u64 {
     at.as_micros() >> SLOT_BITS
+}
+
+/// Sorts the events of one slot, the last first; of equals the order stays. Their times are spread over the slot, so parting
+/// them by time leaves hardly anything to compare.
+fn sort(from: &[Packed], into: &mut Vec<Packed>) {
+    const PARTS: usize = 128;
+    /// The longest stretch that is sorted by insertion.
+    const SHORT: usize = 16;
+    let part = |packed: &Packed| PARTS - 1 - (packed.time() >> (SLOT_BITS - PARTS.ilog2())) as usize;
+    let mut ends = [0u32; PARTS];
+    from.iter().for_each(|packed| ends[part(packed)] += 1);
+    let mut sum = 0;
+    for end in &mut ends {
+        // Where the part starts; it moves to the end as the part fills.
+        (sum, *end) = (sum + *end, sum);
+    }
+    into.clear();
+    into.resize(from.len(), Packed(0));
+    for packed in from {
+        let place = &mut ends[part(packed)];
+        into[*place as usize] = *packed;
+        *place += 1;
+    }
+    let mut start = 0;
+    for end in ends {
+        let part = &mut into[start..end as usize];
+        start = end as usize;
+        if part.len() > SHORT {
+            part.sort_by_key(|packed| std::cmp::Reverse(packed.order()));
+            continue;
+        }
+        for i in 1..part.len() {
+            let mut at = i;
+            while at > 0 && part[at - 1].order() < part[at].order() {
+                part.swap(at - 1, at);
+                at -= 1;
+            }
+        }
+    }
 }
 
 impl Wheel {
@@ -248,11 +296,11 @@ impl Wheel {
             self.push_near(Entry { at, dst, tie, number });
         }
         let head = &mut self.heads[(next % SLOTS) as usize];
-        self.chunks.empty(std::mem::replace(head, Head::EMPTY), &mut self.due);
+        self.chunks.empty(std::mem::replace(head, Head::EMPTY), &mut self.unsorted);
         self.chunks.fetch(self.heads[((next + 1) % SLOTS) as usize].chunk);
-        self.near -= self.due.len();
-        // Stable: of equals the one pushed last stays first.
-        self.due.sort_by_key(|packed| std::cmp::Reverse(packed.order()));
+        self.near -= self.unsorted.len();
+        sort(&self.unsorted, &mut self.due);
+        self.unsorted.clear();
         true
     }
 }
