@@ -283,10 +283,7 @@ impl Search {
 
     fn in_flight(&self) -> usize {
         let most = self.spec.in_flight;
-        let now = match &self.set {
-            Some(_) => (self.visited / set_search::VISITS_PER_OUT).max(set_search::IN_FLIGHT).min(most),
-            None => most,
-        };
+        let now = if self.set.is_some() { set_search::in_flight(self.visited, most) } else { most };
         now as usize
     }
 

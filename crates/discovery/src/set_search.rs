@@ -18,10 +18,15 @@ use crate::{Attributes, Number};
 
 /// Visits at once of a set search at its beginning: each answer may say where to go better (our guess between visits and
 /// round trips).
-pub(crate) const IN_FLIGHT: u32 = 4;
+const IN_FLIGHT: u32 = 4;
 /// One visit is out for so many made, so that a set which is hard to find is found in time: ten seconds are enough for
-/// 2,000 visits of 0.2 s, and at most an eighth of the visits is in vain when it is found.
-pub(crate) const VISITS_PER_OUT: u32 = 8;
+/// 1,500 visits of 0.2 s, and at most an eighth of the visits is in vain when it is found.
+const VISITS_PER_OUT: u32 = 8;
+
+/// Visits that may be out after so many, `most` at any time.
+pub(crate) fn in_flight(visited: u32, most: u32) -> u32 {
+    (visited / VISITS_PER_OUT).max(IN_FLIGHT).min(most)
+}
 
 /// What came of a search for a set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -287,5 +292,21 @@ impl SetSearch {
             reached: reached.collect(),
             candidates: self.candidates,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hard_set_has_more_visits_out_than_an_easy_one() {
+        for (visited, most, out) in
+            [(0, 64, 4), (39, 64, 4), (40, 64, 5), (400, 64, 50), (2_000, 64, 64), (2_000, 8, 8), (0, 1, 1)]
+        {
+            assert_eq!(in_flight(visited, most), out, "{visited} of {most}");
+        }
+        let visited = (0..50).fold(0, |visited, _| visited + in_flight(visited, 64));
+        assert!(visited > 1_500, "{visited} visits in fifty round trips");
     }
 }
