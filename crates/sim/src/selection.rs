@@ -153,6 +153,7 @@ fn walk(
 
 #[cfg(test)]
 mod tests {
+    use super::classes::Class;
     use super::*;
 
     fn options(data: Data) -> Options {
@@ -163,7 +164,7 @@ mod tests {
     #[test]
     fn links_fill_from_nothing_and_searches_find_their_nodes_in_churn() {
         for data in [Data::Uniform, Data::Clustered] {
-            let classes = [classes::BUILTIN[4].clone(), classes::Class::Line("a0 < 40000".into())];
+            let classes = [classes::BUILTIN[4].clone(), Class::Line("a0 < 40000".into())];
             let report = run(&options(data), &classes, &mut |_| {}).unwrap();
             let [first, .., filled] = &report.recall_by_round[..] else { panic!("{report:?}") };
             assert!(first.recall <= filled.recall && filled.recall > 0.99, "{report:?}");
@@ -175,6 +176,22 @@ mod tests {
                 assert!(set.set_solved == 1.0 && set.set_visits_mean < 40.0, "{class:?}");
             }
             assert_eq!((report.classes.len(), report.scarce.len()), (1, 1), "{report:?}");
+        }
+    }
+
+    /// Of links that tell nothing of what changes, a search for few would visit as many nodes for each as one for all.
+    #[test]
+    fn what_links_say_of_changing_values_guides_the_search_though_it_ages() {
+        let options = Options { nodes: 1_000, load: 0, ..options(Data::Uniform) };
+        let classes = ["disk.free >= 64GiB", "disk.free >= 128GiB"].map(|line| Class::Line(line.into()));
+        let report = run(&options, &classes, &mut |_| {}).unwrap();
+        for class in report.classes.iter().chain(&report.scarce) {
+            let blind = 10.0 * class.visits_per_match;
+            assert!(class.matches_mean > 20.0 && blind > 50.0, "{class:?}");
+            assert!(
+                class.wanted.satisfied > 0.9 && class.wanted.visits_mean < 0.6 * blind,
+                "{blind} {class:?}"
+            );
         }
     }
 
