@@ -4,6 +4,8 @@ use std::io::Write as _;
 use std::net::UdpSocket;
 use std::os::unix::net::UnixStream;
 
+use nix::sched::{CpuSet, sched_getaffinity};
+use nix::unistd::Pid;
 use xtreem_client::ClientError;
 use xtreem_client::api::ProgressLine;
 
@@ -39,6 +41,31 @@ pub async fn strangers_and_garbage_disturb_no_application() {
     let after = lab.agents[0].client.app(&id).await.expect("it runs");
     assert_eq!(after.slots, before.slots);
     assert_eq!(lab.agents[0].client.apps(None).await.expect("a list").apps.len(), 1);
+}
+
+/// What it declares is compared with what it measures when somebody wants to hold it, not some time later.
+pub async fn a_machine_that_loses_a_core_is_not_held_until_it_has_it_again() {
+    let all = sched_getaffinity(Pid::from_raw(0)).expect("the cores of this process");
+    let cores: Vec<usize> = (0..CpuSet::count()).filter(|core| all.is_set(*core).unwrap_or(false)).collect();
+    let [first, _, ..] = cores[..] else {
+        println!("  one core: there is none to take away");
+        return;
+    };
+    let lab = Lab::honest(cores.len()).await;
+    let held = lab.application("first", 1, &shell("exec sleep 600"));
+    lab.place(&held).await;
+    let mut one = CpuSet::new();
+    one.set(first).expect("a core of this machine");
+    lab.agents[0].run_on(&one);
+    let lines = lab.submit(&lab.application("second", 1, &shell("exec sleep 600"))).await;
+    let Some(ProgressLine::NotPlaced { report }) = lines.last() else { panic!("{lines:?}") };
+    assert_eq!((report.matched, report.refused.mismatch), (1, 1), "{report:?}");
+    // What runs there goes on.
+    let shown = lab.agents[0].client.app(&held.record.id.to_string()).await.expect("it runs");
+    assert!(all_run(&shown), "{shown:?}");
+    lab.agents[0].run_on(&all);
+    let lines = lab.submit(&lab.application("third", 1, &shell("exec sleep 600"))).await;
+    assert!(lines.iter().any(|line| matches!(line, ProgressLine::Accepted { .. })), "{lines:?}");
 }
 
 async fn throw_garbage(lab: &Lab) {

@@ -6,6 +6,8 @@ use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use xtreem_agent::Config;
@@ -62,6 +64,18 @@ pub struct Lab {
     root: TempDir,
 }
 
+impl Agent {
+    /// From now on its threads may run on these cores only.
+    pub fn run_on(&self, cores: &CpuSet) {
+        let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
+        for thread in threads.flatten() {
+            let id = thread.file_name().to_string_lossy().parse().expect("a number");
+            // A thread may have ended meanwhile.
+            let _ = sched_setaffinity(Pid::from_raw(id), cores);
+        }
+    }
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -92,25 +106,16 @@ impl Lab {
         let mut lab = Lab::stranger();
         let mut join = None;
         for number in 0..count {
-            let dir = lab.root.path().join(number.to_string());
-            fs::create_dir(&dir).expect("a directory");
-            let identity = lab.vo.issue_node(&format!("node{number}"), 1).expect("an identity");
-            identity.save(&dir.join("node.pem")).expect("saved");
             let role = if number == 0 && count > 1 { "submitter" } else { "worker" };
             let join_line =
                 join.iter().map(|address| format!("join = [\"{address}\"]\n")).collect::<String>();
             let config = format!(
-                "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\nname = \"node{number}\"\n\
-                 emulated = true\ncyclon_period = \"200ms\"\n{join_line}{}\n\
-                 [attributes]\nrole = \"{role}\"\ncpu.cores = 4\nmem.total = \"8GiB\"\n\
-                 [log]\nfilter = \"info,xtreem_agent=debug\"\n",
+                "name = \"node{number}\"\nemulated = true\ncyclon_period = \"200ms\"\n{join_line}{}\n\
+                 [attributes]\nrole = \"{role}\"\ncpu.cores = 4\nmem.total = \"8GiB\"\n",
                 more(number)
             );
-            fs::write(dir.join("agent.toml"), config).expect("written");
-            let (process, status) = launch(&dir).await;
+            let status = lab.start(number, &config).await;
             join.get_or_insert(status.address);
-            let client = OperatorClient::new(dir.join("state/control.sock"));
-            lab.agents.push(Agent { id: status.id, client, dir, process });
         }
         until("every agent finds all others", async || {
             for agent in &lab.agents {
@@ -124,6 +129,31 @@ impl Lab {
         })
         .await;
         lab
+    }
+
+    /// One agent that is this machine, declares its cores, and takes applications.
+    pub async fn honest(cores: usize) -> Lab {
+        let mut lab = Lab::stranger();
+        let config = format!("[attributes]\nrole = \"worker\"\ncpu.cores = {cores}\n");
+        lab.start(0, &config).await;
+        lab
+    }
+
+    /// Starts an agent; `config` is what is not the same for all.
+    async fn start(&mut self, number: usize, config: &str) -> NodeStatus {
+        let dir = self.root.path().join(number.to_string());
+        fs::create_dir(&dir).expect("a directory");
+        let identity = self.vo.issue_node(&format!("node{number}"), 1).expect("an identity");
+        identity.save(&dir.join("node.pem")).expect("saved");
+        let config = format!(
+            "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\n{config}\
+             [log]\nfilter = \"info,xtreem_agent=debug\"\n"
+        );
+        fs::write(dir.join("agent.toml"), config).expect("written");
+        let (process, status) = launch(&dir).await;
+        let client = OperatorClient::new(dir.join("state/control.sock"));
+        self.agents.push(Agent { id: status.id.clone(), client, dir, process });
+        status
     }
 
     /// A VO without agents.
@@ -286,7 +316,7 @@ impl Lab {
     /// SIGTERM; returns when it is gone.
     pub async fn terminate(&mut self, id: &str) -> ExitStatus {
         let agent = self.agent(id);
-        let pid = nix::unistd::Pid::from_raw(agent.process.id() as i32);
+        let pid = Pid::from_raw(agent.process.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).expect("sent");
         let mut status = None;
         until("the agent has ended", async || {

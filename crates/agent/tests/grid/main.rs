@@ -35,6 +35,7 @@ const TESTS: &[Test] = tests![
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
     hostile::strangers_and_garbage_disturb_no_application,
+    hostile::a_machine_that_loses_a_core_is_not_held_until_it_has_it_again,
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
