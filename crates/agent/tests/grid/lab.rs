@@ -131,10 +131,10 @@ impl Lab {
         lab
     }
 
-    /// One agent that is this machine, declares its cores, and takes applications.
+    /// One agent that is this machine, declares its cores, and takes applications, of which one fills it.
     pub async fn honest(cores: usize) -> Lab {
         let mut lab = Lab::stranger();
-        let config = format!("[attributes]\nrole = \"worker\"\ncpu.cores = {cores}\n");
+        let config = format!("[attributes]\nrole = \"worker\"\ncpu.cores = {cores}\n[offer]\ncores = 1\n");
         lab.start(0, &config).await;
         lab
     }
