@@ -1,6 +1,5 @@
 //! Tells the node again and again what this machine measures.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,7 +25,7 @@ const STATICS_EVERY: u32 = 12;
 /// Attributes that do not change while the agent runs, declared ones merged in.
 pub(crate) fn statics(config: &Config, slots_dir: &std::path::Path) -> Result<Attributes, DeclaredError> {
     let mut measured = machine::static_attributes(slots_dir);
-    add_all(&mut measured, &machine::dynamic_attributes(slots_dir))?;
+    add_all(&mut measured, &machine::present(slots_dir).dynamic)?;
     let mut merged = declared::merge(measured, config)?;
     if let Some(name) = &config.name {
         declared::set(&mut merged, "host", name.as_str())?;
@@ -51,8 +50,8 @@ fn add_all(into: &mut Attributes, more: &Attributes) -> Result<(), DeclaredError
 }
 
 /// Whether what is declared and offered is still there, as far as it can be told quickly.
-fn is_capable(config: &Config, slots_dir: &Path) -> Result<(), DeclaredError> {
-    let merged = declared::merge(machine::capacity(slots_dir), config)?;
+fn is_capable(config: &Config, capacity: Attributes) -> Result<(), DeclaredError> {
+    let merged = declared::merge(capacity, config)?;
     declared::offer(&merged, config).map(|_| ())
 }
 
@@ -84,7 +83,8 @@ impl Truth {
 /// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and the state
 /// directory's file system is asked for its free space.
 fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
-    let compared = is_capable(&agent.config, &agent.state.slots_dir());
+    let machine::Present { dynamic: mut fresh, capacity } = machine::present(&agent.state.slots_dir());
+    let compared = is_capable(&agent.config, capacity);
     let contradicts = is_contradiction(&compared) || truth.statics_contradict.load(Ordering::Relaxed);
     if contradicts != node.contradicts() {
         match compared {
@@ -95,7 +95,6 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
         }
         node.set_contradicts(contradicts);
     }
-    let mut fresh = machine::dynamic_attributes(&agent.state.slots_dir());
     for (name, value) in agent.config.declared.iter().filter(|_| agent.config.emulated) {
         if xtreem_discovery::standard::is_dynamic(name) {
             let _ = fresh.set(name, value.clone());
@@ -142,6 +141,8 @@ pub(crate) async fn run(agent: Arc<Agent>) {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     use nix::unistd::Pid;
 
@@ -150,13 +151,13 @@ mod tests {
     /// On a machine with one core there is none to take away.
     #[test]
     fn a_core_that_is_taken_away_is_missed_at_the_next_measurement() {
-        let dir = Path::new("/");
-        let measured = machine::capacity(dir);
+        let capacity = || machine::present(Path::new("/")).capacity;
+        let measured = capacity();
         let mut config = Config::new("/state".into());
         for (name, value) in measured.iter() {
             config.declared.set(name, value.clone()).unwrap();
         }
-        assert_eq!(is_capable(&config, dir), Ok(()));
+        assert_eq!(is_capable(&config, capacity()), Ok(()));
         // Of this thread alone: tests have one each.
         let me = Pid::from_raw(0);
         let mine = sched_getaffinity(me).unwrap();
@@ -165,11 +166,11 @@ mod tests {
         fewer.set(cores.next().unwrap()).unwrap();
         let is_one_left = cores.next().is_none();
         sched_setaffinity(me, &fewer).unwrap();
-        let compared = is_capable(&config, dir);
+        let compared = is_capable(&config, capacity());
         assert_eq!(is_contradiction(&compared), !is_one_left, "{compared:?}");
         sched_setaffinity(me, &mine).unwrap();
-        assert_eq!(is_capable(&config, dir), Ok(()));
+        assert_eq!(is_capable(&config, capacity()), Ok(()));
         config.offer.memory_bytes = Some(u64::MAX);
-        assert!(is_contradiction(&is_capable(&config, dir)));
+        assert!(is_contradiction(&is_capable(&config, capacity())));
     }
 }

@@ -46,14 +46,21 @@ impl Rng {
         (self.next_u64() >> 32) as u32
     }
 
-    /// A number in `0..bound`, by multiplication (Lemire 2019); the bias is below `bound` / 2^32.
+    /// A number in `0..bound` from 32 random bits, by multiplication (Lemire 2019); the bias is below `bound` / 2^32.
+    /// Zero without a bound.
+    #[inline]
+    pub const fn scaled(bits: u32, bound: u32) -> u32 {
+        ((bits as u64 * bound as u64) >> 32) as u32
+    }
+
+    /// A number in `0..bound`, as [`Self::scaled`].
     ///
     /// # Panics
     /// When `bound` is zero.
     #[inline]
     pub fn below(&mut self, bound: u32) -> u32 {
         assert!(bound > 0, "below(0) has no answer");
-        ((u64::from(self.next_u32()) * u64::from(bound)) >> 32) as u32
+        Self::scaled(self.next_u32(), bound)
     }
 
     /// A number in `low..=high`.

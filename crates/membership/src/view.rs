@@ -210,7 +210,7 @@ impl View {
         for i in 0..places.len {
             // Two draws from one number: half of it is enough for each.
             bits = if i % 2 == 0 { rng.next_u64() } else { bits << 32 };
-            let j = i + (((bits >> 32) * (self.len() - i) as u64) >> 32) as usize;
+            let j = i + Rng::scaled((bits >> 32) as u32, (self.len() - i) as u32) as usize;
             places.at.swap(i, j);
         }
         places

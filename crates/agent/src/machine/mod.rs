@@ -52,30 +52,32 @@ pub fn static_attributes(slots_dir: &Path) -> Attributes {
     found
 }
 
-/// What a running machine can be deprived of, and others count on: cores by an affinity or a limit, memory by its
-/// hypervisor, a disk by another mount. Read in well under a millisecond.
-pub fn capacity(slots_dir: &Path) -> Attributes {
-    let mut found = Attributes::new();
-    add(&mut found, "cpu.cores", cores());
-    add(&mut found, "mem.total", parse::memory(&text("/proc/meminfo")).total);
-    add(&mut found, "disk.total", disk(slots_dir).map(|disk| disk.total));
-    found
-}
-
 fn cores() -> Option<u64> {
     std::thread::available_parallelism().ok().map(|cores| cores.get() as u64)
 }
 
-/// What changes: read anew every second, in well under a millisecond.
-pub fn dynamic_attributes(slots_dir: &Path) -> Attributes {
-    let mut found = Attributes::new();
-    add(&mut found, "mem.free", parse::memory(&text("/proc/meminfo")).available);
-    add(&mut found, "disk.free", disk(slots_dir).map(|disk| disk.free));
+/// What is measured again and again, in well under a millisecond.
+pub struct Present {
+    /// What changes.
+    pub dynamic: Attributes,
+    /// What a running machine can be deprived of, and others count on: cores by an affinity or a limit, memory by its
+    /// hypervisor, a disk by another mount.
+    pub capacity: Attributes,
+}
+
+pub fn present(slots_dir: &Path) -> Present {
+    let (memory, disk) = (parse::memory(&text("/proc/meminfo")), disk(slots_dir));
+    let (mut dynamic, mut capacity) = (Attributes::new(), Attributes::new());
+    add(&mut dynamic, "mem.free", memory.available);
+    add(&mut dynamic, "disk.free", disk.as_ref().map(|disk| disk.free));
     let load = parse::load(&text("/proc/loadavg"));
     for (name, at) in [("load.1m", 0), ("load.5m", 1), ("load.15m", 2)] {
-        add(&mut found, name, load.map(|load| load[at]));
+        add(&mut dynamic, name, load.map(|load| load[at]));
     }
-    found
+    add(&mut capacity, "cpu.cores", cores());
+    add(&mut capacity, "mem.total", memory.total);
+    add(&mut capacity, "disk.total", disk.map(|disk| disk.total));
+    Present { dynamic, capacity }
 }
 
 /// A value beyond the limits of an attribute is left out: the machine then does not tell it.

@@ -109,7 +109,7 @@ fn too_many_commands_leave_room_for_the_other_attributes() {
 #[test]
 fn this_machine_tells_itself_in_standard_names() {
     let dir = Path::new("/");
-    let (statics, dynamics) = (static_attributes(dir), dynamic_attributes(dir));
+    let (statics, dynamics) = (static_attributes(dir), present(dir).dynamic);
     for name in ["arch", "cpu.cores", "disk.total", "kernel", "host", "mem.total"] {
         assert!(statics.value(name).is_some(), "{name}");
     }

@@ -2,7 +2,7 @@
 //! processor's small tables, it runs about a fifth faster (`docs/figures.md`). glibc decides when a program starts
 //! whether its allocator asks the kernel for them, so the program starts itself once more.
 //!
-//! Source: glibc manual, 38.2 "Memory Allocation Tunables", `glibc.malloc.hugetlb`.
+//! Source: glibc manual, "Memory Allocation Tunables", `glibc.malloc.hugetlb`.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const TUNABLES: &str = "GLIBC_TUNABLES";
