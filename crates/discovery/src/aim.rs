@@ -14,7 +14,7 @@ use crate::region::{Region, WHOLE};
 use crate::requirement::SetQuery;
 use crate::route::Link;
 use crate::schema::{CLASSES, DYNAMICS_MAX, MISPLACED, Scale, Schema, log2_codes};
-use crate::trie::{PLACE_BITS, Summary, TOPS};
+use crate::trie::{PLACE_BITS, Summary, TOPS, Top};
 
 /// Attributes that one search aims at; further ones are not looked at (our guess: queries have one or two).
 pub const AIMS_MAX: usize = 4;
@@ -130,14 +130,14 @@ fn dynamic_peak(
         return Peak { holders: Vec::new(), rest: low.max(MISPLACED + 1) };
     }
     let high = || classes().next_back().map_or(0, |class| codes(class).1);
-    let rest = summary.tops(dynamic).last().map_or_else(high, |(code, ..)| code);
-    let holder = |(code, handle, place): (u16, Handle, u16)| {
-        let stands = key.sibling(level).with_window(level + 1, place);
+    let rest = summary.tops(dynamic).last().map_or_else(high, |top| top.code);
+    let holder = |top: &Top| {
+        let stands = key.sibling(level).with_window(level + 1, top.place);
         let cell = stands.cell((level + 1 + PLACE_BITS).min(KEY_BITS), schema.dimensions().len());
         let cell = cell.meet(area);
         // Whoever has moved out of the area since is where nobody knows.
         let place = if cell.is_sound() { region.expect(schema, &cell, None)?.place } else { WHOLE / 2 };
-        Some(Holder { handle, code, place })
+        Some(Holder { handle: top.holder, code: top.code, place })
     };
     Peak { holders: summary.tops(dynamic).filter_map(holder).collect(), rest }
 }

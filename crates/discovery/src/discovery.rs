@@ -115,7 +115,7 @@ impl Discovery {
         self.next_id = SearchId(id.0.wrapping_add(1));
         let mut spec = spec;
         if spec.gather && spec.set.is_none() {
-            let knows_all = |trie: &Trie| trie.is_settled() && trie.summary(0).count > SMALL_GRID;
+            let knows_all = |trie: &Trie| trie.is_settled() && trie.table().count() > SMALL_GRID;
             if let (true, Query::Nodes { requirement, hold: None }) =
                 (host.trie(None).is_some_and(knows_all), &spec.query)
             {
@@ -141,7 +141,7 @@ impl Discovery {
                 let own = Place::of(trie, 0, &region, goals.aims);
                 let (version, dimensions) = (schema.version(), schema.dimensions().len());
                 let mut search = Search::new(id, spec, version, dimensions, region, goals);
-                search.root(own, trie.summary(0).count, &mut self.rng);
+                search.root(own, trie.table().count(), &mut self.rng);
                 search
             }
             None => Search::new(id, spec, 0, 0, Region::everything(), Goals::default()),

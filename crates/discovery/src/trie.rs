@@ -19,7 +19,7 @@ use crate::key::{Codes, KEY_BITS, Key, sibling_cell};
 use crate::schema::{DYNAMICS_MAX, Schema};
 
 pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
-pub use summary::{COUNT_MAX, PLACE_BITS, Summary, TOPS};
+pub use summary::{COUNT_MAX, PLACE_BITS, Summary, TOPS, Top};
 pub use table::{ALTERNATES, Alternate, Bucket, Descriptor, Levels, Table};
 
 /// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (design note, 2.3).
@@ -32,7 +32,7 @@ const ASKED_MAX: usize = 16;
 const GREETED_LEVELS: usize = 3;
 /// Nodes found dead that are not believed in again when others still name them.
 const LOST_MAX: usize = 16;
-/// Rounds before a node speaks for its subtree: until then it knows too few of it.
+/// Rounds before a node's count of its subtree is taken: until then it knows too few of it.
 const SETTLED_ROUNDS: u32 = 3;
 /// Rounds in which every second exchange goes to a random node of the grid; later every fourth.
 const YOUNG_ROUNDS: u32 = 8;
@@ -196,10 +196,11 @@ impl Trie {
             let level = self.key().common_prefix(key);
             one.lift(|_| key.window(level + 1));
             let dynamics = self.schema.dynamics().len();
-            summaries.entry(level).and_modify(|known| known.add(&one, dynamics)).or_insert(one);
+            let known = summaries.entry(level).and_modify(|known| known.add(&one, dynamics)).or_insert(one);
+            known.hear_of(&one, 0, Some);
         }
         for (level, summary) in summaries {
-            self.table.report(level, &summary, told(now));
+            self.table.report(level, &summary, told(now), |_, _| true);
         }
     }
 
@@ -282,10 +283,11 @@ impl Trie {
         self.asked.iter().map(|asked| asked.deadline).fold(self.next_round, Instant::min)
     }
 
-    /// Everybody whose key shares `len` bits with this node's, this node included.
-    pub fn summary(&self, len: usize) -> Summary {
+    /// Everybody whose key shares `len` bits with this node's, this node included. Large values are not older than links.
+    pub fn summary(&self, config: &Config, now: Instant, len: usize) -> Summary {
         let own = Summary::of(&self.schema, self.table.me(), &self.codes, &self.present);
-        self.table.summary(len, &own, self.schema.dynamics().len())
+        let limit = seconds(now).saturating_sub(config.age_max_seconds());
+        self.table.summary(len, &own, told(now), limit, self.schema.dynamics().len())
     }
 
     /// Shows every handle that is kept here, some more than once.
@@ -412,7 +414,8 @@ impl Trie {
         let mut reports = Vec::with_capacity(fresh().count());
         reports.extend(fresh().map(report));
         Part {
-            own: self.is_settled().then(|| self.summary(split + 1)),
+            own: Some(self.summary(config, now, split + 1)),
+            is_settled: self.is_settled(),
             descriptors: self.table.useful(&lack.key, &lack.wants, seconds(now), DESCRIPTORS_MAX),
             reports,
         }
@@ -438,10 +441,17 @@ impl Trie {
             }
         }
         let dimensions = self.schema.dimensions().len();
+        let limit = seconds(now).saturating_sub(config.age_max_seconds());
+        let (me, lost) = (self.table.me(), &self.lost);
+        let is_heard = |peer, said| said > limit && peer != me && lost.iter().all(|(lost, _)| *lost != peer);
         let mut result = Ok(());
         if let Some(own) = &part.own {
             if own.is_sound(&sibling_cell(&self.codes, split, dimensions)) {
-                self.table.report(split, own, told(now));
+                if part.is_settled {
+                    self.table.report(split, own, told(now), is_heard);
+                } else {
+                    self.table.hear_of(split, own, told(now), is_heard);
+                }
             } else {
                 result = Err(PeerFault::Unsound);
             }
@@ -450,7 +460,8 @@ impl Trie {
             let level = usize::from(report.level);
             let cell = || sibling_cell(&self.codes, level, dimensions);
             if level < split && report.summary.is_sound(&cell()) {
-                self.table.report(level, &report.summary, told(now).saturating_sub(report.age.into()));
+                let made = told(now).saturating_sub(report.age.into());
+                self.table.report(level, &report.summary, made, is_heard);
             } else {
                 result = Err(PeerFault::Unsound);
             }

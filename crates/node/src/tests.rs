@@ -6,6 +6,7 @@ mod schemas;
 
 extern crate std;
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
 use alloc::sync::Arc;
@@ -46,7 +47,7 @@ impl Output for Sink {
 type Queue = BTreeMap<(Instant, u64), Work>;
 
 enum Work {
-    Deliver { from: Handle, to: Handle, message: Message },
+    Deliver { from: Handle, to: Handle, message: Box<Message> },
     Started(usize, SlotRun),
     Exited(usize, SlotRun, Exit),
 }
@@ -128,7 +129,7 @@ impl Net {
         let result = f(self.nodes[at].as_mut()?, self.now, &mut sink);
         for (to, message) in sink.sent {
             let latency = Duration::from_millis(5 + self.number % 7);
-            self.push(self.now + latency, Work::Deliver { from: handle(at), to, message });
+            self.push(self.now + latency, Work::Deliver { from: handle(at), to, message: message.into() });
         }
         for event in sink.events {
             self.on_event(at, event);
@@ -190,7 +191,7 @@ impl Net {
         match work {
             Work::Deliver { from, to, message } => {
                 let at = to.as_u32() as usize;
-                self.with(at, |node, now, out| node.handle_message(now, from, message, out));
+                self.with(at, |node, now, out| node.handle_message(now, from, *message, out));
             }
             Work::Started(at, run) => {
                 if self.nodes[at].is_none() {

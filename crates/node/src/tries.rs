@@ -101,7 +101,7 @@ impl Tries {
     /// Whether the newest trie has all nodes that the oldest one has, but for the fiftieth that counts may err.
     fn is_drained(&self) -> bool {
         let [oldest, .., newest] = &self.list[..] else { return true };
-        let (old, new) = (oldest.summary(0).count, newest.summary(0).count);
+        let (old, new) = (oldest.table().count(), newest.table().count());
         newest.is_settled() && new + new / 50 >= old
     }
 

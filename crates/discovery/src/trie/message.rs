@@ -21,8 +21,7 @@ pub const REPORTS_MAX: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub struct Part {
-    /// All nodes on the sender's side of the bit in which the two keys part. A newcomer keeps silent: it knows
-    /// too few of them.
+    /// All nodes on the sender's side of the bit in which the two keys part.
     #[n(0)]
     pub own: Option<Summary>,
     #[cbor(n(1), decode_with = "bounded::list::<_, _, DESCRIPTORS_MAX>")]
@@ -30,6 +29,9 @@ pub struct Part {
     /// Of subtrees beside both.
     #[cbor(n(2), decode_with = "bounded::list::<_, _, REPORTS_MAX>")]
     pub reports: Vec<Report>,
+    /// A newcomer knows too few of those on its side: only the large values of `own` are taken from it.
+    #[n(3)]
+    pub is_settled: bool,
 }
 
 /// What is known of the subtree beside both nodes at a level above the bit in which their keys part.
@@ -94,9 +96,9 @@ impl Message {
             let tops = |summary: &Summary| {
                 let mut holders = 0;
                 summary.for_each_handle(&mut |_| holders += 1);
-                80 + holders * (hint + 5)
+                80 + holders * (hint + 10)
             };
-            part.own.as_ref().map_or(1, tops)
+            1 + part.own.as_ref().map_or(1, tops)
                 + part.descriptors.len() * (hint + 26)
                 + part.reports.iter().map(|report| 6 + tops(&report.summary)).sum::<usize>()
         };

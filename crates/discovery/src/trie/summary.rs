@@ -2,6 +2,8 @@
 
 use xtreem_base::{Handle, HandleTable};
 
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
 
 use crate::area::Area;
@@ -17,16 +19,20 @@ pub const TOPS: usize = 2;
 /// matches can be (at 100,000 nodes, found by trying).
 pub const PLACE_BITS: usize = 16;
 
-/// A large value of a dynamic attribute, who has it, and where he stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-#[cbor(context_bound = "HandleTable")]
+/// A large value of a dynamic attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Top {
-    #[n(0)]
+    /// Who has it.
+    pub holder: Handle,
     pub code: u16,
-    #[n(1)]
-    pub holder: Option<Handle>,
-    #[n(2)]
+    /// Where he stands: the [`PLACE_BITS`] of his key that follow those of the subtree.
     pub place: u16,
+    /// Seconds from when he said so to when the summary was made.
+    pub age: u16,
+}
+
+impl Top {
+    const NONE: Top = Top { holder: Handle::NONE, code: 0, place: 0, age: 0 };
 }
 
 /// Size of a class, as a share of the subtree: 255 is all of it.
@@ -40,12 +46,8 @@ pub struct Summary {
     pub area: Area,
     /// Of each dynamic attribute of the schema.
     pub shares: [Shares; DYNAMICS_MAX],
-    /// The largest values of each dynamic attribute, falling. Codes and holders lie apart: together they would be
-    /// a third larger.
-    top_codes: [[u16; TOPS]; DYNAMICS_MAX],
-    top_holders: [[Handle; TOPS]; DYNAMICS_MAX],
-    /// Where the holders stand: the [`PLACE_BITS`] of their keys that follow those of the subtree.
-    top_places: [[u16; TOPS]; DYNAMICS_MAX],
+    /// The largest values of each dynamic attribute, falling.
+    tops: [[Top; TOPS]; DYNAMICS_MAX],
 }
 
 impl Summary {
@@ -54,9 +56,7 @@ impl Summary {
         count: 0,
         area: Area::EVERYTHING,
         shares: [[0; CLASSES]; DYNAMICS_MAX],
-        top_codes: [[0; TOPS]; DYNAMICS_MAX],
-        top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
-        top_places: [[0; TOPS]; DYNAMICS_MAX],
+        tops: [[Top::NONE; TOPS]; DYNAMICS_MAX],
     };
 
     /// Of one node alone.
@@ -65,33 +65,22 @@ impl Summary {
             count: 1,
             area: Area::of(codes),
             shares: [[0; CLASSES]; DYNAMICS_MAX],
-            top_codes: [[0; TOPS]; DYNAMICS_MAX],
-            top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
-            top_places: [[0; TOPS]; DYNAMICS_MAX],
+            tops: [[Top::NONE; TOPS]; DYNAMICS_MAX],
         };
         for (i, dynamic) in schema.dynamics().iter().enumerate() {
             summary.shares[i][dynamic.class(present[i])] = u8::MAX;
-            summary.top_codes[i][0] = present[i];
-            summary.top_holders[i][0] = me;
+            summary.tops[i][0] = Top { holder: me, code: present[i], ..Top::NONE };
         }
         summary
     }
 
     /// Turns the places of all holders into those within another subtree.
     pub fn lift(&mut self, turn: impl Fn(u16) -> u16) {
-        let holders = self.top_holders.as_flattened().iter();
-        for (place, _) in self
-            .top_places
-            .as_flattened_mut()
-            .iter_mut()
-            .zip(holders)
-            .filter(|(_, peer)| **peer != Handle::NONE)
-        {
-            *place = turn(*place);
-        }
+        let tops = self.tops.as_flattened_mut().iter_mut();
+        tops.filter(|top| top.holder != Handle::NONE).for_each(|top| top.place = turn(top.place));
     }
 
-    /// Adds the nodes of another subtree, whose holders' places are within the same subtree as these.
+    /// Adds the nodes of another subtree, but not its largest values.
     pub fn add(&mut self, other: &Summary, dynamics: usize) {
         let (mine, theirs) = (u64::from(self.count), u64::from(other.count));
         let all = (mine + theirs).max(1);
@@ -100,53 +89,61 @@ impl Summary {
                 let sum = u64::from(*share) * mine + u64::from(*more) * theirs;
                 *share = ((sum + all / 2) / all).min(255) as u8;
             }
-            for top in 0..TOPS {
-                let (code, holder) = (other.top_codes[i][top], other.top_holders[i][top]);
-                self.insert_top(i, code, holder, other.top_places[i][top]);
-            }
         }
         self.count = self.count.saturating_add(other.count).min(COUNT_MAX);
         self.area.join(&other.area);
     }
 
-    fn insert_top(&mut self, dynamic: usize, code: u16, holder: Handle, at: u16) {
-        let (codes, holders) = (&mut self.top_codes[dynamic], &mut self.top_holders[dynamic]);
-        let places = &mut self.top_places[dynamic];
-        if holder == Handle::NONE || holders.contains(&holder) {
-            return;
-        }
-        let Some(place) =
-            codes.iter().zip(holders.iter()).position(|(&kept, &by)| by == Handle::NONE || kept < code)
-        else {
-            return;
-        };
-        codes[place..].rotate_right(1);
-        holders[place..].rotate_right(1);
-        places[place..].rotate_right(1);
-        (codes[place], holders[place], places[place]) = (code, holder, at);
-    }
-
-    /// The largest values of a dynamic attribute, falling, with who has them and where they stand: the bits of their keys
-    /// that follow those of the subtree.
-    pub fn tops(&self, dynamic: usize) -> impl Iterator<Item = (u16, Handle, u16)> + '_ {
-        let (codes, holders) = (&self.top_codes[dynamic], &self.top_holders[dynamic]);
-        let all = codes.iter().zip(holders).zip(&self.top_places[dynamic]);
-        all.map(|((&code, &holder), &place)| (code, holder, place)).filter(|top| top.1 != Handle::NONE)
-    }
-
-    /// Takes a dead node out of the largest values.
-    pub fn forget(&mut self, peer: Handle) {
-        let tops = self.top_codes.iter_mut().zip(&mut self.top_holders).zip(&mut self.top_places);
-        for ((codes, holders), places) in tops {
-            for place in 0..TOPS {
-                if holders[place] == peer {
-                    (codes[place], holders[place], places[place]) = (0, Handle::NONE, 0);
-                    codes[place..].rotate_left(1);
-                    holders[place..].rotate_left(1);
-                    places[place..].rotate_left(1);
+    /// Takes the largest values of another summary, made some `seconds` before, of each holder the youngest word. `turn` makes
+    /// of them what they are in this subtree, or nothing.
+    pub fn hear_of(&mut self, other: &Summary, seconds: u32, turn: impl Fn(Top) -> Option<Top>) {
+        let seconds = u16::try_from(seconds).unwrap_or(u16::MAX);
+        for (dynamic, tops) in other.tops.iter().enumerate() {
+            for top in tops.iter().take_while(|top| top.holder != Handle::NONE) {
+                if let Some(top) = turn(Top { age: top.age.saturating_add(seconds), ..*top }) {
+                    self.insert(dynamic, top);
                 }
             }
         }
+    }
+
+    fn insert(&mut self, dynamic: usize, new: Top) {
+        let tops = &mut self.tops[dynamic];
+        if let Some(known) = tops.iter().position(|top| top.holder == new.holder) {
+            if tops[known].age <= new.age {
+                return;
+            }
+            tops[known..].rotate_left(1);
+            tops[TOPS - 1] = Top::NONE;
+        }
+        let is_less = |top: &Top| top.holder == Handle::NONE || top.code < new.code;
+        if let Some(place) = tops.iter().position(is_less) {
+            tops[place..].rotate_right(1);
+            tops[place] = new;
+        }
+    }
+
+    /// The largest values of a dynamic attribute, falling.
+    pub fn tops(&self, dynamic: usize) -> impl Iterator<Item = &Top> {
+        self.tops[dynamic].iter().filter(|top| top.holder != Handle::NONE)
+    }
+
+    /// Takes some out of the largest values; whether there was one.
+    pub fn forget(&mut self, is_meant: impl Fn(&Top) -> bool) -> bool {
+        let mut any = false;
+        for tops in &mut self.tops {
+            let (mut kept, held) = (0, tops.iter().take_while(|top| top.holder != Handle::NONE).count());
+            for place in 0..held {
+                if is_meant(&tops[place]) {
+                    any = true;
+                } else {
+                    tops[kept] = tops[place];
+                    kept += 1;
+                }
+            }
+            tops[kept..].fill(Top::NONE);
+        }
+        any
     }
 
     /// Whether an honest node could say this of a subtree whose nodes all lie in `cell`.
@@ -155,23 +152,37 @@ impl Summary {
     }
 
     pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
-        self.top_holders.iter().flatten().copied().filter(|&peer| peer != Handle::NONE).for_each(f);
+        self.tops.iter().flatten().map(|top| top.holder).filter(|&peer| peer != Handle::NONE).for_each(f);
+    }
+}
+
+impl<C: HandleTable> Encode<C> for Top {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, table: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.array(4)?;
+        self.holder.encode(e, table)?;
+        e.u16(self.code)?.u16(self.place)?.u16(self.age)?.ok()
+    }
+}
+
+impl<'b, C: HandleTable> Decode<'b, C> for Top {
+    fn decode(d: &mut Decoder<'b>, table: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        if d.array()? != Some(4) {
+            return Err(decode::Error::message("a large value has four parts").at(at));
+        }
+        Ok(Top { holder: Handle::decode(d, table)?, code: d.u16()?, place: d.u16()?, age: d.u16()? })
     }
 }
 
 impl<C: HandleTable> Encode<C> for Summary {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        e: &mut minicbor::Encoder<W>,
-        table: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, table: &mut C) -> Result<(), encode::Error<W::Error>> {
         e.array(3 + 2 * DYNAMICS_MAX as u64)?.u32(self.count)?;
         e.bytes(&pack(&self.area.low))?.bytes(&pack(&self.area.high))?;
         for dynamic in 0..DYNAMICS_MAX {
             e.bytes(&self.shares[dynamic])?;
             e.array(self.tops(dynamic).count() as u64)?;
-            for (code, holder, place) in self.tops(dynamic) {
-                Top { code, holder: Some(holder), place }.encode(e, table)?;
+            for top in self.tops(dynamic) {
+                top.encode(e, table)?;
             }
         }
         Ok(())
@@ -179,11 +190,10 @@ impl<C: HandleTable> Encode<C> for Summary {
 }
 
 impl<'b, C: HandleTable> Decode<'b, C> for Summary {
-    fn decode(d: &mut minicbor::Decoder<'b>, table: &mut C) -> Result<Self, minicbor::decode::Error> {
-        use minicbor::decode::Error;
+    fn decode(d: &mut Decoder<'b>, table: &mut C) -> Result<Self, decode::Error> {
         let at = d.position();
         if d.array()? != Some(3 + 2 * DYNAMICS_MAX as u64) {
-            return Err(Error::message("a summary of another length").at(at));
+            return Err(decode::Error::message("a summary of another length").at(at));
         }
         let count = d.u32()?;
         let area = Area { low: unpack(d)?, high: unpack(d)? };
@@ -191,17 +201,19 @@ impl<'b, C: HandleTable> Decode<'b, C> for Summary {
             count,
             area,
             shares: [[0; CLASSES]; DYNAMICS_MAX],
-            top_codes: [[0; TOPS]; DYNAMICS_MAX],
-            top_holders: [[Handle::NONE; TOPS]; DYNAMICS_MAX],
-            top_places: [[0; TOPS]; DYNAMICS_MAX],
+            tops: [[Top::NONE; TOPS]; DYNAMICS_MAX],
         };
         for dynamic in 0..DYNAMICS_MAX {
             let at = d.position();
-            summary.shares[dynamic] =
-                d.bytes()?.try_into().map_err(|_| Error::message("shares of another length").at(at))?;
+            summary.shares[dynamic] = d
+                .bytes()?
+                .try_into()
+                .map_err(|_| decode::Error::message("shares of another length").at(at))?;
             for _ in 0..crate::bounded::array_len(d, TOPS)? {
                 let top = Top::decode(d, table)?;
-                summary.insert_top(dynamic, top.code, top.holder.unwrap_or(Handle::NONE), top.place);
+                if top.holder != Handle::NONE {
+                    summary.insert(dynamic, top);
+                }
             }
         }
         Ok(summary)
@@ -216,11 +228,9 @@ fn pack(codes: &Codes) -> [u8; 16] {
     bytes
 }
 
-fn unpack(d: &mut minicbor::Decoder<'_>) -> Result<Codes, minicbor::decode::Error> {
+fn unpack(d: &mut Decoder<'_>) -> Result<Codes, decode::Error> {
     let at = d.position();
-    let bytes: [u8; 16] = d
-        .bytes()?
-        .try_into()
-        .map_err(|_| minicbor::decode::Error::message("codes of another length").at(at))?;
+    let bytes: [u8; 16] =
+        d.bytes()?.try_into().map_err(|_| decode::Error::message("codes of another length").at(at))?;
     Ok(core::array::from_fn(|i| u16::from_be_bytes([bytes[2 * i], bytes[2 * i + 1]])))
 }

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use xtreem_base::Handle;
 
-use super::summary::Summary;
+use super::summary::{COUNT_MAX, Summary, Top};
 use crate::area::Area;
 use crate::key::{DIMENSIONS_MAX, KEY_BITS, Key};
 
@@ -258,11 +258,11 @@ impl Table {
         self.all().any(|(_, known)| known.handle == handle)
     }
 
-    /// Drops a dead node everywhere.
+    /// Drops a dead node everywhere. Whether it was anywhere.
     pub fn remove(&mut self, handle: Handle) -> bool {
-        let mut found = false;
+        let (mut found, mut was_told) = (false, false);
         for bucket in &mut self.buckets {
-            bucket.summary.forget(handle);
+            was_told |= bucket.summary.forget(|top| top.holder == handle);
             let len = usize::from(bucket.len);
             if let Some(at) = bucket.alternates[..len].iter().position(|known| known.handle == handle) {
                 bucket.alternates.swap(at, len - 1);
@@ -273,7 +273,7 @@ impl Table {
         if found {
             self.tidy();
         }
-        found
+        found || was_told
     }
 
     /// Drops buckets that have become empty, and knows again which are there and which are full.
@@ -316,35 +316,66 @@ impl Table {
             .flat_map(|bucket| bucket.alternates().iter().map(|known| (usize::from(bucket.level), known)))
     }
 
-    /// Takes a summary of the subtree at `level`, made at `told`, when it is newer than the one known.
-    pub fn report(&mut self, level: usize, summary: &Summary, told: u32) {
-        let Some(at) = self.place(level).filter(|at| self.told[*at] < told) else { return };
-        let known = &mut self.buckets[at].summary;
-        let mut area = summary.area;
-        if self.told[at] > 0 {
-            area = known.area;
-            area.follow(&summary.area);
+    /// Takes a summary of the subtree at `level`, made at `told`, when it is newer than the one known; its largest values in
+    /// any case, as far as they are to be heard, which depends on who said them and when. Otherwise a value would have
+    /// to be known in all of a subtree before it is sure to be told beside it, and so on from level to level.
+    pub fn report(
+        &mut self,
+        level: usize,
+        summary: &Summary,
+        told: u32,
+        is_heard: impl Fn(Handle, u32) -> bool,
+    ) {
+        let Some(at) = self.place(level) else { return };
+        let was = self.told[at];
+        if was >= told {
+            return self.hear_of(level, summary, told, is_heard);
         }
-        *known = *summary;
-        known.area = area;
+        let is_heard = |top: &Top| is_heard(top.holder, told.saturating_sub(top.age.into()));
+        let known = &mut self.buckets[at].summary;
+        let earlier = core::mem::replace(known, *summary);
+        known.forget(|top| !is_heard(top));
+        if was > 0 {
+            known.area = earlier.area;
+            known.area.follow(&summary.area);
+            known.hear_of(&earlier, told - was, |top| is_heard(&top).then_some(top));
+        }
         self.told[at] = told;
     }
 
-    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone) included. The places of holders are
-    /// those behind these bits.
-    pub fn summary(&self, len: usize, own: &Summary, dynamics: usize) -> Summary {
+    /// Takes only the largest values of a summary, when there is one of the same subtree already.
+    pub fn hear_of(
+        &mut self,
+        level: usize,
+        summary: &Summary,
+        told: u32,
+        is_heard: impl Fn(Handle, u32) -> bool,
+    ) {
+        let Some(at) = self.place(level).filter(|at| self.told[*at] > 0) else { return };
+        let was = self.told[at];
+        self.buckets[at].summary.hear_of(summary, was.saturating_sub(told), |top| {
+            is_heard(top.holder, was.saturating_sub(top.age.into())).then_some(top)
+        });
+    }
+
+    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone, `told` being now) included, but no
+    /// largest values that were said before `limit`. The places of holders are those behind these bits.
+    pub fn summary(&self, len: usize, own: &Summary, told: u32, limit: u32, dynamics: usize) -> Summary {
         let mut all = *own;
         all.lift(|_| self.key.window(len));
-        for bucket in self.buckets.iter().rev().take_while(|bucket| usize::from(bucket.level) >= len) {
+        let buckets = self.buckets.iter().zip(&self.told).rev();
+        for (bucket, was) in buckets.take_while(|(bucket, _)| usize::from(bucket.level) >= len) {
             match bucket.summary() {
                 Some(summary) => {
+                    all.add(summary, dynamics);
                     let level = usize::from(bucket.level);
                     let above = self.key.sibling(level).window(len);
-                    let mut lifted = *summary;
                     // What of the bucket's own prefix is behind `len` comes first.
                     let shift = (level + 1 - len) as u32;
-                    lifted.lift(|place| above | place.checked_shr(shift).unwrap_or_default());
-                    all.add(&lifted, dynamics);
+                    all.hear_of(summary, told.saturating_sub(*was), |top| {
+                        let place = above | top.place.checked_shr(shift).unwrap_or_default();
+                        (told.saturating_sub(top.age.into()) > limit).then_some(Top { place, ..top })
+                    });
                 }
                 None => {
                     all.count += bucket.alternates().len() as u32;
@@ -416,6 +447,15 @@ impl Table {
         chosen
     }
 
+    /// Nodes of the grid, about, this one included.
+    pub fn count(&self) -> u32 {
+        let nodes = |bucket: &Bucket| match bucket.summary() {
+            Some(summary) => summary.count,
+            None => bucket.alternates().len() as u32,
+        };
+        self.buckets.iter().map(nodes).fold(1, u32::saturating_add).min(COUNT_MAX)
+    }
+
     /// Bytes on the heap.
     pub fn heap_bytes(&self) -> usize {
         self.buckets.capacity() * size_of::<Bucket>() + self.told.capacity() * size_of::<u32>()
@@ -472,7 +512,7 @@ mod tests {
                     Step::Report { hash, told } => {
                         let mut summary = Summary::NOTHING;
                         summary.count = 1;
-                        table.report(table.key.common_prefix(&key(hash)), &summary, told);
+                        table.report(table.key.common_prefix(&key(hash)), &summary, told, |_, _| true);
                     }
                 }
                 let levels: Vec<usize> = table.buckets.iter().map(|bucket| bucket.level.into()).collect();

@@ -137,7 +137,8 @@ fn links_fill_from_nothing_and_summaries_count_everybody() {
         everything.get_or_insert(codes).join(&codes);
     }
     for trie in grid.tries.iter().flatten() {
-        let summary = trie.summary(0);
+        let summary = trie.summary(&grid.config, grid.now, 0);
+        assert_eq!(trie.table().count(), 60);
         assert_eq!(summary.count, 60, "{:?}", trie.table().me());
         assert_eq!(Some(summary.area), everything);
     }
@@ -186,7 +187,7 @@ fn lies_are_refused_and_leave_the_table_as_it_was() {
         let send_back = |part| Message::Return { key: their_key, part };
         let mut everywhere = Summary::NOTHING;
         everywhere.count = 5;
-        let part = Part { own: Some(everywhere), ..Part::default() };
+        let part = Part { own: Some(everywhere), is_settled: true, ..Part::default() };
         let unsound = trie.handle_message(config, now, peer, send_back(part), out);
         assert_eq!(unsound, Err(PeerFault::Unsound));
         let level = trie.key().common_prefix(&their_key);
@@ -237,9 +238,9 @@ impl HandleTable for Numbers {
     }
 }
 
-#[test]
-fn holders_of_the_largest_values_are_told_with_where_they_stand() {
-    let mut grid = Grid::new(40);
+/// A grid whose nodes have free memory, the more the higher their number, after some rounds.
+fn grid_with_memory(nodes: usize, rounds: u64) -> Grid {
+    let mut grid = Grid::new(nodes);
     let dynamic = Dynamic { name: "mem.free".into(), scale: Scale::Logarithmic, first: 6_000, width: 1_024 };
     let dimensions = schema().dimensions().to_vec();
     let with_memory = Arc::new(Schema::new(1, dimensions, [dynamic].into()).expect("a sound schema"));
@@ -247,24 +248,106 @@ fn holders_of_the_largest_values_are_told_with_where_they_stand() {
         trie.schema = with_memory.clone();
         trie.set_present([1_000 + i as u16, 0, 0, 0]);
     }
-    grid.run(20);
+    grid.run(rounds);
+    grid
+}
+
+#[test]
+fn holders_of_the_largest_values_are_told_with_where_they_stand() {
+    let grid = grid_with_memory(40, 20);
     let keys: Vec<Key> = grid.keys();
     let mut told = 0;
     for trie in grid.tries.iter().flatten() {
         for bucket in trie.table().buckets() {
-            for (code, holder, place) in bucket.summary().expect("twenty rounds are enough").tops(0) {
-                let holder = holder.as_u32();
-                assert_eq!(u32::from(code), 1_000 + holder);
+            for top in bucket.summary().expect("twenty rounds are enough").tops(0) {
+                let holder = top.holder.as_u32();
+                assert_eq!(u32::from(top.code), 1_000 + holder);
                 let level = usize::from(bucket.level);
                 assert_eq!(keys[holder as usize].common_prefix(trie.key()), level);
-                assert_eq!(place, keys[holder as usize].window(level + 1));
+                assert_eq!(top.place, keys[holder as usize].window(level + 1));
                 told += 1;
             }
         }
-        let best: Vec<u32> = trie.summary(0).tops(0).map(|(_, holder, _)| holder.as_u32()).collect();
+        let summary = trie.summary(&grid.config, grid.now, 0);
+        let best: Vec<u32> = summary.tops(0).map(|top| top.holder.as_u32()).collect();
         assert_eq!(best, [39, 38]);
     }
     assert!(told > 200, "{told}");
+}
+
+impl Grid {
+    /// Nodes whose links say that `of` has one of the largest values of its subtree.
+    fn aware(&self, of: usize, code: u16) -> usize {
+        let key = *self.tries[of].as_ref().map(Trie::key).expect("it is there");
+        let is_aware = |trie: &&Trie| {
+            let bucket = trie.table().bucket(trie.key().common_prefix(&key));
+            let mut tops = bucket.and_then(Bucket::summary).into_iter().flat_map(|summary| summary.tops(0));
+            tops.any(|top| (top.holder, top.code) == (handle(of), code))
+        };
+        self.tries.iter().flatten().filter(is_aware).count()
+    }
+}
+
+/// Each round triples those who know of it at best. Were it to climb from subtree to subtree, each of which must know it
+/// as a whole before, it would take two to three times as long.
+#[test]
+fn a_large_value_spreads_like_a_rumour_that_of_a_newcomer_too() {
+    let mut grid = grid_with_memory(400, 20);
+    if let Some(trie) = &mut grid.tries[7] {
+        trie.set_present([5_000, 0, 0, 0]);
+    }
+    let twin = grid.tries[8].take().expect("it was there");
+    let schema = twin.schema().clone();
+    let mut trie = Trie::new(&grid.config, schema, handle(8), *twin.codes(), 99, Rng::new(4), grid.now);
+    trie.set_present([4_000, 0, 0, 0]);
+    grid.tries[8] = Some(trie);
+    grid.with(8, |trie, config, now, out| trie.join(config, now, handle(0), out));
+    let aware: Vec<(usize, usize)> = (0..6)
+        .map(|_| {
+            grid.run(1);
+            (grid.aware(7, 5_000), grid.aware(8, 4_000))
+        })
+        .collect();
+    assert!(aware[5].0 > 380, "{aware:?}");
+    assert!(aware[5].1 > 100, "{aware:?}");
+}
+
+#[test]
+fn of_each_holder_the_youngest_word_counts_and_none_from_long_ago_or_of_the_dead() {
+    let mut grid = grid_with_memory(3, 0);
+    grid.now += Duration::from_secs(1_000);
+    let key = grid.keys()[1];
+    grid.with(0, |trie, config, now, _| {
+        let schema = trie.schema().clone();
+        let codes = key.codes(schema.dimensions().len());
+        trie.meet(now, handle(1), key);
+        let holder = handle(2);
+        let word = |code, age: u32| {
+            let mut own = Summary::of(&schema, handle(1), &codes, &[0; DYNAMICS_MAX]);
+            own.hear_of(&Summary::of(&schema, holder, &codes, &[code, 0, 0, 0]), age, Some);
+            Part { own: Some(own), is_settled: true, ..Part::default() }
+        };
+        let level = trie.key().common_prefix(&key);
+        let held = |trie: &Trie| {
+            let mut tops = trie.table().bucket(level).and_then(Bucket::summary).expect("a summary").tops(0);
+            tops.find(|top| top.holder == holder).map(|top| top.code)
+        };
+        let long = config.age_max_seconds();
+        for (code, age, expected) in [
+            (9_000, 100, 9_000),
+            (3_000, 10, 3_000),
+            (9_000, 50, 3_000),
+            (9_500, 9, 9_500),
+            (9_900, long, 9_500),
+        ] {
+            assert_eq!(trie.take(config, now, &key, &word(code, age)), Ok(()));
+            assert_eq!(held(trie), Some(expected), "{code} of {age} s ago");
+        }
+        trie.forget(config, now, holder);
+        assert_eq!(held(trie), None);
+        assert_eq!(trie.take(config, now, &key, &word(9_900, 0)), Ok(()));
+        assert_eq!(held(trie), None);
+    });
 }
 
 #[test]
@@ -276,9 +359,10 @@ fn messages_survive_the_wire_and_every_cut_one_is_an_error() {
         let lack = trie.lack(config, now);
         messages.push(Message::Ask { seq: 7, lack });
         let part = Part {
-            own: Some(trie.summary(1)),
+            own: Some(trie.summary(config, now, 1)),
+            is_settled: true,
             descriptors: trie.table().useful(trie.key(), &Levels::ALL, 60, DESCRIPTORS_MAX),
-            reports: vec![Report { level: 3, age: 9, summary: trie.summary(0) }],
+            reports: vec![Report { level: 3, age: 9, summary: trie.summary(config, now, 0) }],
         };
         messages.push(Message::Give { seq: 7, lack, part: part.clone() });
         messages.push(Message::Return { key: *trie.key(), part });
