@@ -35,6 +35,23 @@ pub struct Peers {
 impl Peers {
     pub const EMPTY: Peers = Peers { handles: [Handle::NONE; PEERS_MAX], ages: [0; PEERS_MAX], len: 0 };
 
+    /// One peer for each of the first [`PEERS_MAX`] of `list`.
+    #[inline]
+    pub(crate) fn of<T>(list: &[T], peer: impl Fn(&T) -> Peer) -> Self {
+        let mut peers = Peers::EMPTY;
+        for ((handle, age), one) in peers.handles.iter_mut().zip(&mut peers.ages).zip(list) {
+            Peer { handle: *handle, age: *age } = peer(one);
+        }
+        peers.len = list.len().min(PEERS_MAX) as u8;
+        peers
+    }
+
+    /// Those that are not used are `NONE`.
+    #[inline]
+    pub(crate) fn all_handles(&self) -> &[Handle; PEERS_MAX] {
+        &self.handles
+    }
+
     /// False, and nothing changed, when it is full.
     pub fn push(&mut self, peer: Peer) -> bool {
         let at = usize::from(self.len);
