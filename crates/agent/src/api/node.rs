@@ -18,6 +18,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         ("faults.membership", faults.membership),
         ("faults.reference", faults.reference),
         ("faults.discovery", faults.discovery),
+        ("faults.trie", faults.trie),
         ("faults.aggregation", faults.aggregation),
         ("faults.no_such_collection", faults.no_such_collection),
         ("faults.policy", faults.policy),

@@ -143,7 +143,7 @@ impl Lab {
     async fn start(&mut self, number: usize, config: &str) -> NodeStatus {
         let dir = self.root.path().join(number.to_string());
         fs::create_dir(&dir).expect("a directory");
-        let identity = self.vo.issue_node(&format!("node{number}"), 1).expect("an identity");
+        let identity = self.member(&format!("node{number}"));
         identity.save(&dir.join("node.pem")).expect("saved");
         let config = format!(
             "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\n{config}\
@@ -154,6 +154,11 @@ impl Lab {
         let client = OperatorClient::new(dir.join("state/control.sock"));
         self.agents.push(Agent { id: status.id.clone(), client, dir, process });
         status
+    }
+
+    /// A credential of one more node of this VO.
+    pub fn member(&self, name: &str) -> Identity {
+        self.vo.issue_node(name, 1).expect("an identity")
     }
 
     /// A VO without agents.

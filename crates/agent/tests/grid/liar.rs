@@ -1,0 +1,195 @@
+//! A member of the VO that says what is not so: links to nobody, values that nobody has, answers that nobody asked for.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use xtreem_base::{Digest, Handle, NodeId};
+use xtreem_client::api::{Plan, SearchReport, SearchRequest};
+use xtreem_discovery::key::Key;
+use xtreem_discovery::schema::{DYNAMICS_MAX, Schema};
+use xtreem_discovery::trie::{self, DESCRIPTORS_MAX, Descriptor, Lack, Levels, Part, Report, Summary};
+use xtreem_discovery::{Answer, Place};
+use xtreem_net::{Contact, Count, Net, NetConfig};
+use xtreem_node::{Message, Output as _};
+
+use crate::lab::{Lab, PATIENCE, until};
+use crate::shell;
+
+/// Descriptors of nodes that do not exist, told to each agent.
+const LINKS: usize = 20_000;
+/// Nodes that do not exist and are said to have more of everything than any other.
+const GIANTS: usize = 40;
+
+const WORKERS: &str = "role == \"worker\"";
+
+/// Nobody is there.
+fn nowhere(number: usize) -> Contact {
+    let mut id = [0xee; 16];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    // Port 9 discards (RFC 863): nothing answers.
+    Contact { id: NodeId::from_bytes(id), addr: SocketAddr::from(([127, 0, 0, 1], 9)), incarnation: 1 }
+}
+
+struct Liar {
+    net: Net,
+    schema: Schema,
+    victims: Vec<Contact>,
+}
+
+impl Liar {
+    /// A node of the grid like any other, so far.
+    async fn joins(lab: &Lab) -> Liar {
+        let first = lab.agents[0].client.node().await.expect("it lives");
+        let (services, _) = tokio::sync::mpsc::channel(1);
+        let config = NetConfig {
+            identity: lab.member("liar"),
+            bind: SocketAddr::from(([127, 0, 0, 1], 0)),
+            advertise: None,
+            incarnation: 1,
+            join: vec![first.address.parse().expect("an address")],
+            attributes: Digest::from_bytes([0; 32]),
+            node: xtreem_node::Config::emulated().into(),
+            seed: 1,
+            services,
+            cable: Default::default(),
+        };
+        let (net, mut events) = Net::start(config).expect("it starts");
+        tokio::spawn(async move { while events.recv().await.is_some() {} });
+        let mut liar = Liar { net, schema: Schema::standard(), victims: Vec::new() };
+        for agent in &lab.agents {
+            let node = agent.client.node().await.expect("it lives");
+            let (id, addr) = (node.id.parse().expect("an id"), node.address.parse().expect("an address"));
+            liar.victims.push(Contact { id, addr, incarnation: node.incarnation });
+        }
+        liar
+    }
+
+    /// Handles in no use are swept: they are asked for right before.
+    async fn meets(&self, contact: Contact) -> Handle {
+        self.net.handle_of(contact).await.expect("it runs, and has room")
+    }
+
+    /// To every agent, and waits until it has gone: queues drop what is too much.
+    async fn says(&self, message: Message) {
+        let sent = || self.net.counters().of(Count::StreamSent);
+        let enough = sent() + self.victims.len() as u64;
+        let mut victims = Vec::new();
+        for victim in &self.victims {
+            victims.push(self.meets(*victim).await);
+        }
+        let say = move |_: &mut xtreem_node::Node, _, out: &mut xtreem_net::Outbox| {
+            victims.iter().for_each(|victim| out.send(*victim, message.clone()));
+        };
+        self.net.call(say).await.expect("it runs");
+        let end = Instant::now() + PATIENCE;
+        while sent() < enough {
+            assert!(Instant::now() < end, "not sent");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    fn key(&self, hash: usize) -> Key {
+        let codes = std::array::from_fn(|i| (hash.wrapping_mul(0x9e37_79b9 + 2 * i) >> 7) as u16);
+        Key::new(&codes, self.schema.dimensions().len(), hash as u32)
+    }
+
+    async fn says_of_links(&self, part: Part, key: Key) {
+        let version = self.schema.version();
+        self.says(Message::Trie(version, trie::Message::Return { key, part })).await;
+    }
+
+    /// Wherever one looks there is somebody who has more than all others, and who does not exist.
+    async fn names_giants(&self) {
+        for number in 0..GIANTS {
+            let giant = self.meets(nowhere(number)).await;
+            let key = self.key(number);
+            let codes = key.codes(self.schema.dimensions().len());
+            let mut own = Summary::of(&self.schema, giant, &codes, &[u16::MAX - 1; DYNAMICS_MAX]);
+            own.count = 1_000;
+            self.says_of_links(Part { own: Some(own), is_settled: true, ..Part::default() }, key).await;
+        }
+    }
+
+    async fn tells_nonsense(&self) {
+        let key = self.key(7);
+        let mut summary = Summary::NOTHING;
+        summary.count = u32::MAX;
+        let report = Report { level: 200, age: u16::MAX, summary };
+        let part = Part { own: Some(summary), reports: vec![report; 40], ..Part::default() };
+        self.says_of_links(part.clone(), key).await;
+        let lack = Lack { key, wants: Levels::ALL, stale: Levels::ALL };
+        let give = trie::Message::Give { seq: 1, lack, part };
+        self.says(Message::Trie(self.schema.version(), give)).await;
+        self.says(Message::Trie(999, trie::Message::Return { key, part: Part::default() })).await;
+        let somebody = self.meets(nowhere(0)).await;
+        for search in 0..20 {
+            let place = Place { key, is_settled: true, links: Vec::new() };
+            let answer = Answer {
+                matched: true,
+                failing: 0,
+                hold: None,
+                attributes: Some(Default::default()),
+                applications: Vec::new(),
+                contacts: vec![somebody],
+                place: Some(place),
+                only: false,
+                facts: None,
+            };
+            self.says(Message::Discovery(xtreem_discovery::Message::Answer { search, answer })).await;
+        }
+    }
+
+    async fn names_links_without_end(&self) {
+        let mut named = 0;
+        while named < LINKS {
+            let mut descriptors = Vec::new();
+            for number in named..named + DESCRIPTORS_MAX {
+                let handle = self.meets(nowhere(GIANTS + number)).await;
+                descriptors.push(Descriptor { handle, key: self.key(number), age: 0 });
+            }
+            named += DESCRIPTORS_MAX;
+            self.says_of_links(Part { descriptors, ..Part::default() }, self.key(named)).await;
+        }
+    }
+}
+
+async fn search(lab: &Lab, agent: usize, requirement: &str, all: bool) -> (Vec<String>, SearchReport) {
+    let requirement = requirement.to_owned();
+    let request =
+        SearchRequest { requirement, limit: 10, all, timeout_ms: Some(20_000), ..SearchRequest::default() };
+    let reply = lab.agents[agent].client.search(&request).await.expect("an answer");
+    let mut found: Vec<String> = reply.matches.into_iter().map(|node| node.id).collect();
+    found.sort_unstable();
+    (found, reply.report)
+}
+
+pub async fn a_member_that_lies_hides_nobody_for_long_and_is_counted() {
+    let lab = Lab::with(4, |_| "trie_period = \"200ms\"".into()).await;
+    let mut workers: Vec<String> = lab.agents[1..].iter().map(|agent| agent.id.clone()).collect();
+    workers.sort_unstable();
+    let liar = Liar::joins(&lab).await;
+    let follows_links = async |agent| search(&lab, agent, WORKERS, false).await.1.plan != Plan::Contacts;
+    for agent in 0..lab.agents.len() {
+        until("it knows links", async || follows_links(agent).await).await;
+    }
+    liar.tells_nonsense().await;
+    liar.names_links_without_end().await;
+    liar.names_giants().await;
+    for agent in 0..lab.agents.len() {
+        let counters = lab.agents[agent].client.node().await.expect("it lives").counters;
+        assert!(counters["faults.trie"] > 0, "{counters:?}");
+        // Whoever follows such a link misses what is behind it, says so, and has it no more.
+        let (found, report) = search(&lab, agent, WORKERS, true).await;
+        assert!(found == workers || report.lost > 0, "{found:?} {report:?}");
+        until("all are found again", async || {
+            search(&lab, agent, WORKERS, false).await.0 == workers
+                && search(&lab, agent, WORKERS, true).await.0 == workers
+        })
+        .await;
+        // None of the giants is in the set, though all are said to have more.
+        let set = format!("2..2 nodes with sum(mem.free) >= 1MiB where {WORKERS}");
+        let (found, report) = search(&lab, agent, &set, false).await;
+        assert!(found.len() == 2 && found.iter().all(|id| workers.contains(id)), "{found:?} {report:?}");
+    }
+    lab.place(&lab.application("calm", 2, &shell("exec sleep 600"))).await;
+}
