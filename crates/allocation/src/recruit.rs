@@ -1,9 +1,11 @@
 //! Finding a new holder for a lost slot: check, search, hold, confirm.
 
+mod asked;
+
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle, Instant};
-use xtreem_discovery::Facts;
+use xtreem_discovery::{Facts, FactsAsk};
 
 use crate::app::{App, Turn};
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
@@ -16,6 +18,8 @@ use crate::{Ask, Connection, Effect, Epoch, Host, Known, SlotState, Ticket};
 const CONFIRMS: u8 = 3;
 /// Slots that one node recruits for one application at a time; the others wait their turn. Our guess.
 const RECRUITS_MAX: usize = 16;
+/// ... and one where the holders must be enough together, so that the next one is chosen beside this one.
+const RECRUITS_OF_SET_MAX: usize = 1;
 
 /// The recruiting of one slot.
 #[derive(Clone, Debug)]
@@ -27,9 +31,10 @@ pub(crate) struct Recruit {
     /// Nodes that failed to confirm, and in a first search the guardians.
     exclude: Vec<Handle>,
     searches: u32,
-    /// What other holders told of themselves, for the placement.
+    /// What other holders told of themselves, for the placement or for what all of them must have together.
     kept: Vec<(Handle, Facts)>,
-    /// No candidate was found: any node does that can be had.
+    /// Nobody was found that is as good as wished for: any node does that can be had. Of a set, whose values change, the
+    /// better one is looked for in between.
     gives_way: bool,
 }
 
@@ -88,7 +93,8 @@ impl Recruit {
 
 impl App {
     pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
-        if self.recruits.len() >= RECRUITS_MAX {
+        let most = if self.set().is_some() { RECRUITS_OF_SET_MAX } else { RECRUITS_MAX };
+        if self.recruits.len() >= most {
             return;
         }
         let me = t.me.handle;
@@ -115,13 +121,20 @@ impl App {
         self.recruits.insert(slot, recruit);
     }
 
-    /// Asks the other holders known here for what the placement wants to know of them. Those that have not answered when the
+    /// What the other holders are to tell, for the placement or for what all of them must have together; nothing where it
+    /// does not matter.
+    fn wants_to_know<H: Host>(&self, t: &Turn<'_, H>) -> Option<FactsAsk> {
+        let of_placement = || {
+            let wishes = t.placement(&self.application.spec).wishes(1);
+            (wishes.surplus > 0).then_some(wishes.facts)
+        };
+        self.set().map_or_else(of_placement, |set| Some(asked::of_others(&set)))
+    }
+
+    /// Asks the other holders known here for what decides who can be put beside them. Those that have not answered when the
     /// search begins count as unknown.
     fn ask_holders<H: Host>(&self, t: &mut Turn<'_, H>, slot: u16) -> Vec<(Handle, Facts)> {
-        let wishes = t.placement(&self.application.spec).wishes(1);
-        if wishes.surplus == 0 {
-            return Vec::new();
-        }
+        let Some(wanted) = self.wants_to_know(t) else { return Vec::new() };
         let me = t.me.handle;
         let others = self.known.iter().filter(|(other, _)| *other != slot);
         let mut holders: Vec<Handle> = others.filter_map(|(_, entry)| entry.live_holder()).collect();
@@ -129,17 +142,17 @@ impl App {
         holders.sort_unstable();
         holders.dedup();
         for peer in holders.iter().filter(|peer| **peer != me) {
-            t.host.send(*peer, Message::AskFacts { app: self.id(), facts: wishes.facts.clone() });
+            t.host.send(*peer, Message::AskFacts { app: self.id(), facts: wanted.clone() });
         }
         let is_me = |peer: Handle| peer == me;
-        let mut own = Some(t.facts(&wishes.facts));
+        let mut own = Some(t.facts(&wanted));
         let mut told = |peer| if is_me(peer) { own.take() } else { None };
         holders.into_iter().map(|peer| (peer, told(peer).unwrap_or_default())).collect()
     }
 
-    /// A holder has told what the placement asked for.
+    /// A holder has told what it was asked for.
     pub fn on_facts<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, facts: &Facts) {
-        let asked = t.placement(&self.application.spec).wishes(1).facts;
+        let asked = self.wants_to_know(t).unwrap_or_default();
         if !facts.suit(&asked) {
             t.faults.unsuitable_facts += 1;
             return;
@@ -215,6 +228,7 @@ impl App {
 
     /// The search is over; `Searching` without candidates still means that it found nobody.
     pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let is_set = self.set().is_some();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match recruit.phase {
             Phase::Searching(None) => {}
@@ -222,8 +236,11 @@ impl App {
             _ => return,
         }
         recruit.exclude.clear();
-        // The first search leaves the guardians out; the second one, which may take them, follows at once.
-        let pause = if recruit.searches == 1 { Duration::ZERO } else { t.config.search_pause };
+        recruit.gives_way ^= is_set;
+        // The first search leaves the guardians out; the second one, which may take them, follows at once. So does the one
+        // for less than what makes a set whole.
+        let follows_up = if is_set { recruit.gives_way } else { recruit.searches == 1 };
+        let pause = if follows_up { Duration::ZERO } else { t.config.search_pause };
         recruit.phase = Phase::Pausing { until: t.now + t.rng.jitter(pause, 25) };
         self.due = t.now;
     }
@@ -368,6 +385,7 @@ impl App {
         let app = self.id();
         let spec = self.application.spec.clone();
         let wishes = t.placement(&spec).wishes(1);
+        let set = self.set();
         let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
         // Silent nodes would only cost the search its time-outs.
         exclude.extend(
@@ -376,9 +394,9 @@ impl App {
         let guardians = self.guardians.set.members.clone();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         let is_looking = wishes.surplus > 0 && !recruit.gives_way;
-        if recruit.searches == 0 && !is_looking {
+        if recruit.searches == 0 && !is_looking && set.is_none() {
             // A guardian that became a holder would have to be replaced as well: only when nobody else is left, or when
-            // the placement likes it best.
+            // it is better than others.
             exclude.extend(guardians);
         }
         exclude.extend(&recruit.exclude);
@@ -390,7 +408,8 @@ impl App {
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
         let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
-        let requirement = spec.requirement.clone();
+        let beside = set.map(|set| asked::of_the_new(&set, &recruit.kept, recruit.gives_way));
+        let requirement = beside.unwrap_or_else(|| spec.requirement.clone());
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;
         t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude, facts });

@@ -59,26 +59,19 @@ impl Count {
 }
 
 /// Of a requirement that wants a set: its submission holds the whole set or nothing, so that a part of it is not looked for
-/// and the attempt ends. A recruiter, who does not know what the other holders have by now, looks for a node with an even
-/// share.
+/// and the attempt ends.
 fn search_for_slots(
-    ticket: &Ticket,
     requirement: &str,
     hold: HoldAsk,
     (wanted, facts): (u16, FactsAsk),
 ) -> Option<SearchSpec> {
-    let facts = Some(facts);
-    if !SetQuery::is_meant(requirement) {
-        let requirement = Requirement::parse(requirement).ok()?;
-        let query = Query::Nodes { requirement, hold: Some(hold) };
-        return Some(SearchSpec { facts, ..SearchSpec::new(query, u32::from(wanted)) });
+    if SetQuery::is_meant(requirement) {
+        let set = SetQuery::parse(requirement).ok()?.of_exactly(wanted).ok()?;
+        return Some(SearchSpec::set(set, Some(hold)));
     }
-    let set = SetQuery::parse(requirement).ok()?;
-    if matches!(ticket, Ticket::Submission(_)) {
-        return Some(SearchSpec::set(set.of_exactly(wanted).ok()?, Some(hold)));
-    }
-    let query = Query::Nodes { requirement: set.replacement(), hold: Some(hold) };
-    Some(SearchSpec { facts, ..SearchSpec::new(query, u32::from(wanted)) })
+    let requirement = Requirement::parse(requirement).ok()?;
+    let query = Query::Nodes { requirement, hold: Some(hold) };
+    Some(SearchSpec { facts: Some(facts), ..SearchSpec::new(query, u32::from(wanted)) })
 }
 
 /// For an application that this node has forgotten meanwhile.
@@ -193,7 +186,7 @@ impl Node {
             by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
         // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
-        if let Some(spec) = search_for_slots(&ticket, requirement, hold, (wanted, facts)) {
+        if let Some(spec) = search_for_slots(requirement, hold, (wanted, facts)) {
             let spec = SearchSpec { exclude, ..spec };
             let id = self.discovery.next_id();
             self.tickets.insert(id, Some(ticket));

@@ -41,6 +41,17 @@ impl Relation {
         }
     }
 
+    pub(crate) fn holds(self, left: Number, right: Number) -> bool {
+        match self {
+            Relation::Equal => left == right,
+            Relation::NotEqual => left != right,
+            Relation::Less => left < right,
+            Relation::LessOrEqual => left <= right,
+            Relation::Greater => left > right,
+            Relation::GreaterOrEqual => left >= right,
+        }
+    }
+
     /// Asks for an order, which only numbers have here: texts such as versions do not sort as people expect.
     pub(crate) const fn is_order(self) -> bool {
         !matches!(self, Relation::Equal | Relation::NotEqual)

@@ -50,14 +50,7 @@ impl Expr {
 /// False for different kinds, `!=` included: nothing is said about an attribute of another kind.
 fn compare(value: &Value, relation: Relation, literal: &Literal) -> bool {
     match (value, literal) {
-        (Value::Number(value), Literal::Number(literal)) => match relation {
-            Relation::Equal => value == literal,
-            Relation::NotEqual => value != literal,
-            Relation::Less => value < literal,
-            Relation::LessOrEqual => value <= literal,
-            Relation::Greater => value > literal,
-            Relation::GreaterOrEqual => value >= literal,
-        },
+        (Value::Number(value), Literal::Number(literal)) => relation.holds(*value, *literal),
         (Value::Text(value), Literal::Text(literal)) => equality(value == literal, relation),
         (Value::Flag(value), Literal::Flag(literal)) => equality(value == literal, relation),
         _ => false,

@@ -124,24 +124,6 @@ impl Constraint {
     }
 }
 
-/// An even share of what is asked of `most` members, in the requirement language; nothing for what one member alone
-/// brings.
-pub(super) fn share(aggregate: &Aggregate, most: u16) -> Option<String> {
-    let Aggregate { function, name, relation, bound } = aggregate;
-    let (bound, most) = (bound.as_thousandths(), i64::from(most.max(1)));
-    let share = match (function, relation) {
-        (Function::Avg, _) => bound,
-        // Rounded so that as many shares are enough.
-        (Function::Sum, Relation::GreaterOrEqual | Relation::Less) => {
-            bound.div_euclid(most) + i64::from(bound.rem_euclid(most) > 0)
-        }
-        (Function::Sum, _) => bound.div_euclid(most),
-        _ => return None,
-    };
-    let share = Number::from_thousandths(share);
-    Some(alloc::format!("{name} {} {share}", relation.symbol()))
-}
-
 /// What is asked of each member alone, in the requirement language.
 pub(super) fn of_each(together: &Together) -> BTreeSet<String> {
     let mut parts = BTreeSet::new();

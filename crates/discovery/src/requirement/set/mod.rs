@@ -3,12 +3,14 @@
 //! What one node must have is a requirement; what the nodes must have together is a [`Together`]. Only the requirement
 //! travels: the requester alone decides whether what nodes say of themselves is enough together.
 
+mod beside;
 mod constraint;
 mod parser;
 #[cfg(test)]
 mod tests;
 
 use alloc::boxed::Box;
+use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -230,13 +232,31 @@ impl SetQuery {
         Ok(SetQuery { least: nodes, most: nodes, ..self.clone() })
     }
 
-    /// What a single node must have that takes the place of a member, where nobody knows what the others have by now: what
+    /// What a single node must have that takes the place of a member where it cannot be that the set is whole again: what
     /// each member must have, and of every sum at least (or at most) an even share.
     pub fn replacement(&self) -> Requirement {
-        let shares =
-            self.together.aggregates.iter().filter_map(|aggregate| constraint::share(aggregate, self.most));
-        // Beyond the longest requirement further shares are left out.
-        shares.fold(self.member.clone(), |all, share| all.and(&share).unwrap_or(all))
+        let aggregates = self.together.aggregates.iter();
+        self.member_and(aggregates.filter_map(|aggregate| beside::share(aggregate, self.most)))
+    }
+
+    /// What a single node must have that makes a set of these and itself: of [`most`](Self::most) members, all but one are
+    /// `others`, or are not known and count as even shares of sums, as having nothing that a `max`, `min` or `count` wants,
+    /// and as apart. An attribute that a member does not tell counts as not known.
+    pub fn beside(&self, others: &[&Attributes]) -> Requirement {
+        let aggregates = self.together.aggregates.iter();
+        let parts = aggregates.filter_map(|aggregate| beside::missing(aggregate, others, self.most));
+        self.member_and(parts.chain(beside::apart(&self.together, others)))
+    }
+
+    /// Beyond the longest requirement further parts are left out.
+    fn member_and(&self, parts: impl Iterator<Item = String>) -> Requirement {
+        parts.fold(self.member.clone(), |all, part| all.and(&part).unwrap_or(all))
+    }
+
+    /// The attributes that decide whether members make a set, each once; at most one more than there can be aggregates.
+    pub fn names(&self) -> BTreeSet<&str> {
+        let aggregates = self.together.aggregates.iter().map(Aggregate::attribute);
+        aggregates.chain(self.together.spread_by()).collect()
     }
 
     /// Conditions on sums that, together, say what [`Together`] says.

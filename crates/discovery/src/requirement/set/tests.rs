@@ -1,5 +1,7 @@
 //! Set queries as tables.
 
+mod beside;
+
 use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;

@@ -21,21 +21,29 @@ fn at(secs: u64) -> Instant {
 
 /// Hosts with room for two slots each; eight sites, of which the last has one host only.
 fn world(nodes: u32, slots: u16, placement: &str, seed: u64, actions: Vec<(Instant, Action)>) -> World {
-    let shape = Shape {
+    world_with(nodes, placed(slots, "", placement), seed, actions)
+}
+
+fn placed(slots: u16, requirement: &'static str, placement: &str) -> Shape {
+    Shape {
         name: "placed".to_owned(),
         slots,
         behaviour: Behaviour::Service,
-        requirement: "",
+        requirement,
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
         placement: placement.into(),
         wait: Duration::ZERO,
-    };
+    }
+}
+
+fn world_with(nodes: u32, shape: Shape, seed: u64, actions: Vec<(Instant, Action)>) -> World {
     let schedule = Schedule { apps: vec![shape], actions, loss_percent: 0, are_clocks_skewed: false };
     let setup = Setup { nodes, seed, schedule, latency: Latency::EUROPE, trace: Trace::Off };
     World::set_up(setup, |host, _| {
         let mut attributes = Attributes::new();
         attributes.set("site", site(host)).expect("a short text");
+        attributes.set("weight", weight(host)).expect("a number");
         let offer = Resources { cores_milli: 2_000, memory_bytes: 1 << 30, disk_bytes: 1 << 30 };
         Machine { attributes, offer }
     })
@@ -61,6 +69,51 @@ fn slots_spread_by_site_stay_on_sites_of_their_own_while_their_hosts_die() {
         }
         assert!(world.violations().is_empty(), "{:?}", world.violations());
     }
+}
+
+/// One host in six is heavy.
+fn weight(host: u32) -> u64 {
+    if host.is_multiple_of(6) { 9 } else { 1 + u64::from(host % 2) }
+}
+
+#[test]
+fn a_set_is_made_whole_again_when_any_of_its_hosts_dies() {
+    const SET: &str = "4 nodes with sum(weight) >= 14 && max(weight) > 8 && sum(weight) < 15 spread by site";
+    for seed in 1..5 {
+        // An even share, 3.5 to 3.75, has nobody: each lost host needs another one that brings what just it brought.
+        let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
+        let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
+        let mut world = world_with(90, placed(4, SET, ""), seed, actions);
+        for secs in [28, 58, 88, 118, 148, 178, 208] {
+            world.run_until(at(secs));
+            let hosts = world.hosts_of(&world.apps()[0].record.id);
+            let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
+            let weights: Vec<u64> = hosts.iter().map(|host| weight(*host)).collect();
+            let heavy = weights.iter().filter(|weight| **weight > 8).count();
+            let is_set = (hosts.len(), sites.len(), weights.iter().sum(), heavy) == (4, 4, 14, 1);
+            assert!(is_set, "seed {seed}, {secs} s: {hosts:?}, {weights:?} at {sites:?}");
+        }
+        assert!(world.violations().is_empty(), "{:?}", world.violations());
+    }
+}
+
+#[test]
+fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
+    // There is one host with site s7.
+    const SET: &str = "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9";
+    let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
+    let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
+    let mut world = world_with(60, placed(3, SET, ""), 1, actions);
+    let mut had = Vec::new();
+    for secs in [28, 58, 88, 118, 148, 178, 208] {
+        world.run_until(at(secs));
+        let hosts = world.hosts_of(&world.apps()[0].record.id);
+        assert_eq!(hosts.len(), 3, "{secs} s: {hosts:?}");
+        had.push(hosts.contains(&0));
+    }
+    // It is one of three holders until it dies.
+    assert!(had[0] && !had[6] && had.is_sorted_by(|a, b| a >= b), "{had:?}");
+    assert!(world.violations().is_empty(), "{:?}", world.violations());
 }
 
 #[test]

@@ -1,0 +1,34 @@
+//! What is asked of a node that takes the place of a lost holder, where the holders are to be enough together.
+//!
+//! The others tell what they have; whoever is found then makes the set whole again. Where no such node can be had, any
+//! member with an even share is better than none.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_base::Handle;
+use xtreem_discovery::{Attributes, Facts, FactsAsk, SetQuery};
+
+use crate::app::App;
+
+impl App {
+    /// The set that the holders are to be, if the application wants one.
+    pub(super) fn set(&self) -> Option<SetQuery> {
+        let requirement = &self.application.spec.requirement;
+        let set = SetQuery::is_meant(requirement).then(|| SetQuery::parse(requirement).ok())??;
+        // Whoever signed wrote both numbers; the slots are those that there are.
+        Some(set.of_exactly(self.slots()).unwrap_or(set))
+    }
+}
+
+/// What other holders are asked to tell.
+pub(super) fn of_others(set: &SetQuery) -> FactsAsk {
+    FactsAsk::new(set.names()).unwrap_or_default()
+}
+
+/// What the new holder must have beside those who told.
+pub(super) fn of_the_new(set: &SetQuery, told: &[(Handle, Facts)], gives_way: bool) -> Arc<str> {
+    let others: Vec<&Attributes> = told.iter().map(|(_, facts)| &facts.values).collect();
+    let requirement = if gives_way { set.replacement() } else { set.beside(&others) };
+    requirement.source().into()
+}
