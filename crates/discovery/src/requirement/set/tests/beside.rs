@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::super::{Aggregate, Function, SetQuery};
 use super::disk;
-use crate::{Attributes, Number};
+use crate::{Attributes, Number, Value};
 
 #[test]
 fn whoever_completes_a_set_brings_what_the_others_lack() {
@@ -48,10 +48,12 @@ fn machine() -> impl Strategy<Value = Attributes> {
     let number = || prop::option::weighted(0.9, -9i64..30);
     (number(), number(), prop::option::weighted(0.9, 0u8..5)).prop_map(|(free, load, site)| {
         let mut attributes = Attributes::new();
-        for (name, value) in [("free", free), ("load", load)] {
-            value.map(|value| attributes.set(name, Number::from_thousandths(value)).unwrap());
-        }
-        site.map(|site| attributes.set("site", format!("s{site}").as_str()).unwrap());
+        let mut set = |name, value: Option<Value>| {
+            value.into_iter().for_each(|value| attributes.set(name, value).unwrap());
+        };
+        set("free", free.map(|free| Number::from_thousandths(free).into()));
+        set("load", load.map(|load| Number::from_thousandths(load).into()));
+        set("site", site.map(|site| format!("s{site}").as_str().into()));
         attributes
     })
 }
