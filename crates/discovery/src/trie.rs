@@ -4,7 +4,9 @@
 //! note on discovery, section 2): common prefix of keys = nearness of machines. Departures are listed in
 //! `docs/protocols/trie.md`.
 
+mod lost;
 mod message;
+mod repair;
 mod summary;
 mod table;
 #[cfg(test)]
@@ -18,6 +20,9 @@ use xtreem_base::{Duration, Handle, Instant, Rng};
 use crate::key::{Codes, KEY_BITS, Key, sibling_cell};
 use crate::schema::{DYNAMICS_MAX, Schema};
 
+use lost::Lost;
+use repair::Checks;
+
 pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
 pub use summary::{COUNT_MAX, PLACE_BITS, Summary, TOPS, Top};
 pub use table::{ALTERNATES, Alternate, Bucket, Descriptor, Levels, Table};
@@ -30,8 +35,6 @@ const ROUND_WALK_MAX: u8 = 4;
 const ASKED_MAX: usize = 16;
 /// Levels from the deepest one up, all of whose nodes a newcomer greets.
 const GREETED_LEVELS: usize = 3;
-/// Nodes found dead that are not believed in again when others still name them.
-const LOST_MAX: usize = 16;
 /// Rounds before a node's count of its subtree is taken: until then it knows too few of it.
 const SETTLED_ROUNDS: u32 = 3;
 /// Rounds in which every second exchange goes to a random node of the grid; later every fourth.
@@ -40,7 +43,7 @@ const YOUNG_ROUNDS: u32 = 8;
 /// The numbers of the protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Two exchanges are begun in each.
+    /// Two exchanges are begun in each, and a lost node is tried.
     pub period: Duration,
     /// After this an asked node counts as dead.
     pub reply_timeout: Duration,
@@ -125,7 +128,10 @@ pub struct Trie {
     walk_left: u8,
     /// The walk ends with greeting all nodes close by.
     is_joining: bool,
-    lost: Vec<(Handle, u32)>,
+    lost: Lost,
+    checks: Checks,
+    /// When the next of them may be made: far when there are none, or an answer is waited for.
+    next_check: Instant,
     seq: u16,
 }
 
@@ -156,7 +162,9 @@ impl Trie {
             walked: Vec::new(),
             walk_left: 0,
             is_joining: false,
-            lost: Vec::new(),
+            lost: Lost::default(),
+            checks: Checks::default(),
+            next_check: Instant::FAR,
             seq,
         }
     }
@@ -221,10 +229,10 @@ impl Trie {
     }
 
     /// Drops a node that is gone or was silent.
-    pub fn forget(&mut self, config: &Config, now: Instant, peer: Handle) {
+    pub fn forget(&mut self, now: Instant, peer: Handle) {
         self.asked.retain(|asked| asked.peer != peer);
         if self.table.remove(peer) {
-            self.mark_lost(config, now, peer);
+            self.lose(now, peer);
         }
     }
 
@@ -255,6 +263,7 @@ impl Trie {
                 let part = self.part_for(config, now, &lack);
                 out.send(from, Message::Return { key: *self.key(), part });
                 self.go_on(config, now, asked.depth, out);
+                self.check(config, now, out);
                 taken
             }
             Message::Return { key, part } => {
@@ -267,8 +276,11 @@ impl Trie {
     pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
         while let Some(at) = self.asked.iter().position(|asked| asked.deadline <= now) {
             let asked = self.asked.swap_remove(at);
-            self.table.remove(asked.peer);
-            self.mark_lost(config, now, asked.peer);
+            if self.table.remove(asked.peer) {
+                self.lose(now, asked.peer);
+            } else if !self.lost.contains(asked.peer) {
+                self.lost.add(&mut self.rng, asked.peer, seconds(now));
+            }
             out.contact_failed(asked.peer);
             self.go_on(config, now, None, out);
         }
@@ -276,11 +288,12 @@ impl Trie {
             self.next_round = now + self.rng.jitter(config.period, 5);
             self.start_round(config, now, out);
         }
+        self.check(config, now, out);
     }
 
     /// When [`Self::handle_timeout`] has something to do.
     pub fn next_timeout(&self) -> Instant {
-        self.asked.iter().map(|asked| asked.deadline).fold(self.next_round, Instant::min)
+        self.asked.iter().map(|asked| asked.deadline).fold(self.next_round.min(self.next_check), Instant::min)
     }
 
     /// Everybody whose key shares `len` bits with this node's, this node included. Large values are not older than links.
@@ -295,7 +308,7 @@ impl Trie {
         self.table.for_each_handle(f);
         self.asked.iter().for_each(|asked| f(asked.peer));
         self.walked.iter().copied().for_each(&mut *f);
-        self.lost.iter().for_each(|(peer, _)| f(*peer));
+        self.lost.iter().for_each(f);
     }
 
     /// Bytes of the links on the heap.
@@ -303,7 +316,7 @@ impl Trie {
         self.table.heap_bytes()
             + self.asked.capacity() * size_of::<Asked>()
             + self.walked.capacity() * size_of::<Handle>()
-            + self.lost.capacity() * size_of::<(Handle, u32)>()
+            + self.lost.heap_bytes()
     }
 
     fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
@@ -312,7 +325,6 @@ impl Trie {
         if let Some(limit) = seconds.checked_sub(config.age_max_seconds()) {
             self.table.expire(limit);
         }
-        self.lost.retain(|(_, until)| *until > seconds);
         if !self.is_joining {
             self.walk_left = ROUND_WALK_MAX;
             self.walked.clear();
@@ -323,7 +335,8 @@ impl Trie {
         } else {
             self.oldest_peer()
         };
-        for peer in [near, wide].into_iter().flatten() {
+        let lost = self.lost.pick(&mut self.rng);
+        for peer in [near, wide, lost].into_iter().flatten() {
             self.ask(config, now, peer, out);
         }
     }
@@ -422,7 +435,7 @@ impl Trie {
     }
 
     fn meet(&mut self, now: Instant, peer: Handle, key: Key) {
-        self.lost.retain(|(lost, _)| *lost != peer);
+        self.find(now, peer);
         self.table.insert(peer, key, seconds(now));
     }
 
@@ -435,15 +448,16 @@ impl Trie {
             return Ok(());
         }
         for known in &part.descriptors {
-            let is_lost = self.lost.iter().any(|(lost, _)| *lost == known.handle);
-            if !is_lost && u32::from(known.age) < config.age_max_seconds() {
-                self.table.insert(known.handle, known.key, seconds(now).saturating_sub(known.age.into()));
+            let seen = seconds(now).saturating_sub(known.age.into());
+            let is_there = !self.lost.disproves(known.handle, seen, config.age_max_seconds());
+            if u32::from(known.age) < config.age_max_seconds() && is_there {
+                self.table.insert(known.handle, known.key, seen);
             }
         }
         let dimensions = self.schema.dimensions().len();
         let limit = seconds(now).saturating_sub(config.age_max_seconds());
-        let (me, lost) = (self.table.me(), &self.lost);
-        let is_heard = |peer, said| said > limit && peer != me && lost.iter().all(|(lost, _)| *lost != peer);
+        let (me, lost, doubt) = (self.table.me(), &self.lost, config.age_max_seconds());
+        let is_heard = |peer, said| said > limit && peer != me && !lost.disproves(peer, said, doubt);
         let mut result = Ok(());
         if let Some(own) = &part.own {
             if own.is_sound(&sibling_cell(&self.codes, split, dimensions)) {
@@ -467,14 +481,6 @@ impl Trie {
             }
         }
         result
-    }
-
-    fn mark_lost(&mut self, config: &Config, now: Instant, peer: Handle) {
-        if self.lost.len() >= LOST_MAX {
-            self.lost.remove(0);
-        }
-        // As long as others may still name it.
-        self.lost.push((peer, seconds(now).saturating_add(config.age_max_seconds())));
     }
 }
 

@@ -82,7 +82,7 @@ fn nobody() -> Claimant {
 impl Node {
     pub(crate) fn settle(&mut self, now: Instant, out: &mut impl Output) {
         for peer in core::mem::take(&mut self.silent) {
-            self.tries.forget(&self.config.trie, now, peer);
+            self.tries.forget(now, peer);
         }
         for _ in 0..STEPS_MAX {
             self.allocation.tell_revoked(allocation_host!(self, out));

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Instant, Rng};
 use xtreem_discovery::Attributes;
-use xtreem_discovery::trie::{self, Config, PeerFault, Trie};
+use xtreem_discovery::trie::{self, PeerFault, Trie};
 use xtreem_membership::Cyclon;
 use xtreem_membership::reference::Reference;
 
@@ -114,8 +114,8 @@ impl Tries {
         self.is_moved = false;
     }
 
-    pub fn forget(&mut self, config: &Config, now: Instant, peer: Handle) {
-        self.list.iter_mut().for_each(|trie| trie.forget(config, now, peer));
+    pub fn forget(&mut self, now: Instant, peer: Handle) {
+        self.list.iter_mut().for_each(|trie| trie.forget(now, peer));
     }
 
     /// A message of a version that does not run here is nobody's fault.

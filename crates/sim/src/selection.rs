@@ -9,6 +9,7 @@ mod baseline;
 mod cells;
 pub mod classes;
 pub mod data;
+pub mod recovery;
 mod report;
 mod run;
 mod search;

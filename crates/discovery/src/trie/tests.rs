@@ -1,5 +1,7 @@
 //! Tries against each other, on a network without latency; and against peers that lie.
 
+mod repair;
+
 use alloc::collections::VecDeque;
 use alloc::vec;
 
@@ -343,7 +345,7 @@ fn of_each_holder_the_youngest_word_counts_and_none_from_long_ago_or_of_the_dead
             assert_eq!(trie.take(config, now, &key, &word(code, age)), Ok(()));
             assert_eq!(held(trie), Some(expected), "{code} of {age} s ago");
         }
-        trie.forget(config, now, holder);
+        trie.forget(now, holder);
         assert_eq!(held(trie), None);
         assert_eq!(trie.take(config, now, &key, &word(9_900, 0)), Ok(()));
         assert_eq!(held(trie), None);

@@ -177,6 +177,8 @@ pub struct World {
     pub(super) searchers: BTreeMap<u32, Searcher>,
     /// Visits that each slot has had.
     pub visits: Vec<u32>,
+    /// Nodes of even and of odd slots do not hear each other.
+    pub is_split: bool,
 }
 
 impl World {
@@ -202,6 +204,7 @@ impl World {
             owed: 0,
             searchers: BTreeMap::new(),
             visits: vec![0; machines.len()],
+            is_split: false,
         };
         let nodes = machines.len() as u32;
         for slot in 0..nodes {
@@ -324,7 +327,7 @@ impl World {
         if let Some(searcher) = self.searchers.get_mut(&slot) {
             search::handle_timeout(searcher, self.now, &mut sender);
             let failed = std::mem::take(&mut searcher.failed);
-            failed.into_iter().for_each(|peer| member.trie.forget(&self.config, self.now, peer));
+            failed.into_iter().for_each(|peer| member.trie.forget(self.now, peer));
             member.trie_due = member.trie.next_timeout();
         }
         self.arm(slot);
@@ -333,7 +336,7 @@ impl World {
     fn deliver(&mut self, from: Handle, to: Handle, message: Message) {
         let slot = slot_of(to);
         let member = &mut self.members[slot as usize];
-        if member.handle != to {
+        if member.handle != to || self.is_split && (slot ^ slot_of(from)) & 1 == 1 {
             return;
         }
         let mut sender = Sender { network: &mut self.network, now: self.now, from: to, sent: 0 };
@@ -409,6 +412,19 @@ impl World {
         self.members[slot as usize] = member;
         self.searchers.remove(&slot);
         self.arm(slot);
+    }
+
+    /// About this share of all nodes dies, and nobody comes in their place.
+    pub fn kill(&mut self, share: f64) {
+        for member in &mut self.members {
+            if self.fate.chance((share * 1e6) as u32, 1_000_000) {
+                (member.handle, member.armed) = (Handle::NONE, Instant::FAR);
+            }
+        }
+    }
+
+    pub fn lives(&self, slot: u32) -> bool {
+        self.members[slot as usize].handle != Handle::NONE
     }
 
     /// Starts a search at a node that runs none.

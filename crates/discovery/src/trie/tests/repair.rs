@@ -1,0 +1,73 @@
+//! Dead links are looked for where one was found, and lost nodes where one is back.
+
+use super::*;
+
+/// Share of dead links in all tables, in percent.
+fn dead_links(grid: &Grid) -> usize {
+    let links: Vec<Handle> = grid
+        .tries
+        .iter()
+        .flatten()
+        .flat_map(|trie| trie.table().all().map(|(_, known)| known.handle))
+        .collect();
+    links.iter().filter(|peer| grid.tries[peer.as_u32() as usize].is_none()).count() * 100 / links.len()
+}
+
+#[test]
+fn a_lost_link_has_three_others_looked_after_the_longest_silent_first() {
+    let mut grid = Grid::new(40);
+    grid.run(12);
+    grid.sent.clear();
+    grid.now += Duration::from_secs(20);
+    grid.with(0, |trie, config, now, out| {
+        trie.asked.clear();
+        trie.next_round = Instant::FAR;
+        let mut known: Vec<(u32, Handle)> =
+            trie.table().all().map(|(_, known)| (known.seen, known.handle)).collect();
+        known.sort_unstable();
+        let lost = known.pop().expect("it has links").1;
+        trie.forget(now, lost);
+        assert!(!trie.table().contains(lost) && trie.next_timeout() == now);
+        trie.check(config, now, out);
+        let asked: Vec<Handle> = out.sent.drain(..).map(|(_, to, _)| to).collect();
+        let silent: Vec<Handle> = known.iter().map(|(_, peer)| *peer).take(3).collect();
+        assert_eq!(asked, silent);
+        trie.check(config, now, out);
+        assert!(out.sent.is_empty(), "three for one");
+        // Each of them is silent: nine more are owed, four at once.
+        trie.handle_timeout(config, now + config.reply_timeout, out);
+        assert_eq!(out.sent.len(), 4);
+    });
+}
+
+#[test]
+fn tables_are_rid_of_half_of_all_nodes_within_two_rounds() {
+    let mut grid = Grid::new(80);
+    grid.run(12);
+    for i in (0..80).step_by(2) {
+        grid.tries[i] = None;
+    }
+    let before = dead_links(&grid);
+    grid.run(2);
+    let after = dead_links(&grid);
+    assert!(before > 40 && after < 10, "{before} % before, {after} % after");
+}
+
+#[test]
+fn who_was_away_for_longer_than_links_live_is_found_again_within_two_rounds() {
+    let mut grid = Grid::new(80);
+    grid.run(12);
+    let mut away: Vec<Option<Trie>> = (0..80).map(|_| None).collect();
+    for i in (0..80).step_by(2) {
+        away[i] = grid.tries[i].take();
+    }
+    grid.run(40);
+    assert_eq!(dead_links(&grid), 0);
+    // What was lost is not taken from anybody: there are no others who know it.
+    for (i, trie) in away.into_iter().enumerate().filter(|(_, trie)| trie.is_some()) {
+        grid.tries[i] = trie;
+    }
+    let missing = grid.missing_links();
+    grid.run(2);
+    assert!(missing > 40 && grid.missing_links() * 20 <= missing, "{missing}, then {}", grid.missing_links());
+}
