@@ -285,6 +285,7 @@ impl Trie {
             self.go_on(config, now, None, out);
         }
         if self.next_round <= now {
+            self.tidy(config, now);
             self.next_round = now + self.rng.jitter(config.period, 5);
             self.start_round(config, now, out);
         }
@@ -321,10 +322,6 @@ impl Trie {
 
     fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
         self.rounds = self.rounds.saturating_add(1);
-        let seconds = seconds(now);
-        if let Some(limit) = seconds.checked_sub(config.age_max_seconds()) {
-            self.table.expire(limit);
-        }
         if !self.is_joining {
             self.walk_left = ROUND_WALK_MAX;
             self.walked.clear();

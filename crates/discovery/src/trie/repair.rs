@@ -22,6 +22,17 @@ pub(super) struct Checks {
 }
 
 impl Trie {
+    /// Drops links that nobody has heard of for too long. Where it was this node that did not listen, because it was
+    /// stopped, it looks after all of them instead.
+    pub(super) fn tidy(&mut self, config: &Config, now: Instant) {
+        let late = now.since(self.next_round);
+        if late.as_secs() >= u64::from(config.age_max_seconds() / 2) {
+            self.checks.links = u8::MAX;
+        } else if let Some(limit) = seconds(now).checked_sub(config.age_max_seconds()) {
+            self.table.expire(limit);
+        }
+    }
+
     /// A link had to be dropped.
     pub(super) fn lose(&mut self, now: Instant, peer: Handle) {
         self.lost.add(&mut self.rng, peer, seconds(now));

@@ -54,6 +54,25 @@ fn tables_are_rid_of_half_of_all_nodes_within_two_rounds() {
 }
 
 #[test]
+fn whoever_slept_longer_than_links_live_keeps_those_that_are_there() {
+    let mut grid = Grid::new(80);
+    grid.run(12);
+    let sleeper = grid.tries[7].take();
+    grid.run(40);
+    grid.tries[7] = sleeper;
+    grid.with(7, |trie, config, now, out| {
+        trie.handle_timeout(config, now, out);
+        assert!(trie.table().all().count() > 10);
+    });
+    grid.run(2);
+    assert_eq!(grid.missing_links(), 0);
+    grid.with(7, |trie, config, now, _| {
+        let limit = seconds(now) - config.seconds(3);
+        assert!(trie.table().all().all(|(_, known)| known.seen > limit), "all were looked after");
+    });
+}
+
+#[test]
 fn who_was_away_for_longer_than_links_live_is_found_again_within_two_rounds() {
     let mut grid = Grid::new(80);
     grid.run(12);
