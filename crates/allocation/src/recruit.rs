@@ -33,9 +33,10 @@ pub(crate) struct Recruit {
     searches: u32,
     /// What other holders told of themselves, for the placement or for what all of them must have together.
     kept: Vec<(Handle, Facts)>,
-    /// Nobody was found that is as good as wished for: any node does that can be had. Of a set, whose values change, the
-    /// better one is looked for in between.
+    /// No candidate was found: any node does that can be had.
     gives_way: bool,
+    /// Which of the demands is made that a set has in turn.
+    demand: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +118,8 @@ impl App {
         let until = t.now + t.config.record_check;
         let phase = Phase::Checking { waiting, until };
         let (exclude, gives_way) = (Vec::new(), false);
-        let recruit = Recruit { phase, order, claim_due: t.now, exclude, searches: 0, kept, gives_way };
+        let recruit =
+            Recruit { phase, order, claim_due: t.now, exclude, searches: 0, kept, gives_way, demand: 0 };
         self.recruits.insert(slot, recruit);
     }
 
@@ -228,7 +230,7 @@ impl App {
 
     /// The search is over; `Searching` without candidates still means that it found nobody.
     pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let is_set = self.set().is_some();
+        let set = self.set();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match recruit.phase {
             Phase::Searching(None) => {}
@@ -236,10 +238,15 @@ impl App {
             _ => return,
         }
         recruit.exclude.clear();
-        recruit.gives_way ^= is_set;
         // The first search leaves the guardians out; the second one, which may take them, follows at once. So does the one
         // for less than what makes a set whole.
-        let follows_up = if is_set { recruit.gives_way } else { recruit.searches == 1 };
+        let follows_up = match set {
+            Some(set) => {
+                recruit.demand = (recruit.demand + 1) % asked::of_the_new(&set, &recruit.kept).len().max(1);
+                recruit.demand > 0
+            }
+            None => recruit.searches == 1,
+        };
         let pause = if follows_up { Duration::ZERO } else { t.config.search_pause };
         recruit.phase = Phase::Pausing { until: t.now + t.rng.jitter(pause, 25) };
         self.due = t.now;
@@ -408,8 +415,8 @@ impl App {
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
         let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
-        let beside = set.map(|set| asked::of_the_new(&set, &recruit.kept, recruit.gives_way));
-        let requirement = beside.unwrap_or_else(|| spec.requirement.clone());
+        let of_set = set.and_then(|set| asked::of_the_new(&set, &recruit.kept).get(recruit.demand).cloned());
+        let requirement = of_set.unwrap_or_else(|| spec.requirement.clone());
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;
         t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude, facts });

@@ -46,7 +46,7 @@ pub use host::{Host, Output, SearchEvent};
 pub use message::{Answer, Message, Query};
 pub use number::Number;
 pub use report::{Ended, Plan, Refused, Report};
-pub use requirement::{Aggregate, Function, ParseError, Requirement, SetQuery, Together};
+pub use requirement::{Aggregate, Demand, Function, ParseError, Requirement, SetQuery, Together};
 pub use route::{Link, Place, Route, Step};
 pub use search::{SearchId, SearchSpec};
 pub use set_search::SetReport;

@@ -1,13 +1,13 @@
 //! What is asked of a node that takes the place of a lost holder, where the holders are to be enough together.
 //!
-//! The others tell what they have; whoever is found then makes the set whole again. Where no such node can be had, any
-//! member with an even share is better than none.
+//! The others tell what they have; whoever is found then makes the set whole again. Where no such node can be had, one with
+//! an even share of the sums is better than none, at best one that is apart from the others.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::Handle;
-use xtreem_discovery::{Attributes, Facts, FactsAsk, SetQuery};
+use xtreem_discovery::{Attributes, Demand, Facts, FactsAsk, SetQuery};
 
 use crate::app::App;
 
@@ -26,9 +26,12 @@ pub(super) fn of_others(set: &SetQuery) -> FactsAsk {
     FactsAsk::new(set.names()).unwrap_or_default()
 }
 
-/// What the new holder must have beside those who told.
-pub(super) fn of_the_new(set: &SetQuery, told: &[(Handle, Facts)], gives_way: bool) -> Arc<str> {
+/// What the new holder must have beside those who told: in turn, until somebody is found.
+pub(super) fn of_the_new(set: &SetQuery, told: &[(Handle, Facts)]) -> Vec<Arc<str>> {
     let others: Vec<&Attributes> = told.iter().map(|(_, facts)| &facts.values).collect();
-    let requirement = if gives_way { set.replacement() } else { set.beside(&others) };
-    requirement.source().into()
+    let demands = [Demand::Whole, Demand::ShareApart, Demand::Share];
+    let mut asked: Vec<Arc<str>> =
+        demands.into_iter().map(|demand| set.beside(&others, demand).source().into()).collect();
+    asked.dedup();
+    asked
 }

@@ -26,7 +26,7 @@ use crate::Attributes;
 pub(crate) use ast::Literal;
 pub use error::ParseError;
 pub(crate) use set::Constraint;
-pub use set::{Aggregate, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetQuery, Together};
+pub use set::{Aggregate, Demand, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetQuery, Together};
 
 /// Bytes of a requirement's text.
 pub const REQUIREMENT_LEN_MAX: usize = 4 * 1024;

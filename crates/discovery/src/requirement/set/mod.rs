@@ -137,6 +137,17 @@ impl Together {
     }
 }
 
+/// How much is asked of a node that takes the place of a member, beside what each member must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Demand {
+    /// The set is whole again.
+    Whole,
+    /// An even share of sums and averages, and apart from the others.
+    ShareApart,
+    /// An even share of sums and averages.
+    Share,
+}
+
 /// What a set of nodes must be. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SetQuery {
@@ -232,20 +243,17 @@ impl SetQuery {
         Ok(SetQuery { least: nodes, most: nodes, ..self.clone() })
     }
 
-    /// What a single node must have that takes the place of a member where it cannot be that the set is whole again: what
-    /// each member must have, and of every sum at least (or at most) an even share.
-    pub fn replacement(&self) -> Requirement {
-        let aggregates = self.together.aggregates.iter();
-        self.member_and(aggregates.filter_map(|aggregate| beside::share(aggregate, self.most)))
-    }
-
-    /// What a single node must have that makes a set of these and itself: of [`most`](Self::most) members, all but one are
-    /// `others`, or are not known and count as even shares of sums, as having nothing that a `max`, `min` or `count` wants,
-    /// and as apart. An attribute that a member does not tell counts as not known.
-    pub fn beside(&self, others: &[&Attributes]) -> Requirement {
-        let aggregates = self.together.aggregates.iter();
-        let parts = aggregates.filter_map(|aggregate| beside::missing(aggregate, others, self.most));
-        self.member_and(parts.chain(beside::apart(&self.together, others)))
+    /// What a single node must have that takes the place of a member: of [`most`](Self::most) members, all but one are `others`, or
+    /// are not known. Those count as even shares of sums, as having nothing that a `max`, `min` or `count` wants, and as apart.
+    /// An attribute that a member does not tell counts as not known.
+    pub fn beside(&self, others: &[&Attributes], demand: Demand) -> Requirement {
+        let part = |aggregate| match demand {
+            Demand::Whole => beside::missing(aggregate, others, self.most),
+            Demand::ShareApart | Demand::Share => beside::share(aggregate, self.most),
+        };
+        let parts = self.together.aggregates.iter().filter_map(part);
+        let apart = beside::apart(&self.together, others).filter(|_| demand != Demand::Share);
+        self.member_and(parts.chain(apart))
     }
 
     /// Beyond the longest requirement further parts are left out.

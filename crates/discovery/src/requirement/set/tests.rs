@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::ToString as _;
 use alloc::vec::Vec;
 
-use super::{SET_NODES_MAX, SetQuery, Together};
+use super::{Demand, SET_NODES_MAX, SetQuery, Together};
 use crate::Attributes;
 
 fn disk(gibi: u64, site: &str) -> Attributes {
@@ -130,7 +130,8 @@ fn what_is_asked_of_each_member_is_its_requirement() {
 
 #[test]
 fn whoever_takes_a_members_place_has_an_even_share() {
-    let replacement = |source: &str| SetQuery::parse(source).unwrap().replacement().source().to_string();
+    let replacement =
+        |source: &str| SetQuery::parse(source).unwrap().beside(&[], Demand::Share).source().to_string();
     let table = [
         ("2..5 nodes", ""),
         ("1..4 nodes with sum(disk.free) >= 10GiB", "has disk.free && disk.free >= 2684354560"),

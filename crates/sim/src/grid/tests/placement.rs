@@ -100,7 +100,8 @@ fn a_set_is_made_whole_again_when_any_of_its_hosts_dies() {
 #[test]
 fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
     // There is one host with site s7.
-    const SET: &str = "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9";
+    const SET: &str =
+        "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
     let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
     let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
     let mut world = world_with(60, placed(3, SET, ""), 1, actions);
@@ -108,7 +109,8 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
     for secs in [28, 58, 88, 118, 148, 178, 208] {
         world.run_until(at(secs));
         let hosts = world.hosts_of(&world.apps()[0].record.id);
-        assert_eq!(hosts.len(), 3, "{secs} s: {hosts:?}");
+        let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
+        assert_eq!((hosts.len(), sites.len()), (3, 3), "{secs} s: {hosts:?} at {sites:?}");
         had.push(hosts.contains(&0));
     }
     // It is one of three holders until it dies.

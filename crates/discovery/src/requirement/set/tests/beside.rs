@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use proptest::prelude::*;
 
-use super::super::{Aggregate, Function, SetQuery};
+use super::super::{Aggregate, Demand, Function, SetQuery};
 use super::disk;
 use crate::{Attributes, Number, Value};
 
@@ -36,11 +36,25 @@ fn whoever_completes_a_set_brings_what_the_others_lack() {
     ];
     for (source, others, expected) in table {
         let query = SetQuery::parse(source).unwrap();
-        assert_eq!(query.beside(others).source(), expected, "{source}");
+        assert_eq!(query.beside(others, Demand::Whole).source(), expected, "{source}");
     }
     let query =
         SetQuery::parse("3 nodes with sum(disk.free) >= 1 && max(load.1m) < 1 spread by site").unwrap();
     assert_eq!(query.names().into_iter().collect::<Vec<_>>(), ["disk.free", "load.1m", "site"]);
+}
+
+#[test]
+fn where_no_set_can_be_had_an_even_share_is_asked_first_with_a_value_of_its_own() {
+    const SET: &str = "3 nodes with sum(disk.free) >= 30GiB && max(load.1m) > 2 spread by site";
+    let (a, query) = (disk(4, "a"), SetQuery::parse(SET).unwrap());
+    let member = "has disk.free && has load.1m && has site && ";
+    for (demand, expected) in [
+        (Demand::Whole, "disk.free >= 17179869184 && load.1m > 2 && site != \"a\""),
+        (Demand::ShareApart, "disk.free >= 10737418240 && site != \"a\""),
+        (Demand::Share, "disk.free >= 10737418240"),
+    ] {
+        assert_eq!(query.beside(&[&a], demand).source(), format!("{member}{expected}"), "{demand:?}");
+    }
 }
 
 /// A machine with some of three attributes.
@@ -100,7 +114,7 @@ proptest! {
             let is_in_reach = reach.any(|count| relation.holds(Number::from_unsigned(count), *bound));
             *function != Function::Count || is_in_reach
         });
-        let beside = query.beside(&others);
+        let beside = query.beside(&others, Demand::Whole);
         let matches = beside.matches(new);
         prop_assert!(if can_be { matches == is_whole } else { !is_whole }, "{beside}");
     }
