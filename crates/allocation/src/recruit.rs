@@ -16,6 +16,8 @@ use crate::{Ask, Connection, Effect, Epoch, Host, Known, SlotState, Ticket};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
+/// After this a holder that has not told what it was asked for is asked again. Our guess: a slow round trip.
+const FACTS_AGAIN: Duration = Duration::from_millis(300);
 /// Slots that one node recruits for one application at a time; the others wait their turn. Our guess.
 const RECRUITS_MAX: usize = 16;
 /// ... and one where the holders must be enough together, so that the next one is chosen beside this one.
@@ -41,10 +43,12 @@ pub(crate) struct Recruit {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The guardians are asked for the newest record, and the lost holder for a last sign of life; `waiting` have
-    /// not answered.
+    /// The guardians are asked for the newest record, the lost holder for a last sign of life, and the other holders for
+    /// what decides who can be put beside them; `waiting` have not answered.
     Checking {
         waiting: Vec<Handle>,
+        /// When those holders are asked again.
+        again: Instant,
         until: Instant,
     },
     /// With a placement that has something to choose from, candidates are collected.
@@ -92,6 +96,14 @@ impl Recruit {
     }
 }
 
+/// With what holders are asked for besides.
+fn checking<H: Host>(t: &Turn<'_, H>, mut waiting: Vec<Handle>, kept: &[(Handle, Facts)]) -> Phase {
+    let me = t.me.handle;
+    waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
+    let limit = if kept.is_empty() { t.config.record_check } else { t.config.facts_limit };
+    Phase::Checking { waiting, again: t.now + FACTS_AGAIN, until: t.now + limit }
+}
+
 impl App {
     pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
         let most = if self.set().is_some() { RECRUITS_OF_SET_MAX } else { RECRUITS_MAX };
@@ -114,13 +126,20 @@ impl App {
             }
         }
         let kept = self.ask_holders(t, slot);
-        waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
-        let until = t.now + t.config.record_check;
-        let phase = Phase::Checking { waiting, until };
+        let phase = checking(t, waiting, &kept);
         let (exclude, gives_way) = (Vec::new(), false);
         let recruit =
             Recruit { phase, order, claim_due: t.now, exclude, searches: 0, kept, gives_way, demand: 0 };
         self.recruits.insert(slot, recruit);
+    }
+
+    /// Others may hold slots by now, and have other values: they are asked again.
+    fn check_again<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+        let kept = self.ask_holders(t, slot);
+        let phase = checking(t, Vec::new(), &kept);
+        if let Some(recruit) = self.recruits.get_mut(&slot) {
+            (recruit.phase, recruit.kept) = (phase, kept);
+        }
     }
 
     /// What the other holders are to tell, for the placement or for what all of them must have together; nothing where it
@@ -143,13 +162,18 @@ impl App {
         holders.extend((!self.mine.is_empty()).then_some(me));
         holders.sort_unstable();
         holders.dedup();
-        for peer in holders.iter().filter(|peer| **peer != me) {
-            t.host.send(*peer, Message::AskFacts { app: self.id(), facts: wanted.clone() });
-        }
+        self.ask_facts(t, holders.iter().copied().filter(|peer| *peer != me).collect());
         let is_me = |peer: Handle| peer == me;
         let mut own = Some(t.facts(&wanted));
         let mut told = |peer| if is_me(peer) { own.take() } else { None };
         holders.into_iter().map(|peer| (peer, told(peer).unwrap_or_default())).collect()
+    }
+
+    fn ask_facts<H: Host>(&self, t: &mut Turn<'_, H>, holders: Vec<Handle>) {
+        let Some(wanted) = self.wants_to_know(t) else { return };
+        for peer in holders {
+            t.host.send(peer, Message::AskFacts { app: self.id(), facts: wanted.clone() });
+        }
     }
 
     /// A holder has told what it was asked for.
@@ -163,13 +187,17 @@ impl App {
             let of_sender = recruit.kept.iter_mut().filter(|(peer, _)| *peer == from);
             of_sender.for_each(|(_, kept)| *kept = facts.clone());
         }
-        self.on_checked(t.now, from);
+        self.wait_no_more(t.now, from, |_| true);
     }
 
     /// A guardian has said which record it has (a newer one has been taken already), or a lost holder that it
-    /// holds nothing.
+    /// holds nothing. Whoever was asked for facts still owes them.
     pub fn on_checked(&mut self, now: Instant, from: Handle) {
-        for recruit in self.recruits.values_mut() {
+        self.wait_no_more(now, from, |recruit| recruit.kept.iter().all(|(peer, _)| *peer != from));
+    }
+
+    fn wait_no_more(&mut self, now: Instant, from: Handle, is_meant: impl Fn(&Recruit) -> bool) {
+        for recruit in self.recruits.values_mut().filter(|recruit| is_meant(recruit)) {
             if let Phase::Checking { waiting, .. } = &mut recruit.phase {
                 waiting.retain(|peer| *peer != from);
                 self.due = now;
@@ -338,7 +366,7 @@ impl App {
     }
 
     fn tick_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let app = self.id();
+        let (app, is_set) = (self.id(), self.set().is_some());
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         if recruit.claim_due <= t.now {
             recruit.claim_due = t.now + t.config.claim_period;
@@ -349,9 +377,14 @@ impl App {
         }
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match &mut recruit.phase {
-            Phase::Checking { waiting, until } => {
+            Phase::Checking { waiting, again, until } => {
                 if waiting.is_empty() || *until <= t.now {
                     self.search(t, slot);
+                } else if *again <= t.now {
+                    *again = t.now + FACTS_AGAIN;
+                    let holders = recruit.kept.iter().map(|(peer, _)| *peer);
+                    let silent: Vec<Handle> = holders.filter(|peer| waiting.contains(peer)).collect();
+                    self.ask_facts(t, silent);
                 }
             }
             Phase::Searching(Some(look)) if look.until <= t.now => {
@@ -360,8 +393,12 @@ impl App {
             }
             Phase::Searching(_) => {}
             Phase::Pausing { until } => {
-                if *until <= t.now {
-                    self.search(t, slot);
+                if *until > t.now {
+                    return;
+                }
+                match recruit.demand == 0 && is_set {
+                    true => self.check_again(t, slot),
+                    false => self.search(t, slot),
                 }
             }
             Phase::Held { peer, hold } => {
@@ -415,7 +452,10 @@ impl App {
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
         let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
-        let of_set = set.and_then(|set| asked::of_the_new(&set, &recruit.kept).get(recruit.demand).cloned());
+        let of_set = set.and_then(|set| {
+            let demands = asked::of_the_new(&set, &recruit.kept);
+            demands.get(recruit.demand).or(demands.last()).cloned()
+        });
         let requirement = of_set.unwrap_or_else(|| spec.requirement.clone());
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;

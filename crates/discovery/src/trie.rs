@@ -228,7 +228,14 @@ impl Trie {
         self.ask(config, now, contact, out);
     }
 
-    /// Drops a node that is gone or was silent.
+    /// Drops a node that is gone for good and will not be back under this handle.
+    pub fn remove(&mut self, peer: Handle) {
+        self.asked.retain(|asked| asked.peer != peer);
+        self.table.remove(peer);
+        self.lost.remove(peer);
+    }
+
+    /// Drops a node that was silent.
     pub fn forget(&mut self, now: Instant, peer: Handle) {
         self.asked.retain(|asked| asked.peer != peer);
         if self.table.remove(peer) {
@@ -276,12 +283,15 @@ impl Trie {
     pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
         while let Some(at) = self.asked.iter().position(|asked| asked.deadline <= now) {
             let asked = self.asked.swap_remove(at);
+            out.contact_failed(asked.peer);
             if self.table.remove(asked.peer) {
                 self.lose(now, asked.peer);
-            } else if !self.lost.contains(asked.peer) {
+            } else if self.lost.contains(asked.peer) {
+                // Tried in vain.
+                continue;
+            } else {
                 self.lost.add(&mut self.rng, asked.peer, seconds(now));
             }
-            out.contact_failed(asked.peer);
             self.go_on(config, now, None, out);
         }
         if self.next_round <= now {

@@ -344,7 +344,7 @@ impl Node {
         self.collections.values_mut().for_each(|collection| collection.forget(peer));
         self.reference.forget(peer);
         self.coordinates.forget(peer);
-        self.tries.forget(now, peer);
+        self.tries.remove(peer);
         self.allocation.handle_gone(now, peer);
         self.settle(now, out);
     }

@@ -114,6 +114,11 @@ impl Tries {
         self.is_moved = false;
     }
 
+    /// `peer` is gone for good.
+    pub fn remove(&mut self, peer: Handle) {
+        self.list.iter_mut().for_each(|trie| trie.remove(peer));
+    }
+
     pub fn forget(&mut self, now: Instant, peer: Handle) {
         self.list.iter_mut().for_each(|trie| trie.forget(now, peer));
     }

@@ -71,8 +71,10 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
     if SetQuery::is_meant(&spec.requirement) {
         let set = SetQuery::parse(&spec.requirement).map_err(wrong)?;
         let slots = application.record.slots;
-        if set.least() != slots || set.most() != slots || spec.colocate {
-            let error = format!("the requirement wants a set: it is one of exactly {slots} different nodes");
+        if set.least() != slots || set.most() != slots || spec.colocate || !spec.placement.is_empty() {
+            let error = format!(
+                "the requirement wants a set: it is one of exactly {slots} different nodes, and placement has no say"
+            );
             return Err(ApiError::bad_request(error));
         }
     } else {

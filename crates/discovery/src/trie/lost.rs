@@ -7,6 +7,8 @@ use xtreem_base::{Handle, Rng};
 /// Nodes that are remembered; beyond it a random one is forgotten, so that long after a split some of the other side are
 /// still known. A table has 35 to 90 links at 100,000 nodes, of which a split takes half.
 const LOST_MAX: usize = 64;
+/// How long they are tried, as long as former holders of a slot are (architecture, "Yielding").
+const LOST_SECONDS: u32 = 24 * 60 * 60;
 /// By so much times may be off that others tell: they are whole seconds, and messages take their time.
 const HEARSAY_SECONDS: u32 = 5;
 
@@ -31,6 +33,12 @@ impl Lost {
             self.0.remove(rng.below(LOST_MAX as u32) as usize);
         }
         self.0.push(One { peer, at: now, is_doubted });
+    }
+
+    /// Forgets who was lost long before `now`.
+    pub(super) fn tidy(&mut self, now: u32) {
+        let limit = now.saturating_sub(LOST_SECONDS);
+        self.0.retain(|lost| lost.at >= limit);
     }
 
     /// `peer` lives; whether it was lost.
@@ -92,6 +100,10 @@ mod tests {
         }
         assert!(lost.remove(peer(1)) && !lost.remove(peer(1)) && !lost.disproves(peer(1), 0, 300));
         assert!(lost.contains(peer(2)) && lost.pick(&mut rng) == Some(peer(2)));
+        lost.tidy(200 + LOST_SECONDS);
+        assert!(lost.contains(peer(2)));
+        lost.tidy(201 + LOST_SECONDS);
+        assert!(!lost.contains(peer(2)));
     }
 
     #[test]

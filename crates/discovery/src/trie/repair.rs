@@ -8,8 +8,7 @@ use xtreem_base::{Handle, Instant};
 use super::{Config, Output, Trie, seconds};
 
 /// Links looked after for each one found dead, the longest silent first, and lost nodes tried for each one that is back. Where
-/// more than a third of them are like the first, all come to be looked after; in churn it ends soon (at 1 % a round 3 %
-/// more is sent at most, measured).
+/// more than a third of them are like the first, all come to be looked after; in churn it ends soon.
 const CHECKS_PER_FIND: u8 = 3;
 /// At once. With the time-out this bounds what a node sends after a disaster.
 const CHECKS_AT_ONCE: usize = 4;
@@ -22,13 +21,16 @@ pub(super) struct Checks {
 }
 
 impl Trie {
-    /// Drops links that nobody has heard of for too long. Where it was this node that did not listen, because it was
-    /// stopped, it looks after all of them instead.
+    /// Drops links that nobody has heard of for too long, unless they are being looked after. Where it was this node that did
+    /// not listen, because it was stopped, it looks after all of them first.
     pub(super) fn tidy(&mut self, config: &Config, now: Instant) {
+        self.lost.tidy(seconds(now));
         let late = now.since(self.next_round);
         if late.as_secs() >= u64::from(config.age_max_seconds() / 2) {
-            self.checks.links = u8::MAX;
-        } else if let Some(limit) = seconds(now).checked_sub(config.age_max_seconds()) {
+            self.checks.links = u8::try_from(self.table.all().count()).unwrap_or(u8::MAX);
+        }
+        let limit = seconds(now).checked_sub(config.age_max_seconds());
+        if let Some(limit) = limit.filter(|_| self.checks.links == 0) {
             self.table.expire(limit);
         }
     }
@@ -68,7 +70,11 @@ impl Trie {
         let limit = seconds(now).saturating_sub(config.seconds(1));
         let silent = self.table.all().map(|(_, known)| known).filter(|known| known.seen < limit);
         let silent = silent.filter(|known| !self.is_asked(known.handle));
-        silent.min_by_key(|known| (known.seen, known.handle)).map(|known| known.handle)
+        let longest = silent.min_by_key(|known| (known.seen, known.handle)).map(|known| known.handle);
+        if longest.is_none() {
+            self.checks.links = 0;
+        }
+        longest
     }
 
     fn is_asked(&self, peer: Handle) -> bool {

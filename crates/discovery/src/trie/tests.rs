@@ -39,6 +39,8 @@ struct Grid {
     sent: VecDeque<(Handle, Handle, Message)>,
     now: Instant,
     rng: Rng,
+    /// Even and odd nodes do not hear each other.
+    is_split: bool,
 }
 
 fn handle(i: usize) -> Handle {
@@ -77,12 +79,13 @@ impl Grid {
                 Instant::ZERO,
             )));
         }
-        Grid { config, tries, sent: VecDeque::new(), now: Instant::ZERO, rng }
+        Grid { config, tries, sent: VecDeque::new(), now: Instant::ZERO, rng, is_split: false }
     }
 
     fn with(&mut self, i: usize, f: impl FnOnce(&mut Trie, &Config, Instant, &mut Out<'_>)) {
+        let is_near = |j: usize| !self.is_split || (i ^ j) & 1 == 0;
         let others: Vec<usize> =
-            (0..self.tries.len()).filter(|&j| j != i && self.tries[j].is_some()).collect();
+            (0..self.tries.len()).filter(|&j| j != i && self.tries[j].is_some() && is_near(j)).collect();
         let fresh = self.rng.pick(&others).map(|&j| handle(j));
         let mut out = Out { from: handle(i), sent: &mut self.sent, fresh, failed: Vec::new() };
         if let Some(trie) = &mut self.tries[i] {
@@ -94,6 +97,9 @@ impl Grid {
         let end = self.now + Duration::from_secs(10 * rounds);
         while self.now < end {
             while let Some((from, to, message)) = self.sent.pop_front() {
+                if self.is_split && (from.as_u32() ^ to.as_u32()) & 1 == 1 {
+                    continue;
+                }
                 self.with(to.as_u32() as usize, |trie, config, now, out| {
                     // Answers to those who were given up meanwhile are faults by design.
                     let _ = trie.handle_message(config, now, from, message, out);

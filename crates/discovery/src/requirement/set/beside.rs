@@ -79,5 +79,6 @@ pub(super) fn apart(together: &Together, others: &[&Attributes]) -> impl Iterato
         Value::List(_) => None,
     };
     let values: BTreeSet<String> = values.filter_map(literal).collect();
-    values.into_iter().map(move |value| format!("{name} != {value}"))
+    // Of another kind neither `==` nor `!=` holds.
+    values.into_iter().map(move |value| format!("!({name} == {value})"))
 }

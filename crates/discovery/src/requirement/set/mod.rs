@@ -194,7 +194,7 @@ impl SetQuery {
         for (relation, bound) in together.counts.iter() {
             let thousandths = bound.as_thousandths();
             match relation {
-                Relation::Less => most = most.min((thousandths - 1).div_euclid(1_000)),
+                Relation::Less => most = most.min(thousandths.saturating_sub(1).div_euclid(1_000)),
                 Relation::LessOrEqual => most = most.min(thousandths.div_euclid(1_000)),
                 Relation::Greater => least = least.max(thousandths.div_euclid(1_000) + 1),
                 _ => least = least.max(thousandths.saturating_add(999).div_euclid(1_000)),

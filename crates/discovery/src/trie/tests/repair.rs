@@ -73,20 +73,34 @@ fn whoever_slept_longer_than_links_live_keeps_those_that_are_there() {
 }
 
 #[test]
-fn who_was_away_for_longer_than_links_live_is_found_again_within_two_rounds() {
+fn halves_that_were_apart_for_longer_than_links_live_are_whole_again_after_a_round() {
     let mut grid = Grid::new(80);
     grid.run(12);
-    let mut away: Vec<Option<Trie>> = (0..80).map(|_| None).collect();
-    for i in (0..80).step_by(2) {
-        away[i] = grid.tries[i].take();
-    }
+    grid.is_split = true;
     grid.run(40);
-    assert_eq!(dead_links(&grid), 0);
-    // What was lost is not taken from anybody: there are no others who know it.
-    for (i, trie) in away.into_iter().enumerate().filter(|(_, trie)| trie.is_some()) {
-        grid.tries[i] = trie;
-    }
     let missing = grid.missing_links();
-    grid.run(2);
-    assert!(missing > 40 && grid.missing_links() * 20 <= missing, "{missing}, then {}", grid.missing_links());
+    grid.is_split = false;
+    grid.run(1);
+    assert!(missing > 80 && grid.missing_links() == 0, "{missing}, then {}", grid.missing_links());
+}
+
+#[test]
+fn a_lost_node_is_tried_in_each_round_until_it_is_gone_for_good() {
+    let mut grid = Grid::new(3);
+    grid.tries[2] = None;
+    grid.with(0, |trie, config, mut now, out| {
+        let mut tries_in_a_round = |trie: &mut Trie| {
+            now = now.max(trie.next_round);
+            out.sent.clear();
+            trie.handle_timeout(config, now, out);
+            let tries = out.sent.iter().filter(|(_, to, _)| *to == handle(2)).count();
+            now += config.reply_timeout;
+            trie.handle_timeout(config, now, out);
+            tries
+        };
+        trie.lost.add(&mut trie.rng, handle(2), 0);
+        assert_eq!([(); 3].map(|()| tries_in_a_round(trie)), [1; 3]);
+        trie.remove(handle(2));
+        assert_eq!(tries_in_a_round(trie), 0);
+    });
 }

@@ -21,7 +21,7 @@ fn at(secs: u64) -> Instant {
 
 /// Hosts with room for two slots each; eight sites, of which the last has one host only.
 fn world(nodes: u32, slots: u16, placement: &str, seed: u64, actions: Vec<(Instant, Action)>) -> World {
-    world_with(nodes, placed(slots, "", placement), seed, actions)
+    world_with(nodes, placed(slots, "", placement), (seed, 0), actions)
 }
 
 fn placed(slots: u16, requirement: &'static str, placement: &str) -> Shape {
@@ -37,16 +37,23 @@ fn placed(slots: u16, requirement: &'static str, placement: &str) -> Shape {
     }
 }
 
-fn world_with(nodes: u32, shape: Shape, seed: u64, actions: Vec<(Instant, Action)>) -> World {
-    let schedule = Schedule { apps: vec![shape], actions, loss_percent: 0, are_clocks_skewed: false };
+fn world_with(
+    nodes: u32,
+    shape: Shape,
+    (seed, loss_percent): (u64, u32),
+    actions: Vec<(Instant, Action)>,
+) -> World {
+    let schedule = Schedule { apps: vec![shape], actions, loss_percent, are_clocks_skewed: false };
     let setup = Setup { nodes, seed, schedule, latency: Latency::EUROPE, trace: Trace::Off };
-    World::set_up(setup, |host, _| {
+    let mut world = World::set_up(setup, |host, _| {
         let mut attributes = Attributes::new();
         attributes.set("site", site(host)).expect("a short text");
         attributes.set("weight", weight(host)).expect("a number");
         let offer = Resources { cores_milli: 2_000, memory_bytes: 1 << 30, disk_bytes: 1 << 30 };
         Machine { attributes, offer }
-    })
+    });
+    world.lose_messages(true);
+    world
 }
 
 fn site(host: u32) -> String {
@@ -83,7 +90,7 @@ fn a_set_is_made_whole_again_when_any_of_its_hosts_dies() {
         // An even share, 3.5 to 3.75, has nobody: each lost host needs another one that brings what just it brought.
         let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
         let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
-        let mut world = world_with(90, placed(4, SET, ""), seed, actions);
+        let mut world = world_with(90, placed(4, SET, ""), (seed, 4), actions);
         for secs in [28, 58, 88, 118, 148, 178, 208] {
             world.run_until(at(secs));
             let hosts = world.hosts_of(&world.apps()[0].record.id);
@@ -98,13 +105,26 @@ fn a_set_is_made_whole_again_when_any_of_its_hosts_dies() {
 }
 
 #[test]
+fn a_set_stays_spread_though_messages_get_lost() {
+    for seed in 1..9 {
+        let kills = [30, 45, 60, 75, 90, 105].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
+        let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
+        let mut world = world_with(60, placed(6, "6 nodes spread by site", ""), (seed, 4), actions);
+        world.run_until(at(120));
+        let hosts = world.hosts_of(&world.apps()[0].record.id);
+        let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
+        assert_eq!((hosts.len(), sites.len()), (6, 6), "seed {seed}: {hosts:?} at {sites:?}");
+    }
+}
+
+#[test]
 fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
     // There is one host with site s7.
     const SET: &str =
         "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
     let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
     let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
-    let mut world = world_with(60, placed(3, SET, ""), 1, actions);
+    let mut world = world_with(60, placed(3, SET, ""), (1, 0), actions);
     let mut had = Vec::new();
     for secs in [28, 58, 88, 118, 148, 178, 208] {
         world.run_until(at(secs));
