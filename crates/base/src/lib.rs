@@ -17,5 +17,5 @@ pub use coordinate::{AXES, Coordinate};
 pub use deadlines::Deadlines;
 pub use handle::{Handle, HandleTable, UnknownHandle};
 pub use id::{AppId, Digest, NodeId, ParseIdError};
-pub use rng::Rng;
+pub use rng::{Rng, mix};
 pub use time::{Duration, Instant};

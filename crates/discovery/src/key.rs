@@ -58,6 +58,13 @@ impl Key {
         key
     }
 
+    /// All bits, folded (FNV-1a by words).
+    pub(crate) fn salt(&self) -> u64 {
+        self.0.iter().fold(0xcbf2_9ce4_8422_2325, |fold: u64, word| {
+            (fold ^ u64::from(*word)).wrapping_mul(0x100_0000_01b3)
+        })
+    }
+
     /// Bits that both begin with; [`KEY_BITS`] when they are equal.
     pub fn common_prefix(&self, other: &Key) -> usize {
         for (i, (mine, theirs)) in self.0.iter().zip(&other.0).enumerate() {

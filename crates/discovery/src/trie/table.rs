@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::Handle;
+use xtreem_base::{Handle, mix};
 
 use super::summary::{COUNT_MAX, Summary, Top};
 use crate::area::Area;
@@ -14,6 +14,10 @@ use crate::key::{DIMENSIONS_MAX, KEY_BITS, Key};
 /// Nodes kept of each subtree. With 20 % of all nodes just dead, one, two, three of them make a find-all reach
 /// .24, .72, .92 (design note on discovery, section 2.3).
 pub const ALTERNATES: usize = 3;
+
+/// Nodes heard of within so many seconds of each other count as equally fresh (found by trying, among 0, 20, 60, 120 and 240:
+/// docs/figures.md, "What makes a node busy").
+const EQUALLY_FRESH_SECONDS: u32 = 120;
 
 /// A node as told to others: who, where it stands, and how many seconds ago it was known to be alive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +145,8 @@ impl<'a> Few<'a> {
 pub struct Table {
     me: Handle,
     key: Key,
+    /// Of this node alone: no two order others in the same way.
+    salt: u64,
     dimensions: u8,
     /// Levels that have a bucket: the number of those below a level is the place of its bucket.
     held: Levels,
@@ -157,6 +163,7 @@ impl Table {
         Table {
             me,
             key,
+            salt: key.salt() ^ u64::from(me.as_u32()) << 32,
             dimensions: dimensions.min(DIMENSIONS_MAX) as u8,
             held: Levels::NONE,
             full: Levels::NONE,
@@ -206,7 +213,8 @@ impl Table {
     }
 
     /// Takes in a node known to be alive at `seen`. False when it is this node, has this node's very key, or is
-    /// no fresher than all that fill its bucket.
+    /// no better than all that fill its bucket: fresher by far, or about as fresh and before them in this node's own random
+    /// order. By freshness alone all tables would name the same few nodes of a subtree: who is asked most is the freshest.
     pub fn insert(&mut self, handle: Handle, key: Key, seen: u32) -> bool {
         let level = self.key.common_prefix(&key);
         if handle == self.me || handle == Handle::NONE || level >= KEY_BITS {
@@ -245,9 +253,19 @@ impl Table {
             }
             return true;
         }
-        match bucket.alternates.iter_mut().min_by_key(|known| known.seen) {
-            Some(oldest) if oldest.seen < seen => {
-                *oldest = new;
+        let salt = self.salt;
+        let rank = |handle: Handle| mix(salt ^ u64::from(handle.as_u32()));
+        let is_as_fresh = |known: u32, other: u32| known.saturating_add(EQUALLY_FRESH_SECONDS) >= other;
+        let worst = bucket
+            .alternates
+            .iter_mut()
+            .min_by_key(|known| (is_as_fresh(known.seen, seen), rank(known.handle)));
+        match worst {
+            Some(worst)
+                if !is_as_fresh(worst.seen, seen)
+                    || is_as_fresh(seen, worst.seen) && rank(worst.handle) < rank(handle) =>
+            {
+                *worst = new;
                 true
             }
             _ => false,
