@@ -106,7 +106,7 @@ fn checking<H: Host>(t: &Turn<'_, H>, mut waiting: Vec<Handle>, kept: &[(Handle,
 
 impl App {
     pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
-        let most = if self.set().is_some() { RECRUITS_OF_SET_MAX } else { RECRUITS_MAX };
+        let most = if self.is_set() { RECRUITS_OF_SET_MAX } else { RECRUITS_MAX };
         if self.recruits.len() >= most {
             return;
         }
@@ -366,7 +366,7 @@ impl App {
     }
 
     fn tick_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let (app, is_set) = (self.id(), self.set().is_some());
+        let (app, is_set) = (self.id(), self.is_set());
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         if recruit.claim_due <= t.now {
             recruit.claim_due = t.now + t.config.claim_period;

@@ -12,10 +12,14 @@ use xtreem_discovery::{Attributes, Demand, Facts, FactsAsk, SetQuery};
 use crate::app::App;
 
 impl App {
+    /// Whether the holders are to be a set, which is seen without reading all of it.
+    pub(super) fn is_set(&self) -> bool {
+        SetQuery::is_meant(&self.application.spec.requirement)
+    }
+
     /// The set that the holders are to be, if the application wants one.
     pub(super) fn set(&self) -> Option<SetQuery> {
-        let requirement = &self.application.spec.requirement;
-        let set = SetQuery::is_meant(requirement).then(|| SetQuery::parse(requirement).ok())??;
+        let set = self.is_set().then(|| SetQuery::parse(&self.application.spec.requirement).ok())??;
         // Whoever signed wrote both numbers; the slots are those that there are.
         Some(set.of_exactly(self.slots()).unwrap_or(set))
     }
