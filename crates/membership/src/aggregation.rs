@@ -20,7 +20,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{Duration, Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Rng, Sampler, Sink, Wake};
 
 pub use bounds::{BINS, BOUNDS, Bounds, Row};
 pub use config::Config;
@@ -45,20 +45,9 @@ const SERVED_MAX: usize = 8;
 /// The age from which on those that may propose bounds collect samples: by then all others know that they may not.
 const COLLECTED_FROM: Age = 4 * ROUND;
 
-/// Where an [`Aggregation`] puts what it has to say.
-pub trait Output {
-    fn send(&mut self, to: Handle, message: Message);
-
-    /// A random node of the grid, from the partial view.
-    fn fresh_peer(&mut self) -> Option<Handle>;
-
-    /// `peer` answered a request of ours just now.
-    fn contact_answered(&mut self, _peer: Handle) {}
-}
-
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PeerFault {
+pub enum Fault {
     #[error("an answer that nobody waits for")]
     Unsolicited,
     #[error("values of another number of bins or attributes")]
@@ -172,68 +161,13 @@ impl Aggregation {
     }
 
     /// The epoch, zero when none is known, and the rounds since it began.
-    pub fn epoch(&self, config: &Config, now: Instant) -> (u32, u16) {
-        (self.epochs.number, self.epochs.age(config, now) / ROUND)
+    pub fn epoch(&self, call: Call<'_, Config>) -> (u32, u16) {
+        (self.epochs.number, self.epochs.age(call) / ROUND)
     }
 
     /// Whether this node's values are in the averages of the epoch.
     pub fn takes_part(&self) -> bool {
         self.epochs.is_in
-    }
-
-    pub fn handle_message(
-        &mut self,
-        config: &Config,
-        now: Instant,
-        from: Handle,
-        message: Message,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        if from == self.me || from == Handle::NONE {
-            return Err(PeerFault::FromMyself);
-        }
-        match message {
-            Message::Push { seq, head, half } => self.on_push(config, now, from, seq, &head, &half, out),
-            Message::Pull { seq, head, half } => self.on_pull(config, now, from, seq, &head, &half, out),
-            Message::Here { seq, head, why } => self.on_here(config, now, from, seq, &head, why, out),
-            Message::Ask { seq, head, wants_estimate } => {
-                out.send(from, Message::Here { seq, head: self.head(config, now), why: Why::Asked });
-                if head.schema != self.schema {
-                    return Ok(());
-                }
-                if let Some(estimate) = self.estimate.as_ref().filter(|_| wants_estimate) {
-                    out.send(from, Message::Estimate { schema: self.schema, estimate: estimate.clone() });
-                }
-                self.offer_bounds(from, &head, out);
-                self.hear(config, now, from, &head)
-            }
-            Message::Bounds { schema, epoch, bounds } => self.on_bounds(config, now, schema, epoch, bounds),
-            Message::Estimate { schema, estimate } => self.on_estimate(from, schema, estimate),
-        }
-    }
-
-    /// Does all that is due at `now`.
-    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        for part in 0..self.parts.len() {
-            if self.parts[part].give_up(now) {
-                self.push(config, now, part, out);
-            }
-        }
-        if self.next_round <= now {
-            self.next_round = now + self.rng.jitter(config.period, 5);
-            self.start_round(config, now, out);
-        }
-    }
-
-    /// When [`Self::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Instant {
-        self.parts.iter().map(Part::deadline).fold(self.next_round, Instant::min)
-    }
-
-    /// Shows every handle that is kept here: those must stay in the driver's table.
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
-        self.parts.iter().for_each(|part| part.for_each_handle(f));
-        self.epochs.witnesses().chain([self.me, self.asked]).filter(|peer| *peer != Handle::NONE).for_each(f);
     }
 
     /// Bytes on the heap, those left out that all nodes of a simulation share.
@@ -245,11 +179,11 @@ impl Aggregation {
             + self.estimate.as_ref().filter(|_| !self.is_heard).map_or(0, |estimate| estimate.heap_bytes())
     }
 
-    fn head(&self, config: &Config, now: Instant) -> Head {
+    fn head(&self, call: Call<'_, Config>) -> Head {
         Head {
             schema: self.schema,
             epoch: self.epochs.number,
-            age: self.epochs.age(config, now),
+            age: self.epochs.age(call),
             bounds: self.bounds.rank,
             next: self.next_rank(),
         }
@@ -259,24 +193,24 @@ impl Aggregation {
         self.next.as_ref().map_or(UNPROPOSED, |next| next.rank)
     }
 
-    fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        if self.epochs.is_over(config, now) {
-            self.begin(config, now, self.epochs.number + 1, 0);
+    fn start_round(&mut self, call: Call<'_, Config>, out: &mut (impl Sink<Message> + Sampler)) {
+        if self.epochs.is_over(call) {
+            self.begin(call, self.epochs.number + 1, 0);
         }
         self.parts.iter_mut().for_each(Part::start_round);
         if self.epochs.is_in {
-            if !self.has_proposed && self.epochs.age(config, now) >= config.proposal_age() {
+            if !self.has_proposed && self.epochs.age(call) >= call.config.proposal_age() {
                 self.propose();
             }
-            (0..self.parts.len()).for_each(|part| self.push(config, now, part, out));
+            (0..self.parts.len()).for_each(|part| self.push(call, part, out));
         } else {
-            self.ask(config, now, out);
+            self.ask(call, out);
         }
     }
 
     /// A newcomer asks where others stand, and for what came out last.
-    fn ask(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        let questions = if self.epochs.number == 0 { config.tries } else { 1 };
+    fn ask(&mut self, call: Call<'_, Config>, out: &mut (impl Sink<Message> + Sampler)) {
+        let questions = if self.epochs.number == 0 { call.config.tries } else { 1 };
         for nth in 0..questions {
             let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.me) else { return };
             let wants_estimate = self.estimate.is_none() && nth == 0;
@@ -284,15 +218,15 @@ impl Aggregation {
                 self.asked = peer;
             }
             self.seq = self.seq.wrapping_add(1);
-            out.send(peer, Message::Ask { seq: self.seq, head: self.head(config, now), wants_estimate });
+            out.send(peer, Message::Ask { seq: self.seq, head: self.head(call), wants_estimate });
         }
     }
 
     /// Moves on to an epoch. What this one came to is kept when it was in it for long enough.
-    fn begin(&mut self, config: &Config, now: Instant, epoch: u32, age: Age) {
+    fn begin(&mut self, call: Call<'_, Config>, epoch: u32, age: Age) {
         let last = &self.epochs;
         if last.is_in
-            && last.age(config, now) >= config.ripe_age()
+            && last.age(call) >= call.config.ripe_age()
             && let Some(size) = self.sizes.estimate()
         {
             let estimate = Estimate::new(last.number, size, self.bounds.clone(), &self.values);
@@ -306,7 +240,7 @@ impl Aggregation {
             None if follows => Arc::new(Bounds { rank: self.bounds.again(), rows: self.bounds.rows.clone() }),
             _ => self.even.clone(),
         };
-        self.epochs.move_on(config, now, epoch, age);
+        self.epochs.move_on(call, epoch, age);
         self.has_proposed = false;
         self.collected = Vec::new();
         self.parts.iter_mut().for_each(Part::begin);
@@ -326,10 +260,10 @@ impl Aggregation {
         }
     }
 
-    fn hear(&mut self, config: &Config, now: Instant, from: Handle, head: &Head) -> Result<(), PeerFault> {
-        match self.epochs.hear(config, now, from, head.epoch, head.age) {
-            Word::Begun { epoch, age } => self.begin(config, now, epoch, age),
-            Word::Unexpected if self.epochs.number > 0 => return Err(PeerFault::UnexpectedEpoch),
+    fn hear(&mut self, call: Call<'_, Config>, from: Handle, head: &Head) -> Result<(), Fault> {
+        match self.epochs.hear(call, from, head.epoch, head.age) {
+            Word::Begun { epoch, age } => self.begin(call, epoch, age),
+            Word::Unexpected if self.epochs.number > 0 => return Err(Fault::UnexpectedEpoch),
             Word::Unexpected | Word::Known => {}
         }
         Ok(())
@@ -348,12 +282,12 @@ impl Aggregation {
         self.collected = Vec::new();
     }
 
-    fn collect(&mut self, config: &Config, now: Instant, half: &Half) {
+    fn collect(&mut self, call: Call<'_, Config>, half: &Half) {
         if !self.may_propose() {
             self.collected = Vec::new();
             return;
         }
-        if self.has_proposed || self.epochs.age(config, now) < COLLECTED_FROM {
+        if self.has_proposed || self.epochs.age(call) < COLLECTED_FROM {
             return;
         }
         self.collected.resize(self.codes.len(), Vec::new());
@@ -368,7 +302,7 @@ impl Aggregation {
     }
 
     /// Hands over bounds that are before those of a peer in the same epoch.
-    fn offer_bounds(&self, to: Handle, head: &Head, out: &mut impl Output) {
+    fn offer_bounds(&self, to: Handle, head: &Head, out: &mut impl Sink<Message>) {
         if head.schema != self.schema || head.epoch != self.epochs.number || head.epoch == 0 {
             return;
         }
@@ -385,26 +319,25 @@ impl Aggregation {
 
     fn on_bounds(
         &mut self,
-        config: &Config,
-        now: Instant,
+        call: Call<'_, Config>,
         schema: u32,
         epoch: u32,
         bounds: Arc<Bounds>,
-    ) -> Result<(), PeerFault> {
+    ) -> Result<(), Fault> {
         if schema != self.schema {
             return Ok(());
         }
         if bounds.rows.len() != self.codes.len() {
-            return Err(PeerFault::Shape);
+            return Err(Fault::Shape);
         }
         if !bounds.is_sound() {
-            return Err(PeerFault::Unsound);
+            return Err(Fault::Unsound);
         }
         if epoch == self.epochs.number + 1 && bounds.rank < self.next_rank() {
             self.next = Some(bounds);
         } else if epoch == self.epochs.number
             && bounds.rank < self.bounds.rank
-            && self.epochs.age(config, now) <= OPEN_AGE
+            && self.epochs.age(call) <= OPEN_AGE
         {
             // Whoever uses the others does the same: no node's values are lost or counted twice.
             self.bounds = bounds;
@@ -414,20 +347,83 @@ impl Aggregation {
         Ok(())
     }
 
-    fn on_estimate(&mut self, from: Handle, schema: u32, estimate: Arc<Estimate>) -> Result<(), PeerFault> {
+    fn on_estimate(&mut self, from: Handle, schema: u32, estimate: Arc<Estimate>) -> Result<(), Fault> {
         if self.asked != from {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         if schema != self.schema || estimate.attributes() != self.codes.len() {
-            return Err(PeerFault::Shape);
+            return Err(Fault::Shape);
         }
         if !estimate.is_sound() {
-            return Err(PeerFault::Unsound);
+            return Err(Fault::Unsound);
         }
         self.asked = Handle::NONE;
         if self.estimate.is_none() {
             (self.estimate, self.is_heard) = (Some(estimate), true);
         }
         Ok(())
+    }
+}
+
+impl Core for Aggregation {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, _: &Config) -> Wake {
+        let open = self.parts.iter().map(Part::deadline).fold(Instant::FAR, Instant::min);
+        Wake::new(self.next_round, "round of aggregation").or(Wake::new(open, "exchange unanswered"))
+    }
+
+    /// An exchange with it is given up in its time, as with anybody who does not answer.
+    fn handle_gone(&mut self, _: Call<'_, Config>, _: Handle) {}
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.parts.iter().for_each(|part| part.for_each_handle(f));
+        self.epochs.witnesses().chain([self.me, self.asked]).filter(|peer| *peer != Handle::NONE).for_each(f);
+    }
+}
+
+impl<S: Sink<Message> + Sampler> Driven<S> for Aggregation {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        if from == self.me || from == Handle::NONE {
+            return Err(Fault::FromMyself);
+        }
+        match message {
+            Message::Push { seq, head, half } => self.on_push(call, (from, seq), &head, &half, out),
+            Message::Pull { seq, head, half } => self.on_pull(call, (from, seq), &head, &half, out),
+            Message::Here { seq, head, why } => self.on_here(call, (from, seq), &head, why, out),
+            Message::Ask { seq, head, wants_estimate } => {
+                out.send(from, Message::Here { seq, head: self.head(call), why: Why::Asked });
+                if head.schema != self.schema {
+                    return Ok(());
+                }
+                if let Some(estimate) = self.estimate.as_ref().filter(|_| wants_estimate) {
+                    out.send(from, Message::Estimate { schema: self.schema, estimate: estimate.clone() });
+                }
+                self.offer_bounds(from, &head, out);
+                self.hear(call, from, &head)
+            }
+            Message::Bounds { schema, epoch, bounds } => self.on_bounds(call, schema, epoch, bounds),
+            Message::Estimate { schema, estimate } => self.on_estimate(from, schema, estimate),
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        for part in 0..self.parts.len() {
+            if self.parts[part].give_up(call.now) {
+                self.push(call, part, out);
+            }
+        }
+        if self.next_round <= call.now {
+            self.next_round = call.now + self.rng.jitter(call.config.period, 5);
+            self.start_round(call, out);
+        }
     }
 }

@@ -12,7 +12,9 @@ mod tests;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
-use xtreem_base::{Coordinate, Duration, Handle, Instant, Rng};
+use xtreem_base::{
+    Call, Coordinate, Core, Driven, Duration, Handle, Instant, Rng, Sampler, Sink, Travel, Wake,
+};
 
 use spring::Spring;
 
@@ -27,6 +29,20 @@ const FRESH_ONE_IN: u32 = 4;
 const EAGER_ROUNDS: u8 = 32;
 /// A round trip longer than this is not taken for one.
 pub const ROUND_TRIP_MAX: Duration = Duration::from_secs(2);
+
+/// The numbers of the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// One round trip is measured in each.
+    pub period: Duration,
+}
+
+impl Default for Config {
+    /// CYCLON's period: a sample costs as much as half a shuffle.
+    fn default() -> Self {
+        Config { period: Duration::from_secs(10) }
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Message {
@@ -46,22 +62,19 @@ pub enum Message {
     },
 }
 
+impl Message {
+    pub fn travel(&self) -> Travel {
+        Travel::DATAGRAM.padded(matches!(self, Message::Ask { .. }))
+    }
+}
+
 /// A peer said what it should not; the coordinate is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PeerFault {
+pub enum Fault {
     #[error("an answer that nobody waits for")]
     Unasked,
     #[error("a coordinate out of all bounds")]
     OutOfBounds,
-}
-
-/// Where a [`Coordinates`] puts what it has to say.
-pub trait Output {
-    fn send(&mut self, to: Handle, message: Message);
-    /// Some member of the collection, for variety.
-    fn fresh_peer(&mut self) -> Option<Handle>;
-    /// The peer answered.
-    fn contact_answered(&mut self, _peer: Handle) {}
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -113,15 +126,14 @@ pub struct Coordinates {
     asked: Option<Asked>,
     seq: u16,
     rounds: u8,
-    period: Duration,
     due: Instant,
     rng: Rng,
 }
 
 impl Coordinates {
-    /// One sample a `period`; more often at the start.
-    pub fn new(period: Duration, mut rng: Rng, now: Instant) -> Self {
-        let due = now + rng.jitter(eager(period), 50);
+    /// One sample a period; more often at the start.
+    pub fn new(config: &Config, mut rng: Rng, now: Instant) -> Self {
+        let due = now + rng.jitter(eager(config.period), 50);
         Coordinates {
             spring: Spring::default(),
             neighbours: Vec::new(),
@@ -129,7 +141,6 @@ impl Coordinates {
             asked: None,
             seq: rng.next_u32() as u16,
             rounds: 0,
-            period,
             due,
             rng,
         }
@@ -139,31 +150,8 @@ impl Coordinates {
         self.spring.coordinate()
     }
 
-    pub fn next_timeout(&self) -> Instant {
-        self.due
-    }
-
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
-        if self.due > now {
-            return;
-        }
-        let period = if self.rounds < EAGER_ROUNDS { eager(self.period) } else { self.period };
-        self.rounds = self.rounds.saturating_add(1);
-        self.due = now + self.rng.jitter(period, 5);
-        match self.asked {
-            // Its answer may be on its way.
-            Some(asked) if now.since(asked.at) < ROUND_TRIP_MAX => return,
-            Some(silent) => self.forget(silent.peer),
-            None => {}
-        }
-        let Some(peer) = self.pick(out) else { return };
-        self.seq = self.seq.wrapping_add(1);
-        self.asked = Some(Asked { peer, seq: self.seq, at: now });
-        out.send(peer, Message::Ask { seq: self.seq });
-    }
-
     /// A neighbour in turn, or somebody new.
-    fn pick(&mut self, out: &mut impl Output) -> Option<Handle> {
+    fn pick(&mut self, out: &mut impl Sampler) -> Option<Handle> {
         let is_full = self.neighbours.len() >= NEIGHBOURS_MAX;
         let wants_fresh = !is_full || self.rng.below(FRESH_ONE_IN) == 0;
         if wants_fresh
@@ -175,32 +163,6 @@ impl Coordinates {
         let at = usize::from(self.next) % self.neighbours.len().max(1);
         self.next = self.next.wrapping_add(1);
         self.neighbours.get(at).map(|neighbour| neighbour.peer)
-    }
-
-    pub fn handle_message(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        message: Message,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        match message {
-            Message::Ask { seq } => {
-                out.send(from, Message::Answer { seq, coordinate: self.coordinate() });
-                Ok(())
-            }
-            Message::Answer { seq, coordinate } => {
-                let is_asked = |asked: &Asked| (asked.peer, asked.seq) == (from, seq);
-                let asked = self.asked.filter(is_asked).ok_or(PeerFault::Unasked)?;
-                if !coordinate.is_within_bounds() {
-                    return Err(PeerFault::OutOfBounds);
-                }
-                self.asked = None;
-                out.contact_answered(from);
-                self.measured(from, now.since(asked.at), &coordinate);
-                Ok(())
-            }
-        }
     }
 
     fn measured(&mut self, peer: Handle, round_trip: Duration, theirs: &Coordinate) {
@@ -217,6 +179,11 @@ impl Coordinates {
         self.spring.pull(Coordinate::length_of(median), theirs, &mut self.rng);
     }
 
+    fn drop_peer(&mut self, peer: Handle) {
+        self.neighbours.retain(|neighbour| neighbour.peer != peer);
+        self.asked = self.asked.filter(|asked| asked.peer != peer);
+    }
+
     /// Takes a new neighbour, in the place of one of the farther half when the table is full: near ones tell most of the
     /// small distances (paper, section 5.3).
     fn admit(&mut self, peer: Handle) -> usize {
@@ -231,15 +198,72 @@ impl Coordinates {
         self.neighbours[at] = Neighbour::new(peer);
         at
     }
+}
 
-    /// The peer is gone: what was measured stays, as its place in the network was where it was.
-    pub fn forget(&mut self, peer: Handle) {
-        self.neighbours.retain(|neighbour| neighbour.peer != peer);
-        self.asked = self.asked.filter(|asked| asked.peer != peer);
+impl Core for Coordinates {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, _: &Config) -> Wake {
+        Wake::new(self.due, "next round trip to measure")
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    /// What was measured stays, as the peer's place in the network was where it was.
+    fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
+        self.drop_peer(peer);
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.neighbours.iter().for_each(|neighbour| f(neighbour.peer));
         self.asked.iter().for_each(|asked| f(asked.peer));
+    }
+}
+
+impl<S: Sink<Message> + Sampler> Driven<S> for Coordinates {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        match message {
+            Message::Ask { seq } => {
+                out.send(from, Message::Answer { seq, coordinate: self.coordinate() });
+                Ok(())
+            }
+            Message::Answer { seq, coordinate } => {
+                let is_asked = |asked: &Asked| (asked.peer, asked.seq) == (from, seq);
+                let asked = self.asked.filter(is_asked).ok_or(Fault::Unasked)?;
+                if !coordinate.is_within_bounds() {
+                    return Err(Fault::OutOfBounds);
+                }
+                self.asked = None;
+                out.contact_answered(from);
+                self.measured(from, call.now.since(asked.at), &coordinate);
+                Ok(())
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        let Call { config, now } = call;
+        if self.due > now {
+            return;
+        }
+        let period = if self.rounds < EAGER_ROUNDS { eager(config.period) } else { config.period };
+        self.rounds = self.rounds.saturating_add(1);
+        self.due = now + self.rng.jitter(period, 5);
+        match self.asked {
+            // Its answer may be on its way.
+            Some(asked) if now.since(asked.at) < ROUND_TRIP_MAX => return,
+            Some(silent) => self.drop_peer(silent.peer),
+            None => {}
+        }
+        let Some(peer) = self.pick(out) else { return };
+        self.seq = self.seq.wrapping_add(1);
+        self.asked = Some(Asked { peer, seq: self.seq, at: now });
+        out.send(peer, Message::Ask { seq: self.seq });
     }
 }

@@ -9,31 +9,16 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Handle, Instant, Rng, Sampler, Sink, Wake};
 
 use crate::config::Config;
 use crate::message::{Message, Peer, Peers, SHUFFLE_PEERS_MAX};
 use crate::remembered::Remembered;
 use crate::view::{Places, View};
 
-/// Where a [`Cyclon`] puts what it has to say.
-pub trait Output {
-    fn send(&mut self, to: Handle, msg: Message);
-
-    /// `peer` did not answer in time and has been dropped from the view.
-    fn contact_failed(&mut self, peer: Handle) {
-        let _ = peer;
-    }
-
-    /// `peer` answered a request of ours just now.
-    fn contact_answered(&mut self, peer: Handle) {
-        let _ = peer;
-    }
-}
-
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PeerFault {
+pub enum Fault {
     /// Answers nothing that is still open: late, repeated or made up.
     #[error("an answer that nobody waits for")]
     Unsolicited,
@@ -115,74 +100,6 @@ impl Cyclon {
         }
     }
 
-    /// Drops a peer that is known to be gone (restarted, left), without remembering it.
-    pub fn forget(&mut self, peer: Handle) {
-        self.view.remove(peer);
-        self.remembered.remove(peer);
-        if self.pending == peer {
-            self.clear_pending();
-        }
-        if self.pinged == peer {
-            self.pinged = Handle::NONE;
-        }
-        if self.introducer == peer {
-            self.stop_joining();
-        }
-    }
-
-    pub fn handle_message(
-        &mut self,
-        config: &Config,
-        now: Instant,
-        from: Handle,
-        msg: Message,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        if from == self.me || from == Handle::NONE {
-            return Err(PeerFault::FromMyself);
-        }
-        match msg {
-            Message::Shuffle { seq, peers } => self.on_shuffle(config, from, seq, peers, out),
-            Message::ShuffleReply { seq, peers } => self.on_shuffle_reply(config, from, seq, &peers, out),
-            Message::Join => {
-                self.on_join(config, from, out);
-                Ok(())
-            }
-            Message::Walk { joiner, ttl } => self.on_walk(config, from, joiner, ttl, out),
-            Message::Welcome { replaced } => self.on_welcome(config, from, replaced, out),
-            Message::Ping { seq } => {
-                out.send(from, Message::Pong { seq });
-                Ok(())
-            }
-            Message::Pong { seq } => self.on_pong(config, now, from, seq, out),
-        }
-    }
-
-    /// Does all that is due at `now`.
-    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        if self.reply_deadline <= now {
-            let failed = self.pending;
-            self.clear_pending();
-            self.remembered.add_lost(&mut self.rng, failed);
-            out.contact_failed(failed);
-            if self.tries < config.retries {
-                self.shuffle_with_oldest(config, now, out);
-            }
-        }
-        if self.join_deadline <= now {
-            self.repeat_join(config, now, out);
-        }
-        if self.next_shuffle <= now {
-            self.next_shuffle = now + self.rng.jitter(config.period, 5);
-            self.start_round(config, now, out);
-        }
-    }
-
-    /// When [`Self::handle_timeout`] has something to do.
-    pub fn next_timeout(&self) -> Instant {
-        self.next_shuffle.min(self.reply_deadline).min(self.join_deadline)
-    }
-
     /// The neighbours and their ages in rounds, in no meaningful order.
     pub fn view(&self) -> impl Iterator<Item = (Handle, u16)> + '_ {
         self.view.iter().map(|peer| (peer.handle, peer.age))
@@ -198,24 +115,14 @@ impl Cyclon {
         self.remembered.iter()
     }
 
-    /// Shows every handle that is kept here, some more than once: those must stay in the driver's table.
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
-        let single = [self.me, self.pending, self.pinged, self.introducer];
-        let single = single.iter().filter(|&&handle| handle != Handle::NONE);
-        self.view.handles().iter().chain(single).copied().chain(self.remembered.iter()).for_each(f);
-    }
-
-    fn start_round(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+    fn start_round(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
         if self.pending != Handle::NONE {
             // Only with a reply timeout near the period: the last contact of the old round gets no more time.
-            let failed = self.pending;
-            self.clear_pending();
-            self.remembered.add_lost(&mut self.rng, failed);
-            out.contact_failed(failed);
+            self.lose_pending(out);
         }
         self.view.grow_older();
         self.tries = 0;
-        self.shuffle_with_oldest(config, now, out);
+        self.shuffle_with_oldest(call, out);
         self.pinged = self.remembered.pick(&mut self.rng).unwrap_or(Handle::NONE);
         if self.pinged != Handle::NONE {
             self.remembered.ping_seq = self.remembered.ping_seq.wrapping_add(1);
@@ -224,15 +131,15 @@ impl Cyclon {
     }
 
     /// Steps 2 to 4 of the paper's shuffle. The contact leaves the view now: the link turns round.
-    fn shuffle_with_oldest(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+    fn shuffle_with_oldest(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
         let Some(contact) = self.view.take_oldest() else { return };
-        let places = self.view.random_places(&mut self.rng, config.shuffle_limit() - 1);
+        let places = self.view.random_places(&mut self.rng, call.config.shuffle_limit() - 1);
         let peers = self.view.peers_at(&places);
         self.view.tell(&places);
         self.seq = self.seq.wrapping_add(1);
         self.tries += 1;
         self.pending = contact;
-        self.reply_deadline = now + config.reply_timeout;
+        self.reply_deadline = call.now + call.config.reply_timeout;
         out.send(contact, Message::Shuffle { seq: self.seq, peers });
     }
 
@@ -243,10 +150,10 @@ impl Cyclon {
         from: Handle,
         seq: u16,
         mut peers: Peers,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl Sink<Message>,
+    ) -> Result<(), Fault> {
         if peers.len() > SHUFFLE_PEERS_MAX {
-            return Err(PeerFault::TooManyPeers(peers.len()));
+            return Err(Fault::TooManyPeers(peers.len()));
         }
         let places = self.view.random_places(&mut self.rng, config.shuffle_limit());
         let reply = self.view.peers_at(&places);
@@ -263,10 +170,10 @@ impl Cyclon {
         from: Handle,
         seq: u16,
         peers: &Peers,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl Sink<Message>,
+    ) -> Result<(), Fault> {
         if self.pending != from || self.seq != seq {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         let told = self.view.told_places();
         self.merge(config, peers, &told);
@@ -282,22 +189,21 @@ impl Cyclon {
 
     fn on_pong(
         &mut self,
-        config: &Config,
-        now: Instant,
+        call: Call<'_, Config>,
         from: Handle,
         seq: u16,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl Sink<Message>,
+    ) -> Result<(), Fault> {
         if self.pinged != from || self.remembered.ping_seq != seq {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         self.pinged = Handle::NONE;
         self.remembered.remove(from);
         if self.view.is_empty() && self.pending == Handle::NONE {
             // The way back from isolation: no need to wait for the next round.
-            self.next_shuffle = now;
+            self.next_shuffle = call.now;
         }
-        self.seed(config, from);
+        self.seed(call.config, from);
         out.contact_answered(from);
         Ok(())
     }
@@ -313,9 +219,104 @@ impl Cyclon {
         }
     }
 
+    /// The peer whose reply is awaited did not answer in time.
+    fn lose_pending(&mut self, out: &mut impl Sink<Message>) {
+        let silent = self.pending;
+        self.clear_pending();
+        self.remembered.add_lost(&mut self.rng, silent);
+        out.contact_silent(silent);
+    }
+
     fn clear_pending(&mut self) {
         self.pending = Handle::NONE;
         self.reply_deadline = Instant::FAR;
         self.view.untell();
+    }
+}
+
+impl Core for Cyclon {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    #[inline]
+    fn next_timeout(&self, _: &Config) -> Wake {
+        Wake::new(self.next_shuffle, "shuffle")
+            .or(Wake::new(self.reply_deadline, "shuffle unanswered"))
+            .or(Wake::new(self.join_deadline, "join again"))
+    }
+
+    /// The peer is not remembered either.
+    fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
+        self.view.remove(peer);
+        self.remembered.remove(peer);
+        if self.pending == peer {
+            self.clear_pending();
+        }
+        if self.pinged == peer {
+            self.pinged = Handle::NONE;
+        }
+        if self.introducer == peer {
+            self.stop_joining();
+        }
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        let single = [self.me, self.pending, self.pinged, self.introducer];
+        let single = single.iter().filter(|&&handle| handle != Handle::NONE);
+        self.view.handles().iter().chain(single).copied().chain(self.remembered.iter()).for_each(f);
+    }
+}
+
+impl<S: Sink<Message>> Driven<S> for Cyclon {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        if from == self.me || from == Handle::NONE {
+            return Err(Fault::FromMyself);
+        }
+        let config = call.config;
+        match message {
+            Message::Shuffle { seq, peers } => self.on_shuffle(config, from, seq, peers, out),
+            Message::ShuffleReply { seq, peers } => self.on_shuffle_reply(config, from, seq, &peers, out),
+            Message::Join => {
+                self.on_join(config, from, out);
+                Ok(())
+            }
+            Message::Walk { joiner, ttl } => self.on_walk(config, from, joiner, ttl, out),
+            Message::Welcome { replaced } => self.on_welcome(config, from, replaced, out),
+            Message::Ping { seq } => {
+                out.send(from, Message::Pong { seq });
+                Ok(())
+            }
+            Message::Pong { seq } => self.on_pong(call, from, seq, out),
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        let now = call.now;
+        if self.reply_deadline <= now {
+            self.lose_pending(out);
+            if self.tries < call.config.retries {
+                self.shuffle_with_oldest(call, out);
+            }
+        }
+        if self.join_deadline <= now {
+            self.repeat_join(call, out);
+        }
+        if self.next_shuffle <= now {
+            self.next_shuffle = now + self.rng.jitter(call.config.period, 5);
+            self.start_round(call, out);
+        }
+    }
+}
+
+impl Sampler for Cyclon {
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.sample(1).first().copied()
     }
 }

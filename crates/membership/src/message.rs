@@ -3,7 +3,7 @@
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
-use xtreem_base::{Handle, HandleTable};
+use xtreem_base::{Handle, HandleTable, Travel};
 
 /// Descriptors in one message at most: eight hints of 56 bytes and a credential fit a datagram of 1,200 bytes.
 pub const PEERS_MAX: usize = 8;
@@ -170,6 +170,13 @@ pub enum Message {
         #[n(0)]
         seq: u16,
     },
+}
+
+impl Message {
+    /// A shuffle is padded to the size of its reply.
+    pub fn travel(&self) -> Travel {
+        Travel::DATAGRAM.padded(matches!(self, Message::Shuffle { .. }))
+    }
 }
 
 #[cfg(test)]

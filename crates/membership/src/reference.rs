@@ -12,7 +12,7 @@
 mod tests;
 
 use minicbor::{Decode, Encode};
-use xtreem_base::{Duration, Handle, Instant};
+use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Sink, Travel, Wake};
 
 /// Contacts in the set; the one whose answer is oldest makes room for a new one.
 pub const MEMBERS_MAX: usize = 16;
@@ -59,15 +59,16 @@ pub enum Message {
     },
 }
 
-/// Where a [`Reference`] puts what it has to say.
-pub trait Output {
-    fn send(&mut self, to: Handle, msg: Message);
+impl Message {
+    pub fn travel(&self) -> Travel {
+        Travel::DATAGRAM
+    }
 }
 
 /// An answer to no open probe, or from a stranger to the set. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an answer that nobody waits for")]
-pub struct Unsolicited;
+pub struct Fault;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -129,10 +130,11 @@ impl Reference {
     /// `peer` answered a request of this node, of whatever protocol.
     ///
     /// Strangers to a frozen set are not taken in: a small side of a split must not fill it with its own.
-    pub fn answered(&mut self, config: &Config, now: Instant, peer: Handle) {
+    pub fn answered(&mut self, call: Call<'_, Config>, peer: Handle) {
         if peer == Handle::NONE {
             return;
         }
+        let Call { config, now } = call;
         let frozen = matches!(self.phase, Phase::CutOff { .. });
         if let Some(member) = self.members_mut().iter_mut().find(|member| member.peer == peer) {
             member.answered_at = now;
@@ -146,99 +148,27 @@ impl Reference {
         self.conclude(now);
     }
 
-    /// Drops a peer that is known to be gone for good: it restarted or left.
-    pub fn forget(&mut self, peer: Handle) {
-        if let Some(at) = self.members().iter().position(|member| member.peer == peer) {
-            self.remove_at(at);
-        }
-    }
-
     /// Asks whether this node is cut off: starts a probe, joins the one that runs, or uses a fresh result.
-    pub fn check(&mut self, config: &Config, now: Instant, out: &mut impl Output) -> Verdict {
-        let verdict = self.verdict(config, now);
+    pub fn check(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) -> Verdict {
+        let verdict = self.verdict(call);
         let running = matches!(self.phase, Phase::Probing { .. });
         if verdict != Verdict::Pending || running {
             return verdict;
         }
-        self.phase = Phase::Probing { asked: 1, deadline: now + config.probe_timeout };
+        self.phase = Phase::Probing { asked: 1, deadline: call.now + call.config.probe_timeout };
         self.probe_all(out);
         Verdict::Pending
     }
 
     /// What is known now. Sends nothing; ask again after any other call while it is [`Verdict::Pending`].
-    pub fn verdict(&self, config: &Config, now: Instant) -> Verdict {
+    pub fn verdict(&self, call: Call<'_, Config>) -> Verdict {
+        let Call { config, now } = call;
         match self.phase {
             Phase::CutOff { .. } => Verdict::CutOff,
             _ if self.members().len() < MEMBERS_MIN => Verdict::Connected,
             Phase::Idle { connected_at: Some(at) } if now.since(at) < config.reuse => Verdict::Connected,
             Phase::Idle { .. } | Phase::Probing { .. } => Verdict::Pending,
         }
-    }
-
-    pub fn handle_message(
-        &mut self,
-        now: Instant,
-        from: Handle,
-        msg: Message,
-        out: &mut impl Output,
-    ) -> Result<(), Unsolicited> {
-        match msg {
-            Message::Probe { seq } => {
-                out.send(from, Message::Alive { seq });
-                Ok(())
-            }
-            Message::Alive { seq } => {
-                let open = !matches!(self.phase, Phase::Idle { .. }) && seq == self.seq;
-                let member = self.members_mut().iter_mut().find(|member| member.peer == from);
-                let member = member.filter(|_| open).ok_or(Unsolicited)?;
-                member.answered = true;
-                member.answered_at = now;
-                self.conclude(now);
-                Ok(())
-            }
-        }
-    }
-
-    /// Does what is due at `now`: the second question, the verdict, the next probe while cut off.
-    pub fn handle_timeout(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        match self.phase {
-            Phase::Probing { asked: 1, deadline } if deadline <= now => {
-                self.phase = Phase::Probing { asked: 2, deadline: now + config.probe_timeout };
-                self.ask_silent(out);
-            }
-            Phase::Probing { deadline, .. } if deadline <= now => {
-                // Half would have ended the probe at once.
-                self.phase = if self.members().len() < MEMBERS_MIN {
-                    Phase::Idle { connected_at: Some(now) }
-                } else {
-                    Phase::CutOff { since: now, next_probe: now }
-                };
-                self.handle_timeout(config, now, out);
-            }
-            Phase::CutOff { since, .. } if now.since(since) >= config.isolation_limit => {
-                self.len = 0;
-                self.phase = Phase::Idle { connected_at: None };
-            }
-            Phase::CutOff { since, next_probe } if next_probe <= now => {
-                self.phase = Phase::CutOff { since, next_probe: now + config.probe_timeout };
-                self.probe_all(out);
-            }
-            _ => {}
-        }
-    }
-
-    /// When [`Self::handle_timeout`] has something to do.
-    pub fn next_timeout(&self, config: &Config) -> Instant {
-        match self.phase {
-            Phase::Idle { .. } => Instant::FAR,
-            Phase::Probing { deadline, .. } => deadline,
-            Phase::CutOff { since, next_probe } => next_probe.min(since + config.isolation_limit),
-        }
-    }
-
-    /// The set: shows every handle that is kept here.
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
-        self.members().iter().for_each(|member| f(member.peer));
     }
 
     fn members(&self) -> &[Member] {
@@ -272,13 +202,13 @@ impl Reference {
         }
     }
 
-    fn probe_all(&mut self, out: &mut impl Output) {
+    fn probe_all(&mut self, out: &mut impl Sink<Message>) {
         self.seq = self.seq.wrapping_add(1);
         self.members_mut().iter_mut().for_each(|member| member.answered = false);
         self.ask_silent(out);
     }
 
-    fn ask_silent(&self, out: &mut impl Output) {
+    fn ask_silent(&self, out: &mut impl Sink<Message>) {
         for member in self.members().iter().filter(|member| !member.answered) {
             out.send(member.peer, Message::Probe { seq: self.seq });
         }
@@ -289,6 +219,86 @@ impl Reference {
         let answered = self.members().iter().filter(|member| member.answered).count();
         if !matches!(self.phase, Phase::Idle { .. }) && 2 * answered >= self.members().len() {
             self.phase = Phase::Idle { connected_at: Some(now) };
+        }
+    }
+}
+
+impl Core for Reference {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, config: &Config) -> Wake {
+        match self.phase {
+            Phase::Idle { .. } => Wake::NEVER,
+            Phase::Probing { deadline, .. } => Wake::new(deadline, "probe of the reference set"),
+            Phase::CutOff { since, next_probe } => Wake::new(next_probe, "next probe while cut off")
+                .or(Wake::new(since + config.isolation_limit, "cut off for too long")),
+        }
+    }
+
+    fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
+        if let Some(at) = self.members().iter().position(|member| member.peer == peer) {
+            self.remove_at(at);
+        }
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.members().iter().for_each(|member| f(member.peer));
+    }
+}
+
+impl<S: Sink<Message>> Driven<S> for Reference {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        match message {
+            Message::Probe { seq } => {
+                out.send(from, Message::Alive { seq });
+                Ok(())
+            }
+            Message::Alive { seq } => {
+                let open = !matches!(self.phase, Phase::Idle { .. }) && seq == self.seq;
+                let member = self.members_mut().iter_mut().find(|member| member.peer == from);
+                let member = member.filter(|_| open).ok_or(Fault)?;
+                member.answered = true;
+                member.answered_at = call.now;
+                self.conclude(call.now);
+                Ok(())
+            }
+        }
+    }
+
+    /// The second question, the verdict, or the next probe while cut off.
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        let Call { config, now } = call;
+        match self.phase {
+            Phase::Probing { asked: 1, deadline } if deadline <= now => {
+                self.phase = Phase::Probing { asked: 2, deadline: now + config.probe_timeout };
+                self.ask_silent(out);
+            }
+            Phase::Probing { deadline, .. } if deadline <= now => {
+                // Half would have ended the probe at once.
+                self.phase = if self.members().len() < MEMBERS_MIN {
+                    Phase::Idle { connected_at: Some(now) }
+                } else {
+                    Phase::CutOff { since: now, next_probe: now }
+                };
+                self.handle_timeout(call, out);
+            }
+            Phase::CutOff { since, .. } if now.since(since) >= config.isolation_limit => {
+                self.len = 0;
+                self.phase = Phase::Idle { connected_at: None };
+            }
+            Phase::CutOff { since, next_probe } if next_probe <= now => {
+                self.phase = Phase::CutOff { since, next_probe: now + config.probe_timeout };
+                self.probe_all(out);
+            }
+            _ => {}
         }
     }
 }

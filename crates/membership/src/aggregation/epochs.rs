@@ -4,7 +4,7 @@
 //! the middle of one waits for the next. Here a single peer is believed only near the end of an epoch, and
 //! otherwise three different ones are: nobody alone makes a grid begin again and again.
 
-use xtreem_base::{Duration, Handle, Instant};
+use xtreem_base::{Call, Duration, Handle, Instant};
 
 use super::config::Config;
 
@@ -57,18 +57,19 @@ impl Epochs {
         }
     }
 
-    pub fn age(&self, config: &Config, now: Instant) -> Age {
-        let parts = now.since(self.began).as_micros() * u64::from(ROUND) / config.period.as_micros().max(1);
+    pub fn age(&self, call: Call<'_, Config>) -> Age {
+        let parts =
+            call.now.since(self.began).as_micros() * u64::from(ROUND) / call.config.period.as_micros().max(1);
         Age::try_from(parts).unwrap_or(Age::MAX)
     }
 
-    pub fn hear(&mut self, config: &Config, now: Instant, from: Handle, epoch: u32, age: Age) -> Word {
+    pub fn hear(&mut self, call: Call<'_, Config>, from: Handle, epoch: u32, age: Age) -> Word {
         if epoch <= self.number {
             return Word::Known;
         }
-        let is_ripe = self.number == 0 || self.age(config, now) >= config.ripe_age();
+        let is_ripe = self.number == 0 || self.age(call) >= call.config.ripe_age();
         if epoch == self.number + 1 && is_ripe {
-            return Word::Begun { epoch, age: age.min(config.age_max() / 4) };
+            return Word::Begun { epoch, age: age.min(call.config.age_max() / 4) };
         }
         if epoch < self.claim.0 {
             self.claim = (epoch, age);
@@ -81,7 +82,7 @@ impl Epochs {
                 *place = from;
                 Word::Unexpected
             }
-            None => Word::Begun { epoch: self.claim.0, age: self.claim.1.min(config.age_max()) },
+            None => Word::Begun { epoch: self.claim.0, age: self.claim.1.min(call.config.age_max()) },
         }
     }
 
@@ -90,16 +91,16 @@ impl Epochs {
     }
 
     /// Asked at the beginning of a round.
-    pub fn is_over(&self, config: &Config, now: Instant) -> bool {
-        let age = self.age(config, now);
-        age >= if self.number == 0 { LONELY_AGE } else { config.age_max() }
+    pub fn is_over(&self, call: Call<'_, Config>) -> bool {
+        let age = self.age(call);
+        age >= if self.number == 0 { LONELY_AGE } else { call.config.age_max() }
     }
 
-    pub fn move_on(&mut self, config: &Config, now: Instant, epoch: u32, age: Age) {
+    pub fn move_on(&mut self, call: Call<'_, Config>, epoch: u32, age: Age) {
         // A newcomer that hears of the very first epoch is as good as anybody.
         let was_here = self.number > 0 || epoch == 1;
-        let since = Duration::from_micros(config.period.as_micros() * u64::from(age) / u64::from(ROUND));
-        *self = Epochs { number: epoch, is_in: was_here && age <= OPEN_AGE, ..Epochs::new(now - since) };
+        let since = Duration::from_micros(call.config.period.as_micros() * u64::from(age) / u64::from(ROUND));
+        *self = Epochs { number: epoch, is_in: was_here && age <= OPEN_AGE, ..Epochs::new(call.now - since) };
     }
 }
 
@@ -121,7 +122,7 @@ mod tests {
 
     fn at(number: u32, age: Age) -> Epochs {
         let mut epochs = Epochs::new(NOW);
-        epochs.move_on(&CONFIG, NOW, number, age);
+        epochs.move_on(Call::new(&CONFIG, NOW), number, age);
         epochs
     }
 
@@ -136,26 +137,33 @@ mod tests {
             (29, 9, Word::Unexpected),
             (29, u32::MAX, Word::Unexpected),
         ] {
-            assert_eq!(at(7, age * ROUND).hear(&CONFIG, NOW, peer(1), epoch, ROUND), word, "{age} {epoch}");
+            assert_eq!(
+                at(7, age * ROUND).hear(Call::new(&CONFIG, NOW), peer(1), epoch, ROUND),
+                word,
+                "{age} {epoch}"
+            );
         }
         // A single word makes an epoch at most a quarter shorter.
-        assert_eq!(at(7, 29 * ROUND).hear(&CONFIG, NOW, peer(1), 8, Age::MAX), begun(8, 30 * ROUND / 4));
-        assert_eq!(Epochs::new(NOW).hear(&CONFIG, NOW, peer(1), 1, 2), begun(1, 2));
-        assert_eq!(Epochs::new(NOW).hear(&CONFIG, NOW, peer(1), 2, 2), Word::Unexpected);
+        assert_eq!(
+            at(7, 29 * ROUND).hear(Call::new(&CONFIG, NOW), peer(1), 8, Age::MAX),
+            begun(8, 30 * ROUND / 4)
+        );
+        assert_eq!(Epochs::new(NOW).hear(Call::new(&CONFIG, NOW), peer(1), 1, 2), begun(1, 2));
+        assert_eq!(Epochs::new(NOW).hear(Call::new(&CONFIG, NOW), peer(1), 2, 2), Word::Unexpected);
     }
 
     #[test]
     fn three_peers_are_believed_at_the_lowest_word_and_one_never() {
         let mut epochs = at(7, 5 * ROUND);
         for _ in 0..9 {
-            assert_eq!(epochs.hear(&CONFIG, NOW, peer(1), u32::MAX, 0), Word::Unexpected);
+            assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(1), u32::MAX, 0), Word::Unexpected);
         }
-        assert_eq!(epochs.hear(&CONFIG, NOW, peer(2), 40, 60), Word::Unexpected);
-        assert_eq!(epochs.hear(&CONFIG, NOW, peer(3), 41, 70), Word::Begun { epoch: 40, age: 60 });
-        epochs.move_on(&CONFIG, NOW, 40, 60);
+        assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(2), 40, 60), Word::Unexpected);
+        assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(3), 41, 70), Word::Begun { epoch: 40, age: 60 });
+        epochs.move_on(Call::new(&CONFIG, NOW), 40, 60);
         assert!(!epochs.is_in);
-        assert_eq!(epochs.age(&CONFIG, NOW), 60);
-        assert_eq!(epochs.hear(&CONFIG, NOW, peer(2), 42, 6), Word::Unexpected);
+        assert_eq!(epochs.age(Call::new(&CONFIG, NOW)), 60);
+        assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(2), 42, 6), Word::Unexpected);
     }
 
     #[test]
@@ -165,7 +173,7 @@ mod tests {
             [(7, 8, 0, true), (7, 8, OPEN_AGE, true), (7, 8, late, false), (0, 8, 0, false), (0, 1, 0, true)]
         {
             let mut epochs = Epochs { number, ..Epochs::new(NOW) };
-            epochs.move_on(&CONFIG, NOW, epoch, age);
+            epochs.move_on(Call::new(&CONFIG, NOW), epoch, age);
             assert_eq!(epochs.is_in, is_in, "{number} {epoch} {age}");
         }
     }

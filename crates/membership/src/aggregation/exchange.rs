@@ -7,14 +7,14 @@
 use alloc::boxed::Box;
 use core::ops::Range;
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{Call, Handle, Instant, Sampler, Sink};
 
 use super::config::Config;
 use super::epochs::{Age, ROUND};
 use super::message::{Half, Head, Message, PART_ATTRIBUTES, SAMPLES, Why};
 use super::samples::Samples;
 use super::sizes::Sizes;
-use super::{Aggregation, BOUNDS, Fraction, Output, PeerFault, SERVED_MAX, WHOLE};
+use super::{Aggregation, BOUNDS, Fault, Fraction, SERVED_MAX, WHOLE};
 
 /// From this age on shares may differ by half as much in each round: correct ones shrink faster.
 const STRICT_FROM: Age = 8 * ROUND;
@@ -86,7 +86,7 @@ impl Part {
         self.open.take_if(|open| open.peer == peer && open.seq == seq).is_some()
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.open.iter().map(|open| open.peer).for_each(&mut *f);
         self.served[..self.served_len.into()].iter().flatten().copied().for_each(f);
     }
@@ -98,17 +98,25 @@ impl Part {
 
 impl Aggregation {
     /// Begins an exchange of one part, unless enough were tried in this round.
-    pub(super) fn push(&mut self, config: &Config, now: Instant, part: usize, out: &mut impl Output) {
-        if !self.epochs.is_in || self.parts[part].open.is_some() || self.parts[part].tries >= config.tries {
+    pub(super) fn push(
+        &mut self,
+        call: Call<'_, Config>,
+        part: usize,
+        out: &mut (impl Sink<Message> + Sampler),
+    ) {
+        if !self.epochs.is_in
+            || self.parts[part].open.is_some()
+            || self.parts[part].tries >= call.config.tries
+        {
             return;
         }
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.me) else { return };
         self.seq = self.seq.wrapping_add(1);
-        let open = Open { peer, seq: self.seq, deadline: now + config.reply_timeout };
+        let open = Open { peer, seq: self.seq, deadline: call.now + call.config.reply_timeout };
         let state = &mut self.parts[part];
         state.open = Some(open);
         state.tries += 1;
-        out.send(peer, Message::Push { seq: open.seq, head: self.head(config, now), half: self.half(part) });
+        out.send(peer, Message::Push { seq: open.seq, head: self.head(call), half: self.half(part) });
     }
 
     fn half(&self, part: usize) -> Half {
@@ -121,31 +129,28 @@ impl Aggregation {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     pub(super) fn on_push(
         &mut self,
-        config: &Config,
-        now: Instant,
-        from: Handle,
-        seq: u16,
+        call: Call<'_, Config>,
+        (from, seq): (Handle, u16),
         head: &Head,
         half: &Half,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        let heard = if head.schema == self.schema { self.hear(config, now, from, head) } else { Ok(()) };
+        out: &mut (impl Sink<Message> + Sampler),
+    ) -> Result<(), Fault> {
+        let heard = if head.schema == self.schema { self.hear(call, from, head) } else { Ok(()) };
         if let Some(why) = self.refusal(head) {
-            out.send(from, Message::Here { seq, head: self.head(config, now), why });
+            out.send(from, Message::Here { seq, head: self.head(call), why });
             self.offer_bounds(from, head, out);
             return heard;
         }
-        self.check(config, now, half)?;
+        self.check(call, half)?;
         let part = usize::from(half.part);
         if !self.parts[part].serves(from) {
-            out.send(from, Message::Here { seq, head: self.head(config, now), why: Why::Busy });
+            out.send(from, Message::Here { seq, head: self.head(call), why: Why::Busy });
             return Ok(());
         }
-        out.send(from, Message::Pull { seq, head: self.head(config, now), half: self.half(part) });
-        self.take(config, now, half);
+        out.send(from, Message::Pull { seq, head: self.head(call), half: self.half(part) });
+        self.take(call, half);
         self.offer_bounds(from, head, out);
         Ok(())
     }
@@ -161,64 +166,58 @@ impl Aggregation {
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     pub(super) fn on_pull(
         &mut self,
-        config: &Config,
-        now: Instant,
-        from: Handle,
-        seq: u16,
+        call: Call<'_, Config>,
+        (from, seq): (Handle, u16),
         head: &Head,
         half: &Half,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        let part = self.parts.get_mut(usize::from(half.part)).ok_or(PeerFault::Shape)?;
+        out: &mut (impl Sink<Message> + Sampler),
+    ) -> Result<(), Fault> {
+        let part = self.parts.get_mut(usize::from(half.part)).ok_or(Fault::Shape)?;
         if !part.closes(from, seq) {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         out.contact_answered(from);
         // In another epoch or with other bounds nothing would be open here.
         if self.refusal(head).is_some() {
-            return Err(PeerFault::Unsound);
+            return Err(Fault::Unsound);
         }
-        self.check(config, now, half)?;
-        self.take(config, now, half);
+        self.check(call, half)?;
+        self.take(call, half);
         self.offer_bounds(from, head, out);
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the parts of one message")]
     pub(super) fn on_here(
         &mut self,
-        config: &Config,
-        now: Instant,
-        from: Handle,
-        seq: u16,
+        call: Call<'_, Config>,
+        (from, seq): (Handle, u16),
         head: &Head,
         why: Why,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut (impl Sink<Message> + Sampler),
+    ) -> Result<(), Fault> {
         let part = self.parts.iter_mut().position(|part| part.closes(from, seq));
         if part.is_none() && why != Why::Asked {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         out.contact_answered(from);
         if head.schema != self.schema {
             return Ok(());
         }
         self.offer_bounds(from, head, out);
-        let heard = self.hear(config, now, from, head);
+        let heard = self.hear(call, from, head);
         if let Some(part) = part {
-            self.push(config, now, part, out);
+            self.push(call, part, out);
         }
         heard
     }
 
     /// Whether a correct node of this epoch could say this.
-    fn check(&self, config: &Config, now: Instant, half: &Half) -> Result<(), PeerFault> {
+    fn check(&self, call: Call<'_, Config>, half: &Half) -> Result<(), Fault> {
         let part = usize::from(half.part);
         if part >= self.parts.len() {
-            return Err(PeerFault::Shape);
+            return Err(Fault::Shape);
         }
         let attributes = Part::attributes(part, self.codes.len());
         let nodes = half.samples.len().checked_div(attributes.len()).unwrap_or_default();
@@ -226,18 +225,18 @@ impl Aggregation {
             && half.samples.len() == nodes * attributes.len()
             && (nodes <= SAMPLES && (nodes > 0 || attributes.is_empty()));
         if !fits {
-            return Err(PeerFault::Shape);
+            return Err(Fault::Shape);
         }
         if !half.sizes.is_sound() || (part > 0 && half.sizes != Sizes::EMPTY) {
-            return Err(PeerFault::Unsound);
+            return Err(Fault::Unsound);
         }
-        let limit = difference_max(self.epochs.age(config, now));
+        let limit = difference_max(self.epochs.age(call));
         let mine = &self.values[attributes.start * BOUNDS..attributes.end * BOUNDS];
         let is_near = |(mine, theirs): (&Fraction, &Fraction)| mine.abs_diff(*theirs) <= limit;
-        if mine.iter().zip(&half.values).all(is_near) { Ok(()) } else { Err(PeerFault::Outlier) }
+        if mine.iter().zip(&half.values).all(is_near) { Ok(()) } else { Err(Fault::Outlier) }
     }
 
-    fn take(&mut self, config: &Config, now: Instant, half: &Half) {
+    fn take(&mut self, call: Call<'_, Config>, half: &Half) {
         let part = usize::from(half.part);
         let attributes = Part::attributes(part, self.codes.len());
         let mine = &mut self.values[attributes.start * BOUNDS..attributes.end * BOUNDS];
@@ -246,7 +245,7 @@ impl Aggregation {
             self.sizes.average(&half.sizes);
         }
         self.parts[part].samples.take(&mut self.rng, attributes.len().max(1), &half.samples);
-        self.collect(config, now, half);
+        self.collect(call, half);
     }
 }
 

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
+use xtreem_base::Travel;
 
 use super::bounds::{BOUNDS, Bounds};
 use super::estimate::Estimate;
@@ -138,9 +139,9 @@ pub enum Message {
 }
 
 impl Message {
-    /// Whether it fits a datagram: all but bounds and estimates.
-    pub fn is_small(&self) -> bool {
-        !matches!(self, Message::Bounds { .. } | Message::Estimate { .. })
+    /// All but bounds and estimates fit a datagram.
+    pub fn travel(&self) -> Travel {
+        Travel::sized(!matches!(self, Message::Bounds { .. } | Message::Estimate { .. }))
     }
 
     /// Bytes on the wire, about: for figures.

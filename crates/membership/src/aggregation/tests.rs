@@ -40,7 +40,7 @@ fn without_faults_the_size_is_exact_and_no_mass_is_lost() {
             // A value is off by a few roundings at most.
             assert!(share.abs_diff(below * u64::from(WHOLE)) <= 4 * u64::from(nodes), "{nodes}");
         }
-        assert!(grid.faults.iter().all(|fault| *fault == PeerFault::Unsolicited), "{:?}", grid.faults);
+        assert!(grid.faults.iter().all(|fault| *fault == Fault::Unsolicited), "{:?}", grid.faults);
     }
 }
 
@@ -94,7 +94,7 @@ fn a_grid_that_was_asleep_finds_the_epoch_of_the_others() {
     let ahead: Vec<Handle> = grid.nodes.keys().copied().take(20).collect();
     for peer in ahead {
         let config = grid.config.clone();
-        grid.nodes.get_mut(&peer).unwrap().begin(&config, now, 5_000, 0);
+        grid.nodes.get_mut(&peer).unwrap().begin(Call::new(&config, now), 5_000, 0);
     }
     grid.run(4);
     assert!(grid.nodes.values().all(|node| node.epochs.number == 5_000));
@@ -103,17 +103,19 @@ fn a_grid_that_was_asleep_finds_the_epoch_of_the_others() {
 }
 
 /// Hands one message to a node in the middle of an epoch.
-fn hand(grid: &mut Grid, from: u32, message: Message) -> Result<(), PeerFault> {
+fn hand(grid: &mut Grid, from: u32, message: Message) -> Result<(), Fault> {
     struct Nowhere;
-    impl Output for Nowhere {
+    impl Sink<Message> for Nowhere {
         fn send(&mut self, _: Handle, _: Message) {}
+    }
+    impl Sampler for Nowhere {
         fn fresh_peer(&mut self) -> Option<Handle> {
             None
         }
     }
     let (config, now) = (grid.config.clone(), grid.now);
     let node = grid.nodes.get_mut(&Handle::from_u32(0)).unwrap();
-    node.handle_message(&config, now, Handle::from_u32(from), message, &mut Nowhere)
+    node.handle_message(Call::new(&config, now), Handle::from_u32(from), message, &mut Nowhere)
 }
 
 #[test]
@@ -122,7 +124,7 @@ fn what_no_correct_peer_sends_is_a_fault_and_changes_nothing() {
     grid.run(20);
     let (config, now) = (grid.config.clone(), grid.now);
     let node = &grid.nodes[&Handle::from_u32(0)];
-    let head = node.head(&config, now);
+    let head = node.head(Call::new(&config, now));
     let half = Half { part: 0, sizes: node.sizes, values: node.values.clone(), samples: [1, 2].into() };
     let push = |head, half| Message::Push { seq: 1, head, half };
     let values = |f: &dyn Fn(&mut Vec<u16>)| {
@@ -131,17 +133,17 @@ fn what_no_correct_peer_sends_is_a_fault_and_changes_nothing() {
         Half { values: values.into(), ..half.clone() }
     };
     let table = [
-        (push(head, Half { part: 1, ..half.clone() }), PeerFault::Shape),
-        (push(head, values(&|values| values.truncate(5))), PeerFault::Shape),
-        (push(head, values(&|values| values.push(1))), PeerFault::Shape),
-        (push(head, Half { samples: [1, 2, 3].into(), ..half.clone() }), PeerFault::Shape),
-        (push(head, values(&|values| values[7] ^= 1 << 15)), PeerFault::Outlier),
-        (push(Head { epoch: u32::MAX, ..head }, half.clone()), PeerFault::UnexpectedEpoch),
-        (Message::Pull { seq: 1, head, half: half.clone() }, PeerFault::Unsolicited),
-        (Message::Here { seq: 1, head, why: Why::Busy }, PeerFault::Unsolicited),
+        (push(head, Half { part: 1, ..half.clone() }), Fault::Shape),
+        (push(head, values(&|values| values.truncate(5))), Fault::Shape),
+        (push(head, values(&|values| values.push(1))), Fault::Shape),
+        (push(head, Half { samples: [1, 2, 3].into(), ..half.clone() }), Fault::Shape),
+        (push(head, values(&|values| values[7] ^= 1 << 15)), Fault::Outlier),
+        (push(Head { epoch: u32::MAX, ..head }, half.clone()), Fault::UnexpectedEpoch),
+        (Message::Pull { seq: 1, head, half: half.clone() }, Fault::Unsolicited),
+        (Message::Here { seq: 1, head, why: Why::Busy }, Fault::Unsolicited),
         (
             Message::Bounds { schema: 1, epoch: head.epoch + 1, bounds: Arc::new(Bounds::even(3)) },
-            PeerFault::Shape,
+            Fault::Shape,
         ),
         (
             Message::Bounds {
@@ -153,7 +155,7 @@ fn what_no_correct_peer_sends_is_a_fault_and_changes_nothing() {
                         .into(),
                 }),
             },
-            PeerFault::Unsound,
+            Fault::Unsound,
         ),
     ];
     for (message, fault) in table {
@@ -174,7 +176,7 @@ fn a_liar_counts_as_much_as_the_exchanges_it_gets() {
     grid.run(8);
     let (config, now) = (grid.config.clone(), grid.now);
     let node = &grid.nodes[&Handle::from_u32(0)];
-    let (head, sizes) = (node.head(&config, now), Sizes::EMPTY);
+    let (head, sizes) = (node.head(Call::new(&config, now)), Sizes::EMPTY);
     let lie = Half { part: 0, sizes, values: [WHOLE; 2 * BOUNDS].into(), samples: [9, 9].into() };
     let before = node.values.clone();
     // One push a peer and round is answered, others are refused as busy.
@@ -192,11 +194,11 @@ fn nobody_alone_begins_epochs() {
     let mut grid = Grid::new(&machines(20), 5);
     grid.run(20);
     let node = &grid.nodes[&Handle::from_u32(0)];
-    let head = node.head(&grid.config, grid.now);
+    let head = node.head(Call::new(&grid.config, grid.now));
     let later = Head { epoch: head.epoch + 1, age: 0, ..head };
     for _ in 0..9 {
         let word = Message::Ask { seq: 1, head: later, wants_estimate: false };
-        assert_eq!(hand(&mut grid, 500, word), Err(PeerFault::UnexpectedEpoch));
+        assert_eq!(hand(&mut grid, 500, word), Err(Fault::UnexpectedEpoch));
     }
     assert_eq!(grid.nodes[&Handle::from_u32(0)].epochs.number, head.epoch);
 }
@@ -206,7 +208,7 @@ fn messages_survive_the_wire_and_cut_ones_do_not() {
     let mut grid = Grid::new(&machines(50), 5);
     grid.run(50);
     let node = &grid.nodes[&Handle::from_u32(0)];
-    let (head, bounds) = (node.head(&grid.config, grid.now), node.bounds.clone());
+    let (head, bounds) = (node.head(Call::new(&grid.config, grid.now)), node.bounds.clone());
     let half = Half { part: 0, sizes: node.sizes, values: node.values.clone(), samples: [1, 2, 3, 4].into() };
     let estimate = node.estimate().unwrap().clone();
     let messages = [

@@ -3,9 +3,9 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Duration, Handle, Instant, Rng};
+use xtreem_base::{Call, Duration, Handle, Instant, Rng, Sink};
 
-use super::{Cyclon, Output, PeerFault};
+use super::{Cyclon, Fault};
 use crate::config::{Config, WALK_TTL_MAX};
 use crate::message::{Message, Peer};
 
@@ -18,28 +18,28 @@ impl Cyclon {
     /// Joins the collection that `contact` belongs to; repeated every `join_timeout` while the view is empty.
     ///
     /// Each repetition reports `contact` as failed first; the driver may then join through another one.
-    pub fn join(&mut self, config: &Config, now: Instant, contact: Handle, out: &mut impl Output) {
+    pub fn join(&mut self, call: Call<'_, Config>, contact: Handle, out: &mut impl Sink<Message>) {
         if contact == self.me || contact == Handle::NONE {
             return;
         }
         self.introducer = contact;
-        self.send_join(config, now, out);
+        self.send_join(call, out);
         if self.view.is_empty() {
             // The first shuffle waits for the walks to end: their answers are taken until then.
-            self.next_shuffle = self.join_deadline + random_part(&mut self.rng, config.period);
+            self.next_shuffle = self.join_deadline + random_part(&mut self.rng, call.config.period);
         }
     }
 
-    fn send_join(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
-        self.join_deadline = now + config.join_timeout;
-        self.welcomes = config.view_limit() as u8;
+    fn send_join(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
+        self.join_deadline = call.now + call.config.join_timeout;
+        self.welcomes = call.config.view_limit() as u8;
         out.send(self.introducer, Message::Join);
     }
 
-    pub(super) fn repeat_join(&mut self, config: &Config, now: Instant, out: &mut impl Output) {
+    pub(super) fn repeat_join(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
         if self.view.is_empty() && self.pending == Handle::NONE {
-            out.contact_failed(self.introducer);
-            self.send_join(config, now, out);
+            out.contact_silent(self.introducer);
+            self.send_join(call, out);
         } else {
             self.stop_joining();
         }
@@ -52,7 +52,7 @@ impl Cyclon {
     }
 
     /// As many walks as a view has places, over distinct neighbours as far as there are any.
-    pub(super) fn on_join(&mut self, config: &Config, joiner: Handle, out: &mut impl Output) {
+    pub(super) fn on_join(&mut self, config: &Config, joiner: Handle, out: &mut impl Sink<Message>) {
         let neighbours: Vec<Handle> =
             self.sample(self.view.len()).into_iter().filter(|&handle| handle != joiner).collect();
         if neighbours.is_empty() {
@@ -70,13 +70,13 @@ impl Cyclon {
         from: Handle,
         joiner: Handle,
         ttl: u8,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl Sink<Message>,
+    ) -> Result<(), Fault> {
         if ttl > WALK_TTL_MAX {
-            return Err(PeerFault::WalkTooLong(ttl));
+            return Err(Fault::WalkTooLong(ttl));
         }
         if joiner == Handle::NONE {
-            return Err(PeerFault::FromMyself);
+            return Err(Fault::FromMyself);
         }
         if joiner == self.me {
             // A walk that crosses its own joiner, which others know already: in small collections.
@@ -96,7 +96,7 @@ impl Cyclon {
     }
 
     /// The end of a walk.
-    fn take_in(&mut self, config: &Config, joiner: Handle, out: &mut impl Output) {
+    fn take_in(&mut self, config: &Config, joiner: Handle, out: &mut impl Sink<Message>) {
         let peer = Peer { handle: joiner, age: 0 };
         let replaced = if self.view.refresh(joiner) || self.view.push(config.view_limit(), peer) {
             None
@@ -112,10 +112,10 @@ impl Cyclon {
         config: &Config,
         from: Handle,
         replaced: Option<Peer>,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl Sink<Message>,
+    ) -> Result<(), Fault> {
         if self.welcomes == 0 {
-            return Err(PeerFault::Unsolicited);
+            return Err(Fault::Unsolicited);
         }
         self.welcomes -= 1;
         let peer = replaced.unwrap_or(Peer { handle: from, age: 0 });

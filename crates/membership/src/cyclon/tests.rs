@@ -11,18 +11,18 @@ use crate::message::PEERS_MAX;
 use crate::view::VIEW_MAX;
 
 #[derive(Default)]
-struct Sink {
+struct Sent {
     sent: Vec<(Handle, Message)>,
     failed: Vec<Handle>,
     answered: Vec<Handle>,
 }
 
-impl Output for Sink {
+impl xtreem_base::Sink<Message> for Sent {
     fn send(&mut self, to: Handle, msg: Message) {
         self.sent.push((to, msg));
     }
 
-    fn contact_failed(&mut self, peer: Handle) {
+    fn contact_silent(&mut self, peer: Handle) {
         self.failed.push(peer);
     }
 
@@ -61,7 +61,7 @@ struct World {
 }
 
 impl World {
-    fn carry(&mut self, now: Instant, from: Handle, sink: Sink) {
+    fn carry(&mut self, now: Instant, from: Handle, sink: Sent) {
         for (to, msg) in sink.sent {
             self.sent += 1;
             self.wire.insert((now + Duration::from_millis(50), self.sent), (from, to, msg));
@@ -69,9 +69,9 @@ impl World {
     }
 
     fn join(&mut self, now: Instant, me: u32, contact: u32) {
-        let (mut newcomer, mut sink) = (node(me), Sink::default());
+        let (mut newcomer, mut sink) = (node(me), Sent::default());
         newcomer.next_shuffle = now + (newcomer.next_shuffle.since(Instant::ZERO));
-        newcomer.join(&Config::default(), now, h(contact), &mut sink);
+        newcomer.join(Call::new(&Config::default(), now), h(contact), &mut sink);
         self.nodes.insert(h(me), newcomer);
         self.carry(now, h(me), sink);
     }
@@ -79,22 +79,24 @@ impl World {
     fn run(&mut self, until: Instant) {
         let config = Config::default();
         loop {
-            let timer = self.nodes.iter().map(|(&handle, node)| (node.next_timeout(), handle)).min();
+            let timer =
+                self.nodes.iter().map(|(&handle, node)| (node.next_timeout(&config).at, handle)).min();
             let arrival = self.wire.first_key_value().map(|(&(at, _), _)| at).unwrap_or(Instant::FAR);
             let (due, handle) = timer.unwrap_or((Instant::FAR, Handle::NONE));
-            let mut sink = Sink::default();
+            let mut sink = Sent::default();
             if arrival.min(due) > until {
                 return;
             } else if arrival <= due {
                 let Some((_, (from, to, msg))) = self.wire.pop_first() else { return };
                 let same_side = self.side.get(&from) == self.side.get(&to);
                 let Some(node) = self.nodes.get_mut(&to).filter(|_| same_side) else { continue };
-                self.faults +=
-                    u32::from(node.handle_message(&config, arrival, from, msg, &mut sink).is_err());
+                self.faults += u32::from(
+                    node.handle_message(Call::new(&config, arrival), from, msg, &mut sink).is_err(),
+                );
                 self.carry(arrival, to, sink);
             } else if let Some(node) = self.nodes.get_mut(&handle) {
-                node.handle_timeout(&config, due, &mut sink);
-                assert!(node.next_timeout() > due, "a timer that does not move on");
+                node.handle_timeout(Call::new(&config, due), &mut sink);
+                assert!(node.next_timeout(&config).at > due, "a timer that does not move on");
                 self.carry(due, handle, sink);
             }
         }
@@ -124,18 +126,18 @@ fn a_shuffle_turns_the_link_to_the_oldest_round() {
         a.view.refresh(h(young));
     }
     let mut b = seeded(2, 50..70);
-    let (mut from_a, mut from_b) = (Sink::default(), Sink::default());
-    a.handle_timeout(&config, secs(10), &mut from_a);
+    let (mut from_a, mut from_b) = (Sent::default(), Sent::default());
+    a.handle_timeout(Call::new(&config, secs(10)), &mut from_a);
     let (to, shuffle) = from_a.sent[0];
     let Message::Shuffle { peers, .. } = shuffle else { panic!("{shuffle:?}") };
     assert_eq!((to, peers.len()), (h(2), 7));
     assert!(!view_of(&a).contains(&2));
-    assert_eq!(b.handle_message(&config, secs(10), h(1), shuffle, &mut from_b), Ok(()));
+    assert_eq!(b.handle_message(Call::new(&config, secs(10)), h(1), shuffle, &mut from_b), Ok(()));
     assert!(view_of(&b).contains(&1));
     let (to, reply) = from_b.sent[0];
     let Message::ShuffleReply { peers: given, .. } = reply else { panic!("{reply:?}") };
     assert_eq!((to, given.len()), (h(1), 8));
-    assert_eq!(a.handle_message(&config, secs(10), h(2), reply, &mut from_a), Ok(()));
+    assert_eq!(a.handle_message(Call::new(&config, secs(10)), h(2), reply, &mut from_a), Ok(()));
     assert_eq!(from_a.answered, [h(2)]);
     // Eight links went each way; none was lost and none doubled.
     let all: Vec<u32> = view_of(&a).into_iter().chain(view_of(&b)).collect();
@@ -150,12 +152,12 @@ fn a_shuffle_turns_the_link_to_the_oldest_round() {
 #[test]
 fn three_silent_contacts_are_tried_in_a_round_and_remembered() {
     let config = Config::default();
-    let (mut node, mut sink) = (seeded(1, 10..20), Sink::default());
+    let (mut node, mut sink) = (seeded(1, 10..20), Sent::default());
     for _ in 0..3 {
-        node.handle_timeout(&config, node.next_timeout(), &mut sink);
+        node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
     }
     assert_eq!(sink.sent.len(), 3);
-    node.handle_timeout(&config, node.next_timeout(), &mut sink);
+    node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
     assert_eq!(sink.sent.len(), 3, "the third was the last of the round");
     assert_eq!(sink.failed.len(), 3);
     assert_eq!(node.remembered().collect::<BTreeSet<_>>(), sink.failed.into_iter().collect());
@@ -165,47 +167,50 @@ fn three_silent_contacts_are_tried_in_a_round_and_remembered() {
 #[test]
 fn late_strange_and_repeated_answers_are_faults_and_change_nothing() {
     let config = Config::default();
-    let (mut node, mut sink) = (seeded(1, [10, 11]), Sink::default());
-    node.handle_timeout(&config, node.next_timeout(), &mut sink);
+    let (mut node, mut sink) = (seeded(1, [10, 11]), Sent::default());
+    node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
     let (contact, Message::Shuffle { seq, .. }) = sink.sent[0] else { panic!("a shuffle") };
     let peers = Peers::from_iter([Peer { handle: h(66), age: 0 }]);
     let other = if contact == h(10) { h(11) } else { h(10) };
     let before = view_of(&node);
     let wrong = [
-        (other, Message::ShuffleReply { seq, peers }, PeerFault::Unsolicited),
-        (contact, Message::ShuffleReply { seq: seq.wrapping_add(1), peers }, PeerFault::Unsolicited),
-        (contact, Message::Pong { seq }, PeerFault::Unsolicited),
-        (contact, Message::Welcome { replaced: None }, PeerFault::Unsolicited),
-        (contact, Message::Walk { joiner: h(7), ttl: 17 }, PeerFault::WalkTooLong(17)),
-        (h(1), Message::Join, PeerFault::FromMyself),
+        (other, Message::ShuffleReply { seq, peers }, Fault::Unsolicited),
+        (contact, Message::ShuffleReply { seq: seq.wrapping_add(1), peers }, Fault::Unsolicited),
+        (contact, Message::Pong { seq }, Fault::Unsolicited),
+        (contact, Message::Welcome { replaced: None }, Fault::Unsolicited),
+        (contact, Message::Walk { joiner: h(7), ttl: 17 }, Fault::WalkTooLong(17)),
+        (h(1), Message::Join, Fault::FromMyself),
         (
             contact,
             Message::Shuffle { seq, peers: (90..98).map(|i| Peer { handle: h(i), age: 0 }).collect() },
-            PeerFault::TooManyPeers(8),
+            Fault::TooManyPeers(8),
         ),
     ];
     for (from, msg, fault) in wrong {
-        assert_eq!(node.handle_message(&config, secs(1), from, msg, &mut sink), Err(fault));
+        assert_eq!(node.handle_message(Call::new(&config, secs(1)), from, msg, &mut sink), Err(fault));
     }
     assert_eq!((view_of(&node), sink.sent.len()), (before, 1));
     let reply = Message::ShuffleReply { seq, peers };
-    assert_eq!(node.handle_message(&config, secs(1), contact, reply, &mut sink), Ok(()));
-    assert_eq!(node.handle_message(&config, secs(1), contact, reply, &mut sink), Err(PeerFault::Unsolicited));
+    assert_eq!(node.handle_message(Call::new(&config, secs(1)), contact, reply, &mut sink), Ok(()));
+    assert_eq!(
+        node.handle_message(Call::new(&config, secs(1)), contact, reply, &mut sink),
+        Err(Fault::Unsolicited)
+    );
     assert!(view_of(&node).contains(&66));
 }
 
 #[test]
 fn a_shuffle_is_answered_while_an_own_one_is_open() {
     let config = Config::default();
-    let (mut node, mut sink) = (seeded(1, [10, 11]), Sink::default());
-    node.handle_timeout(&config, node.next_timeout(), &mut sink);
+    let (mut node, mut sink) = (seeded(1, [10, 11]), Sent::default());
+    node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
     let contact = sink.sent[0].0;
     let crossing = Message::Shuffle { seq: 9, peers: Peers::EMPTY };
-    assert_eq!(node.handle_message(&config, secs(1), contact, crossing, &mut sink), Ok(()));
+    assert_eq!(node.handle_message(Call::new(&config, secs(1)), contact, crossing, &mut sink), Ok(()));
     assert!(matches!(sink.sent[1], (to, Message::ShuffleReply { seq: 9, .. }) if to == contact));
     let seq = node.seq;
     let reply = Message::ShuffleReply { seq, peers: Peers::EMPTY };
-    assert_eq!(node.handle_message(&config, secs(1), contact, reply, &mut sink), Ok(()));
+    assert_eq!(node.handle_message(Call::new(&config, secs(1)), contact, reply, &mut sink), Ok(()));
     assert_eq!(view_of(&node), [10, 11].into());
 }
 
@@ -223,17 +228,20 @@ fn two_nodes_find_each_other_again_and_again() {
 #[test]
 fn the_survivor_of_two_keeps_trying_the_other() {
     let config = Config::default();
-    let (mut node, mut sink) = (seeded(1, [2]), Sink::default());
+    let (mut node, mut sink) = (seeded(1, [2]), Sent::default());
     for _ in 0..100 {
-        node.handle_timeout(&config, node.next_timeout(), &mut sink);
+        node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
     }
     assert_eq!(sink.failed, [h(2)]);
     assert_eq!(view_of(&node), [].into());
     let Some(&(to, Message::Ping { seq })) = sink.sent.last() else { panic!("a ping") };
     assert_eq!(to, h(2));
-    assert_eq!(node.handle_message(&config, secs(5_000), h(2), Message::Pong { seq }, &mut sink), Ok(()));
+    assert_eq!(
+        node.handle_message(Call::new(&config, secs(5_000)), h(2), Message::Pong { seq }, &mut sink),
+        Ok(())
+    );
     assert_eq!(view_of(&node), [2].into());
-    assert_eq!((node.remembered().count(), node.next_timeout()), (0, secs(5_000)));
+    assert_eq!((node.remembered().count(), node.next_timeout(&config).at), (0, secs(5_000)));
 }
 
 #[test]
@@ -291,35 +299,35 @@ fn a_split_collection_merges_by_itself() {
 #[test]
 fn a_walk_ends_where_it_must_and_makes_room() {
     let config = Config::default();
-    let (mut full, mut sink) = (seeded(1, 10..30), Sink::default());
+    let (mut full, mut sink) = (seeded(1, 10..30), Sent::default());
     let walk = Message::Walk { joiner: h(99), ttl: 2 };
-    assert_eq!(full.handle_message(&config, secs(1), h(10), walk, &mut sink), Ok(()));
+    assert_eq!(full.handle_message(Call::new(&config, secs(1)), h(10), walk, &mut sink), Ok(()));
     assert!(matches!(sink.sent[0], (to, Message::Walk { ttl: 1, .. }) if to != h(10) && to != h(99)));
     let walk = Message::Walk { joiner: h(99), ttl: 0 };
-    assert_eq!(full.handle_message(&config, secs(1), h(10), walk, &mut sink), Ok(()));
+    assert_eq!(full.handle_message(Call::new(&config, secs(1)), h(10), walk, &mut sink), Ok(()));
     let (to, Message::Welcome { replaced: Some(peer) }) = sink.sent[1] else { panic!("{:?}", sink.sent) };
     assert_eq!(to, h(99));
     assert!(view_of(&full).contains(&99) && !view_of(&full).contains(&peer.handle.as_u32()));
-    let (mut lonely, mut sink) = (seeded(1, [10]), Sink::default());
+    let (mut lonely, mut sink) = (seeded(1, [10]), Sent::default());
     let walk = Message::Walk { joiner: h(99), ttl: 5 };
-    assert_eq!(lonely.handle_message(&config, secs(1), h(10), walk, &mut sink), Ok(()));
+    assert_eq!(lonely.handle_message(Call::new(&config, secs(1)), h(10), walk, &mut sink), Ok(()));
     assert_eq!(sink.sent, [(h(99), Message::Welcome { replaced: None })]);
 }
 
 #[test]
 fn a_forgotten_peer_leaves_no_trace() {
     let config = Config::default();
-    let (mut node, mut sink) = (seeded(1, 10..20), Sink::default());
+    let (mut node, mut sink) = (seeded(1, 10..20), Sent::default());
     node.remember(h(42));
-    node.handle_timeout(&config, node.next_timeout(), &mut sink);
-    node.join(&config, secs(12), h(43), &mut sink);
+    node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
+    node.join(Call::new(&config, secs(12)), h(43), &mut sink);
     for peer in (10..20).chain([42, 43]) {
-        node.forget(h(peer));
+        node.handle_gone(Call::new(&config, secs(12)), h(peer));
     }
     let mut kept = Vec::new();
     node.for_each_handle(&mut |handle| kept.push(handle));
     assert_eq!(kept, [h(1)]);
-    node.handle_timeout(&config, secs(14), &mut sink);
+    node.handle_timeout(Call::new(&config, secs(14)), &mut sink);
     assert_eq!(sink.failed, []);
 }
 
@@ -387,24 +395,24 @@ proptest! {
         let mut node = Cyclon::new(&config, h(1), Rng::new(7), Instant::ZERO);
         let mut now = Instant::ZERO;
         for step in steps {
-            let mut sink = Sink::default();
+            let mut sink = Sent::default();
             match step {
                 Step::Message(from, msg) => {
                     let before = view_of(&node);
-                    if node.handle_message(&config, now, h(from), msg, &mut sink).is_err() {
+                    if node.handle_message(Call::new(&config, now), h(from), msg, &mut sink).is_err() {
                         prop_assert_eq!(view_of(&node), before);
                         prop_assert!(sink.sent.is_empty());
                     }
                 }
                 Step::Timeout => {
-                    now = now.max(node.next_timeout());
-                    node.handle_timeout(&config, now, &mut sink);
-                    prop_assert!(node.next_timeout() > now);
+                    now = now.max(node.next_timeout(&config).at);
+                    node.handle_timeout(Call::new(&config, now), &mut sink);
+                    prop_assert!(node.next_timeout(&config).at > now);
                 }
-                Step::Join(contact) => node.join(&config, now, h(contact), &mut sink),
+                Step::Join(contact) => node.join(Call::new(&config, now), h(contact), &mut sink),
                 Step::Seed(contact) => node.seed(&config, h(contact)),
                 Step::Remember(contact) => node.remember(h(contact)),
-                Step::Forget(peer) => node.forget(h(peer)),
+                Step::Forget(peer) => node.handle_gone(Call::new(&config, now), h(peer)),
             }
             let view: Vec<u32> = node.view().map(|(handle, _)| handle.as_u32()).collect();
             prop_assert_eq!(view_of(&node).len(), view.len());

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::vec::Vec;
 
 use super::super::*;
+use xtreem_base::Plane;
 
 pub(super) const LATENCY_MAX: u64 = 165;
 
@@ -19,7 +20,7 @@ pub(super) struct Grid {
     pub nodes: BTreeMap<Handle, Aggregation>,
     pub codes: BTreeMap<Handle, Vec<u16>>,
     pub now: Instant,
-    pub faults: Vec<PeerFault>,
+    pub faults: Vec<Fault>,
     pub sent: usize,
     /// Messages that get lost, in parts of a thousand.
     pub loss: u32,
@@ -36,11 +37,13 @@ pub(super) struct Post<'a> {
     pub sent: Vec<(Handle, Message)>,
 }
 
-impl Output for Post<'_> {
+impl Sink<Message> for Post<'_> {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
     }
+}
 
+impl Sampler for Post<'_> {
     fn fresh_peer(&mut self) -> Option<Handle> {
         self.rng.pick(self.all).copied()
     }
@@ -73,7 +76,7 @@ impl Grid {
         self.next += 1;
         let rng = Rng::new(self.rng.next_u64());
         let node = Aggregation::new(&self.config, 1, self.even.clone(), me, &codes, rng, self.now);
-        self.push(node.next_timeout(), me, Event::Timer);
+        self.push(node.next_timeout(&self.config).at, me, Event::Timer);
         self.nodes.insert(me, node);
         self.codes.insert(me, codes);
         me
@@ -119,24 +122,24 @@ impl Grid {
 
     fn happen(&mut self, all: &[Handle], to: Handle, event: Event) {
         let Some(node) = self.nodes.get_mut(&to) else { return };
-        let before = node.next_timeout();
+        let before = node.next_timeout(&self.config).at;
         let mut post = Post { rng: &mut self.rng, all, sent: Vec::new() };
         let is_timer = matches!(event, Event::Timer);
         match event {
             Event::Timer if before > self.now => {}
-            Event::Timer => node.handle_timeout(&self.config, self.now, &mut post),
+            Event::Timer => node.handle_timeout(Call::new(&self.config, self.now), &mut post),
             Event::Deliver(from, message) => {
-                let result = node.handle_message(&self.config, self.now, from, message, &mut post);
+                let result = node.handle_message(Call::new(&self.config, self.now), from, message, &mut post);
                 self.faults.extend(result.err());
             }
         }
-        let (sent, after) = (post.sent, node.next_timeout());
+        let (sent, after) = (post.sent, node.next_timeout(&self.config).at);
         if is_timer || after < before {
             self.push(after, to, Event::Timer);
         }
         for (peer, message) in sent {
             self.sent += message.wire_bytes();
-            if message.is_small() && self.rng.chance(self.loss, 1_000) {
+            if message.travel().plane == Plane::Datagram && self.rng.chance(self.loss, 1_000) {
                 continue;
             }
             let latency = Duration::from_millis(self.rng.between(5, LATENCY_MAX));
