@@ -3,65 +3,26 @@
 mod watch;
 
 use alloc::collections::BTreeMap;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
-use xtreem_discovery::{Facts, FactsAsk, Free};
+use xtreem_base::{AppId, Duration, Handle, Instant};
 
 pub(crate) use self::watch::ask_others;
+use crate::context::Context;
 use crate::guardian::{Guard, Guardians};
 use crate::holder::{Mine, Phase};
 use crate::knowledge::{Knowledge, Learned};
-use crate::ledger::Ledger;
 use crate::message::{KNOWN_MAX, Message, REPORTS_MAX, Versions};
 use crate::older::OlderHolders;
-use crate::placement::{Placement, Random};
 use crate::recruit::Recruit;
 use crate::{
-    Application, Config, Effect, Epoch, Faults, Host, Known, Me, Record, Resources, SlotReport, SlotState,
-    Spec, window,
+    Application, Config, Epoch, Fault, Host, Known, Notice, Record, SlotReport, SlotState, Wish, window,
 };
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
 /// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
 const SUPPLIERS_MAX: usize = 16;
-
-/// All that one call may use besides the application itself.
-pub(crate) struct Turn<'a, H> {
-    pub config: &'a Config,
-    pub me: Me,
-    pub now: Instant,
-    pub rng: &'a mut Rng,
-    pub ledger: &'a mut Ledger,
-    pub attempts: &'a mut u32,
-    pub faults: &'a mut Faults,
-    pub host: &'a mut H,
-}
-
-impl<H> Turn<'_, H> {
-    /// The placement that a specification asks for; any node does where it is unknown here.
-    pub fn placement(&self, spec: &Spec) -> Arc<dyn Placement> {
-        self.config.placements.parse(&spec.placement).unwrap_or_else(|_| Arc::new(Random))
-    }
-
-    /// What this node tells of itself.
-    pub fn facts(&self, ask: &FactsAsk) -> Facts
-    where
-        H: Host,
-    {
-        let Resources { cores_milli, memory_bytes, disk_bytes } =
-            self.ledger.offer().minus(&self.ledger.used());
-        Facts { free: Free { cores_milli, memory_bytes, disk_bytes }, ..self.host.facts(ask) }
-    }
-
-    /// An epoch that no confirm has used.
-    pub fn fresh_epoch(&mut self, counter: u32) -> Epoch {
-        *self.attempts += 1;
-        Epoch { counter, recruiter: self.me.id, incarnation: self.me.incarnation, attempt: *self.attempts }
-    }
-}
 
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -196,77 +157,77 @@ impl App {
             || self.known.iter().any(|(_, entry)| entry.holder == Some(peer))
     }
 
-    pub fn tell_partners<H: Host>(&self, t: &mut Turn<'_, H>) {
+    pub fn tell_partners<H: Host>(&self, cx: &mut Context<'_, H>) {
         let near = self.mine.first().map_or(0, |mine| mine.slot);
         let message = Message::Report { app: self.id(), versions: self.versions(), mine: self.reports(near) };
-        for peer in self.partners(t.me.handle) {
-            t.host.send(peer, message.clone());
+        for peer in self.partners(cx.me.handle) {
+            cx.host.send(peer, message.clone());
         }
     }
 
-    pub fn tell<H: Host>(&self, t: &mut Turn<'_, H>, to: Handle, slots: Vec<Known>) {
+    pub fn tell<H: Host>(&self, cx: &mut Context<'_, H>, to: Handle, slots: Vec<Known>) {
         if !slots.is_empty() {
-            t.host.send(to, Message::Tell { app: self.id(), versions: self.versions(), slots });
+            cx.host.send(to, Message::Tell { app: self.id(), versions: self.versions(), slots });
         }
     }
 
     /// A holder speaks of its own slot: news and a sign of life in one.
-    pub fn hear<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, report: SlotReport) {
+    pub fn hear<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, report: SlotReport) {
         if report.slot >= self.slots() {
-            t.faults.no_such_slot += 1;
+            cx.books.fault(Fault::NoSuchSlot);
             return;
         }
-        if from == t.me.handle {
+        if from == cx.me.handle {
             return;
         }
-        self.meet_holder(t, from);
+        self.meet_holder(cx, from);
         let SlotReport { slot, epoch, state, done_run } = report;
         let news = Known { slot, epoch, holder: Some(from), state };
-        self.take(t, news, Some(from));
+        self.take(cx, news, Some(from));
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
             entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
         }
         if done_run >= self.slots() {
-            self.finish(t);
+            self.finish(cx);
         }
         // Another holder finished it before this one was recruited across a split: the work is not done twice.
         let known =
             self.known.entry(slot).filter(|entry| entry.epoch == epoch).map(|entry| entry.known(slot));
         if let Some(known) = known.filter(|known| known.state.is_final() && !state.is_final()) {
-            self.tell(t, from, alloc::vec![known]);
+            self.tell(cx, from, alloc::vec![known]);
         }
     }
 
     /// Somebody speaks of a slot that it does not hold.
-    pub fn learn<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known) {
-        let is_own = news.holder == Some(t.me.handle);
+    pub fn learn<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
+        let is_own = news.holder == Some(cx.me.handle);
         if news.slot < self.slots() && (!is_own || news.state.is_final()) {
-            self.take(t, news, None);
+            self.take(cx, news, None);
         }
     }
 
-    fn take<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known, first_hand: Option<Handle>) {
+    fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known, first_hand: Option<Handle>) {
         let slot = news.slot;
         if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
             if news.state.is_final() && !mine.state().is_final() {
-                self.adopt_final(t, slot, news.state);
+                self.adopt_final(cx, slot, news.state);
             } else if mine.epoch == news.epoch {
                 return;
             } else if mine.epoch < news.epoch {
-                self.yield_slot(t, slot, news);
+                self.yield_slot(cx, slot, news);
             } else if let Some(older) = first_hand {
-                self.suspect(t.now, slot, older);
+                self.suspect(cx.now, slot, older);
             }
             return;
         }
-        match self.known.learn(t.now, news, first_hand.is_some(), t.rng) {
+        match self.known.learn(cx.now, news, first_hand.is_some(), &mut cx.books.rng) {
             Learned::Same => {}
-            Learned::Changed => self.settle(t, slot),
+            Learned::Changed => self.settle(cx, slot),
             Learned::Replaced { before } => {
                 if let Some(before) = before {
-                    self.suspect(t.now, slot, before);
+                    self.suspect(cx.now, slot, before);
                 }
-                self.settle(t, slot);
+                self.settle(cx, slot);
             }
             Learned::Stale => {
                 if let Some(entry) = self.known.entry_mut(slot) {
@@ -274,11 +235,11 @@ impl App {
                         entry.state = news.state;
                         if let Some(holder) = entry.holder {
                             let told = Known { state: news.state, ..entry.known(slot) };
-                            self.tell(t, holder, alloc::vec![told]);
+                            self.tell(cx, holder, alloc::vec![told]);
                         }
-                        self.settle(t, slot);
+                        self.settle(cx, slot);
                     } else if let Some(older) = first_hand {
-                        self.suspect(t.now, slot, older);
+                        self.suspect(cx.now, slot, older);
                     }
                 }
             }
@@ -286,7 +247,7 @@ impl App {
     }
 
     /// After news of a slot: who runs it now is no longer looked for.
-    fn settle<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    fn settle<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let Some(entry) = self.known.entry(slot) else { return };
         let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
         if let Some(holder) = entry.live_holder()
@@ -295,10 +256,10 @@ impl App {
             self.older.remove(slot, holder);
         }
         if is_settled {
-            self.abort_recruit(t, slot);
+            self.abort_recruit(cx, slot);
         }
-        t.host.effect(Effect::SlotChanged { app: self.id(), slot: known });
-        self.due = t.now;
+        cx.host.event(Notice::SlotChanged { app: self.id(), slot: known });
+        self.due = cx.now;
     }
 
     /// How many slots from `slot` upwards are known to be done.
@@ -326,14 +287,14 @@ impl App {
     }
 
     /// Ends the application when every slot is known to be done.
-    pub fn check_finished<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn check_finished<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let all_done = |mine: &Mine| self.done_run(mine.slot, mine.state()) >= self.slots();
         if !self.is_finished && self.mine.iter().any(all_done) {
-            self.finish(t);
+            self.finish(cx);
         }
     }
 
-    fn finish<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn finish<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.is_finished {
             return;
         }
@@ -341,17 +302,17 @@ impl App {
         for (_, entry) in self.known.iter_mut() {
             entry.done_run = self.application.record.slots;
         }
-        self.abort_recruits(t);
-        self.tell_partners(t);
-        self.leave(t);
+        self.abort_recruits(cx);
+        self.tell_partners(cx);
+        self.leave(cx);
     }
 
     /// From here on this node only answers for the application.
-    pub fn leave<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn leave<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.left.is_none() {
-            self.left = Some(t.now);
-            self.abort_recruits(t);
-            t.host.effect(Effect::LeaveCollection { app: self.id() });
+            self.left = Some(cx.now);
+            self.abort_recruits(cx);
+            cx.host.event(Wish::LeaveCollection { app: self.id() });
         }
     }
 
@@ -399,33 +360,33 @@ impl App {
     }
 
     /// Everybody who may have the files.
-    pub fn sources<H: Host>(&self, t: &mut Turn<'_, H>) -> Vec<Handle> {
-        let mut sources = self.partners(t.me.handle);
-        sources.extend(t.host.app_peers(self.id(), 8));
+    pub fn sources<H: Host>(&self, cx: &mut Context<'_, H>) -> Vec<Handle> {
+        let mut sources = self.partners(cx.me.handle);
+        sources.extend(cx.host.app_peers(self.id(), 8));
         sources.extend(&self.suppliers);
         sources
     }
 
     /// Leaves when this node neither holds nor guards anything any more.
-    pub fn leave_when_idle<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn leave_when_idle<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.mine.is_empty() && self.guard.is_none() {
-            self.leave(t);
+            self.leave(cx);
         }
     }
 
     /// Both sides of a contact see who has something newer.
-    pub fn compare<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, theirs: Option<Versions>) {
+    pub fn compare<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, theirs: Option<Versions>) {
         let Some(theirs) = theirs else { return };
         let ours = self.versions();
         if theirs.record < ours.record {
             let record = self.application.record.clone().into();
-            t.host.send(from, Message::Record { record });
+            cx.host.send(from, Message::Record { record });
         } else if theirs.record > ours.record {
-            t.host.send(from, Message::AskRecord { app: self.id(), version: ours.record });
+            cx.host.send(from, Message::AskRecord { app: self.id(), version: ours.record });
         }
         if theirs.guardians < ours.guardians {
             let guardians = self.guardians.set.clone();
-            t.host.send(from, Message::Guardians { app: self.id(), guardians });
+            cx.host.send(from, Message::Guardians { app: self.id(), guardians });
         }
     }
 
@@ -449,52 +410,52 @@ impl App {
     }
 
     /// This node was paused: others may have acted meanwhile.
-    pub fn resume<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn resume<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if !self.is_active() {
             return;
         }
-        self.quiet_until = t.now + t.config.resume_quiet;
-        self.abort_recruits(t);
-        let me = t.me.handle;
+        self.quiet_until = cx.now + cx.config.resume_quiet;
+        self.abort_recruits(cx);
+        let me = cx.me.handle;
         for mine in self.mine.iter().filter(|mine| mine.is_held()) {
             let about = Known { slot: mine.slot, epoch: mine.epoch, holder: Some(me), state: mine.state() };
             for peer in self.partners(me) {
-                self.send_probe(t, peer, about);
+                self.send_probe(cx, peer, about);
             }
         }
         for (_, entry) in self.known.iter_mut() {
             if entry.holder.is_some() {
-                entry.mark_alive(t.now);
+                entry.mark_alive(cx.now);
             }
         }
-        self.guardians.resume(t.now);
-        self.due = t.now;
+        self.guardians.resume(cx.now);
+        self.due = cx.now;
     }
 
     /// Does all that is due.
-    pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn tick<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.is_active() {
-            self.tick_mine(t);
-            self.tick_watches(t);
-            self.tick_locate(t);
-            self.tick_lost(t);
-            self.tick_recruits(t);
-            self.tick_guardians(t);
-            self.tick_guard(t);
-            self.check_finished(t);
+            self.tick_mine(cx);
+            self.tick_watches(cx);
+            self.tick_locate(cx);
+            self.tick_lost(cx);
+            self.tick_recruits(cx);
+            self.tick_guardians(cx);
+            self.tick_guard(cx);
+            self.check_finished(cx);
         }
-        for (slot, peer) in self.older.take_due(t.now, t.config) {
-            let about = self.newest(slot, t.me.handle).unwrap_or(Known {
+        for (slot, peer) in self.older.take_due(cx.now, cx.config) {
+            let about = self.newest(slot, cx.me.handle).unwrap_or(Known {
                 slot,
                 epoch: Epoch::NONE,
                 holder: None,
                 state: SlotState::Planned,
             });
-            self.send_probe(t, peer, about);
+            self.send_probe(cx, peer, about);
         }
         let watched = self.watched();
         self.known.prune(|slot| watched.contains(&slot));
-        self.due = self.next_due(t.now, t.config);
+        self.due = self.next_due(cx.now, cx.config);
     }
 
     fn next_due(&self, now: Instant, config: &Config) -> Instant {
@@ -520,28 +481,28 @@ impl App {
     }
 
     /// Takes a newer record; the caller has compared them.
-    pub fn set_record<H: Host>(&mut self, t: &mut Turn<'_, H>, record: Record) {
+    pub fn set_record<H: Host>(&mut self, cx: &mut Context<'_, H>, record: Record) {
         let slots = record.slots;
         self.application.record = record.clone();
-        t.host.effect(Effect::RecordChanged { record: record.clone() });
+        cx.host.event(Notice::RecordChanged { record: record.clone() });
         let superfluous: Vec<u16> =
             self.mine.iter().filter(|mine| mine.slot >= slots).map(|mine| mine.slot).collect();
         for slot in superfluous {
-            self.stop_slot(t, slot, crate::StopReason::Stopped);
+            self.stop_slot(cx, slot, crate::StopReason::Stopped);
         }
         let beyond: Vec<u16> =
             self.known.iter().map(|(slot, _)| slot).filter(|slot| *slot >= slots).collect();
         for slot in beyond {
-            self.abort_recruit(t, slot);
+            self.abort_recruit(cx, slot);
             self.known.remove(slot);
         }
-        for peer in self.partners(t.me.handle) {
-            t.host.send(peer, Message::Record { record: record.clone().into() });
+        for peer in self.partners(cx.me.handle) {
+            cx.host.send(peer, Message::Record { record: record.clone().into() });
         }
-        self.due = t.now;
+        self.due = cx.now;
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.known.for_each_handle(f);
         self.guardians.set.members.iter().for_each(|peer| f(*peer));
         self.older.peers().for_each(&mut *f);

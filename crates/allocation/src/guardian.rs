@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Handle, Instant, Rng};
 use xtreem_membership::detector::{Action, INDIRECT_ROUNDS, Watch};
 
-use crate::app::{App, Turn, ask_others};
+use crate::app::{App, ask_others};
+use crate::context::Context;
 use crate::holder::Mine;
 use crate::knowledge::Entry;
 use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
-use crate::{Config, Connection, Effect, Host, window};
+use crate::{Config, Connection, Host, Notice, window};
 
 /// How long a node may take to accept to be a guardian before another one is asked. Our guess.
 pub(crate) const APPOINT_PERIOD: Duration = Duration::from_secs(1);
@@ -103,17 +104,17 @@ pub(crate) struct Guard {
 
 impl App {
     /// Takes a newer guardian set, and this node's own place in it.
-    pub fn adopt_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>, set: GuardianSet) {
+    pub fn adopt_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>, set: GuardianSet) {
         let before = self.guardians.set.members.clone();
-        if !self.guardians.adopt(t.now, set, t.rng) {
+        if !self.guardians.adopt(cx.now, set, &mut cx.books.rng) {
             return;
         }
-        let rank = self.guardians.set.members.iter().position(|member| *member == t.me.handle);
+        let rank = self.guardians.set.members.iter().position(|member| *member == cx.me.handle);
         match (&mut self.guard, rank) {
             (Some(guard), Some(rank)) => guard.rank = rank as u16,
             (guard @ Some(_), None) => {
                 *guard = None;
-                self.leave_when_idle(t);
+                self.leave_when_idle(cx);
             }
             (None, _) => {}
         }
@@ -122,8 +123,8 @@ impl App {
         let held = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
         if let Some(slot) = held.or(self.guard.as_ref().map(|_| 0)) {
             for former in before {
-                if !self.guardians.set.members.contains(&former) && former != t.me.handle {
-                    self.suspect(t.now, slot, former);
+                if !self.guardians.set.members.contains(&former) && former != cx.me.handle {
+                    self.suspect(cx.now, slot, former);
                 }
             }
         }
@@ -136,7 +137,7 @@ impl App {
         (lowest.slot <= window::REACH && !(0..lowest.slot).any(is_live)).then_some(lowest)
     }
 
-    pub fn tick_guardians<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn tick_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let Some((slot, epoch)) = self.lowest_held().map(|lowest| (lowest.slot, lowest.epoch)) else {
             self.guardians.is_on_duty = false;
             return;
@@ -144,7 +145,7 @@ impl App {
         if !self.guardians.is_on_duty {
             // What an earlier time on duty left half suspected proves nothing now.
             self.guardians.is_on_duty = true;
-            self.guardians.resume(t.now);
+            self.guardians.resume(cx.now);
         }
         for at in 0..self.guardians.watches.len() {
             let peer = self.guardians.set.members[at];
@@ -153,29 +154,29 @@ impl App {
             }
             let (app, versions, mine) = (self.id(), self.versions(), self.reports(slot));
             let probe = Message::GuardianProbe { app, versions, mine };
-            match self.guardians.watches[at].handle_timeout(t.now) {
+            match self.guardians.watches[at].handle_timeout(cx.now) {
                 Action::Nothing => {}
-                Action::Probe => t.host.send(peer, probe),
+                Action::Probe => cx.host.send(peer, probe),
                 Action::IndirectProbe { round } => {
-                    t.host.send(peer, probe);
-                    ask_others(t, peer);
+                    cx.host.send(peer, probe);
+                    ask_others(cx, peer);
                     if round + 1 == INDIRECT_ROUNDS {
-                        t.host.connection(t.now);
+                        cx.host.connection(cx.now);
                     }
                 }
                 Action::Down => {
                     self.guardians.on_gone(peer);
                     self.guardians.silent.push(peer);
-                    self.suspect(t.now, slot, peer);
+                    self.suspect(cx.now, slot, peer);
                 }
             }
         }
-        if self.guardians.needs_more() && self.guardians.appoint_due <= t.now {
-            self.guardians.appoint_due = t.now + APPOINT_PERIOD;
-            match t.host.connection(t.now) {
-                Connection::Connected if t.now >= self.quiet_until => self.appoint(t, epoch),
+        if self.guardians.needs_more() && self.guardians.appoint_due <= cx.now {
+            self.guardians.appoint_due = cx.now + APPOINT_PERIOD;
+            match cx.host.connection(cx.now) {
+                Connection::Connected if cx.now >= self.quiet_until => self.appoint(cx, epoch),
                 // As for holders: what a node that is cut off did not hear proves nothing.
-                Connection::CutOff => self.guardians.resume(t.now),
+                Connection::CutOff => self.guardians.resume(cx.now),
                 _ => {}
             }
         }
@@ -185,13 +186,13 @@ impl App {
         if self.lowest_held().is_some() { self.guardians.next_due() } else { Instant::FAR }
     }
 
-    fn appoint<H: Host>(&mut self, t: &mut Turn<'_, H>, by: crate::Epoch) {
-        let me = t.me.handle;
-        let contacts = t.host.grid_contacts(8);
+    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, by: crate::Epoch) {
+        let me = cx.me.handle;
+        let contacts = cx.host.grid_contacts(8);
         let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
         let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
         for peer in self.guardians.silent.drain(..) {
-            t.host.effect(Effect::HolderLost { app: self.application.record.id, slot: None, peer });
+            cx.host.event(Notice::HolderLost { app: self.application.record.id, slot: None, peer });
         }
         let mut members = self.guardians.set.members.clone();
         members.retain(|member| !self.guardians.lost.contains(member));
@@ -209,18 +210,18 @@ impl App {
             slots: self.all_known(me),
             older,
         };
-        t.host.send(candidate, message);
+        cx.host.send(candidate, message);
         self.guardians.proposed = Some((candidate, set));
     }
 
-    pub fn on_appointed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle) {
+    pub fn on_appointed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
         match self.guardians.proposed.take() {
             Some((candidate, set)) if candidate == from => {
-                self.adopt_guardians(t, set.clone());
-                for peer in self.partners(t.me.handle) {
-                    t.host.send(peer, Message::Guardians { app: self.id(), guardians: set.clone() });
+                self.adopt_guardians(cx, set.clone());
+                for peer in self.partners(cx.me.handle) {
+                    cx.host.send(peer, Message::Guardians { app: self.id(), guardians: set.clone() });
                 }
-                self.due = t.now;
+                self.due = cx.now;
             }
             other => self.guardians.proposed = other,
         }
@@ -229,40 +230,40 @@ impl App {
     /// Somebody wants this node as a guardian.
     pub fn on_appoint<H: Host>(
         &mut self,
-        t: &mut Turn<'_, H>,
+        cx: &mut Context<'_, H>,
         from: Handle,
         set: GuardianSet,
         by_holder: bool,
     ) {
-        self.take_up_duty(t.now);
-        let rank = set.members.iter().position(|member| *member == t.me.handle).unwrap_or(0) as u16;
-        let guard = self.guard.get_or_insert(Guard { since: t.now, has_met_holder: false, rank });
+        self.take_up_duty(cx.now);
+        let rank = set.members.iter().position(|member| *member == cx.me.handle).unwrap_or(0) as u16;
+        let guard = self.guard.get_or_insert(Guard { since: cx.now, has_met_holder: false, rank });
         guard.rank = rank;
         if by_holder {
-            self.meet_holder(t, from);
+            self.meet_holder(cx, from);
         }
-        self.adopt_guardians(t, set);
-        t.host.send(from, Message::Appointed { app: self.id() });
-        self.due = t.now;
+        self.adopt_guardians(cx, set);
+        cx.host.send(from, Message::Appointed { app: self.id() });
+        self.due = cx.now;
     }
 
     /// A holder spoke to this guardian: from now on there is something to guard.
-    pub fn meet_holder<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle) {
+    pub fn meet_holder<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
         let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };
         guard.has_met_holder = true;
-        let mut sources = self.sources(t);
+        let mut sources = self.sources(cx);
         sources.retain(|peer| *peer != from);
         sources.insert(0, from);
-        t.host.effect(Effect::KeepFiles { application: self.application.clone(), sources });
+        cx.host.event(Notice::KeepFiles { application: self.application.clone(), sources });
     }
 
-    pub fn tick_guard<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn tick_guard<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let has_lapsed =
-            |guard: &Guard| !guard.has_met_holder && t.now.since(guard.since) >= t.config.guardian_lapse;
+            |guard: &Guard| !guard.has_met_holder && cx.now.since(guard.since) >= cx.config.guardian_lapse;
         if self.guard.as_ref().is_some_and(has_lapsed) {
             self.guard = None;
             self.never_began = self.mine.is_empty();
-            self.leave_when_idle(t);
+            self.leave_when_idle(cx);
         }
     }
 

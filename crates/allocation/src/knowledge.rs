@@ -193,7 +193,7 @@ impl Knowledge {
         }
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.entries.values().filter_map(|entry| entry.holder).for_each(f);
     }
 }

@@ -227,7 +227,7 @@ impl Ledger {
         self.holds.iter().map(|hold| hold.expires).min()
     }
 
-    pub(crate) fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub(crate) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.holds.iter().for_each(|hold| f(hold.requester));
     }
 

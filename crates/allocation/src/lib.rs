@@ -10,14 +10,19 @@ extern crate alloc;
 
 mod allocation;
 mod app;
+mod books;
+mod claim;
 mod config;
+mod context;
 mod epoch;
+mod fault;
 mod guardian;
 mod holder;
 mod host;
 mod knowledge;
 mod ledger;
 mod message;
+mod notice;
 mod older;
 pub mod placement;
 pub mod policy;
@@ -28,16 +33,21 @@ mod slot;
 mod stopped;
 mod submission;
 mod window;
+mod wish;
 
-pub use allocation::{Allocation, AppHere, Faults, Me, SubmitRefusal};
+pub use allocation::{Allocation, AppHere, Me, SubmitRefusal};
+pub use claim::Claim;
 pub use config::Config;
 pub use epoch::Epoch;
-pub use host::{Connection, Effect, Host, NotStarted, Progress, StopReason, Ticket};
+pub use fault::{Fault, Faults};
+pub use host::{Connection, Host};
 pub use ledger::{Ask, HoldRefusal, Ledger};
 pub use message::{Confirm, GuardianSet, Holds, Message, Refused, Versions};
+pub use notice::{Description, NotStarted, Notice, Progress, StopReason};
 pub use record::{
     Application, NAME_MAX_BYTES, PAYLOAD_MAX_BYTES, PROOF_MAX_BYTES, REQUIREMENT_MAX_BYTES, Record,
     RecordVersion, Restart, SLOTS_MAX, Spec, Wanted,
 };
 pub use resources::Resources;
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
+pub use wish::{Ticket, Wish};

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
-use xtreem_base::{AppId, Handle, HandleTable};
+use xtreem_base::{AppId, Handle, HandleTable, Travel};
 use xtreem_discovery::{Facts, FactsAsk};
 
 use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
-use crate::{Application, Epoch, Known, Record, RecordVersion, SlotReport};
+use crate::{Application, Claim, Epoch, Known, Record, RecordVersion, SlotReport};
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
 pub const KNOWN_MAX: usize = 64;
@@ -373,53 +373,52 @@ pub enum Message {
 }
 
 impl Message {
-    /// True when the message fits a datagram whatever its content; the others travel on streams.
-    pub fn is_small(&self) -> bool {
-        matches!(
-            self,
+    /// What fits a datagram whatever its content travels as one; the others travel on streams.
+    pub fn travel(&self) -> Travel {
+        match self {
+            Message::Announce { .. } | Message::Probe { .. } | Message::GuardianProbe { .. } => {
+                Travel::DATAGRAM.padded(true)
+            }
             Message::Renew { .. }
-                | Message::AskFacts { .. }
-                | Message::Release { .. }
-                | Message::Lock { .. }
-                | Message::Locked { .. }
-                | Message::Lost { .. }
-                | Message::Announced { .. }
-                | Message::Announce { .. }
-                | Message::Confirmed { .. }
-                | Message::Probe { .. }
-                | Message::ProbeAck { .. }
-                | Message::Claim { .. }
-                | Message::Report { .. }
-                | Message::Locate { .. }
-                | Message::Appointed { .. }
-                | Message::Guardians { .. }
-                | Message::GuardianProbe { .. }
-                | Message::GuardianAck { .. }
-                | Message::RecordTaken { .. }
-                | Message::AskRecord { .. }
-                | Message::Describe { .. }
-        )
+            | Message::Release { .. }
+            | Message::Lock { .. }
+            | Message::Locked { .. }
+            | Message::Lost { .. }
+            | Message::Confirmed { .. }
+            | Message::Announced { .. }
+            | Message::ProbeAck { .. }
+            | Message::Claim { .. }
+            | Message::Report { .. }
+            | Message::Locate { .. }
+            | Message::Appointed { .. }
+            | Message::Guardians { .. }
+            | Message::GuardianAck { .. }
+            | Message::RecordTaken { .. }
+            | Message::AskRecord { .. }
+            | Message::Describe { .. }
+            | Message::AskFacts { .. } => Travel::DATAGRAM,
+            Message::Confirm(_)
+            | Message::Refused { .. }
+            | Message::Tell { .. }
+            | Message::Appoint { .. }
+            | Message::Record { .. }
+            | Message::Description { .. }
+            | Message::Facts { .. } => Travel::STREAM,
+        }
     }
 
-    /// Every record inside, for the driver that verifies their signatures.
-    pub fn for_each_record(&self, f: &mut impl FnMut(&Record)) {
-        match self {
-            Message::Confirm(confirm) => f(&confirm.application.record),
-            Message::Appoint { application, .. } => f(&application.record),
+    /// Shows all that the driver has to verify: every record, and every application with its record.
+    pub fn for_each_claim(&self, f: &mut impl FnMut(Claim<'_>)) {
+        let application = match self {
+            Message::Confirm(confirm) => &confirm.application,
+            Message::Appoint { application, .. } => application,
             Message::Record { record }
             | Message::Description { record, .. }
-            | Message::Refused { why: Refused::Record(record), .. } => f(record),
-            _ => {}
-        }
-    }
-
-    /// Every application inside, for the driver that checks its specification against the record's digest.
-    pub fn for_each_application(&self, f: &mut impl FnMut(&Application)) {
-        match self {
-            Message::Confirm(confirm) => f(&confirm.application),
-            Message::Appoint { application, .. } => f(application),
-            _ => {}
-        }
+            | Message::Refused { why: Refused::Record(record), .. } => return f(Claim::Record(record)),
+            _ => return,
+        };
+        f(Claim::Record(&application.record));
+        f(Claim::Application(application));
     }
 }
 

@@ -7,12 +7,13 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Handle, Instant};
 use xtreem_discovery::{Facts, FactsAsk};
 
-use crate::app::{App, Turn};
+use crate::app::App;
+use crate::context::Context;
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
 use crate::placement::{self, Candidate};
 use crate::submission::Look;
 use crate::submission::holding::{LOOK_LIMIT, LOOK_ON};
-use crate::{Ask, Connection, Effect, Epoch, Host, Known, SlotState, Ticket};
+use crate::{Ask, Connection, Epoch, Fault, Host, Known, SlotState, Ticket, Wish};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
@@ -72,7 +73,7 @@ enum Phase {
 }
 
 impl Recruit {
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.exclude.iter().for_each(|peer| f(*peer));
         match &self.phase {
             Phase::Checking { waiting, .. } => waiting.iter().for_each(|peer| f(*peer)),
@@ -97,46 +98,46 @@ impl Recruit {
 }
 
 /// With what holders are asked for besides.
-fn checking<H: Host>(t: &Turn<'_, H>, mut waiting: Vec<Handle>, kept: &[(Handle, Facts)]) -> Phase {
-    let me = t.me.handle;
+fn checking<H: Host>(cx: &Context<'_, H>, mut waiting: Vec<Handle>, kept: &[(Handle, Facts)]) -> Phase {
+    let me = cx.me.handle;
     waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
-    let limit = if kept.is_empty() { t.config.record_check } else { t.config.facts_limit };
-    Phase::Checking { waiting, again: t.now + FACTS_AGAIN, until: t.now + limit }
+    let limit = if kept.is_empty() { cx.config.record_check } else { cx.config.facts_limit };
+    Phase::Checking { waiting, again: cx.now + FACTS_AGAIN, until: cx.now + limit }
 }
 
 impl App {
-    pub fn start_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
+    pub fn start_recruit<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, order: u16) {
         let most = if self.is_set() { RECRUITS_OF_SET_MAX } else { RECRUITS_MAX };
         if self.recruits.len() >= most {
             return;
         }
-        let me = t.me.handle;
+        let me = cx.me.handle;
         let mut waiting = self.guardians.set.members.clone();
         waiting.retain(|peer| *peer != me);
         for peer in &waiting {
             let version = self.application.record.version();
-            t.host.send(*peer, Message::AskRecord { app: self.id(), version });
+            cx.host.send(*peer, Message::AskRecord { app: self.id(), version });
         }
         if let Some(lost) = self.known.entry(slot).filter(|entry| entry.holder.is_some()) {
             let about = lost.known(slot);
             let holder = about.holder.into_iter().filter(|holder| *holder != me);
             for holder in holder {
-                self.send_probe(t, holder, about);
+                self.send_probe(cx, holder, about);
                 waiting.push(holder);
             }
         }
-        let kept = self.ask_holders(t, slot);
-        let phase = checking(t, waiting, &kept);
+        let kept = self.ask_holders(cx, slot);
+        let phase = checking(cx, waiting, &kept);
         let (exclude, gives_way) = (Vec::new(), false);
         let recruit =
-            Recruit { phase, order, claim_due: t.now, exclude, searches: 0, kept, gives_way, demand: 0 };
+            Recruit { phase, order, claim_due: cx.now, exclude, searches: 0, kept, gives_way, demand: 0 };
         self.recruits.insert(slot, recruit);
     }
 
     /// Others may hold slots by now, and have other values: they are asked again.
-    fn check_again<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let kept = self.ask_holders(t, slot);
-        let phase = checking(t, Vec::new(), &kept);
+    fn check_again<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        let kept = self.ask_holders(cx, slot);
+        let phase = checking(cx, Vec::new(), &kept);
         if let Some(recruit) = self.recruits.get_mut(&slot) {
             (recruit.phase, recruit.kept) = (phase, kept);
         }
@@ -144,9 +145,9 @@ impl App {
 
     /// What the other holders are to tell, for the placement or for what all of them must have together; nothing where it
     /// does not matter.
-    fn wants_to_know<H: Host>(&self, t: &Turn<'_, H>) -> Option<FactsAsk> {
+    fn wants_to_know<H: Host>(&self, cx: &Context<'_, H>) -> Option<FactsAsk> {
         let of_placement = || {
-            let wishes = t.placement(&self.application.spec).wishes(1);
+            let wishes = cx.placement(&self.application.spec).wishes(1);
             (wishes.surplus > 0).then_some(wishes.facts)
         };
         self.set().map_or_else(of_placement, |set| Some(asked::of_others(&set)))
@@ -154,40 +155,40 @@ impl App {
 
     /// Asks the other holders known here for what decides who can be put beside them. Those that have not answered when the
     /// search begins count as unknown.
-    fn ask_holders<H: Host>(&self, t: &mut Turn<'_, H>, slot: u16) -> Vec<(Handle, Facts)> {
-        let Some(wanted) = self.wants_to_know(t) else { return Vec::new() };
-        let me = t.me.handle;
+    fn ask_holders<H: Host>(&self, cx: &mut Context<'_, H>, slot: u16) -> Vec<(Handle, Facts)> {
+        let Some(wanted) = self.wants_to_know(cx) else { return Vec::new() };
+        let me = cx.me.handle;
         let others = self.known.iter().filter(|(other, _)| *other != slot);
         let mut holders: Vec<Handle> = others.filter_map(|(_, entry)| entry.live_holder()).collect();
         holders.extend((!self.mine.is_empty()).then_some(me));
         holders.sort_unstable();
         holders.dedup();
-        self.ask_facts(t, holders.iter().copied().filter(|peer| *peer != me).collect());
+        self.ask_facts(cx, holders.iter().copied().filter(|peer| *peer != me).collect());
         let is_me = |peer: Handle| peer == me;
-        let mut own = Some(t.facts(&wanted));
+        let mut own = Some(cx.facts(&wanted));
         let mut told = |peer| if is_me(peer) { own.take() } else { None };
         holders.into_iter().map(|peer| (peer, told(peer).unwrap_or_default())).collect()
     }
 
-    fn ask_facts<H: Host>(&self, t: &mut Turn<'_, H>, holders: Vec<Handle>) {
-        let Some(wanted) = self.wants_to_know(t) else { return };
+    fn ask_facts<H: Host>(&self, cx: &mut Context<'_, H>, holders: Vec<Handle>) {
+        let Some(wanted) = self.wants_to_know(cx) else { return };
         for peer in holders {
-            t.host.send(peer, Message::AskFacts { app: self.id(), facts: wanted.clone() });
+            cx.host.send(peer, Message::AskFacts { app: self.id(), facts: wanted.clone() });
         }
     }
 
     /// A holder has told what it was asked for.
-    pub fn on_facts<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, facts: &Facts) {
-        let asked = self.wants_to_know(t).unwrap_or_default();
+    pub fn on_facts<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, facts: &Facts) {
+        let asked = self.wants_to_know(cx).unwrap_or_default();
         if !facts.suit(&asked) {
-            t.faults.unsuitable_facts += 1;
+            cx.books.fault(Fault::UnsuitableFacts);
             return;
         }
         for recruit in self.recruits.values_mut() {
             let of_sender = recruit.kept.iter_mut().filter(|(peer, _)| *peer == from);
             of_sender.for_each(|(_, kept)| *kept = facts.clone());
         }
-        self.wait_no_more(t.now, from, |_| true);
+        self.wait_no_more(cx.now, from, |_| true);
     }
 
     /// A guardian has said which record it has (a newer one has been taken already), or a lost holder that it
@@ -205,64 +206,64 @@ impl App {
         }
     }
 
-    pub fn on_claim<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, order: u16) {
+    pub fn on_claim<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, order: u16) {
         if let Some(entry) = self.known.entry_mut(slot) {
-            entry.claimed = Some(t.now);
+            entry.claimed = Some(cx.now);
         }
         let is_before =
             |recruit: &Recruit| order < recruit.order && !matches!(recruit.phase, Phase::Confirming { .. });
         if self.recruits.get(&slot).is_some_and(is_before) {
-            self.abort_recruit(t, slot);
+            self.abort_recruit(cx, slot);
         }
     }
 
     /// The search has found a node, with a hold.
-    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, candidate: Candidate) {
+    pub fn on_found<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, candidate: Candidate) {
         let Candidate { peer, hold, .. } = candidate;
         match self.recruits.get_mut(&slot).map(|recruit| &mut recruit.phase) {
             Some(Phase::Searching(Some(look))) if look.candidates.len() < look.most => {
                 look.candidates.push(candidate);
-                look.until = look.until.min(t.now + LOOK_ON);
+                look.until = look.until.min(cx.now + LOOK_ON);
             }
             Some(phase @ Phase::Searching(None)) => {
                 *phase = Phase::Held { peer, hold };
-                self.tick_recruit(t, slot);
+                self.tick_recruit(cx, slot);
             }
-            _ => t.host.send(peer, Message::Release { hold }),
+            _ => cx.host.send(peer, Message::Release { hold }),
         }
     }
 
     /// Lets the placement choose one of the candidates; without any, whatever can be had is searched for.
-    fn choose<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
-        let placement = t.placement(&self.application.spec);
+    fn choose<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        let placement = cx.placement(&self.application.spec);
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         let Phase::Searching(Some(Look { candidates, .. })) = &mut recruit.phase else { return };
         let candidates = core::mem::take(candidates);
         let kept: Vec<&Facts> = recruit.kept.iter().map(|(_, facts)| facts).collect();
-        let (chosen, others) = placement::choose(&*placement, candidates, &kept, 1, None, t.rng);
+        let (chosen, others) = placement::choose(&*placement, candidates, &kept, 1, None, &mut cx.books.rng);
         for Candidate { peer, hold, .. } in others {
-            t.host.send(peer, Message::Release { hold });
+            cx.host.send(peer, Message::Release { hold });
         }
         match chosen.into_iter().next() {
             Some(Candidate { peer, hold, .. }) => {
-                t.host.send(peer, Message::Lock { hold });
+                cx.host.send(peer, Message::Lock { hold });
                 recruit.phase = Phase::Held { peer, hold };
-                self.tick_recruit(t, slot);
+                self.tick_recruit(cx, slot);
             }
             None => {
                 recruit.gives_way = true;
-                self.search(t, slot);
+                self.search(cx, slot);
             }
         }
     }
 
     /// The search is over; `Searching` without candidates still means that it found nobody.
-    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    pub fn on_search_done<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let set = self.set();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match recruit.phase {
             Phase::Searching(None) => {}
-            Phase::Searching(Some(_)) => return self.choose(t, slot),
+            Phase::Searching(Some(_)) => return self.choose(cx, slot),
             _ => return,
         }
         recruit.exclude.clear();
@@ -275,12 +276,12 @@ impl App {
             }
             None => recruit.searches == 1,
         };
-        let pause = if follows_up { Duration::ZERO } else { t.config.search_pause };
-        recruit.phase = Phase::Pausing { until: t.now + t.rng.jitter(pause, 25) };
-        self.due = t.now;
+        let pause = if follows_up { Duration::ZERO } else { cx.config.search_pause };
+        recruit.phase = Phase::Pausing { until: cx.now + cx.books.rng.jitter(pause, 25) };
+        self.due = cx.now;
     }
 
-    pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+    pub fn on_confirmed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
         let Some(recruit) = self.recruits.get(&slot) else { return };
         match recruit.phase {
             Phase::Confirming { peer, epoch: asked, .. }
@@ -290,13 +291,13 @@ impl App {
         self.recruits.remove(&slot);
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
-        self.learn(t, news);
-        t.host.effect(Effect::JoinCollection { app: self.id(), members: alloc::vec![from] });
+        self.learn(cx, news);
+        cx.host.event(Wish::JoinCollection { app: self.id(), members: alloc::vec![from] });
     }
 
     pub fn on_refused<H: Host>(
         &mut self,
-        t: &mut Turn<'_, H>,
+        cx: &mut Context<'_, H>,
         from: Handle,
         slot: u16,
         epoch: Epoch,
@@ -312,16 +313,16 @@ impl App {
             // A rule may keep this node only; one that keeps all of them turns the search away instead.
             Refused::NoHold | Refused::Forbidden { .. } => {
                 recruit.exclude.push(from);
-                self.search(t, slot);
+                self.search(cx, slot);
             }
             Refused::Higher(higher) => {
                 self.recruits.remove(&slot);
                 if higher.holder == Some(from) {
                     let report =
                         crate::SlotReport { slot, epoch: higher.epoch, state: higher.state, done_run: 0 };
-                    self.hear(t, from, report);
+                    self.hear(cx, from, report);
                 } else {
-                    self.learn(t, higher);
+                    self.learn(cx, higher);
                 }
             }
             // The record itself is compared by the caller.
@@ -331,104 +332,105 @@ impl App {
         }
     }
 
-    pub fn abort_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    pub fn abort_recruit<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let Some(recruit) = self.recruits.remove(&slot) else { return };
         match recruit.phase {
             Phase::Searching(look) => {
-                t.host.effect(Effect::CancelSearch(Ticket::Slot(self.id(), slot)));
+                cx.host.event(Wish::CancelSearch(Ticket::Slot(self.id(), slot)));
                 for Candidate { peer, hold, .. } in look.into_iter().flat_map(|look| look.candidates) {
-                    t.host.send(peer, Message::Release { hold });
+                    cx.host.send(peer, Message::Release { hold });
                 }
             }
-            Phase::Held { peer, hold } => t.host.send(peer, Message::Release { hold }),
+            Phase::Held { peer, hold } => cx.host.send(peer, Message::Release { hold }),
             // It may have taken the slot: it is an old holder until it answers.
             Phase::Confirming { peer, .. } => {
                 if self.known.entry(slot).and_then(|entry| entry.holder) != Some(peer) {
-                    self.suspect(t.now, slot, peer);
+                    self.suspect(cx.now, slot, peer);
                 }
             }
             Phase::Checking { .. } | Phase::Pausing { .. } => {}
         }
     }
 
-    pub fn abort_recruits<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn abort_recruits<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let slots: Vec<u16> = self.recruits.keys().copied().collect();
         for slot in slots {
-            self.abort_recruit(t, slot);
+            self.abort_recruit(cx, slot);
         }
     }
 
-    pub fn tick_recruits<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub fn tick_recruits<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let slots: Vec<u16> = self.recruits.keys().copied().collect();
         for slot in slots {
-            self.tick_recruit(t, slot);
+            self.tick_recruit(cx, slot);
         }
     }
 
-    fn tick_recruit<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    fn tick_recruit<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let (app, is_set) = (self.id(), self.is_set());
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
-        if recruit.claim_due <= t.now {
-            recruit.claim_due = t.now + t.config.claim_period;
+        if recruit.claim_due <= cx.now {
+            recruit.claim_due = cx.now + cx.config.claim_period;
             let order = recruit.order;
-            for peer in self.partners(t.me.handle) {
-                t.host.send(peer, Message::Claim { app, slot, order });
+            for peer in self.partners(cx.me.handle) {
+                cx.host.send(peer, Message::Claim { app, slot, order });
             }
         }
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match &mut recruit.phase {
             Phase::Checking { waiting, again, until } => {
-                if waiting.is_empty() || *until <= t.now {
-                    self.search(t, slot);
-                } else if *again <= t.now {
-                    *again = t.now + FACTS_AGAIN;
+                if waiting.is_empty() || *until <= cx.now {
+                    self.search(cx, slot);
+                } else if *again <= cx.now {
+                    *again = cx.now + FACTS_AGAIN;
                     let holders = recruit.kept.iter().map(|(peer, _)| *peer);
                     let silent: Vec<Handle> = holders.filter(|peer| waiting.contains(peer)).collect();
-                    self.ask_facts(t, silent);
+                    self.ask_facts(cx, silent);
                 }
             }
-            Phase::Searching(Some(look)) if look.until <= t.now => {
-                t.host.effect(Effect::CancelSearch(Ticket::Slot(app, slot)));
-                self.choose(t, slot);
+            Phase::Searching(Some(look)) if look.until <= cx.now => {
+                cx.host.event(Wish::CancelSearch(Ticket::Slot(app, slot)));
+                self.choose(cx, slot);
             }
             Phase::Searching(_) => {}
             Phase::Pausing { until } => {
-                if *until > t.now {
+                if *until > cx.now {
                     return;
                 }
-                match recruit.demand == 0 && is_set {
-                    true => self.check_again(t, slot),
-                    false => self.search(t, slot),
+                if recruit.demand == 0 && is_set {
+                    self.check_again(cx, slot);
+                } else {
+                    self.search(cx, slot);
                 }
             }
             Phase::Held { peer, hold } => {
                 let (peer, hold) = (*peer, *hold);
-                match t.host.connection(t.now) {
-                    Connection::Connected => self.confirm(t, slot, peer, hold, 1),
+                match cx.host.connection(cx.now) {
+                    Connection::Connected => self.confirm(cx, slot, peer, hold, 1),
                     Connection::Pending => {}
-                    Connection::CutOff => self.abort_recruit(t, slot),
+                    Connection::CutOff => self.abort_recruit(cx, slot),
                 }
             }
             Phase::Confirming { peer, hold, resend, sent, .. } => {
-                if *resend > t.now {
+                if *resend > cx.now {
                     return;
                 }
                 let (peer, hold, sent) = (*peer, *hold, *sent);
                 if sent < CONFIRMS {
-                    self.confirm(t, slot, peer, hold, sent + 1);
+                    self.confirm(cx, slot, peer, hold, sent + 1);
                 } else {
                     recruit.exclude.push(peer);
-                    self.suspect(t.now, slot, peer);
-                    self.search(t, slot);
+                    self.suspect(cx.now, slot, peer);
+                    self.search(cx, slot);
                 }
             }
         }
     }
 
-    fn search<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    fn search<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let app = self.id();
         let spec = self.application.spec.clone();
-        let wishes = t.placement(&spec).wishes(1);
+        let wishes = cx.placement(&spec).wishes(1);
         let set = self.set();
         let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
         // Silent nodes would only cost the search its time-outs.
@@ -446,7 +448,7 @@ impl App {
         exclude.extend(&recruit.exclude);
         recruit.searches += u32::from(!is_looking);
         let wanted = if is_looking { wishes.surplus.saturating_add(1) } else { 1 };
-        let (candidates, until) = (Vec::new(), t.now + LOOK_LIMIT);
+        let (candidates, until) = (Vec::new(), cx.now + LOOK_LIMIT);
         let look = is_looking.then(|| Look { candidates, most: wanted.into(), until });
         recruit.phase = Phase::Searching(look);
         let (resources, colocate) = (spec.resources, spec.colocate);
@@ -459,13 +461,13 @@ impl App {
         let requirement = of_set.unwrap_or_else(|| spec.requirement.clone());
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;
-        t.host.effect(Effect::Search { ticket, requirement, ask, wanted, exclude, facts });
+        cx.host.event(Wish::Search { ticket, requirement, ask, wanted, exclude, facts });
     }
 
     /// Sends a confirm with an epoch of its own.
-    fn confirm<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16, peer: Handle, hold: u64, sent: u8) {
-        let epoch = t.fresh_epoch(self.top_counter(slot) + 1);
-        let me = t.me.handle;
+    fn confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, peer: Handle, hold: u64, sent: u8) {
+        let epoch = cx.fresh_epoch(self.top_counter(slot) + 1);
+        let me = cx.me.handle;
         let mut neighbours = self.around(slot, me);
         for (other, recruit) in &self.recruits {
             if let Some(planned) = recruit.planned(*other, self.top_counter(*other) + 1) {
@@ -481,7 +483,7 @@ impl App {
         older.dedup();
         older.retain(|old| *old != peer);
         older.truncate(crate::message::PEERS_MAX);
-        let mut peers = t.host.app_peers(self.id(), 8);
+        let mut peers = cx.host.app_peers(self.id(), 8);
         if !self.mine.is_empty() {
             peers.push(me);
         }
@@ -495,8 +497,8 @@ impl App {
             older,
             peers,
         };
-        t.host.send(peer, Message::Confirm(confirm.into()));
-        let resend = t.now + t.config.reply_timeout;
+        cx.host.send(peer, Message::Confirm(confirm.into()));
+        let resend = cx.now + cx.config.reply_timeout;
         if let Some(recruit) = self.recruits.get_mut(&slot) {
             recruit.phase = Phase::Confirming { peer, hold, epoch, resend, sent };
         }

@@ -1,6 +1,6 @@
 //! Stopped records: final, kept for a day, and told to everybody who may still run the application.
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{Call, Handle, Instant};
 
 use crate::older::OlderHolders;
 use crate::{Config, Host, Message, Record};
@@ -27,8 +27,8 @@ impl Stopped {
         self.unreached.forget(peer);
     }
 
-    pub fn tick<H: Host>(&mut self, now: Instant, config: &Config, host: &mut H) {
-        for (_, peer) in self.unreached.take_due(now, config) {
+    pub fn tick<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
+        for (_, peer) in self.unreached.take_due(call.now, call.config) {
             host.send(peer, Message::Record { record: self.record.clone().into() });
         }
     }
@@ -38,7 +38,7 @@ impl Stopped {
         self.unreached.next_due().map_or(end, |due| due.min(end))
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.unreached.peers().for_each(f);
     }
 }

@@ -9,13 +9,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{Coordinate, Duration, Handle, Instant};
-use xtreem_discovery::Facts;
+use xtreem_discovery::{Facts, Report};
 
-use crate::app::Turn;
+use crate::context::Context;
 use crate::guardian::APPOINT_PERIOD;
 use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
 use crate::placement::{Candidate, Placement};
-use crate::{Application, Effect, Epoch, Host, Known, Progress, Record, SlotState, Ticket, window};
+use crate::{Application, Epoch, Host, Known, Notice, Progress, Record, SlotState, Ticket, Wish, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
 const CONFIRMS: u8 = 3;
@@ -115,6 +115,8 @@ pub(crate) struct Submission {
     until: Instant,
     places: Vec<Place>,
     guardians: Vec<Handle>,
+    /// How the last search went, until it is told.
+    report: Option<Report>,
     renew_due: Instant,
     pub due: Instant,
     pub is_over: bool,
@@ -122,26 +124,27 @@ pub(crate) struct Submission {
 
 impl Submission {
     /// Begins the first attempt; further ones may begin within `wait`.
-    pub fn start<H: Host>(application: Application, wait: Duration, t: &mut Turn<'_, H>) -> Self {
-        let renew_due = t.now + t.config.renew_period;
-        let placement = t.placement(&application.spec);
+    pub fn start<H: Host>(application: Application, wait: Duration, cx: &mut Context<'_, H>) -> Self {
+        let renew_due = cx.now + cx.config.renew_period;
+        let placement = cx.placement(&application.spec);
         let mut submission = Submission {
             application,
             placement,
             origin: None,
             gives_way: false,
-            phase: Phase::Waiting { until: t.now },
+            phase: Phase::Waiting { until: cx.now },
             attempts: 0,
             follow_ups: 0,
             total: Total::Unlimited,
-            until: t.now + wait,
+            until: cx.now + wait,
             places: Vec::new(),
             guardians: Vec::new(),
+            report: None,
             renew_due,
             due: renew_due,
             is_over: false,
         };
-        submission.attempt(t);
+        submission.attempt(cx);
         submission
     }
 
@@ -153,50 +156,60 @@ impl Submission {
         self.application.record.slots
     }
 
-    fn tell_host<H: Host>(&self, t: &mut Turn<'_, H>, progress: Progress) {
-        t.host.effect(Effect::Submission { app: self.application.record.id, progress });
+    fn tell_host<H: Host>(&self, cx: &mut Context<'_, H>, progress: Progress) {
+        cx.host.event(Notice::Submission { app: self.application.record.id, progress });
     }
 
     /// Nothing was confirmed: releases everything.
-    pub fn give_up<H: Host>(&mut self, t: &mut Turn<'_, H>, progress: Progress) {
+    fn give_up<H: Host>(&mut self, cx: &mut Context<'_, H>, progress: Progress) {
         if matches!(self.phase, Phase::Searching(_)) {
-            t.host.effect(Effect::CancelSearch(Ticket::Submission(self.application.record.id)));
+            cx.host.event(Wish::CancelSearch(Ticket::Submission(self.application.record.id)));
         }
-        self.release_all(t);
+        self.release_all(cx);
         self.is_over = true;
-        self.tell_host(t, progress);
+        self.tell_host(cx, progress);
     }
 
-    pub fn beaten<H: Host>(&mut self, t: &mut Turn<'_, H>, by: Record) {
-        self.give_up(t, Progress::Beaten { by });
+    /// The user does not want it any more.
+    pub fn withdraw<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        self.not_placed(cx);
     }
 
-    fn appoint<H: Host>(&mut self, t: &mut Turn<'_, H>, round: u8) {
-        let me = t.me.handle;
-        let mut waiting = t.host.grid_contacts(4 * GUARDIANS);
+    fn not_placed<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let report = self.report.take();
+        self.give_up(cx, Progress::NotPlaced { report });
+    }
+
+    pub fn beaten<H: Host>(&mut self, cx: &mut Context<'_, H>, by: Record) {
+        self.give_up(cx, Progress::Beaten { by });
+    }
+
+    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, round: u8) {
+        let me = cx.me.handle;
+        let mut waiting = cx.host.grid_contacts(4 * GUARDIANS);
         let is_planned = |peer: &Handle| self.places.iter().any(|place| place.known.holder == Some(*peer));
         waiting.retain(|peer| *peer != me && !is_planned(peer) && !self.guardians.contains(peer));
         waiting.truncate(GUARDIANS - self.guardians.len());
         let members: Vec<Handle> = self.guardians.iter().chain(&waiting).copied().collect();
-        let guardians = GuardianSet { version: self.set_version(round, t), members };
+        let guardians = GuardianSet { version: self.set_version(round, cx), members };
         let slots: Vec<Known> =
             self.places.iter().map(|place| place.known).take(crate::message::KNOWN_MAX).collect();
         for peer in &waiting {
             let application = self.application.clone().into();
             let (guardians, slots) = (guardians.clone(), slots.clone());
-            t.host.send(*peer, Message::Appoint { application, guardians, slots, older: Vec::new() });
+            cx.host.send(*peer, Message::Appoint { application, guardians, slots, older: Vec::new() });
         }
-        self.phase = Phase::Appointing { waiting, until: t.now + APPOINT_PERIOD, round };
-        self.due = t.now;
+        self.phase = Phase::Appointing { waiting, until: cx.now + APPOINT_PERIOD, round };
+        self.due = cx.now;
     }
 
     /// Of the `round`th time that guardians are appointed for the nodes that are held now.
-    fn set_version<H>(&self, round: u8, t: &Turn<'_, H>) -> SetVersion {
+    fn set_version<H>(&self, round: u8, cx: &Context<'_, H>) -> SetVersion {
         let per_set = u32::from(APPOINT_ROUNDS) + 2;
         let sets =
             u32::from(self.attempts) * u32::from(holding::FOLLOW_UPS_MAX + 1) + u32::from(self.follow_ups);
         let number = sets * per_set + u32::from(round);
-        let by = Epoch { recruiter: t.me.id, incarnation: t.me.incarnation, ..Epoch::NONE };
+        let by = Epoch { recruiter: cx.me.id, incarnation: cx.me.incarnation, ..Epoch::NONE };
         SetVersion { number, by }
     }
 
@@ -210,35 +223,35 @@ impl Submission {
         }
     }
 
-    pub fn tick<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        if self.renew_due <= t.now {
-            self.renew_due = t.now + t.config.renew_period;
-            self.renew_all(t);
+    pub fn tick<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if self.renew_due <= cx.now {
+            self.renew_due = cx.now + cx.config.renew_period;
+            self.renew_all(cx);
         }
         if self.is_incomplete() {
-            self.search_again(t);
+            self.search_again(cx);
         }
         match &self.phase {
             Phase::Locating => {}
-            Phase::Searching(_) => self.tick_look(t),
-            Phase::Waiting { until } if *until > t.now => {}
-            Phase::Waiting { .. } => self.attempt(t),
-            Phase::Locking { .. } => self.tick_locking(t),
+            Phase::Searching(_) => self.tick_look(cx),
+            Phase::Waiting { until } if *until > cx.now => {}
+            Phase::Waiting { .. } => self.attempt(cx),
+            Phase::Locking { .. } => self.tick_locking(cx),
             Phase::Appointing { waiting, until, round } => {
                 let (is_complete, round) = (waiting.is_empty(), *round);
-                if is_complete || *until <= t.now {
+                if is_complete || *until <= cx.now {
                     if is_complete || round >= APPOINT_ROUNDS {
                         self.phase = Phase::First;
-                        self.tick_first(t);
+                        self.tick_first(cx);
                     } else {
-                        self.appoint(t, round + 1);
+                        self.appoint(cx, round + 1);
                     }
                 }
             }
-            Phase::First => self.tick_first(t),
-            Phase::Rest => self.tick_rest(t),
+            Phase::First => self.tick_first(cx),
+            Phase::Rest => self.tick_rest(cx),
         }
-        self.due = self.next_due(t.now);
+        self.due = self.next_due(cx.now);
     }
 
     fn next_due(&self, now: Instant) -> Instant {
@@ -254,61 +267,61 @@ impl Submission {
         own.min(self.renew_due).max(now + Duration::from_millis(1))
     }
 
-    fn tick_first<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn tick_first<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let Some(first) = self.places.first() else { return };
-        if first.due > t.now {
+        if first.due > cx.now {
             return;
         }
         if first.hold.is_some() && first.sent < CONFIRMS {
-            self.confirm(t, 0);
+            self.confirm(cx, 0);
         } else {
-            self.try_another_first(t);
+            self.try_another_first(cx);
         }
     }
 
     /// The node planned for slot 0 does not confirm: another planned one takes its place.
-    fn try_another_first<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn try_another_first<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let Some(other) = (1..self.places.len()).find(|at| self.places[*at].hold.is_some()) else {
-            return self.give_up(t, Progress::NotPlaced);
+            return self.not_placed(cx);
         };
         let (hold, holder) = (self.places[other].hold.take(), self.places[other].known.holder.take());
         let silent = self.places[0].known.holder;
         self.places[0].hold = hold;
         self.places[0].known.holder = holder;
         self.places[0].sent = 0;
-        self.places[0].due = t.now;
+        self.places[0].due = cx.now;
         // What the silent node holds, if anything, is the lower epoch of slot 0: the holders resolve it.
         self.places[other].known.holder = None;
         self.places[other].silent = 0;
         if let Some(peer) = silent {
-            self.confirm_with_older(t, 0, alloc::vec![peer]);
+            self.confirm_with_older(cx, 0, alloc::vec![peer]);
         } else {
-            self.confirm(t, 0);
+            self.confirm(cx, 0);
         }
     }
 
-    fn tick_rest<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn tick_rest<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         for at in 0..self.places.len() {
             let place = &mut self.places[at];
-            if place.due > t.now {
+            if place.due > cx.now {
                 continue;
             }
             if place.hold.is_some() {
                 if place.sent < CONFIRMS {
-                    self.confirm(t, at);
+                    self.confirm(cx, at);
                 } else {
                     place.hold = None;
-                    place.due = t.now;
+                    place.due = cx.now;
                 }
                 continue;
             }
             let is_settled = place.known.state == SlotState::Running || place.known.state.is_final();
-            place.due = t.now + if is_settled { POLL_PERIOD * 4 } else { POLL_PERIOD };
+            place.due = cx.now + if is_settled { POLL_PERIOD * 4 } else { POLL_PERIOD };
             place.silent = place.silent.saturating_add(1);
             let (about, is_silent) = (place.known, place.silent > SILENT_POLLS);
             let app = self.application.record.id;
             if let Some(holder) = about.holder {
-                t.host.send(holder, Message::Probe { app, versions: None, about, mine: Vec::new() });
+                cx.host.send(holder, Message::Probe { app, versions: None, about, mine: Vec::new() });
             }
             if about.holder.is_none() || is_silent {
                 let near = window::around(about.slot, self.slots());
@@ -317,81 +330,81 @@ impl Submission {
                 asked.sort_unstable();
                 asked.dedup();
                 for peer in asked {
-                    t.host.send(peer, Message::Locate { app, slot: about.slot });
+                    cx.host.send(peer, Message::Locate { app, slot: about.slot });
                 }
             }
         }
-        self.check_complete(t);
+        self.check_complete(cx);
     }
 
-    fn confirm<H: Host>(&mut self, t: &mut Turn<'_, H>, at: usize) {
-        self.confirm_with_older(t, at, Vec::new());
+    fn confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize) {
+        self.confirm_with_older(cx, at, Vec::new());
     }
 
-    fn confirm_with_older<H: Host>(&mut self, t: &mut Turn<'_, H>, at: usize, older: Vec<Handle>) {
+    fn confirm_with_older<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize, older: Vec<Handle>) {
         let Some((peer, hold)) = self.places[at].hold else { return };
-        let epoch = t.fresh_epoch(1);
+        let epoch = cx.fresh_epoch(1);
         let slot = at as u16;
         let mut peers: Vec<Handle> = self.places.iter().filter_map(|place| place.known.holder).collect();
         peers.retain(|other| *other != peer);
-        t.rng.shuffle(&mut peers);
+        cx.books.rng.shuffle(&mut peers);
         peers.truncate(PEERS_MAX);
         let neighbours =
             window::around(slot, self.slots()).map(|other| self.places[usize::from(other)].known).collect();
-        let version = self.set_version(APPOINT_ROUNDS + 1, t);
+        let version = self.set_version(APPOINT_ROUNDS + 1, cx);
         let guardians = GuardianSet { version, members: self.guardians.clone() };
         let application = self.application.clone();
         let confirm = Confirm { application, slot, epoch, hold, guardians, neighbours, older, peers };
         let place = &mut self.places[at];
         place.known.epoch = epoch;
         place.sent += 1;
-        place.due = t.now + t.config.reply_timeout;
-        t.host.send(peer, Message::Confirm(confirm.into()));
+        place.due = cx.now + cx.config.reply_timeout;
+        cx.host.send(peer, Message::Confirm(confirm.into()));
     }
 
-    pub fn on_confirmed<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+    pub fn on_confirmed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
         if place.hold.is_none_or(|(peer, _)| peer != from) {
             return;
         }
         place.hold = None;
         place.known = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
-        place.due = t.now + POLL_PERIOD;
+        place.due = cx.now + POLL_PERIOD;
         let progress = Progress::Slot { slot, state: SlotState::Starting, holder: Some(from) };
-        self.tell_host(t, progress);
+        self.tell_host(cx, progress);
         if self.phase == Phase::First {
             self.phase = Phase::Rest;
-            self.tell_host(t, Progress::Accepted);
-            self.tick_rest(t);
+            self.tell_host(cx, Progress::Accepted);
+            self.tick_rest(cx);
         }
-        self.due = self.next_due(t.now);
+        self.due = self.next_due(cx.now);
     }
 
-    pub fn on_refused<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, slot: u16) {
+    pub fn on_refused<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
         if place.hold.is_none_or(|(peer, _)| peer != from) {
             return;
         }
         place.hold = None;
-        place.due = t.now;
+        place.due = cx.now;
         if self.phase == Phase::First {
-            self.try_another_first(t);
+            self.try_another_first(cx);
         } else {
             place.known.holder = None;
         }
-        self.due = t.now;
+        self.due = cx.now;
     }
 
     pub fn on_probe_ack<H: Host>(
         &mut self,
-        t: &mut Turn<'_, H>,
+        cx: &mut Context<'_, H>,
         from: Handle,
         slot: u16,
         holds: Holds,
         newest: Option<Known>,
     ) {
         if let Holds::Yes(report) = holds {
-            self.see(t, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
+            self.see(cx, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
         } else if let Some(place) = self.places.get_mut(usize::from(slot))
             && place.known.holder == Some(from)
             && place.hold.is_none()
@@ -399,12 +412,12 @@ impl Submission {
             place.known.holder = None;
         }
         if let Some(newest) = newest {
-            self.see(t, newest);
+            self.see(cx, newest);
         }
     }
 
     /// Takes news of a slot.
-    pub fn see<H: Host>(&mut self, t: &mut Turn<'_, H>, news: Known) {
+    pub fn see<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
         let Some(place) = self.places.get_mut(usize::from(news.slot)) else { return };
         if news.epoch < place.known.epoch || (place.hold.is_some() && news.epoch == place.known.epoch) {
             return;
@@ -417,12 +430,12 @@ impl Submission {
         place.known = news;
         if has_changed && self.phase == Phase::Rest {
             let Known { slot, state, holder, .. } = news;
-            self.tell_host(t, Progress::Slot { slot, state, holder });
-            self.check_complete(t);
+            self.tell_host(cx, Progress::Slot { slot, state, holder });
+            self.check_complete(cx);
         }
     }
 
-    fn check_complete<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn check_complete<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let (mut running, mut done, mut failed) = (0, 0, 0);
         for place in &self.places {
             match place.known.state {
@@ -434,7 +447,7 @@ impl Submission {
         }
         if !self.is_over && self.phase == Phase::Rest {
             self.is_over = true;
-            self.tell_host(t, Progress::Complete { running, done, failed });
+            self.tell_host(cx, Progress::Complete { running, done, failed });
         }
     }
 
@@ -453,7 +466,7 @@ impl Submission {
         }
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.places.iter().filter_map(|place| place.known.holder).for_each(&mut *f);
         self.places.iter().filter_map(|place| place.hold).for_each(|(peer, _)| f(peer));
         self.guardians.iter().for_each(|peer| f(*peer));

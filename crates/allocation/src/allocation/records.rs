@@ -2,24 +2,23 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Call, Handle};
 
-use super::{Allocation, PUBLISH_LIMIT, PUBLISH_PERIOD, PUBLISHED_MAX, Published, STOPPED_MAX, turn};
-use crate::app::Turn;
+use super::{Allocation, PUBLISH_LIMIT, PUBLISH_PERIOD, PUBLISHED_MAX, Published, STOPPED_MAX};
 use crate::message::Message;
 use crate::stopped::Stopped;
-use crate::{Effect, Host, Record, RecordVersion, StopReason};
+use crate::{Config, Host, Notice, Record, RecordVersion, StopReason};
 
 impl Allocation {
     /// Sends a new record to nodes that take part, until they say that they have it.
-    pub fn publish<H: Host>(&mut self, now: Instant, record: Record, to: &[Handle], host: &mut H) {
+    pub fn publish<H: Host>(&mut self, call: Call<'_, Config>, record: Record, to: &[Handle], host: &mut H) {
         for peer in to {
             host.send(*peer, Message::Record { record: record.clone().into() });
         }
         if self.published.len() >= PUBLISHED_MAX {
             self.published.remove(0);
         }
-        let (due, until) = (now + PUBLISH_PERIOD, now + PUBLISH_LIMIT);
+        let (due, until) = (call.now + PUBLISH_PERIOD, call.now + PUBLISH_LIMIT);
         self.published.push(Published { record, waiting: to.to_vec(), due, until });
     }
 
@@ -43,7 +42,7 @@ impl Allocation {
 
     pub(super) fn on_record_taken<H: Host>(
         &mut self,
-        now: Instant,
+        call: Call<'_, Config>,
         from: Handle,
         app: AppId,
         version: RecordVersion,
@@ -52,7 +51,7 @@ impl Allocation {
         for published in self.published.iter_mut().filter(|published| published.record.id == app) {
             if published.waiting.contains(&from) && published.record.version() <= version {
                 published.waiting.retain(|peer| *peer != from);
-                host.effect(Effect::RecordTaken { app, by: from, newer: None });
+                host.event(Notice::RecordTaken { app, by: from, newer: None });
             }
         }
         if let Some(stopped) = self.stopped.get_mut(&app)
@@ -61,14 +60,14 @@ impl Allocation {
             stopped.is_told(from);
         }
         if let Some(app) = self.apps.get_mut(&app) {
-            app.on_checked(now, from);
+            app.on_checked(call.now, from);
         }
     }
 
     /// A record, from somebody or for this node itself. The newer one stays; a stopped one is final.
     pub(super) fn take_record<H: Host>(
         &mut self,
-        now: Instant,
+        call: Call<'_, Config>,
         from: Option<Handle>,
         record: Record,
         host: &mut H,
@@ -77,7 +76,7 @@ impl Allocation {
         for published in self.published.iter_mut().filter(|published| published.record.id == app) {
             if let Some(by) = from.filter(|_| version > published.record.version()) {
                 published.waiting.clear();
-                host.effect(Effect::RecordTaken { app, by, newer: Some(record.clone()) });
+                host.event(Notice::RecordTaken { app, by, newer: Some(record.clone()) });
             }
         }
         let ours = self
@@ -103,42 +102,42 @@ impl Allocation {
             return;
         }
         if let Some(mut submission) = self.submissions.remove(&app) {
-            submission.beaten(&mut turn!(self, now, host), record.clone());
+            submission.beaten(&mut self.books.context(call, host), record.clone());
         }
         if record.is_stopped() {
-            self.stop(now, from, record, host);
+            self.stop(call, from, record, host);
         } else {
-            self.with_app(now, app, host, |app, t| {
+            self.with_app(call, app, host, |app, cx| {
                 if let Some(from) = from {
-                    app.on_checked(t.now, from);
+                    app.on_checked(cx.now, from);
                 }
-                app.set_record(t, record);
+                app.set_record(cx, record);
             });
         }
     }
 
-    fn stop<H: Host>(&mut self, now: Instant, from: Option<Handle>, record: Record, host: &mut H) {
+    fn stop<H: Host>(&mut self, call: Call<'_, Config>, from: Option<Handle>, record: Record, host: &mut H) {
         let app = record.id;
-        let mut stopped = Stopped::new(record.clone(), now);
-        let mut t = turn!(self, now, host);
+        let mut stopped = Stopped::new(record.clone(), call.now);
+        let mut cx = self.books.context(call, host);
         if let Some(known) = self.apps.get_mut(&app) {
             let older: Vec<Handle> = known.older.peers().collect();
             let lost = known.known.iter().filter_map(|(_, entry)| entry.holder);
-            let told = known.partners(self.me.handle).into_iter().chain(older).chain(lost);
-            for peer in told.filter(|peer| Some(*peer) != from && *peer != self.me.handle) {
-                stopped.tell(now, peer);
+            let told = known.partners(cx.me.handle).into_iter().chain(older).chain(lost);
+            for peer in told.filter(|peer| Some(*peer) != from && *peer != cx.me.handle) {
+                stopped.tell(call.now, peer);
             }
-            known.abort_recruits(&mut t);
+            known.abort_recruits(&mut cx);
             known.guard = None;
             let held: Vec<u16> = known.mine.iter().map(|mine| mine.slot).collect();
             for slot in held {
-                known.stop_slot(&mut t, slot, StopReason::Stopped);
+                known.stop_slot(&mut cx, slot, StopReason::Stopped);
             }
             known.application.record = record.clone();
-            known.leave(&mut t);
+            known.leave(&mut cx);
         }
-        t.host.effect(Effect::RecordChanged { record });
-        stopped.tick(now, &self.config, host);
+        cx.host.event(Notice::RecordChanged { record });
+        stopped.tick(call, host);
         if self.stopped.len() >= STOPPED_MAX {
             let oldest = self.stopped.iter().min_by_key(|(_, stopped)| stopped.since).map(|(app, _)| *app);
             oldest.and_then(|app| self.stopped.remove(&app));

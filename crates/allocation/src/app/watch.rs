@@ -5,11 +5,12 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Handle, Instant};
 use xtreem_membership::detector::{Action, INDIRECT_PROBES, INDIRECT_ROUNDS};
 
-use super::{App, Turn};
+use super::App;
+use crate::context::Context;
 use crate::holder::Mine;
 use crate::knowledge::Entry;
 use crate::message::{Holds, Message, Versions};
-use crate::{Config, Connection, Effect, Host, Known, SlotState, window};
+use crate::{Config, Connection, Host, Known, Notice, SlotState, Wish, window};
 
 /// How often an unknown holder is asked for. Our guess.
 const LOCATE_PERIOD: Duration = Duration::from_secs(1);
@@ -32,63 +33,63 @@ impl App {
         watched
     }
 
-    pub(super) fn tick_watches<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn tick_watches<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         for slot in self.watched() {
-            let entry = self.known.entry_or_unknown(slot, t.now, t.rng);
+            let entry = self.known.entry_or_unknown(slot, cx.now, &mut cx.books.rng);
             let Some(holder) = entry.live_holder() else { continue };
             let about = entry.known(slot);
-            match entry.watch.handle_timeout(t.now) {
+            match entry.watch.handle_timeout(cx.now) {
                 Action::Nothing => {}
-                Action::Probe => self.send_probe(t, holder, about),
+                Action::Probe => self.send_probe(cx, holder, about),
                 Action::IndirectProbe { round } => {
-                    self.send_probe(t, holder, about);
-                    ask_others(t, holder);
+                    self.send_probe(cx, holder, about);
+                    ask_others(cx, holder);
                     if round + 1 == INDIRECT_ROUNDS {
-                        t.host.connection(t.now);
+                        cx.host.connection(cx.now);
                     }
                 }
                 Action::Down => {
-                    entry.mark_lost(t.now);
-                    self.suspect(t.now, slot, holder);
+                    entry.mark_lost(cx.now);
+                    self.suspect(cx.now, slot, holder);
                 }
             }
         }
     }
 
-    pub(super) fn tick_locate<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn tick_locate<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let is_unknown = |entry: &Entry| entry.unknown.is_some() && !entry.state.is_final();
         let unknown: Vec<u16> = self
             .watched()
             .into_iter()
             .filter(|slot| self.known.entry(*slot).is_some_and(is_unknown))
             .collect();
-        let is_round = self.locate_due <= t.now;
+        let is_round = self.locate_due <= cx.now;
         for slot in unknown {
             let Some(entry) = self.known.entry_mut(slot) else { continue };
             let Some(since) = entry.unknown else { continue };
-            if t.now.since(since) >= t.config.locate_limit {
-                entry.mark_lost(t.now);
+            if cx.now.since(since) >= cx.config.locate_limit {
+                entry.mark_lost(cx.now);
             } else if is_round {
                 let mut asked = self.guardians.set.members.clone();
-                asked.extend(t.host.app_peers(self.id(), 2));
+                asked.extend(cx.host.app_peers(self.id(), 2));
                 let near = window::around(slot, self.slots());
                 asked.extend(near.filter_map(|s| self.known.entry(s)?.live_holder()).take(2));
                 asked.sort_unstable();
                 asked.dedup();
-                asked.retain(|peer| *peer != t.me.handle);
+                asked.retain(|peer| *peer != cx.me.handle);
                 for peer in asked {
-                    t.host.send(peer, Message::Locate { app: self.id(), slot });
+                    cx.host.send(peer, Message::Locate { app: self.id(), slot });
                 }
             }
         }
         if is_round {
-            self.locate_due = t.now + LOCATE_PERIOD;
+            self.locate_due = cx.now + LOCATE_PERIOD;
         }
     }
 
     /// Decides for each lost slot whether it is this node's turn to recruit.
-    pub(super) fn tick_lost<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        if t.now < self.quiet_until {
+    pub(super) fn tick_lost<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if cx.now < self.quiet_until {
             return;
         }
         for slot in self.watched() {
@@ -96,20 +97,20 @@ impl App {
             if entry.lost.is_none() || entry.state.is_final() || self.recruits.contains_key(&slot) {
                 continue;
             }
-            let Some(turn) = self.turn(slot, t.now) else { continue };
-            if t.now < turn_at(entry, turn.place, t.config) {
+            let Some(turn) = self.turn(slot, cx.now) else { continue };
+            if cx.now < turn_at(entry, turn.place, cx.config) {
                 continue;
             }
-            match t.host.connection(t.now) {
+            match cx.host.connection(cx.now) {
                 Connection::Connected => {}
                 Connection::Pending => continue,
                 Connection::CutOff => {
-                    self.watch_anew(t.now, slot);
+                    self.watch_anew(cx.now, slot);
                     continue;
                 }
             }
-            self.declare(t, slot);
-            self.start_recruit(t, slot, turn.order);
+            self.declare(cx, slot);
+            self.start_recruit(cx, slot, turn.order);
         }
     }
 
@@ -121,12 +122,12 @@ impl App {
         }
     }
 
-    fn declare<H: Host>(&mut self, t: &mut Turn<'_, H>, slot: u16) {
+    fn declare<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
         let app = self.id();
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| !entry.is_declared) {
             entry.is_declared = true;
             if let Some(peer) = entry.holder {
-                t.host.effect(Effect::HolderLost { app, slot: Some(slot), peer });
+                cx.host.event(Notice::HolderLost { app, slot: Some(slot), peer });
             }
         }
     }
@@ -141,16 +142,16 @@ impl App {
 
     pub fn on_probe<H: Host>(
         &mut self,
-        t: &mut Turn<'_, H>,
+        cx: &mut Context<'_, H>,
         from: Handle,
         about: Known,
         theirs: Option<Versions>,
     ) {
-        self.learn(t, about);
+        self.learn(cx, about);
         let slot = about.slot;
         let holds = match self.mine(slot).filter(|mine| mine.is_held()) {
             Some(mine) => Holds::Yes(self.report(mine)),
-            None if t.ledger.has_hold(t.now, self.id()) => Holds::Planned,
+            None if cx.books.ledger.has_hold(cx.now, self.id()) => Holds::Planned,
             None => Holds::No,
         };
         let newest = match holds {
@@ -160,44 +161,44 @@ impl App {
             }),
         };
         let (app, versions) = (self.id(), Some(self.versions()));
-        t.host.send(from, Message::ProbeAck { app, versions, slot, holds, newest });
-        self.compare(t, from, theirs);
+        cx.host.send(from, Message::ProbeAck { app, versions, slot, holds, newest });
+        self.compare(cx, from, theirs);
     }
 
     pub fn on_probe_ack<H: Host>(
         &mut self,
-        t: &mut Turn<'_, H>,
+        cx: &mut Context<'_, H>,
         from: Handle,
         slot: u16,
         holds: Holds,
         newest: Option<Known>,
     ) {
         match holds {
-            Holds::Yes(report) => self.hear(t, from, report),
+            Holds::Yes(report) => self.hear(cx, from, report),
             Holds::Planned => {
                 if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from))
                     && entry.state == SlotState::Planned
                 {
-                    entry.watch.answered(t.now);
+                    entry.watch.answered(cx.now);
                 }
             }
             Holds::No => {
                 self.older.remove(slot, from);
                 if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder == Some(from)) {
-                    entry.mark_given_up(t.now);
-                    self.due = t.now;
+                    entry.mark_given_up(cx.now);
+                    self.due = cx.now;
                 }
-                self.on_checked(t.now, from);
+                self.on_checked(cx.now, from);
             }
         }
         if let Some(newest) = newest {
-            self.learn(t, newest);
+            self.learn(cx, newest);
         }
     }
 
-    pub fn send_probe<H: Host>(&self, t: &mut Turn<'_, H>, to: Handle, about: Known) {
+    pub fn send_probe<H: Host>(&self, cx: &mut Context<'_, H>, to: Handle, about: Known) {
         let (app, versions) = (self.id(), Some(self.versions()));
-        t.host.send(to, Message::Probe { app, versions, about, mine: self.reports(about.slot) });
+        cx.host.send(to, Message::Probe { app, versions, about, mine: self.reports(about.slot) });
     }
 }
 
@@ -215,9 +216,9 @@ fn turn_at(entry: &Entry, place: u16, config: &Config) -> Instant {
 }
 
 /// Lets random others probe a silent peer.
-pub(crate) fn ask_others<H: Host>(t: &mut Turn<'_, H>, about: Handle) {
-    let mut helpers = t.host.grid_contacts(usize::from(INDIRECT_PROBES) + 1);
+pub(crate) fn ask_others<H: Host>(cx: &mut Context<'_, H>, about: Handle) {
+    let mut helpers = cx.host.grid_contacts(usize::from(INDIRECT_PROBES) + 1);
     helpers.retain(|helper| *helper != about);
     helpers.truncate(usize::from(INDIRECT_PROBES));
-    t.host.effect(Effect::AskOthers { about, helpers });
+    cx.host.event(Wish::AskOthers { about, helpers });
 }

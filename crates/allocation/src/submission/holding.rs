@@ -7,12 +7,12 @@
 use alloc::vec::Vec;
 
 use super::{CONFIRMS, Hunt, Look, Phase, Place, Submission, Total};
-use crate::app::Turn;
+use crate::context::Context;
 use crate::message::Message;
 use crate::placement::{self, Candidate, Wishes};
-use crate::{Ask, Config, Effect, Host, Known, Progress, SlotState, Ticket};
+use crate::{Ask, Config, Host, Known, Progress, SlotState, Ticket, Wish};
 use xtreem_base::{Coordinate, Duration, Handle, Rng};
-use xtreem_discovery::{Facts, FactsAsk};
+use xtreem_discovery::{Facts, FactsAsk, Report};
 
 /// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention somebody
 /// whose turn is late loses some again and again, and shall rather wait than hold the others meanwhile.
@@ -43,58 +43,58 @@ impl Submission {
     }
 
     /// Begins an attempt: counts what the owner holds, where that is limited, and searches.
-    pub(super) fn attempt<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn attempt<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         self.total = Total::Unlimited;
         self.gives_way = false;
-        if t.host.limits_total(&self.application.record) {
+        if cx.host.limits_total(&self.application.record) {
             self.total = Total::Counting;
             let (app, owner) = (self.application.record.id, self.application.record.owner);
-            t.host.effect(Effect::CountOwner { app, owner });
+            cx.host.event(Wish::CountOwner { app, owner });
         }
         match self.placement.address() {
             None => {
-                self.origin = t.host.facts(&FactsAsk::default()).coordinate;
-                self.search(t);
+                self.origin = cx.host.facts(&FactsAsk::default()).coordinate;
+                self.search(cx);
             }
             Some(node) => {
                 let (app, node) = (self.application.record.id, node.into());
                 self.phase = Phase::Locating;
-                t.host.effect(Effect::Locate { app, node });
+                cx.host.event(Wish::Locate { app, node });
             }
         }
     }
 
     /// The node to be near to stands there, or was not found.
-    pub fn on_located<H: Host>(&mut self, t: &mut Turn<'_, H>, coordinate: Option<Coordinate>) {
+    pub fn on_located<H: Host>(&mut self, cx: &mut Context<'_, H>, coordinate: Option<Coordinate>) {
         if self.phase != Phase::Locating {
             return;
         }
         match (coordinate, self.placement.address()) {
             (None, Some(node)) => {
                 let node = node.into();
-                self.give_up(t, Progress::NoSuchNode { node });
+                self.give_up(cx, Progress::NoSuchNode { node });
             }
             _ => {
                 self.origin = coordinate;
-                self.search(t);
+                self.search(cx);
             }
         }
     }
 
     /// The owner's other applications have so many slots.
-    pub fn on_counted<H: Host>(&mut self, t: &mut Turn<'_, H>, held: u32) {
+    pub fn on_counted<H: Host>(&mut self, cx: &mut Context<'_, H>, held: u32) {
         if self.total != Total::Counting || !self.is_holding() {
             return;
         }
         self.total = Total::Within;
-        match t.host.judge_total(&self.application.record, held) {
-            Err(refusal) => self.give_up(t, Progress::Forbidden(refusal)),
-            Ok(()) => self.go_on_when_locked(t),
+        match cx.host.judge_total(&self.application.record, held) {
+            Err(refusal) => self.give_up(cx, Progress::Forbidden { refusal }),
+            Ok(()) => self.go_on_when_locked(cx),
         }
     }
 
     /// Searches for the nodes that are missing, and for more to choose from where the placement wants that.
-    pub(super) fn search<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn search<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let spec = self.application.spec.clone();
         let app = self.application.record.id;
         let wanted = self.missing();
@@ -107,21 +107,21 @@ impl Submission {
         let exclude = held.chain(self.guardians.iter().copied()).collect();
         let (ticket, requirement) = (Ticket::Submission(app), spec.requirement.clone());
         let most = wanted.saturating_add(if is_looking { surplus } else { 0 });
-        let until = t.now + LOOK_LIMIT;
+        let until = cx.now + LOOK_LIMIT;
         let look = is_looking.then(|| Look { candidates: Vec::new(), most: most.into(), until });
         self.phase = Phase::Searching(Hunt { wanted, found: 0, look });
-        self.due = self.next_due(t.now);
-        t.host.effect(Effect::Search { ticket, requirement, ask, wanted: most, exclude, facts });
+        self.due = self.next_due(cx.now);
+        cx.host.event(Wish::Search { ticket, requirement, ask, wanted: most, exclude, facts });
     }
 
-    pub fn on_found<H: Host>(&mut self, t: &mut Turn<'_, H>, candidate: Candidate) {
+    pub fn on_found<H: Host>(&mut self, cx: &mut Context<'_, H>, candidate: Candidate) {
         let is_enough = self.missing() == 0;
         let Phase::Searching(hunt) = &mut self.phase else {
-            return t.host.send(candidate.peer, Message::Release { hold: candidate.hold });
+            return cx.host.send(candidate.peer, Message::Release { hold: candidate.hold });
         };
         let is_enough = hunt.look.as_ref().map_or(is_enough, |look| look.candidates.len() >= look.most);
         if is_enough {
-            return t.host.send(candidate.peer, Message::Release { hold: candidate.hold });
+            return cx.host.send(candidate.peer, Message::Release { hold: candidate.hold });
         }
         hunt.found = hunt.found.saturating_add(1);
         let is_surplus = hunt.look.is_some() && hunt.found > hunt.wanted;
@@ -130,156 +130,159 @@ impl Submission {
             Some(look) => {
                 look.candidates.push(candidate);
                 if look.candidates.len() == usize::from(hunt.wanted) {
-                    look.until = look.until.min(t.now + LOOK_ON);
-                    self.due = self.next_due(t.now);
+                    look.until = look.until.min(cx.now + LOOK_ON);
+                    self.due = self.next_due(cx.now);
                 }
             }
-            None => self.keep(t, candidate),
+            None => self.keep(cx, candidate),
         }
         if !is_surplus {
             let nodes = self.places.len() as u16 + looked_at;
-            self.tell_host(t, Progress::Held { nodes, wanted: self.slots() });
+            self.tell_host(cx, Progress::Held { nodes, wanted: self.slots() });
         }
     }
 
     /// Plans the next slot on this node.
-    fn keep<H: Host>(&mut self, t: &mut Turn<'_, H>, candidate: Candidate) {
+    fn keep<H: Host>(&mut self, cx: &mut Context<'_, H>, candidate: Candidate) {
         let Candidate { peer, hold, facts } = candidate;
-        let epoch = t.fresh_epoch(1);
+        let epoch = cx.fresh_epoch(1);
         let slot = self.places.len() as u16;
         let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
         let hold = Some((peer, hold));
-        self.places.push(Place { facts, hold, is_locked: false, known, sent: 0, due: t.now, silent: 0 });
+        self.places.push(Place { facts, hold, is_locked: false, known, sent: 0, due: cx.now, silent: 0 });
     }
 
-    pub fn on_search_done<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    /// The search is over; without a report it could not even begin.
+    pub fn on_search_done<H: Host>(&mut self, cx: &mut Context<'_, H>, report: Option<Report>) {
+        self.report = report.or(self.report.take());
         let Phase::Searching(hunt) = &self.phase else { return };
         let is_lost_again = hunt.found >= hunt.wanted;
         if hunt.look.is_some() {
-            self.choose(t);
+            self.choose(cx);
         } else if self.missing() == 0 {
-            self.lock(t, 1);
+            self.lock(cx, 1);
         } else if is_lost_again {
-            self.search_again(t);
+            self.search_again(cx);
         } else {
-            self.wait(t);
+            self.wait(cx);
         }
     }
 
     /// Long enough looked for more candidates.
-    pub(super) fn tick_look<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn tick_look<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if let Phase::Searching(Hunt { look: Some(look), .. }) = &self.phase
-            && look.until <= t.now
+            && look.until <= cx.now
         {
-            t.host.effect(Effect::CancelSearch(Ticket::Submission(self.application.record.id)));
-            self.choose(t);
+            cx.host.event(Wish::CancelSearch(Ticket::Submission(self.application.record.id)));
+            self.choose(cx);
         }
     }
 
     /// Lets the placement choose, and gives back the rest at once. Where there is nothing to choose from, all are kept, and
     /// others are searched for like by everybody who wants nodes: in turn.
-    fn choose<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn choose<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let wanted = usize::from(self.missing());
         let Phase::Searching(Hunt { look, .. }) = &mut self.phase else { return };
         let Some(Look { candidates, .. }) = look.take() else { return };
         if candidates.len() < wanted {
             self.gives_way = true;
-            candidates.into_iter().for_each(|candidate| self.keep(t, candidate));
-            self.search(t);
-            return self.renew_all(t);
+            candidates.into_iter().for_each(|candidate| self.keep(cx, candidate));
+            self.search(cx);
+            return self.renew_all(cx);
         }
         let kept: Vec<&Facts> = self.places.iter().map(|place| &place.facts).collect();
         let (chosen, others) =
-            placement::choose(&*self.placement, candidates, &kept, wanted, self.origin, t.rng);
+            placement::choose(&*self.placement, candidates, &kept, wanted, self.origin, &mut cx.books.rng);
         for Candidate { peer, hold, .. } in others {
-            t.host.send(peer, Message::Release { hold });
+            cx.host.send(peer, Message::Release { hold });
         }
-        chosen.into_iter().for_each(|candidate| self.keep(t, candidate));
-        self.lock(t, 1);
+        chosen.into_iter().for_each(|candidate| self.keep(cx, candidate));
+        self.lock(cx, 1);
     }
 
     /// Some of what was found is lost: the rest is kept, where nobody whose turn is earlier wants it.
-    pub(super) fn search_again<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn search_again<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.follow_ups >= FOLLOW_UPS_MAX {
-            return self.wait(t);
+            return self.wait(cx);
         }
         self.follow_ups += 1;
-        self.search(t);
+        self.search(cx);
         self.places.iter_mut().for_each(|place| place.is_locked = false);
-        self.renew_all(t);
+        self.renew_all(cx);
     }
 
     /// The whole cannot be had: gives back the part, and comes again after a while, if there is time for it.
-    fn wait<H: Host>(&mut self, t: &mut Turn<'_, H>) {
-        let pause = back_off(t.config, self.attempts, t.rng);
-        let until = t.now + pause;
+    fn wait<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let pause = back_off(cx.config, self.attempts, &mut cx.books.rng);
+        let until = cx.now + pause;
         if until >= self.until {
-            return self.give_up(t, Progress::NotPlaced);
+            return self.not_placed(cx);
         }
-        self.release_all(t);
+        self.release_all(cx);
         self.attempts = self.attempts.saturating_add(1);
         self.follow_ups = 0;
         self.guardians.clear();
         self.phase = Phase::Waiting { until };
         self.due = until;
-        self.tell_host(t, Progress::Waiting { attempts: self.attempts, pause });
+        let report = self.report.take();
+        self.tell_host(cx, Progress::Waiting { attempts: self.attempts, pause, report });
     }
 
     /// Asks every node that has not yet said so to let nobody else have it.
-    fn lock<H: Host>(&mut self, t: &mut Turn<'_, H>, round: u8) {
+    fn lock<H: Host>(&mut self, cx: &mut Context<'_, H>, round: u8) {
         for place in self.places.iter().filter(|place| !place.is_locked) {
             if let Some((peer, hold)) = place.hold {
-                t.host.send(peer, Message::Lock { hold });
+                cx.host.send(peer, Message::Lock { hold });
             }
         }
-        let until = t.now + t.config.reply_timeout;
+        let until = cx.now + cx.config.reply_timeout;
         self.phase = Phase::Locking { until, round };
         self.due = until;
     }
 
-    pub fn on_locked<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, hold: u64) {
+    pub fn on_locked<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, hold: u64) {
         let Phase::Locking { .. } = self.phase else { return };
         for place in self.places.iter_mut().filter(|place| place.hold == Some((from, hold))) {
             place.is_locked = true;
         }
-        self.go_on_when_locked(t);
+        self.go_on_when_locked(cx);
     }
 
-    fn go_on_when_locked<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    fn go_on_when_locked<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let is_locking = matches!(self.phase, Phase::Locking { .. }) && self.total != Total::Counting;
         if is_locking && self.missing() == 0 && self.places.iter().all(|place| place.is_locked) {
-            self.appoint(t, 1);
+            self.appoint(cx, 1);
         }
     }
 
-    pub(super) fn tick_locking<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn tick_locking<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let Phase::Locking { until, round } = self.phase else { return };
-        if until > t.now {
+        if until > cx.now {
             return;
         }
         if self.places.iter().all(|place| place.is_locked) {
             // Still counting.
-            return self.lock(t, round);
+            return self.lock(cx, round);
         }
         if round < CONFIRMS {
-            return self.lock(t, round + 1);
+            return self.lock(cx, round + 1);
         }
         // Those that stay silent may still hold for us: they are told, and lapse if they do not hear it.
         for (peer, hold) in self.places.iter().filter(|place| !place.is_locked).filter_map(|place| place.hold)
         {
-            t.host.send(peer, Message::Release { hold });
+            cx.host.send(peer, Message::Release { hold });
         }
         self.drop_places(|place| !place.is_locked);
-        self.search_again(t);
+        self.search_again(cx);
     }
 
     /// A node says that the hold is no more. Once confirms are out, only they are answered for.
-    pub fn on_lost<H: Host>(&mut self, t: &mut Turn<'_, H>, from: Handle, hold: u64) {
+    pub fn on_lost<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, hold: u64) {
         if self.is_holding() {
             self.drop_candidates(|candidate| (candidate.peer, candidate.hold) == (from, hold));
             self.drop_places(|place| place.hold == Some((from, hold)));
             if self.is_incomplete() {
-                self.search_again(t);
+                self.search_again(cx);
             }
         }
     }
@@ -300,23 +303,23 @@ impl Submission {
 
     /// Keeps all holds for another life; while nodes are missing, for whoever comes first. Candidates of a choice lapse by
     /// themselves: it is made before.
-    pub(super) fn renew_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn renew_all<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let is_searching = matches!(self.phase, Phase::Searching(_));
         for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
             let renewal = if is_searching { Message::Renew { hold } } else { Message::Lock { hold } };
-            t.host.send(peer, renewal);
+            cx.host.send(peer, renewal);
         }
     }
 
-    pub(super) fn release_all<H: Host>(&mut self, t: &mut Turn<'_, H>) {
+    pub(super) fn release_all<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if let Phase::Searching(Hunt { look: Some(look), .. }) = &mut self.phase {
             for Candidate { peer, hold, .. } in look.candidates.drain(..) {
-                t.host.send(peer, Message::Release { hold });
+                cx.host.send(peer, Message::Release { hold });
             }
         }
         let places: Vec<Place> = core::mem::take(&mut self.places);
         for (peer, hold) in places.into_iter().filter_map(|place| place.hold) {
-            t.host.send(peer, Message::Release { hold });
+            cx.host.send(peer, Message::Release { hold });
         }
     }
 }

@@ -1,0 +1,109 @@
+//! What the core tells the host of the node. The host is the agent, or the simulator's model of one.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use xtreem_base::{AppId, Duration, Handle};
+use xtreem_discovery::Report;
+
+use crate::policy::Refusal;
+use crate::{Application, Exit, Known, Record, SlotRun, SlotState};
+
+/// One thing that happened or has to be done on this machine. The node around passes it on as it is.
+#[derive(Clone, Debug)]
+pub enum Notice {
+    /// Start this program. Answered by `handle_started`, `handle_exited` or `handle_not_started`.
+    Start {
+        run: SlotRun,
+        application: Application,
+        /// Nodes that may have the files.
+        sources: Vec<Handle>,
+        /// Times the program was started before in this run.
+        restarts: u32,
+    },
+    /// This node guards the application: fetch and keep its files, so that it can be restarted when all holders died.
+    KeepFiles {
+        application: Application,
+        /// Nodes that may have the files.
+        sources: Vec<Handle>,
+    },
+    /// Stop this program; answered by `handle_exited`.
+    Stop { run: SlotRun, why: StopReason },
+    /// A slot of an application that this node takes part in changed: the stream of membership changes.
+    SlotChanged { app: AppId, slot: Known },
+    /// The record of an application that this node takes part in is new or changed.
+    RecordChanged { record: Record },
+    /// This node has nothing to do with the application any more; its files may go when space is wanted. It has left
+    /// the application's collection just before.
+    AppLeft { app: AppId },
+    /// A holder (or, without slot, a guardian) was declared lost by this node.
+    HolderLost { app: AppId, slot: Option<u16>, peer: Handle },
+    /// How a submission made here goes on.
+    Submission { app: AppId, progress: Progress },
+    /// A record sent by `publish` has arrived at `by`; `newer` is the record that beat it, if one did.
+    RecordTaken { app: AppId, by: Handle, newer: Option<Record> },
+    /// The answer to `describe`.
+    Described { app: AppId, from: Handle, description: Description },
+}
+
+/// Why a program has to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// A newer record stopped the application, or has no such slot.
+    Stopped,
+    /// A higher epoch of the slot runs elsewhere.
+    Yielded,
+    /// The operator of this machine freed it, or it did not start in time.
+    Freed,
+}
+
+/// What a host reports when a program could not be started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStarted {
+    /// No live node has the files.
+    FilesLost,
+    /// The program cannot be started on this node: this counts as a failure of the slot.
+    Broken(Exit),
+}
+
+/// How a submission goes on.
+#[derive(Clone, Debug)]
+pub enum Progress {
+    /// So many nodes are held, of so many wanted.
+    Held { nodes: u16, wanted: u16 },
+    /// Too few nodes matched, or their holds lapsed: nothing was allocated.
+    NotPlaced {
+        /// How the last search went, unless it was told already.
+        report: Option<Report>,
+    },
+    /// Too few nodes matched and nothing is held: the next attempt follows after this time.
+    Waiting {
+        /// Attempts so far.
+        attempts: u8,
+        pause: Duration,
+        /// How the last search went, unless it was told already.
+        report: Option<Report>,
+    },
+    /// The node that the application is to be near to was not found: nothing was allocated.
+    NoSuchNode { node: String },
+    /// The VO's policy forbids it: nothing was allocated.
+    Forbidden { refusal: Refusal },
+    /// Another record of the same id, or a stopped one, beat this submission: nothing more is started.
+    Beaten { by: Record },
+    /// The first slot is confirmed: from here on the holders complete the application.
+    Accepted,
+    /// What is known of a slot changed.
+    Slot { slot: u16, state: SlotState, holder: Option<Handle> },
+    /// Every slot runs or ended: the submission is over.
+    Complete { running: u16, done: u16, failed: u16 },
+}
+
+/// What one node knows of an application.
+#[derive(Clone, Debug)]
+pub struct Description {
+    pub record: Record,
+    pub slots: Vec<Known>,
+    pub guardians: Vec<Handle>,
+    /// As the application's specification has it; empty for a node that only remembers its record.
+    pub placement: String,
+}
