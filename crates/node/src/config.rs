@@ -7,7 +7,7 @@ use xtreem_base::Duration;
 use xtreem_discovery::schema::Schema;
 use xtreem_discovery::trie;
 use xtreem_membership::aggregation::{self, ATTRIBUTES_MAX, Bounds};
-use xtreem_membership::reference;
+use xtreem_membership::{coordinates, reference, rumour};
 
 /// Shared by all parts of a node; the simulator shares one between all nodes.
 #[derive(Clone, Debug)]
@@ -20,6 +20,9 @@ pub struct Config {
     pub allocation: xtreem_allocation::Config,
     pub trie: trie::Config,
     pub aggregation: aggregation::Config,
+    pub coordinates: coordinates::Config,
+    /// How the VO's policy spreads.
+    pub policy: rumour::Config,
     /// What aggregation begins with: shared by the nodes of a simulation.
     pub even_bounds: Arc<Bounds>,
     /// Each runs as a trie of its own. More than one only while a changed schema takes the place of an older one.
@@ -35,6 +38,8 @@ impl Default for Config {
             allocation: Default::default(),
             trie: Default::default(),
             aggregation: Default::default(),
+            coordinates: Default::default(),
+            policy: rumour::Config { period: xtreem_membership::Config::default().period },
             even_bounds: Arc::new(Bounds::even(ATTRIBUTES_MAX)),
             schemas: [Arc::new(Schema::standard())].into(),
         }
@@ -42,14 +47,21 @@ impl Default for Config {
 }
 
 impl Config {
-    /// For many nodes on one machine: shorter periods of CYCLON, trie and aggregation, so that a fresh grid is mixed before
-    /// somebody gets bored. No other period differs from a real grid (architecture, "Membership").
+    /// For many nodes on one machine: shorter rounds, so that a fresh grid is mixed before somebody gets bored. No
+    /// other period differs from a real grid.
     pub fn emulated() -> Self {
         let mut config = Config::default();
-        config.membership.period = Duration::from_secs(2);
-        config.app_membership.period = Duration::from_secs(2);
-        config.trie.period = Duration::from_secs(2);
-        config.aggregation.period = Duration::from_secs(2);
+        config.set_period(Duration::from_secs(2));
         config
+    }
+
+    /// Sets the period of all rounds of gossip: of CYCLON, and of what rides on it.
+    pub fn set_period(&mut self, period: Duration) {
+        self.membership.period = period;
+        self.app_membership.period = period;
+        self.coordinates.period = period;
+        self.policy.period = period;
+        self.trie.period = period;
+        self.aggregation.period = period;
     }
 }

@@ -7,26 +7,25 @@
 
 extern crate alloc;
 
-mod adapters;
-mod aggregates;
+mod commands;
 mod config;
+mod desk;
+mod errands;
 mod event;
 mod message;
 mod node;
-mod policy;
+mod part;
+mod parts;
 mod settle;
 mod status;
-mod tries;
 
 #[cfg(test)]
 mod tests;
 
-pub use aggregates::GridEstimate;
 pub use config::Config;
-pub use event::{Description, Event, Progress};
-pub use message::{Message, Plane, Relay};
+pub use event::Event;
+pub use message::{Message, PolicyMessage, Relay};
 pub use node::{Node, Output};
-pub use policy::PolicyMessage;
-pub use status::{Faults, Status};
-pub use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy};
-pub use xtreem_allocation::{Me, NotStarted, StopReason, SubmitRefusal};
+pub use parts::aggregates::GridEstimate;
+pub use status::Status;
+pub use xtreem_allocation::Me;

@@ -1,22 +1,14 @@
-//! Everything one node says to another: the messages of each core, and which plane carries them.
+//! Everything one node says to another: the messages of each core, which say themselves how they travel.
 
 use minicbor::{Decode, Encode};
-use xtreem_allocation::policy::SignedPolicy;
-use xtreem_allocation::{Application, Record};
-use xtreem_base::{AppId, Handle, HandleTable};
+use xtreem_allocation::Claim;
+use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
+use xtreem_base::{AppId, Handle, HandleTable, Travel};
 use xtreem_discovery::trie;
-use xtreem_membership::{aggregation, coordinates, reference};
+use xtreem_membership::{aggregation, coordinates, reference, rumour};
 
-use crate::policy::PolicyMessage;
-
-/// How a message travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plane {
-    /// One signed datagram; may be lost, repeated and reordered.
-    Datagram,
-    /// A mutual-TLS stream, for what may not fit a datagram.
-    Stream,
-}
+/// How the VO's policy is spread.
+pub type PolicyMessage = rumour::Message<PolicyVersion, SignedPolicy>;
 
 /// One message from node to node.
 #[derive(Clone, Debug, PartialEq, Encode, Decode)]
@@ -82,65 +74,28 @@ pub enum Relay {
 }
 
 impl Message {
-    pub fn plane(&self) -> Plane {
+    pub fn travel(&self) -> Travel {
         match self {
-            Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Relay(_) => {
-                Plane::Datagram
-            }
-            Message::Coordinates(_) => Plane::Datagram,
-            Message::Aggregation(message) if message.is_small() => Plane::Datagram,
-            Message::Aggregation(_) => Plane::Stream,
-            Message::Policy(PolicyMessage::Document(_)) => Plane::Stream,
-            Message::Policy(_) => Plane::Datagram,
-            Message::Discovery(_) | Message::Trie(..) => Plane::Stream,
-            Message::Allocation(message) if message.is_small() => Plane::Datagram,
-            Message::Allocation(_) => Plane::Stream,
+            Message::Grid(message) | Message::App(_, message) => message.travel(),
+            Message::Reference(message) => message.travel(),
+            Message::Discovery(message) => message.travel(),
+            Message::Allocation(message) => message.travel(),
+            Message::Relay(_) => Travel::DATAGRAM,
+            Message::Trie(_, message) => message.travel(),
+            Message::Aggregation(message) => message.travel(),
+            Message::Coordinates(message) => message.travel(),
+            Message::Policy(message) => message.travel(),
         }
     }
 
-    /// True for a request whose answer may be larger: the driver pads it, so that nobody is answered more than
-    /// he sent.
-    pub fn is_padded(&self) -> bool {
-        use xtreem_allocation::Message as Allocation;
+    /// Shows everything inside that the driver verifies before the node sees it.
+    pub fn for_each_claim(&self, f: &mut impl FnMut(Claim<'_>)) {
         match self {
-            Message::Grid(message) | Message::App(_, message) => {
-                matches!(message, xtreem_membership::Message::Shuffle { .. })
-            }
-            Message::Allocation(message) => matches!(
-                message,
-                Allocation::Probe { .. } | Allocation::GuardianProbe { .. } | Allocation::Announce { .. }
-            ),
-            Message::Coordinates(message) => matches!(message, coordinates::Message::Ask { .. }),
-            _ => false,
-        }
-    }
-
-    /// True for what is answered by the node's attributes: the driver has them measured first, so that the answer is true
-    /// at its moment.
-    pub fn asks_about_machine(&self) -> bool {
-        use xtreem_discovery::Message as Discovery;
-        matches!(self, Message::Discovery(Discovery::Visit { .. } | Discovery::Delegate(_)))
-    }
-
-    /// The policy inside, if there is one: the driver verifies its signature and digest before the node sees it.
-    pub fn policy(&self) -> Option<&SignedPolicy> {
-        match self {
-            Message::Policy(PolicyMessage::Document(signed)) => Some(signed),
-            _ => None,
-        }
-    }
-
-    /// Shows every application record inside: the driver verifies their signatures before the node sees them.
-    pub fn for_each_record(&self, f: &mut impl FnMut(&Record)) {
-        if let Message::Allocation(message) = self {
-            message.for_each_record(f);
-        }
-    }
-
-    /// Shows every application inside: the driver checks that the specification has the record's digest.
-    pub fn for_each_application(&self, f: &mut impl FnMut(&Application)) {
-        if let Message::Allocation(message) = self {
-            message.for_each_application(f);
+            Message::Allocation(message) => message.for_each_claim(f),
+            Message::Policy(rumour::Message::Document(signed)) => f(Claim::Policy(signed)),
+            Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Discovery(_) => {}
+            Message::Relay(_) | Message::Trie(..) | Message::Aggregation(_) => {}
+            Message::Coordinates(_) | Message::Policy(_) => {}
         }
     }
 }

@@ -2,22 +2,6 @@
 
 use xtreem_allocation::Resources;
 
-/// Messages that made no sense, counted. None of them changed anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Faults {
-    pub membership: u64,
-    pub reference: u64,
-    pub discovery: u64,
-    pub trie: u64,
-    pub coordinates: u64,
-    pub aggregation: u64,
-    pub allocation: xtreem_allocation::Faults,
-    /// A policy that could not be read.
-    pub policy: u64,
-    /// A message of a collection that this node is not part of.
-    pub no_such_collection: u64,
-}
-
 /// A moment's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -31,5 +15,4 @@ pub struct Status {
     pub lapsed_holds: u64,
     pub slots: usize,
     pub is_cut_off: bool,
-    pub faults: Faults,
 }

@@ -5,14 +5,11 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Handle, Instant, Rng, Sampler, Sink, Wake};
 use xtreem_discovery::Attributes;
-use xtreem_discovery::trie::{self, PeerFault, Trie};
-use xtreem_membership::Cyclon;
-use xtreem_membership::reference::Reference;
+use xtreem_discovery::trie::{Fault, Message, Trie};
 
-use crate::adapters::Post;
-use crate::{Config as NodeConfig, Message, Output};
+use crate::Config;
 
 /// Periods in which a newer trie must have had as many nodes before the older one is left: our guess, time for
 /// requesters that looked elsewhere to see it too.
@@ -28,27 +25,29 @@ pub(crate) struct Tries {
     rng: Rng,
 }
 
-/// What the tries see of their node.
-pub(crate) struct TrieOut<'a, O> {
-    pub version: u32,
-    pub now: Instant,
-    pub post: Post<'a, O>,
-    pub grid: &'a mut Cyclon,
-    pub reference: &'a mut Reference,
-    pub config: &'a NodeConfig,
+/// The sink of the trie of one version.
+struct Versioned<'a, S> {
+    version: u32,
+    out: &'a mut S,
 }
 
-impl<O: Output> trie::Output for TrieOut<'_, O> {
-    fn send(&mut self, to: Handle, message: trie::Message) {
-        self.post.send(to, Message::Trie(self.version, message));
-    }
-
-    fn fresh_peer(&mut self) -> Option<Handle> {
-        self.grid.sample(1).first().copied()
+impl<S: Sink<(u32, Message)>> Sink<Message> for Versioned<'_, S> {
+    fn send(&mut self, to: Handle, message: Message) {
+        self.out.send(to, (self.version, message));
     }
 
     fn contact_answered(&mut self, peer: Handle) {
-        self.reference.answered(&self.config.reference, self.now, peer);
+        self.out.contact_answered(peer);
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.out.contact_silent(peer);
+    }
+}
+
+impl<S: Sampler> Sampler for Versioned<'_, S> {
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.out.fresh_peer()
     }
 }
 
@@ -60,12 +59,12 @@ impl Tries {
     /// Takes what the node says of itself. When that changes its place, it joins anew in the next round.
     pub fn set_attributes(
         &mut self,
-        config: &NodeConfig,
-        now: Instant,
+        call: Call<'_, Config>,
         me: Handle,
         hash: u32,
         attributes: &Attributes,
     ) {
+        let Call { config, now } = call;
         for schema in &config.schemas {
             let (codes, present) = (schema.codes(attributes), schema.present(attributes));
             let at = self.list.iter().position(|trie| trie.schema().version() == schema.version());
@@ -106,55 +105,19 @@ impl Tries {
     }
 
     /// Joins through a node of the grid.
-    pub fn join<O: Output>(&mut self, contact: Handle, out: &mut TrieOut<'_, O>) {
+    pub fn join<S>(&mut self, call: Call<'_, Config>, contact: Handle, out: &mut S)
+    where
+        S: Sink<(u32, Message)> + Sampler,
+    {
         for trie in &mut self.list {
-            out.version = trie.schema().version();
-            trie.join(&out.config.trie, out.now, contact, out);
+            let version = trie.schema().version();
+            trie.join(call.narrow(|config| &config.trie), contact, &mut Versioned { version, out });
         }
         self.is_moved = false;
     }
 
-    /// `peer` is gone for good.
-    pub fn remove(&mut self, peer: Handle) {
-        self.list.iter_mut().for_each(|trie| trie.remove(peer));
-    }
-
-    pub fn forget(&mut self, now: Instant, peer: Handle) {
-        self.list.iter_mut().for_each(|trie| trie.forget(now, peer));
-    }
-
-    /// A message of a version that does not run here is nobody's fault.
-    pub fn handle_message<O: Output>(
-        &mut self,
-        from: Handle,
-        message: trie::Message,
-        out: &mut TrieOut<'_, O>,
-    ) -> Result<(), PeerFault> {
-        match self.list.iter_mut().find(|trie| trie.schema().version() == out.version) {
-            Some(trie) => trie.handle_message(&out.config.trie, out.now, from, message, out),
-            None => Ok(()),
-        }
-    }
-
-    pub fn handle_timeout<O: Output>(&mut self, out: &mut TrieOut<'_, O>) {
-        if self.next_timeout().is_none_or(|at| at > out.now) {
-            return;
-        }
-        if self.is_moved
-            && let Some(contact) = trie::Output::fresh_peer(out)
-        {
-            self.join(contact, out);
-        }
-        for trie in &mut self.list {
-            out.version = trie.schema().version();
-            trie.handle_timeout(&out.config.trie, out.now, out);
-        }
-        if self.list.len() > 1 {
-            self.leave_drained(out.config, out.now);
-        }
-    }
-
-    fn leave_drained(&mut self, config: &NodeConfig, now: Instant) {
+    fn leave_drained(&mut self, call: Call<'_, Config>) {
+        let Call { config, now } = call;
         if !self.is_drained() {
             self.drained_since = None;
         } else if now.since(*self.drained_since.get_or_insert(now)) >= config.trie.period * DRAINED_PERIODS {
@@ -167,12 +130,64 @@ impl Tries {
     pub fn versions(&self) -> impl Iterator<Item = u32> {
         self.list.iter().map(|trie| trie.schema().version())
     }
+}
 
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.list.iter().map(Trie::next_timeout).min()
+impl Core for Tries {
+    type Config = Config;
+    /// The version of the schema, and what its trie says.
+    type Message = (u32, Message);
+    type Fault = Fault;
+
+    fn next_timeout(&self, config: &Config) -> Wake {
+        self.list.iter().map(|trie| trie.next_timeout(&config.trie)).collect()
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
+        let call = call.narrow(|config| &config.trie);
+        self.list.iter_mut().for_each(|trie| trie.handle_gone(call, peer));
+    }
+
+    fn handle_silent(&mut self, call: Call<'_, Config>, peer: Handle) {
+        let call = call.narrow(|config| &config.trie);
+        self.list.iter_mut().for_each(|trie| trie.handle_silent(call, peer));
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.list.iter().for_each(|trie| trie.for_each_handle(f));
+    }
+}
+
+impl<S: Sink<(u32, Message)> + Sampler> Driven<S> for Tries {
+    /// A message of a version that does not run here is nobody's fault.
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        (version, message): (u32, Message),
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        let call = call.narrow(|config| &config.trie);
+        match self.list.iter_mut().find(|trie| trie.schema().version() == version) {
+            Some(trie) => trie.handle_message(call, from, message, &mut Versioned { version, out }),
+            None => Ok(()),
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        if self.next_timeout(call.config).at > call.now {
+            return;
+        }
+        if self.is_moved
+            && let Some(contact) = out.fresh_peer()
+        {
+            self.join(call, contact, out);
+        }
+        for trie in &mut self.list {
+            let version = trie.schema().version();
+            trie.handle_timeout(call.narrow(|config| &config.trie), &mut Versioned { version, out });
+        }
+        if self.list.len() > 1 {
+            self.leave_drained(call);
+        }
     }
 }

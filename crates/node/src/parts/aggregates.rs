@@ -4,45 +4,19 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Handle, Rng, Sampler, Sink, Wake};
 use xtreem_discovery::forecast::{self, Forecast};
 use xtreem_discovery::schema::Schema;
 use xtreem_discovery::{Attributes, Requirement};
-use xtreem_membership::Cyclon;
-use xtreem_membership::aggregation::{self, Aggregation, Estimate, PeerFault};
-use xtreem_membership::reference::Reference;
+use xtreem_membership::aggregation::{Aggregation, Estimate, Fault, Message};
 
-use crate::adapters::Post;
-use crate::{Config, Message, Output};
+use crate::Config;
 
 pub(crate) struct Aggregates {
     /// Nothing until attributes are known.
     core: Option<Aggregation>,
     schema: Option<Arc<Schema>>,
     rng: Rng,
-}
-
-/// What aggregation sees of its node.
-pub(crate) struct AggregationOut<'a, O> {
-    pub now: Instant,
-    pub post: Post<'a, O>,
-    pub grid: &'a mut Cyclon,
-    pub reference: &'a mut Reference,
-    pub config: &'a Config,
-}
-
-impl<O: Output> aggregation::Output for AggregationOut<'_, O> {
-    fn send(&mut self, to: Handle, message: aggregation::Message) {
-        self.post.send(to, Message::Aggregation(message));
-    }
-
-    fn fresh_peer(&mut self) -> Option<Handle> {
-        self.grid.sample(1).first().copied()
-    }
-
-    fn contact_answered(&mut self, peer: Handle) {
-        self.reference.answered(&self.config.reference, self.now, peer);
-    }
 }
 
 /// A picture of the grid, as this node knows it.
@@ -69,7 +43,8 @@ impl Aggregates {
 
     /// Takes what the node says of itself; it counts from the next epoch on. While two schemas run, the older one's
     /// attributes are those that all nodes have.
-    pub fn set_attributes(&mut self, config: &Config, now: Instant, me: Handle, attributes: &Attributes) {
+    pub fn set_attributes(&mut self, call: Call<'_, Config>, me: Handle, attributes: &Attributes) {
+        let Call { config, now } = call;
         let Some(schema) = config.schemas.iter().min_by_key(|schema| schema.version()) else { return };
         let mut codes: Vec<u16> = schema.codes(attributes)[..schema.dimensions().len()].into();
         codes.extend(&schema.present(attributes)[..schema.dynamics().len()]);
@@ -85,44 +60,18 @@ impl Aggregates {
         }
     }
 
-    pub fn handle_message<O: Output>(
-        &mut self,
-        from: Handle,
-        message: aggregation::Message,
-        out: &mut AggregationOut<'_, O>,
-    ) -> Result<(), PeerFault> {
-        match &mut self.core {
-            Some(core) => core.handle_message(&out.config.aggregation, out.now, from, message, out),
-            None => Ok(()),
-        }
-    }
-
-    pub fn handle_timeout<O: Output>(&mut self, out: &mut AggregationOut<'_, O>) {
-        if let Some(core) = self.core.as_mut().filter(|core| core.next_timeout() <= out.now) {
-            core.handle_timeout(&out.config.aggregation, out.now, out);
-        }
-    }
-
-    pub fn next_timeout(&self) -> Option<Instant> {
-        self.core.as_ref().map(Aggregation::next_timeout)
-    }
-
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
-        self.core.iter().for_each(|core| core.for_each_handle(f));
-    }
-
     /// Nodes of the grid, about.
     pub fn size(&self) -> Option<u32> {
         Some(self.core.as_ref()?.estimate()?.size.nodes)
     }
 
-    pub fn picture(&self, config: &Config, now: Instant) -> GridEstimate {
+    pub fn picture(&self, call: Call<'_, Config>) -> GridEstimate {
         let core = self.core.as_ref();
-        let (epoch, age) = core.map_or((0, 0), |core| core.epoch(&config.aggregation, now));
+        let (epoch, age) = core.map_or((0, 0), |core| core.epoch(call.narrow(|config| &config.aggregation)));
         GridEstimate {
             epoch,
             age,
-            rounds: config.aggregation.rounds,
+            rounds: call.config.aggregation.rounds,
             last: core.and_then(|core| core.estimate().cloned()),
             is_heard: core.is_some_and(Aggregation::is_heard),
             schema: self.schema.clone(),
@@ -135,5 +84,49 @@ impl Aggregates {
         let share = |attribute, low, high| estimate.share(attribute, low, high).unwrap_or(u16::MAX);
         let matches = forecast::matches(&requirement.region(schema), schema, &share, estimate.size.nodes);
         Some(forecast::plan(estimate.size.nodes, matches, wanted))
+    }
+}
+
+impl Core for Aggregates {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, config: &Config) -> Wake {
+        self.core.as_ref().map_or(Wake::NEVER, |core| core.next_timeout(&config.aggregation))
+    }
+
+    fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
+        if let Some(core) = &mut self.core {
+            core.handle_gone(call.narrow(|config| &config.aggregation), peer);
+        }
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.core.iter().for_each(|core| core.for_each_handle(f));
+    }
+}
+
+impl<S: Sink<Message> + Sampler> Driven<S> for Aggregates {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut S,
+    ) -> Result<(), Fault> {
+        match &mut self.core {
+            Some(core) => {
+                core.handle_message(call.narrow(|config| &config.aggregation), from, message, out)
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
+        let call = call.narrow(|config| &config.aggregation);
+        if let Some(core) = self.core.as_mut().filter(|core| core.next_timeout(call.config).at <= call.now) {
+            core.handle_timeout(call, out);
+        }
     }
 }

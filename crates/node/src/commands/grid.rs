@@ -1,0 +1,115 @@
+//! The machine, the grid around it and the VO's policy.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, SignedPolicy};
+use xtreem_allocation::{Me, Resources};
+use xtreem_base::{Coordinate, Handle, Instant};
+use xtreem_discovery::Attributes;
+
+use crate::{GridEstimate, Message, Node, Output, Status};
+
+impl Node {
+    pub fn me(&self) -> Me {
+        self.desk.me
+    }
+
+    /// Sets what this node says of itself, static and dynamic; called again whenever it was measured.
+    pub fn set_attributes(&mut self, now: Instant, attributes: Attributes) {
+        let (call, me) = (self.desk.call(now), self.desk.me);
+        let hash = (me.id.as_u64() >> 32) as u32;
+        self.tries.set_attributes(call, me.handle, hash, &attributes);
+        self.aggregates.set_attributes(call, me.handle, &attributes);
+        self.attributes = attributes;
+    }
+
+    /// Says whether what is declared of this machine contradicts what it measures. While it does, every hold is
+    /// refused as a mismatch.
+    pub fn set_contradicts(&mut self, contradicts: bool) {
+        self.contradicts = contradicts;
+    }
+
+    /// As set by [`Self::set_contradicts`].
+    pub fn contradicts(&self) -> bool {
+        self.contradicts
+    }
+
+    /// Sets what this node offers to slots.
+    pub fn set_offer(&mut self, offer: Resources) {
+        self.allocation.set_offer(offer);
+    }
+
+    /// Joins the grid through a node that is part of it.
+    pub fn join(&mut self, now: Instant, contact: Handle, out: &mut impl Output) {
+        let Node { desk, grid, reference, tries, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let narrow = grid.narrow(call);
+        grid.join(narrow, contact, &mut post.lend(Message::Grid).answering(call, reference));
+        let mut lent = post.lend(|(version, message)| Message::Trie(version, message)).sampling(grid);
+        tries.join(call, contact, &mut lent);
+    }
+
+    /// A contact that was part of the grid once, or should be: tried in every round.
+    pub fn remember(&mut self, contact: Handle) {
+        self.grid.remember(contact);
+    }
+
+    /// Puts a policy of the VO in force, if it is newer, and spreads it. The caller has verified it. Returns whether it
+    /// is in force now.
+    pub fn set_policy(
+        &mut self,
+        now: Instant,
+        signed: SignedPolicy,
+        out: &mut impl Output,
+    ) -> Result<bool, PolicyError> {
+        let Node { desk, grid, policies, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let call = policies.narrow(call);
+        let taken = policies.take(call, signed, &mut post.lend(Message::Policy).sampling(grid))?;
+        self.settle(now, out);
+        Ok(taken)
+    }
+
+    /// The policy in force here.
+    pub fn policy(&self) -> Option<(&Arc<SignedPolicy>, &Policy, PolicyVersion)> {
+        self.policies.in_force()
+    }
+
+    /// Where this node stands in the network.
+    pub fn coordinate(&self) -> Coordinate {
+        self.coordinates.coordinate()
+    }
+
+    /// The grid-wide partial view.
+    pub fn contacts(&self) -> Vec<Handle> {
+        self.grid.view().map(|(peer, _)| peer).collect()
+    }
+
+    /// What this node knows of all nodes together.
+    pub fn grid_estimate(&self, now: Instant) -> GridEstimate {
+        self.aggregates.picture(self.desk.call(now))
+    }
+
+    pub fn status(&self) -> Status {
+        let ledger = self.allocation.ledger();
+        Status {
+            contacts: self.grid.view().count(),
+            offered: ledger.offer(),
+            used: ledger.used(),
+            open_holds: ledger.open_holds(),
+            lapsed_holds: ledger.lapsed_holds(),
+            slots: ledger.allocated_slots(),
+            is_cut_off: self.is_cut_off,
+        }
+    }
+
+    /// Messages that made no sense, counted by what they were about. None of them changed anything, unless the fault's
+    /// type says so.
+    pub fn for_each_fault(&self, f: &mut dyn FnMut(&'static str, u64)) {
+        self.parts().into_iter().for_each(|part| part.for_each_fault(f));
+        for (name, count) in self.allocation.faults().by_name() {
+            f(name, count);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! What all parts of a node share: who it is, its numbers, and the way out, lent for one call at a time.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use xtreem_allocation::Me;
+use xtreem_base::{Call, Events, Handle, Instant, Sampler, Sink};
+use xtreem_membership::reference::{self, Reference};
+use xtreem_membership::{Cyclon, rumour};
+
+use crate::{Config, Event, Message, Output};
+
+/// The own handle, the numbers of all protocols, and messages from this node to itself.
+pub(crate) struct Desk {
+    pub me: Me,
+    pub config: Arc<Config>,
+    pub loopback: VecDeque<Message>,
+}
+
+impl Desk {
+    /// Opens the desk for one input. Both halves can be used at the same time.
+    pub fn open<'a, O>(&'a mut self, now: Instant, out: &'a mut O) -> (Call<'a, Config>, Post<'a, O>) {
+        let post = Post { me: self.me.handle, loopback: &mut self.loopback, out };
+        (Call::new(&self.config, now), post)
+    }
+
+    /// A call without a way out.
+    pub fn call(&self, now: Instant) -> Call<'_, Config> {
+        Call::new(&self.config, now)
+    }
+}
+
+/// Messages out; those to this node itself come back in the same input.
+pub(crate) struct Post<'a, O> {
+    me: Handle,
+    loopback: &'a mut VecDeque<Message>,
+    pub out: &'a mut O,
+}
+
+impl<'a, O: Output> Post<'a, O> {
+    pub fn send(&mut self, to: Handle, message: Message) {
+        if to == self.me {
+            self.loopback.push_back(message);
+        } else {
+            self.out.send(to, message);
+        }
+    }
+
+    /// Lends the way out to a core whose messages `wrap` makes the node's.
+    pub fn lend<W>(&mut self, wrap: W) -> Lent<'_, O, W> {
+        Post { me: self.me, loopback: self.loopback, out: self.out }.into_lent(wrap)
+    }
+
+    /// As [`Self::lend`], for as long as this was lent.
+    pub fn into_lent<W>(self, wrap: W) -> Lent<'a, O, W> {
+        Lent { post: self, wrap, reference: None, sampler: () }
+    }
+}
+
+/// The sink of one core for one call: wraps its messages, tells the reference set who answered, and leads it to random
+/// peers if it has a sampler.
+pub(crate) struct Lent<'a, O, W, S = ()> {
+    post: Post<'a, O>,
+    wrap: W,
+    reference: Option<(Call<'a, reference::Config>, &'a mut Reference)>,
+    sampler: S,
+}
+
+impl<'a, O, W, S> Lent<'a, O, W, S> {
+    /// Peers that answer count as signs that this node is not cut off.
+    pub fn answering(self, call: Call<'a, Config>, reference: &'a mut Reference) -> Self {
+        let call = call.narrow(|config| &config.reference);
+        Lent { reference: Some((call, reference)), ..self }
+    }
+
+    /// The core meets random peers of this collection.
+    pub fn sampling<'b>(self, collection: &'b mut Cyclon) -> Lent<'a, O, W, &'b mut Cyclon> {
+        Lent { post: self.post, wrap: self.wrap, reference: self.reference, sampler: collection }
+    }
+}
+
+impl<M, O: Output, W: Fn(M) -> Message, S> Sink<M> for Lent<'_, O, W, S> {
+    fn send(&mut self, to: Handle, message: M) {
+        self.post.send(to, (self.wrap)(message));
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        if let Some((call, reference)) = &mut self.reference {
+            reference.answered(*call, peer);
+        }
+    }
+}
+
+impl<E: Into<Event>, O: Output, W, S> Events<E> for Lent<'_, O, W, S> {
+    fn event(&mut self, event: E) {
+        self.post.out.event(event.into());
+    }
+}
+
+impl<O, W> Sampler for Lent<'_, O, W, &mut Cyclon> {
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.sampler.fresh_peer()
+    }
+}
+
+impl<O, W> rumour::Contacts for Lent<'_, O, W, &mut Cyclon> {
+    fn contacts(&self) -> Vec<Handle> {
+        self.sampler.view().map(|(peer, _)| peer).collect()
+    }
+}
