@@ -12,17 +12,18 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
-use crate::aim::{Aims, Goals};
-use crate::frontier::Standing;
-use crate::gather::{Gather, Gathering};
-use crate::hold::HoldAnswer;
-use crate::host::{self, Host, Output, SearchEvent};
-use crate::message::{Answer, Message, Query};
 use crate::region::Region;
-use crate::report::Ended;
-use crate::route::{Place, Route};
-use crate::search::{Asking, SMALL_GRID, Search, SearchId, SearchSpec};
+use crate::search::aim::{Aims, Goals};
+use crate::search::course::{Asking, SMALL_GRID, Search};
+use crate::search::frontier::Standing;
+use crate::search::gather::{Gather, Gathering};
+use crate::search::report::Ended;
+use crate::search::spec::{SearchId, SearchSpec};
 use crate::trie::Trie;
+use crate::visit::hold::HoldAnswer;
+use crate::visit::host::{self, Host, Output, SearchEvent};
+use crate::visit::message::{Answer, Message, Query};
+use crate::visit::route::{Place, Route};
 
 /// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
 /// only delays searches that meet dead links.

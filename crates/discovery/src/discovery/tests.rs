@@ -13,8 +13,8 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, NodeId};
 
 use super::*;
-use crate::application::{AppFilter, AppSummary, Role};
-use crate::message::Query;
+use crate::visit::application::{AppFilter, AppSummary, Role};
+use crate::visit::message::Query;
 use crate::{Attributes, Facts, FactsAsk};
 use grid::{Grid, Outbox, handle, nodes, with_holds};
 

@@ -7,14 +7,14 @@ use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
 
-use crate::application::{AppFilter, AppSummary};
 use crate::discovery::Discovery;
-use crate::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
-use crate::host::{Host, Output, SearchEvent};
-use crate::message::{CONTACTS_MAX, Message, Query};
-use crate::report::Report;
-use crate::search::{SearchId, SearchSpec};
+use crate::search::report::Report;
+use crate::search::spec::{SearchId, SearchSpec};
 use crate::trie::Trie;
+use crate::visit::application::{AppFilter, AppSummary};
+use crate::visit::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
+use crate::visit::host::{Host, Output, SearchEvent};
+use crate::visit::message::{CONTACTS_MAX, Message, Query};
 use crate::{Attributes, Number, Requirement, Value};
 
 const LATENCY: Duration = Duration::from_millis(20);

@@ -6,13 +6,13 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
-use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
-use crate::gather::{Delegate, FOUND_MAX, Found, Gathered};
-use crate::hold::{HoldAnswer, HoldAsk};
-use crate::host::Asked;
 use crate::region::Region;
-use crate::route::{Place, Route};
 use crate::schema::Schema;
+use crate::search::gather::{Delegate, FOUND_MAX, Found, Gathered};
+use crate::visit::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
+use crate::visit::hold::{HoldAnswer, HoldAsk};
+use crate::visit::host::Asked;
+use crate::visit::route::{Place, Route};
 use crate::{Attributes, Facts, FactsAsk, Requirement, bounded};
 
 /// Contacts in one answer: a whole CYCLON view.

@@ -9,9 +9,9 @@ use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
-use crate::attributes::{NAME_LEN_MAX, TEXT_LEN_MAX};
 use crate::key::Key;
-use crate::requirement::CLAUSES_MAX;
+use crate::language::attributes::{NAME_LEN_MAX, TEXT_LEN_MAX};
+use crate::language::requirement::CLAUSES_MAX;
 use crate::schema::Scale;
 use crate::trie::COUNT_MAX;
 use crate::{Attributes, Number, Requirement, Value, bounded};

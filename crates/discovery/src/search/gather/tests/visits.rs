@@ -1,8 +1,8 @@
 //! Searches by visits on the same grid: half of it dies in the middle of one, and nodes lie to it.
 
 use super::*;
-use crate::message::Answer;
 use crate::trie::COUNT_MAX;
+use crate::visit::message::Answer;
 
 /// Everybody with ten cores and more, one by one.
 fn one_by_one(deadline: Duration) -> SearchSpec {

@@ -11,9 +11,9 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::facts::FACTS_MAX;
-use crate::requirement::lexer::{Lexer, Spanned, Token};
-use crate::standard::{self, Kind};
+use crate::language::facts::FACTS_MAX;
+use crate::language::requirement::lexer::{Lexer, Spanned, Token};
+use crate::language::standard::{self, Kind};
 use crate::{Attributes, FactsAsk, Number, ParseError, Value};
 
 /// Bytes of an expression's text. Our guess: ten times what people write.

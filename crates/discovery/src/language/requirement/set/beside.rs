@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 
-use crate::requirement::ast::{Literal, Relation};
+use crate::language::requirement::ast::{Literal, Relation};
 use crate::{Attributes, Number, Value};
 
 use super::{Aggregate, Function, Together};

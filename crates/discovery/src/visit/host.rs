@@ -5,13 +5,13 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Instant};
 
-use crate::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
-use crate::hold::{HoldAnswer, HoldAsk};
-use crate::message::{Answer, CONTACTS_MAX, Message, Query};
-use crate::report::Report;
-use crate::route::{Place, Route};
-use crate::search::SearchId;
+use crate::search::report::Report;
+use crate::search::spec::SearchId;
 use crate::trie::Trie;
+use crate::visit::application::{APPLICATIONS_MAX, AppFilter, AppSummary};
+use crate::visit::hold::{HoldAnswer, HoldAsk};
+use crate::visit::message::{Answer, CONTACTS_MAX, Message, Query};
+use crate::visit::route::{Place, Route};
 use crate::{Attributes, Facts, FactsAsk, limits::SLOTS_HERE_MAX};
 
 /// The visited node's side, lent at each call.

@@ -4,8 +4,8 @@ use alloc::format;
 use alloc::string::String;
 
 use crate::Number;
-use crate::attributes::{NAME_LEN_MAX, is_name_char};
-use crate::standard::Unit;
+use crate::language::attributes::{NAME_LEN_MAX, is_name_char};
+use crate::language::standard::Unit;
 
 use super::ast::Relation;
 use super::error::ParseError;

@@ -85,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_same_table() {
-        let document = include_str!("../../../docs/protocols/discovery.md");
+        let document = include_str!("../../../../docs/protocols/discovery.md");
         for Attribute { name, kind, dynamic, meaning } in ATTRIBUTES {
             let kind = match kind {
                 Kind::Number(Unit::Plain) => "number",

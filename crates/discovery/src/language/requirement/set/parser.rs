@@ -6,17 +6,17 @@ use alloc::vec::Vec;
 
 use super::{Aggregate, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetError, SetQuery, Together};
 use crate::Number;
-use crate::requirement::ast::Relation;
-use crate::requirement::lexer::Token;
-use crate::requirement::parser::Parser;
-use crate::requirement::{ParseError, Requirement};
-use crate::standard::{self, Kind};
+use crate::language::requirement::ast::Relation;
+use crate::language::requirement::lexer::Token;
+use crate::language::requirement::parser::Parser;
+use crate::language::requirement::{ParseError, Requirement};
+use crate::language::standard::{self, Kind};
 
 pub(super) const AGGREGATE_EXPECTED: &str =
     "`sum`, `avg`, `min`, `max` or `count`; what each node must have goes behind `where`";
 
 /// Words with which a part of a set query begins.
-pub(in crate::requirement) fn is_part(word: &str) -> bool {
+pub(in crate::language::requirement) fn is_part(word: &str) -> bool {
     ["with", "where", "spread"].contains(&word)
 }
 

@@ -8,11 +8,11 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Rng};
 
-use crate::aim::{Goals, holder_at};
 use crate::key::{Codes, Key};
 use crate::region::{Region, WHOLE};
-use crate::route::{Link, Place, Step};
+use crate::search::aim::{Goals, holder_at};
 use crate::trie::ALTERNATES;
+use crate::visit::route::{Link, Place, Step};
 
 /// Subtrees, and likewise contacts, that wait at once. Beyond it those of the lowest score are given up and counted. A
 /// find-all of 4,000 visits has 1,500 open at most (measured at 100,000 nodes).

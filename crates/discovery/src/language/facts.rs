@@ -12,7 +12,7 @@ use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
 use xtreem_base::Coordinate;
 
-use crate::attributes::{NAME_LEN_MAX, is_name};
+use crate::language::attributes::{NAME_LEN_MAX, is_name};
 use crate::{Attributes, bounded};
 
 /// Attributes that one search may ask values of. Our guess: an expression that people still read has fewer.

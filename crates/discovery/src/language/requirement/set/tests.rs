@@ -168,7 +168,7 @@ fn long_and_many_parts_are_refused() {
     let many = |n: usize| format!("2 nodes with {}", ["sum(a) > 1"; 20][..n].join(" && "));
     assert!(SetQuery::parse(&many(super::SET_AGGREGATES_MAX)).is_ok());
     assert!(SetQuery::parse(&many(super::SET_AGGREGATES_MAX + 1)).is_err());
-    let long = format!("2 nodes where {}true", " ".repeat(crate::requirement::REQUIREMENT_LEN_MAX));
+    let long = format!("2 nodes where {}true", " ".repeat(crate::language::requirement::REQUIREMENT_LEN_MAX));
     assert!(SetQuery::parse(&long).is_err());
     assert!(SetQuery::new(1, SET_NODES_MAX + 1, Together::default(), &Default::default()).is_err());
 }

@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use super::ast::{Expr, Literal, Relation};
 use super::{CLAUSES_MAX, DEPTH_MAX, REQUIREMENT_LEN_MAX, Requirement, parser};
-use crate::attributes::{Attributes, is_name};
+use crate::language::attributes::{Attributes, is_name};
 use crate::{Number, Value};
 
 fn machine() -> Attributes {

@@ -11,9 +11,9 @@ use alloc::vec::Vec;
 
 use xtreem_base::Handle;
 
-use crate::choice::{CANDIDATES_MAX, Candidate, Terms, best_sum, choose};
-use crate::hold::HoldAsk;
-use crate::requirement::{Constraint, SetQuery};
+use crate::language::requirement::{Constraint, SetQuery};
+use crate::search::choice::{CANDIDATES_MAX, Candidate, Terms, best_sum, choose};
+use crate::visit::hold::HoldAsk;
 use crate::{Attributes, Number};
 
 /// Visits at once of a set search at its beginning: each answer may say where to go better (our guess between visits and

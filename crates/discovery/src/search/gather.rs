@@ -14,14 +14,14 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
 
 use crate::Requirement;
-use crate::aim::Aims;
-use crate::host::{Host, Output, SearchEvent};
-use crate::message::Message;
 use crate::region::Region;
-use crate::report::{Ended, Plan, Report};
-use crate::route::{Link, Place};
-use crate::search::SearchId;
+use crate::search::aim::Aims;
+use crate::search::report::{Ended, Plan, Report};
+use crate::search::spec::SearchId;
 use crate::trie::Trie;
+use crate::visit::host::{Host, Output, SearchEvent};
+use crate::visit::message::Message;
+use crate::visit::route::{Link, Place};
 
 pub use message::{
     Delegate, FOUND_MAX, FOUND_WITH_ATTRIBUTES_MAX, Found, Gather, Gathered, HISTOGRAM_MAX, Histogram, Tally,
@@ -219,7 +219,7 @@ impl Gathering {
         if self.tasks.len() >= TASKS_MAX || !host.trie(Some(schema)).is_some_and(is_there) {
             return out.send(from, Message::Declined { task });
         }
-        let time = Duration::from_millis(time_ms.into()).min(crate::search::DEADLINE_MAX);
+        let time = Duration::from_millis(time_ms.into()).min(crate::search::spec::DEADLINE_MAX);
         self.begin(now, For::Parent(from, task), gather, schema, len, time, host, out);
     }
 

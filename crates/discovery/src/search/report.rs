@@ -3,9 +3,9 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use crate::gather::Histogram;
-use crate::hold::HoldRefusal;
-use crate::set_search::SetReport;
+use crate::search::gather::Histogram;
+use crate::search::set_search::SetReport;
+use crate::visit::hold::HoldRefusal;
 
 /// Why a search ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

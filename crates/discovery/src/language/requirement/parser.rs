@@ -6,7 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::Number;
-use crate::standard::{self, Kind, Unit};
+use crate::language::standard::{self, Kind, Unit};
 
 use super::ast::{Expr, Literal, Relation};
 use super::error::ParseError;

@@ -6,7 +6,7 @@
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 
-use crate::requirement::ast::Relation;
+use crate::language::requirement::ast::Relation;
 use crate::{Attributes, Number, Value};
 
 use super::{Aggregate, Function, Together};

@@ -10,11 +10,11 @@ use xtreem_base::{Handle, HandleTable};
 
 use crate::bounded;
 use crate::key::{DIMENSIONS_MAX, KEY_BITS, Key};
+use crate::language::requirement::SetQuery;
 use crate::region::{Region, WHOLE};
-use crate::requirement::SetQuery;
-use crate::route::Link;
 use crate::schema::{CLASSES, DYNAMICS_MAX, MISPLACED, Scale, Schema, log2_codes};
 use crate::trie::{PLACE_BITS, Summary, TOPS, Top};
+use crate::visit::route::Link;
 
 /// Attributes that one search aims at; further ones are not looked at (our guess: queries have one or two).
 pub const AIMS_MAX: usize = 4;

@@ -5,10 +5,10 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable};
 
-use crate::aim::{AIMS_MAX, Aims, Peak, peaks};
 use crate::bounded;
 use crate::key::{KEY_BITS, Key, sibling_cell};
 use crate::region::{Expectation, Region, WHOLE};
+use crate::search::aim::{AIMS_MAX, Aims, Peak, peaks};
 use crate::trie::{ALTERNATES, COUNT_MAX, Trie};
 
 /// Links in one answer: a table has 17 to 40 buckets at 100,000 nodes (design note on discovery, 2.1). Those into

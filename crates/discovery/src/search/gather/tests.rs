@@ -7,11 +7,12 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use super::*;
-use crate::application::{AppFilter, AppSummary};
 use crate::discovery::Discovery;
-use crate::hold::{HoldAnswer, HoldAsk, HoldRefusal};
 use crate::schema::{Dimension, Dynamic, Scale, Schema};
-use crate::search::{SMALL_GRID, SearchSpec};
+use crate::search::course::SMALL_GRID;
+use crate::search::spec::SearchSpec;
+use crate::visit::application::{AppFilter, AppSummary};
+use crate::visit::hold::{HoldAnswer, HoldAsk, HoldRefusal};
 use crate::{Attributes, Number};
 
 struct Node {

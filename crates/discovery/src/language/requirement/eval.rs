@@ -1,7 +1,7 @@
 //! Whether a node's attributes meet a requirement. Total: a missing attribute or one of another kind makes a
 //! comparison false, never an error, because a grid's machines are not alike.
 
-use crate::attributes::{Attributes, Value};
+use crate::language::attributes::{Attributes, Value};
 
 use super::ast::{Expr, Literal, Relation};
 

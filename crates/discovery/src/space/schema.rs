@@ -8,9 +8,9 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::attributes::is_name;
 use crate::key::{Codes, DIMENSIONS_MAX};
-use crate::requirement::Literal;
+use crate::language::attributes::is_name;
+use crate::language::requirement::Literal;
 use crate::{Attributes, Number, Value, bounded, standard};
 
 /// Dynamic attributes whose classes and largest values ride on links.
