@@ -1,7 +1,7 @@
 //! Finding nodes: what a node says of itself, the language in which a user says what is wanted, and the search.
 //!
-//! Sans-IO: the composing node lends its attributes, links and resources as a [`Host`] and takes messages and
-//! events through an [`Output`]. Absent on purpose: who runs what (the host answers that), addresses, clocks.
+//! [`Discovery`] and [`trie::Trie`] are cores as in `xtreem_base`. The composing node lends its attributes, links and
+//! resources as a [`Host`]. Absent on purpose: who runs what (the host answers that), addresses, clocks.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,7 +19,7 @@ pub use language::standard;
 pub use search::forecast;
 pub use space::{area, key, region, schema};
 
-pub use discovery::{Discovery, PeerFault, StartRefusal};
+pub use discovery::{Discovery, Fault, StartRefusal};
 pub use language::attributes::{AttributeError, Attributes, Value};
 pub use language::expression::Expression;
 pub use language::facts::{Facts, FactsAsk, FactsError, Free};
@@ -32,7 +32,7 @@ pub use search::set_search::SetReport;
 pub use search::spec::{SearchId, SearchSpec};
 pub use visit::application::{AppFilter, AppSummary, Role};
 pub use visit::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
-pub use visit::host::{Host, Output, SearchEvent};
+pub use visit::host::{Host, Hosted, SearchEvent};
 pub use visit::message::{Answer, Message, Query};
 pub use visit::route::{Link, Place, Route, Step};
 

@@ -14,7 +14,7 @@ use crate::search::gather::Histogram;
 use crate::search::report::{Ended, Plan, RULES_TOLD_MAX, Recapture, Refused, Report, grid_size};
 use crate::search::spec::{SearchId, SearchSpec};
 use crate::visit::hold::HoldAnswer;
-use crate::visit::host::{Output, SearchEvent};
+use crate::visit::host::{SearchEvent, SearchSink};
 use crate::visit::message::{Answer, Query};
 use crate::visit::route::{Place, Route};
 
@@ -214,7 +214,7 @@ impl Search {
     }
 
     /// The members of the set that was found become the matches; without one, says what is to be given back.
-    pub(crate) fn tell_set(&mut self, out: &mut impl Output) {
+    pub(crate) fn tell_set(&mut self, out: &mut impl SearchSink) {
         let search = self.id;
         let Some(set) = &mut self.set else { return };
         for (peer, hold) in set.release_all() {
@@ -301,7 +301,7 @@ impl Search {
         peer: Handle,
         mut answer: Answer,
         rng: &mut Rng,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         if let Some(out) = self.out.remove(&peer) {
             self.expected += u64::from(out.chance);
@@ -331,7 +331,7 @@ impl Search {
         self.judge(peer, answer, hold, out);
     }
 
-    fn judge(&mut self, peer: Handle, answer: Answer, hold: Option<u64>, out: &mut impl Output) {
+    fn judge(&mut self, peer: Handle, answer: Answer, hold: Option<u64>, out: &mut impl SearchSink) {
         for (i, failed) in self.failed.iter_mut().enumerate() {
             *failed += u32::from(answer.failing >> i & 1 == 1);
         }

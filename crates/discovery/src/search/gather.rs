@@ -11,7 +11,7 @@ mod tests;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
+use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng, Wake};
 
 use crate::Requirement;
 use crate::region::Region;
@@ -19,7 +19,7 @@ use crate::search::aim::Aims;
 use crate::search::report::{Ended, Plan, Report};
 use crate::search::spec::SearchId;
 use crate::trie::Trie;
-use crate::visit::host::{Host, Output, SearchEvent};
+use crate::visit::host::{Host, SearchEvent, SearchSink};
 use crate::visit::message::Message;
 use crate::visit::route::{Link, Place};
 
@@ -120,7 +120,7 @@ impl Gathering {
         query: Gather,
         time: Duration,
         host: &impl Host,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         let Some(schema) = host.trie(None).map(|trie| trie.schema().version()) else { return };
         self.begin(now, For::User(search, BTreeSet::new()), query, schema, 0, time, host, out);
@@ -136,7 +136,7 @@ impl Gathering {
         len: u8,
         time: Duration,
         host: &impl Host,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         let Some(trie) = host.trie(Some(schema)) else { return };
         let (region, dimensions) =
@@ -174,7 +174,7 @@ impl Gathering {
 
     /// Asks an alternate of a subtree that was not asked yet, best one that can match itself; without one the subtree
     /// is lost.
-    fn hand_on(&mut self, now: Instant, number: u32, out: &mut impl Output) {
+    fn hand_on(&mut self, now: Instant, number: u32, out: &mut impl SearchSink) {
         let Some(child) = self.children.get_mut(&number) else { return };
         let Some(task) = self.tasks.get_mut(&child.task) else { return };
         let alternates = &child.link.alternates;
@@ -211,7 +211,7 @@ impl Gathering {
         from: Handle,
         delegate: Delegate,
         host: &impl Host,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         let Delegate { task, gather, schema, len, key, time_ms, last } = delegate;
         let is_there =
@@ -235,7 +235,7 @@ impl Gathering {
         from: Handle,
         number: u32,
         found: Vec<Found>,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         let Some(id) = self.task_of(from, number) else { return };
         out.contact_answered(from);
@@ -254,7 +254,7 @@ impl Gathering {
         from: Handle,
         number: u32,
         gathered: Gathered,
-        out: &mut impl Output,
+        out: &mut impl SearchSink,
     ) {
         let Some(id) = self.task_of(from, number) else { return };
         let Gathered { tally, parts, found } = gathered;
@@ -287,7 +287,13 @@ impl Gathering {
         }
     }
 
-    pub(crate) fn handle_declined(&mut self, now: Instant, from: Handle, number: u32, out: &mut impl Output) {
+    pub(crate) fn handle_declined(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        number: u32,
+        out: &mut impl SearchSink,
+    ) {
         let Some(id) = self.task_of(from, number) else { return };
         out.contact_answered(from);
         self.hand_on(now, number, out);
@@ -295,7 +301,7 @@ impl Gathering {
     }
 
     /// Matches from below: to the user at once, upwards when there are enough for a message.
-    fn take(&mut self, id: u32, found: Vec<Found>, out: &mut impl Output) {
+    fn take(&mut self, id: u32, found: Vec<Found>, out: &mut impl SearchSink) {
         let Some(task) = self.tasks.get_mut(&id) else { return };
         if !task.query.list {
             return;
@@ -307,13 +313,13 @@ impl Gathering {
     }
 
     /// Ends a task for which nobody is waited for any more.
-    fn proceed(&mut self, id: u32, out: &mut impl Output) {
+    fn proceed(&mut self, id: u32, out: &mut impl SearchSink) {
         if self.tasks.get(&id).is_some_and(|task| task.waiting.is_empty()) {
             self.finish(id, Ended::Exhausted, out);
         }
     }
 
-    fn finish(&mut self, id: u32, ended: Ended, out: &mut impl Output) {
+    fn finish(&mut self, id: u32, ended: Ended, out: &mut impl SearchSink) {
         let Some(mut task) = self.tasks.remove(&id) else { return };
         self.deadlines.clear(&Timer::Deadline(id));
         self.deadlines.clear(&Timer::Pulse(id));
@@ -337,14 +343,14 @@ impl Gathering {
     }
 
     /// A user does not wait any longer. Those below end by themselves.
-    pub(crate) fn cancel(&mut self, search: SearchId, out: &mut impl Output) {
+    pub(crate) fn cancel(&mut self, search: SearchId, out: &mut impl SearchSink) {
         let is_his = |task: &Task| matches!(task.whose, For::User(whose, _) if whose == search);
         if let Some(id) = self.tasks.iter().find(|(_, task)| is_his(task)).map(|(id, _)| *id) {
             self.finish(id, Ended::Cancelled, out);
         }
     }
 
-    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
+    pub(crate) fn handle_timeout(&mut self, now: Instant, out: &mut impl SearchSink) {
         while let Some(timer) = self.deadlines.expire(now) {
             match timer {
                 Timer::Deadline(id) => self.finish(id, Ended::Deadline, out),
@@ -370,7 +376,7 @@ impl Gathering {
                     if let Some(task) = self.tasks.get_mut(&id) {
                         task.tally.silent += 1;
                     }
-                    out.contact_failed(silent);
+                    out.contact_silent(silent);
                     self.hand_on(now, number, out);
                     self.proceed(id, out);
                 }
@@ -378,8 +384,8 @@ impl Gathering {
         }
     }
 
-    pub(crate) fn next_timeout(&self) -> Option<Instant> {
-        self.deadlines.next()
+    pub(crate) fn next_timeout(&self) -> Wake {
+        self.deadlines.next().map_or(Wake::NEVER, |at| Wake::new(at, "query for all"))
     }
 
     /// Queries of this node's own users.
@@ -387,7 +393,7 @@ impl Gathering {
         self.tasks.values().filter(|task| matches!(task.whose, For::User(..))).count()
     }
 
-    pub(crate) fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub(crate) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         for task in self.tasks.values() {
             match &task.whose {
                 For::Parent(parent, _) => f(*parent),
@@ -403,7 +409,7 @@ impl Gathering {
 
 impl Task {
     /// Hands on what was found, as far as it fills messages.
-    fn tell(&mut self, out: &mut impl Output) {
+    fn tell(&mut self, out: &mut impl SearchSink) {
         match &mut self.whose {
             For::Parent(parent, number) => {
                 let max = self.query.found_max();
@@ -431,13 +437,13 @@ impl Task {
     }
 
     /// Hands on all but what fits the last message.
-    fn tell_most(&mut self, out: &mut impl Output) {
+    fn tell_most(&mut self, out: &mut impl SearchSink) {
         if matches!(self.whose, For::User(..)) || self.found.len() > self.query.found_max() {
             self.tell(out);
         }
     }
 
-    fn pulse(&mut self, out: &mut impl Output) {
+    fn pulse(&mut self, out: &mut impl SearchSink) {
         self.tell(out);
         if let For::Parent(parent, number) = self.whose {
             let found = core::mem::take(&mut self.found);

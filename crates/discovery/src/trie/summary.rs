@@ -151,7 +151,7 @@ impl Summary {
         (1..=COUNT_MAX).contains(&self.count) && self.area.is_sound() && cell.covers(&self.area)
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.tops.iter().flatten().map(|top| top.holder).filter(|&peer| peer != Handle::NONE).for_each(f);
     }
 }

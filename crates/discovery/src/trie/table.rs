@@ -479,7 +479,7 @@ impl Table {
         self.buckets.capacity() * size_of::<Bucket>() + self.told.capacity() * size_of::<u32>()
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         for bucket in &self.buckets {
             bucket.alternates().iter().for_each(|known| f(known.handle));
             bucket.summary.for_each_handle(f);

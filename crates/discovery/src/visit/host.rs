@@ -1,9 +1,9 @@
-//! What the composing node lends to a search, and where a search's output goes.
+//! What the composing node lends to a search, and where a search puts what it has to say.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{Events, Handle, Instant, Sink};
 
 use crate::search::report::Report;
 use crate::search::spec::SearchId;
@@ -33,24 +33,50 @@ pub trait Host {
     /// is then the right answer.
     fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer;
 
-    /// The applications this node has to do with, of those that `wanted` accepts.
-    fn applications(&self, wanted: &AppFilter) -> Vec<AppSummary>;
+    /// The applications this node has to do with, of those that `filter` accepts.
+    fn applications(&self, filter: &AppFilter) -> Vec<AppSummary>;
 }
 
-/// Takes what a search sends and says.
-pub trait Output {
-    fn send(&mut self, to: Handle, message: Message);
+/// Lent for one call, as a node lends it.
+impl<H: Host> Host for &mut H {
+    fn attributes(&self) -> &Attributes {
+        (**self).attributes()
+    }
 
-    fn event(&mut self, event: SearchEvent);
+    fn trie(&self, version: Option<u32>) -> Option<&Trie> {
+        (**self).trie(version)
+    }
 
-    /// The peer was silent for one time-out.
-    fn contact_failed(&mut self, _peer: Handle) {}
+    fn facts(&self, ask: &FactsAsk) -> Facts {
+        (**self).facts(ask)
+    }
 
-    /// The peer answered a visit.
-    fn contact_answered(&mut self, _peer: Handle) {}
+    fn contacts(&mut self, max: usize) -> Vec<Handle> {
+        (**self).contacts(max)
+    }
+
+    fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        (**self).hold(now, from, ask)
+    }
+
+    fn applications(&self, filter: &AppFilter) -> Vec<AppSummary> {
+        (**self).applications(filter)
+    }
 }
 
-/// What a search says to the composing node.
+/// A host, and a sink beside it: a search looks at links that the host lends while it speaks.
+#[derive(Debug)]
+pub struct Hosted<H, O> {
+    pub host: H,
+    pub out: O,
+}
+
+/// Where a search puts what it sends and what it tells.
+pub(crate) trait SearchSink: Sink<Message> + Events<SearchEvent> {}
+
+impl<O: Sink<Message> + Events<SearchEvent>> SearchSink for O {}
+
+/// What a search says to the composing node. One enum, as their order matters: the node takes them out of one queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchEvent {
     /// A node that meets the requirement, held when that was asked for. The hold is the receiver's to use or release.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
-use xtreem_base::{Handle, HandleTable};
+use xtreem_base::{Handle, HandleTable, Travel};
 
 use crate::region::Region;
 use crate::schema::Schema;
@@ -94,6 +94,13 @@ pub enum Message {
         #[n(0)]
         task: u32,
     },
+}
+
+impl Message {
+    /// A visited node answers with what it measures just then.
+    pub fn travel(&self) -> Travel {
+        Travel::STREAM.measured(matches!(self, Message::Visit { .. } | Message::Delegate(_)))
+    }
 }
 
 /// What a visited node says.

@@ -6,6 +6,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use xtreem_base::{Call, Core, Driven, Events, Sink};
+
 use super::*;
 use crate::discovery::Discovery;
 use crate::schema::{Dimension, Dynamic, Scale, Schema};
@@ -13,6 +15,7 @@ use crate::search::course::SMALL_GRID;
 use crate::search::spec::SearchSpec;
 use crate::visit::application::{AppFilter, AppSummary};
 use crate::visit::hold::{HoldAnswer, HoldAsk, HoldRefusal};
+use crate::visit::host::Hosted;
 use crate::{Attributes, Number};
 
 struct Node {
@@ -47,16 +50,18 @@ impl Host for Lent<'_> {
 }
 
 #[derive(Default)]
-struct Sink {
+struct Outbox {
     sent: Vec<(Handle, Message)>,
     events: Vec<SearchEvent>,
 }
 
-impl Output for Sink {
+impl Sink<Message> for Outbox {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
     }
+}
 
+impl Events<SearchEvent> for Outbox {
     fn event(&mut self, event: SearchEvent) {
         self.events.push(event);
     }
@@ -98,13 +103,12 @@ impl Grid {
             attributes.set("unknown.load", Number::from_thousandths(load)).unwrap();
             let codes = schema.codes(&attributes);
             let trie = Trie::new(
-                &config,
+                Call::new(&config, Instant::ZERO),
                 schema.clone(),
                 handle(i),
                 codes,
                 rng.next_u32(),
                 Rng::new(i.into()),
-                Instant::ZERO,
             );
             let discovery = Discovery::new(handle(i), Rng::new(i.into()));
             nodes.push(Node { attributes, trie, discovery, is_dead: false });
@@ -127,25 +131,30 @@ impl Grid {
         }
     }
 
-    fn with(&mut self, at: Handle, f: impl FnOnce(&mut Discovery, Instant, &mut Lent<'_>, &mut Sink)) {
+    fn with(
+        &mut self,
+        at: Handle,
+        f: impl FnOnce(&mut Discovery, Call<'_, ()>, &mut Hosted<Lent<'_>, Outbox>),
+    ) {
         let Node { attributes, trie, discovery, is_dead } = &mut self.nodes[at.as_u32() as usize];
         if *is_dead {
             return;
         }
-        let mut sink = Sink::default();
-        f(discovery, self.now, &mut Lent(attributes, trie), &mut sink);
-        for (to, message) in sink.sent {
+        let mut lent = Hosted { host: Lent(attributes, trie), out: Outbox::default() };
+        f(discovery, Call::new(&(), self.now), &mut lent);
+        let Outbox { sent, events } = lent.out;
+        for (to, message) in sent {
             // They overtake one another.
             let latency = Duration::from_millis(self.rng.between(5, 165));
             self.number += 1;
             self.queue.insert((self.now + latency, self.number), (at, to, message));
         }
-        self.events.extend(sink.events);
+        self.events.extend(events);
     }
 
     fn ask(&mut self, spec: SearchSpec) {
-        self.with(handle(0), |discovery, now, host, out| {
-            discovery.start(now, spec, &[], host, out).unwrap();
+        self.with(handle(0), |discovery, call, to| {
+            discovery.start(call, spec, &[], to).unwrap();
         });
     }
 
@@ -160,17 +169,15 @@ impl Grid {
                 return report;
             }
             let arrival = self.queue.first_key_value().map(|((at, _), _)| *at).unwrap_or(Instant::FAR);
-            let timeouts =
-                self.nodes.iter().map(|node| node.discovery.next_timeout().unwrap_or(Instant::FAR));
+            let timeouts = self.nodes.iter().map(|node| node.discovery.next_timeout(&()).at);
             let timeout = timeouts.min().unwrap_or(Instant::FAR);
             self.now = arrival.min(timeout);
             assert!(self.now < Instant::FAR, "nothing happens any more");
             if timeout <= arrival {
                 for at in 0..NODES {
-                    let now = self.now;
-                    self.with(handle(at), |discovery, _, _, out| {
-                        if discovery.next_timeout().is_some_and(|at| at <= now) {
-                            discovery.handle_timeout(now, out);
+                    self.with(handle(at), |discovery, call, to| {
+                        if discovery.next_timeout(&()).at <= call.now {
+                            discovery.handle_timeout(call, to);
                         }
                     });
                     if self.nodes[at as usize].is_dead {
@@ -182,8 +189,8 @@ impl Grid {
                 if matches!(message, Message::Delegate(_)) {
                     *self.delegates.entry(to).or_default() += 1;
                 }
-                self.with(to, |discovery, now, host, out| {
-                    let _ = discovery.handle_message(now, from, message, host, out);
+                self.with(to, |discovery, call, to| {
+                    let _ = discovery.handle_message(call, from, message, to);
                 });
             }
         }
@@ -299,9 +306,9 @@ fn words_from_those_not_asked_change_nothing() {
         ];
         for message in messages {
             let not_asked = grid.queue.values().all(|(_, to, _)| *to != stranger);
-            grid.with(handle(0), |discovery, now, host, out| {
+            grid.with(handle(0), |discovery, call, to| {
                 if not_asked {
-                    discovery.handle_message(now, stranger, message, host, out).unwrap();
+                    discovery.handle_message(call, stranger, message, to).unwrap();
                 }
             });
         }
@@ -327,8 +334,8 @@ fn beyond_its_limit_a_node_declines() {
     };
     let declined = |grid: &mut Grid, delegate| {
         grid.queue.clear();
-        grid.with(peer, |discovery, now, host, out| {
-            discovery.handle_message(now, handle(7), Message::Delegate(delegate), host, out).unwrap();
+        grid.with(peer, |discovery, call, to| {
+            discovery.handle_message(call, handle(7), Message::Delegate(delegate), to).unwrap();
         });
         grid.queue.values().any(|(.., message)| matches!(message, Message::Declined { .. }))
     };
