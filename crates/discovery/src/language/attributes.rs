@@ -1,7 +1,7 @@
 //! What a node says of itself: names with values, bounded in every direction.
 //!
-//! Seed document, section 3.1: static attributes describe the machine, dynamic ones its present state; both are
-//! checked on the node itself when a search visits it.
+//! Static attributes describe the machine, dynamic ones its present state; both are checked on the node itself when a
+//! search visits it (XtreemOS deliverable D3.2.1, 2006, section 3.1).
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! Attributes of which a set query wants much or little: what a subtree has of them, and how a search weighs that.
 //!
-//! Source: design note on discovery, section 2.7: best first by (largest value, holder). What links say is the word of
+//! The order is by largest value and holder (docs/design/selection.md, "Dynamic attributes"). What links say is the word of
 //! minutes ago and orders the search only; what counts is what a visited node says of itself.
 
 use alloc::vec::Vec;
@@ -186,8 +186,9 @@ impl Goals {
         let mut known: Vec<(Aim, Goal)> = Vec::new();
         for constraint in query.constraints() {
             let Some(most) = constraint.wants_most() else { continue };
-            let dimension = schema.dimensions().iter().position(|d| d.name == constraint.name);
-            let dynamic = schema.dynamics().iter().position(|d| d.name == constraint.name);
+            let dimension =
+                schema.dimensions().iter().position(|dimension| dimension.name == constraint.name);
+            let dynamic = schema.dynamics().iter().position(|dynamic| dynamic.name == constraint.name);
             let Some(bit) = dimension.or(dynamic.map(|at| DIMENSIONS_MAX + at)) else { continue };
             let scale = match dimension {
                 Some(at) => schema.dimensions()[at].scale,

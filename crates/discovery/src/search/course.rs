@@ -274,18 +274,18 @@ impl Search {
         if let Some(set) = self.set.as_mut().filter(|set| set.is_asked(peer)) {
             return set.on_silence(peer);
         }
-        let number = match self.frontier.end_routing(peer) {
-            Some(number) => Some(number),
+        let subtree = match self.frontier.end_routing(peer) {
+            Some(subtree) => Some(subtree),
             None => match self.frontier.standing(peer) {
-                Some(Standing::Asked(number)) => {
-                    self.frontier.stand(peer, Standing::Silent(number));
-                    number
+                Some(Standing::Asked(subtree)) => {
+                    self.frontier.stand(peer, Standing::Silent(subtree));
+                    subtree
                 }
                 _ => None,
             },
         };
-        if let Some(number) = number {
-            self.frontier.go_round(number, rng);
+        if let Some(subtree) = subtree {
+            self.frontier.go_round(subtree, rng);
         }
         Vec::new()
     }
@@ -312,8 +312,8 @@ impl Search {
         self.hear_of(&answer.contacts, rng);
         let place = answer.place.take();
         if answer.only {
-            if let Some(number) = self.frontier.end_routing(peer) {
-                self.frontier.arrive(number, peer, place, rng);
+            if let Some(subtree) = self.frontier.end_routing(peer) {
+                self.frontier.arrive(subtree, peer, place, rng);
             }
             return;
         }
@@ -322,8 +322,8 @@ impl Search {
         self.frontier.stand(peer, Standing::Answered(hold));
         self.silent -= u32::from(matches!(standing, Some(Standing::Silent(_))));
         match (standing, place) {
-            (Some(Standing::Asked(Some(number)) | Standing::Silent(Some(number))), place) => {
-                self.frontier.arrive(number, peer, place, rng);
+            (Some(Standing::Asked(Some(subtree)) | Standing::Silent(Some(subtree))), place) => {
+                self.frontier.arrive(subtree, peer, place, rng);
             }
             (_, Some(place)) => self.frontier.root(place, rng),
             _ => {}
@@ -377,6 +377,16 @@ impl Search {
         }
     }
 
+    fn plan(&self) -> Plan {
+        if !self.frontier.is_rooted() {
+            Plan::Contacts
+        } else if self.frontier.is_wide {
+            Plan::TrieThenContacts
+        } else {
+            Plan::Trie
+        }
+    }
+
     pub(crate) fn report(&self, ended: Ended) -> Report {
         let everywhere =
             ended == Ended::Exhausted && self.frontier.is_wide && !self.frontier.has_overflowed();
@@ -389,11 +399,7 @@ impl Search {
             Query::Applications(_) => Vec::new(),
         };
         Report {
-            plan: match (self.frontier.is_rooted(), self.frontier.is_wide) {
-                (false, _) => Plan::Contacts,
-                (true, false) => Plan::Trie,
-                (true, true) => Plan::TrieThenContacts,
-            },
+            plan: self.plan(),
             round_trips: self.round_trips,
             visited: self.visited,
             answered: self.answered,

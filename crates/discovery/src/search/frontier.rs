@@ -19,16 +19,16 @@ use crate::visit::route::{Link, Place, Step};
 pub const FRONTIER_MAX: usize = 8_192;
 
 /// Names an open subtree within its search.
-pub(crate) type Number = u32;
+pub(crate) type SubtreeId = u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// A contact, not yet visited; the draw under which it waits.
     Waiting(u64),
     /// With the subtree that the visit shall open; none when it is visited as a contact.
-    Asked(Option<Number>),
+    Asked(Option<SubtreeId>),
     /// Did not answer in time; may still do so.
-    Silent(Option<Number>),
+    Silent(Option<SubtreeId>),
     /// Answered, with the hold that it granted.
     Answered(Option<u64>),
     /// Not to be taken as a match; whether anybody named it.
@@ -69,14 +69,14 @@ pub(crate) struct Frontier {
     dimensions: usize,
     /// What comes before the number of matches, when a set is looked for.
     goals: Goals,
-    open: BTreeMap<Number, Open>,
+    open: BTreeMap<SubtreeId, Open>,
     /// Waiting subtrees by score.
-    order: BTreeSet<(u64, Number)>,
-    next: Number,
+    order: BTreeSet<(u64, SubtreeId)>,
+    next: SubtreeId,
     peers: BTreeMap<Handle, Standing>,
     contacts: BTreeSet<(u64, Handle)>,
     /// Nodes asked for the way only.
-    routing: BTreeMap<Handle, Number>,
+    routing: BTreeMap<Handle, SubtreeId>,
     asked: usize,
     /// Contacts are visited.
     pub(crate) is_wide: bool,
@@ -85,7 +85,7 @@ pub(crate) struct Frontier {
     /// Nodes of subtrees that had no room.
     dropped: u64,
     /// Contacts had no room, so that an empty frontier does not mean all were visited.
-    overflowed: bool,
+    has_overflowed: bool,
 }
 
 impl Frontier {
@@ -104,7 +104,7 @@ impl Frontier {
             is_wide: true,
             is_rooted: false,
             dropped: 0,
-            overflowed: false,
+            has_overflowed: false,
         }
     }
 
@@ -125,7 +125,7 @@ impl Frontier {
         self.peers.insert(peer, Standing::Waiting(draw));
         self.contacts.insert((draw, peer));
         if self.contacts.len() > FRONTIER_MAX {
-            self.overflowed = true;
+            self.has_overflowed = true;
             if let Some((_, worst)) = self.contacts.pop_first() {
                 self.peers.remove(&worst);
             }
@@ -163,8 +163,8 @@ impl Frontier {
     }
 
     /// Whoever promises most comes first: the chance that the next visit matches, then how many matches lie behind it. The
-    /// random factor keeps requesters apart: without it all of them go to the same few nodes (design note on
-    /// discovery, section 2.4).
+    /// random factor keeps requesters apart: without it all of them go to the same few nodes (docs/design/selection.md,
+    /// "Search").
     fn score(&self, link: &Link, tried: u16, rng: &mut Rng) -> u64 {
         if !self.goals.is_empty() {
             return self.goals.score(link, |i, peer| self.is_holder_open(tried, i, peer), rng.next_u64());
@@ -185,8 +185,8 @@ impl Frontier {
 
     /// The next to visit, which counts as asked from now on.
     pub(crate) fn ask_next(&mut self, rng: &mut Rng) -> Option<Visit> {
-        while let Some((_, number)) = self.order.pop_last() {
-            if let Some(visit) = self.enter(number, rng) {
+        while let Some((_, subtree)) = self.order.pop_last() {
+            if let Some(visit) = self.enter(subtree, rng) {
                 return Some(visit);
             }
         }
@@ -200,18 +200,18 @@ impl Frontier {
 
     /// Picks a node of a subtree: who is said to have a large value that is aimed at; else an alternate, one that matches
     /// before others, one not seen yet before others.
-    fn enter(&mut self, number: Number, rng: &mut Rng) -> Option<Visit> {
-        let open = self.open.get(&number)?;
+    fn enter(&mut self, subtree: SubtreeId, rng: &mut Rng) -> Option<Visit> {
+        let open = self.open.get(&subtree)?;
         let is_open = |i: usize, peer: Handle| self.is_holder_open(open.tried, i, peer);
         if let Some(i) = self.goals.holder(&open.link, is_open)
             && let Some(holder) = holder_at(&open.link, i).copied()
         {
-            let open = self.open.get_mut(&number)?;
+            let open = self.open.get_mut(&subtree)?;
             open.tried |= 1 << (ALTERNATES + i);
             open.stage = Stage::Asked;
             let (len, state) = (open.link.level + 1, u64::from(open.link.state));
             let chance = (u64::from(holder.place) * state / u64::from(WHOLE)) as u32;
-            self.stand(holder.handle, Standing::Asked(Some(number)));
+            self.stand(holder.handle, Standing::Asked(Some(subtree)));
             return Some(Visit { peer: holder.handle, len, only: false, chance });
         }
         let mut best: Option<((bool, bool, u32), usize)> = None;
@@ -230,21 +230,21 @@ impl Frontier {
             }
         }
         let Some(((is_new, in_region, _), i)) = best else {
-            self.open.get_mut(&number)?.stage = Stage::Lost;
+            self.open.get_mut(&subtree)?.stage = Stage::Lost;
             return None;
         };
-        let open = self.open.get_mut(&number)?;
+        let open = self.open.get_mut(&subtree)?;
         open.tried |= 1 << i;
         open.stage = Stage::Asked;
         let (peer, len) = (open.link.alternates[i].handle, open.link.level + 1);
         let place = if in_region { WHOLE } else { open.link.place };
         let chance = (u64::from(place) * u64::from(open.link.state) / u64::from(WHOLE)) as u32;
         if !is_new {
-            self.routing.insert(peer, number);
+            self.routing.insert(peer, subtree);
             self.asked += 1;
             return Some(Visit { peer, len, only: true, chance: 0 });
         }
-        self.stand(peer, Standing::Asked(Some(number)));
+        self.stand(peer, Standing::Asked(Some(subtree)));
         Some(Visit { peer, len, only: false, chance })
     }
 
@@ -262,16 +262,16 @@ impl Frontier {
     }
 
     /// Whether `peer` was asked for the way only; it is not any more.
-    pub(crate) fn end_routing(&mut self, peer: Handle) -> Option<Number> {
-        let number = self.routing.remove(&peer)?;
+    pub(crate) fn end_routing(&mut self, peer: Handle) -> Option<SubtreeId> {
+        let subtree = self.routing.remove(&peer)?;
         self.asked -= 1;
-        Some(number)
+        Some(subtree)
     }
 
     /// Takes what a node says of the subtree that it was to open.
-    pub(crate) fn arrive(&mut self, number: Number, peer: Handle, place: Option<Place>, rng: &mut Rng) {
+    pub(crate) fn arrive(&mut self, subtree: SubtreeId, peer: Handle, place: Option<Place>, rng: &mut Rng) {
         // Another alternate may have been first.
-        let Some(open) = self.open.get(&number) else { return };
+        let Some(open) = self.open.get(&subtree) else { return };
         let alternates = &open.link.alternates;
         let len = usize::from(open.link.level) + 1;
         // All of them share the prefix, and so does a holder of a large value who is no alternate.
@@ -282,22 +282,22 @@ impl Frontier {
             // A newcomer's word is taken when there is no better one.
             Some(mut place) if is_there(&place.key) && (place.is_settled || !others) => {
                 place.links.retain(|link| usize::from(link.level) >= len);
-                if let Some(Open { stage: Stage::Waiting(score), .. }) = self.open.remove(&number) {
-                    self.order.remove(&(score, number));
+                if let Some(Open { stage: Stage::Waiting(score), .. }) = self.open.remove(&subtree) {
+                    self.order.remove(&(score, subtree));
                 }
                 self.open_all(place.links, rng);
             }
-            _ => self.go_round(number, rng),
+            _ => self.go_round(subtree, rng),
         }
     }
 
     /// An alternate was silent or no help: the next one is to be asked.
-    pub(crate) fn go_round(&mut self, number: Number, rng: &mut Rng) {
-        let Some(open) = self.open.get(&number).filter(|open| open.stage == Stage::Asked) else { return };
+    pub(crate) fn go_round(&mut self, subtree: SubtreeId, rng: &mut Rng) {
+        let Some(open) = self.open.get(&subtree).filter(|open| open.stage == Stage::Asked) else { return };
         let score = self.score(&open.link, open.tried, rng);
-        if let Some(open) = self.open.get_mut(&number) {
+        if let Some(open) = self.open.get_mut(&subtree) {
             open.stage = Stage::Waiting(score);
-            self.order.insert((score, number));
+            self.order.insert((score, subtree));
         }
     }
 
@@ -321,15 +321,13 @@ impl Frontier {
         !self.order.is_empty() || self.is_wide && !self.contacts.is_empty()
     }
 
-    /// From now on contacts are visited too. False when that brings nothing.
-    pub(crate) fn widen(&mut self) -> bool {
-        let brings = !self.is_wide && !self.contacts.is_empty();
-        self.is_wide |= brings;
-        brings
+    /// From now on contacts are visited too, where there are any.
+    pub(crate) fn widen(&mut self) {
+        self.is_wide |= !self.contacts.is_empty();
     }
 
     pub(crate) fn has_overflowed(&self) -> bool {
-        self.overflowed || self.dropped > 0
+        self.has_overflowed || self.dropped > 0
     }
 
     /// Nodes, about, of subtrees that can have matches and all of whose alternates were silent; where no trie was followed,

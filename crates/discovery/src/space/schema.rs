@@ -26,7 +26,7 @@ pub const MISPLACED: u16 = 1;
 /// How values become codes from 1 to 65,535. Every scale keeps the order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Scale {
-    /// A factor of two is 1,024 codes (design note on discovery, section 2.2). For sizes and counts.
+    /// A factor of two is 1,024 codes (docs/design/selection.md, "Keys"). For sizes and counts.
     #[n(0)]
     Logarithmic,
     /// Equal steps between two values; what lies outside gets the code of the nearer end.
@@ -185,7 +185,7 @@ impl Schema {
             return Err(SchemaError::TooMany);
         }
         let names: Vec<&str> =
-            dimensions.iter().map(|d| &*d.name).chain(dynamics.iter().map(|d| &*d.name)).collect();
+            dimensions.iter().map(|one| &*one.name).chain(dynamics.iter().map(|one| &*one.name)).collect();
         if names.iter().enumerate().any(|(i, name)| !is_name(name) || names[..i].contains(name)) {
             return Err(SchemaError::Name);
         }

@@ -13,9 +13,9 @@ use crate::schema::{CLASSES, DYNAMICS_MAX, Schema};
 /// Nodes in one subtree at most, for what others say: 16 times the simulator's largest grid.
 pub const COUNT_MAX: u32 = 1 << 28;
 /// Largest values of a dynamic attribute that are kept with their holders. One is enough for a search alone; two
-/// part those who search at once (design note on discovery, 2.7, keeps four).
+/// part those who search at once (docs/design/selection.md, "Dynamic attributes").
 pub const TOPS: usize = 2;
-/// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether he stands where
+/// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether it stands where
 /// matches can be (at 100,000 nodes, found by trying).
 pub const PLACE_BITS: usize = 16;
 
@@ -25,9 +25,9 @@ pub struct Top {
     /// Who has it.
     pub holder: Handle,
     pub code: u16,
-    /// Where he stands: the [`PLACE_BITS`] of his key that follow those of the subtree.
+    /// Where it stands: the [`PLACE_BITS`] of its key that follow those of the subtree.
     pub place: u16,
-    /// Seconds from when he said so to when the summary was made.
+    /// Seconds from when it said so to when the summary was made.
     pub age: u16,
 }
 

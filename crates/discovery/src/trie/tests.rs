@@ -137,7 +137,8 @@ impl Grid {
             levels.dedup();
             for level in levels.into_iter().filter(|&level| level < KEY_BITS) {
                 let lives = |known: &Alternate| self.tries[known.handle.as_u32() as usize].is_some();
-                let linked = trie.table().bucket(level).is_some_and(|b| b.alternates().iter().any(lives));
+                let linked =
+                    trie.table().bucket(level).is_some_and(|bucket| bucket.alternates().iter().any(lives));
                 missing += usize::from(!linked);
             }
         }

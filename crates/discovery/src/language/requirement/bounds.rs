@@ -20,49 +20,49 @@ impl Requirement {
     }
 }
 
-/// Where `expr` can have the value `wanted`.
-fn region(expr: &Expr, wanted: bool, schema: &Schema) -> Region {
+/// Where `expr` can be true, or can be false.
+fn region(expr: &Expr, is_true: bool, schema: &Schema) -> Region {
     let meet = |parts: &[Expr]| {
-        let parts = parts.iter().map(|part| region(part, wanted, schema));
+        let parts = parts.iter().map(|part| region(part, is_true, schema));
         parts.fold(Region::everything(), |all, part| all.meet(&part))
     };
     let join = |parts: &[Expr]| {
-        parts.iter().map(|part| region(part, wanted, schema)).fold(Region::nothing(), Region::join)
+        parts.iter().map(|part| region(part, is_true, schema)).fold(Region::nothing(), Region::join)
     };
     let atom = |name: &str, spans: &dyn Fn(Scale) -> Vec<Span>| atom(name, spans, schema);
     match expr {
-        Expr::Constant(constant) if *constant == wanted => Region::everything(),
+        Expr::Constant(constant) if *constant == is_true => Region::everything(),
         Expr::Constant(_) => Region::nothing(),
-        Expr::Not(inner) => region(inner, !wanted, schema),
-        Expr::All(parts) if wanted => meet(parts),
+        Expr::Not(inner) => region(inner, !is_true, schema),
+        Expr::All(parts) if is_true => meet(parts),
         Expr::All(parts) => join(parts),
-        Expr::Any(parts) if wanted => join(parts),
+        Expr::Any(parts) if is_true => join(parts),
         Expr::Any(parts) => meet(parts),
-        Expr::Has(name) if wanted => atom(name, &|_| [KNOWN].into()),
+        Expr::Has(name) if is_true => atom(name, &|_| [KNOWN].into()),
         Expr::Has(name) => atom(name, &|_| [(UNKNOWN, UNKNOWN)].into()),
         Expr::Flag(name) => {
             let relation = Relation::Equal;
-            atom(name, &|scale| compare(scale, relation, &Literal::Flag(true), wanted))
+            atom(name, &|scale| compare(scale, relation, &Literal::Flag(true), is_true))
         }
         Expr::Compare { name, relation, literal } => {
-            atom(name, &|scale| compare(scale, *relation, literal, wanted))
+            atom(name, &|scale| compare(scale, *relation, literal, is_true))
         }
         Expr::Between { name, low, high } => {
             let (low, high) = (Literal::Number(*low), Literal::Number(*high));
-            let above = atom(name, &|scale| compare(scale, Relation::GreaterOrEqual, &low, wanted));
-            let below = atom(name, &|scale| compare(scale, Relation::LessOrEqual, &high, wanted));
-            if wanted { above.meet(&below) } else { above.join(below) }
+            let above = atom(name, &|scale| compare(scale, Relation::GreaterOrEqual, &low, is_true));
+            let below = atom(name, &|scale| compare(scale, Relation::LessOrEqual, &high, is_true));
+            if is_true { above.meet(&below) } else { above.join(below) }
         }
         Expr::OneOf { name, literals } => {
-            let one = |literal| atom(name, &|scale| compare(scale, Relation::Equal, literal, wanted));
+            let one = |literal| atom(name, &|scale| compare(scale, Relation::Equal, literal, is_true));
             let each = literals.iter().map(one);
-            if wanted {
+            if is_true {
                 each.fold(Region::nothing(), Region::join)
             } else {
                 each.fold(Region::everything(), |all, part| all.meet(&part))
             }
         }
-        Expr::Contains { name, .. } if wanted => atom(name, &|_| [KNOWN].into()),
+        Expr::Contains { name, .. } if is_true => atom(name, &|_| [KNOWN].into()),
         Expr::Contains { .. } => Region::everything(),
     }
 }
@@ -72,9 +72,9 @@ const KNOWN: Span = (MISPLACED, u16::MAX);
 /// One that is not there, or not of the kind that was asked for.
 const ABSENT: Span = (UNKNOWN, MISPLACED);
 
-/// The codes that a value can have of which a comparison is `wanted`.
-fn compare(scale: Scale, relation: Relation, literal: &Literal, wanted: bool) -> Vec<Span> {
-    if wanted {
+/// The codes that a value can have of which a comparison is true, or is not.
+fn compare(scale: Scale, relation: Relation, literal: &Literal, is_true: bool) -> Vec<Span> {
+    if is_true {
         return [placed(scale, relation, literal)].into();
     }
     // Of a value of another kind no comparison is true, and so the negation of each is. Only among numbers do

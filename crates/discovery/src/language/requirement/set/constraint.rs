@@ -31,7 +31,7 @@ pub(crate) struct Constraint {
     pub(crate) name: alloc::boxed::Box<str>,
     pub(crate) measure: Measure,
     /// Weights are below zero: little is wanted.
-    pub(crate) negated: bool,
+    pub(crate) is_negated: bool,
     pub(crate) at_least: i128,
 }
 
@@ -40,20 +40,20 @@ impl Constraint {
     pub(crate) fn of(aggregate: &Aggregate) -> Option<Self> {
         let Aggregate { function, name, relation, bound } = aggregate;
         let bound = bound.as_thousandths();
-        let negated = matches!(relation, Relation::Less | Relation::LessOrEqual);
+        let is_negated = matches!(relation, Relation::Less | Relation::LessOrEqual);
         let strict = i128::from(matches!(relation, Relation::Less | Relation::Greater));
         let (measure, at_least) = match function {
             Function::Sum => (Measure::Value, i128::from(bound)),
             Function::Avg => (Measure::Over(bound), 0),
             Function::Count => (Measure::Has, i128::from(bound)),
-            Function::Max if !negated => (Measure::AtLeast(bound.saturating_add(strict as i64)), 1),
-            Function::Min if negated => (Measure::AtMost(bound.saturating_sub(strict as i64)), 1),
+            Function::Max if !is_negated => (Measure::AtLeast(bound.saturating_add(strict as i64)), 1),
+            Function::Min if is_negated => (Measure::AtMost(bound.saturating_sub(strict as i64)), 1),
             Function::Min | Function::Max => return None,
         };
         let is_one_of = matches!(measure, Measure::AtLeast(_) | Measure::AtMost(_));
-        let (negated, strict) = if is_one_of { (false, 0) } else { (negated, strict) };
-        let at_least = if negated { -at_least } else { at_least } + strict;
-        Some(Constraint { name: name.clone(), measure, negated, at_least })
+        let (is_negated, strict) = if is_one_of { (false, 0) } else { (is_negated, strict) };
+        let at_least = if is_negated { -at_least } else { at_least } + strict;
+        Some(Constraint { name: name.clone(), measure, is_negated, at_least })
     }
 
     /// Nothing when these attributes cannot be a member's.
@@ -72,18 +72,18 @@ impl Constraint {
             }
             _ => return None,
         };
-        Some(if self.negated { weight.saturating_neg() } else { weight })
+        Some(if self.is_negated { weight.saturating_neg() } else { weight })
     }
 
     /// More than is asked for is a waste: large machines shall not go first.
     pub(crate) fn is_cost(&self) -> bool {
-        self.measure == Measure::Value && !self.negated
+        self.measure == Measure::Value && !self.is_negated
     }
 
     /// Whether the search looks for much or little of the attribute; nothing when its values do not matter.
     pub(crate) fn wants_most(&self) -> Option<bool> {
         match self.measure {
-            Measure::Value | Measure::Over(_) => Some(!self.negated),
+            Measure::Value | Measure::Over(_) => Some(!self.is_negated),
             Measure::AtLeast(_) => Some(true),
             Measure::AtMost(_) => Some(false),
             Measure::Has => None,
@@ -93,7 +93,7 @@ impl Constraint {
     /// The size of a set at which a sum of weights is best, from `least` to `most`.
     pub(crate) fn best_size(&self, least: usize, most: usize) -> usize {
         match self.measure {
-            Measure::Value if self.negated => least,
+            Measure::Value if self.is_negated => least,
             Measure::Over(_) => least,
             _ => most.max(least),
         }
@@ -102,7 +102,7 @@ impl Constraint {
     /// What the aggregate comes to when the weights of so many members sum up to this; nothing for what is only there or
     /// not.
     pub(crate) fn best(&self, sum: i128, members: usize) -> Option<Number> {
-        let sum = if self.negated { -sum } else { sum };
+        let sum = if self.is_negated { -sum } else { sum };
         let thousandths = match self.measure {
             Measure::Value | Measure::Has => sum,
             Measure::Over(bound) => i128::from(bound) + sum.checked_div(members as i128)?,
@@ -115,7 +115,7 @@ impl Constraint {
     pub(crate) fn even_share(&self, most: u16) -> Number {
         Number::from_thousandths(match self.measure {
             Measure::Value => {
-                let sum = if self.negated { -self.at_least } else { self.at_least };
+                let sum = if self.is_negated { -self.at_least } else { self.at_least };
                 (sum / i128::from(most.max(1))).clamp(i64::MIN.into(), i64::MAX.into()) as i64
             }
             Measure::Over(bound) | Measure::AtLeast(bound) | Measure::AtMost(bound) => bound,
