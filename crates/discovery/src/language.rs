@@ -5,6 +5,7 @@
 pub(crate) mod attributes;
 pub(crate) mod expression;
 pub(crate) mod facts;
+pub(crate) mod need;
 pub(crate) mod number;
 pub(crate) mod requirement;
 pub mod standard;

@@ -23,8 +23,11 @@ pub use discovery::{Discovery, Fault, StartRefusal};
 pub use language::attributes::{AttributeError, Attributes, Value};
 pub use language::expression::Expression;
 pub use language::facts::{Facts, FactsAsk, FactsError, Free};
+pub use language::need::Need;
 pub use language::number::Number;
-pub use language::requirement::{Aggregate, Demand, Function, ParseError, Requirement, SetQuery, Together};
+pub use language::requirement::{
+    Aggregate, Demand, Function, ParseError, Requirement, SetError, SetQuery, Together,
+};
 pub use search::aim::{Aims, Holder, Peak};
 pub use search::gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
 pub use search::report::{Ended, Plan, Refused, Report};

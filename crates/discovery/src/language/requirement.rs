@@ -26,7 +26,7 @@ use crate::Attributes;
 pub(crate) use ast::Literal;
 pub use error::ParseError;
 pub(crate) use set::Constraint;
-pub use set::{Aggregate, Demand, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetQuery, Together};
+pub use set::{Aggregate, Demand, Function, SET_AGGREGATES_MAX, SET_NODES_MAX, SetError, SetQuery, Together};
 
 /// Bytes of a requirement's text.
 pub const REQUIREMENT_LEN_MAX: usize = 4 * 1024;
@@ -69,11 +69,13 @@ impl Requirement {
     /// The same and `more`, which is one comparison.
     pub(crate) fn and(&self, more: &str) -> Result<Self, ParseError> {
         let is_any = matches!(&*self.clauses, [Clause { expr: ast::Expr::Any(_), .. }]);
-        Requirement::parse(&match (self.clauses.is_empty(), is_any) {
-            (true, _) => more.into(),
-            (false, true) => alloc::format!("({}) && {more}", self.source),
-            (false, false) => alloc::format!("{} && {more}", self.source),
-        })
+        if self.clauses.is_empty() {
+            Requirement::parse(more)
+        } else if is_any {
+            Requirement::parse(&alloc::format!("({}) && {more}", self.source))
+        } else {
+            Requirement::parse(&alloc::format!("{} && {more}", self.source))
+        }
     }
 
     pub fn matches(&self, attributes: &Attributes) -> bool {

@@ -5,19 +5,20 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle};
 
-use crate::language::requirement::SetQuery;
+use crate::language::need::Need;
+use crate::language::requirement::{SetError, SetQuery};
 use crate::visit::hold::HoldAsk;
 use crate::visit::host::Asked;
 use crate::visit::message::Query;
 use crate::{FactsAsk, Requirement};
 
-/// How long a search goes on unless told otherwise (from the task: a user waits for it).
+/// How long a search goes on unless told otherwise (our guess: a user waits for it).
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 /// The longest that a search may be given.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
-/// Visits of a search unless told otherwise (from the task: a bound on what one search costs the grid).
+/// Visits of a search unless told otherwise (our guess: a bound on what one search costs the grid).
 pub const VISITS_DEFAULT: u32 = 2_000;
-/// Visits at once unless told otherwise (design note on discovery: 8 keeps both round trips and overshoot low).
+/// Visits at once unless told otherwise (8 keeps both round trips and overshoot low: docs/design/selection.md, "Visits in flight").
 pub const IN_FLIGHT_DEFAULT: u32 = 8;
 /// The most visits that a search may be given.
 pub const VISITS_MAX: u32 = 100_000;
@@ -80,6 +81,20 @@ impl SearchSpec {
         let query = Query::Nodes { requirement: set.member().clone(), hold };
         let spec = SearchSpec::new(query, set.most().into());
         SearchSpec { attributes: true, set: Some(set), in_flight: IN_FLIGHT_MAX, ..spec }
+    }
+
+    /// So many nodes for the slots of an application, held when there is something to ask them for; where they are to be
+    /// enough together, a set of exactly so many.
+    ///
+    /// # Errors
+    /// A set cannot have so many members.
+    pub fn slots(need: &Need, slots: u16, hold: Option<HoldAsk>) -> Result<Self, SetError> {
+        Ok(match need {
+            Need::Each(requirement) => {
+                SearchSpec::new(Query::Nodes { requirement: requirement.clone(), hold }, slots.into())
+            }
+            Need::Together(set) => SearchSpec::set(set.of_exactly(slots)?, hold),
+        })
     }
 
     /// All nodes that meet `requirement`, or how many they are.

@@ -149,8 +149,9 @@ pub enum Demand {
 }
 
 /// What a set of nodes must be. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct SetQuery {
+    source: Arc<str>,
     least: u16,
     most: u16,
     together: Together,
@@ -177,7 +178,17 @@ impl SetQuery {
 
     /// Reads a set query.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
-        parser::set(source)
+        Ok(SetQuery { source: source.into(), ..parser::set(source)? })
+    }
+
+    /// With the text that says what it is.
+    fn written_anew(self) -> Self {
+        SetQuery { source: self.to_string().into(), ..self }
+    }
+
+    /// As it was written, or would be where nobody wrote it.
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// From `least` to `most` nodes that each meet `requirement`.
@@ -209,7 +220,8 @@ impl SetQuery {
             member = member.and(&part).map_err(|_| SetError::Long)?;
         }
         let each = requirement.clone();
-        Ok(SetQuery { least: least as u16, most: most as u16, together, each, member })
+        let (least, most) = (least as u16, most as u16);
+        Ok(SetQuery { source: "".into(), least, most, together, each, member }.written_anew())
     }
 
     /// Fewest members.
@@ -240,7 +252,7 @@ impl SetQuery {
         if !(self.least..=self.most).contains(&nodes) {
             return Err(SetError::Size { least: nodes, most: nodes });
         }
-        Ok(SetQuery { least: nodes, most: nodes, ..self.clone() })
+        Ok(SetQuery { least: nodes, most: nodes, ..self.clone() }.written_anew())
     }
 
     /// What a single node must have that takes the place of a member: of [`most`](Self::most) members, all but one are `others`, or
@@ -290,6 +302,17 @@ impl SetQuery {
         values.iter().enumerate().all(|(i, value)| value.is_some() && !values[..i].contains(value))
     }
 }
+
+/// The same set, however it was written.
+impl PartialEq for SetQuery {
+    fn eq(&self, other: &Self) -> bool {
+        let SetQuery { source: _, least, most, together, each, member } = self;
+        (least, most, together, each, member)
+            == (&other.least, &other.most, &other.together, &other.each, &other.member)
+    }
+}
+
+impl Eq for SetQuery {}
 
 impl fmt::Display for SetQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
