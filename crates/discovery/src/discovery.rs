@@ -1,8 +1,8 @@
 //! The protocol's face: this node's own searches, and its answers when others search.
 //!
-//! The requester drives a best-first search (docs/design/selection.md, "Search"): it asks nodes one by one, some at
-//! once, and each answers for itself and names its links into subtrees that can match. Nothing is forwarded, so that
-//! nobody keeps state for others.
+//! The requester drives a best-first search (docs/design/selection.md, "Search"): it asks nodes one by one,
+//! some at once, and each answers for itself and names its links into subtrees that can match. Nothing is
+//! forwarded, so that nobody keeps state for others.
 
 #[cfg(test)]
 mod tests;
@@ -25,13 +25,13 @@ use crate::visit::host::{self, Host, Hosted, SearchEvent, SearchSink};
 use crate::visit::message::{Answer, Message, Query};
 use crate::visit::route::{Place, Route};
 
-/// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
-/// only delays searches that meet dead links.
+/// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher
+/// one only delays searches that meet dead links.
 pub const VISIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Searches at once; one more is refused (our guess: users and recruiters of one node).
 pub const SEARCHES_MAX: usize = 64;
-/// How long the holds of a finished search are remembered, so that an answer that comes twice does not release
-/// them. Holds last 10 s unless used, and no network repeats a message a minute later (our guess).
+/// How long the holds of a finished search are remembered, so that an answer that comes twice does not
+/// release them. Holds last 10 s unless used, and no network repeats a message a minute later (our guess).
 pub const REMEMBERED: Duration = Duration::from_secs(60);
 /// Finished searches that are remembered; beyond it the oldest is forgotten.
 pub const REMEMBERED_MAX: usize = 256;
@@ -133,7 +133,7 @@ impl Discovery {
                 self.gathering.start(now, id, gather, spec.deadline, host, out);
                 return Ok(id);
             }
-            // By visits, values are counted here.
+            // Values are counted here where it goes by visits.
             spec.attributes |= spec.histogram.is_some();
         }
         self.deadlines.set((id, Timer::Deadline), now + spec.deadline);
@@ -289,8 +289,8 @@ impl Core for Discovery {
         Wake::new(at, "search").or(self.gathering.next_timeout())
     }
 
-    /// A node that was visited and has restarted does not answer, which a search takes for silence when its visit is
-    /// overdue: it then goes round it. To do so here and now would only change the order of visits.
+    /// A node that was visited and has restarted does not answer, which a search takes for silence when its
+    /// visit is overdue: it then goes round it. To do so here and now would only change the order of visits.
     fn handle_gone(&mut self, _: Call<'_>, _: Handle) {}
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {

@@ -1,6 +1,7 @@
 //! What a node says of itself, and the languages in which a user says what is wanted.
 //!
-//! Nothing here knows of a search, a key or another node: texts and attributes go in, yes, no and numbers come out.
+//! Nothing here knows of a search, a key or another node: texts and attributes go in, yes, no and numbers
+//! come out.
 
 pub(crate) mod attributes;
 pub(crate) mod expression;

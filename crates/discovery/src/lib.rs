@@ -1,7 +1,9 @@
-//! Finding nodes: what a node says of itself, the language in which a user says what is wanted, and the search.
+//! Finding nodes: what a node says of itself, the language in which a user says what is wanted, and the
+//! search.
 //!
-//! [`Discovery`] and [`trie::Trie`] are cores as in `xtreem_base`. The composing node lends its attributes, links and
-//! resources as a [`Host`]. Absent on purpose: who runs what (the host answers that), addresses, clocks.
+//! [`Discovery`] and [`trie::Trie`] are cores as in `xtreem_base`. The composing node lends its attributes,
+//! links and resources as a [`Host`]. Absent on purpose: who runs what (the host answers that), addresses,
+//! clocks.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,7 +1,7 @@
 //! The requester's side: which nodes a search asks, in which order, and when it has seen enough.
 //!
-//! [`course`] is a search by visits and [`gather`] a query for all that is handed down; [`set_search`], [`choice`] and
-//! [`aim`] are what a search for a set has beside that.
+//! [`course`] is a search by visits and [`gather`] a query for all that is handed down; [`set_search`],
+//! [`choice`] and [`aim`] are what a search for a set has beside that.
 
 pub(crate) mod aim;
 pub(crate) mod choice;

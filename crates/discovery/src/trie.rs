@@ -1,8 +1,8 @@
 //! The k-d prefix trie: links that lead into every region of the space of attributes, kept by gossip.
 //!
-//! Source: the semantic clusters of XtreemOS (deliverable D3.2.1, 2006, section 3.1), done as k-buckets over attribute
-//! keys: the longer the common prefix of two keys, the more alike the machines (docs/design/selection.md, "Trie").
-//! Departures are listed in `docs/protocols/trie.md`.
+//! Source: the semantic clusters of XtreemOS (deliverable D3.2.1, 2006, section 3.1), done as k-buckets over
+//! attribute keys: the longer the common prefix of two keys, the more alike the machines
+//! (docs/design/selection.md, "Trie"). Departures are listed in `docs/protocols/trie.md`.
 
 mod exchange;
 mod lost;
@@ -41,7 +41,7 @@ type Call<'a> = xtreem_base::Call<'a, Config>;
 pub struct Config {
     /// Two exchanges are begun in each, and a lost node is tried.
     pub period: Duration,
-    /// After this an asked node counts as dead.
+    /// An asked node counts as dead when it has taken longer.
     pub reply_timeout: Duration,
     /// Periods after which a node that nobody heard of is dropped.
     pub age_max: u32,
@@ -50,7 +50,8 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The period is CYCLON's (docs/protocols/membership.md); 30 periods are three times the mean age of links at
+    /// The period is CYCLON's (docs/protocols/membership.md); 30 periods are three times the mean age of
+    /// links at
     /// 0.2 % churn (measured).
     fn default() -> Self {
         Config {
@@ -112,7 +113,7 @@ pub struct Trie {
     is_joining: bool,
     lost: Lost,
     checks: Checks,
-    /// When the next of them may be made: far when there are none, or an answer is waited for.
+    /// The next of them may be made then: never when there are none, or an answer is waited for.
     next_check: Instant,
     seq: u16,
 }
@@ -171,8 +172,8 @@ impl Trie {
         self.present = present;
     }
 
-    /// As after long gossip among these nodes with these codes of dynamic attributes, the first of each subtree becoming its
-    /// alternates.
+    /// The state after long gossip among these nodes with these codes of dynamic attributes, the first of
+    /// each subtree becoming its alternates.
     #[cfg(test)]
     pub(crate) fn settle(&mut self, now: Instant, nodes: &[(Handle, Key, [u16; DYNAMICS_MAX])]) {
         self.rounds = SETTLED_ROUNDS;
@@ -209,7 +210,8 @@ impl Trie {
         self.ask(call, contact, out);
     }
 
-    /// Everybody whose key shares `len` bits with this node's, this node included. Large values are not older than links.
+    /// Everybody whose key shares `len` bits with this node's, this node included. Large values are not older
+    /// than links.
     pub fn summary(&self, call: Call<'_>, len: usize) -> Summary {
         let own = Summary::of(&self.schema, self.table.me(), &self.codes, &self.present);
         let limit = seconds(call.now).saturating_sub(call.config.age_max_seconds());

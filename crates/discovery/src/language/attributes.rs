@@ -1,7 +1,7 @@
 //! What a node says of itself: names with values, bounded in every direction.
 //!
-//! Static attributes describe the machine, dynamic ones its present state; both are checked on the node itself when a
-//! search visits it (XtreemOS deliverable D3.2.1, 2006, section 3.1).
+//! Static attributes describe the machine, dynamic ones its present state; both are checked on the node
+//! itself when a search visits it (XtreemOS deliverable D3.2.1, 2006, section 3.1).
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -94,7 +94,7 @@ impl From<Vec<String>> for Value {
     }
 }
 
-/// As the requirement language would write it.
+/// The same text as in the requirement language.
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -110,7 +110,8 @@ impl fmt::Display for Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttributeError {
     #[error(
-        "a name is lower-case letters, digits, `_`, in parts joined by `.`, begins with a letter, has at most {NAME_LEN_MAX} bytes and is none of `true`, `false`, `in`, `has`"
+        "a name is lower-case letters, digits, `_`, in parts joined by `.`, begins with a letter, has at \
+         most {NAME_LEN_MAX} bytes and is none of `true`, `false`, `in`, `has`"
     )]
     Name,
     #[error("a text has at most {TEXT_LEN_MAX} bytes, a list at most {LIST_LEN_MAX} of them")]

@@ -1,7 +1,8 @@
-//! Numeric expressions over attributes: `2 * mem.free / 1GiB - load.1m`. By them a user says which of two nodes is better.
+//! Numeric expressions over attributes: `2 * mem.free / 1GiB - load.1m`. By them a user says which of two
+//! nodes is better.
 //!
-//! Read once into a list of steps for a stack, so that neither evaluating nor dropping one recurses. Exact decimals of
-//! three places; what overflows saturates, so that a larger sum never becomes a smaller one.
+//! Read once into a list of steps for a stack, so that neither evaluating nor dropping one recurses. Exact
+//! decimals of three places; what overflows saturates, so that a larger sum never becomes a smaller one.
 
 #[cfg(test)]
 mod tests;
@@ -79,8 +80,9 @@ impl Expression {
         FactsAsk::new(names).unwrap_or_default()
     }
 
-    /// A missing attribute, and one that is neither number nor flag, counts as 0 or as what stands behind its `??`; the
-    /// flag `true` as 1. What is divided by nothing is as large as can be, with its sign; nothing by nothing is 0.
+    /// A missing attribute, and one that is neither number nor flag, counts as 0 or as what stands behind its
+    /// `??`; the flag `true` as 1. What is divided by nothing is as large as can be, with its sign; nothing
+    /// by nothing is 0.
     pub fn of(&self, attributes: &Attributes) -> Number {
         let mut stack: Vec<i64> = Vec::new();
         for step in &self.steps {
@@ -104,7 +106,7 @@ impl Expression {
 }
 
 impl Operator {
-    /// In thousandths.
+    /// Calculates in thousandths.
     fn of(self, left: i64, right: i64) -> i64 {
         let (wide_left, wide_right) = (i128::from(left), i128::from(right));
         let saturated = |wide: i128| wide.clamp(i64::MIN.into(), i64::MAX.into()) as i64;

@@ -1,7 +1,8 @@
-//! Facts: what a matching node tells of itself beside its yes, for whoever has to choose among several matches.
+//! Facts: what a matching node tells of itself beside its yes, for whoever has to choose among several
+//! matches.
 //!
-//! They are of the moment of the answer and the node's own word. Whoever asks names the attributes, so that an answer
-//! carries what decides and nothing else.
+//! They are of the moment of the answer and the node's own word. Whoever asks names the attributes, so that
+//! an answer carries what decides and nothing else.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -94,7 +95,7 @@ pub struct Facts {
     /// Those that were asked for and that the node has; no lists.
     #[n(0)]
     pub values: Attributes,
-    /// Before a hold that was asked for in the same visit.
+    /// A hold that was asked for in the same visit still counts as free.
     #[n(1)]
     pub free: Free,
     /// Where it stands in the network, when it knows.

@@ -1,4 +1,5 @@
-//! What is needed of nodes, parsed once: a requirement that each of them meets, or a set that is enough together.
+//! What is needed of nodes, parsed once: a requirement that each of them meets, or a set that is enough
+//! together.
 
 use alloc::format;
 use core::fmt;
@@ -12,8 +13,8 @@ use super::requirement::{ParseError, Requirement, SetQuery};
 use crate::region::Region;
 use crate::schema::Schema;
 
-/// What an application or a user needs of nodes. It travels as the text that its user wrote, and whoever has it as a
-/// value knows that the text is a good one. Cheap to clone.
+/// What an application or a user needs of nodes. It travels as the text that its user wrote, and whoever has
+/// it as a value knows that the text is a good one. Cheap to clone.
 #[derive(Clone)]
 pub enum Need {
     /// Nodes that each meet this.
@@ -32,7 +33,7 @@ impl Need {
         }
     }
 
-    /// As it was written.
+    /// The text as it was written.
     pub fn text(&self) -> &str {
         match self {
             Need::Each(requirement) => requirement.source(),
@@ -56,7 +57,7 @@ impl Need {
         }
     }
 
-    /// Where the nodes can be that are needed.
+    /// The region in which the nodes can be that are needed.
     pub fn region(&self, schema: &Schema) -> Region {
         self.of_each().region(schema)
     }
@@ -101,7 +102,7 @@ impl FromStr for Need {
     }
 }
 
-/// By their texts: what was signed is a text.
+/// Texts decide: what was signed is a text.
 impl PartialEq for Need {
     fn eq(&self, other: &Self) -> bool {
         self.text() == other.text()

@@ -1,4 +1,5 @@
-//! The one number type of attributes and requirements: exact decimals, so that `load.1m < 0.5` needs no floats.
+//! The one number type of attributes and requirements: exact decimals, so that `load.1m < 0.5` needs no
+//! floats.
 
 use core::fmt;
 
@@ -6,7 +7,8 @@ use minicbor::{Decode, Encode};
 
 /// A decimal number with three places, held as whole thousandths.
 ///
-/// Sizes are in bytes, frequencies in hertz. The largest is about 9.2 × 10¹⁵ (9.2 PB, 8.2 PiB); larger values saturate.
+/// Sizes are in bytes, frequencies in hertz. The largest is about 9.2 × 10¹⁵ (9.2 PB, 8.2 PiB); larger values
+/// saturate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Encode, Decode)]
 #[cbor(transparent)]
 pub struct Number(#[n(0)] i64);
@@ -20,7 +22,7 @@ impl Number {
         Number(whole.saturating_mul(1_000))
     }
 
-    /// For sizes and counts, as the machine reports them.
+    /// Takes sizes and counts as the machine reports them.
     pub const fn from_unsigned(whole: u64) -> Self {
         if whole > (i64::MAX / 1_000) as u64 { Number(i64::MAX) } else { Number(whole as i64 * 1_000) }
     }

@@ -82,7 +82,8 @@ impl Requirement {
         self.clauses.iter().all(|clause| clause.expr.holds(attributes))
     }
 
-    /// Whether a node that tells these attributes, but perhaps not all that it has, fails a clause for certain.
+    /// Whether a node that tells these attributes, but perhaps not all that it has, fails a clause for
+    /// certain.
     pub(crate) fn is_contradicted_by(&self, told: &Attributes) -> bool {
         self.clauses.iter().any(|clause| clause.expr.is_decided_by(told) && !clause.expr.holds(told))
     }

@@ -1,4 +1,5 @@
-//! The attribute names that every agent uses alike. Sites may add their own; these keep their meaning everywhere.
+//! The attribute names that every agent uses alike. Sites may add their own; these keep their meaning
+//! everywhere.
 
 /// What the numbers of an attribute count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +35,7 @@ const fn row(name: &'static str, kind: Kind, dynamic: bool, meaning: &'static st
 const PLAIN: Kind = Kind::Number(Unit::Plain);
 const BYTES: Kind = Kind::Number(Unit::Bytes);
 
-/// In the order of the names.
+/// The names are in order.
 pub const ATTRIBUTES: &[Attribute] = &[
     row("address", Kind::Text, true, "address and port at which other nodes reach the agent"),
     row("arch", Kind::Text, false, "instruction set, as in `uname -m`"),

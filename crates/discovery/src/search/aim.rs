@@ -1,7 +1,8 @@
-//! Attributes of which a set query wants much or little: what a subtree has of them, and how a search weighs that.
+//! Attributes of which a set query wants much or little: what a subtree has of them, and how a search weighs
+//! that.
 //!
-//! The order is by largest value and holder (docs/design/selection.md, "Dynamic attributes"). What links say is the word of
-//! minutes ago and orders the search only; what counts is what a visited node says of itself.
+//! The order is by largest value and holder (docs/design/selection.md, "Dynamic attributes"). What links say
+//! is the word of minutes ago and orders the search only; what counts is what a visited node says of itself.
 
 use alloc::vec::Vec;
 
@@ -19,7 +20,8 @@ use crate::visit::route::Link;
 /// Attributes that one search aims at; further ones are not looked at (our guess: queries have one or two).
 pub const AIMS_MAX: usize = 4;
 
-/// Attributes of a schema of which much (or little) is wanted, as bits: the static ones, then the dynamic ones.
+/// Attributes of a schema of which much (or little) is wanted, as bits: the static ones, then the dynamic
+/// ones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Aims {
     #[n(0)]
@@ -30,7 +32,7 @@ pub struct Aims {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Aim {
-    /// As in [`Aims`].
+    /// The same bit as in [`Aims`].
     bit: usize,
     most: bool,
 }
@@ -171,13 +173,13 @@ pub(crate) struct Goals {
     jitter: u64,
 }
 
-/// Scores of those who turn to the same holders: an eighth of an octave apart (our guess: less than what values change
-/// while their word travels), and twice as much each time that a requester was turned away.
+/// Scores of those who turn to the same holders: an eighth of an octave apart (our guess: less than what
+/// values change while their word travels), and twice as much each time that a requester was turned away.
 const JITTER: u64 = 128;
 const JITTER_MAX: u64 = 4_096;
-/// Where scores begin, so that they are positive.
+/// Scores begin here, so that they are positive.
 const SCORE_ZERO: i64 = 1 << 24;
-/// Of a link that does not tell.
+/// The score of a link that does not tell.
 const UNTOLD: i64 = -(1 << 17);
 
 impl Goals {
@@ -212,8 +214,8 @@ impl Goals {
         self.goals.is_empty()
     }
 
-    /// The number of the holder to turn to, counted over all peaks, when one promises more than the others of its subtree;
-    /// `is_open` says which can be turned to.
+    /// The number of the holder to turn to, counted over all peaks, when one promises more than the others of
+    /// its subtree; `is_open` says which can be turned to.
     pub(crate) fn holder(&self, link: &Link, is_open: impl Fn(usize, Handle) -> bool) -> Option<usize> {
         let mut best: Option<(i64, usize)> = None;
         for (i, (goal, peak)) in self.goals.iter().zip(&link.peaks).enumerate() {
@@ -232,7 +234,7 @@ impl Goals {
         best.map(|(_, number)| number)
     }
 
-    /// Where a subtree comes in the order.
+    /// The place of a subtree in the order.
     pub(crate) fn score(&self, link: &Link, is_open: impl Fn(usize, Handle) -> bool, draw: u64) -> u64 {
         let mut sum = 0;
         for (i, goal) in self.goals.iter().enumerate() {
@@ -259,8 +261,8 @@ pub(crate) fn holder_at(link: &Link, number: usize) -> Option<&Holder> {
     link.peaks.get(number / TOPS)?.holders.get(number % TOPS)
 }
 
-/// What uncertainty takes off a score: of large values with a tail that falls with the square, the largest of a share `p`
-/// of the nodes is `√p` of the largest of all.
+/// What uncertainty takes off a score: of large values with a tail that falls with the square, the largest of
+/// a share `p` of the nodes is `√p` of the largest of all.
 fn doubt(link: &Link, place: u32) -> i64 {
     doubt_of((u64::from(place) * u64::from(link.state) / u64::from(WHOLE)) as u32)
 }

@@ -1,14 +1,16 @@
-//! Which of the nodes seen make the tightest set: the fewest that are enough together, then those that waste least.
+//! Which of the nodes seen make the tightest set: the fewest that are enough together, then those that waste
+//! least.
 //!
-//! A pure function. In general this is a knapsack to be covered in several dimensions, so that work is bounded: with one
-//! condition whether there is a set is told exactly, whatever the number of candidates; beyond [`STEPS_MAX`] steps a set
-//! may be missed that several conditions allow, and a tighter one than the one taken may exist.
+//! A pure function. In general this is a knapsack to be covered in several dimensions, so that work is
+//! bounded: with one condition whether there is a set is told exactly, whatever the number of candidates;
+//! beyond [`STEPS_MAX`] steps a set may be missed that several conditions allow, and a tighter one than the
+//! one taken may exist.
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
-/// Candidates among which sets are looked for; the caller keeps the best ones (our guess: 40 nodes are visited for a set
-/// of six).
+/// Candidates among which sets are looked for; the caller keeps the best ones (our guess: 40 nodes are
+/// visited for a set of six).
 pub const CANDIDATES_MAX: usize = 256;
 /// Partial sets that one choice looks at (our guess: about a millisecond).
 pub const STEPS_MAX: u32 = 20_000;
@@ -16,7 +18,7 @@ pub const STEPS_MAX: u32 = 20_000;
 /// A node as far as the choice sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// For each condition.
+    /// There is one for each condition.
     pub(crate) weights: Vec<i64>,
     /// No two members may be of the same one.
     pub(crate) group: u32,
@@ -55,7 +57,8 @@ pub(crate) fn choose(candidates: &[Candidate], terms: &Terms) -> Option<Vec<usiz
     None
 }
 
-/// The most that `size` candidates of different groups sum up to, for one condition; nothing when there are too few.
+/// The most that `size` candidates of different groups sum up to, for one condition; nothing when there are
+/// too few.
 pub(crate) fn best_sum(candidates: &[Candidate], size: usize, condition: usize) -> Option<i128> {
     let mut weights: Vec<(i64, u32)> =
         candidates.iter().map(|candidate| (candidate.weights[condition], candidate.group)).collect();
@@ -73,9 +76,9 @@ struct Walk<'a> {
     size: usize,
     /// Candidates by the sum of what they bring to each condition, falling.
     order: Vec<usize>,
-    /// For each condition, the most that one of those from here on brings.
+    /// The most that one of those from here on brings, for each condition.
     ahead: Vec<Vec<i64>>,
-    /// For each condition, the least that one brings.
+    /// The least that one brings, for each condition.
     floor: Vec<i64>,
     chosen: Vec<usize>,
     sums: Vec<i128>,
@@ -118,7 +121,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What the sums are beyond what is asked, where that is a waste, when `left` more members bring the least.
+    /// What the sums are beyond what is asked, where that is a waste, when `left` more members bring the
+    /// least.
     fn waste(&self, left: usize) -> i128 {
         let wasted = self.terms.sums.iter().enumerate().filter(|(_, (_, is_waste))| *is_waste);
         wasted
@@ -170,7 +174,8 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Puts smaller candidates in the place of members, where the set stays sufficient: what bounded steps left over.
+/// Puts smaller candidates in the place of members, where the set stays sufficient: what bounded steps left
+/// over.
 fn shrink(candidates: &[Candidate], terms: &Terms, chosen: &mut [usize]) {
     let waste = |set: &[usize]| {
         let mut waste: i128 = 0;
@@ -235,7 +240,7 @@ mod tests {
         // Little is wanted: weights below zero.
         let terms = Terms { least: 3, most: 3, sums: [(-6, false)].into() };
         assert_eq!(choose(&apart(&[-1, -9, -2, -3]), &terms), Some([0, 2, 3].into()));
-        // Of one group there is one.
+        // One group has one member.
         let grouped = candidates(&[(8, 1), (7, 1), (2, 2)]);
         assert_eq!(choose(&grouped, &sum(1, 6, 15)), None);
         assert_eq!(choose(&grouped, &sum(1, 6, 9)), Some([1, 2].into()));

@@ -18,8 +18,8 @@ use crate::visit::host::{SearchEvent, SearchSink};
 use crate::visit::message::{Answer, Query};
 use crate::visit::route::{Place, Route};
 
-/// In a grid of at most so many nodes a search that does not find enough along the trie goes on to everybody else, so
-/// that "no" is exact: our guess of what a user takes for a small grid.
+/// A search that does not find enough along the trie goes on to everybody else in a grid of at most so many
+/// nodes, so that "no" is exact: our guess of what a user takes for a small grid.
 pub(crate) const SMALL_GRID: u32 = 256;
 
 /// A visit that is out.
@@ -55,7 +55,7 @@ pub(crate) struct Search {
     refused: Refused,
     forbidden: Vec<(String, u32)>,
     recapture: Recapture,
-    /// For each clause, the nodes that failed it.
+    /// The nodes that failed each clause.
     failed: Vec<u32>,
     histogram: Option<Histogram>,
     pub(crate) set: Option<SetSearch>,
@@ -157,7 +157,8 @@ impl Search {
         Some(Asking { peer, route, query: self.spec.query.clone() })
     }
 
-    /// A member of the chosen set that is to be asked for its hold: all of them at once, whatever else is out.
+    /// A member of the chosen set that is to be asked for its hold: all of them at once, whatever else is
+    /// out.
     fn ask_member(&mut self) -> Option<Asking> {
         let set = self.set.as_mut()?;
         let peer = set.ask_next()?;
@@ -227,8 +228,8 @@ impl Search {
         }
     }
 
-    /// Whether the visits that are out will bring what is missing, as far as can be told: by what links promise, and how
-    /// well such promises were kept in this search.
+    /// Whether the visits that are out will bring what is missing, as far as can be told: by what links
+    /// promise, and how well such promises were kept in this search.
     fn is_enough_out(&self) -> bool {
         if let Some(set) = &self.set {
             return set.is_choosing() || set.is_done();

@@ -1,7 +1,7 @@
 //! What a search will find and cost, from the distributions of the attributes over all nodes.
 //!
-//! Attributes are taken to be independent of each other, which machines are not: where large disks come with large
-//! memories, more nodes match than this says.
+//! Attributes are taken to be independent of each other, which machines are not: where large disks come with
+//! large memories, more nodes match than this says.
 
 use crate::region::{Region, WHOLE};
 use crate::schema::{CLASSES, Schema};
@@ -22,8 +22,8 @@ pub struct Forecast {
     pub path: Path,
 }
 
-/// The share of nodes with codes of an attribute from one to another, in parts of 65,535. Attributes are numbered as in
-/// the schema, first the static ones.
+/// The share of nodes with codes of an attribute from one to another, in parts of 65,535. Attributes are
+/// numbered as in the schema, first the static ones.
 pub type Share<'a> = dyn Fn(usize, u16, u16) -> u16 + 'a;
 
 /// Nodes in a region: for each of its boxes the product of the shares of all attributes that it bounds.
@@ -56,9 +56,9 @@ pub fn matches(region: &Region, schema: &Schema, share: &Share<'_>, nodes: u32) 
 
 /// The way to `wanted` of `matches` nodes (all of them when nothing is said) among `nodes`.
 ///
-/// Each match costs its own visit and half a visit for each halving of the grid down to the matches: 35 visits for ten
-/// of 2,700 among 100,000, where 34 were measured (docs/design/selection.md, "Forecast"). Who looks for all shares the way: a
-/// visit and a half for each (1.05 to 1.8 measured).
+/// Each match costs its own visit and half a visit for each halving of the grid down to the matches: 35
+/// visits for ten of 2,700 among 100,000, where 34 were measured (docs/design/selection.md, "Forecast"). Who
+/// looks for all shares the way: a visit and a half for each (1.05 to 1.8 measured).
 pub fn plan(nodes: u32, matches: u32, wanted: Option<u32>) -> Forecast {
     let halvings = nodes.checked_div(matches.max(1)).and_then(u32::checked_ilog2).unwrap_or_default();
     let visits = match wanted {

@@ -1,7 +1,8 @@
 //! What a search still may look into, in which order, and how its visits stand.
 //!
-//! It follows the trie: each answer opens the subtrees beside the visited node, and each open subtree waits until one of
-//! its alternates has told what is in it. Until somebody who knows the trie was met, it goes to random contacts.
+//! It follows the trie: each answer opens the subtrees beside the visited node, and each open subtree waits
+//! until one of its alternates has told what is in it. Until somebody who knows the trie was met, it goes to
+//! random contacts.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -14,8 +15,8 @@ use crate::search::aim::{Goals, holder_at};
 use crate::trie::ALTERNATES;
 use crate::visit::route::{Link, Place, Step};
 
-/// Subtrees, and likewise contacts, that wait at once. Beyond it those of the lowest score are given up and counted. A
-/// find-all of 4,000 visits has 1,500 open at most (measured at 100,000 nodes).
+/// Subtrees, and likewise contacts, that wait at once. Beyond it those of the lowest score are given up and
+/// counted. A find-all of 4,000 visits has 1,500 open at most (measured at 100,000 nodes).
 pub const FRONTIER_MAX: usize = 8_192;
 
 /// Names an open subtree within its search.
@@ -25,7 +26,7 @@ pub(crate) type SubtreeId = u32;
 pub(crate) enum Standing {
     /// A contact, not yet visited; the draw under which it waits.
     Waiting(u64),
-    /// With the subtree that the visit shall open; none when it is visited as a contact.
+    /// The visit shall open this subtree; there is none when the peer is visited as a contact.
     Asked(Option<SubtreeId>),
     /// Did not answer in time; may still do so.
     Silent(Option<SubtreeId>),
@@ -162,9 +163,9 @@ impl Frontier {
         self.region.contains(&codes)
     }
 
-    /// Whoever promises most comes first: the chance that the next visit matches, then how many matches lie behind it. The
-    /// random factor keeps requesters apart: without it all of them go to the same few nodes (docs/design/selection.md,
-    /// "Search").
+    /// Whoever promises most comes first: the chance that the next visit matches, then how many matches lie
+    /// behind it. The random factor keeps requesters apart: without it all of them go to the same few nodes
+    /// (docs/design/selection.md, "Search").
     fn score(&self, link: &Link, tried: u16, rng: &mut Rng) -> u64 {
         if !self.goals.is_empty() {
             return self.goals.score(link, |i, peer| self.is_holder_open(tried, i, peer), rng.next_u64());
@@ -198,8 +199,8 @@ impl Frontier {
         Some(Visit { peer, len: 0, only: false, chance: 0 })
     }
 
-    /// Picks a node of a subtree: who is said to have a large value that is aimed at; else an alternate, one that matches
-    /// before others, one not seen yet before others.
+    /// Picks a node of a subtree: who is said to have a large value that is aimed at; else an alternate, one
+    /// that matches before others, one not seen yet before others.
     fn enter(&mut self, subtree: SubtreeId, rng: &mut Rng) -> Option<Visit> {
         let open = self.open.get(&subtree)?;
         let is_open = |i: usize, peer: Handle| self.is_holder_open(open.tried, i, peer);
@@ -321,7 +322,7 @@ impl Frontier {
         !self.order.is_empty() || self.is_wide && !self.contacts.is_empty()
     }
 
-    /// From now on contacts are visited too, where there are any.
+    /// Contacts are visited too from now on, where there are any.
     pub(crate) fn widen(&mut self) {
         self.is_wide |= !self.contacts.is_empty();
     }
@@ -330,22 +331,22 @@ impl Frontier {
         self.has_overflowed || self.dropped > 0
     }
 
-    /// Nodes, about, of subtrees that can have matches and all of whose alternates were silent; where no trie was followed,
-    /// contacts that were silent.
+    /// Nodes, about, of subtrees that can have matches and all of whose alternates were silent; where no trie
+    /// was followed, contacts that were silent.
     pub(crate) fn lost(&self) -> u64 {
         self.nodes(|stage| stage == Stage::Lost)
             + self.contacts_that(|standing| matches!(standing, Standing::Silent(_)))
     }
 
-    /// Nodes, about, of subtrees that can have matches and were not looked into; where no trie was followed, contacts
-    /// that have not answered yet.
+    /// Nodes, about, of subtrees that can have matches and were not looked into; where no trie was followed,
+    /// contacts that have not answered yet.
     pub(crate) fn unopened(&self) -> u64 {
         let is_open = |standing| matches!(standing, Standing::Waiting(_) | Standing::Asked(_));
         self.nodes(|stage| stage != Stage::Lost) + self.dropped + self.contacts_that(is_open)
     }
 
-    /// Contacts of that standing, where they are all that is known. Beside a trie they are nodes that were found in it, or
-    /// that cannot match.
+    /// Contacts of that standing, where they are all that is known. Beside a trie they are nodes that were
+    /// found in it, or that cannot match.
     fn contacts_that(&self, is_meant: impl Fn(Standing) -> bool) -> u64 {
         let all = self.peers.values().filter(|_| !self.is_rooted);
         all.filter(|standing| is_meant(**standing)).count() as u64

@@ -1,8 +1,8 @@
-//! Finding all, or counting: a query is handed down the trie, each subtree once, and what comes back is merged on the way
-//! up.
+//! Finding all, or counting: a query is handed down the trie, each subtree once, and what comes back is
+//! merged on the way up.
 //!
-//! Unlike a search, this keeps state in visited nodes while it runs, and what arrives is the word of the nodes on the way
-//! (docs/design/selection.md, "Gathering").
+//! Unlike a search, this keeps state in visited nodes while it runs, and what arrives is the word of the
+//! nodes on the way (docs/design/selection.md, "Gathering").
 
 mod message;
 #[cfg(test)]
@@ -27,12 +27,13 @@ pub use message::{
     Delegate, FOUND_MAX, FOUND_WITH_ATTRIBUTES_MAX, Found, Gather, Gathered, HISTOGRAM_MAX, Histogram, Tally,
 };
 
-/// Queries of others that a node works on at once; a further one is declined. A query for all costs a node one (our guess:
-/// a grid has tens of users who ask for everything in the same seconds).
+/// Queries of others that a node works on at once; a further one is declined. A query for all costs a node
+/// one (our guess: a grid has tens of users who ask for everything in the same seconds).
 pub const TASKS_MAX: usize = 256;
 /// How often a node that is not done says so (our guess: a fraction of what users notice).
 const PULSE: Duration = Duration::from_secs(1);
-/// A node not heard of for so long is given up, and the next of its subtree is asked: two pulses and a slow round trip.
+/// A node not heard of for so long is given up, and the next of its subtree is asked: two pulses and a slow
+/// round trip.
 const SILENCE: Duration = Duration::from_millis(2_500);
 /// What is left of the time for those below, in sixteenths: their words must travel up too.
 const TIME_BELOW: u64 = 15;
@@ -172,8 +173,8 @@ impl Gathering {
         self.proceed(id, out);
     }
 
-    /// Asks an alternate of a subtree that was not asked yet, best one that can match itself; without one the subtree
-    /// is lost.
+    /// Asks an alternate of a subtree that was not asked yet, best one that can match itself; without one the
+    /// subtree is lost.
     fn hand_on(&mut self, now: Instant, number: u32, out: &mut impl SearchSink) {
         let Some(child) = self.children.get_mut(&number) else { return };
         let Some(task) = self.tasks.get_mut(&child.task) else { return };
@@ -265,7 +266,7 @@ impl Gathering {
             return;
         }
         if !tally.is_sound(&task.query) {
-            // As if it had declined: the next alternate may make sense.
+            // It counts as declined: the next alternate may make sense.
             return self.handle_declined(now, from, number, out);
         }
         out.contact_answered(from);

@@ -53,13 +53,13 @@ pub const RULES_TOLD_MAX: usize = 16;
 /// How a search went about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
-    /// From random node to random node: nobody was met who knew the trie.
+    /// It went from random node to random node: nobody was met who knew the trie.
     Contacts,
-    /// Along the trie, node by node.
+    /// It followed the trie, node by node.
     Trie,
-    /// Along the trie, then to everybody else, because the grid is small.
+    /// It followed the trie, then went to everybody else, because the grid is small.
     TrieThenContacts,
-    /// Handed down the trie.
+    /// It was handed down the trie.
     Gather,
 }
 
@@ -68,7 +68,8 @@ pub struct Report {
     pub plan: Plan,
     /// Visits of which each waited for the one before.
     pub round_trips: u16,
-    /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the end.
+    /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the
+    /// end.
     pub visited: u32,
     pub answered: u32,
     pub silent: u32,
@@ -86,11 +87,12 @@ pub struct Report {
     pub unopened: u64,
     /// Nodes of the grid, about; nothing when too little was seen to tell.
     pub grid_size_estimate: Option<u32>,
-    /// The clauses of the requirement as written, each with the nodes that failed it. A node may fail several.
+    /// The clauses of the requirement as written, each with the nodes that failed it. A node may fail
+    /// several.
     pub excluded: Vec<(String, u32)>,
-    /// Of the attribute that was asked for, over the matching nodes.
+    /// The values of the attribute that was asked for, over the matching nodes.
     pub histogram: Option<Histogram>,
-    /// When a set was looked for.
+    /// It is there when a set was looked for.
     pub set: Option<SetReport>,
     pub ended: Ended,
 }

@@ -1,9 +1,9 @@
 //! The part of a search that looks for a set: candidates, the set chosen among them, and its holds.
 //!
-//! This is docs/design/selection.md, "Sets". Visits only ask; when the candidates seen are enough together, the
-//! members of the tightest set among them are asked once more, now for holds, and answer with their values of that
-//! moment. Who refuses is no candidate any more, and the search goes on where it was; whatever is held and not in the
-//! set is given back at once.
+//! This is docs/design/selection.md, "Sets". Visits only ask; when the candidates seen are enough together,
+//! the members of the tightest set among them are asked once more, now for holds, and answer with their
+//! values of that moment. Who refuses is no candidate any more, and the search goes on where it was; whatever
+//! is held and not in the set is given back at once.
 
 use alloc::collections::BTreeMap;
 use alloc::string::{String, ToString as _};
@@ -16,11 +16,11 @@ use crate::search::choice::{CANDIDATES_MAX, Candidate, Terms, best_sum, choose};
 use crate::visit::hold::HoldAsk;
 use crate::{Attributes, Number};
 
-/// Visits at once of a set search at its beginning: each answer may say where to go better (our guess between visits and
-/// round trips).
+/// Visits at once of a set search at its beginning: each answer may say where to go better (our guess between
+/// visits and round trips).
 const IN_FLIGHT: u32 = 4;
-/// One visit is out for so many made, so that a set which is hard to find is found in time: ten seconds are enough for
-/// 1,500 visits of 0.2 s, and at most an eighth of the visits is in vain when it is found.
+/// One visit is out for so many made, so that a set which is hard to find is found in time: ten seconds are
+/// enough for 1,500 visits of 0.2 s, and at most an eighth of the visits is in vain when it is found.
 const VISITS_PER_OUT: u32 = 8;
 
 /// Visits that may be out after so many, `most` at any time.
@@ -34,8 +34,8 @@ pub struct SetReport {
     /// Whether there is a set; its members are the matches.
     pub found: bool,
     pub members: u32,
-    /// Each aggregate as written without its bound, and what it comes to: over the members, or without a set the most
-    /// (or least) that as many of the nodes seen as allowed come to.
+    /// Each aggregate as written without its bound, and what it comes to: over the members, or without a set
+    /// the most (or least) that as many of the nodes seen as allowed come to.
     pub reached: Vec<(String, Option<Number>)>,
     /// Nodes seen that could be members.
     pub candidates: u32,
@@ -233,7 +233,7 @@ impl SetSearch {
         surplus
     }
 
-    /// At the end without a set: everything that is held.
+    /// Gives back everything that is held, at the end without a set.
     pub(crate) fn release_all(&mut self) -> Vec<Surplus> {
         if self.is_done {
             return Vec::new();

@@ -18,7 +18,8 @@ pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
 /// Visits of a search unless told otherwise (our guess: a bound on what one search costs the grid).
 pub const VISITS_DEFAULT: u32 = 2_000;
-/// Visits at once unless told otherwise (8 keeps both round trips and overshoot low: docs/design/selection.md, "Visits in flight").
+/// Visits at once unless told otherwise (8 keeps both round trips and overshoot low:
+/// docs/design/selection.md, "Visits in flight").
 pub const IN_FLIGHT_DEFAULT: u32 = 8;
 /// The most visits that a search may be given.
 pub const VISITS_MAX: u32 = 100_000;
@@ -39,20 +40,22 @@ pub struct SearchSpec {
     pub wanted: u32,
     /// Whether matching nodes shall send their attributes.
     pub attributes: bool,
-    /// What they shall tell of themselves for a choice among them; those that grant the hold, when one is asked for.
+    /// What they shall tell of themselves for a choice among them; those that grant the hold, when one is
+    /// asked for.
     pub facts: Option<FactsAsk>,
     pub deadline: Duration,
     pub visits_max: u32,
     pub in_flight: u32,
     /// Nodes that must not be matches. To leave the requester out, name it here.
     pub exclude: Vec<Handle>,
-    /// Ask all nodes by handing the query down the trie, where that is known and the grid is not small. Whoever matches
-    /// is then told by the nodes on the way; holds and excluded nodes are not possible.
+    /// Ask all nodes by handing the query down the trie, where that is known and the grid is not small.
+    /// Whoever matches is then told by the nodes on the way; holds and excluded nodes are not possible.
     pub gather: bool,
-    /// With `gather`, whether matching nodes are named or only counted.
+    /// Whether matching nodes are named or only counted, where `gather` is chosen.
     pub list: bool,
-    /// The nodes are to be a set that is enough together; `query` is what each of them must have, and `wanted` does not
-    /// count. Matches are told when the set is there, held when the query asks for holds: the whole set or nothing.
+    /// The nodes are to be a set that is enough together; `query` is what each of them must have, and
+    /// `wanted` does not count. Matches are told when the set is there, held when the query asks for holds:
+    /// the whole set or nothing.
     pub set: Option<SetQuery>,
     /// The attribute whose values among the matching nodes are counted.
     pub histogram: Option<Box<str>>,
@@ -83,8 +86,8 @@ impl SearchSpec {
         SearchSpec { attributes: true, set: Some(set), in_flight: IN_FLIGHT_MAX, ..spec }
     }
 
-    /// So many nodes for the slots of an application, held when there is something to ask them for; where they are to be
-    /// enough together, a set of exactly so many.
+    /// So many nodes for the slots of an application, held when there is something to ask them for; where
+    /// they are to be enough together, a set of exactly so many.
     ///
     /// # Errors
     /// A set cannot have so many members.

@@ -49,7 +49,7 @@ impl Area {
     }
 
     /// Grows to `news` at once but shrinks only an eighth of the way: a report that misses somebody must not
-    /// hide him, and one too wide merely costs visits.
+    /// hide it, and one too wide merely costs visits.
     pub fn follow(&mut self, news: &Area) {
         for i in 0..DIMENSIONS_MAX {
             self.low[i] = self.low[i].saturating_add(news.low[i].saturating_sub(self.low[i]) / 8);

@@ -1,8 +1,8 @@
 //! Where a node stands in the space of attributes: a key whose prefixes are regions of like machines.
 //!
-//! The bits of all attribute codes come interleaved from the highest down, so that a longer common prefix means machines
-//! that are more alike in every attribute; bits of the node's own hash follow, so that identical machines differ too
-//! (docs/design/selection.md, "Keys").
+//! The bits of all attribute codes come interleaved from the highest down, so that a longer common prefix
+//! means machines that are more alike in every attribute; bits of the node's own hash follow, so that
+//! identical machines differ too (docs/design/selection.md, "Keys").
 
 use core::fmt;
 
@@ -14,7 +14,8 @@ use crate::area::Area;
 pub const DIMENSIONS_MAX: usize = 8;
 /// Bits of an attribute's code.
 pub const CODE_BITS: usize = 16;
-/// Bits of the node's hash, behind the codes: two of 80,000 identical machines share them with odds of one half.
+/// Bits of the node's hash, behind the codes: two of 80,000 identical machines share them with odds of one
+/// half.
 pub const HASH_BITS: usize = 32;
 /// Bits of a key.
 pub const KEY_BITS: usize = DIMENSIONS_MAX * CODE_BITS + HASH_BITS;
@@ -33,8 +34,8 @@ fn spread(bits: u8) -> u64 {
     ((((alone & !(LOWEST << 7)) + LOWEST * 0x7f) | alone) >> 7) & LOWEST
 }
 
-/// 160 bits, the first one highest. With fewer than eight attributes the hash follows the last code bit at once,
-/// and zeros follow the hash.
+/// 160 bits, the first one highest. With fewer than eight attributes the hash follows the last code bit at
+/// once, and zeros follow the hash.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 pub struct Key(#[n(0)] [u32; WORDS]);
 
@@ -152,7 +153,8 @@ pub(crate) fn cell(codes: &Codes, len: usize, dimensions: usize) -> Area {
     area
 }
 
-/// The codes in the subtree beside that of `codes` at `level`: as [`Key::sibling`] and [`Key::cell`], without the key.
+/// The codes in the subtree beside that of `codes` at `level`: as [`Key::sibling`] and [`Key::cell`], without
+/// the key.
 pub(crate) fn sibling_cell(codes: &Codes, level: usize, dimensions: usize) -> Area {
     let mut codes = *codes;
     if level < dimensions * CODE_BITS {
@@ -209,8 +211,10 @@ mod tests {
                 prop_assert_eq!(key.window(at) >> (15 - i) & 1 == 1, bit(&key, at + i));
             }
             // Put back behind the same prefix, it makes keys share so much more.
-            let again = key.sibling(at.max(1) - 1).sibling(at.max(1) - 1).with_window(at.max(1), key.window(at.max(1)));
-            prop_assert!(again.common_prefix(&key) >= (at.max(1) + 16).min(KEY_BITS));
+            let from = at.max(1);
+            let cleared = key.sibling(from - 1).sibling(from - 1);
+            let again = cleared.with_window(from, key.window(from));
+            prop_assert!(again.common_prefix(&key) >= (from + 16).min(KEY_BITS));
         }
 
         #[test]

@@ -1,8 +1,8 @@
-//! Where in the space of codes the nodes that meet a requirement can be: a few boxes, and how much of a subtree
-//! lies in them.
+//! Where in the space of codes the nodes that meet a requirement can be: a few boxes, and how much of a
+//! subtree lies in them.
 //!
-//! A region leaves out no node that meets the requirement. It may hold nodes that do not: they are told apart when
-//! they are visited.
+//! A region leaves out no node that meets the requirement. It may hold nodes that do not: they are told apart
+//! when they are visited.
 
 use alloc::vec::Vec;
 
@@ -56,7 +56,7 @@ pub struct Region {
 pub struct Expectation {
     /// Nodes whose codes lie in the region, as a share of all ([`WHOLE`]): at least one part.
     pub place: u32,
-    /// Of those, nodes in the wanted state, as a share.
+    /// The share of those that is in the wanted state.
     pub state: u32,
 }
 
@@ -120,7 +120,8 @@ impl Region {
         Region::of_piece(hull)
     }
 
-    /// The least and the greatest code that nodes of an area that can match have in one dimension; nothing when none can.
+    /// The least and the greatest code that nodes of an area that can match have in one dimension; nothing
+    /// when none can.
     pub(crate) fn bounds(&self, area: &Area, dimension: usize) -> Option<(u16, u16)> {
         let touching = self.pieces.iter().map(|piece| piece.area.meet(area)).filter(Area::is_sound);
         let spans = touching.map(|common| (common.low[dimension], common.high[dimension]));

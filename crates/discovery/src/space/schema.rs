@@ -1,7 +1,7 @@
 //! Which attributes make the key, which dynamic ones ride on links, and how values become 16-bit codes.
 //!
-//! All nodes that use one trie must code alike, so a schema has a version and never changes under it. A changed
-//! schema is a new version, which runs as a second trie until the old one has drained.
+//! All nodes that use one trie must code alike, so a schema has a version and never changes under it. A
+//! changed schema is a new version, which runs as a second trie until the old one has drained.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -195,8 +195,8 @@ impl Schema {
         Ok(Schema { version, dimensions, dynamics })
     }
 
-    /// What agents use unless told otherwise. The order is that of the bits: what tells machines apart best and is
-    /// asked for most comes first.
+    /// What agents use unless told otherwise. The order is that of the bits: what tells machines apart best
+    /// and is asked for most comes first.
     pub fn standard() -> Self {
         let number = |name: &str| Dimension { name: name.into(), scale: Scale::Logarithmic };
         let category = |name: &str| Dimension { name: name.into(), scale: Scale::Category };

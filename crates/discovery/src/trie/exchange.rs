@@ -1,4 +1,5 @@
-//! What two nodes tell each other: the half that the other side lacks, and what is believed of the half that comes.
+//! What two nodes tell each other: the half that the other side lacks, and what is believed of the half that
+//! comes.
 
 use alloc::vec::Vec;
 

@@ -26,7 +26,7 @@ pub struct Part {
     pub own: Option<Summary>,
     #[cbor(n(1), decode_with = "bounded::list::<_, _, DESCRIPTORS_MAX>")]
     pub descriptors: Vec<Descriptor>,
-    /// Of subtrees beside both.
+    /// They are of subtrees beside both.
     #[cbor(n(2), decode_with = "bounded::list::<_, _, REPORTS_MAX>")]
     pub reports: Vec<Report>,
     /// A newcomer knows too few of those on its side: only the large values of `own` are taken from it.
@@ -134,7 +134,7 @@ impl<'b, C: HandleTable> Decode<'b, C> for Descriptor {
     }
 }
 
-/// As the bytes of its words.
+/// The bytes of its words.
 impl<C> Encode<C> for Levels {
     fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         let mut bytes = [0; KEY_BITS / 8];

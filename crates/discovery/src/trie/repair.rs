@@ -1,16 +1,18 @@
-//! Repair: a link found dead is a reason to look after others, and a lost node that is back is a reason to try others.
+//! Repair: a link found dead is a reason to look after others, and a lost node that is back is a reason to
+//! try others.
 //!
-//! Left alone, links are looked after two a round. That keeps up with churn; but after half of a grid has died, or was cut off and
-//! came back, it takes minutes until searches find all that is there.
+//! Left alone, links are looked after two a round. That keeps up with churn; but after half of a grid has
+//! died, or was cut off and came back, it takes minutes until searches find all that is there.
 
 use xtreem_base::{Handle, Instant, Sink};
 
 use super::{Call, Message, Trie, seconds};
 
-/// Links looked after for each one found dead, the longest silent first, and lost nodes tried for each one that is back. Where
-/// more than a third of them are like the first, all come to be looked after; in churn it ends soon.
+/// Links looked after for each one found dead, the longest silent first, and lost nodes tried for each one
+/// that is back. Where more than a third of them are like the first, all come to be looked after; in churn it
+/// ends soon.
 const CHECKS_PER_FIND: u8 = 3;
-/// At once. With the time-out this bounds what a node sends after a disaster.
+/// So many are asked at once. With the time-out this bounds what a node sends after a disaster.
 const CHECKS_AT_ONCE: usize = 4;
 
 /// What is still to be looked after.
@@ -21,8 +23,8 @@ pub(super) struct Checks {
 }
 
 impl Trie {
-    /// Drops links that nobody has heard of for too long, unless they are being looked after. Where it was this node that did
-    /// not listen, because it was stopped, it looks after all of them first.
+    /// Drops links that nobody has heard of for too long, unless they are being looked after. Where it was
+    /// this node that did not listen, because it was stopped, it looks after all of them first.
     pub(super) fn tidy(&mut self, call: Call<'_>) {
         self.lost.tidy(seconds(call.now));
         let late = call.now.since(self.next_round);

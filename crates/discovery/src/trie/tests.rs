@@ -308,8 +308,8 @@ impl Grid {
     }
 }
 
-/// Each round triples those who know of it at best. Were it to climb from subtree to subtree, each of which must know it
-/// as a whole before, it would take two to three times as long.
+/// Each round triples those who know of it at best. Were it to climb from subtree to subtree, each of which
+/// must know it as a whole before, it would take two to three times as long.
 #[test]
 fn a_large_value_spreads_like_a_rumour_that_of_a_newcomer_too() {
     let mut grid = grid_with_memory(400, 20);

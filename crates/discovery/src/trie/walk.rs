@@ -6,7 +6,8 @@ use xtreem_base::{Handle, Sampler, Sink};
 
 use super::{Asked, Bucket, Call, Message, Trie};
 
-/// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (docs/design/selection.md, "Gossip").
+/// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (docs/design/selection.md,
+/// "Gossip").
 pub(super) const WALK_MAX: u8 = 24;
 /// Exchanges that a round may add while each of them leads closer to the own key.
 const ROUND_WALK_MAX: u8 = 4;
@@ -63,7 +64,8 @@ impl Trie {
         out.send(peer, Message::Ask { seq, lack: self.lack(call) });
     }
 
-    /// After an answer, or the lack of one: asks the closest node when it is closer than what was known before.
+    /// Asks the closest node after an answer, or the lack of one, when it is closer than what was known
+    /// before.
     pub(super) fn go_on(&mut self, call: Call<'_>, before: Option<usize>, out: &mut impl Sink<Message>) {
         let closest =
             self.table.buckets().last().filter(|_| self.table.deepest() > before).and_then(|bucket| {
@@ -82,7 +84,8 @@ impl Trie {
         }
     }
 
-    /// Makes a newcomer known to all that are close: they alone can fill the gap that it leaves in their tables.
+    /// Makes a newcomer known to all that are close: they alone can fill the gap that it leaves in their
+    /// tables.
     fn greet(&mut self, call: Call<'_>, out: &mut impl Sink<Message>) {
         let close: Vec<Handle> = self
             .table

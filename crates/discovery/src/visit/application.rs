@@ -1,4 +1,5 @@
-//! What a visited node tells of the applications it has to do with. Names are found by the same search as nodes.
+//! What a visited node tells of the applications it has to do with. Names are found by the same search as
+//! nodes.
 
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -28,7 +29,7 @@ pub enum AppFilter {
         #[cbor(n(0), decode_with = "bounded::text::<_, APP_NAME_LEN_MAX>")]
         name: String,
     },
-    /// Those of one owner that are not over: what counts against what he may hold.
+    /// Those of one owner that are not over: what counts against what it may hold.
     #[n(3)]
     Owner(#[n(0)] NodeId),
 }
@@ -71,7 +72,7 @@ pub struct AppSummary {
     pub owner: NodeId,
     #[cbor(n(2), decode_with = "bounded::text::<_, APP_NAME_LEN_MAX>")]
     pub name: String,
-    /// Of the newest record that the node has.
+    /// The newest record that the node has is of this generation.
     #[n(3)]
     pub generation: u32,
     #[n(4)]

@@ -23,12 +23,12 @@ pub struct Claimant {
     /// Owner of the application.
     #[n(0)]
     pub owner: NodeId,
-    /// As bits and name in the credential of who signed it.
+    /// These bits and the name stand in the credential of who signed it.
     #[n(1)]
     pub roles: u8,
     #[cbor(n(2), decode_with = "bounded::text::<_, USER_NAME_LEN_MAX>")]
     pub name: String,
-    /// Of the whole application.
+    /// The whole application has so many.
     #[n(3)]
     pub slots: u16,
 }
@@ -53,7 +53,8 @@ pub struct HoldAsk {
     pub patience: u8,
     #[cbor(n(6), encode_with = "encode_claimant", decode_with = "decode_claimant")]
     pub by: Arc<Claimant>,
-    /// The asker holds more than it needs, to choose among them: it takes what is free only, and gives way to everybody.
+    /// The asker holds more than it needs, to choose among them: it takes what is free only, and gives way to
+    /// everybody.
     #[n(7)]
     pub is_spare: bool,
 }

@@ -18,7 +18,8 @@ use crate::{Attributes, Facts, FactsAsk, limits::SLOTS_HERE_MAX};
 pub trait Host {
     fn attributes(&self) -> &Attributes;
 
-    /// The node's trie under that version of the schema; without a version, the one that its own searches follow.
+    /// The node's trie under that version of the schema; without a version, the one that its own searches
+    /// follow.
     fn trie(&self, version: Option<u32>) -> Option<&Trie>;
 
     /// What the node tells of itself to who chooses among matches.
@@ -29,8 +30,8 @@ pub trait Host {
     /// Up to `max` random nodes: the partial view of the grid.
     fn contacts(&mut self, max: usize) -> Vec<Handle>;
 
-    /// Grants or refuses a hold to `from`. A visit that arrives twice asks twice: granting the same hold again
-    /// is then the right answer.
+    /// Grants or refuses a hold to `from`. A visit that arrives twice asks twice: granting the same hold
+    /// again is then the right answer.
     fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer;
 
     /// The applications this node has to do with, of those that `filter` accepts.
@@ -76,10 +77,12 @@ pub(crate) trait SearchSink: Sink<Message> + Events<SearchEvent> {}
 
 impl<O: Sink<Message> + Events<SearchEvent>> SearchSink for O {}
 
-/// What a search says to the composing node. One enum, as their order matters: the node takes them out of one queue.
+/// What a search says to the composing node. One enum, as their order matters: the node takes them out of one
+/// queue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SearchEvent {
-    /// A node that meets the requirement, held when that was asked for. The hold is the receiver's to use or release.
+    /// A node that meets the requirement, held when that was asked for. The hold is the receiver's to use or
+    /// release.
     Match {
         search: SearchId,
         peer: Handle,
@@ -137,7 +140,7 @@ pub(crate) fn answer(
             answer.matched = answer.failing == 0;
             if answer.matched {
                 answer.attributes = asked.attributes.then(|| host.attributes().without_lists());
-                // Before the hold, so that what is free counts it as free.
+                // They are told before the hold, so that what is free counts it as free.
                 let facts = asked.facts.map(|ask| Box::new(host.facts(ask)));
                 answer.hold = hold.as_ref().map(|ask| host.hold(now, from, ask));
                 let is_offered = answer.hold.as_ref().is_none_or(|hold| hold.granted().is_some());

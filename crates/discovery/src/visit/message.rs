@@ -35,7 +35,7 @@ pub enum Query {
 }
 
 impl Query {
-    /// Where the nodes can be that are looked for.
+    /// The region in which the nodes can be that are looked for.
     pub fn region(&self, schema: &Schema) -> Region {
         match self {
             Query::Nodes { requirement, .. } => requirement.region(schema),
@@ -113,10 +113,10 @@ pub struct Answer {
     /// The clauses that it fails, as in [`Requirement::failing`].
     #[n(1)]
     pub failing: u64,
-    /// When it matched and a hold was asked for.
+    /// It is there when the node matched and a hold was asked for.
     #[n(2)]
     pub hold: Option<HoldAnswer>,
-    /// All but the lists, when it matched and they were asked for.
+    /// They are all but the lists, when the node matched and they were asked for.
     #[n(3)]
     pub attributes: Option<Attributes>,
     #[cbor(n(4), decode_with = "bounded::list::<_, _, APPLICATIONS_MAX>")]
@@ -124,10 +124,10 @@ pub struct Answer {
     /// Random nodes, when they were asked for or the trie does not lead on.
     #[cbor(n(5), decode_with = "bounded::list::<_, _, CONTACTS_MAX>")]
     pub contacts: Vec<Handle>,
-    /// Nothing when the node takes no part in the trie that was asked for.
+    /// It is missing when the node takes no part in the trie that was asked for.
     #[n(6)]
     pub place: Option<Place>,
-    /// As in the route: the node only showed the way.
+    /// The node only showed the way, as the route asked.
     #[n(7)]
     pub only: bool,
     #[n(8)]
@@ -135,7 +135,8 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Whether an honest node could say this to `query`. `route` is what it was asked of the way, while that is known.
+    /// Whether an honest node could say this to `query`. `route` is what it was asked of the way, while that
+    /// is known.
     pub(crate) fn suits(&self, query: &Query, asked: Asked<'_>, route: Option<&Route>) -> bool {
         let len = route.map_or(0, |route| route.len);
         if route.is_some_and(|route| route.only != self.only)

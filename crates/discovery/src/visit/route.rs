@@ -11,8 +11,8 @@ use crate::region::{Expectation, Region, WHOLE};
 use crate::search::aim::{AIMS_MAX, Aims, Peak, peaks};
 use crate::trie::{ALTERNATES, COUNT_MAX, Trie};
 
-/// Links in one answer: a table has 17 to 40 buckets at 100,000 nodes (docs/design/selection.md, "Trie"). Those into
-/// the smallest subtrees are left out.
+/// Links in one answer: a table has 17 to 40 buckets at 100,000 nodes (docs/design/selection.md, "Trie").
+/// Those into the smallest subtrees are left out.
 pub const LINKS_MAX: usize = 64;
 
 /// What a visit is for.
@@ -44,7 +44,7 @@ pub struct Place {
     /// False when the node is too young to know all that is near.
     #[n(1)]
     pub is_settled: bool,
-    /// Into all subtrees that were asked for and can have matches.
+    /// They lead into all subtrees that were asked for and can have matches.
     #[cbor(n(2), decode_with = "bounded::list::<_, _, LINKS_MAX>")]
     pub links: Vec<Link>,
 }

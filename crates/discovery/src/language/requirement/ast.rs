@@ -94,9 +94,9 @@ pub(crate) enum Expr {
         text: String,
     },
     Not(Box<Expr>),
-    /// At least two.
+    /// There are at least two.
     All(Vec<Expr>),
-    /// At least two.
+    /// There are at least two.
     Any(Vec<Expr>),
 }
 

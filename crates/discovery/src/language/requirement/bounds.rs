@@ -1,4 +1,4 @@
-//! From a requirement to the region in which the nodes that meet it can be.
+//! This leads from a requirement to the region in which the nodes that meet it can be.
 
 use alloc::vec::Vec;
 
@@ -13,14 +13,14 @@ use super::ast::{Expr, Literal, Relation};
 type Span = (u16, u16);
 
 impl Requirement {
-    /// Where the nodes can be that meet this.
+    /// The region in which the nodes can be that meet this.
     pub fn region(&self, schema: &Schema) -> Region {
         let clauses = self.clauses.iter().map(|clause| region(&clause.expr, true, schema));
         clauses.fold(Region::everything(), |all, part| all.meet(&part))
     }
 }
 
-/// Where `expr` can be true, or can be false.
+/// The region in which `expr` can be true, or can be false.
 fn region(expr: &Expr, is_true: bool, schema: &Schema) -> Region {
     let meet = |parts: &[Expr]| {
         let parts = parts.iter().map(|part| region(part, is_true, schema));
@@ -205,7 +205,8 @@ mod tests {
                     summary.shares[0][class] = u8::MAX;
                     region.expect(&schema, area, Some(&summary)).unwrap().state
                 };
-                prop_assert!(has_class(&Area::of(&codes)) >= crate::region::WHOLE / crate::region::PIECES_MAX as u32);
+                let least = crate::region::WHOLE / crate::region::PIECES_MAX as u32;
+                prop_assert!(has_class(&Area::of(&codes)) >= least);
             }
         }
     }

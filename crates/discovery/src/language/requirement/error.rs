@@ -21,7 +21,8 @@ pub struct ParseError {
 const SHOWN_EACH_SIDE: usize = 60;
 
 impl ParseError {
-    /// At byte `offset` of `source`, which must lie on a character boundary: for other small languages, too.
+    /// An error at byte `offset` of `source`, which must lie on a character boundary: for other small
+    /// languages, too.
     pub fn new(source: &str, offset: usize, found: impl Into<String>, expected: impl Into<String>) -> Self {
         let (before, after) = source.split_at(offset);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);

@@ -278,7 +278,7 @@ impl<'a> Parser<'a> {
         Ok(Expr::Between { name, low, high })
     }
 
-    /// Behind the `[`.
+    /// Reads on behind the `[`.
     fn one_of(&mut self, name: String) -> Result<Expr, ParseError> {
         let mut literals: Vec<Literal> = Vec::new();
         loop {

@@ -1,7 +1,7 @@
 //! Set queries: `1..6 nodes with sum(disk.free) >= 10GiB where cpu.cores >= 4 spread by site`.
 //!
-//! What one node must have is a requirement; what the nodes must have together is a [`Together`]. Only the requirement
-//! travels: the requester alone decides whether what nodes say of themselves is enough together.
+//! What one node must have is a requirement; what the nodes must have together is a [`Together`]. Only the
+//! requirement travels: the requester alone decides whether what nodes say of themselves is enough together.
 
 mod beside;
 mod constraint;
@@ -23,7 +23,8 @@ use crate::{Attributes, Number, Value};
 pub(crate) use constraint::Constraint;
 pub(super) use parser::is_part;
 
-/// Nodes in one set (our guess: a set that must suit together is a handful; the choice among candidates grows with it).
+/// Nodes in one set (our guess: a set that must suit together is a handful; the choice among candidates grows
+/// with it).
 pub const SET_NODES_MAX: u16 = 64;
 /// Aggregates of one set (our guess: people write one to three).
 pub const SET_AGGREGATES_MAX: usize = 8;
@@ -71,13 +72,13 @@ impl Aggregate {
         &self.name
     }
 
-    /// As it would be written, without the bound: `sum(disk.free)`.
+    /// The text of it without the bound: `sum(disk.free)`.
     pub fn what(&self) -> String {
         alloc::format!("{}({})", self.function.name(), self.name)
     }
 
-    /// What it comes to over these members; nothing when none of them has the number, or for an average of none.
-    /// Sums beyond what a number holds saturate.
+    /// What it comes to over these members; nothing when none of them has the number, or for an average of
+    /// none. Sums beyond what a number holds saturate.
     pub fn over<'a>(&self, members: impl Iterator<Item = &'a Attributes>) -> Option<Number> {
         let values: Vec<Option<&Value>> = members.map(|attributes| attributes.value(&self.name)).collect();
         if self.function == Function::Count {
@@ -118,8 +119,8 @@ pub struct Together {
 }
 
 impl Together {
-    /// Reads what stands behind `with`: aggregates joined by `&&`, then `spread by` an attribute; either may be missing,
-    /// but not both.
+    /// Reads what stands behind `with`: aggregates joined by `&&`, then `spread by` an attribute; either may
+    /// be missing, but not both.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
         parser::together(source)
     }
@@ -157,7 +158,7 @@ pub struct SetQuery {
     together: Together,
     /// What stands behind `where`.
     each: Requirement,
-    /// Of each member, what the set asks of each one included.
+    /// What a member must have, what the set asks of each one included.
     member: Requirement,
 }
 
@@ -181,17 +182,17 @@ impl SetQuery {
         Ok(SetQuery { source: source.into(), ..parser::set(source)? })
     }
 
-    /// With the text that says what it is.
+    /// The same with the text that says what it is.
     fn written_anew(self) -> Self {
         SetQuery { source: self.to_string().into(), ..self }
     }
 
-    /// As it was written, or would be where nobody wrote it.
+    /// The text as it was written, or would be where nobody wrote it.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// From `least` to `most` nodes that each meet `requirement`.
+    /// A set of `least` to `most` nodes that each meet `requirement`.
     ///
     /// # Errors
     /// A size that is not possible, or that `count` in `together` leaves none of.
@@ -238,8 +239,8 @@ impl SetQuery {
         &self.together
     }
 
-    /// What each member must have: the requirement behind `where`, the attributes that the aggregates speak of, and what
-    /// `min(…) >=` and `max(…) <=` ask of each one.
+    /// What each member must have: the requirement behind `where`, the attributes that the aggregates speak
+    /// of, and what `min(…) >=` and `max(…) <=` ask of each one.
     pub fn member(&self) -> &Requirement {
         &self.member
     }
@@ -255,9 +256,10 @@ impl SetQuery {
         Ok(SetQuery { least: nodes, most: nodes, ..self.clone() }.written_anew())
     }
 
-    /// What a single node must have that takes the place of a member: of [`most`](Self::most) members, all but one are `others`, or
-    /// are not known. Those count as even shares of sums, as having nothing that a `max`, `min` or `count` wants, and as apart.
-    /// An attribute that a member does not tell counts as not known.
+    /// What a single node must have that takes the place of a member: of [`most`](Self::most) members, all
+    /// but one are `others`, or are not known. Those count as even shares of sums, as having nothing that a
+    /// `max`, `min` or `count` wants, and as apart. An attribute that a member does not tell counts as not
+    /// known.
     pub fn beside(&self, others: &[&Attributes], demand: Demand) -> Requirement {
         let part = |aggregate| match demand {
             Demand::Whole => beside::missing(aggregate, others, self.most),
@@ -268,12 +270,13 @@ impl SetQuery {
         self.member_and(parts.chain(apart))
     }
 
-    /// Beyond the longest requirement further parts are left out.
+    /// Further parts are left out when the requirement would become too long.
     fn member_and(&self, parts: impl Iterator<Item = String>) -> Requirement {
         parts.fold(self.member.clone(), |all, part| all.and(&part).unwrap_or(all))
     }
 
-    /// The attributes that decide whether members make a set, each once; at most one more than there can be aggregates.
+    /// The attributes that decide whether members make a set, each once; at most one more than there can be
+    /// aggregates.
     pub fn names(&self) -> BTreeSet<&str> {
         let aggregates = self.together.aggregates.iter().map(Aggregate::attribute);
         aggregates.chain(self.together.spread_by()).collect()

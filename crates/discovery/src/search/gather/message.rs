@@ -71,7 +71,7 @@ pub struct Delegate {
     pub len: u8,
     #[n(4)]
     pub key: Key,
-    /// After this nobody waits for it any more.
+    /// Nobody waits for it any longer than this.
     #[n(5)]
     pub time_ms: u32,
     /// There is nobody else to ask: a newcomer's word is better than none.
@@ -106,7 +106,7 @@ pub struct Tally {
     /// Nodes, about, for which there was no time.
     #[n(4)]
     pub unopened: u64,
-    /// For each clause of the requirement, the visited nodes that failed it.
+    /// The visited nodes that failed each clause of the requirement.
     #[cbor(n(5), decode_with = "bounded::list::<_, _, CLAUSES_MAX>")]
     pub failing: Vec<u32>,
     #[n(6)]
@@ -131,7 +131,7 @@ pub struct Gathered {
 }
 
 impl Tally {
-    /// Of one node, which matches when it fails no clause.
+    /// The tally of one node, which matches when it fails no clause.
     pub(super) fn of(query: &Gather, attributes: &Attributes, failing: u64) -> Self {
         let clauses = query.requirement.clauses().len().min(CLAUSES_MAX);
         let mut histogram = query.histogram.as_ref().map(|_| Histogram::default());
@@ -175,8 +175,8 @@ impl Tally {
 /// How often each value of an attribute occurs.
 #[derive(Clone, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Histogram {
-    /// Numbers in bars of a sixteenth of an octave, by their code on the logarithmic scale without its last bits: how
-    /// many, and the least of them.
+    /// Numbers in bars of a sixteenth of an octave, by their code on the logarithmic scale without its last
+    /// bits: how many, and the least of them.
     #[cbor(n(0), decode_with = "decode_bars")]
     bars: BTreeMap<u16, (u32, Number)>,
     #[cbor(n(1), decode_with = "decode_texts")]

@@ -84,7 +84,8 @@ fn handle(at: u32) -> Handle {
 }
 
 impl Grid {
-    /// Node i has i % 20 cores. Those with 5, 9 or 14 are idle; `unknown.load` is their load too, but not in the schema. Their tries have settled, and each knows some of every subtree.
+    /// Node i has i % 20 cores. Those with 5, 9 or 14 are idle; `unknown.load` is their load too, but not in
+    /// the schema. Their tries have settled, and each knows some of every subtree.
     fn new() -> Self {
         let scale = Scale::Linear { low: Number::default(), high: Number::from_whole(20) };
         let dimension = |name: &str| Dimension { name: name.into(), scale };

@@ -16,7 +16,7 @@ pub(super) fn share(aggregate: &Aggregate, most: u16) -> Option<String> {
     Some(format!("{name} {} {share}", relation.symbol()))
 }
 
-/// In thousandths.
+/// The share in thousandths.
 fn even(aggregate: &Aggregate, most: u16) -> Option<i64> {
     let (bound, most) = (aggregate.bound.as_thousandths(), i64::from(most.max(1)));
     match (aggregate.function, aggregate.relation) {

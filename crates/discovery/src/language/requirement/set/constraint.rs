@@ -1,7 +1,8 @@
-//! From aggregates to conditions of one form: weights of the members sum up to at least so much.
+//! Aggregates become conditions of one form: weights of the members sum up to at least so much.
 //!
-//! `sum(x) <= T` is `Σ −x ≥ −T`; `avg(x) >= v` is `Σ (x − v) ≥ 0`; `max(x) >= v` is `Σ [x ≥ v] ≥ 1`. What `min(x) >= v` and
-//! `max(x) <= v` ask is asked of each member alone, so that it is a part of the members' requirement.
+//! `sum(x) <= T` is `Σ −x ≥ −T`; `avg(x) >= v` is `Σ (x − v) ≥ 0`; `max(x) >= v` is `Σ [x ≥ v] ≥ 1`. What
+//! `min(x) >= v` and `max(x) <= v` ask is asked of each member alone, so that it is a part of the members'
+//! requirement.
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -99,8 +100,8 @@ impl Constraint {
         }
     }
 
-    /// What the aggregate comes to when the weights of so many members sum up to this; nothing for what is only there or
-    /// not.
+    /// What the aggregate comes to when the weights of so many members sum up to this; nothing for what is
+    /// only there or not.
     pub(crate) fn best(&self, sum: i128, members: usize) -> Option<Number> {
         let sum = if self.is_negated { -sum } else { sum };
         let thousandths = match self.measure {

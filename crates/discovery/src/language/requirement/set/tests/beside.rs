@@ -80,7 +80,8 @@ fn machine() -> impl Strategy<Value = Attributes> {
 }
 
 proptest! {
-    /// With all others known it is the same to ask of one node what is missing, and of all of them what they come to.
+    /// With all others known it is the same to ask of one node what is missing, and of all of them what they
+    /// come to.
     #[test]
     fn a_node_that_brings_what_is_missing_makes_a_set_and_no_other_does(
         machines in prop::collection::vec(machine(), 2..6),
