@@ -1,8 +1,8 @@
 //! The protocol's face: this node's own searches, and its answers when others search.
 //!
-//! Requester-driven best-first search (design note on discovery, section 2.4): the requester asks nodes one by one, some
-//! at once, and each answers for itself and names its links into subtrees that can match. Nothing is forwarded, so
-//! nobody keeps state for others.
+//! The requester drives a best-first search (docs/design/selection.md, "Search"): it asks nodes one by one,
+//! some at once, and each answers for itself and names its links into subtrees that can match. Nothing is
+//! forwarded, so that nobody keeps state for others.
 
 #[cfg(test)]
 mod tests;
@@ -10,27 +10,28 @@ mod tests;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use xtreem_base::{Deadlines, Duration, Handle, Instant, Rng};
+use xtreem_base::{Core, Deadlines, Driven, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 
-use crate::aim::{Aims, Goals};
-use crate::frontier::Standing;
-use crate::gather::{Gather, Gathering};
-use crate::hold::HoldAnswer;
-use crate::host::{self, Host, Output, SearchEvent};
-use crate::message::{Answer, Message, Query};
 use crate::region::Region;
-use crate::report::Ended;
-use crate::route::{Place, Route};
-use crate::search::{Asking, SMALL_GRID, Search, SearchId, SearchSpec};
+use crate::search::aim::{Aims, Goals};
+use crate::search::course::{Asking, SMALL_GRID, Search};
+use crate::search::frontier::Standing;
+use crate::search::gather::{Gather, Gathering};
+use crate::search::report::Ended;
+use crate::search::spec::{SearchId, SearchSpec};
 use crate::trie::Trie;
+use crate::visit::hold::HoldAnswer;
+use crate::visit::host::{self, Host, Hosted, SearchEvent, SearchSink};
+use crate::visit::message::{Answer, Message, Query};
+use crate::visit::route::{Place, Route};
 
-/// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher one
-/// only delays searches that meet dead links.
+/// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher
+/// one only delays searches that meet dead links.
 pub const VISIT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Searches at once; one more is refused (our guess: users and recruiters of one node).
 pub const SEARCHES_MAX: usize = 64;
-/// How long the holds of a finished search are remembered, so that an answer that comes twice does not release
-/// them. Holds last 10 s unless used, and no network repeats a message a minute later (our guess).
+/// How long the holds of a finished search are remembered, so that an answer that comes twice does not
+/// release them. Holds last 10 s unless used, and no network repeats a message a minute later (our guess).
 pub const REMEMBERED: Duration = Duration::from_secs(60);
 /// Finished searches that are remembered; beyond it the oldest is forgotten.
 pub const REMEMBERED_MAX: usize = 256;
@@ -48,7 +49,7 @@ pub enum StartRefusal {
 
 /// A peer said what it should not; the search is as before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PeerFault {
+pub enum Fault {
     #[error("answer without a question")]
     Unasked,
     #[error("second answer to one visit")]
@@ -64,6 +65,10 @@ enum Timer {
     Forget,
 }
 
+/// What every input of a [`Discovery`] brings along: it has no numbers of its own.
+type Call<'a> = xtreem_base::Call<'a, ()>;
+
+/// The searches of one node, and its answers to those of others.
 pub struct Discovery {
     me: Handle,
     rng: Rng,
@@ -96,12 +101,13 @@ impl Discovery {
     /// Starts a search at this node itself and goes on along `seeds`, its links.
     pub fn start(
         &mut self,
-        now: Instant,
-        spec: SearchSpec,
+        call: Call<'_>,
+        mut spec: SearchSpec,
         seeds: &[Handle],
-        host: &mut impl Host,
-        out: &mut impl Output,
+        to: &mut Hosted<impl Host, impl Sink<Message> + Events<SearchEvent>>,
     ) -> Result<SearchId, StartRefusal> {
+        let Hosted { host, out } = to;
+        let now = call.now;
         if spec.wanted == 0 {
             return Err(StartRefusal::NothingWanted);
         }
@@ -113,7 +119,6 @@ impl Discovery {
         }
         let id = self.next_id;
         self.next_id = SearchId(id.0.wrapping_add(1));
-        let mut spec = spec;
         if spec.gather && spec.set.is_none() {
             let knows_all = |trie: &Trie| trie.is_settled() && trie.table().count() > SMALL_GRID;
             if let (true, Query::Nodes { requirement, hold: None }) =
@@ -128,7 +133,7 @@ impl Discovery {
                 self.gathering.start(now, id, gather, spec.deadline, host, out);
                 return Ok(id);
             }
-            // By visits, values are counted here.
+            // Values are counted here where it goes by visits.
             spec.attributes |= spec.histogram.is_some();
         }
         self.deadlines.set((id, Timer::Deadline), now + spec.deadline);
@@ -163,76 +168,14 @@ impl Discovery {
     }
 
     /// Ends a search. Its matches stay the caller's; holds that still arrive are surplus.
-    pub fn cancel(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
-        self.gathering.cancel(id, out);
-        self.finish(now, id, Ended::Cancelled, out);
-    }
-
-    pub fn handle_message(
+    pub fn cancel(
         &mut self,
-        now: Instant,
-        from: Handle,
-        message: Message,
-        host: &mut impl Host,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
-        match message {
-            Message::Visit { search, attributes, query, route, facts } => {
-                let asked = host::Asked { attributes, facts: facts.as_ref() };
-                let answer = host::answer(host, now, from, &query, asked, &route);
-                out.send(from, Message::Answer { search, answer });
-                Ok(())
-            }
-            Message::Answer { search, answer } => {
-                self.handle_answer(now, from, SearchId(search), answer, out)
-            }
-            Message::Delegate(delegate) => {
-                self.gathering.handle_delegate(now, from, delegate, host, out);
-                Ok(())
-            }
-            Message::Working { task, found } => {
-                self.gathering.handle_working(now, from, task, found, out);
-                Ok(())
-            }
-            Message::Gathered { task, gathered } => {
-                self.gathering.handle_gathered(now, from, task, gathered, out);
-                Ok(())
-            }
-            Message::Declined { task } => {
-                self.gathering.handle_declined(now, from, task, out);
-                Ok(())
-            }
-        }
-    }
-
-    pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
-        self.gathering.handle_timeout(now, out);
-        while let Some((id, timer)) = self.deadlines.expire(now) {
-            match timer {
-                Timer::Deadline => self.finish(now, id, Ended::Deadline, out),
-                Timer::Forget => drop(self.finished.remove(&id)),
-                Timer::Visit(peer) => {
-                    if let Some(search) = self.searches.get_mut(&id) {
-                        for (peer, hold) in search.give_up(peer, &mut self.rng) {
-                            out.event(SearchEvent::Surplus { peer, hold });
-                        }
-                        out.contact_failed(peer);
-                        self.proceed(now, id, out);
-                    }
-                }
-            }
-        }
-    }
-
-    pub fn next_timeout(&self) -> Option<Instant> {
-        [self.deadlines.next(), self.gathering.next_timeout()].into_iter().flatten().min()
-    }
-
-    /// Every handle in use, some more than once.
-    pub fn for_each_handle(&self, mut f: impl FnMut(Handle)) {
-        self.searches.values().flat_map(|search| search.frontier.handles()).for_each(&mut f);
-        self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
-        self.gathering.for_each_handle(&mut f);
+        call: Call<'_>,
+        id: SearchId,
+        out: &mut (impl Sink<Message> + Events<SearchEvent>),
+    ) {
+        self.gathering.cancel(id, out);
+        self.finish(call.now, id, Ended::Cancelled, out);
     }
 
     /// Searches under way.
@@ -246,8 +189,8 @@ impl Discovery {
         from: Handle,
         id: SearchId,
         answer: Answer,
-        out: &mut impl Output,
-    ) -> Result<(), PeerFault> {
+        out: &mut impl SearchSink,
+    ) -> Result<(), Fault> {
         let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
         let Some(search) = self.searches.get_mut(&id) else {
             // Late: that is nobody's fault, but a hold must not wait for its end.
@@ -259,7 +202,7 @@ impl Discovery {
         };
         if let Some(suits) = search.suits_member(from, &answer) {
             if !suits {
-                return Err(PeerFault::Inconsistent);
+                return Err(Fault::Inconsistent);
             }
             self.deadlines.clear(&(id, Timer::Visit(from)));
             out.contact_answered(from);
@@ -273,7 +216,7 @@ impl Discovery {
         match search.frontier.standing(from) {
             // Asked a second time, for the way only.
             _ if answer.only && asked.is_some_and(|route| route.only) => {}
-            _ if answer.only => return Err(PeerFault::Unasked),
+            _ if answer.only => return Err(Fault::Unasked),
             Some(Standing::Asked(_) | Standing::Silent(_)) => {}
             Some(Standing::Answered(first)) => {
                 // A visit that the network doubled may have made a second hold.
@@ -283,12 +226,12 @@ impl Discovery {
                     out.event(SearchEvent::Surplus { peer: from, hold });
                 }
                 let is_late = set.is_some_and(|set| set.is_late(from));
-                return if is_late { Ok(()) } else { Err(PeerFault::Repeated) };
+                return if is_late { Ok(()) } else { Err(Fault::Repeated) };
             }
-            _ => return Err(PeerFault::Unasked),
+            _ => return Err(Fault::Unasked),
         }
         if !answer.suits(&search.spec.query, search.spec.asked(), asked.as_ref()) {
-            return Err(PeerFault::Inconsistent);
+            return Err(Fault::Inconsistent);
         }
         self.deadlines.clear(&(id, Timer::Visit(from)));
         out.contact_answered(from);
@@ -298,7 +241,7 @@ impl Discovery {
     }
 
     /// Sends the visits that may go out, or ends the search.
-    fn proceed(&mut self, now: Instant, id: SearchId, out: &mut impl Output) {
+    fn proceed(&mut self, now: Instant, id: SearchId, out: &mut impl SearchSink) {
         let Some(search) = self.searches.get_mut(&id) else { return };
         if search.ended() != Some(Ended::Enough) {
             while let Some(Asking { peer, route, query }) = search.ask_next(&mut self.rng) {
@@ -312,7 +255,7 @@ impl Discovery {
         }
     }
 
-    fn finish(&mut self, now: Instant, id: SearchId, ended: Ended, out: &mut impl Output) {
+    fn finish(&mut self, now: Instant, id: SearchId, ended: Ended, out: &mut impl SearchSink) {
         let Some(mut search) = self.searches.remove(&id) else { return };
         self.deadlines.clear(&(id, Timer::Deadline));
         for peer in search.frontier.asked() {
@@ -333,5 +276,75 @@ impl Discovery {
             }
         }
         out.event(SearchEvent::Done { search: id, report });
+    }
+}
+
+impl Core for Discovery {
+    type Config = ();
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, _: &()) -> Wake {
+        let at = self.deadlines.next().unwrap_or(Instant::FAR);
+        Wake::new(at, "search").or(self.gathering.next_timeout())
+    }
+
+    /// A node that was visited and has restarted does not answer, which a search takes for silence when its
+    /// visit is overdue: it then goes round it. To do so here and now would only change the order of visits.
+    fn handle_gone(&mut self, _: Call<'_>, _: Handle) {}
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.searches.values().flat_map(|search| search.frontier.handles()).for_each(&mut *f);
+        self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
+        self.gathering.for_each_handle(f);
+    }
+}
+
+impl<H: Host, O: Sink<Message> + Events<SearchEvent>> Driven<Hosted<H, O>> for Discovery {
+    fn handle_message(
+        &mut self,
+        call: Call<'_>,
+        from: Handle,
+        message: Message,
+        to: &mut Hosted<H, O>,
+    ) -> Result<(), Fault> {
+        let (now, Hosted { host, out }) = (call.now, to);
+        match message {
+            Message::Visit { search, attributes, query, route, facts } => {
+                let asked = host::Asked { attributes, facts: facts.as_ref() };
+                let answer = host::answer(host, now, from, &query, asked, &route);
+                out.send(from, Message::Answer { search, answer });
+            }
+            Message::Answer { search, answer } => {
+                return self.handle_answer(now, from, SearchId(search), answer, out);
+            }
+            Message::Delegate(delegate) => self.gathering.handle_delegate(now, from, delegate, host, out),
+            Message::Working { task, found } => self.gathering.handle_working(now, from, task, found, out),
+            Message::Gathered { task, gathered } => {
+                self.gathering.handle_gathered(now, from, task, gathered, out);
+            }
+            Message::Declined { task } => self.gathering.handle_declined(now, from, task, out),
+        }
+        Ok(())
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_>, to: &mut Hosted<H, O>) {
+        let (now, out) = (call.now, &mut to.out);
+        self.gathering.handle_timeout(now, out);
+        while let Some((id, timer)) = self.deadlines.expire(now) {
+            match timer {
+                Timer::Deadline => self.finish(now, id, Ended::Deadline, out),
+                Timer::Forget => drop(self.finished.remove(&id)),
+                Timer::Visit(peer) => {
+                    if let Some(search) = self.searches.get_mut(&id) {
+                        for (peer, hold) in search.give_up(peer, &mut self.rng) {
+                            out.event(SearchEvent::Surplus { peer, hold });
+                        }
+                        out.contact_silent(peer);
+                        self.proceed(now, id, out);
+                    }
+                }
+            }
+        }
     }
 }

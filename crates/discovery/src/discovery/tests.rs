@@ -13,10 +13,10 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, NodeId};
 
 use super::*;
-use crate::application::{AppFilter, AppSummary, Role};
-use crate::message::Query;
+use crate::visit::application::{AppFilter, AppSummary, Role};
+use crate::visit::message::Query;
 use crate::{Attributes, Facts, FactsAsk};
-use grid::{Grid, Outbox, handle, nodes, with_holds};
+use grid::{Grid, Outbox, at, handle, hosted, nodes, with_holds};
 
 #[test]
 fn every_match_of_300_nodes_is_found_and_the_report_says_which_clause_excluded_how_many() {
@@ -99,7 +99,7 @@ fn silent_nodes_cost_one_time_out_each_eight_at_once() {
     grid.start(nodes("", u32::MAX));
     grid.run();
     let report = grid.report();
-    assert_eq!((report.answered, report.silent, grid.out.failed), (44, 16, 16));
+    assert_eq!((report.answered, report.silent, grid.out.silent), (44, 16, 16));
     assert_eq!((report.lost, report.unopened), (16, 0), "nobody knows that they are dead");
     assert_eq!((report.ended, report.grid_size_estimate), (Ended::Exhausted, Some(44)));
     // 16 dead over 8 places wait two or three times; the live ones take about 300 ms.
@@ -140,16 +140,20 @@ fn a_late_answer_still_counts_while_the_search_runs() {
     let mut out = Outbox::default();
     // One visit at once: the second goes out when the first has timed out, and keeps the search running.
     let spec = SearchSpec { in_flight: 1, ..nodes("cpu.cores == 1", 1) };
-    grid.discovery.start(grid.now, spec, &[handle(1), handle(5)], &mut grid.nodes[0], &mut out).unwrap();
+    grid.discovery
+        .start(at(grid.now), spec, &[handle(1), handle(5)], &mut hosted(&mut grid.nodes[0], &mut out))
+        .unwrap();
     let first = out.sent[0].0;
-    grid.discovery.handle_timeout(grid.now + VISIT_TIMEOUT, &mut out);
-    assert_eq!((out.sent.len(), out.failed), (2, 1));
+    grid.discovery.handle_timeout(at(grid.now + VISIT_TIMEOUT), &mut hosted(&mut grid.nodes[0], &mut out));
+    assert_eq!((out.sent.len(), out.silent), (2, 1));
     let route = Route { schema: 0, len: 0, contacts: true, only: false, aims: Aims::NONE };
     let query = nodes("cpu.cores == 1", 1).query;
     let asked = host::Asked { attributes: true, facts: None };
     let answer = host::answer(&mut grid.nodes[1], grid.now, handle(0), &query, asked, &route);
     let message = Message::Answer { search: 1, answer };
-    grid.discovery.handle_message(grid.now, first, message, &mut grid.nodes[0], &mut out).unwrap();
+    grid.discovery
+        .handle_message(at(grid.now), first, message, &mut hosted(&mut grid.nodes[0], &mut out))
+        .unwrap();
     let Some(SearchEvent::Done { report, .. }) = out.events.last() else { panic!("{:?}", out.events) };
     assert_eq!((report.ended, report.answered, report.silent), (Ended::Enough, 2, 0));
 }
@@ -159,7 +163,9 @@ fn asked_for_hold(wanted: u32) -> (Grid, Outbox) {
     let mut grid = Grid::new(2, 11);
     let mut out = Outbox::default();
     let spec = SearchSpec { exclude: vec![handle(0)], ..with_holds("", wanted) };
-    grid.discovery.start(grid.now, spec, &[handle(1), handle(2)], &mut grid.nodes[0], &mut out).unwrap();
+    grid.discovery
+        .start(at(grid.now), spec, &[handle(1), handle(2)], &mut hosted(&mut grid.nodes[0], &mut out))
+        .unwrap();
     (grid, out)
 }
 
@@ -186,7 +192,12 @@ fn an_answer_that_comes_twice_never_releases_a_kept_hold() {
         let (mut grid, mut out) = asked_for_hold(wanted);
         let mut arrives = |from, message| {
             let seen = out.events.len();
-            let result = grid.discovery.handle_message(grid.now, from, message, &mut grid.nodes[0], &mut out);
+            let result = grid.discovery.handle_message(
+                at(grid.now),
+                from,
+                message,
+                &mut hosted(&mut grid.nodes[0], &mut out),
+            );
             (result, out.events[seen..].to_vec())
         };
         let (result, events) = arrives(handle(1), granted(5));
@@ -202,12 +213,14 @@ fn an_answer_that_comes_twice_never_releases_a_kept_hold() {
 #[test]
 fn a_hold_for_a_cancelled_or_unknown_search_is_surplus() {
     let (mut grid, mut out) = asked_for_hold(1);
-    grid.discovery.cancel(grid.now, SearchId(1), &mut out);
-    assert_eq!(grid.discovery.next_timeout(), None);
+    grid.discovery.cancel(at(grid.now), SearchId(1), &mut &mut out);
+    assert!(grid.discovery.next_timeout(&()).is_never());
     for (search, hold) in [(1, 5), (77, 6)] {
         let Message::Answer { answer, .. } = granted(hold) else { unreachable!() };
         let message = Message::Answer { search, answer };
-        grid.discovery.handle_message(grid.now, handle(1), message, &mut grid.nodes[0], &mut out).unwrap();
+        grid.discovery
+            .handle_message(at(grid.now), handle(1), message, &mut hosted(&mut grid.nodes[0], &mut out))
+            .unwrap();
         assert_eq!(out.events.last(), Some(&SearchEvent::Surplus { peer: handle(1), hold }));
     }
 }
@@ -229,27 +242,30 @@ fn hostile_answers_are_faults_and_change_nothing() {
         role: Role::Holder,
     };
     let table = [
-        (handle(9), good(), PeerFault::Unasked),
-        (handle(0), good(), PeerFault::Unasked),
-        (handle(1), Answer { hold: None, ..good() }, PeerFault::Inconsistent),
-        (handle(1), Answer { matched: false, ..good() }, PeerFault::Inconsistent),
-        (handle(1), Answer { failing: 1, ..good() }, PeerFault::Inconsistent),
-        (
-            handle(1),
-            Answer { matched: false, failing: 1 << 40, hold: None, ..good() },
-            PeerFault::Inconsistent,
-        ),
-        (handle(1), Answer { attributes: Some(Attributes::new()), ..good() }, PeerFault::Inconsistent),
-        (handle(1), Answer { facts: Some(Box::default()), ..good() }, PeerFault::Inconsistent),
-        (handle(1), Answer { applications: vec![app], ..good() }, PeerFault::Inconsistent),
+        (handle(9), good(), Fault::Unasked),
+        (handle(0), good(), Fault::Unasked),
+        (handle(1), Answer { hold: None, ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { matched: false, ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { failing: 1, ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { matched: false, failing: 1 << 40, hold: None, ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { attributes: Some(Attributes::new()), ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { facts: Some(Box::default()), ..good() }, Fault::Inconsistent),
+        (handle(1), Answer { applications: vec![app], ..good() }, Fault::Inconsistent),
     ];
     let (mut grid, mut out) = asked_for_hold(2);
     for (from, answer, fault) in table {
         let message = Message::Answer { search: 1, answer };
-        let result = grid.discovery.handle_message(grid.now, from, message, &mut grid.nodes[0], &mut out);
+        let result = grid.discovery.handle_message(
+            at(grid.now),
+            from,
+            message,
+            &mut hosted(&mut grid.nodes[0], &mut out),
+        );
         assert_eq!((result, &*out.events), (Err(fault), &[][..]));
     }
-    grid.discovery.handle_message(grid.now, handle(1), granted(5), &mut grid.nodes[0], &mut out).unwrap();
+    grid.discovery
+        .handle_message(at(grid.now), handle(1), granted(5), &mut hosted(&mut grid.nodes[0], &mut out))
+        .unwrap();
     assert_eq!(out.events.len(), 1);
 }
 
@@ -276,16 +292,23 @@ fn facts_that_were_not_asked_for_are_a_fault() {
     let mut out = Outbox::default();
     let facts = FactsAsk::new(["site"]).ok();
     let spec = SearchSpec { exclude: vec![handle(0)], facts, ..with_holds("", 2) };
-    grid.discovery.start(grid.now, spec, &[handle(1)], &mut grid.nodes[0], &mut out).unwrap();
+    grid.discovery
+        .start(at(grid.now), spec, &[handle(1)], &mut hosted(&mut grid.nodes[0], &mut out))
+        .unwrap();
     let mut says = |name: &str| {
         let Message::Answer { mut answer, search } = granted(5) else { unreachable!() };
         let mut values = Attributes::new();
         values.set(name, "b").unwrap();
         answer.facts = Some(Box::new(Facts { values, ..Facts::default() }));
         let message = Message::Answer { search, answer };
-        grid.discovery.handle_message(grid.now, handle(1), message, &mut grid.nodes[0], &mut out)
+        grid.discovery.handle_message(
+            at(grid.now),
+            handle(1),
+            message,
+            &mut hosted(&mut grid.nodes[0], &mut out),
+        )
     };
-    assert_eq!(says("rack"), Err(PeerFault::Inconsistent));
+    assert_eq!(says("rack"), Err(Fault::Inconsistent));
     assert_eq!(says("site"), Ok(()));
 }
 
@@ -325,16 +348,22 @@ fn searches_beyond_the_limits_are_refused() {
         (SearchSpec { in_flight: 65, ..nodes("", 1) }, StartRefusal::Limits),
     ];
     for (spec, refusal) in table {
-        let result = grid.discovery.start(grid.now, spec, &[], &mut grid.nodes[0], &mut grid.out);
+        let result =
+            grid.discovery.start(at(grid.now), spec, &[], &mut hosted(&mut grid.nodes[0], &mut grid.out));
         assert_eq!(result, Err(refusal));
     }
     for _ in 0..SEARCHES_MAX {
         grid.start(nodes("false", 1));
     }
-    let result = grid.discovery.start(grid.now, nodes("false", 1), &[], &mut grid.nodes[0], &mut grid.out);
+    let result = grid.discovery.start(
+        at(grid.now),
+        nodes("false", 1),
+        &[],
+        &mut hosted(&mut grid.nodes[0], &mut grid.out),
+    );
     assert_eq!(result, Err(StartRefusal::TooMany));
     let mut handles = BTreeSet::new();
-    grid.discovery.for_each_handle(|peer| {
+    grid.discovery.for_each_handle(&mut |peer| {
         handles.insert(peer);
     });
     assert_eq!(handles.len(), 10);

@@ -4,29 +4,30 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Rng};
 
-/// Nodes that are remembered; beyond it a random one is forgotten, so that long after a split some of the other side are
-/// still known. A table has 35 to 90 links at 100,000 nodes, of which a split takes half.
+/// Nodes that are remembered; beyond it a random one is forgotten, so that long after a split some of the
+/// other side are still known. A table has 35 to 90 links at 100,000 nodes, of which a split takes half.
 const LOST_MAX: usize = 64;
-/// How long they are tried, as long as former holders of a slot are (architecture, "Yielding").
+/// How long they are tried, as long as former holders of a slot are (docs/protocols/allocation.md).
 const LOST_SECONDS: u32 = 24 * 60 * 60;
-/// By so much times may be off that others tell: they are whole seconds, and messages take their time.
+/// Times that others tell may be off by so much: they are whole seconds, and messages take their time.
 const HEARSAY_SECONDS: u32 = 5;
 
 #[derive(Clone, Copy, Debug)]
 struct One {
     peer: Handle,
-    /// In seconds of the table's own clock.
+    /// The table's own clock counts it in seconds.
     at: u32,
     /// Others said that it lived, and it was found dead once more.
     is_doubted: bool,
 }
 
-/// In the order in which they were lost.
+/// They stand in the order in which they were lost.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Lost(Vec<One>);
 
 impl Lost {
-    /// `peer` was found dead at `now`, and what others say is all that there was for it if it is here already.
+    /// `peer` was found dead at `now`, and what others say is all that there was for it if it is here
+    /// already.
     pub(super) fn add(&mut self, rng: &mut Rng, peer: Handle, now: u32) {
         let is_doubted = self.remove(peer);
         if self.0.len() >= LOST_MAX {
@@ -52,8 +53,8 @@ impl Lost {
         self.iter().any(|lost| lost == peer)
     }
 
-    /// Whether somebody who says that `peer` lived at `seen` is not believed: it was found dead later, as far as times that are
-    /// handed on can tell; or twice, and at most `doubt` seconds before.
+    /// Whether somebody who says that `peer` lived at `seen` is not believed: it was found dead later, as far
+    /// as times that are handed on can tell; or twice, and at most `doubt` seconds before.
     pub(super) fn disproves(&self, peer: Handle, seen: u32, doubt: u32) -> bool {
         let recent = self.0.iter().rev().take_while(|lost| lost.at.saturating_add(doubt) >= seen);
         recent

@@ -5,14 +5,14 @@ use alloc::vec::Vec;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
-use xtreem_base::{Handle, HandleTable};
+use xtreem_base::{Handle, HandleTable, Travel};
 
 use super::summary::Summary;
 use super::table::{Descriptor, Levels};
 use crate::bounded;
 use crate::key::{KEY_BITS, Key};
 
-/// Descriptors in one message (design note on discovery, 2.3: 12; 24 brought nothing).
+/// Descriptors in one message (docs/design/selection.md, "Gossip": 24 brought nothing).
 pub const DESCRIPTORS_MAX: usize = 12;
 /// Summaries in one message: a table has 17 to 40 buckets.
 pub const REPORTS_MAX: usize = 40;
@@ -26,7 +26,7 @@ pub struct Part {
     pub own: Option<Summary>,
     #[cbor(n(1), decode_with = "bounded::list::<_, _, DESCRIPTORS_MAX>")]
     pub descriptors: Vec<Descriptor>,
-    /// Of subtrees beside both.
+    /// They are of subtrees beside both.
     #[cbor(n(2), decode_with = "bounded::list::<_, _, REPORTS_MAX>")]
     pub reports: Vec<Report>,
     /// A newcomer knows too few of those on its side: only the large values of `own` are taken from it.
@@ -90,9 +90,14 @@ pub enum Message {
 }
 
 impl Message {
+    /// An answer has more than a datagram takes.
+    pub fn travel(&self) -> Travel {
+        Travel::STREAM
+    }
+
     /// Bytes on the wire, about, with hints of `hint` bytes: for figures.
     pub fn wire_bytes(&self, hint: usize) -> usize {
-        let part = |part: &Part| {
+        let of_part = |part: &Part| {
             let tops = |summary: &Summary| {
                 let mut holders = 0;
                 summary.for_each_handle(&mut |_| holders += 1);
@@ -104,8 +109,8 @@ impl Message {
         };
         match self {
             Message::Ask { .. } => 75,
-            Message::Give { part: p, .. } => 80 + part(p),
-            Message::Return { part: p, .. } => 30 + part(p),
+            Message::Give { part, .. } => 80 + of_part(part),
+            Message::Return { part, .. } => 30 + of_part(part),
         }
     }
 }
@@ -129,7 +134,7 @@ impl<'b, C: HandleTable> Decode<'b, C> for Descriptor {
     }
 }
 
-/// As the bytes of its words.
+/// The bytes of its words.
 impl<C> Encode<C> for Levels {
     fn encode<W: Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
         let mut bytes = [0; KEY_BITS / 8];

@@ -12,11 +12,11 @@ use crate::schema::{CLASSES, DYNAMICS_MAX, Schema};
 
 /// Nodes in one subtree at most, for what others say: 16 times the simulator's largest grid.
 pub const COUNT_MAX: u32 = 1 << 28;
-/// Largest values of a dynamic attribute that are kept with their holders. One is enough for a search alone; two
-/// part those who search at once (design note on discovery, 2.7, keeps four).
+/// Largest values of a dynamic attribute that are kept with their holders. One is enough for a search alone;
+/// two part those who search at once (docs/design/selection.md, "Dynamic attributes").
 pub const TOPS: usize = 2;
-/// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether he stands where
-/// matches can be (at 100,000 nodes, found by trying).
+/// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether it stands
+/// where matches can be (at 100,000 nodes, found by trying).
 pub const PLACE_BITS: usize = 16;
 
 /// A large value of a dynamic attribute.
@@ -25,9 +25,9 @@ pub struct Top {
     /// Who has it.
     pub holder: Handle,
     pub code: u16,
-    /// Where he stands: the [`PLACE_BITS`] of his key that follow those of the subtree.
+    /// Where it stands: the [`PLACE_BITS`] of its key that follow those of the subtree.
     pub place: u16,
-    /// Seconds from when he said so to when the summary was made.
+    /// Seconds from when it said so to when the summary was made.
     pub age: u16,
 }
 
@@ -44,14 +44,14 @@ pub struct Summary {
     pub count: u32,
     /// Where their codes lie.
     pub area: Area,
-    /// Of each dynamic attribute of the schema.
+    /// There is one for each dynamic attribute of the schema.
     pub shares: [Shares; DYNAMICS_MAX],
     /// The largest values of each dynamic attribute, falling.
     tops: [[Top; TOPS]; DYNAMICS_MAX],
 }
 
 impl Summary {
-    /// Of no node at all: for tables whose places are not used yet.
+    /// The summary of no node at all: for tables whose places are not used yet.
     pub const NOTHING: Summary = Summary {
         count: 0,
         area: Area::EVERYTHING,
@@ -59,7 +59,7 @@ impl Summary {
         tops: [[Top::NONE; TOPS]; DYNAMICS_MAX],
     };
 
-    /// Of one node alone.
+    /// The summary of one node alone.
     pub fn of(schema: &Schema, me: Handle, codes: &Codes, present: &[u16; DYNAMICS_MAX]) -> Self {
         let mut summary = Summary {
             count: 1,
@@ -94,8 +94,8 @@ impl Summary {
         self.area.join(&other.area);
     }
 
-    /// Takes the largest values of another summary, made some `seconds` before, of each holder the youngest word. `turn` makes
-    /// of them what they are in this subtree, or nothing.
+    /// Takes the largest values of another summary, made some `seconds` before, of each holder the youngest
+    /// word. `turn` makes of them what they are in this subtree, or nothing.
     pub fn hear_of(&mut self, other: &Summary, seconds: u32, turn: impl Fn(Top) -> Option<Top>) {
         let seconds = u16::try_from(seconds).unwrap_or(u16::MAX);
         for (dynamic, tops) in other.tops.iter().enumerate() {
@@ -151,7 +151,7 @@ impl Summary {
         (1..=COUNT_MAX).contains(&self.count) && self.area.is_sound() && cell.covers(&self.area)
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.tops.iter().flatten().map(|top| top.holder).filter(|&peer| peer != Handle::NONE).for_each(f);
     }
 }

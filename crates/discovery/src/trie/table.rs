@@ -1,5 +1,5 @@
-//! The links: for each level at which the grid has a subtree beside this node's own, a few nodes of it and what
-//! is known of it.
+//! The links: for each level at which the grid has a subtree beside this node's own, a few nodes of it and
+//! what is known of it.
 //!
 //! These are Kademlia's k-buckets (Maymounkov and Mazières 2002, section 2.4) over attribute keys.
 
@@ -11,12 +11,12 @@ use super::summary::{COUNT_MAX, Summary, Top};
 use crate::area::Area;
 use crate::key::{DIMENSIONS_MAX, KEY_BITS, Key};
 
-/// Nodes kept of each subtree. With 20 % of all nodes just dead, one, two, three of them make a find-all reach
-/// .24, .72, .92 (design note on discovery, section 2.3).
+/// Nodes kept of each subtree. With 20 % of all nodes just dead, one, two, three of them make a find-all
+/// reach .24, .72, .92 (docs/design/selection.md, "Gossip").
 pub const ALTERNATES: usize = 3;
 
-/// Nodes heard of within so many seconds of each other count as equally fresh (found by trying, among 0, 20, 60, 120 and 240:
-/// docs/figures.md, "What makes a node busy").
+/// Nodes heard of within so many seconds of each other count as equally fresh (found by trying, among 0, 20,
+/// 60, 120 and 240: docs/figures.md, "What makes a node busy").
 const EQUALLY_FRESH_SECONDS: u32 = 120;
 
 /// A node as told to others: who, where it stands, and how many seconds ago it was known to be alive.
@@ -43,7 +43,7 @@ pub struct Bucket {
     pub level: u8,
     len: u8,
     alternates: [Alternate; ALTERNATES],
-    /// Of no node when nothing was heard of the subtree as a whole.
+    /// It counts no node when nothing was heard of the subtree as a whole.
     summary: Summary,
 }
 
@@ -139,13 +139,13 @@ impl<'a> Few<'a> {
     }
 }
 
-/// Buckets in the order of their levels, only those with nodes. What is asked of all of them at every message lies
-/// apart, so that it takes a few cache lines and not the whole table.
+/// Buckets in the order of their levels, only those with nodes. What is asked of all of them at every message
+/// lies apart, so that it takes a few cache lines and not the whole table.
 #[derive(Clone, Debug)]
 pub struct Table {
     me: Handle,
     key: Key,
-    /// Of this node alone: no two order others in the same way.
+    /// This node alone has it: no two order others in the same way.
     salt: u64,
     dimensions: u8,
     /// Levels that have a bucket: the number of those below a level is the place of its bucket.
@@ -153,8 +153,8 @@ pub struct Table {
     /// Levels whose bucket has no room.
     full: Levels,
     buckets: Vec<Bucket>,
-    /// For each bucket when its summary was made, in seconds of the table's own clock counted from one; zero without
-    /// a summary.
+    /// For each bucket when its summary was made, in seconds of the table's own clock counted from one; zero
+    /// without a summary.
     told: Vec<u32>,
 }
 
@@ -212,9 +212,10 @@ impl Table {
         self.buckets.is_empty()
     }
 
-    /// Takes in a node known to be alive at `seen`. False when it is this node, has this node's very key, or is
-    /// no better than all that fill its bucket: fresher by far, or about as fresh and before them in this node's own random
-    /// order. By freshness alone all tables would name the same few nodes of a subtree: who is asked most is the freshest.
+    /// Takes in a node known to be alive at `seen`. False when it is this node, has this node's very key, or
+    /// is no better than all that fill its bucket: fresher by far, or about as fresh and before them in this
+    /// node's own random order. By freshness alone all tables would name the same few nodes of a subtree: who
+    /// is asked most is the freshest.
     pub fn insert(&mut self, handle: Handle, key: Key, seen: u32) -> bool {
         let level = self.key.common_prefix(&key);
         if handle == self.me || handle == Handle::NONE || level >= KEY_BITS {
@@ -334,9 +335,10 @@ impl Table {
             .flat_map(|bucket| bucket.alternates().iter().map(|known| (usize::from(bucket.level), known)))
     }
 
-    /// Takes a summary of the subtree at `level`, made at `told`, when it is newer than the one known; its largest values in
-    /// any case, as far as they are to be heard, which depends on who said them and when. Otherwise a value would have
-    /// to be known in all of a subtree before it is sure to be told beside it, and so on from level to level.
+    /// Takes a summary of the subtree at `level`, made at `told`, when it is newer than the one known; its
+    /// largest values in any case, as far as they are to be heard, which depends on who said them and when.
+    /// Otherwise a value would have to be known in all of a subtree before it is sure to be told beside it,
+    /// and so on from level to level.
     pub fn report(
         &mut self,
         level: usize,
@@ -376,8 +378,9 @@ impl Table {
         });
     }
 
-    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone, `told` being now) included, but no
-    /// largest values that were said before `limit`. The places of holders are those behind these bits.
+    /// Everybody whose key shares `len` bits with this node's, `own` (this node alone, `told` being now)
+    /// included, but no largest values that were said before `limit`. The places of holders are those behind
+    /// these bits.
     pub fn summary(&self, len: usize, own: &Summary, told: u32, limit: u32, dynamics: usize) -> Summary {
         let mut all = *own;
         all.lift(|_| self.key.window(len));
@@ -422,13 +425,13 @@ impl Table {
         levels
     }
 
-    /// Up to `max` nodes that a node with `key` can use: those that would fill its gaps, closest first, then the
-    /// closest and freshest of what it has too.
+    /// Up to `max` nodes that a node with `key` can use: those that would fill its gaps, closest first, then
+    /// the closest and freshest of what it has too.
     pub fn useful(&self, key: &Key, wants: &Levels, now: u32, max: usize) -> Vec<Descriptor> {
         let split = self.key.common_prefix(key);
         let (above, rest) = self.buckets.split_at(self.held.below(split));
         let at_split = rest.first().filter(|_| self.held.has(split));
-        // On the other's side of the split: its own level there tells how close they are to it.
+        // They are on the other's side of the split: its own level there tells how close they are to it.
         let mut close = Few::default();
         for known in at_split.map(Bucket::alternates).unwrap_or_default() {
             let level = known.key.common_prefix(key);
@@ -436,7 +439,7 @@ impl Table {
                 close.offer(level, known);
             }
         }
-        // On this side: all of them are one subtree to the other.
+        // All of those on this side are one subtree to the other.
         let mut mine = Few::default();
         let deeper = &rest[usize::from(at_split.is_some())..];
         deeper.iter().flat_map(Bucket::alternates).for_each(|known| mine.offer(split, known));
@@ -479,7 +482,7 @@ impl Table {
         self.buckets.capacity() * size_of::<Bucket>() + self.told.capacity() * size_of::<u32>()
     }
 
-    pub fn for_each_handle(&self, f: &mut impl FnMut(Handle)) {
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         for bucket in &self.buckets {
             bucket.alternates().iter().for_each(|known| f(known.handle));
             bucket.summary.for_each_handle(f);
@@ -536,18 +539,21 @@ mod tests {
                 let levels: Vec<usize> = table.buckets.iter().map(|bucket| bucket.level.into()).collect();
                 prop_assert!(levels.is_sorted_by(|a, b| a < b));
                 prop_assert_eq!(table.held.iter().collect::<Vec<_>>(), levels.clone());
-                prop_assert_eq!(table.held.iter().rev().collect::<Vec<_>>(), levels.iter().rev().copied().collect::<Vec<_>>());
+                let falling: Vec<usize> = levels.iter().rev().copied().collect();
+                prop_assert_eq!(table.held.iter().rev().collect::<Vec<_>>(), falling);
                 prop_assert_eq!(table.told.len(), levels.len());
                 for level in 0..KEY_BITS {
                     let bucket = table.buckets.iter().find(|bucket| usize::from(bucket.level) == level);
-                    prop_assert_eq!(table.bucket(level).map(|bucket| bucket.level), bucket.map(|bucket| bucket.level));
+                    let found = table.bucket(level).map(|bucket| bucket.level);
+                    prop_assert_eq!(found, bucket.map(|bucket| bucket.level));
                     let is_full = bucket.is_some_and(|bucket| usize::from(bucket.len) == ALTERNATES);
                     prop_assert_eq!(table.wants().has(level), !is_full);
                 }
                 prop_assert!(table.buckets.iter().all(|bucket| bucket.len > 0));
                 let summed: Vec<usize> = table.summaries(&Levels::ALL).map(|(level, ..)| level).collect();
                 let with = |bucket: &&Bucket| bucket.summary().is_some();
-                let expected: Vec<usize> = table.buckets.iter().filter(with).map(|bucket| bucket.level.into()).collect();
+                let expected = table.buckets.iter().filter(with).map(|bucket| usize::from(bucket.level));
+                let expected: Vec<usize> = expected.collect();
                 prop_assert_eq!(summed, expected);
                 for (level, told, _) in table.summaries(&Levels::ALL) {
                     prop_assert!(!table.stale(told).has(level) && table.stale(told + 1).has(level));

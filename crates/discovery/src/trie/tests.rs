@@ -9,6 +9,7 @@ use xtreem_base::HandleTable;
 
 use super::*;
 use crate::area::Area;
+use crate::key::KEY_BITS;
 use crate::schema::{Dimension, Dynamic, Scale};
 use crate::{Attributes, Number};
 
@@ -16,20 +17,22 @@ struct Out<'a> {
     from: Handle,
     sent: &'a mut VecDeque<(Handle, Handle, Message)>,
     fresh: Option<Handle>,
-    failed: Vec<Handle>,
+    silent: Vec<Handle>,
 }
 
-impl Output for Out<'_> {
+impl Sink<Message> for Out<'_> {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push_back((self.from, to, message));
     }
 
+    fn contact_silent(&mut self, peer: Handle) {
+        self.silent.push(peer);
+    }
+}
+
+impl Sampler for Out<'_> {
     fn fresh_peer(&mut self) -> Option<Handle> {
         self.fresh
-    }
-
-    fn contact_failed(&mut self, peer: Handle) {
-        self.failed.push(peer);
     }
 }
 
@@ -45,6 +48,11 @@ struct Grid {
 
 fn handle(i: usize) -> Handle {
     Handle::from_u32(i as u32)
+}
+
+/// When an answer to what is asked in `call` is overdue.
+fn later(call: Call<'_>) -> Call<'_> {
+    Call { now: call.now + call.config.reply_timeout, ..call }
 }
 
 fn schema() -> Arc<Schema> {
@@ -70,26 +78,29 @@ impl Grid {
             let stream = Rng::derive(1, i as u64, "trie");
             let hash = rng.next_u32();
             tries.push(Some(Trie::new(
-                &config,
+                Call::new(&config, Instant::ZERO),
                 schema.clone(),
                 handle(i),
                 codes,
                 hash,
                 stream,
-                Instant::ZERO,
             )));
         }
         Grid { config, tries, sent: VecDeque::new(), now: Instant::ZERO, rng, is_split: false }
     }
 
-    fn with(&mut self, i: usize, f: impl FnOnce(&mut Trie, &Config, Instant, &mut Out<'_>)) {
+    fn call(&self) -> Call<'_> {
+        Call::new(&self.config, self.now)
+    }
+
+    fn with(&mut self, i: usize, f: impl FnOnce(&mut Trie, Call<'_>, &mut Out<'_>)) {
         let is_near = |j: usize| !self.is_split || (i ^ j) & 1 == 0;
         let others: Vec<usize> =
             (0..self.tries.len()).filter(|&j| j != i && self.tries[j].is_some() && is_near(j)).collect();
         let fresh = self.rng.pick(&others).map(|&j| handle(j));
-        let mut out = Out { from: handle(i), sent: &mut self.sent, fresh, failed: Vec::new() };
+        let mut out = Out { from: handle(i), sent: &mut self.sent, fresh, silent: Vec::new() };
         if let Some(trie) = &mut self.tries[i] {
-            f(trie, &self.config, self.now, &mut out);
+            f(trie, Call::new(&self.config, self.now), &mut out);
         }
     }
 
@@ -100,13 +111,13 @@ impl Grid {
                 if self.is_split && (from.as_u32() ^ to.as_u32()) & 1 == 1 {
                     continue;
                 }
-                self.with(to.as_u32() as usize, |trie, config, now, out| {
+                self.with(to.as_u32() as usize, |trie, call, out| {
                     // Answers to those who were given up meanwhile are faults by design.
-                    let _ = trie.handle_message(config, now, from, message, out);
+                    let _ = trie.handle_message(call, from, message, out);
                 });
             }
             for i in 0..self.tries.len() {
-                self.with(i, |trie, config, now, out| trie.handle_timeout(config, now, out));
+                self.with(i, |trie, call, out| trie.handle_timeout(call, out));
             }
             self.now += Duration::from_millis(250);
         }
@@ -126,7 +137,8 @@ impl Grid {
             levels.dedup();
             for level in levels.into_iter().filter(|&level| level < KEY_BITS) {
                 let lives = |known: &Alternate| self.tries[known.handle.as_u32() as usize].is_some();
-                let linked = trie.table().bucket(level).is_some_and(|b| b.alternates().iter().any(lives));
+                let linked =
+                    trie.table().bucket(level).is_some_and(|bucket| bucket.alternates().iter().any(lives));
                 missing += usize::from(!linked);
             }
         }
@@ -145,7 +157,7 @@ fn links_fill_from_nothing_and_summaries_count_everybody() {
         everything.get_or_insert(codes).join(&codes);
     }
     for trie in grid.tries.iter().flatten() {
-        let summary = trie.summary(&grid.config, grid.now, 0);
+        let summary = trie.summary(grid.call(), 0);
         assert_eq!(trie.table().count(), 60);
         assert_eq!(summary.count, 60, "{:?}", trie.table().me());
         assert_eq!(Some(summary.area), everything);
@@ -163,14 +175,14 @@ fn the_dead_leave_all_tables_and_a_newcomer_is_known_where_it_stands() {
     }
     grid.run(12);
     assert_eq!(grid.missing_links(), 0);
-    let trie = Trie::new(&grid.config, schema(), handle(59), key.codes(2), 77, Rng::new(4), grid.now);
+    let trie = Trie::new(grid.call(), schema(), handle(59), key.codes(2), 77, Rng::new(4));
     grid.tries[59] = Some(trie);
-    grid.with(59, |trie, config, now, out| trie.join(config, now, handle(0), out));
+    grid.with(59, |trie, call, out| trie.join(call, handle(0), out));
     // Less than one round: the walk alone.
     for _ in 0..200 {
         let Some((from, to, message)) = grid.sent.pop_front() else { break };
-        grid.with(to.as_u32() as usize, |trie, config, now, out| {
-            let _ = trie.handle_message(config, now, from, message, out);
+        grid.with(to.as_u32() as usize, |trie, call, out| {
+            let _ = trie.handle_message(call, from, message, out);
         });
     }
     let place = *grid.tries[59].as_ref().map(Trie::key).expect("it is there");
@@ -184,30 +196,30 @@ fn the_dead_leave_all_tables_and_a_newcomer_is_known_where_it_stands() {
 fn lies_are_refused_and_leave_the_table_as_it_was() {
     let mut grid = Grid::new(2);
     let their_key = *grid.tries[1].as_ref().map(Trie::key).expect("it is there");
-    grid.with(0, |trie, config, now, out| {
+    grid.with(0, |trie, call, out| {
         let lack = Lack { key: their_key, wants: Levels::ALL, stale: Levels::ALL };
         let give = |part| Message::Give { seq: 1, lack, part };
         let peer = handle(1);
-        let unasked = trie.handle_message(config, now, peer, give(Part::default()), out);
-        assert_eq!(unasked, Err(PeerFault::Unsolicited));
-        let myself = trie.handle_message(config, now, handle(0), give(Part::default()), out);
-        assert_eq!(myself, Err(PeerFault::FromMyself));
+        let unasked = trie.handle_message(call, peer, give(Part::default()), out);
+        assert_eq!(unasked, Err(Fault::Unsolicited));
+        let myself = trie.handle_message(call, handle(0), give(Part::default()), out);
+        assert_eq!(myself, Err(Fault::FromMyself));
         let send_back = |part| Message::Return { key: their_key, part };
         let mut everywhere = Summary::NOTHING;
         everywhere.count = 5;
         let part = Part { own: Some(everywhere), is_settled: true, ..Part::default() };
-        let unsound = trie.handle_message(config, now, peer, send_back(part), out);
-        assert_eq!(unsound, Err(PeerFault::Unsound));
+        let unsound = trie.handle_message(call, peer, send_back(part), out);
+        assert_eq!(unsound, Err(Fault::Unsound));
         let level = trie.key().common_prefix(&their_key);
         assert!(trie.table().bucket(level).is_some_and(|bucket| bucket.summary().is_none()));
         let descriptor = Descriptor { handle: handle(7), key: their_key, age: 0 };
         let part = Part { descriptors: vec![descriptor; DESCRIPTORS_MAX + 1], ..Part::default() };
-        let crowd = trie.handle_message(config, now, peer, send_back(part), out);
-        assert_eq!(crowd, Err(PeerFault::TooMany));
+        let crowd = trie.handle_message(call, peer, send_back(part), out);
+        assert_eq!(crowd, Err(Fault::TooMany));
         assert!(!trie.table().contains(handle(7)));
         let old = Descriptor { age: u16::MAX, ..descriptor };
         let part = Part { descriptors: vec![old], ..Part::default() };
-        assert_eq!(trie.handle_message(config, now, peer, send_back(part), out), Ok(()));
+        assert_eq!(trie.handle_message(call, peer, send_back(part), out), Ok(()));
         assert!(!trie.table().contains(handle(7)), "nobody has heard of it for too long");
     });
 }
@@ -217,14 +229,14 @@ fn a_silent_peer_is_dropped_and_not_taken_from_others_again() {
     let mut grid = Grid::new(3);
     grid.tries[1] = None;
     let keys: Vec<Key> = Grid::new(3).keys();
-    grid.with(0, |trie, config, now, out| {
-        trie.join(config, now, handle(1), out);
-        trie.handle_timeout(config, now + config.reply_timeout, out);
-        assert_eq!(out.failed, [handle(1)]);
+    grid.with(0, |trie, call, out| {
+        trie.join(call, handle(1), out);
+        trie.handle_timeout(later(call), out);
+        assert_eq!(out.silent, [handle(1)]);
         let descriptor = Descriptor { handle: handle(1), key: keys[1], age: 0 };
         let part = Part { descriptors: vec![descriptor], ..Part::default() };
         let message = Message::Return { key: keys[2], part };
-        assert_eq!(trie.handle_message(config, now, handle(2), message, out), Ok(()));
+        assert_eq!(trie.handle_message(call, handle(2), message, out), Ok(()));
         assert!(!trie.table().contains(handle(1)));
     });
 }
@@ -276,7 +288,7 @@ fn holders_of_the_largest_values_are_told_with_where_they_stand() {
                 told += 1;
             }
         }
-        let summary = trie.summary(&grid.config, grid.now, 0);
+        let summary = trie.summary(grid.call(), 0);
         let best: Vec<u32> = summary.tops(0).map(|top| top.holder.as_u32()).collect();
         assert_eq!(best, [39, 38]);
     }
@@ -296,8 +308,8 @@ impl Grid {
     }
 }
 
-/// Each round triples those who know of it at best. Were it to climb from subtree to subtree, each of which must know it
-/// as a whole before, it would take two to three times as long.
+/// Each round triples those who know of it at best. Were it to climb from subtree to subtree, each of which
+/// must know it as a whole before, it would take two to three times as long.
 #[test]
 fn a_large_value_spreads_like_a_rumour_that_of_a_newcomer_too() {
     let mut grid = grid_with_memory(400, 20);
@@ -306,10 +318,10 @@ fn a_large_value_spreads_like_a_rumour_that_of_a_newcomer_too() {
     }
     let twin = grid.tries[8].take().expect("it was there");
     let schema = twin.schema().clone();
-    let mut trie = Trie::new(&grid.config, schema, handle(8), *twin.codes(), 99, Rng::new(4), grid.now);
+    let mut trie = Trie::new(grid.call(), schema, handle(8), *twin.codes(), 99, Rng::new(4));
     trie.set_present([4_000, 0, 0, 0]);
     grid.tries[8] = Some(trie);
-    grid.with(8, |trie, config, now, out| trie.join(config, now, handle(0), out));
+    grid.with(8, |trie, call, out| trie.join(call, handle(0), out));
     let aware: Vec<(usize, usize)> = (0..6)
         .map(|_| {
             grid.run(1);
@@ -325,10 +337,10 @@ fn of_each_holder_the_youngest_word_counts_and_none_from_long_ago_or_of_the_dead
     let mut grid = grid_with_memory(3, 0);
     grid.now += Duration::from_secs(1_000);
     let key = grid.keys()[1];
-    grid.with(0, |trie, config, now, _| {
+    grid.with(0, |trie, call, _| {
         let schema = trie.schema().clone();
         let codes = key.codes(schema.dimensions().len());
-        trie.meet(now, handle(1), key);
+        trie.meet(call.now, handle(1), key);
         let holder = handle(2);
         let word = |code, age: u32| {
             let mut own = Summary::of(&schema, handle(1), &codes, &[0; DYNAMICS_MAX]);
@@ -340,7 +352,7 @@ fn of_each_holder_the_youngest_word_counts_and_none_from_long_ago_or_of_the_dead
             let mut tops = trie.table().bucket(level).and_then(Bucket::summary).expect("a summary").tops(0);
             tops.find(|top| top.holder == holder).map(|top| top.code)
         };
-        let long = config.age_max_seconds();
+        let long = call.config.age_max_seconds();
         for (code, age, expected) in [
             (9_000, 100, 9_000),
             (3_000, 10, 3_000),
@@ -348,12 +360,12 @@ fn of_each_holder_the_youngest_word_counts_and_none_from_long_ago_or_of_the_dead
             (9_500, 9, 9_500),
             (9_900, long, 9_500),
         ] {
-            assert_eq!(trie.take(config, now, &key, &word(code, age)), Ok(()));
+            assert_eq!(trie.take(call, &key, &word(code, age)), Ok(()));
             assert_eq!(held(trie), Some(expected), "{code} of {age} s ago");
         }
-        trie.forget(now, holder);
+        trie.handle_silent(call, holder);
         assert_eq!(held(trie), None);
-        assert_eq!(trie.take(config, now, &key, &word(9_900, 0)), Ok(()));
+        assert_eq!(trie.take(call, &key, &word(9_900, 0)), Ok(()));
         assert_eq!(held(trie), None);
     });
 }
@@ -363,18 +375,18 @@ fn messages_survive_the_wire_and_every_cut_one_is_an_error() {
     let mut grid = Grid::new(12);
     grid.run(6);
     let mut messages = Vec::new();
-    grid.with(0, |trie, config, now, out| {
-        let lack = trie.lack(config, now);
+    grid.with(0, |trie, call, out| {
+        let lack = trie.lack(call);
         messages.push(Message::Ask { seq: 7, lack });
         let part = Part {
-            own: Some(trie.summary(config, now, 1)),
+            own: Some(trie.summary(call, 1)),
             is_settled: true,
             descriptors: trie.table().useful(trie.key(), &Levels::ALL, 60, DESCRIPTORS_MAX),
-            reports: vec![Report { level: 3, age: 9, summary: trie.summary(config, now, 0) }],
+            reports: vec![Report { level: 3, age: 9, summary: trie.summary(call, 0) }],
         };
         messages.push(Message::Give { seq: 7, lack, part: part.clone() });
         messages.push(Message::Return { key: *trie.key(), part });
-        assert!(out.failed.is_empty());
+        assert!(out.silent.is_empty());
     });
     for message in messages {
         let bytes = minicbor::to_vec_with(&message, &mut Numbers).expect("a Vec takes all bytes");

@@ -5,16 +5,16 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Duration, Handle, Instant, NodeId, Rng};
+use xtreem_base::{AppId, Call, Core, Driven, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 
-use crate::application::{AppFilter, AppSummary};
 use crate::discovery::Discovery;
-use crate::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
-use crate::host::{Host, Output, SearchEvent};
-use crate::message::{CONTACTS_MAX, Message, Query};
-use crate::report::Report;
-use crate::search::{SearchId, SearchSpec};
+use crate::search::report::Report;
+use crate::search::spec::{SearchId, SearchSpec};
 use crate::trie::Trie;
+use crate::visit::application::{AppFilter, AppSummary};
+use crate::visit::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
+use crate::visit::host::{Host, Hosted, SearchEvent};
+use crate::visit::message::{CONTACTS_MAX, Message, Query};
 use crate::{Attributes, Number, Requirement, Value};
 
 const LATENCY: Duration = Duration::from_millis(20);
@@ -61,21 +61,32 @@ impl Host for Node {
 pub(super) struct Outbox {
     pub(super) sent: Vec<(Handle, Message)>,
     pub(super) events: Vec<SearchEvent>,
-    pub(super) failed: u32,
+    pub(super) silent: u32,
 }
 
-impl Output for Outbox {
+impl Sink<Message> for &mut Outbox {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
     }
 
+    fn contact_silent(&mut self, _: Handle) {
+        self.silent += 1;
+    }
+}
+
+impl Events<SearchEvent> for &mut Outbox {
     fn event(&mut self, event: SearchEvent) {
         self.events.push(event);
     }
+}
 
-    fn contact_failed(&mut self, _: Handle) {
-        self.failed += 1;
-    }
+pub(super) fn at(now: Instant) -> Call<'static, ()> {
+    Call::new(&(), now)
+}
+
+/// A node that says what it has to say into an outbox.
+pub(super) fn hosted<'a>(node: &'a mut Node, out: &'a mut Outbox) -> Hosted<&'a mut Node, &'a mut Outbox> {
+    Hosted { host: node, out }
 }
 
 /// Node 0 searches.
@@ -134,7 +145,8 @@ impl Grid {
 
     pub(super) fn start(&mut self, spec: SearchSpec) -> SearchId {
         let seeds = self.nodes[0].links.clone();
-        let id = self.discovery.start(self.now, spec, &seeds, &mut self.nodes[0], &mut self.out).unwrap();
+        let to = &mut hosted(&mut self.nodes[0], &mut self.out);
+        let id = self.discovery.start(at(self.now), spec, &seeds, to).unwrap();
         self.post(handle(0));
         id
     }
@@ -154,11 +166,12 @@ impl Grid {
     pub(super) fn run(&mut self) {
         loop {
             let arrival = self.queue.first_key_value().map(|((at, _), _)| *at);
-            let timeout = self.discovery.next_timeout().filter(|_| self.discovery.running() > 0);
+            let timeout = self.discovery.next_timeout(&()).at;
+            let timeout = (self.discovery.running() > 0).then_some(timeout);
             let Some(next) = arrival.into_iter().chain(timeout).min() else { return };
             self.now = next;
             if timeout == Some(next) {
-                self.discovery.handle_timeout(next, &mut self.out);
+                self.discovery.handle_timeout(at(next), &mut hosted(&mut self.nodes[0], &mut self.out));
                 self.post(handle(0));
             } else if let Some((_, (from, to, message))) = self.queue.pop_first() {
                 let node = &mut self.nodes[to.as_u32() as usize];
@@ -179,12 +192,13 @@ impl Grid {
                     self.queue.insert((at, u64::MAX - self.sent), message);
                     self.sent += 1;
                 }
+                let (call, lent) = (at(next), &mut hosted(node, &mut self.out));
                 if to == handle(0) {
-                    let handled = self.discovery.handle_message(next, from, message, node, &mut self.out);
+                    let handled = self.discovery.handle_message(call, from, message, lent);
                     assert!(handled.is_ok() || self.doubles, "{handled:?}");
                 } else {
                     let mut peer = Discovery::new(to, Rng::new(0));
-                    peer.handle_message(next, from, message, node, &mut self.out).unwrap();
+                    peer.handle_message(call, from, message, lent).unwrap();
                 }
                 self.post(to);
                 self.release_surplus();

@@ -9,11 +9,11 @@ use xtreem_base::Duration;
 
 use super::grid::{Grid, handle, with_holds};
 use crate::discovery::VISIT_TIMEOUT;
-use crate::host::SearchEvent;
-use crate::message::Query;
-use crate::report::Ended;
-use crate::requirement::SetQuery;
-use crate::search::SearchSpec;
+use crate::language::requirement::SetQuery;
+use crate::search::report::Ended;
+use crate::search::spec::SearchSpec;
+use crate::visit::host::SearchEvent;
+use crate::visit::message::Query;
 use crate::{Attributes, Number};
 
 fn set(text: &str) -> SearchSpec {

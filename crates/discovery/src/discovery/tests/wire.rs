@@ -8,14 +8,14 @@ use minicbor::encode::{self, Encoder, Write};
 use xtreem_base::{Handle, HandleTable};
 
 use super::grid::{Grid, handle, nodes, with_holds};
-use crate::aim::{Holder, Peak};
-use crate::application::AppFilter;
-use crate::gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
-use crate::hold::HoldAnswer;
-use crate::host;
 use crate::key::Key;
-use crate::message::{Answer, CONTACTS_MAX, Message, Query};
-use crate::route::{Link, Place, Route, Step};
+use crate::search::aim::{Holder, Peak};
+use crate::search::gather::{Delegate, Found, Gather, Gathered, Histogram, Tally};
+use crate::visit::application::AppFilter;
+use crate::visit::hold::HoldAnswer;
+use crate::visit::host;
+use crate::visit::message::{Answer, CONTACTS_MAX, Message, Query};
+use crate::visit::route::{Link, Place, Route, Step};
 use crate::{Attributes, Requirement, Value};
 use crate::{FactsAsk, SearchSpec};
 

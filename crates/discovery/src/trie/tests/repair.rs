@@ -19,23 +19,23 @@ fn a_lost_link_has_three_others_looked_after_the_longest_silent_first() {
     grid.run(12);
     grid.sent.clear();
     grid.now += Duration::from_secs(20);
-    grid.with(0, |trie, config, now, out| {
+    grid.with(0, |trie, call, out| {
         trie.asked.clear();
         trie.next_round = Instant::FAR;
         let mut known: Vec<(u32, Handle)> =
             trie.table().all().map(|(_, known)| (known.seen, known.handle)).collect();
         known.sort_unstable();
         let lost = known.pop().expect("it has links").1;
-        trie.forget(now, lost);
-        assert!(!trie.table().contains(lost) && trie.next_timeout() == now);
-        trie.check(config, now, out);
+        trie.handle_silent(call, lost);
+        assert!(!trie.table().contains(lost) && trie.next_timeout(call.config).at == call.now);
+        trie.check(call, out);
         let asked: Vec<Handle> = out.sent.drain(..).map(|(_, to, _)| to).collect();
         let silent: Vec<Handle> = known.iter().map(|(_, peer)| *peer).take(3).collect();
         assert_eq!(asked, silent);
-        trie.check(config, now, out);
+        trie.check(call, out);
         assert!(out.sent.is_empty(), "three for one");
         // Each of them is silent: nine more are owed, four at once.
-        trie.handle_timeout(config, now + config.reply_timeout, out);
+        trie.handle_timeout(later(call), out);
         assert_eq!(out.sent.len(), 4);
     });
 }
@@ -60,14 +60,14 @@ fn whoever_slept_longer_than_links_live_keeps_those_that_are_there() {
     let sleeper = grid.tries[7].take();
     grid.run(40);
     grid.tries[7] = sleeper;
-    grid.with(7, |trie, config, now, out| {
-        trie.handle_timeout(config, now, out);
+    grid.with(7, |trie, call, out| {
+        trie.handle_timeout(call, out);
         assert!(trie.table().all().count() > 10);
     });
     grid.run(2);
     assert_eq!(grid.missing_links(), 0);
-    grid.with(7, |trie, config, now, _| {
-        let limit = seconds(now) - config.seconds(3);
+    grid.with(7, |trie, call, _| {
+        let limit = seconds(call.now) - call.config.seconds(3);
         assert!(trie.table().all().all(|(_, known)| known.seen > limit), "all were looked after");
     });
 }
@@ -88,19 +88,20 @@ fn halves_that_were_apart_for_longer_than_links_live_are_whole_again_after_a_rou
 fn a_lost_node_is_tried_in_each_round_until_it_is_gone_for_good() {
     let mut grid = Grid::new(3);
     grid.tries[2] = None;
-    grid.with(0, |trie, config, mut now, out| {
+    grid.with(0, |trie, start, out| {
+        let mut call = start;
         let mut tries_in_a_round = |trie: &mut Trie| {
-            now = now.max(trie.next_round);
+            call.now = call.now.max(trie.next_round);
             out.sent.clear();
-            trie.handle_timeout(config, now, out);
+            trie.handle_timeout(call, out);
             let tries = out.sent.iter().filter(|(_, to, _)| *to == handle(2)).count();
-            now += config.reply_timeout;
-            trie.handle_timeout(config, now, out);
+            call = later(call);
+            trie.handle_timeout(call, out);
             tries
         };
         trie.lost.add(&mut trie.rng, handle(2), 0);
         assert_eq!([(); 3].map(|()| tries_in_a_round(trie)), [1; 3]);
-        trie.remove(handle(2));
+        trie.handle_gone(start, handle(2));
         assert_eq!(tries_in_a_round(trie), 0);
     });
 }
