@@ -190,7 +190,7 @@ impl App {
         if done_run >= self.slots() {
             self.finish(cx);
         }
-        // Another holder finished it before this one was recruited across a split: the work is not done twice.
+        // Another holder finished it before this one was recruited across a split: it is not done twice.
         let known =
             self.known.entry(slot).filter(|entry| entry.epoch == epoch).map(|entry| entry.known(slot));
         if let Some(known) = known.filter(|known| known.state.is_final() && !state.is_final()) {
@@ -316,8 +316,8 @@ impl App {
         }
     }
 
-    /// How long this node answers for an application after it has left it. What never began is forgotten at once:
-    /// it would keep its name from the next submission.
+    /// How long this node answers for an application after it has left it. What never began is forgotten at
+    /// once: it would keep its name from the next submission.
     pub fn keep(&self, config: &Config) -> Duration {
         match (self.is_finished, self.never_began) {
             (true, _) => config.keep,
@@ -350,8 +350,8 @@ impl App {
         }
     }
 
-    /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for them, he
-    /// is asked as well.
+    /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for
+    /// them, it is asked as well.
     pub fn on_speaker(&mut self, me: Handle, from: Handle) {
         let waits = self.mine.iter().any(|mine| matches!(mine.phase, Phase::NoFiles { .. }));
         if waits && from != me && !self.partners(me).contains(&from) {

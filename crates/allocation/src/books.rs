@@ -1,4 +1,4 @@
-//! What all applications and submissions of one node share: who it is, what it has granted, its random numbers.
+//! What all applications and submissions of one node share: who it is, its ledger, its random numbers.
 
 use xtreem_base::{Call, Rng};
 

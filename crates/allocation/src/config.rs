@@ -1,4 +1,4 @@
-//! Times of the protocol. Defaults are those of the design; tests of other values have no reason to exist.
+//! Times of the protocol. Reasons: docs/design/allocation.md. Tests of other values have no reason to exist.
 
 use xtreem_base::Duration;
 
@@ -7,32 +7,32 @@ use crate::placement::Placements;
 /// All limits are durations on each node's own monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Life of a hold that nobody renews (architecture, "Allocation").
+    /// Life of a hold that nobody renews (docs/design/allocation.md, "Allocation").
     pub hold: Duration,
     /// A submission renews its holds this often: three tries within one life.
     pub renew_period: Duration,
-    /// Pause before a submission that found too few nodes tries again: drawn between half of this and this, which
-    /// doubles with every attempt ...
+    /// Pause before a submission that found too few nodes tries again: drawn between half of this and this,
+    /// which doubles with every attempt ...
     pub back_off: Duration,
     /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
     pub back_off_max: Duration,
-    /// An allocation lapses when its program has not started after this (architecture, "Allocation").
+    /// An allocation lapses whose program has not started by then (docs/design/allocation.md, "Allocation").
     pub start_limit: Duration,
-    /// A claim is announced this often (architecture, "Slots").
+    /// A claim is announced this often (docs/design/allocation.md, "Claims").
     pub claim_period: Duration,
     /// Others take over after this time without a claim ...
     pub claim_silence: Duration,
     /// ... and this much later for every live watcher before them.
     pub claim_place: Duration,
-    /// A confirm or an announcement without a reply is sent again after this. Our guess: a QUIC handshake and a
-    /// round trip between continents.
+    /// A confirm or an announcement without a reply is sent again after this. Our guess: a QUIC handshake and
+    /// a round trip between continents.
     pub reply_timeout: Duration,
     /// How long a new holder waits for neighbours that stay silent before it starts its program. Our guess.
     pub announce_limit: Duration,
     /// How long a recruiter waits for the guardians' newest record. Our guess.
     pub record_check: Duration,
-    /// How long it waits for what other holders tell, where that decides who can be put beside them. Our guess: asked four
-    /// times, one in 20,000 stays unknown at 4 % loss each way.
+    /// How long it waits for what other holders tell, where that decides who can be put beside them. Our
+    /// guess: asked four times, one in 20,000 stays unknown at 4 % loss each way.
     pub facts_limit: Duration,
     /// How long a recruiter that found nobody waits before it searches again. Our guess.
     pub search_pause: Duration,
@@ -56,7 +56,7 @@ pub struct Config {
     pub former_keep: Duration,
     /// A program that failed this often ...
     pub failures_max: usize,
-    /// ... within this time is failed for good (issue "A grid you can run").
+    /// ... within this time is failed for good (docs/design/allocation.md, "Failures of a program").
     pub failures_window: Duration,
     /// Pause before a failed program is started again; doubled up to four times. Our guess.
     pub restart_pause: Duration,

@@ -118,8 +118,8 @@ impl App {
             }
             (None, _) => {}
         }
-        // Former guardians may look after the other side of a split: whoever stays keeps asking for them, so that
-        // the two sides meet even when all holders have died meanwhile.
+        // Former guardians may look after the other side of a split: whoever stays keeps asking for them, so
+        // that the two sides meet even when all holders have died meanwhile.
         let held = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
         if let Some(slot) = held.or(self.guard.as_ref().map(|_| 0)) {
             for former in before {

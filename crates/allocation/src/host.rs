@@ -8,7 +8,8 @@ use xtreem_discovery::{Facts, FactsAsk};
 use crate::policy::Refusal;
 use crate::{Message, Notice, Record, Wish};
 
-/// Lent by the composing node to every call. Wishes and notices are carried out in the order in which they are given.
+/// Lent by the composing node to every call. Wishes and notices are carried out in the order in which they
+/// are given.
 pub trait Host: Sink<Message> + Events<Wish> + Events<Notice> {
     /// Whether this node is cut off from the grid. Starts a check when none is recent.
     fn connection(&mut self, now: Instant) -> Connection;
@@ -16,8 +17,8 @@ pub trait Host: Sink<Message> + Events<Wish> + Events<Notice> {
     fn facts(&self, ask: &FactsAsk) -> Facts;
     /// Up to `k` random contacts of the grid-wide collection.
     fn grid_contacts(&mut self, k: usize) -> Vec<Handle>;
-    /// Whether the VO's policy lets this node hold a slot of the application; `here` counts the slots that its
-    /// owner has on this node.
+    /// Whether the VO's policy lets this node hold a slot of the application; `here` counts the slots that
+    /// its owner has on this node.
     fn judge_hold(&self, record: &Record, here: u32) -> Result<(), Refusal>;
     /// Whether it lets the application be submitted.
     fn judge_submission(&self, record: &Record) -> Result<(), Refusal>;

@@ -29,7 +29,8 @@ pub(crate) struct Entry {
     since: Instant,
 }
 
-/// A holder has to watch this long before it can have noticed a loss; until then nobody waits for it to recruit.
+/// A holder has to watch this long before it can have noticed a loss; until then nobody waits for it to
+/// recruit.
 const SEASONED: Duration =
     Duration::from_micros(detector::PROBE_PERIOD.as_micros() * 4 + detector::INDIRECT_SPAN.as_micros());
 

@@ -7,7 +7,7 @@ use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 
 use crate::Resources;
 
-/// Most open holds of one requester (architecture, "Allocation").
+/// Most open holds of one requester (docs/design/allocation.md, "Allocation").
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;
@@ -20,19 +20,19 @@ pub struct Ask {
     pub colocate: bool,
     /// How often the asker was turned away before; [`Ask::FIRST_OF_ALL`] replaces a lost slot.
     pub patience: u8,
-    /// One of more than the asker needs, to choose among them: it gets what is free only, never what somebody holds, and
-    /// whoever needs the node gets it. Once renewed or locked it is like any other.
+    /// One of more than the asker needs, to choose among them: it gets what is free only, never what somebody
+    /// holds, and whoever needs the node gets it. Once renewed or locked it is like any other.
     pub is_spare: bool,
 }
 
 impl Ask {
-    /// The patience of a recruiter: it wants one node, so that it never waits with others in its hands, and its
-    /// hold is locked from the start.
+    /// The patience of a recruiter: it wants one node, so that it never waits with others in its hands, and
+    /// its hold is locked from the start.
     pub const FIRST_OF_ALL: u8 = u8::MAX;
 
     /// Whose turn it is of two who want the same node: who was turned away more often, then the lower id. All
-    /// nodes see it alike, so that of all who hold some of what they need one is first everywhere (wound-wait:
-    /// Rosenkrantz, Stearns, Lewis, System Level Concurrency Control, 1978).
+    /// nodes see it alike, so that of all who hold some of what they need one is first everywhere
+    /// (wound-wait: Rosenkrantz, Stearns, Lewis, System Level Concurrency Control, 1978).
     fn is_before(&self, other: &Ask) -> bool {
         match (self.is_spare, other.is_spare) {
             (true, _) => false,
@@ -161,7 +161,8 @@ impl Ledger {
         Some(going)
     }
 
-    /// Keeps a hold for another life, `locked` against those whose turn is earlier or not. False when there is none.
+    /// Keeps a hold for another life, `locked` against those whose turn is earlier or not. False when there
+    /// is none.
     pub(crate) fn renew(
         &mut self,
         now: Instant,
@@ -212,7 +213,7 @@ impl Ledger {
         self.allocations.retain(|(a, s, _)| (*a, *s) != (app, slot));
     }
 
-    /// True when `requester`, or anybody, holds resources for `app` here.
+    /// True when anybody holds resources for `app` here.
     pub(crate) fn has_hold(&self, now: Instant, app: AppId) -> bool {
         self.holds.iter().any(|hold| hold.ask.app == app && hold.expires > now)
     }

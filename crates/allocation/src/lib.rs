@@ -2,7 +2,8 @@
 //!
 //! No manager, no full list, no consensus: each holder of a slot watches the holders near it, and of two
 //! holders of one slot the one with the higher [`Epoch`] stays. `docs/protocols/allocation.md` has the whole
-//! protocol. Deliberately absent: processes, files, addresses and searches; those are effects for the host.
+//! protocol. Deliberately absent: processes, files, addresses and searches; those are wishes and notices for
+//! the node around.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -20,7 +20,7 @@ pub const KNOWN_MAX: usize = 64;
 pub const REPORTS_MAX: usize = 4;
 /// Most peers of the application named to a new holder.
 pub const PEERS_MAX: usize = 16;
-/// Guardians of one application (architecture, "Guardians").
+/// Guardians of one application (docs/design/allocation.md, "Guardians").
 pub const GUARDIANS: usize = 3;
 
 /// The guardians of an application. The higher (version, epoch of the appointing holder) wins.
@@ -184,8 +184,8 @@ pub enum Message {
         #[n(3)]
         higher: Option<Known>,
     },
-    /// Watcher to holder. Carries the highest epoch known, so that an older holder yields, and the watcher's own
-    /// slots, so that a probe is a sign of life as well.
+    /// Watcher to holder. Carries the highest epoch known, so that an older holder yields, and the watcher's
+    /// own slots, so that a probe is a sign of life as well.
     #[n(7)]
     Probe {
         #[n(0)]
@@ -363,8 +363,8 @@ pub enum Message {
         #[n(1)]
         facts: Box<Facts>,
     },
-    /// Node to requester: this hold is no more. Said when somebody whose turn is earlier gets it, and when one is to
-    /// be kept that has lapsed.
+    /// Node to requester: this hold is no more. Said when somebody whose turn is earlier gets it, and when
+    /// one is to be kept that has lapsed.
     #[n(25)]
     Lost {
         #[n(0)]

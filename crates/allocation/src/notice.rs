@@ -21,7 +21,8 @@ pub enum Notice {
         /// Times the program was started before in this run.
         restarts: u32,
     },
-    /// This node guards the application: fetch and keep its files, so that it can be restarted when all holders died.
+    /// This node guards the application: fetch and keep its files, so that it can be restarted when all
+    /// holders died.
     KeepFiles {
         application: Application,
         /// Nodes that may have the files.
@@ -33,8 +34,8 @@ pub enum Notice {
     SlotChanged { app: AppId, slot: Known },
     /// The record of an application that this node takes part in is new or changed.
     RecordChanged { record: Record },
-    /// This node has nothing to do with the application any more; its files may go when space is wanted. It has left
-    /// the application's collection just before.
+    /// This node has nothing to do with the application any more; its files may go when space is wanted. It
+    /// has left the application's collection just before.
     AppLeft { app: AppId },
     /// A holder (or, without slot, a guardian) was declared lost by this node.
     HolderLost { app: AppId, slot: Option<u16>, peer: Handle },

@@ -1,8 +1,8 @@
-//! A VO's policy: who may submit, how many nodes an application or a user may hold, what is reserved for whom.
+//! A VO's policy: who may submit, how many nodes an application or a user may hold, what is reserved.
 //!
-//! The document is signed by the VO's root and the same on all nodes, sooner or later; each node judges by the one it
-//! has. Here are the document and its arithmetic. Signatures are the driver's affair, and whether a node meets a
-//! requirement is the composing node's.
+//! The document is signed by the VO's root and the same on all nodes, sooner or later; each node judges by
+//! the one it has. Here are the document and its arithmetic. Signatures are the driver's affair, and whether
+//! a node meets a requirement is the composing node's.
 
 mod codec;
 mod judge;
@@ -69,8 +69,8 @@ pub enum Limit {
     ),
 }
 
-/// Some members of the VO: those with one of the roles, one of the names or one of the keys. With nothing in it,
-/// all of them.
+/// Some members of the VO: those with one of the roles, one of the names or one of the keys. With nothing in
+/// it, all of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
     /// As in a credential.
@@ -119,8 +119,8 @@ pub struct SignedPolicy {
     pub signature: [u8; 64],
 }
 
-/// Orders policies: the higher version wins. Two of one version are their author's mistake, and then the higher
-/// digest wins, so that all nodes end with the same.
+/// Orders policies: the higher version wins. Two of one version are their author's mistake, and then the
+/// higher digest wins, so that all nodes end with the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct PolicyVersion {
     #[n(0)]

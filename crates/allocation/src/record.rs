@@ -12,7 +12,7 @@ use crate::placement::PLACEMENT_MAX_BYTES;
 
 /// Longest name of an application, in bytes.
 pub const NAME_MAX_BYTES: usize = 64;
-/// Most slots of one application (our guess: four times the "hundreds to thousands" of the seed, section 1.1).
+/// Most slots of one application (our guess: applications have hundreds of slots, few have thousands).
 pub const SLOTS_MAX: u16 = 4_096;
 /// Longest proof (compact credential and signature of the owner or an administrator).
 pub const PROOF_MAX_BYTES: usize = 512;
@@ -120,7 +120,8 @@ pub struct Spec {
     /// Command, environment, files: the agent's own, opaque here.
     #[cbor(n(4), encode_with = "encode_bytes", decode_with = "decode_payload")]
     pub payload: Arc<[u8]>,
-    /// Which of the matching nodes get the slots, as [`Placements`](crate::placement::Placements) reads it; empty for any.
+    /// Which of the matching nodes get the slots, as [`Placements`](crate::placement::Placements) reads it;
+    /// empty for any.
     #[cbor(n(5), encode_with = "encode_text", decode_with = "decode_placement")]
     pub placement: Arc<str>,
 }

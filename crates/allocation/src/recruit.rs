@@ -44,8 +44,8 @@ pub(crate) struct Recruit {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Phase {
-    /// The guardians are asked for the newest record, the lost holder for a last sign of life, and the other holders for
-    /// what decides who can be put beside them; `waiting` have not answered.
+    /// The guardians are asked for the newest record, the lost holder for a last sign of life, and the other
+    /// holders for what decides who can be put beside them; `waiting` have not answered.
     Checking {
         waiting: Vec<Handle>,
         /// When those holders are asked again.
@@ -97,7 +97,7 @@ impl Recruit {
     }
 }
 
-/// With what holders are asked for besides.
+/// The first phase. The holders that were asked for facts are waited for as well, and longer.
 fn checking<H: Host>(cx: &Context<'_, H>, mut waiting: Vec<Handle>, kept: &[(Handle, Facts)]) -> Phase {
     let me = cx.me.handle;
     waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
@@ -143,8 +143,8 @@ impl App {
         }
     }
 
-    /// What the other holders are to tell, for the placement or for what all of them must have together; nothing where it
-    /// does not matter.
+    /// What the other holders are to tell, for the placement or for what all of them must have together;
+    /// nothing where it does not matter.
     fn wants_to_know<H: Host>(&self, cx: &Context<'_, H>) -> Option<FactsAsk> {
         let of_placement = || {
             let wishes = cx.placement(&self.application.spec).wishes(1);
@@ -153,8 +153,8 @@ impl App {
         self.set().map_or_else(of_placement, |set| Some(asked::of_others(&set)))
     }
 
-    /// Asks the other holders known here for what decides who can be put beside them. Those that have not answered when the
-    /// search begins count as unknown.
+    /// Asks the other holders known here for what decides who can be put beside them. Those that have not
+    /// answered when the search begins count as unknown.
     fn ask_holders<H: Host>(&self, cx: &mut Context<'_, H>, slot: u16) -> Vec<(Handle, Facts)> {
         let Some(wanted) = self.wants_to_know(cx) else { return Vec::new() };
         let me = cx.me.handle;
@@ -267,8 +267,8 @@ impl App {
             _ => return,
         }
         recruit.exclude.clear();
-        // The first search leaves the guardians out; the second one, which may take them, follows at once. So does the one
-        // for less than what makes a set whole.
+        // The first search leaves the guardians out; the second one, which may take them, follows at once. So
+        // does the one for less than what makes a set whole.
         let follows_up = match set {
             Some(set) => {
                 recruit.demand = (recruit.demand + 1) % asked::of_the_new(&set, &recruit.kept).len().max(1);
@@ -441,8 +441,8 @@ impl App {
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         let is_looking = wishes.surplus > 0 && !recruit.gives_way;
         if recruit.searches == 0 && !is_looking && set.is_none() {
-            // A guardian that became a holder would have to be replaced as well: only when nobody else is left, or when
-            // it is better than others.
+            // A guardian that became a holder would have to be replaced as well: only when nobody else is
+            // left, or when it is better than others.
             exclude.extend(guardians);
         }
         exclude.extend(&recruit.exclude);

@@ -1,4 +1,5 @@
-//! From a user's request to N confirmed slots: hold all, lock all, appoint guardians, confirm slot 0, confirm the rest.
+//! From a user's request to N confirmed slots: hold all, lock all, appoint guardians, confirm slot 0, confirm
+//! the rest.
 //!
 //! Before the first confirm nothing exists and holds lapse; after it the holders complete the application by
 //! themselves, and the submission only watches. How N nodes are held and locked is in `holding`.

@@ -1,6 +1,6 @@
 //! Which slots a holder watches, and whose turn it is to recruit. Pure arithmetic on a circle of slots.
 
-/// A holder watches this many slots on either side (architecture, "Slots").
+/// A holder watches this many slots on either side (docs/design/allocation.md, "Slots").
 pub const REACH: u16 = 4;
 
 /// Steps from `from` up to `to` on a circle of `slots`.
@@ -26,8 +26,8 @@ pub fn around(slot: u16, slots: u16) -> impl Iterator<Item = u16> {
     })
 }
 
-/// The watchers of `slot` in the order of recruiting, each once: downwards from it, cyclic, so that the holder
-/// with the greatest number below `slot` comes first.
+/// The watchers of `slot` in the order of recruiting, each once: downwards from it, cyclic, so that the
+/// holder with the greatest number below `slot` comes first.
 fn order(slot: u16, slots: u16) -> impl Iterator<Item = u16> {
     let reach = REACH.min(slots - 1);
     let mut seen = [slot; 2 * REACH as usize];

@@ -12,7 +12,8 @@ use crate::Ask;
 /// One thing to be done by the node around. What has an answer names the input that brings it.
 #[derive(Clone, Debug)]
 pub enum Wish {
-    /// Search nodes that match, with holds and these facts; answered by `handle_found` and `handle_search_done`.
+    /// Search nodes that match, with holds and these facts; answered by `handle_found` and
+    /// `handle_search_done`.
     Search {
         ticket: Ticket,
         requirement: Arc<str>,

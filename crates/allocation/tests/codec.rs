@@ -6,10 +6,10 @@ use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
-    Application, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources, Restart,
-    SlotReport, SlotState, Spec, Versions, Wanted,
+    Application, Claim, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources,
+    Restart, SlotReport, SlotState, Spec, Versions, Wanted,
 };
-use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId};
+use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
 use xtreem_discovery::FactsAsk;
 
 /// Writes a handle as its number.
@@ -109,6 +109,38 @@ fn messages_come_back_as_they_were() {
     }
 }
 
+/// The most that fits a datagram with everything around it.
+const DATAGRAM_MAX_BYTES: usize = 1_000;
+
+#[test]
+fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
+    for message in samples() {
+        let (mut records, mut applications) = (0, 0);
+        message.for_each_claim(&mut |claim| match claim {
+            Claim::Record(_) => records += 1,
+            Claim::Application(_) => applications += 1,
+            Claim::Policy(_) => panic!("{message:?} has no policy"),
+        });
+        let want = match &message {
+            Message::Confirm(_) | Message::Appoint { .. } => (1, 1),
+            Message::Record { .. } | Message::Description { .. } => (1, 0),
+            Message::Refused { why: Refused::Record(_), .. } => (1, 0),
+            _ => (0, 0),
+        };
+        assert_eq!((records, applications), want, "{message:?}");
+        let travel = message.travel();
+        if travel.plane == Plane::Datagram {
+            assert_eq!(records, 0, "{message:?}");
+            assert!(bytes(&message).len() <= DATAGRAM_MAX_BYTES, "{message:?}");
+        }
+        let is_asked = matches!(
+            message,
+            Message::Probe { .. } | Message::Announce { .. } | Message::GuardianProbe { .. }
+        );
+        assert_eq!(travel.is_padded, is_asked, "{message:?}");
+    }
+}
+
 #[test]
 fn every_cut_message_is_refused() {
     for message in samples() {
@@ -146,7 +178,7 @@ fn lists_and_names_beyond_their_limits_are_refused() {
 
 proptest! {
     #[test]
-    fn flipped_bits_never_panic(pick in 0usize..14, at in any::<prop::sample::Index>(), bit in 0u8..8) {
+    fn flipped_bits_never_panic(pick in 0usize..16, at in any::<prop::sample::Index>(), bit in 0u8..8) {
         let mut bytes = bytes(&samples()[pick]);
         let at = at.index(bytes.len());
         bytes[at] ^= 1 << bit;

@@ -25,8 +25,8 @@ pub enum SubmitRefusal {
 }
 
 impl Allocation {
-    /// Begins to place an application. While too few nodes are found it tries again, with growing random pauses,
-    /// for as long as `wait`.
+    /// Begins to place an application. While too few nodes are found it tries again, with growing random
+    /// pauses, for as long as `wait`.
     pub fn submit<H: Host>(
         &mut self,
         call: Call<'_, Config>,

@@ -1,4 +1,4 @@
-//! The watch over slots around one's own: probes, the search for unknown holders, and whose turn it is to recruit.
+//! The watch over slots around one's own: probes, the search for holders, whose turn it is to recruit.
 
 use alloc::vec::Vec;
 
@@ -14,7 +14,7 @@ use crate::{Config, Connection, Host, Known, Notice, SlotState, Wish, window};
 
 /// How often an unknown holder is asked for. Our guess.
 const LOCATE_PERIOD: Duration = Duration::from_secs(1);
-/// Slots that a guardian watches: the lowest live ones (architecture, "Guardians").
+/// Slots that a guardian watches: the lowest live ones (docs/design/allocation.md, "Guardians").
 const GUARDED: usize = 4;
 
 impl App {
@@ -114,8 +114,8 @@ impl App {
         }
     }
 
-    /// This node is cut off: its watches prove nothing and begin again, so that nobody is declared lost in the
-    /// moment of healing.
+    /// This node is cut off: its watches prove nothing and begin again, so that nobody is declared lost in
+    /// the moment of healing.
     fn watch_anew(&mut self, now: Instant, slot: u16) {
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.holder.is_some()) {
             entry.mark_alive(now);
@@ -202,7 +202,8 @@ impl App {
     }
 }
 
-/// When it is the turn of the watcher at `place`: at once for the first, later for the others and after claims.
+/// When it is the turn of the watcher at `place`: at once for the first, later for the others and after
+/// claims.
 fn turn_at(entry: &Entry, place: u16, config: &Config) -> Instant {
     let lost = entry.lost.unwrap_or(Instant::FAR);
     match entry.claimed {

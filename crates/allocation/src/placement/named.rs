@@ -1,4 +1,5 @@
-//! Placements by name, as users write them: `spread by site`, `near host07`, `weighted by 2 * mem.free / 1GiB - load.1m`.
+//! Placements by name, as users write them: `spread by site`, `near host07`,
+//! `weighted by 2 * mem.free / 1GiB - load.1m`.
 
 use alloc::format;
 use alloc::string::String;
@@ -17,8 +18,8 @@ const NODE_MAX_BYTES: usize = 253;
 /// Reads what follows the name of a placement: the text, and the byte at which the rest begins.
 pub type Reader = fn(&str, usize) -> Result<Arc<dyn Placement>, ParseError>;
 
-/// The placements that a node knows. A site's own scheduler is one more name here; it must be known to the nodes that
-/// submit and to those that replace lost slots, others place at random.
+/// The placements that a node knows. A site's own scheduler is one more name here; it must be known to the
+/// nodes that submit and to those that replace lost slots, others place at random.
 #[derive(Clone, Debug)]
 pub struct Placements {
     readers: Vec<(&'static str, Reader)>,

@@ -1,6 +1,7 @@
 //! The nodes with the shortest round trips to the submitter, or to a node that is named.
 //!
-//! Who replaces a lost slot knows neither: it takes the nodes that are nearest to the other holders, which were near.
+//! Who replaces a lost slot knows neither: it takes the nodes that are nearest to the other holders, which
+//! were near.
 
 use alloc::string::String;
 use alloc::vec::Vec;

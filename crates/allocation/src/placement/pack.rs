@@ -10,8 +10,8 @@ use super::{Candidate, Choice, Placement, Wishes, surplus};
 #[derive(Clone, Copy, Debug)]
 pub struct Pack;
 
-/// How much is free, in comparable parts: 1 core, 2 GiB of memory and 32 GiB of disk weigh the same, which is about how
-/// machines are built. Disk comes in to tell two of the same cores and memory apart. Our guess.
+/// How much is free, in comparable parts: 1 core, 2 GiB of memory and 32 GiB of disk weigh the same, which is
+/// about how machines are built. Disk comes in to tell two of the same cores and memory apart. Our guess.
 fn weight(free: &Free) -> u64 {
     let cores = u64::from(free.cores_milli) << 10;
     // A thousandth of a core weighs as much as a thousandth of 2 GiB, 2 MiB, here in 1/1,024.

@@ -1,7 +1,7 @@
 //! As many different sites, racks or hosts as can be, and as evenly as can be.
 //!
-//! One by one the candidate whose value has the fewest nodes so far. That is optimal: the values form a partition, so
-//! taking from the least used one leaves no better choice for later (property test).
+//! One by one the candidate whose value has the fewest nodes so far. That is optimal: the values form a
+//! partition, so taking from the least used one leaves no better choice for later (property test).
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;

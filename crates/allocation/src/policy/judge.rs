@@ -22,8 +22,8 @@ impl Policy {
         self.rules.iter().try_for_each(|rule| rule.judge_submission(by, slots))
     }
 
-    /// Whether this node may hold a slot for `by`; `meets` says whether it meets the requirement of the rule at that
-    /// place.
+    /// Whether this node may hold a slot for `by`; `meets` says whether it meets the requirement of the rule
+    /// at that place.
     pub fn judge_hold(
         &self,
         by: &Subject<'_>,

@@ -1,7 +1,7 @@
-//! What is asked of a node that takes the place of a lost holder, where the holders are to be enough together.
+//! What is asked of the node that replaces a lost holder where the holders are to be enough together.
 //!
-//! The others tell what they have; whoever is found then makes the set whole again. Where no such node can be had, one with
-//! an even share of the sums is better than none, at best one that is apart from the others.
+//! The others tell what they have; whoever is found then makes the set whole again. Where no such node can be
+//! had, one with an even share of the sums is better than none, at best one that is apart from the others.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;

@@ -1,8 +1,9 @@
 //! Holding N nodes at once while others want them too.
 //!
-//! No deadlock: whoever asks for a node whose turn is earlier takes it from whoever holds it unlocked (`Ledger::hold`),
-//! so nobody waits in a circle. No livelock: that order is the same on all nodes, and who found too few nodes
-//! gives all of them back and comes again after a random pause, one place further to the front.
+//! No deadlock: whoever asks for a node whose turn is earlier takes it from whoever holds it unlocked
+//! (`Ledger::hold`), so nobody waits in a circle. No livelock: that order is the same on all nodes, and who
+//! found too few nodes gives all of them back and comes again after a random pause, one place further to the
+//! front.
 
 use alloc::vec::Vec;
 
@@ -14,11 +15,12 @@ use crate::{Ask, Config, Host, Known, Progress, SlotState, Ticket, Wish};
 use xtreem_base::{Coordinate, Duration, Handle, Rng};
 use xtreem_discovery::{Facts, FactsAsk, Report};
 
-/// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention somebody
-/// whose turn is late loses some again and again, and shall rather wait than hold the others meanwhile.
+/// Searches of one attempt for nodes in the place of those that were lost again. Our guess: under contention
+/// somebody whose turn is late loses some again and again, and shall rather wait than hold the others
+/// meanwhile.
 pub(super) const FOLLOW_UPS_MAX: u8 = 4;
-/// Longest that candidates of a choice are collected. Shorter than the life of a hold, so that none has to be renewed; our
-/// guess of what a user waits for a better place.
+/// Longest that candidates of a choice are collected. Shorter than the life of a hold, so that none has to be
+/// renewed; our guess of what a user waits for a better place.
 pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(5);
 /// How long it goes on when there are as many as needed. Our guess: the time-out of a visit.
 pub(crate) const LOOK_ON: Duration = Duration::from_secs(1);
@@ -178,8 +180,8 @@ impl Submission {
         }
     }
 
-    /// Lets the placement choose, and gives back the rest at once. Where there is nothing to choose from, all are kept, and
-    /// others are searched for like by everybody who wants nodes: in turn.
+    /// Lets the placement choose, and gives back the rest at once. Where there is nothing to choose from, all
+    /// are kept, and others are searched for like by everybody who wants nodes: in turn.
     fn choose<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let wanted = usize::from(self.missing());
         let Phase::Searching(Hunt { look, .. }) = &mut self.phase else { return };
@@ -301,8 +303,8 @@ impl Submission {
         }
     }
 
-    /// Keeps all holds for another life; while nodes are missing, for whoever comes first. Candidates of a choice lapse by
-    /// themselves: it is made before.
+    /// Keeps all holds for another life; while nodes are missing, for whoever comes first. Candidates of a
+    /// choice lapse by themselves: it is made before.
     pub(super) fn renew_all<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let is_searching = matches!(self.phase, Phase::Searching(_));
         for (peer, hold) in self.places.iter().filter_map(|place| place.hold) {
@@ -325,8 +327,8 @@ impl Submission {
 }
 
 /// The pause after the attempt that follows `attempts` failed ones: random, and twice as long each time
-/// (binary exponential back-off: Metcalfe, Boggs, Ethernet, CACM 1976, with a lower end so that holds are free
-/// when others look).
+/// (binary exponential back-off: Metcalfe, Boggs, Ethernet, CACM 1976, with a lower end so that holds are
+/// free when others look).
 fn back_off(config: &Config, attempts: u8, rng: &mut Rng) -> Duration {
     let half = config.back_off.as_micros() / 2;
     let doubled = config.back_off.as_micros().saturating_mul(1 << attempts.min(32));
