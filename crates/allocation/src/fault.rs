@@ -31,6 +31,16 @@ pub struct Faults {
 }
 
 impl Faults {
+    /// Each count, by its name.
+    pub fn by_name(&self) -> [(&'static str, u64); 4] {
+        [
+            ("no_such_slot", self.no_such_slot),
+            ("too_many_apps", self.too_many_apps),
+            ("not_appointed", self.not_appointed),
+            ("unsuitable_facts", self.unsuitable_facts),
+        ]
+    }
+
     pub(crate) fn count(&mut self, fault: Fault) {
         let counter = match fault {
             Fault::NoSuchSlot => &mut self.no_such_slot,

@@ -47,6 +47,29 @@ pub enum Notice {
     Described { app: AppId, from: Handle, description: Description },
 }
 
+impl Notice {
+    /// Shows every peer that the notice names, for the driver to say who that is.
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        match self {
+            Notice::Start { sources, .. } | Notice::KeepFiles { sources, .. } => {
+                sources.iter().copied().for_each(f);
+            }
+            Notice::SlotChanged { slot, .. } => slot.holder.into_iter().for_each(f),
+            Notice::HolderLost { peer, .. } => f(*peer),
+            Notice::Submission { progress: Progress::Slot { holder, .. }, .. } => {
+                holder.iter().copied().for_each(f);
+            }
+            Notice::RecordTaken { by, .. } => f(*by),
+            Notice::Described { from, description, .. } => {
+                f(*from);
+                description.for_each_handle(f);
+            }
+            Notice::Stop { .. } | Notice::RecordChanged { .. } | Notice::AppLeft { .. } => {}
+            Notice::Submission { .. } => {}
+        }
+    }
+}
+
 /// Why a program has to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
@@ -107,4 +130,12 @@ pub struct Description {
     pub guardians: Vec<Handle>,
     /// As the application's specification has it; empty for a node that only remembers its record.
     pub placement: String,
+}
+
+impl Description {
+    /// Shows every holder and guardian.
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.slots.iter().filter_map(|known| known.holder).for_each(&mut *f);
+        self.guardians.iter().copied().for_each(f);
+    }
 }

@@ -19,6 +19,7 @@ use core::fmt;
 
 use minicbor::{Decode, Encode};
 use xtreem_base::{Digest, NodeId};
+use xtreem_membership::rumour::Document;
 
 /// Longest encoded document: fits a stream's message many times, and says a lot.
 pub const DOCUMENT_MAX_BYTES: usize = 16 << 10;
@@ -132,4 +133,14 @@ pub struct PolicyVersion {
 impl PolicyVersion {
     /// Of who has none.
     pub const NONE: PolicyVersion = PolicyVersion { version: 0, digest: Digest::from_bytes([0; 32]) };
+}
+
+impl Document for SignedPolicy {
+    type Version = PolicyVersion;
+    type Error = PolicyError;
+    const NONE: PolicyVersion = PolicyVersion::NONE;
+
+    fn version(&self) -> Result<PolicyVersion, PolicyError> {
+        self.open().map(|(_, version)| version)
+    }
 }

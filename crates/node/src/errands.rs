@@ -201,13 +201,7 @@ impl Node {
         }
     }
 
-    fn on_search_done(
-        &mut self,
-        now: Instant,
-        search: SearchId,
-        mut report: Report,
-        out: &mut impl Output,
-    ) {
+    fn on_search_done(&mut self, now: Instant, search: SearchId, mut report: Report, out: &mut impl Output) {
         report.grid_size_estimate = self.grid_size(&report);
         let errand = self.errands.remove(&search);
         let (allocation, call, mut host) = self.allocating(now, out);

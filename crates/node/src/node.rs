@@ -142,7 +142,12 @@ impl Node {
         let (call, mut post) = desk.open(now, out);
         match message {
             Message::Grid(message) => {
-                grid.handle_message(call, from, message, &mut post.lend(Message::Grid).answering(call, reference));
+                grid.handle_message(
+                    call,
+                    from,
+                    message,
+                    &mut post.lend(Message::Grid).answering(call, reference),
+                );
             }
             Message::App(app, message) => {
                 if !collections.handle_message(call, from, (app, message), &mut post) {

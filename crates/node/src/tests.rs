@@ -13,11 +13,13 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Application, Exit, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted};
-use xtreem_base::{AppId, Digest, Duration, Handle, Instant, NodeId, Rng};
-use xtreem_discovery::{Attributes, Report, SearchId, Value};
+use xtreem_allocation::{
+    Application, Exit, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted,
+};
+use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
+use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
 
-use crate::{Config, Event, Me, Message, Node, Output, Progress};
+use crate::{Config, Event, Me, Message, Node};
 
 /// What programs do in a test.
 #[derive(Clone, Copy, PartialEq)]
@@ -28,16 +30,18 @@ enum Program {
 }
 
 #[derive(Default)]
-struct Sink {
+struct Outbox {
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
 }
 
-impl Output for Sink {
+impl Sink<Message> for Outbox {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
     }
+}
 
+impl Events<Event> for Outbox {
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
@@ -124,14 +128,14 @@ impl Net {
         self.nodes.push(Some(node));
     }
 
-    fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Sink) -> R) -> Option<R> {
-        let mut sink = Sink::default();
-        let result = f(self.nodes[at].as_mut()?, self.now, &mut sink);
-        for (to, message) in sink.sent {
+    fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R) -> Option<R> {
+        let mut outbox = Outbox::default();
+        let result = f(self.nodes[at].as_mut()?, self.now, &mut outbox);
+        for (to, message) in outbox.sent {
             let latency = Duration::from_millis(5 + self.number % 7);
             self.push(self.now + latency, Work::Deliver { from: handle(at), to, message: message.into() });
         }
-        for event in sink.events {
+        for event in outbox.events {
             self.on_event(at, event);
         }
         Some(result)
@@ -144,22 +148,25 @@ impl Net {
 
     fn on_event(&mut self, at: usize, event: Event) {
         match event {
-            Event::StartProgram { run, .. } => {
+            Event::Allocation(Notice::Start { run, .. }) => {
                 self.starts += 1;
                 self.push(self.now + Duration::from_millis(100), Work::Started(at, run));
             }
-            Event::StopProgram { run, .. } => {
+            Event::Allocation(Notice::Stop { run, .. }) => {
                 self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
             }
-            Event::Submission { progress, .. } => self.progress.push(progress),
-            Event::RecordTaken { .. } => self.taken += 1,
-            Event::Match { search, peer, .. } => {
+            Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
+            Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
+            Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);
             }
-            Event::SearchDone { search, report } => {
+            Event::Search(SearchEvent::Done { search, report }) => {
                 self.searches.entry((at, search)).or_default().1 = Some(report);
             }
-            Event::PolicyChanged { version, conflicts, .. } => self.policies.push((at, version, conflicts)),
+            Event::Policy(newer) => {
+                let conflicts = newer.before.version == newer.version.version;
+                self.policies.push((at, newer.version.version, conflicts));
+            }
             _ => {}
         }
     }
@@ -171,7 +178,7 @@ impl Net {
                 .nodes
                 .iter()
                 .enumerate()
-                .filter_map(|(at, node)| Some((node.as_ref()?.next_timeout()?, at)));
+                .filter_map(|(at, node)| Some((node.as_ref()?.next_timeout().at, at)));
             let timer = timer.min();
             let work = self.queue.first_key_value().map(|(key, _)| key.0);
             let next = timer.map(|timer| timer.0).into_iter().chain(work).min();

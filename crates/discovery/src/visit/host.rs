@@ -98,6 +98,18 @@ pub enum SearchEvent {
     Done { search: SearchId, report: Report },
 }
 
+impl SearchEvent {
+    /// Shows the peer that the event names, for the driver to say who that is.
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        match self {
+            SearchEvent::Match { peer, .. }
+            | SearchEvent::Applications { peer, .. }
+            | SearchEvent::Surplus { peer, .. } => f(*peer),
+            SearchEvent::Done { .. } => {}
+        }
+    }
+}
+
 /// What a matching node shall tell beside its yes.
 #[derive(Clone, Copy)]
 pub(crate) struct Asked<'a> {

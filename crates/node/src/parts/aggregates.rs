@@ -116,9 +116,7 @@ impl<S: Sink<Message> + Sampler> Driven<S> for Aggregates {
         out: &mut S,
     ) -> Result<(), Fault> {
         match &mut self.core {
-            Some(core) => {
-                core.handle_message(call.narrow(|config| &config.aggregation), from, message, out)
-            }
+            Some(core) => core.handle_message(call.narrow(|config| &config.aggregation), from, message, out),
             None => Ok(()),
         }
     }

@@ -7,8 +7,8 @@ use xtreem_allocation::{self as allocation, Allocation, Ask, Resources};
 use xtreem_base::{Call, Coordinate, Events, Handle, Instant, Sink};
 use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Attributes, Discovery, Facts, FactsAsk, Free, HoldAnswer, HoldAsk, HoldRefusal, Host, Hosted,
-    Message as DiscoveryMessage, SearchEvent,
+    AppFilter, AppSummary, Attributes, Discovery, Facts, FactsAsk, Free, HoldAnswer, HoldAsk, HoldRefusal,
+    Host, Hosted, Message as DiscoveryMessage, SearchEvent,
 };
 use xtreem_membership::Cyclon;
 

@@ -5,8 +5,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::policy::{Limit, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject, Wish};
 use xtreem_allocation::Record;
+use xtreem_allocation::policy::{
+    Limit, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject, Wish,
+};
 use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Claimant, Requirement};
 use xtreem_membership::rumour::{Config, Contacts, Newer, Rumour};
@@ -52,7 +54,12 @@ impl Policies {
     }
 
     /// Puts a newer policy in force and tells of it; an older one changes nothing. Returns whether it is in force now.
-    pub fn take<S>(&mut self, call: Call<'_, Config>, signed: SignedPolicy, out: &mut S) -> Result<bool, PolicyError>
+    pub fn take<S>(
+        &mut self,
+        call: Call<'_, Config>,
+        signed: SignedPolicy,
+        out: &mut S,
+    ) -> Result<bool, PolicyError>
     where
         S: Sink<PolicyMessage> + Events<Newer<SignedPolicy>> + Contacts,
     {

@@ -57,15 +57,8 @@ impl Tries {
     }
 
     /// Takes what the node says of itself. When that changes its place, it joins anew in the next round.
-    pub fn set_attributes(
-        &mut self,
-        call: Call<'_, Config>,
-        me: Handle,
-        hash: u32,
-        attributes: &Attributes,
-    ) {
-        let Call { config, now } = call;
-        for schema in &config.schemas {
+    pub fn set_attributes(&mut self, call: Call<'_, Config>, me: Handle, hash: u32, attributes: &Attributes) {
+        for schema in &call.config.schemas {
             let (codes, present) = (schema.codes(attributes), schema.present(attributes));
             let at = self.list.iter().position(|trie| trie.schema().version() == schema.version());
             if let Some(at) = at
@@ -75,7 +68,8 @@ impl Tries {
                 continue;
             }
             let rng = Rng::new(self.rng.next_u64());
-            let mut trie = Trie::new(&config.trie, schema.clone(), me, codes, hash, rng, now);
+            let place = call.narrow(|config| &config.trie);
+            let mut trie = Trie::new(place, schema.clone(), me, codes, hash, rng);
             trie.set_present(present);
             match at {
                 Some(at) => self.list[at] = trie,

@@ -4,11 +4,11 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use xtreem_allocation::policy::{Limit, Policy, Rule, SignedPolicy, Who};
-use xtreem_allocation::{Confirm, GuardianSet, Message as Allocation, Refused};
+use xtreem_allocation::{Confirm, GuardianSet, Message as Allocation, Refused, SubmitRefusal};
 use xtreem_discovery::{Claimant, HoldAnswer, HoldAsk, Message as Discovery, Query, Requirement, Route};
 
 use super::*;
-use crate::{PolicyMessage, SubmitRefusal};
+use crate::PolicyMessage;
 
 /// Signatures are the driver's affair: any will do here. The digest orders policies of one version.
 fn signed(version: u64, digest: u8, rules: Vec<Rule>) -> SignedPolicy {
@@ -85,7 +85,9 @@ fn garbage_for_a_policy_is_counted_and_changes_nothing() {
     let message = Message::Policy(PolicyMessage::Document(Box::new(garbage)));
     net.with(1, |node, now, out| node.handle_message(now, handle(2), message, out));
     let node = net.nodes[1].as_ref().expect("it lives");
-    assert_eq!((node.status().faults.policy, node.policy().is_none()), (1, true));
+    let mut faults = BTreeMap::new();
+    node.for_each_fault(&mut |name, count| faults.extend([(name, count)]));
+    assert_eq!((faults["policy"], node.policy().is_none()), (1, true));
 }
 
 #[test]
@@ -208,10 +210,10 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route, facts: None })
     };
     let mut said = |message| {
-        let mut sink = Sink::default();
+        let mut outbox = Outbox::default();
         let node = net.nodes[1].as_mut().expect("it lives");
-        node.handle_message(net.now, handle(3), message, &mut sink);
-        sink.sent
+        node.handle_message(net.now, handle(3), message, &mut outbox);
+        outbox.sent
     };
     let hold = |sent: &[(Handle, Message)]| match &sent[0].1 {
         Message::Discovery(Discovery::Answer { answer, .. }) => answer.hold.clone(),
