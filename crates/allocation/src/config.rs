@@ -1,4 +1,4 @@
-//! Times of the protocol. Defaults are those of the design; tests of other values have no reason to exist.
+//! Times of the protocol. Reasons: docs/design/allocation.md. Tests of other values have no reason to exist.
 
 use xtreem_base::Duration;
 
@@ -7,7 +7,7 @@ use crate::placement::Placements;
 /// All limits are durations on each node's own monotonic clock.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Life of a hold that nobody renews (architecture, "Allocation").
+    /// Life of a hold that nobody renews (docs/design/allocation.md, "Allocation").
     pub hold: Duration,
     /// A submission renews its holds this often: three tries within one life.
     pub renew_period: Duration,
@@ -16,9 +16,9 @@ pub struct Config {
     pub back_off: Duration,
     /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
     pub back_off_max: Duration,
-    /// An allocation lapses when its program has not started after this (architecture, "Allocation").
+    /// An allocation lapses whose program has not started by then (docs/design/allocation.md, "Allocation").
     pub start_limit: Duration,
-    /// A claim is announced this often (architecture, "Slots").
+    /// A claim is announced this often (docs/design/allocation.md, "Claims").
     pub claim_period: Duration,
     /// Others take over after this time without a claim ...
     pub claim_silence: Duration,
@@ -56,7 +56,7 @@ pub struct Config {
     pub former_keep: Duration,
     /// A program that failed this often ...
     pub failures_max: usize,
-    /// ... within this time is failed for good (issue "A grid you can run").
+    /// ... within this time is failed for good (docs/design/allocation.md, "Failures of a program").
     pub failures_window: Duration,
     /// Pause before a failed program is started again; doubled up to four times. Our guess.
     pub restart_pause: Duration,

@@ -7,7 +7,7 @@ use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 
 use crate::Resources;
 
-/// Most open holds of one requester (architecture, "Allocation").
+/// Most open holds of one requester (docs/design/allocation.md, "Allocation").
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;

@@ -20,7 +20,7 @@ pub const KNOWN_MAX: usize = 64;
 pub const REPORTS_MAX: usize = 4;
 /// Most peers of the application named to a new holder.
 pub const PEERS_MAX: usize = 16;
-/// Guardians of one application (architecture, "Guardians").
+/// Guardians of one application (docs/design/allocation.md, "Guardians").
 pub const GUARDIANS: usize = 3;
 
 /// The guardians of an application. The higher (version, epoch of the appointing holder) wins.

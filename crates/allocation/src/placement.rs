@@ -28,7 +28,7 @@ pub use spread::Spread;
 pub use weighted::Weighted;
 
 /// Candidates looked for beyond each node needed. The best of k + 1 is among the best 1/(k + 1) of all that match; each costs
-/// about two visits (design note on discovery, section 2.4). Three take the best quarter.
+/// about two visits (docs/design/selection.md, "Visits in flight"). Three take the best quarter.
 const SURPLUS_PER_NODE: u16 = 3;
 /// So many at least: one node alone is to be chosen well, too. Our guess.
 const SURPLUS_MIN: u16 = 16;

@@ -17,7 +17,7 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// What a slot needs when its application does not say: 1 core and 256 MiB (issue "A grid you can run").
+    /// What a slot needs when that is not said: 1 core, 256 MiB (docs/design/allocation.md, "Slots").
     pub const SLOT_DEFAULT: Resources =
         Resources { cores_milli: 1_000, memory_bytes: 256 << 20, disk_bytes: 0 };
 

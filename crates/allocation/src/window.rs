@@ -1,6 +1,6 @@
 //! Which slots a holder watches, and whose turn it is to recruit. Pure arithmetic on a circle of slots.
 
-/// A holder watches this many slots on either side (architecture, "Slots").
+/// A holder watches this many slots on either side (docs/design/allocation.md, "Slots").
 pub const REACH: u16 = 4;
 
 /// Steps from `from` up to `to` on a circle of `slots`.

@@ -1,6 +1,6 @@
 //! Attributes of which a set query wants much or little: what a subtree has of them, and how a search weighs that.
 //!
-//! Source: design note on discovery, section 2.7: best first by (largest value, holder). What links say is the word of
+//! Source: docs/design/selection.md, "Sets": best first by (largest value, holder). What links say is the word of
 //! minutes ago and orders the search only; what counts is what a visited node says of itself.
 
 use alloc::vec::Vec;

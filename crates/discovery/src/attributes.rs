@@ -1,6 +1,6 @@
 //! What a node says of itself: names with values, bounded in every direction.
 //!
-//! Seed document, section 3.1: static attributes describe the machine, dynamic ones its present state; both are
+//! D3.2.1, section 3.1: static attributes describe the machine, dynamic ones its present state; both are
 //! checked on the node itself when a search visits it.
 
 use alloc::boxed::Box;

@@ -1,6 +1,6 @@
 //! The protocol's face: this node's own searches, and its answers when others search.
 //!
-//! Requester-driven best-first search (design note on discovery, section 2.4): the requester asks nodes one by one, some
+//! Requester-driven best-first search (docs/design/selection.md, "Search"): the requester asks nodes one by one, some
 //! at once, and each answers for itself and names its links into subtrees that can match. Nothing is forwarded, so
 //! nobody keeps state for others.
 

@@ -163,8 +163,8 @@ impl Frontier {
     }
 
     /// Whoever promises most comes first: the chance that the next visit matches, then how many matches lie behind it. The
-    /// random factor keeps requesters apart: without it all of them go to the same few nodes (design note on
-    /// discovery, section 2.4).
+    /// random factor keeps requesters apart: without it all of them go to the same few nodes
+    /// (docs/design/selection.md, "Order").
     fn score(&self, link: &Link, tried: u16, rng: &mut Rng) -> u64 {
         if !self.goals.is_empty() {
             return self.goals.score(link, |i, peer| self.is_holder_open(tried, i, peer), rng.next_u64());

@@ -1,7 +1,7 @@
 //! Finding all, or counting: a query is handed down the trie, each subtree once, and what comes back is merged on the way
 //! up.
 //!
-//! Source: design note on discovery, section 2.4, "recursive delegation". Unlike a search, this keeps state in visited
+//! Source: docs/design/selection.md, "Queries for all". Unlike a search, this keeps state in visited
 //! nodes while it runs, and what arrives is the word of the nodes on the way.
 
 mod message;

@@ -1,6 +1,6 @@
 //! Where a node stands in the space of attributes: a key whose prefixes are regions of like machines.
 //!
-//! Source: design note on discovery, section 2.2: the bits of all attribute codes, interleaved from the highest
+//! Source: docs/design/selection.md, "Key": the bits of all attribute codes, interleaved from the highest
 //! down, so that a longer common prefix means machines more alike in every attribute; then bits of the node's
 //! own hash, so that identical machines differ too.
 

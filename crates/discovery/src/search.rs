@@ -20,13 +20,13 @@ use crate::route::{Place, Route};
 use crate::set_search::{self, SetSearch, Surplus};
 use crate::{FactsAsk, Requirement};
 
-/// How long a search goes on unless told otherwise (from the task: a user waits for it).
+/// How long a search goes on unless told otherwise (a user waits for it: docs/design/selection.md, "Search").
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(10);
 /// The longest that a search may be given.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(600);
-/// Visits of a search unless told otherwise (from the task: a bound on what one search costs the grid).
+/// Visits of a search unless told otherwise (what one costs the grid: docs/design/selection.md, "Search").
 pub const VISITS_DEFAULT: u32 = 2_000;
-/// Visits at once unless told otherwise (design note on discovery: 8 keeps both round trips and overshoot low).
+/// Visits at once unless told otherwise (docs/design/selection.md, "Visits in flight").
 pub const IN_FLIGHT_DEFAULT: u32 = 8;
 /// In a grid of at most so many nodes a search that does not find enough along the trie goes on to everybody else, so
 /// that "no" is exact: our guess of what a user takes for a small grid.

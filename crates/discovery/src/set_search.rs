@@ -1,6 +1,6 @@
 //! The part of a search that looks for a set: candidates, the set chosen among them, and its holds.
 //!
-//! Source: design note on discovery, section 2.7. Visits only ask; when the candidates seen are enough together, the
+//! Source: docs/design/selection.md, "Sets". Visits only ask; when the candidates seen are enough together, the
 //! members of the tightest set among them are asked once more, now for holds, and answer with their values of that
 //! moment. Who refuses is no candidate any more, and the search goes on where it was; whatever is held and not in the
 //! set is given back at once.

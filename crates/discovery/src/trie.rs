@@ -1,7 +1,7 @@
 //! The k-d prefix trie: links that lead into every region of the space of attributes, kept by gossip.
 //!
-//! Sources: the seed document's semantic clusters (section 3.1), done as k-buckets over attribute keys (design
-//! note on discovery, section 2): common prefix of keys = nearness of machines. Departures are listed in
+//! Sources: the semantic clusters of D3.2.1, section 3.1, done as k-buckets over attribute keys
+//! (docs/design/selection.md, "Key"): common prefix of keys = nearness of machines. Departures are listed in
 //! `docs/protocols/trie.md`.
 
 mod lost;
@@ -27,7 +27,7 @@ pub use message::{DESCRIPTORS_MAX, Lack, Message, Part, REPORTS_MAX, Report};
 pub use summary::{COUNT_MAX, PLACE_BITS, Summary, TOPS, Top};
 pub use table::{ALTERNATES, Alternate, Bucket, Descriptor, Levels, Table};
 
-/// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (design note, 2.3).
+/// Exchanges of one walk: 8 are the mean at 100,000 nodes (docs/design/selection.md, "Filling the links").
 const WALK_MAX: u8 = 24;
 /// Exchanges that a round may add while each of them leads closer to the own key.
 const ROUND_WALK_MAX: u8 = 4;
@@ -54,7 +54,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// The period is CYCLON's (architecture, "Membership"); 30 periods are three times the mean age of links at
+    /// The period is CYCLON's (docs/design/membership.md, "Period"); 30 periods are three times the mean age of links at
     /// 0.2 % churn (measured).
     fn default() -> Self {
         Config {

@@ -264,7 +264,7 @@ impl<O: Output> xtreem_discovery::Output for SearchOut<'_, O> {
     }
 }
 
-/// An agent whose timers are overdue by more than this was paused (architecture, "Yielding").
+/// An agent whose timers are overdue by more than this was paused (docs/design/allocation.md, "Pauses").
 pub(crate) const PAUSED: xtreem_base::Duration = xtreem_base::Duration::from_secs(2);
 
 // The detector's whole span must fit the ten seconds in which a lost slot runs elsewhere.

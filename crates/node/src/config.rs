@@ -43,7 +43,7 @@ impl Default for Config {
 
 impl Config {
     /// For many nodes on one machine: shorter periods of CYCLON, trie and aggregation, so that a fresh grid is mixed before
-    /// somebody gets bored. No other period differs from a real grid (architecture, "Membership").
+    /// somebody gets bored. No other period differs from a real grid (docs/design/membership.md, "Period").
     pub fn emulated() -> Self {
         let mut config = Config::default();
         config.membership.period = Duration::from_secs(2);

@@ -13,7 +13,7 @@ use crate::{Config, Connection, Effect, Host, Known, SlotState, window};
 
 /// How often an unknown holder is asked for. Our guess.
 const LOCATE_PERIOD: Duration = Duration::from_secs(1);
-/// Slots that a guardian watches: the lowest live ones (architecture, "Guardians").
+/// Slots that a guardian watches: the lowest live ones (docs/design/allocation.md, "Guardians").
 const GUARDED: usize = 4;
 
 impl App {

@@ -7,7 +7,7 @@ use xtreem_base::{Handle, Rng};
 /// Nodes that are remembered; beyond it a random one is forgotten, so that long after a split some of the other side are
 /// still known. A table has 35 to 90 links at 100,000 nodes, of which a split takes half.
 const LOST_MAX: usize = 64;
-/// How long they are tried, as long as former holders of a slot are (architecture, "Yielding").
+/// How long they are tried, as long as former holders of a slot are (docs/design/allocation.md, "Yielding").
 const LOST_SECONDS: u32 = 24 * 60 * 60;
 /// By so much times may be off that others tell: they are whole seconds, and messages take their time.
 const HEARSAY_SECONDS: u32 = 5;
