@@ -28,7 +28,7 @@ use world::{World, slot_of};
 
 /// Requirements that are walked at each reading.
 const WALKS: u32 = 20;
-/// Attributes that a requirement bounds, each to 30 % of its ranks (design note on discovery, "3x.3").
+/// Attributes that a requirement bounds, each to 30 % of its ranks (docs/design/selection.md, "Model").
 const BOUNDED: usize = 3;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -56,8 +56,8 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// Rounds and wanted nodes are those of the task's figures; after 30 rounds churn is as steady as it gets (design
-    /// note on discovery, 2.3).
+    /// Rounds and wanted nodes are those of docs/figures.md; after 30 rounds churn is as steady as it gets
+    /// (docs/design/selection.md, "Filling the links").
     fn default() -> Self {
         Options {
             nodes: 1_000,

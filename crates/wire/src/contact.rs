@@ -10,7 +10,7 @@ use xtreem_base::NodeId;
 /// One incarnation of a node and the address where somebody saw it.
 ///
 /// Good only for being contacted: the contacted node proves its id. With an age beside it (which its protocol
-/// writes, as ages differ between collections) it is the design's *hint*.
+/// writes, as ages differ between collections) it is a *hint* (`docs/design/membership.md`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Contact {
     pub id: NodeId,

@@ -12,7 +12,7 @@ const ADJUSTMENT_WINDOW: usize = 20;
 const GRAVITY_RHO_SECS: i64 = 150;
 /// Nobody is believed to be surer than this, so that one peer's word never counts for all: 1 %, our guess.
 const ERROR_MIN: i64 = WHOLE / 100;
-/// Most that one sample moves a node: 100 ms, the bound on forces of Newton (Seibert and others, ICDCS 2014).
+/// Most that one sample moves a node: 100 ms, the bound on forces of Newton (Seibert and others, IEEE/ACM ToN 22(3), 2014).
 const FORCE_MAX: i64 = 100_000 * 64;
 /// Units of a second.
 const SECOND: i64 = 64 * WHOLE;

@@ -31,7 +31,8 @@ const PLACEMENTS: [&str; 8] =
     ["", "", "", "random", "spread by site", "near", "pack", "weighted by cpu.cores - mem.total / 4GiB"];
 
 impl Shape {
-    /// About ten slots as the issue says: some applications have one, some twenty.
+    /// About ten slots, some applications have one, some twenty (docs/design/allocation.md, "What is judged in
+    /// the simulator").
     pub fn draw(number: u32, rng: &mut Rng) -> Self {
         let slots = match rng.below(10) {
             0 => 1,

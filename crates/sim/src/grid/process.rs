@@ -6,7 +6,7 @@ use xtreem_base::{Duration, Handle, Rng};
 use super::host::HostNo;
 use super::seen::Behaviour;
 
-/// Time to fetch and start a program (issue "A grid you can run" gives no figure; small files over a LAN).
+/// Time to fetch and start a program (our guess: small files over a LAN).
 const FETCH_MILLIS: (u64, u64) = (20, 500);
 /// Time until a program that was told to stop is gone.
 const STOP_MILLIS: (u64, u64) = (50, 1_000);

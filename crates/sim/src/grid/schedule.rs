@@ -14,7 +14,7 @@ use super::faults::{FaultKind, Faults};
 pub(crate) const WARM_UP: Duration = Duration::from_secs(20);
 /// Submissions fall into this time after the warm-up.
 pub(crate) const SUBMISSIONS: Duration = Duration::from_secs(30);
-/// Time under faults after the warm-up (issue "A grid you can run").
+/// Time under faults after the warm-up (docs/design/allocation.md, "What is judged in the simulator").
 pub(crate) const UNDER_FAULTS: Duration = Duration::from_secs(120);
 /// Time to heal after the last fault (the same).
 pub(crate) const HEALING: Duration = Duration::from_secs(30);

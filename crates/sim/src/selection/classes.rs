@@ -14,7 +14,7 @@ pub enum Class {
     Line(String),
 }
 
-/// The classes of the design note (section 2.1) that hold enough matches on both data sets.
+/// The classes of the model (docs/design/selection.md, "Model") that hold enough matches on both data sets.
 pub const BUILTIN: [Class; 5] = [
     Class::Windows { name: "3x.3", attributes: 3, width: RANGE * 3 / 10 },
     Class::Windows { name: "4x.3", attributes: 4, width: RANGE * 3 / 10 },

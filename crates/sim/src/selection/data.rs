@@ -10,7 +10,7 @@ pub const ATTRIBUTES: usize = 6;
 /// Values, and ranks, go from zero to one below this.
 pub const RANGE: u32 = 1 << 16;
 
-/// Share of the nodes in clusters of identical machines, in per cent (design note on discovery, section 2.1).
+/// Share of the nodes in clusters of identical machines, in per cent (docs/design/selection.md, "Model").
 const CLUSTERED_PERCENT: u32 = 60;
 /// The largest cluster, in per cent of all nodes.
 const LARGEST_PERCENT: u32 = 8;

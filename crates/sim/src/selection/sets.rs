@@ -1,7 +1,8 @@
 //! Set queries in a selection world: every machine has some free disk space, which changes, and sets are asked for that
 //! have a share of what the best six have.
 //!
-//! Source: design note on discovery, section 2.7. What links say of the largest values is as old as gossip makes it.
+//! Source: docs/design/selection.md, "Sets". What links say of the largest values is as old as gossip makes
+//! it.
 
 use std::collections::{BTreeMap, BTreeSet};
 

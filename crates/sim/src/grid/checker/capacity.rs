@@ -1,7 +1,7 @@
 //! No hold or allocation beyond what a node offers.
 //!
-//! Source: architecture, "Allocation": holds come out of the node's offered cores, memory and disk. Checked
-//! against what the node says of itself and against the processes that really are on the host.
+//! Source: docs/design/allocation.md, "Allocation": holds come out of the node's offered cores, memory and
+//! disk. Checked against what the node says of itself and against the processes that really are on the host.
 
 use xtreem_base::Instant;
 

@@ -1,8 +1,8 @@
 //! After healing the grid is one component.
 //!
-//! Source: issue "A grid you can run", `sim grid`; Voulgaris, Gavidia, van Steen, CYCLON (2005), section 5.1:
-//! connectivity is the property that a collection may never lose. Links count both ways; links to the dead
-//! and to dead incarnations do not count.
+//! Source: docs/design/allocation.md, "What is judged in the simulator"; Voulgaris, Gavidia, van Steen,
+//! CYCLON (2005), section 5.1: connectivity is the property that a collection may never lose. Links count
+//! both ways; links to the dead and to dead incarnations do not count.
 
 use std::collections::BTreeMap;
 

@@ -1,8 +1,8 @@
 //! No epoch is confirmed twice.
 //!
-//! Source: architecture, "Allocation": every confirm uses a fresh epoch, also after a lost reply. Seen from
-//! outside: one epoch of one slot is started by one incarnation of one host, and whoever names its holder names
-//! the same one.
+//! Source: docs/design/allocation.md, "Epochs": every confirm uses a fresh epoch, also after a lost reply.
+//! Seen from outside: one epoch of one slot is started by one incarnation of one host, and whoever names its
+//! holder names the same one.
 
 use std::collections::BTreeMap;
 

@@ -1,7 +1,8 @@
 //! Nobody healthy is declared failed by a healthy node.
 //!
-//! Source: issue "A grid you can run", `false_failures`: members never crashed, paused or cut, declared failed
-//! by a node that was not itself cut or paused. During a split the other side counts as cut.
+//! Source: docs/design/allocation.md, "What is judged in the simulator": members never crashed, paused or
+//! cut, declared failed by a node that was not itself cut or paused. During a split the other side counts as
+//! cut.
 
 use xtreem_base::Instant;
 

@@ -1,10 +1,10 @@
 //! 30 s after the faults stop exactly one process runs for each slot that is neither done nor failed, and it is
 //! the one with the highest epoch ever started.
 //!
-//! Source: issue "A grid you can run", `sim grid`; architecture, "Allocation". Applications count that were
+//! Source: docs/design/allocation.md, "What is judged in the simulator". Applications count that were
 //! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind
-//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then. A slot
-//! may wait for files that no live host has.
+//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then. A
+//! slot may wait for files that no live host has.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) const NAME: &str = "one_process_per_slot";
 
 /// Time after its start in which an epoch becomes known to watchers under loss: a few announcements.
 const LEARN: Duration = Duration::from_secs(5);
-/// Failures after which a slot is failed (issue "A grid you can run": 5 times in 60 s).
+/// Failures after which a slot is failed (docs/design/allocation.md, "Failures of a program").
 const FAILURES: u32 = 5;
 
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! Without a partition, two running processes of one slot overlap at most 5 s; a paused one does not count.
 //!
-//! Source: issue "A grid you can run", `sim grid`; architecture, "Yielding": when both meet, the lower epoch
-//! stops its process first. A pair is excused when, at any time since the older of the two started, one of
-//! their hosts was cut or the network split (with the tail of `partitions`).
+//! Source: docs/design/allocation.md, "Yielding": when both meet, the lower epoch stops its process first. A
+//! pair is excused when, at any time since the older of the two started, one of their hosts was cut or the
+//! network split (with the tail of `partitions`).
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@ use crate::grid::host::HostNo;
 use crate::grid::seen::Fault;
 
 /// A partition or pause counts as lasting so much longer than it does: both sides need probes and a few
-/// round trips to find each other again (issue "A grid you can run" leaves it open; our guess).
+/// round trips to find each other again (our guess).
 pub(super) const TAIL: Duration = Duration::from_secs(10);
 
 /// The last trouble of each host.

@@ -1,8 +1,8 @@
 //! A stopped application stays stopped.
 //!
-//! Source: architecture, "Allocation": a stopped record is final for its id and beats every running one; issue
-//! "A grid you can run", `sim grid`. A stop counts once a node took the record and lived on: a command of
-//! which all takers died at once is a lost command, and its user has to repeat it.
+//! Source: docs/design/allocation.md, "Records": a stopped record is final for its id and beats every running
+//! one. A stop counts once a node took the record and lived on: a command of which all takers died at once is
+//! a lost command, and its user has to repeat it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
