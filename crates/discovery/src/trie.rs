@@ -2,7 +2,7 @@
 //!
 //! Source: the semantic clusters of XtreemOS (deliverable D3.2.1, 2006, section 3.1), done as k-buckets over
 //! attribute keys: the longer the common prefix of two keys, the more alike the machines
-//! (docs/design/selection.md, "Trie"). Departures are listed in `docs/protocols/trie.md`.
+//! (docs/design/selection.md, "Links"). Departures are listed in `docs/protocols/trie.md`.
 
 mod exchange;
 mod lost;

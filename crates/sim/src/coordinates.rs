@@ -8,8 +8,8 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use xtreem_base::{Coordinate, Duration, Handle, Instant, Rng};
-use xtreem_membership::coordinates::{Coordinates, Message, Output};
+use xtreem_base::{Call, Coordinate, Core, Driven, Duration, Handle, Instant, Rng, Sampler, Sink};
+use xtreem_membership::coordinates::{Config, Coordinates, Message};
 
 use crate::link::{Latency, Link};
 
@@ -49,7 +49,7 @@ pub struct Report {
 }
 
 /// Rounds of ten seconds, as in a real grid.
-const PERIOD: Duration = Duration::from_secs(10);
+const CONFIG: Config = Config { period: Duration::from_secs(10) };
 
 enum Event {
     Timeout,
@@ -63,11 +63,13 @@ struct Out<'a> {
     me: u32,
 }
 
-impl Output for Out<'_> {
+impl Sink<Message> for Out<'_> {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
     }
+}
 
+impl Sampler for Out<'_> {
     fn fresh_peer(&mut self) -> Option<Handle> {
         Some(Handle::from_u32(self.rng.below(self.nodes))).filter(|peer| peer.as_u32() != self.me)
     }
@@ -80,26 +82,28 @@ pub fn run(options: &Options) -> Report {
     let mut rng = Rng::derive(seed, 0, "coordinates");
     let stream = |slot| Rng::derive(seed, slot, "coordinate");
     let mut all: Vec<Coordinates> =
-        (0..nodes).map(|slot| Coordinates::new(PERIOD, stream(slot.into()), Instant::ZERO)).collect();
+        (0..nodes).map(|slot| Coordinates::new(&CONFIG, stream(slot.into()), Instant::ZERO)).collect();
     let liars = nodes * options.liars_per_mille / 1_000;
     let mut queue = BTreeMap::new();
     let mut number = 0u32;
     for slot in 0..nodes {
-        queue.insert((all[slot as usize].next_timeout(), number), (slot, Event::Timeout));
+        queue.insert((all[slot as usize].next_timeout(&CONFIG).at, number), (slot, Event::Timeout));
         number += 1;
     }
-    let end = Instant::ZERO + PERIOD * u64::from(rounds);
+    let end = Instant::ZERO + CONFIG.period * u64::from(rounds);
     while let Some(((now, _), (slot, event))) = queue.pop_first().filter(|((now, _), _)| *now < end) {
         let mut out = Out { sent: Vec::new(), rng: &mut rng, nodes, me: slot };
         let node = &mut all[slot as usize];
         match event {
             Event::Timeout => {
-                node.handle_timeout(now, &mut out);
-                queue.insert((node.next_timeout(), number), (slot, Event::Timeout));
+                node.handle_timeout(Call::new(&CONFIG, now), &mut out);
+                queue.insert((node.next_timeout(&CONFIG).at, number), (slot, Event::Timeout));
                 number += 1;
             }
             // An answer that comes after the next question is nobody's fault here.
-            Event::Arrival(from, message) => drop(node.handle_message(now, from, message, &mut out)),
+            Event::Arrival(from, message) => {
+                let _ = node.handle_message(Call::new(&CONFIG, now), from, message, &mut out);
+            }
         }
         for (to, mut message) in out.sent {
             if let (Message::Answer { coordinate, .. }, true) = (&mut message, slot < liars) {

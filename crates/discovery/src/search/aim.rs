@@ -1,7 +1,7 @@
 //! Attributes of which a set query wants much or little: what a subtree has of them, and how a search weighs
 //! that.
 //!
-//! The order is by largest value and holder (docs/design/selection.md, "Dynamic attributes"). What links say
+//! The order is by largest value and holder (docs/design/selection.md, "Dynamic values"). What links say
 //! is the word of minutes ago and orders the search only; what counts is what a visited node says of itself.
 
 use alloc::vec::Vec;

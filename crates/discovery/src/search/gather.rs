@@ -2,7 +2,7 @@
 //! merged on the way up.
 //!
 //! Unlike a search, this keeps state in visited nodes while it runs, and what arrives is the word of the
-//! nodes on the way (docs/design/selection.md, "Gathering").
+//! nodes on the way (docs/design/selection.md, "Queries for all").
 
 mod message;
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! The bits of all attribute codes come interleaved from the highest down, so that a longer common prefix
 //! means machines that are more alike in every attribute; bits of the node's own hash follow, so that
-//! identical machines differ too (docs/design/selection.md, "Keys").
+//! identical machines differ too (docs/design/selection.md, "Key").
 
 use core::fmt;
 

@@ -26,7 +26,7 @@ pub const MISPLACED: u16 = 1;
 /// How values become codes from 1 to 65,535. Every scale keeps the order of numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Scale {
-    /// A factor of two is 1,024 codes (docs/design/selection.md, "Keys"). For sizes and counts.
+    /// A factor of two is 1,024 codes (docs/design/selection.md, "Key"). For sizes and counts.
     #[n(0)]
     Logarithmic,
     /// Equal steps between two values; what lies outside gets the code of the nearer end.

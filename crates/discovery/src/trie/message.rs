@@ -12,7 +12,7 @@ use super::table::{Descriptor, Levels};
 use crate::bounded;
 use crate::key::{KEY_BITS, Key};
 
-/// Descriptors in one message (docs/design/selection.md, "Gossip": 24 brought nothing).
+/// Descriptors in one message (docs/design/selection.md, "Filling the links": 24 brought nothing).
 pub const DESCRIPTORS_MAX: usize = 12;
 /// Summaries in one message: a table has 17 to 40 buckets.
 pub const REPORTS_MAX: usize = 40;

@@ -13,7 +13,7 @@ use crate::schema::{CLASSES, DYNAMICS_MAX, Schema};
 /// Nodes in one subtree at most, for what others say: 16 times the simulator's largest grid.
 pub const COUNT_MAX: u32 = 1 << 28;
 /// Largest values of a dynamic attribute that are kept with their holders. One is enough for a search alone;
-/// two part those who search at once (docs/design/selection.md, "Dynamic attributes").
+/// two part those who search at once (docs/design/selection.md, "Dynamic values").
 pub const TOPS: usize = 2;
 /// Bits of a holder's key that are kept: two to three of each attribute, which tells mostly whether it stands
 /// where matches can be (at 100,000 nodes, found by trying).

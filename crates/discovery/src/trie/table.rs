@@ -12,11 +12,11 @@ use crate::area::Area;
 use crate::key::{DIMENSIONS_MAX, KEY_BITS, Key};
 
 /// Nodes kept of each subtree. With 20 % of all nodes just dead, one, two, three of them make a find-all
-/// reach .24, .72, .92 (docs/design/selection.md, "Gossip").
+/// reach .24, .72, .92 (docs/design/selection.md, "Alternates").
 pub const ALTERNATES: usize = 3;
 
 /// Nodes heard of within so many seconds of each other count as equally fresh (found by trying, among 0, 20,
-/// 60, 120 and 240: docs/figures.md, "What makes a node busy").
+/// 60, 120 and 240: docs/experiments/busy-nodes.md).
 const EQUALLY_FRESH_SECONDS: u32 = 120;
 
 /// A node as told to others: who, where it stands, and how many seconds ago it was known to be alive.

@@ -7,7 +7,7 @@ use xtreem_base::{Handle, Sampler, Sink};
 use super::{Asked, Bucket, Call, Message, Trie};
 
 /// Exchanges that one walk may take: 8 hops are the mean at 100,000 nodes (docs/design/selection.md,
-/// "Gossip").
+/// "Filling the links").
 pub(super) const WALK_MAX: u8 = 24;
 /// Exchanges that a round may add while each of them leads closer to the own key.
 const ROUND_WALK_MAX: u8 = 4;

@@ -11,7 +11,7 @@ use crate::region::{Expectation, Region, WHOLE};
 use crate::search::aim::{AIMS_MAX, Aims, Peak, peaks};
 use crate::trie::{ALTERNATES, COUNT_MAX, Trie};
 
-/// Links in one answer: a table has 17 to 40 buckets at 100,000 nodes (docs/design/selection.md, "Trie").
+/// Links in one answer: a table has 17 to 40 buckets at 100,000 nodes (docs/design/selection.md, "Links").
 /// Those into the smallest subtrees are left out.
 pub const LINKS_MAX: usize = 64;
 

@@ -21,6 +21,11 @@ impl Trace {
         *self != Trace::Off
     }
 
+    /// Everything is traced, why nodes wake up included.
+    pub(crate) fn is_full(&self) -> bool {
+        *self == Trace::All
+    }
+
     pub(crate) fn covers(&self, app: AppId, name: &str) -> bool {
         match self {
             Trace::Off => false,

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use xtreem_allocation::Resources;
-use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_base::{AppId, Duration, Events, Handle, Instant, Rng, Sink};
 use xtreem_discovery::Attributes;
-use xtreem_node::{Config, Event, Me, Message, Node, Output};
+use xtreem_node::{Config, Event, Me, Message, Node};
 
 use super::apps::App;
 use super::checker::{self, Checker, Findings};
@@ -45,11 +45,13 @@ struct Outbox {
     events: Vec<Event>,
 }
 
-impl Output for Outbox {
+impl Sink<Message> for Outbox {
     fn send(&mut self, to: Handle, message: Message) {
         self.sends.push((to, message));
     }
+}
 
+impl Events<Event> for Outbox {
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
@@ -306,8 +308,9 @@ impl World {
             return;
         }
         let local = host.clock.local(self.now);
-        match host.node.as_ref().and_then(|node| node.next_timeout()) {
-            Some(due) if due <= local => {
+        match host.node.as_ref().map(|node| node.next_timeout()) {
+            Some(wake) if wake.at <= local => {
+                self.trace_wake(number, wake);
                 self.with_node(number, |node, now, out| node.handle_timeout(now, out));
             }
             _ => self.arm(number),
@@ -317,8 +320,11 @@ impl World {
     /// Schedules the node's next timer, unless an event at or before it is pending already.
     fn arm(&mut self, number: HostNo) {
         let host = &mut self.hosts[number as usize];
-        let Some(due) = host.node.as_ref().and_then(|node| node.next_timeout()) else { return };
-        let at = host.clock.world(due);
+        let Some(wake) = host.node.as_ref().map(|node| node.next_timeout()).filter(|wake| !wake.is_never())
+        else {
+            return;
+        };
+        let at = host.clock.world(wake.at);
         if at == Instant::FAR {
             return;
         }

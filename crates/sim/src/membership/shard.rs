@@ -3,8 +3,8 @@
 //! A handle is 24 bits of slot and 8 of incarnation, so that a dead node's descriptor stays recognisable when
 //! its slot is used again (a descriptor would have to survive 256 replacements of its slot to deceive).
 
-use xtreem_base::{Handle, Instant};
-use xtreem_membership::{Config, Cyclon, Message, Output};
+use xtreem_base::{Call, Core, Driven, Handle, Instant, Sink};
+use xtreem_membership::{Config, Cyclon, Message};
 
 use super::Options;
 use crate::digest::Digest;
@@ -129,7 +129,7 @@ struct Sender<'a> {
     sent: u32,
 }
 
-impl Output for Sender<'_> {
+impl Sink<Message> for Sender<'_> {
     #[inline]
     fn send(&mut self, to: Handle, msg: Message) {
         let (from_slot, to_slot) = (slot_of(self.from), slot_of(to));
@@ -191,7 +191,7 @@ impl Shard {
     /// Puts a newcomer into the slot of its handle; it joins through `introducer`.
     pub(super) fn replace(&mut self, handle: Handle, mut newcomer: Cyclon, introducer: Handle) {
         let mut out = Sender { network: &mut self.network, now: self.now, from: handle, sent: 0 };
-        newcomer.join(&self.config, self.now, introducer, &mut out);
+        newcomer.join(Call::new(&self.config, self.now), introducer, &mut out);
         let place = self.network.deal.place(slot_of(handle));
         self.members[place] = Member(newcomer);
         self.seats[place] = Seat { next_timeout: Instant::FAR, armed: Instant::FAR, handle };
@@ -243,7 +243,7 @@ impl Shard {
         let handle = seat.handle;
         self.note(handle, handle);
         let mut out = Sender { network: &mut self.network, now: self.now, from: handle, sent: 0 };
-        self.members[place].0.handle_timeout(&self.config, self.now, &mut out);
+        self.members[place].0.handle_timeout(Call::new(&self.config, self.now), &mut out);
         self.arm(slot);
     }
 
@@ -256,7 +256,7 @@ impl Shard {
         let mut out = Sender { network: &mut self.network, now: self.now, from: to, sent: 0 };
         let place = out.network.deal.place(slot);
         // Late answers are faults by design: the loss of a contact has already been dealt with.
-        let _ = self.members[place].0.handle_message(&self.config, self.now, from, msg, &mut out);
+        let _ = self.members[place].0.handle_message(Call::new(&self.config, self.now), from, msg, &mut out);
         self.arm(slot);
     }
 
@@ -270,7 +270,7 @@ impl Shard {
     fn arm(&mut self, slot: u32) {
         let place = self.network.deal.place(slot);
         let seat = &mut self.seats[place];
-        seat.next_timeout = self.members[place].0.next_timeout();
+        seat.next_timeout = self.members[place].0.next_timeout(&self.config).at;
         if seat.next_timeout < seat.armed {
             seat.armed = seat.next_timeout;
             self.network.queue.push(Entry { at: seat.armed, dst: slot, tie: slot, number: TIMER });

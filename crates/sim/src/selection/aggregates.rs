@@ -1,33 +1,16 @@
 //! What nodes of a selection world learn of all nodes together, and how far that is from the truth.
 
 use serde::Serialize;
-use xtreem_base::{Handle, Rng};
+use xtreem_base::Rng;
 use xtreem_discovery::key::Codes;
-use xtreem_membership::Cyclon;
-use xtreem_membership::aggregation::{Estimate, Message, Output, WHOLE};
+use xtreem_membership::aggregation::{Estimate, WHOLE};
 
 use super::data::ATTRIBUTES;
-use super::world::{Sender, World};
+use super::world::World;
 
 /// Nodes whose estimates are compared.
 const SAMPLED: u32 = 200;
 const CODES: usize = 1 << 16;
-
-/// What the aggregation of one node sees of its world.
-pub(super) struct AggregationSender<'a, 'b> {
-    pub(super) sender: &'a mut Sender<'b>,
-    pub(super) cyclon: &'a mut Cyclon,
-}
-
-impl Output for AggregationSender<'_, '_> {
-    fn send(&mut self, to: Handle, message: Message) {
-        self.sender.aggregation(to, message);
-    }
-
-    fn fresh_peer(&mut self) -> Option<Handle> {
-        self.cyclon.sample(1).first().copied()
-    }
-}
 
 /// How far estimates err. Over random nodes that were in an epoch to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, Rng, Sink};
 use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Attributes, Discovery, HoldAnswer, HoldAsk, HoldRefusal, Host, Message, Output,
+    AppFilter, AppSummary, Attributes, Discovery, HoldAnswer, HoldAsk, HoldRefusal, Host, Hosted, Message,
     Report, SearchEvent, SearchSpec,
 };
 
@@ -22,7 +22,7 @@ pub(super) struct Searcher {
     /// With the depth of what ended it.
     pub(super) report: Option<(Report, u16)>,
     /// Peers that were silent just now.
-    pub(super) failed: Vec<Handle>,
+    pub(super) silent: Vec<Handle>,
 }
 
 /// A visited or searching node.
@@ -62,10 +62,10 @@ struct Notes<'a, 'b> {
     out: &'a mut BTreeMap<Handle, u16>,
     found: &'a mut Vec<Handle>,
     report: &'a mut Option<(Report, u16)>,
-    failed: &'a mut Vec<Handle>,
+    silent: &'a mut Vec<Handle>,
 }
 
-impl Output for Notes<'_, '_> {
+impl Sink<Message> for Notes<'_, '_> {
     fn send(&mut self, to: Handle, message: Message) {
         let is_question = matches!(message, Message::Visit { .. } | Message::Delegate(_));
         let depth = self.depth + u16::from(is_question);
@@ -73,17 +73,19 @@ impl Output for Notes<'_, '_> {
         self.sender.search(to, message, depth);
     }
 
+    fn contact_silent(&mut self, peer: Handle) {
+        self.depth = self.out.get(&peer).copied().unwrap_or_default();
+        self.silent.push(peer);
+    }
+}
+
+impl Events<SearchEvent> for Notes<'_, '_> {
     fn event(&mut self, event: SearchEvent) {
         match event {
             SearchEvent::Match { peer, .. } => self.found.push(peer),
             SearchEvent::Done { report, .. } => *self.report = Some((report, self.depth)),
             SearchEvent::Applications { .. } | SearchEvent::Surplus { .. } => {}
         }
-    }
-
-    fn contact_failed(&mut self, peer: Handle) {
-        self.depth = self.out.get(&peer).copied().unwrap_or_default();
-        self.failed.push(peer);
     }
 }
 
@@ -93,8 +95,8 @@ impl Searcher {
         sender: &'a mut Sender<'b>,
         depth: u16,
     ) -> (&'a mut Discovery, Notes<'a, 'b>) {
-        let Searcher { discovery, out, found, report, failed, .. } = self;
-        (discovery, Notes { sender, depth, out, found, report, failed })
+        let Searcher { discovery, out, found, report, silent, .. } = self;
+        (discovery, Notes { sender, depth, out, found, report, silent })
     }
 }
 
@@ -108,40 +110,35 @@ impl Searcher {
             out: BTreeMap::new(),
             found: Vec::new(),
             report: None,
-            failed: Vec::new(),
+            silent: Vec::new(),
         }
     }
 
-    pub(super) fn start(
-        &mut self,
-        mut lent: Lent<'_>,
-        now: Instant,
-        spec: SearchSpec,
-        sender: &mut Sender<'_>,
-    ) {
+    pub(super) fn start(&mut self, lent: Lent<'_>, now: Instant, spec: SearchSpec, sender: &mut Sender<'_>) {
         self.is_user = true;
         let seeds: Vec<Handle> = lent.member.cyclon.view().map(|(peer, _)| peer).collect();
-        let (discovery, mut notes) = self.notes(sender, 0);
-        discovery.start(now, spec, &seeds, &mut lent, &mut notes).expect("a search within the limits");
+        let (discovery, out) = self.notes(sender, 0);
+        let to = &mut Hosted { host: lent, out };
+        discovery.start(Call::new(&(), now), spec, &seeds, to).expect("a search within the limits");
     }
 
     pub(super) fn handle_message(
         &mut self,
         now: Instant,
         from: Handle,
-        mut lent: Lent<'_>,
+        lent: Lent<'_>,
         message: Message,
         depth: u16,
         sender: &mut Sender<'_>,
     ) {
-        let (discovery, mut notes) = self.notes(sender, depth);
-        let _ = discovery.handle_message(now, from, message, &mut lent, &mut notes);
+        let (discovery, out) = self.notes(sender, depth);
+        let _ = discovery.handle_message(Call::new(&(), now), from, message, &mut Hosted { host: lent, out });
     }
-}
 
-pub(super) fn handle_timeout(searcher: &mut Searcher, now: Instant, sender: &mut Sender<'_>) {
-    let (discovery, mut notes) = searcher.notes(sender, 0);
-    if discovery.next_timeout().is_some_and(|at| at <= now) {
-        discovery.handle_timeout(now, &mut notes);
+    pub(super) fn handle_timeout(&mut self, now: Instant, lent: Lent<'_>, sender: &mut Sender<'_>) {
+        let (discovery, out) = self.notes(sender, 0);
+        if discovery.next_timeout(&()).at <= now {
+            discovery.handle_timeout(Call::new(&(), now), &mut Hosted { host: lent, out });
+        }
     }
 }

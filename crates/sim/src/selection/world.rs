@@ -3,16 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use xtreem_base::{Duration, Handle, Instant, Rng};
+use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Plane, Rng, Sampler, Sink};
 use xtreem_discovery::schema::{Dimension, Scale, Schema};
 use xtreem_discovery::trie::{self, Trie};
 use xtreem_discovery::{Attributes, Number, SearchSpec};
 use xtreem_membership::Cyclon;
 use xtreem_membership::aggregation::{self, Aggregation, Bounds};
 
-use super::aggregates::AggregationSender;
 use super::data::{ATTRIBUTES, Machine, RANGE};
-use super::search::{self, Lent, Searcher};
+use super::search::{Lent, Searcher};
 use super::sets;
 use crate::agenda::Agenda;
 use crate::link::{Latency, Link};
@@ -81,11 +80,14 @@ impl Sender<'_> {
     }
 
     /// In a datagram when it fits, as in the product.
-    pub(super) fn aggregation(&mut self, to: Handle, message: aggregation::Message) {
+    fn aggregation(&mut self, to: Handle, message: aggregation::Message) {
         self.network.aggregation_bytes += message.wire_bytes() as u64;
-        let is_small = message.is_small();
+        let plane = message.travel().plane;
         let message = Message::Aggregation(message.into());
-        if is_small { self.post(to, message) } else { self.stream(to, message) }
+        match plane {
+            Plane::Datagram => self.post(to, message),
+            Plane::Stream => self.stream(to, message),
+        }
     }
 
     /// What the product sends on streams: what gets lost is sent again.
@@ -111,25 +113,34 @@ impl Sender<'_> {
     }
 }
 
-impl xtreem_membership::Output for Sender<'_> {
-    fn send(&mut self, to: Handle, msg: xtreem_membership::Message) {
-        self.post(to, Message::Grid(msg));
+impl Sink<xtreem_membership::Message> for Sender<'_> {
+    fn send(&mut self, to: Handle, message: xtreem_membership::Message) {
+        self.post(to, Message::Grid(message));
     }
 }
 
-struct TrieSender<'a, 'b> {
+/// The sink of cores that meet random nodes.
+struct Sampling<'a, 'b> {
     sender: &'a mut Sender<'b>,
     cyclon: &'a mut Cyclon,
 }
 
-impl trie::Output for TrieSender<'_, '_> {
+impl Sink<trie::Message> for Sampling<'_, '_> {
     fn send(&mut self, to: Handle, message: trie::Message) {
         self.sender.network.bytes += message.wire_bytes(HINT_BYTES) as u64;
         self.sender.stream(to, Message::Trie(Box::new(message)));
     }
+}
 
+impl Sink<aggregation::Message> for Sampling<'_, '_> {
+    fn send(&mut self, to: Handle, message: aggregation::Message) {
+        self.sender.aggregation(to, message);
+    }
+}
+
+impl Sampler for Sampling<'_, '_> {
     fn fresh_peer(&mut self) -> Option<Handle> {
-        self.cyclon.sample(1).first().copied()
+        self.cyclon.fresh_peer()
     }
 }
 
@@ -223,8 +234,14 @@ impl World {
         let codes = self.schema.codes(&self.attributes[slot_of(handle) as usize]);
         let hash = stream("id").next_u32();
         let free = sets::first_value(&mut stream("free"));
-        let mut trie =
-            Trie::new(&self.config, self.schema.clone(), handle, codes, hash, stream("trie"), self.now);
+        let mut trie = Trie::new(
+            Call::new(&self.config, self.now),
+            self.schema.clone(),
+            handle,
+            codes,
+            hash,
+            stream("trie"),
+        );
         trie.set_present([free, 0, 0, 0]);
         sets::say(&mut self.attributes[slot_of(handle) as usize], free);
         let aggregation = Aggregation::new(
@@ -239,9 +256,9 @@ impl World {
         Member {
             handle,
             cyclon: Cyclon::new(&self.membership, handle, stream("membership"), self.now),
-            trie_due: trie.next_timeout(),
+            trie_due: trie.next_timeout(&self.config).at,
             trie,
-            aggregation_due: aggregation.next_timeout(),
+            aggregation_due: aggregation.next_timeout(&self.aggregation).at,
             aggregation,
             free,
             armed: Instant::FAR,
@@ -311,24 +328,27 @@ impl World {
         }
         member.armed = Instant::FAR;
         let mut sender = Sender { network: &mut self.network, now: self.now, from: member.handle, sent: 0 };
-        if member.cyclon.next_timeout() <= self.now {
-            member.cyclon.handle_timeout(&self.membership, self.now, &mut sender);
+        if member.cyclon.next_timeout(&self.membership).at <= self.now {
+            member.cyclon.handle_timeout(Call::new(&self.membership, self.now), &mut sender);
         }
         if member.trie_due <= self.now {
-            let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
-            member.trie.handle_timeout(&self.config, self.now, &mut out);
-            member.trie_due = member.trie.next_timeout();
+            let mut out = Sampling { sender: &mut sender, cyclon: &mut member.cyclon };
+            member.trie.handle_timeout(Call::new(&self.config, self.now), &mut out);
+            member.trie_due = member.trie.next_timeout(&self.config).at;
         }
         if member.aggregation_due <= self.now {
-            let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
-            member.aggregation.handle_timeout(&self.aggregation, self.now, &mut out);
-            member.aggregation_due = member.aggregation.next_timeout();
+            let mut out = Sampling { sender: &mut sender, cyclon: &mut member.cyclon };
+            member.aggregation.handle_timeout(Call::new(&self.aggregation, self.now), &mut out);
+            member.aggregation_due = member.aggregation.next_timeout(&self.aggregation).at;
         }
         if let Some(searcher) = self.searchers.get_mut(&slot) {
-            search::handle_timeout(searcher, self.now, &mut sender);
-            let failed = std::mem::take(&mut searcher.failed);
-            failed.into_iter().for_each(|peer| member.trie.forget(self.now, peer));
-            member.trie_due = member.trie.next_timeout();
+            let lent = Lent { member, attributes: &self.attributes[slot as usize] };
+            searcher.handle_timeout(self.now, lent, &mut sender);
+            let call = Call::new(&self.config, self.now);
+            std::mem::take(&mut searcher.silent)
+                .into_iter()
+                .for_each(|peer| member.trie.handle_silent(call, peer));
+            member.trie_due = member.trie.next_timeout(&self.config).at;
         }
         self.arm(slot);
     }
@@ -342,18 +362,29 @@ impl World {
         let mut sender = Sender { network: &mut self.network, now: self.now, from: to, sent: 0 };
         match message {
             Message::Grid(message) => {
-                let _ = member.cyclon.handle_message(&self.membership, self.now, from, message, &mut sender);
+                let _ = member.cyclon.handle_message(
+                    Call::new(&self.membership, self.now),
+                    from,
+                    message,
+                    &mut sender,
+                );
             }
             Message::Trie(message) => {
-                let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
-                let _ = member.trie.handle_message(&self.config, self.now, from, *message, &mut out);
-                member.trie_due = member.trie.next_timeout();
+                let mut out = Sampling { sender: &mut sender, cyclon: &mut member.cyclon };
+                let _ =
+                    member.trie.handle_message(Call::new(&self.config, self.now), from, *message, &mut out);
+                member.trie_due = member.trie.next_timeout(&self.config).at;
             }
             Message::Aggregation(message) => {
-                let mut out = AggregationSender { sender: &mut sender, cyclon: &mut member.cyclon };
+                let mut out = Sampling { sender: &mut sender, cyclon: &mut member.cyclon };
                 let aggregation = &mut member.aggregation;
-                let _ = aggregation.handle_message(&self.aggregation, self.now, from, *message, &mut out);
-                member.aggregation_due = member.aggregation.next_timeout();
+                let _ = aggregation.handle_message(
+                    Call::new(&self.aggregation, self.now),
+                    from,
+                    *message,
+                    &mut out,
+                );
+                member.aggregation_due = member.aggregation.next_timeout(&self.aggregation).at;
             }
             Message::Search(message, depth) => {
                 use xtreem_discovery::Message as Search;
@@ -371,8 +402,9 @@ impl World {
 
     fn arm(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
-        let searcher = self.searchers.get(&slot).and_then(|searcher| searcher.discovery.next_timeout());
-        let next = member.cyclon.next_timeout().min(member.trie_due).min(member.aggregation_due);
+        let searcher = self.searchers.get(&slot).map(|searcher| searcher.discovery.next_timeout(&()).at);
+        let next =
+            member.cyclon.next_timeout(&self.membership).at.min(member.trie_due).min(member.aggregation_due);
         let next = searcher.map_or(next, |at| at.min(next));
         if next < member.armed {
             member.armed = next;
@@ -388,7 +420,7 @@ impl World {
         let nodes = self.members.len() as u32;
         let dying: BTreeSet<u32> = (0..due).map(|_| self.fate.below(nodes)).collect();
         for slot in &dying {
-            // Nobody joins through a node that dies in the same moment: he would try another.
+            // Nobody joins through a node that dies in the same moment: it would try another.
             let introducer = loop {
                 let introducer = self.fate.below(nodes);
                 if !dying.contains(&introducer) || dying.len() as u32 == nodes {
@@ -405,10 +437,10 @@ impl World {
         let introducer = self.members[introducer as usize].handle;
         let mut member = self.newborn(handle);
         let mut sender = Sender { network: &mut self.network, now: self.now, from: handle, sent: 0 };
-        member.cyclon.join(&self.membership, self.now, introducer, &mut sender);
-        let mut out = TrieSender { sender: &mut sender, cyclon: &mut member.cyclon };
-        member.trie.join(&self.config, self.now, introducer, &mut out);
-        member.trie_due = member.trie.next_timeout();
+        member.cyclon.join(Call::new(&self.membership, self.now), introducer, &mut sender);
+        let mut out = Sampling { sender: &mut sender, cyclon: &mut member.cyclon };
+        member.trie.join(Call::new(&self.config, self.now), introducer, &mut out);
+        member.trie_due = member.trie.next_timeout(&self.config).at;
         self.members[slot as usize] = member;
         self.searchers.remove(&slot);
         self.arm(slot);

@@ -1,8 +1,8 @@
 //! The agents' half: programs are started, end and are stopped, and nodes are told.
 
+use xtreem_allocation::NotStarted;
 use xtreem_allocation::{Resources, SlotRun};
 use xtreem_base::{AppId, Duration, Handle, Instant};
-use xtreem_node::NotStarted;
 
 use super::World;
 use crate::grid::host::{HostNo, Power, host_of};

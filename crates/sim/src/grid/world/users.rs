@@ -1,8 +1,8 @@
 //! Users: they submit applications, stop them, and try again when nothing came of it.
 
-use xtreem_allocation::Record;
-use xtreem_base::{AppId, Duration, Handle};
-use xtreem_node::{Event, Progress};
+use xtreem_allocation::{Notice, Progress, Record};
+use xtreem_base::{AppId, Duration, Handle, Wake};
+use xtreem_node::Event;
 
 use super::World;
 use crate::grid::apps::Shape;
@@ -135,21 +135,34 @@ impl World {
     pub(super) fn happen(&mut self, host: HostNo, event: Event) {
         self.trace_event(host, &event);
         match event {
-            Event::StartProgram { run, sources, .. } => self.start_program(host, run, sources),
-            Event::KeepFiles { app, sources, .. } => self.fetch_to_keep(host, app, sources, 0),
-            Event::StopProgram { run, .. } => self.stop_program(host, run),
-            Event::SlotChanged { app, slot } => {
+            Event::Allocation(notice) => self.on_notice(host, notice),
+            // Nobody searches, signs policies or watches the network here: the checkers see what comes of it.
+            Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } => {}
+        }
+    }
+
+    fn on_notice(&mut self, host: HostNo, notice: Notice) {
+        match notice {
+            Notice::Start { run, sources, .. } => self.start_program(host, run, sources),
+            Notice::KeepFiles { application, sources } => {
+                self.fetch_to_keep(host, application.record.id, sources, 0);
+            }
+            Notice::Stop { run, .. } => self.stop_program(host, run),
+            Notice::SlotChanged { app, slot } => {
                 let (number, epoch, holder, state) = (slot.slot, slot.epoch, slot.holder, slot.state);
                 self.see(&Seen::SlotChanged { app, slot: number, epoch, holder, state });
             }
-            Event::RecordChanged { record } if record.is_stopped() => {
-                let incarnation = self.hosts[host as usize].incarnation;
-                self.see(&Seen::StopKnown { app: record.id, host, incarnation });
+            Notice::RecordChanged { record } => {
+                if record.is_stopped() {
+                    let incarnation = self.hosts[host as usize].incarnation;
+                    self.see(&Seen::StopKnown { app: record.id, host, incarnation });
+                }
             }
-            Event::Submission { app, progress } => self.on_progress(host, app, &progress),
-            Event::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
-            Event::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
-            _ => {}
+            Notice::Submission { app, progress } => self.on_progress(host, app, &progress),
+            Notice::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
+            Notice::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
+            // Files are kept for ever here, and nobody asks for descriptions.
+            Notice::AppLeft { .. } | Notice::Described { .. } => {}
         }
     }
 
@@ -185,6 +198,14 @@ impl World {
         if lives && newer.is_none_or(|newer| newer.is_stopped()) {
             self.apps[number].stop = Stop::Taken;
             self.see(&Seen::StopTaken { app, by });
+        }
+    }
+
+    /// With a trace of everything: why a node woke up.
+    pub(super) fn trace_wake(&self, host: HostNo, wake: Wake) {
+        if self.trace.is_full() {
+            let handle = crate::grid::host::handle_of(host, self.hosts[host as usize].incarnation);
+            trace::line(self.now, Some(handle), format_args!("wakes: {}", wake.why));
         }
     }
 
