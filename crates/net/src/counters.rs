@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use strum::{EnumCount, EnumIter, IntoEnumIterator as _, IntoStaticStr};
+
 /// Why something was dropped, or what else is worth counting.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, EnumCount, EnumIter, IntoStaticStr)]
+#[strum(serialize_all = "snake_case")]
 #[repr(usize)]
 pub enum Count {
     /// Datagrams received and handed over.
@@ -64,42 +67,9 @@ pub enum Count {
     EventsLost,
 }
 
-impl Count {
-    const ALL: [(Count, &str); 28] = [
-        (Count::Received, "received"),
-        (Count::Sent, "sent"),
-        (Count::StreamSent, "stream_sent"),
-        (Count::StreamReceived, "stream_received"),
-        (Count::Stranger, "stranger"),
-        (Count::Expired, "expired"),
-        (Count::NotANode, "not_a_node"),
-        (Count::Forged, "forged"),
-        (Count::Replayed, "replayed"),
-        (Count::OldIncarnation, "old_incarnation"),
-        (Count::Stale, "stale"),
-        (Count::Unsolicited, "unsolicited"),
-        (Count::Misaddressed, "misaddressed"),
-        (Count::Reborn, "reborn"),
-        (Count::Malformed, "malformed"),
-        (Count::WrongLength, "wrong_length"),
-        (Count::UnknownVersion, "unknown_version"),
-        (Count::BadRecord, "bad_record"),
-        (Count::BadPolicy, "bad_policy"),
-        (Count::ReceiveQueueFull, "receive_queue_full"),
-        (Count::SendQueueFull, "send_queue_full"),
-        (Count::TooLong, "too_long"),
-        (Count::UnknownPeer, "unknown_peer"),
-        (Count::SendFailed, "send_failed"),
-        (Count::Unreachable, "unreachable"),
-        (Count::Refused, "refused"),
-        (Count::Cut, "cut"),
-        (Count::EventsLost, "events_lost"),
-    ];
-}
-
 /// Counters that all tasks of a node share.
 #[derive(Debug, Default)]
-pub(crate) struct Tally([AtomicU64; Count::ALL.len()]);
+pub(crate) struct Tally([AtomicU64; Count::COUNT]);
 
 impl Tally {
     pub(crate) fn add(&self, count: Count) {
@@ -114,7 +84,7 @@ impl Tally {
 
 /// The counters at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counters([u64; Count::ALL.len()]);
+pub struct Counters([u64; Count::COUNT]);
 
 impl Counters {
     pub fn of(&self, count: Count) -> u64 {
@@ -123,7 +93,7 @@ impl Counters {
 
     /// Every counter with its name, in a fixed order.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        Count::ALL.iter().map(|(count, name)| (*name, self.of(*count)))
+        Count::iter().map(|count| (count.into(), self.of(count)))
     }
 }
 
@@ -133,7 +103,7 @@ mod tests {
 
     #[test]
     fn every_counter_stands_at_its_own_place() {
-        for (place, (count, _)) in Count::ALL.into_iter().enumerate() {
+        for (place, count) in Count::iter().enumerate() {
             assert_eq!(count as usize, place, "{count:?}");
         }
         let tally = Tally::default();

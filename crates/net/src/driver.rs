@@ -8,22 +8,22 @@ use std::time::Duration as StdDuration;
 use minicbor::Decoder;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
-use xtreem_base::{Duration, Handle, Instant};
-use xtreem_node::{Event, Message, Node, Output, Plane as Way};
+use tracing::{debug, info, trace, warn};
+use xtreem_base::{Duration, Events, Handle, Instant, Plane, Sink};
+use xtreem_node::{Event, Message, Node};
 use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
 use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
+use crate::claims;
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
 use crate::join::Join;
 use crate::measure::Measuring;
+use crate::named::Named;
 use crate::peers::PeerTable;
-use crate::plane::{Now, Peer, Plane};
-use crate::policy;
-use crate::records::{verify_record, verify_spec};
+use crate::plane::{DatagramPlane, Now, Peer};
 use crate::socket;
 
 /// Events that wait for the host; beyond it the newest are dropped. A host that is so late is broken.
@@ -48,11 +48,13 @@ pub struct Outbox {
     events: Vec<Event>,
 }
 
-impl Output for Outbox {
+impl Sink<Message> for Outbox {
     fn send(&mut self, to: Handle, message: Message) {
         self.messages.push((to, message));
     }
+}
 
+impl Events<Event> for Outbox {
     fn event(&mut self, event: Event) {
         self.events.push(event);
     }
@@ -66,13 +68,13 @@ pub(crate) struct Driver {
     pub join: Join,
     pub measuring: Measuring,
     own: Handle,
-    plane: Plane,
+    plane: DatagramPlane,
     root: VoRoot,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
     /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
     correction_ms: Arc<AtomicI64>,
-    waiting: VecDeque<Event>,
+    waiting: VecDeque<Named<Event>>,
 }
 
 /// The queues that feed a driver.
@@ -99,7 +101,7 @@ impl Driver {
         node: Node,
         own: Handle,
         table: PeerTable,
-        plane: Plane,
+        plane: DatagramPlane,
         root: VoRoot,
         connections: Arc<Connections>,
         join: Join,
@@ -128,7 +130,7 @@ impl Driver {
     pub(crate) async fn run(
         mut self,
         mut inputs: Inputs,
-        events: mpsc::Sender<Event>,
+        events: mpsc::Sender<Named<Event>>,
         commands: mpsc::WeakSender<Command>,
     ) {
         let connections = self.connections.clone();
@@ -158,25 +160,21 @@ impl Driver {
     }
 
     /// Gives one event to the host; all of them to nobody when it does not listen any more.
-    fn hand_over(&mut self, permit: Option<mpsc::Permit<'_, Event>>) {
+    fn hand_over(&mut self, permit: Option<mpsc::Permit<'_, Named<Event>>>) {
         match (permit, self.waiting.pop_front()) {
             (Some(permit), Some(event)) => permit.send(event),
             _ => self.waiting.clear(),
         }
     }
 
-    fn next_timeout(&self) -> Option<Instant> {
-        self.node.next_timeout().into_iter().chain(self.join.next_timeout()).min()
-    }
-
     fn until_timeout(&self) -> StdDuration {
-        let wait =
-            self.next_timeout().map(|at| StdDuration::from_micros(at.since(monotonic_now()).as_micros()));
-        wait.unwrap_or(SLEEP_MAX).min(SLEEP_MAX)
+        let node = self.node.next_timeout().at;
+        let at = self.join.next_timeout().map_or(node, |join| join.min(node));
+        StdDuration::from_micros(at.since(monotonic_now()).as_micros()).min(SLEEP_MAX)
     }
 
     fn is_paused(&self) -> bool {
-        self.node.next_timeout().is_some_and(|due| monotonic_now().since(due) > PAUSED)
+        monotonic_now().since(self.node.next_timeout().at) > PAUSED
     }
 
     /// Hands over what is queued already: an overdue timer must not beat an answer that came in time.
@@ -195,7 +193,9 @@ impl Driver {
 
     fn take_timeout(&mut self) {
         let now = monotonic_now();
-        if self.node.next_timeout().is_some_and(|due| due <= now) {
+        let wake = self.node.next_timeout();
+        if wake.at <= now {
+            trace!(why = wake.why, "the node wakes up");
             self.node.handle_timeout(now, &mut self.outbox);
         }
         if self.table.wants_sweep() {
@@ -263,28 +263,14 @@ impl Driver {
             Ok(message) if decoder.position() == bytes.len() => message,
             _ => return self.tally.add(Count::Malformed),
         };
-        if !self.has_good_records(&message) {
-            return self.tally.add(Count::BadRecord);
-        }
-        if message.policy().is_some_and(|signed| policy::verify(&self.root, signed).is_err()) {
-            return self.tally.add(Count::BadPolicy);
+        if let Err(why) = claims::verify(&self.root, unix_now(), &message) {
+            return self.tally.add(why);
         }
         let now = monotonic_now();
-        if message.asks_about_machine() {
+        if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
         }
         self.node.handle_message(now, from, message, &mut self.outbox);
-    }
-
-    fn has_good_records(&self, message: &Message) -> bool {
-        let now_unix = unix_now();
-        let mut is_good = true;
-        message.for_each_record(&mut |record| {
-            is_good = is_good && verify_record(&self.root, now_unix, record).is_ok();
-        });
-        message
-            .for_each_application(&mut |application| is_good = is_good && verify_spec(application).is_ok());
-        is_good
     }
 
     fn note_clock(&mut self, report: Option<ClockReport>) {
@@ -310,7 +296,7 @@ impl Driver {
         }
         for event in events {
             if self.waiting.len() < EVENTS_MAX {
-                self.waiting.push_back(event);
+                self.waiting.push_back(Named::new(event, &self.table));
             } else {
                 self.tally.add(Count::EventsLost);
             }
@@ -326,10 +312,11 @@ impl Driver {
             // The message names a handle that was swept.
             return self.tally.add(Count::UnknownPeer);
         }
-        if message.plane() == Way::Stream || bytes.len() > DATAGRAM_PAYLOAD_MAX_BYTES {
+        let travel = message.travel();
+        if travel.plane == Plane::Stream || bytes.len() > DATAGRAM_PAYLOAD_MAX_BYTES {
             return self.connections.send(contact, bytes);
         }
-        let padding = if message.is_padded() { Padding::Full } else { Padding::Least };
+        let padding = if travel.is_padded { Padding::Full } else { Padding::Least };
         match self.plane.seal(now(), contact, &bytes, padding) {
             Ok(datagram) => self.send_bytes(contact, &datagram),
             Err(_) => self.tally.add(Count::TooLong),

@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connections;
 mod counters;
 mod driver;
@@ -12,6 +13,7 @@ mod hello;
 mod identity;
 mod join;
 mod measure;
+mod named;
 mod net;
 mod peers;
 mod plane;
@@ -26,6 +28,7 @@ pub use driver::Outbox;
 pub use hello::MeetError;
 pub use identity::{Identity, LoadError, MakeError, VoKey};
 pub use measure::Measure;
+pub use named::{Contacts, Named, NamesPeers};
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};

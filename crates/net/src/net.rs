@@ -18,8 +18,9 @@ use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
 use crate::measure::Measure;
+use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
-use crate::plane::Plane;
+use crate::plane::DatagramPlane;
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
 use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
@@ -92,7 +93,7 @@ pub struct Net {
 
 impl Net {
     /// Binds the socket and starts the node's task. Must be called within a tokio runtime.
-    pub fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Event>), StartError> {
+    pub fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Named<Event>>), StartError> {
         let NetConfig { identity, bind, incarnation, join, node: node_config, seed, services, cable, .. } =
             config;
         let tls = Tls::new(&identity)?;
@@ -103,7 +104,7 @@ impl Net {
         let own = Contact { id: identity.id(), addr: SocketAddr::new(ip, bound.port()), incarnation };
         let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
         let root = *identity.root();
-        let plane = Plane::new(identity.clone(), record);
+        let plane = DatagramPlane::new(identity.clone(), record);
         let manners = Manners { identity, record: plane.record().to_vec() };
 
         let tally = Arc::new(Tally::default());
@@ -143,6 +144,18 @@ impl Net {
         self.ask(move |driver| f(&mut driver.node, monotonic_now(), &mut driver.outbox)).await
     }
 
+    /// As [`Self::call`], with the contacts of all peers that the answer names.
+    pub async fn call_named<R: NamesPeers + Send + 'static>(
+        &self,
+        f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R + Send + 'static,
+    ) -> Result<Named<R>, Stopped> {
+        self.ask(move |driver| {
+            let answer = f(&mut driver.node, monotonic_now(), &mut driver.outbox);
+            Named::new(answer, &driver.table)
+        })
+        .await
+    }
+
     /// From now on `measure` runs before questions about this machine are answered.
     pub async fn set_measure(&self, measure: Measure) -> Result<(), Stopped> {
         self.ask(move |driver| driver.measuring.set(measure)).await
@@ -151,11 +164,6 @@ impl Net {
     /// As before a question, for this node's own search.
     pub async fn measure(&self) -> Result<(), Stopped> {
         self.ask(|driver| driver.measuring.refresh(&mut driver.node, monotonic_now())).await
-    }
-
-    /// Who is behind a handle; `None` when the node has forgotten it, or has stopped.
-    pub async fn contact(&self, handle: Handle) -> Option<Contact> {
-        self.ask(move |driver| driver.table.contact(handle)).await.ok().flatten()
     }
 
     /// The handle for a contact; `None` when the table is full or the node has stopped.

@@ -103,7 +103,7 @@ impl From<Count> for Refused {
 }
 
 /// All state of the plane.
-pub(crate) struct Plane {
+pub(crate) struct DatagramPlane {
     identity: Identity,
     incarnation: u32,
     /// Own record, signed.
@@ -114,10 +114,10 @@ pub(crate) struct Plane {
     vouched: BTreeMap<[u8; 32], Arc<Peer>>,
 }
 
-impl Plane {
-    pub(crate) fn new(identity: Identity, record: NodeRecord) -> Plane {
+impl DatagramPlane {
+    pub(crate) fn new(identity: Identity, record: NodeRecord) -> DatagramPlane {
         let bytes = record.sign(identity.key());
-        Plane {
+        DatagramPlane {
             identity,
             incarnation: record.incarnation,
             record: bytes,

@@ -1,8 +1,8 @@
 //! A VO's policy: signed by its root, verified before the node sees it.
 
 use thiserror::Error;
+use xtreem_allocation::policy::{Policy, PolicyError, SignedPolicy};
 use xtreem_base::Digest;
-use xtreem_node::{Policy, PolicyError, SignedPolicy};
 use xtreem_wire::{VoRoot, verify_policy};
 
 use crate::VoKey;

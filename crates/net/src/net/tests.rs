@@ -18,7 +18,7 @@ const LOOPBACK: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 struct Agent {
     net: Net,
     /// Kept, as a host that does not listen loses its events.
-    _events: mpsc::Receiver<Event>,
+    _events: mpsc::Receiver<Named<Event>>,
     services: mpsc::Receiver<ServiceStream>,
 }
 
@@ -75,13 +75,10 @@ async fn eventually(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
 
 /// The contacts of the grid-wide partial view.
 async fn view(agent: &Agent) -> BTreeSet<(NodeId, u32)> {
-    let links = agent.net.call(|node, _, _| node.contacts()).await.expect("a running node");
-    let mut contacts = BTreeSet::new();
-    for link in links {
-        let contact = agent.net.contact(link).await.expect("a handle in use");
-        contacts.insert((contact.id, contact.incarnation));
-    }
-    contacts
+    let Named { what: links, contacts } =
+        agent.net.call_named(|node, _, _| node.contacts()).await.expect("a running node");
+    assert_eq!(contacts.all_of(links.iter().copied()).count(), links.len(), "all are in use");
+    contacts.all_of(links).map(|(_, contact)| (contact.id, contact.incarnation)).collect()
 }
 
 fn key(agent: &Agent) -> (NodeId, u32) {
@@ -234,7 +231,7 @@ async fn replayed_flipped_and_truncated_datagrams_are_counted_each_for_itself() 
     let socket = tokio::net::UdpSocket::bind(LOOPBACK[0]).await.expect("a free port");
     let addr = socket.local_addr().expect("a bound socket");
     let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
-    let mut plane = Plane::new(issue(&vo, "b"), record);
+    let mut plane = DatagramPlane::new(issue(&vo, "b"), record);
     let mut seal = || {
         let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0) });
         let mut table = PeerTable::default();

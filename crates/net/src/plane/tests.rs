@@ -14,18 +14,21 @@ fn issue(vo: &VoKey, name: &str) -> Identity {
     vo.issue(name, Roles::NODE, WALL_MS / 1_000, 1).expect("an identity")
 }
 
-fn plane(identity: &Identity, incarnation: u32) -> Plane {
+fn plane(identity: &Identity, incarnation: u32) -> DatagramPlane {
     let addr = "127.0.0.1:4000".parse().expect("a literal address");
-    Plane::new(identity.clone(), NodeRecord { addr, incarnation, attributes: Digest::from_bytes([0; 32]) })
+    DatagramPlane::new(
+        identity.clone(),
+        NodeRecord { addr, incarnation, attributes: Digest::from_bytes([0; 32]) },
+    )
 }
 
-fn contact(plane: &Plane) -> Contact {
+fn contact(plane: &DatagramPlane) -> Contact {
     let addr = "127.0.0.1:4000".parse().expect("a literal address");
     Contact { id: plane.identity.id(), addr, incarnation: plane.incarnation }
 }
 
 /// Two nodes of one VO.
-fn pair() -> (Plane, Plane) {
+fn pair() -> (DatagramPlane, DatagramPlane) {
     let vo = vo();
     (plane(&issue(&vo, "a"), 1), plane(&issue(&vo, "b"), 1))
 }
@@ -34,7 +37,7 @@ fn at(wall_ms: u64) -> Now {
     Now { at: Instant::ZERO + Duration::from_secs(1), wall_ms }
 }
 
-fn send(from: &mut Plane, to: &Plane, wall_ms: u64) -> Vec<u8> {
+fn send(from: &mut DatagramPlane, to: &DatagramPlane, wall_ms: u64) -> Vec<u8> {
     from.seal(at(wall_ms), contact(to), b"hello", Padding::Least).expect("it fits")
 }
 

@@ -1,0 +1,50 @@
+//! The one verifier of what messages claim: a core sees a message only when all of it holds.
+
+use xtreem_allocation::Claim;
+use xtreem_node::Message;
+use xtreem_wire::VoRoot;
+
+use crate::counters::Count;
+use crate::policy::verify as verify_policy;
+use crate::records::{verify_record, verify_spec};
+
+/// Checks every claim of a message at `now_unix` (seconds). Fails with what to count.
+pub(crate) fn verify(root: &VoRoot, now_unix: u64, message: &Message) -> Result<(), Count> {
+    let mut verdict = Ok(());
+    message.for_each_claim(&mut |claim| {
+        if verdict.is_ok() {
+            verdict = verify_one(root, now_unix, claim);
+        }
+    });
+    verdict
+}
+
+fn verify_one(root: &VoRoot, now_unix: u64, claim: Claim<'_>) -> Result<(), Count> {
+    match claim {
+        Claim::Record(record) => verify_record(root, now_unix, record).map_err(|_| Count::BadRecord),
+        Claim::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
+        Claim::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use xtreem_allocation::policy::{Policy, SignedPolicy};
+    use xtreem_node::PolicyMessage;
+
+    use super::*;
+    use crate::VoKey;
+    use crate::identity::unix_now;
+
+    #[test]
+    fn a_message_is_judged_by_each_claim_in_it() {
+        let (vo, other) = (VoKey::create("test").expect("a VO"), VoKey::create("other").expect("a VO"));
+        let policy = Policy { version: 3, rules: vec![] };
+        let message = |signed: SignedPolicy| Message::Policy(PolicyMessage::Document(Box::new(signed)));
+        let verdict = |vo: &VoKey, message: &Message| verify(&vo.root(), unix_now(), message);
+        let good = message(vo.sign_policy(&policy).expect("a good policy"));
+        assert_eq!(verdict(&vo, &good), Ok(()));
+        assert_eq!(verdict(&other, &good), Err(Count::BadPolicy));
+        assert_eq!(verdict(&other, &Message::Policy(PolicyMessage::Fetch)), Ok(()), "nothing is claimed");
+    }
+}
