@@ -226,6 +226,17 @@ fn a_hold_for_a_cancelled_or_unknown_search_is_surplus() {
 }
 
 #[test]
+fn a_node_that_is_gone_is_silent_until_its_visit_is_overdue() {
+    let (mut grid, mut out) = asked_for_hold(1);
+    let wake = grid.discovery.next_timeout(&());
+    assert_eq!(wake, Wake::new(grid.now + VISIT_TIMEOUT, "search"));
+    grid.discovery.handle_gone(at(grid.now), handle(1));
+    assert_eq!(grid.discovery.next_timeout(&()), wake);
+    grid.discovery.handle_timeout(at(wake.at), &mut hosted(&mut grid.nodes[0], &mut out));
+    assert_eq!(out.silent, 2);
+}
+
+#[test]
 fn hostile_answers_are_faults_and_change_nothing() {
     let good = || {
         let Message::Answer { answer, .. } = granted(5) else { unreachable!() };

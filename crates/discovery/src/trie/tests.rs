@@ -5,7 +5,7 @@ mod repair;
 use alloc::collections::VecDeque;
 use alloc::vec;
 
-use xtreem_base::HandleTable;
+use xtreem_base::{HandleTable, Travel};
 
 use super::*;
 use crate::area::Area;
@@ -238,6 +238,21 @@ fn a_silent_peer_is_dropped_and_not_taken_from_others_again() {
         let message = Message::Return { key: keys[2], part };
         assert_eq!(trie.handle_message(call, handle(2), message, out), Ok(()));
         assert!(!trie.table().contains(handle(1)));
+    });
+}
+
+#[test]
+fn a_trie_says_when_it_wakes_and_why() {
+    let mut grid = Grid::new(3);
+    grid.with(0, |trie, call, out| {
+        trie.next_round = call.now + Duration::from_secs(9);
+        assert_eq!(trie.next_timeout(call.config), Wake::new(trie.next_round, "round"));
+        trie.join(call, handle(1), out);
+        assert_eq!(trie.next_timeout(call.config), Wake::new(later(call).now, "answer overdue"));
+        trie.meet(call.now, handle(2), Key::new(&[9; 8], 2, 9));
+        trie.handle_silent(call, handle(2));
+        assert_eq!(trie.next_timeout(call.config), Wake::new(call.now, "check"));
+        assert_eq!(out.sent.pop_back().map(|(.., message)| message.travel()), Some(Travel::STREAM));
     });
 }
 

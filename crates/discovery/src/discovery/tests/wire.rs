@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
-use xtreem_base::{Handle, HandleTable};
+use xtreem_base::{Handle, HandleTable, Travel};
 
 use super::grid::{Grid, handle, nodes, with_holds};
 use crate::key::Key;
@@ -146,6 +146,14 @@ fn messages_survive_the_wire_and_no_cut_or_flip_panics() {
                 drop(minicbor::decode_with::<_, Message>(&flipped, &mut Numbers));
             }
         }
+    }
+}
+
+#[test]
+fn all_go_by_streams_and_what_asks_about_the_machine_has_it_measured() {
+    for message in examples() {
+        let is_asked = matches!(message, Message::Visit { .. } | Message::Delegate(_));
+        assert_eq!(message.travel(), Travel::STREAM.measured(is_asked), "{message:?}");
     }
 }
 
