@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Handle, Instant, Rng};
 use xtreem_membership::detector::Watch;
 
+use crate::Config;
 use crate::message::{GUARDIANS, GuardianSet};
 
 /// How long a node may take to accept to be a guardian before another one is asked. Our guess.
@@ -90,9 +91,20 @@ impl Guardians {
 /// This node's own duty as a guardian.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
-    pub since: Instant,
+    since: Instant,
     /// Until a holder speaks to it a guardian is provisional: nothing may have been confirmed yet.
     pub has_met_holder: bool,
     /// Place in the guardian set.
     pub rank: u16,
+}
+
+impl Guard {
+    pub fn new(now: Instant, rank: u16) -> Self {
+        Guard { since: now, has_met_holder: false, rank }
+    }
+
+    /// When it forgets the application, unless a holder speaks to it before.
+    pub fn lapses(&self, config: &Config) -> Instant {
+        if self.has_met_holder { Instant::FAR } else { self.since + config.guardian_lapse }
+    }
 }

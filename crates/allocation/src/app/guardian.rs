@@ -149,7 +149,7 @@ impl App {
     ) {
         self.take_up_duty(cx.now);
         let rank = set.members.iter().position(|member| *member == cx.me.handle).unwrap_or(0) as u16;
-        let guard = self.guard.get_or_insert(Guard { since: cx.now, has_met_holder: false, rank });
+        let guard = self.guard.get_or_insert(Guard::new(cx.now, rank));
         guard.rank = rank;
         if by_holder {
             self.meet_holder(cx, from);
@@ -170,9 +170,7 @@ impl App {
     }
 
     pub fn tick_guard<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        let has_lapsed =
-            |guard: &Guard| !guard.has_met_holder && cx.now.since(guard.since) >= cx.config.guardian_lapse;
-        if self.guard.as_ref().is_some_and(has_lapsed) {
+        if self.guard_due(cx.config) <= cx.now {
             self.guard = None;
             self.never_began = self.mine.is_empty();
             self.leave_when_idle(cx);
@@ -180,10 +178,7 @@ impl App {
     }
 
     pub fn guard_due(&self, config: &Config) -> Instant {
-        match &self.guard {
-            Some(guard) if !guard.has_met_holder => guard.since + config.guardian_lapse,
-            _ => Instant::FAR,
-        }
+        self.guard.as_ref().map_or(Instant::FAR, |guard| guard.lapses(config))
     }
 
     /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.

@@ -58,7 +58,7 @@ impl App {
         waiting.sort_unstable();
         waiting.dedup();
         let phase = Phase::Announcing { waiting, until: cx.now + cx.config.announce_limit, resend: cx.now };
-        self.mine.push(Mine { slot, epoch, phase, confirmed_by: from, restarts: 0, failures: Vec::new() });
+        self.mine.push(Mine::new(slot, epoch, phase, from));
         self.mine.sort_by_key(|mine| mine.slot);
         // What the neighbours' news above made this node yield may have been all that it had.
         self.left = None;
@@ -198,17 +198,12 @@ impl App {
     }
 
     fn count_failure<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, exit: Exit) {
-        let (now, window, most) = (cx.now, cx.config.failures_window, cx.config.failures_max);
-        let pause = cx.config.restart_pause;
         let Some(mine) = self.mine_mut(slot) else { return };
-        mine.failures.retain(|at| now.since(*at) < window);
-        mine.failures.push(now);
-        if mine.failures.len() >= most {
-            return self.end_slot(cx, slot, SlotState::Failed(exit));
+        if mine.pause_after_failure(cx.now, cx.config) {
+            self.own_slot_changed(cx, slot);
+        } else {
+            self.end_slot(cx, slot, SlotState::Failed(exit));
         }
-        let doublings = mine.failures.len().min(5) - 1;
-        mine.phase = Phase::Pausing { until: now + pause * (1 << doublings) };
-        self.own_slot_changed(cx, slot);
     }
 
     fn end_slot<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, state: SlotState) {
