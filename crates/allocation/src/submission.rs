@@ -14,8 +14,9 @@ use xtreem_discovery::{Facts, Report};
 
 use crate::context::Context;
 use crate::guardian::APPOINT_PERIOD;
+use crate::look::Look;
 use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
-use crate::placement::{Candidate, Placement};
+use crate::placement::Placement;
 use crate::{Application, Epoch, Host, Known, Notice, Progress, Record, SlotState, Ticket, Wish, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
@@ -86,15 +87,6 @@ struct Hunt {
     found: u16,
     /// Where the placement has something to choose from; otherwise each node is taken as it is found.
     look: Option<Look>,
-}
-
-/// Candidates being collected for a choice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Look {
-    pub candidates: Vec<Candidate>,
-    pub most: usize,
-    /// The choice is made with what is there then.
-    pub until: Instant,
 }
 
 /// One submission made on this node.

@@ -7,9 +7,9 @@ use xtreem_membership::detector::{Action, INDIRECT_PROBES, INDIRECT_ROUNDS};
 
 use super::App;
 use crate::context::Context;
-use crate::holder::Mine;
 use crate::knowledge::Entry;
 use crate::message::{Holds, Message, Versions};
+use crate::mine::Mine;
 use crate::{Config, Connection, Host, Known, Notice, SlotState, Wish, window};
 
 /// How often an unknown holder is asked for. Our guess.
@@ -217,7 +217,7 @@ fn turn_at(entry: &Entry, place: u16, config: &Config) -> Instant {
 }
 
 /// Lets random others probe a silent peer.
-pub(crate) fn ask_others<H: Host>(cx: &mut Context<'_, H>, about: Handle) {
+pub(super) fn ask_others<H: Host>(cx: &mut Context<'_, H>, about: Handle) {
     let mut helpers = cx.host.grid_contacts(usize::from(INDIRECT_PROBES) + 1);
     helpers.retain(|helper| *helper != about);
     helpers.truncate(usize::from(INDIRECT_PROBES));

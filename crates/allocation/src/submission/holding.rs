@@ -7,8 +7,9 @@
 
 use alloc::vec::Vec;
 
-use super::{CONFIRMS, Hunt, Look, Phase, Place, Submission, Total};
+use super::{CONFIRMS, Hunt, Phase, Place, Submission, Total};
 use crate::context::Context;
+use crate::look::{LOOK_LIMIT, LOOK_ON, Look};
 use crate::message::Message;
 use crate::placement::{self, Candidate, Wishes};
 use crate::{Ask, Config, Host, Known, Progress, SlotState, Ticket, Wish};
@@ -19,11 +20,6 @@ use xtreem_discovery::{Facts, FactsAsk, Report};
 /// somebody whose turn is late loses some again and again, and shall rather wait than hold the others
 /// meanwhile.
 pub(super) const FOLLOW_UPS_MAX: u8 = 4;
-/// Longest that candidates of a choice are collected. Shorter than the life of a hold, so that none has to be
-/// renewed; our guess of what a user waits for a better place.
-pub(crate) const LOOK_LIMIT: Duration = Duration::from_secs(5);
-/// How long it goes on when there are as many as needed. Our guess: the time-out of a visit.
-pub(crate) const LOOK_ON: Duration = Duration::from_secs(1);
 /// Turned away so often, nobody moves further to the front: recruiters stay before all.
 const PATIENCE_MAX: u8 = Ask::FIRST_OF_ALL - 1;
 

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use xtreem_base::Handle;
 use xtreem_discovery::{Attributes, Demand, Facts, FactsAsk, SetQuery};
 
-use crate::app::App;
+use super::App;
 
 impl App {
     /// Whether the holders are to be a set, which is seen without reading all of it.

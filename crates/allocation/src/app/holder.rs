@@ -2,103 +2,13 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::Handle;
 
-use crate::app::App;
+use super::App;
 use crate::context::Context;
 use crate::message::{Confirm, Message, Refused};
-use crate::{
-    Config, Epoch, Exit, Host, Known, NotStarted, Notice, Restart, SlotRun, SlotState, StopReason, Wish,
-};
-
-/// Where a slot is in its life.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// Telling watchers, guardians and older holders; `waiting` have not answered.
-    Announcing {
-        waiting: Vec<Handle>,
-        until: Instant,
-        resend: Instant,
-    },
-    /// The host was asked to start the program.
-    Starting {
-        since: Instant,
-    },
-    Running,
-    /// The program failed and is started again after a while.
-    Pausing {
-        until: Instant,
-    },
-    /// No live node has its files.
-    NoFiles {
-        until: Instant,
-    },
-    /// The host was asked to stop the program.
-    Stopping {
-        then: Then,
-    },
-    /// Done or failed.
-    Ended(SlotState),
-}
-
-/// What follows once the program has stopped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
-    /// Nothing is left of the slot here; the winner, if there is one, is told to its watchers.
-    Leave { winner: Option<Known> },
-    /// The slot was ended elsewhere.
-    End(SlotState),
-}
-
-/// A slot that this node holds.
-#[derive(Clone, Debug)]
-pub(crate) struct Mine {
-    pub slot: u16,
-    pub epoch: Epoch,
-    pub phase: Phase,
-    pub confirmed_by: Handle,
-    restarts: u32,
-    /// When the program failed, within the window that counts.
-    failures: Vec<Instant>,
-}
-
-impl Mine {
-    pub fn state(&self) -> SlotState {
-        match &self.phase {
-            Phase::Running => SlotState::Running,
-            Phase::NoFiles { .. } => SlotState::FilesLost,
-            Phase::Ended(state) => *state,
-            Phase::Stopping { then: Then::End(state) } => *state,
-            _ => SlotState::Starting,
-        }
-    }
-
-    /// True as long as this node is the slot's holder in the eyes of others.
-    pub fn is_held(&self) -> bool {
-        !matches!(self.phase, Phase::Stopping { then: Then::Leave { .. } })
-    }
-
-    /// True while its resources are taken.
-    pub fn takes_room(&self) -> bool {
-        !matches!(self.phase, Phase::Ended(_))
-    }
-
-    pub fn is_announcing(&self) -> bool {
-        matches!(self.phase, Phase::Announcing { .. })
-    }
-
-    pub fn due(&self, config: &Config) -> Option<Instant> {
-        match self.phase {
-            Phase::Starting { since } => Some(since + config.start_limit),
-            Phase::Pausing { until } | Phase::NoFiles { until } => Some(until),
-            _ => None,
-        }
-    }
-
-    fn run(&self, app: xtreem_base::AppId) -> SlotRun {
-        SlotRun { app, slot: self.slot, epoch: self.epoch }
-    }
-}
+use crate::mine::{Mine, Phase, Then};
+use crate::{Epoch, Exit, Host, Known, NotStarted, Notice, Restart, SlotRun, SlotState, StopReason, Wish};
 
 impl App {
     /// A recruiter wants this node to hold a slot. Records have been compared already.
@@ -148,7 +58,7 @@ impl App {
         waiting.sort_unstable();
         waiting.dedup();
         let phase = Phase::Announcing { waiting, until: cx.now + cx.config.announce_limit, resend: cx.now };
-        self.mine.push(Mine { slot, epoch, phase, confirmed_by: from, restarts: 0, failures: Vec::new() });
+        self.mine.push(Mine::new(slot, epoch, phase, from));
         self.mine.sort_by_key(|mine| mine.slot);
         // What the neighbours' news above made this node yield may have been all that it had.
         self.left = None;
@@ -288,17 +198,12 @@ impl App {
     }
 
     fn count_failure<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, exit: Exit) {
-        let (now, window, most) = (cx.now, cx.config.failures_window, cx.config.failures_max);
-        let pause = cx.config.restart_pause;
         let Some(mine) = self.mine_mut(slot) else { return };
-        mine.failures.retain(|at| now.since(*at) < window);
-        mine.failures.push(now);
-        if mine.failures.len() >= most {
-            return self.end_slot(cx, slot, SlotState::Failed(exit));
+        if mine.pause_after_failure(cx.now, cx.config) {
+            self.own_slot_changed(cx, slot);
+        } else {
+            self.end_slot(cx, slot, SlotState::Failed(exit));
         }
-        let doublings = mine.failures.len().min(5) - 1;
-        mine.phase = Phase::Pausing { until: now + pause * (1 << doublings) };
-        self.own_slot_changed(cx, slot);
     }
 
     fn end_slot<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, state: SlotState) {

@@ -1,0 +1,193 @@
+//! The two sides of guarding: the lowest holder looks after the guardians, a guardian after the application.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant};
+use xtreem_membership::detector::{Action, INDIRECT_ROUNDS};
+
+use super::App;
+use super::watch::ask_others;
+use crate::context::Context;
+use crate::guardian::{APPOINT_PERIOD, Guard};
+use crate::knowledge::Entry;
+use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
+use crate::mine::Mine;
+use crate::{Config, Connection, Host, Notice, window};
+
+impl App {
+    /// Takes a newer guardian set, and this node's own place in it.
+    pub fn adopt_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>, set: GuardianSet) {
+        let before = self.guardians.set.members.clone();
+        if !self.guardians.adopt(cx.now, set, &mut cx.books.rng) {
+            return;
+        }
+        let rank = self.guardians.set.members.iter().position(|member| *member == cx.me.handle);
+        match (&mut self.guard, rank) {
+            (Some(guard), Some(rank)) => guard.rank = rank as u16,
+            (guard @ Some(_), None) => {
+                *guard = None;
+                self.leave_when_idle(cx);
+            }
+            (None, _) => {}
+        }
+        // Former guardians may look after the other side of a split: whoever stays keeps asking for them, so
+        // that the two sides meet even when all holders have died meanwhile.
+        let held = self.mine.iter().find(|mine| mine.is_held()).map(|mine| mine.slot);
+        if let Some(slot) = held.or(self.guard.as_ref().map(|_| 0)) {
+            for former in before {
+                if !self.guardians.set.members.contains(&former) && former != cx.me.handle {
+                    self.suspect(cx.now, slot, former);
+                }
+            }
+        }
+    }
+
+    /// The lowest live holder looks after the guardians. Only slots near 0 can know that they are the lowest.
+    fn lowest_held(&self) -> Option<&Mine> {
+        let lowest = self.mine.iter().find(|mine| mine.is_held() && !mine.is_announcing())?;
+        let is_live = |slot: u16| self.known.entry(slot).is_some_and(Entry::is_live);
+        (lowest.slot <= window::REACH && !(0..lowest.slot).any(is_live)).then_some(lowest)
+    }
+
+    pub fn tick_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let Some((slot, epoch)) = self.lowest_held().map(|lowest| (lowest.slot, lowest.epoch)) else {
+            self.guardians.is_on_duty = false;
+            return;
+        };
+        if !self.guardians.is_on_duty {
+            // What an earlier time on duty left half suspected proves nothing now.
+            self.guardians.is_on_duty = true;
+            self.guardians.resume(cx.now);
+        }
+        for at in 0..self.guardians.watches.len() {
+            let peer = self.guardians.set.members[at];
+            if self.guardians.lost.contains(&peer) {
+                continue;
+            }
+            let (app, versions, mine) = (self.id(), self.versions(), self.reports(slot));
+            let probe = Message::GuardianProbe { app, versions, mine };
+            match self.guardians.watches[at].handle_timeout(cx.now) {
+                Action::Nothing => {}
+                Action::Probe => cx.host.send(peer, probe),
+                Action::IndirectProbe { round } => {
+                    cx.host.send(peer, probe);
+                    ask_others(cx, peer);
+                    if round + 1 == INDIRECT_ROUNDS {
+                        cx.host.connection(cx.now);
+                    }
+                }
+                Action::Down => {
+                    self.guardians.on_gone(peer);
+                    self.guardians.silent.push(peer);
+                    self.suspect(cx.now, slot, peer);
+                }
+            }
+        }
+        if self.guardians.needs_more() && self.guardians.appoint_due <= cx.now {
+            self.guardians.appoint_due = cx.now + APPOINT_PERIOD;
+            match cx.host.connection(cx.now) {
+                Connection::Connected if cx.now >= self.quiet_until => self.appoint(cx, epoch),
+                // As for holders: what a node that is cut off did not hear proves nothing.
+                Connection::CutOff => self.guardians.resume(cx.now),
+                _ => {}
+            }
+        }
+    }
+
+    pub fn guardians_due(&self) -> Instant {
+        if self.lowest_held().is_some() { self.guardians.next_due() } else { Instant::FAR }
+    }
+
+    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, by: crate::Epoch) {
+        let me = cx.me.handle;
+        let contacts = cx.host.grid_contacts(8);
+        let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
+        let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
+        for peer in self.guardians.silent.drain(..) {
+            cx.host.event(Notice::HolderLost { app: self.application.record.id, slot: None, peer });
+        }
+        let mut members = self.guardians.set.members.clone();
+        members.retain(|member| !self.guardians.lost.contains(member));
+        members.truncate(GUARDIANS - 1);
+        members.push(candidate);
+        let number = self.guardians.set.version.number + 1;
+        let set = GuardianSet { version: SetVersion { number, by }, members };
+        let mut older: Vec<Handle> = self.older.peers().filter(|peer| *peer != candidate).collect();
+        older.sort_unstable();
+        older.dedup();
+        older.truncate(PEERS_MAX);
+        let message = Message::Appoint {
+            application: self.application.clone().into(),
+            guardians: set.clone(),
+            slots: self.all_known(me),
+            older,
+        };
+        cx.host.send(candidate, message);
+        self.guardians.proposed = Some((candidate, set));
+    }
+
+    pub fn on_appointed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
+        match self.guardians.proposed.take() {
+            Some((candidate, set)) if candidate == from => {
+                self.adopt_guardians(cx, set.clone());
+                for peer in self.partners(cx.me.handle) {
+                    cx.host.send(peer, Message::Guardians { app: self.id(), guardians: set.clone() });
+                }
+                self.due = cx.now;
+            }
+            other => self.guardians.proposed = other,
+        }
+    }
+
+    /// Somebody wants this node as a guardian.
+    pub fn on_appoint<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        from: Handle,
+        set: GuardianSet,
+        by_holder: bool,
+    ) {
+        self.take_up_duty(cx.now);
+        let rank = set.members.iter().position(|member| *member == cx.me.handle).unwrap_or(0) as u16;
+        let guard = self.guard.get_or_insert(Guard::new(cx.now, rank));
+        guard.rank = rank;
+        if by_holder {
+            self.meet_holder(cx, from);
+        }
+        self.adopt_guardians(cx, set);
+        cx.host.send(from, Message::Appointed { app: self.id() });
+        self.due = cx.now;
+    }
+
+    /// A holder spoke to this guardian: from now on there is something to guard.
+    pub fn meet_holder<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
+        let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };
+        guard.has_met_holder = true;
+        let mut sources = self.sources(cx);
+        sources.retain(|peer| *peer != from);
+        sources.insert(0, from);
+        cx.host.event(Notice::KeepFiles { application: self.application.clone(), sources });
+    }
+
+    pub fn tick_guard<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if self.guard_due(cx.config) <= cx.now {
+            self.guard = None;
+            self.never_began = self.mine.is_empty();
+            self.leave_when_idle(cx);
+        }
+    }
+
+    pub fn guard_due(&self, config: &Config) -> Instant {
+        self.guard.as_ref().map_or(Instant::FAR, |guard| guard.lapses(config))
+    }
+
+    /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.
+    pub fn turn_as_guardian(&self, slot: u16) -> Option<window::Turn> {
+        let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
+        let watched = self.watched();
+        let is_lost = |slot: &u16| self.known.entry(*slot).is_some_and(|entry| entry.lost.is_some());
+        let is_mine_to_restart = watched.first() == Some(&slot) && watched.iter().all(is_lost);
+        is_mine_to_restart
+            .then_some(window::Turn { place: guard.rank + 1, order: 2 * window::REACH + guard.rank })
+    }
+}

@@ -1,0 +1,147 @@
+//! News of slots: who holds which, how far it is, and when all of them are done.
+
+use xtreem_base::Handle;
+
+use super::App;
+use crate::context::Context;
+use crate::knowledge::Learned;
+use crate::mine::Mine;
+use crate::{Fault, Host, Known, Notice, SlotReport, SlotState};
+
+impl App {
+    /// A holder speaks of its own slot: news and a sign of life in one.
+    pub fn hear<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, report: SlotReport) {
+        if report.slot >= self.slots() {
+            cx.books.fault(Fault::NoSuchSlot);
+            return;
+        }
+        if from == cx.me.handle {
+            return;
+        }
+        self.meet_holder(cx, from);
+        let SlotReport { slot, epoch, state, done_run } = report;
+        let news = Known { slot, epoch, holder: Some(from), state };
+        self.take(cx, news, Some(from));
+        if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
+            entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
+        }
+        if done_run >= self.slots() {
+            self.finish(cx);
+        }
+        // Another holder finished it before this one was recruited across a split: it is not done twice.
+        let known =
+            self.known.entry(slot).filter(|entry| entry.epoch == epoch).map(|entry| entry.known(slot));
+        if let Some(known) = known.filter(|known| known.state.is_final() && !state.is_final()) {
+            self.tell(cx, from, alloc::vec![known]);
+        }
+    }
+
+    /// Somebody speaks of a slot that it does not hold.
+    pub fn learn<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
+        let is_own = news.holder == Some(cx.me.handle);
+        if news.slot < self.slots() && (!is_own || news.state.is_final()) {
+            self.take(cx, news, None);
+        }
+    }
+
+    fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known, first_hand: Option<Handle>) {
+        let slot = news.slot;
+        if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
+            if news.state.is_final() && !mine.state().is_final() {
+                self.adopt_final(cx, slot, news.state);
+            } else if mine.epoch == news.epoch {
+                return;
+            } else if mine.epoch < news.epoch {
+                self.yield_slot(cx, slot, news);
+            } else if let Some(older) = first_hand {
+                self.suspect(cx.now, slot, older);
+            }
+            return;
+        }
+        match self.known.learn(cx.now, news, first_hand.is_some(), &mut cx.books.rng) {
+            Learned::Same => {}
+            Learned::Changed => self.settle(cx, slot),
+            Learned::Replaced { before } => {
+                if let Some(before) = before {
+                    self.suspect(cx.now, slot, before);
+                }
+                self.settle(cx, slot);
+            }
+            Learned::Stale => {
+                if let Some(entry) = self.known.entry_mut(slot) {
+                    if news.state.is_final() && !entry.state.is_final() {
+                        entry.state = news.state;
+                        if let Some(holder) = entry.holder {
+                            let told = Known { state: news.state, ..entry.known(slot) };
+                            self.tell(cx, holder, alloc::vec![told]);
+                        }
+                        self.settle(cx, slot);
+                    } else if let Some(older) = first_hand {
+                        self.suspect(cx.now, slot, older);
+                    }
+                }
+            }
+        }
+    }
+
+    /// After news of a slot: who runs it now is no longer looked for.
+    fn settle<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        let Some(entry) = self.known.entry(slot) else { return };
+        let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
+        if let Some(holder) = entry.live_holder()
+            && self.older.of(slot).any(|older| older == holder)
+        {
+            self.older.remove(slot, holder);
+        }
+        if is_settled {
+            self.abort_recruit(cx, slot);
+        }
+        cx.host.event(Notice::SlotChanged { app: self.id(), slot: known });
+        self.due = cx.now;
+    }
+
+    /// How many slots from `slot` upwards are known to be done.
+    pub fn done_run(&self, slot: u16, state: SlotState) -> u16 {
+        if !matches!(state, SlotState::Done(_)) {
+            return 0;
+        }
+        let slots = u32::from(self.slots());
+        let mut run = 1u32;
+        while run < slots {
+            let next = ((u32::from(slot) + run) % slots) as u16;
+            let is_done = match self.mine(next) {
+                Some(mine) => u32::from(matches!(mine.state(), SlotState::Done(_))),
+                None => self.known.entry(next).map_or(0, |entry| match entry.state {
+                    SlotState::Done(_) => u32::from(entry.done_run.max(1)),
+                    _ => 0,
+                }),
+            };
+            if is_done == 0 {
+                break;
+            }
+            run += is_done;
+        }
+        run.min(slots) as u16
+    }
+
+    /// Ends the application when every slot is known to be done.
+    pub fn check_finished<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let all_done = |mine: &Mine| self.done_run(mine.slot, mine.state()) >= self.slots();
+        if !self.is_finished && self.mine.iter().any(all_done) {
+            self.finish(cx);
+        }
+    }
+
+    fn finish<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        if self.is_finished {
+            return;
+        }
+        self.is_finished = true;
+        for (_, entry) in self.known.iter_mut() {
+            entry.done_run = self.application.record.slots;
+        }
+        self.abort_recruits(cx);
+        self.tell_partners(cx);
+        self.leave(cx);
+    }
+}
