@@ -68,7 +68,11 @@ impl Page {
         let nested = |open: &str, close: &str| format!("{open}{table}{close}\n{NO_KEY} = 1\n");
         let probes = match table {
             "" => vec![format!("{NO_KEY} = 1\n")],
-            _ => vec![nested("[", "]"), nested("[[", "]]"), format!("{}{}", self.parent(table), nested("[", "]"))],
+            _ => vec![
+                nested("[", "]"),
+                nested("[[", "]]"),
+                format!("{}{}", self.parent(table), nested("[", "]")),
+            ],
         };
         let Some(found) = probes.iter().find_map(|probe| names_in((self.read)(probe).err()?)) else {
             return false;
@@ -93,7 +97,8 @@ impl Page {
         let mut is_keys = false;
         let mut rows = Vec::new();
         for line in self.text.lines() {
-            let cells: Vec<_> = line.replace("\\|", "\u{1}").split('|').map(|cell| cell.trim().to_owned()).collect();
+            let cells: Vec<_> =
+                line.replace("\\|", "\u{1}").split('|').map(|cell| cell.trim().to_owned()).collect();
             match cells.get(1).map(String::as_str) {
                 None => is_keys = false,
                 Some("key") => is_keys = true,
@@ -123,8 +128,12 @@ impl Page {
             let last = key.rsplit('.').next().unwrap_or(&key);
             assert!(example.contains(last), "{key}: the example does not show it: {example}");
             let first = example.split([' ', '.']).next().unwrap_or_default();
-            let least: String =
-                self.least.lines().filter(|line| !line.starts_with(&format!("{first} "))).map(|l| format!("{l}\n")).collect();
+            let least: String = self
+                .least
+                .lines()
+                .filter(|line| !line.starts_with(&format!("{first} ")))
+                .map(|l| format!("{l}\n"))
+                .collect();
             let extra = beside.iter().find(|(of, _)| *of == key).map_or("", |(_, text)| text);
             let text = format!("{least}{extra}{example}\n");
             assert_eq!((self.read)(&text), Ok(()), "{key}:\n{text}");
@@ -193,4 +202,11 @@ fn the_page_on_requirements_has_every_attribute() {
         let row = format!("| `{}` | {kind} | {changes} |", attribute.name);
         assert!(page.contains(&row), "{row}");
     }
+}
+
+#[test]
+fn the_page_on_programs_shows_the_example_as_it_is() {
+    let page = include_str!("../../../docs/use/programs.md");
+    let example = include_str!("../../../examples/python/peers.py");
+    assert!(page.contains(&format!("```python\n{example}```\n")), "examples/python/peers.py is another");
 }

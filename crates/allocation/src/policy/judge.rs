@@ -87,12 +87,9 @@ impl Rule {
             Limit::Submit if !self.who.includes(by) => {
                 Err(self.refusal(format!("only {} may submit applications", self.who)))
             }
-            Limit::NodesPerApplication(max) if self.who.includes(by) && slots > max => {
-                Err(self.refusal(format!(
-                    "an application may hold {}, and this one wants {slots}",
-                    nodes(u32::from(max))
-                )))
-            }
+            Limit::NodesPerApplication(max) if self.who.includes(by) && slots > max => Err(self.refusal(
+                format!("an application may hold {}, and this one wants {slots}", nodes(u32::from(max))),
+            )),
             Limit::NodesPerUser(max) if self.who.includes(by) && u32::from(slots) > max => {
                 Err(self.too_many(max, 0, slots))
             }

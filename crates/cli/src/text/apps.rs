@@ -81,8 +81,8 @@ pub fn show(app: &AppShow) -> String {
 }
 
 fn overall(app: &AppShow) -> String {
-    let count = |phase| app.slots.iter().filter(|slot| slot.state == phase).count();
-    let (done, failed) = (count(SlotPhase::Done), count(SlotPhase::Failed));
+    let in_phase = |phase| app.slots.iter().filter(|slot| slot.state == phase).count();
+    let (done, failed) = (in_phase(SlotPhase::Done), in_phase(SlotPhase::Failed));
     if app.lost {
         "lost: nobody who held or guarded it answers".to_owned()
     } else if app.record.wanted == WantedView::Stopped {
@@ -117,7 +117,9 @@ pub fn slot_state(slot: &SlotView) -> String {
 /// One step of a submission of `wanted` slots, in one line.
 pub fn progress(line: &ProgressLine, wanted: u16) -> String {
     match line {
-        ProgressLine::Held { nodes, wanted } => format!("{nodes} of {} held", count((*wanted).into(), "node")),
+        ProgressLine::Held { nodes, wanted } => {
+            format!("{nodes} of {} held", count((*wanted).into(), "node"))
+        }
         ProgressLine::NotPlaced { report } => {
             format!("not placed: {}", nodes::too_few(wanted.into(), report))
         }
