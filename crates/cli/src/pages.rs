@@ -41,7 +41,7 @@ fn read_agent(text: &str) -> Result<(), String> {
 fn read_app(text: &str) -> Result<(), String> {
     use std::os::unix::fs::PermissionsExt as _;
     let dir = tempfile::tempdir().map_err(|e| e.to_string())?;
-    for (file, mode) in [("serve", 0o755), ("target/model-2.bin", 0o644), ("where.py", 0o644)] {
+    for (file, mode) in [("serve", 0o755), ("target/model-2.bin", 0o644)] {
         let path = dir.path().join(file);
         // The paths have parents.
         fs::create_dir_all(path.parent().unwrap()).unwrap();
