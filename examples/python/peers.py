@@ -33,7 +33,8 @@ def ask(path):
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 
 me = ask("/v1/self")
-print(f"slot {me['slot']} of {me['application']['slots']} of {me['application']['name']}, epoch {me['epoch'][:10]}")
+app = me["application"]
+print(f"slot {me['slot']} of {app['slots']} of {app['name']}, epoch {me['epoch'][:10]}")
 for peer in ask("/v1/self/peers?count=3")["peers"]:
     print("peer", peer["node"][:8], "at", peer["address"], "slot", peer.get("slot"))
 for slot in ask("/v1/self/application")["slots"]:
