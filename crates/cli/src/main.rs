@@ -8,6 +8,8 @@ mod commands;
 mod demo;
 mod exit;
 mod output;
+#[cfg(test)]
+mod pages;
 mod places;
 mod policy_file;
 mod runtime;

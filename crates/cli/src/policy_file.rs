@@ -128,8 +128,8 @@ mod tests {
             says,
             [
                 "only role submit, role admin may submit applications",
-                "an application of everybody may hold 64 nodes",
-                "each user of user bob may hold 20 nodes in all",
+                "an application may hold 64 nodes",
+                "each user (of user bob) may hold 20 nodes in all",
                 "nodes with gpu.count >= 1 are reserved for user alice, key 00112233445566778899aabbccddeeff",
             ]
         );

@@ -61,7 +61,10 @@ fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a
         [app] => Ok(app),
         [] => Err(Failure::new(
             Exit::Refused,
-            format!("no application `{text}` was found on the {} nodes that answered", list.report.answered),
+            format!(
+                "no application `{text}` was found; {} answered",
+                text::count(list.report.answered as usize, "node")
+            ),
         )
         .with_hint("`xtreem apps` lists what runs")),
         _ => {
@@ -144,7 +147,7 @@ mod tests {
     #[test]
     fn an_unknown_name_says_how_many_were_asked() {
         let failure = chosen(&[]).expect_err("none");
-        assert!(failure.message.contains("on the 9 nodes that answered"), "{failure}");
+        assert!(failure.message.contains("was found; 9 nodes answered"), "{failure}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::fs;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Opens the socket with these permission bits.
 ///
 /// The bits are set before the file exists: Linux makes the file with those of the socket (unix(7)), so that
-/// there is no moment in which others could connect. A file that a dead agent left is replaced.
+/// there is no moment in which others could connect. The umask takes some of them away; they are given back before
+/// anybody can connect at all. A file that a dead agent left is replaced.
 pub(super) fn open(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent()
         && !dir.exists()
@@ -49,6 +50,7 @@ pub(super) fn open(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
     fchmod(&fd, Mode::from_bits_truncate(mode))?;
     bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
     UnixListener::from_std(fd.into())
 }
@@ -179,6 +181,16 @@ impl AsyncWrite for Connection {
 mod tests {
     use super::*;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    #[tokio::test]
+    async fn a_socket_has_the_bits_that_were_asked_for_whatever_the_umask() {
+        let dir = tempfile::tempdir().unwrap();
+        for mode in [0o600, 0o660, 0o666] {
+            let path = dir.path().join(format!("{mode:o}"));
+            let _socket = open(&path, mode).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, mode);
+        }
+    }
 
     async fn pair() -> (UnixStream, Connection) {
         let (asker, asked) = UnixStream::pair().unwrap();

@@ -47,7 +47,7 @@ pub async fn a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule() {
     assert_eq!(lab.agents[0].client.policy().await.expect("an answer").policy, None);
     lab.set_policy(1, vec![rule("size", Limit::NodesPerApplication(1), &[])]).await;
     let error = lab.try_submit(&lab.application("two", 2, &shell("true"))).await.unwrap_err();
-    let words = "refused by VO rule \"size\": an application may hold 1 nodes, and this one wants 2";
+    let words = "refused by VO rule \"size\": an application may hold 1 node, and this one wants 2";
     assert_eq!((error.status(), error.to_string().as_str()), (Some(403), words));
 
     // Whom the nodes are reserved for is in the credential that signed the application.
@@ -81,7 +81,7 @@ pub async fn a_user_who_holds_enough_is_refused_more_until_some_end() {
     lab.place(&first).await;
     let lines = lab.submit(&lab.application("second", 1, &shell("exec sleep 600"))).await;
     let Some(ProgressLine::Failed { error }) = lines.last() else { panic!("{lines:?}") };
-    let words = "refused by VO rule \"fair\": a user may hold 2 nodes in all; 2 are held already, and 1 more are wanted";
+    let words = "refused by VO rule \"fair\": a user may hold 2 nodes in all; 2 are held already, and 1 more is wanted";
     assert_eq!(error.error, words);
     let id = first.record.id.to_string();
     lab.agents[0].client.publish(&id, lab.stopped(&first)).await.expect("stopped");

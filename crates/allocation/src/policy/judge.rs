@@ -69,9 +69,13 @@ impl Policy {
         Some(match &rule.limit {
             Limit::Submit => format!("only {} may submit applications", rule.who),
             Limit::NodesPerApplication(max) => {
-                format!("an application of {} may hold {max} nodes", rule.who)
+                let of = if rule.who.is_all() { String::new() } else { format!(" of {}", rule.who) };
+                format!("an application{of} may hold {}", nodes(u32::from(*max)))
             }
-            Limit::NodesPerUser(max) => format!("each user of {} may hold {max} nodes in all", rule.who),
+            Limit::NodesPerUser(max) => {
+                let of = if rule.who.is_all() { String::new() } else { format!(" (of {})", rule.who) };
+                format!("each user{of} may hold {} in all", nodes(*max))
+            }
             Limit::Reserved(nodes) => format!("nodes with {nodes} are reserved for {}", rule.who),
         })
     }
@@ -83,9 +87,9 @@ impl Rule {
             Limit::Submit if !self.who.includes(by) => {
                 Err(self.refusal(format!("only {} may submit applications", self.who)))
             }
-            Limit::NodesPerApplication(max) if self.who.includes(by) && slots > max => {
-                Err(self.refusal(format!("an application may hold {max} nodes, and this one wants {slots}")))
-            }
+            Limit::NodesPerApplication(max) if self.who.includes(by) && slots > max => Err(self.refusal(
+                format!("an application may hold {}, and this one wants {slots}", nodes(u32::from(max))),
+            )),
             Limit::NodesPerUser(max) if self.who.includes(by) && u32::from(slots) > max => {
                 Err(self.too_many(max, 0, slots))
             }
@@ -95,13 +99,24 @@ impl Rule {
 
     fn too_many(&self, max: u32, held: u32, slots: u16) -> Refusal {
         self.refusal(format!(
-            "a user may hold {max} nodes in all; {held} are held already, and {slots} more are wanted"
+            "a user may hold {} in all; {held} {} held already, and {slots} more {} wanted",
+            nodes(max),
+            is_or_are(held),
+            is_or_are(u32::from(slots))
         ))
     }
 
     fn refusal(&self, why: String) -> Refusal {
         Refusal { rule: self.name.clone(), why }
     }
+}
+
+fn nodes(count: u32) -> String {
+    format!("{count} {}", if count == 1 { "node" } else { "nodes" })
+}
+
+fn is_or_are(count: u32) -> &'static str {
+    if count == 1 { "is" } else { "are" }
 }
 
 impl Who {

@@ -134,7 +134,7 @@ async fn show(arguments: &Arguments, client: &OperatorClient) -> Result<SearchRe
     };
     output::print(&format!("{closing}\n"))?;
     if rows.dropped > 0 {
-        output::print(&format!("{} matches came faster than they could be shown.\n", rows.dropped))?;
+        output::print(&format!("Matches that came faster than they could be shown: {}.\n", rows.dropped))?;
     }
     if arguments.explain {
         output::print(&format!("\n{}", text::nodes::explain(&report)))?;

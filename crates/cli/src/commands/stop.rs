@@ -61,9 +61,9 @@ fn told(id: &str, reply: &RecordReply) -> String {
         (Some(newer), _) => {
             format!("{id} is not stopped: generation {} is newer. Try again.", newer.generation)
         }
-        (None, 0) => format!("{id} is not stopped: no node took the word. Try again."),
-        (None, 1) => format!("{id} is stopped: 1 node took the word and tells the others."),
-        (None, nodes) => format!("{id} is stopped: {nodes} nodes took the word and tell the others."),
+        (None, 0) => format!("{id} is not stopped: no node that runs it could be told. Try again."),
+        (None, 1) => format!("{id} is stopped: 1 node was told and tells the others."),
+        (None, nodes) => format!("{id} is stopped: {nodes} nodes were told and tell the others."),
     }
 }
 
@@ -94,7 +94,7 @@ mod tests {
             })
         };
         let table = [
-            (3, None, Exit::Success, "3 nodes took"),
+            (3, None, Exit::Success, "3 nodes were told"),
             (0, None, Exit::Failed, "no node"),
             (1, newer(WantedView::Stopped), Exit::Success, "stopped already"),
             (1, newer(WantedView::Running), Exit::Failed, "generation 7 is newer"),

@@ -75,8 +75,8 @@ impl Grid {
         let lab = lab.map_err(|e| failed(&e))?;
         if let Network::Loopback { reason } = lab.network() {
             show.say(&format!(
-                "NO NAMESPACES: {reason}. Hosts are processes on loopback addresses instead, which are apart by \
-                 goodwill only."
+                "NO NAMESPACES: {reason}. Hosts are processes on loopback addresses instead: nothing keeps \
+                 them from seeing each other."
             ));
         }
         let vo = VoKey::create("development").map_err(|e| failed(&e))?;

@@ -4,7 +4,7 @@ use xtreem_client::api::{
     AppShow, AppSummary, ExitView, MemberRole, ProgressLine, SlotPhase, SlotView, WantedView,
 };
 
-use super::{Table, nodes, short};
+use super::{Table, count, nodes, short};
 
 /// A row an application. `me` is the asking user's id, where it is known.
 pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
@@ -81,8 +81,8 @@ pub fn show(app: &AppShow) -> String {
 }
 
 fn overall(app: &AppShow) -> String {
-    let count = |phase| app.slots.iter().filter(|slot| slot.state == phase).count();
-    let (done, failed) = (count(SlotPhase::Done), count(SlotPhase::Failed));
+    let in_phase = |phase| app.slots.iter().filter(|slot| slot.state == phase).count();
+    let (done, failed) = (in_phase(SlotPhase::Done), in_phase(SlotPhase::Failed));
     if app.lost {
         "lost: nobody who held or guarded it answers".to_owned()
     } else if app.record.wanted == WantedView::Stopped {
@@ -92,7 +92,7 @@ fn overall(app: &AppShow) -> String {
     } else if failed == 0 {
         "done".to_owned()
     } else {
-        format!("ended: {failed} of {} slots failed", app.slots.len())
+        format!("ended: {failed} of {} failed", count(app.slots.len(), "slot"))
     }
 }
 
@@ -117,7 +117,9 @@ pub fn slot_state(slot: &SlotView) -> String {
 /// One step of a submission of `wanted` slots, in one line.
 pub fn progress(line: &ProgressLine, wanted: u16) -> String {
     match line {
-        ProgressLine::Held { nodes, wanted } => format!("{nodes} of {wanted} nodes held"),
+        ProgressLine::Held { nodes, wanted } => {
+            format!("{nodes} of {} held", count((*wanted).into(), "node"))
+        }
         ProgressLine::NotPlaced { report } => {
             format!("not placed: {}", nodes::too_few(wanted.into(), report))
         }
@@ -147,7 +149,7 @@ pub fn progress(line: &ProgressLine, wanted: u16) -> String {
             format!("slot {} {}{place}", slot.slot, slot_state(slot))
         }
         ProgressLine::Complete { running, done, failed } => {
-            format!("{running} slots running, {done} done, {failed} failed")
+            format!("{} running, {done} done, {failed} failed", count((*running).into(), "slot"))
         }
         ProgressLine::Failed { error } => error.error.clone(),
     }
@@ -258,6 +260,7 @@ Last lines of slot 1:
                 "slot 2 files lost on abababab ([fd00::1]:7227)",
             ),
             (ProgressLine::Complete { running: 5, done: 0, failed: 1 }, "5 slots running, 0 done, 1 failed"),
+            (ProgressLine::Complete { running: 1, done: 0, failed: 0 }, "1 slot running, 0 done, 0 failed"),
         ];
         for (line, text) in table {
             assert_eq!(progress(&line, 6), text);

@@ -89,7 +89,8 @@ pub(super) fn number(name: &str, thousandths: i64, value: &str) -> String {
 /// How many match, where only that was asked for.
 pub fn counted(report: &SearchReport) -> String {
     let missed = report.lost + report.unopened;
-    let mut text = format!("{} match", count(report.matched as usize, "node"));
+    let verb = if report.matched == 1 { "matches" } else { "match" };
+    let mut text = format!("{} {verb}", count(report.matched as usize, "node"));
     if missed > 0 {
         text.push_str(&format!("; about {missed} more could not be asked"));
     }
@@ -110,7 +111,7 @@ pub fn explain(report: &SearchReport) -> String {
     ]);
     if let Some(expected) = &report.expected {
         let nodes = count(expected.matches as usize, "node");
-        let says = format!("about {nodes} to match, found with {} visits", expected.visits);
+        let says = format!("about {nodes} to match, found with {}", count(expected.visits as usize, "visit"));
         table.row(["expected".to_owned(), says]);
     }
     table.row(["visits".to_owned(), format!("{}, {} silent", report.visited, report.silent)]);
@@ -278,7 +279,7 @@ fn percent(share: f64) -> String {
     if share >= 1.0 { "all".to_owned() } else { format!("about {} %", (100.0 * share).ceil().min(99.0)) }
 }
 
-pub(super) fn count(n: usize, thing: &str) -> String {
+pub fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 
@@ -401,6 +402,7 @@ mod tests {
             )
         );
         assert_eq!(counted(&report()), "2 nodes match.");
+        assert_eq!(counted(&SearchReport { matched: 1, ..report() }), "1 node matches.");
         let partial = SearchReport { covered: 15.0 / 22.0, lost: 3, unopened: 4, ..report() };
         assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
