@@ -209,8 +209,8 @@ async fn bad_orders_are_refused_and_change_nothing(kind: NetworkChoice) {
         let shown = format!("{bad:?}");
         let error = lab.spawn_hosts(vec![spec(&lab, 3), bad]).await.expect_err(&shown);
         assert!(expected(&error), "{shown}: {error}");
-        until("only the first host is there", async || lab.status().await.expect("a status").len() == 1)
-            .await;
+        assert_eq!(lab.status().await.expect("a status").len(), 1, "{shown}: only the first host is there");
+        assert_eq!(marked(&lab).len(), 1, "{shown}: nothing is left of the other host");
     }
     for result in
         [lab.kill_host(9).await, lab.cut(9).await, lab.pause_host(9).await, lab.restart_agent(9).await]
