@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::MAX_HOSTS;
+
 /// Names the file of a host's [`FaultSwitch`]; set for agents of loopback labs only.
 pub const FAULT_SWITCH_ENV: &str = "XTREEM_FAULT_SWITCH";
 
@@ -37,10 +39,33 @@ impl FaultSwitch {
     }
 }
 
+/// Labs that can run side by side on addresses of their own: 2^22 addresses of 127.64.0.0/10, 2^10 for the indexes.
+const LABS: u32 = 1 << 12;
+
 /// The address of a host of a loopback lab. `process` is the lab's caller: labs that run side by side shall not share
-/// addresses (they may, one time in 128; the second one's agents then fail to bind).
+/// addresses. They do when their callers' numbers are the same modulo 4,096; the second one's agents then fail to bind.
 pub(crate) fn host_address(process: u32, index: u16) -> Ipv4Addr {
-    let [high, low] = index.to_be_bytes();
-    // The remainder is below 128, so the sum is below 192.
-    Ipv4Addr::new(127, 64 + (process % 128) as u8, high, low)
+    const { assert!(MAX_HOSTS < 1 << 10) };
+    let first = u32::from(Ipv4Addr::new(127, 64, 0, 0));
+    Ipv4Addr::from(first + ((process % LABS) << 10) + u32::from(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labs_of_neighbouring_processes_share_no_address() {
+        let table = [
+            (0, 1, [127, 64, 0, 1]),
+            (0, MAX_HOSTS, [127, 64, 3, 232]),
+            (1, 1, [127, 64, 4, 1]),
+            (4_095, MAX_HOSTS, [127, 127, 255, 232]),
+            (4_096, 1, [127, 64, 0, 1]),
+            (4_194_303, 7, [127, 127, 252, 7]),
+        ];
+        for (process, index, expected) in table {
+            assert_eq!(host_address(process, index).octets(), expected, "process {process}, host {index}");
+        }
+    }
 }

@@ -62,6 +62,12 @@ impl Host {
     }
 }
 
+/// Why hosts were not started, and the inits whose burial means that nothing of them is left.
+pub(crate) struct SpawnFailed {
+    pub error: LabError,
+    pub struck: Vec<Pid>,
+}
+
 pub(crate) struct Hosts {
     ground: Ground,
     hosts: BTreeMap<u16, Host>,
@@ -73,7 +79,7 @@ impl Hosts {
     }
 
     /// Starts hosts side by side; all or none.
-    pub async fn spawn(&mut self, orders: Vec<HostOrder>) -> Result<(), LabError> {
+    pub async fn spawn(&mut self, orders: Vec<HostOrder>) -> Result<(), SpawnFailed> {
         let indexes: Vec<u16> = orders.iter().map(|order| order.index).collect();
         for (at, order) in orders.iter().enumerate() {
             let mut taken = self.hosts.values().map(|host| &host.name);
@@ -82,7 +88,7 @@ impl Hosts {
                 || taken.any(|name| *name == order.name)
                 || earlier.any(|other| other.index == order.index || other.name == order.name)
             {
-                return Err(LabError::HostExists(order.index));
+                return Err(SpawnFailed { error: LabError::HostExists(order.index), struck: Vec::new() });
             }
         }
         let mut result = Ok(());
@@ -98,12 +104,13 @@ impl Hosts {
                 (result, _) => result,
             };
         }
-        if result.is_err() {
-            for index in indexes {
-                let _ = self.strike(index).await;
-            }
+        let Err(error) = result else { return Ok(()) };
+        let mut struck = Vec::new();
+        for index in indexes {
+            // One that was not begun has no init.
+            struck.extend(self.strike(index).await);
         }
-        result
+        Err(SpawnFailed { error, struck })
     }
 
     /// Starts a host's init and tells it what to be, without waiting for its answer.
@@ -166,8 +173,8 @@ impl Hosts {
         }
     }
 
-    pub fn has_init(&self, pid: Pid) -> bool {
-        self.hosts.values().any(|host| host.init == pid)
+    pub fn has_init(&self, pids: &[Pid]) -> bool {
+        self.hosts.values().any(|host| pids.contains(&host.init))
     }
 
     /// Forgets the host whose init was reaped, and removes its cable so that its index can be used again at once.
@@ -240,21 +247,25 @@ impl Hosts {
         self.split(&[]).await
     }
 
-    pub async fn status(&mut self) -> Vec<HostStatus> {
+    /// The live hosts, and the inits of those that are dead and not buried yet.
+    pub async fn status(&mut self) -> (Vec<HostStatus>, Vec<Pid>) {
         let mut all = Vec::with_capacity(self.hosts.len());
+        let mut dead = Vec::new();
         for (index, host) in &mut self.hosts {
             let agent = match host.paused {
                 true => None,
                 false => match host.ask(InitOrder::Status).await {
                     Ok(state) => Some(state),
-                    // Dead and about to be buried.
-                    Err(_) => continue,
+                    Err(_) => {
+                        dead.push(host.init);
+                        continue;
+                    }
                 },
             };
             let name = host.name.clone();
             all.push(HostStatus { index: *index, name, paused: host.paused, cut: host.cut, agent });
         }
-        all
+        (all, dead)
     }
 }
 

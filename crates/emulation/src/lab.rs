@@ -111,8 +111,8 @@ impl Lab {
         hosts.pop().ok_or(LabError::Gone)
     }
 
-    /// Starts hosts and their agents side by side; all or none. Index and name of a killed host may be used again,
-    /// its directory is then found as it was left.
+    /// Starts hosts and their agents side by side; all or none: after an error nothing of them is left but their
+    /// directories. Index and name of a killed host may be used again, its directory is then found as it was left.
     pub async fn spawn_hosts(&self, specs: Vec<HostSpec>) -> Result<Vec<Host>, LabError> {
         let mut hosts = Vec::with_capacity(specs.len());
         let mut orders = Vec::with_capacity(specs.len());
@@ -192,7 +192,7 @@ impl Lab {
         self.control.done(Order::Merge).await
     }
 
-    /// The live hosts, by index.
+    /// The live hosts, by index. The index of a host that is not listed can be used again.
     pub async fn status(&self) -> Result<Vec<HostStatus>, LabError> {
         match self.control.ask(Order::Status).await? {
             Answer::Hosts(hosts) => Ok(hosts),

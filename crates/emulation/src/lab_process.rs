@@ -17,7 +17,7 @@ use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 use crate::control::{Answer, ChildOrder, Greeting, Incoming, Order, Reply, Request, send};
 use crate::error::LabError;
 use crate::host_init::reap_one;
-use crate::hosts::{ANSWER_TIME, Hosts};
+use crate::hosts::{ANSWER_TIME, Hosts, SpawnFailed};
 use crate::namespaces::{die_with_parent, dies_with_parent, mount_own_proc};
 use crate::netlink::{Netlink, lab_address};
 use crate::processes::kill_descendants;
@@ -117,9 +117,16 @@ impl LabProcess {
     async fn obey(&mut self, Request { id, order }: Request, deaths: &mut Signals) -> io::Result<()> {
         let hosts = &mut self.hosts;
         let result = match order {
-            Order::Spawn(orders) => hosts.spawn(orders).await,
+            Order::Spawn(orders) => match hosts.spawn(orders).await {
+                Ok(()) => Ok(()),
+                Err(SpawnFailed { error, struck }) => {
+                    // A burial that fails too leaves the first trouble the one to tell.
+                    let _ = self.until_buried(&struck, deaths).await;
+                    Err(error)
+                }
+            },
             Order::KillHost(index) => match hosts.strike(index).await {
-                Ok(pid) => self.until_buried(pid, deaths).await,
+                Ok(pid) => self.until_buried(&[pid], deaths).await,
                 Err(error) => Err(error),
             },
             Order::KillAgent(index) => hosts.kill_agent(index).await,
@@ -131,7 +138,9 @@ impl LabProcess {
             Order::Split(indexes) => hosts.split(&indexes).await,
             Order::Merge => hosts.merge().await,
             Order::Status => {
-                let status = hosts.status().await;
+                let (status, dead) = hosts.status().await;
+                // What is not listed can be started again. One that cannot be buried is not live either.
+                let _ = self.until_buried(&dead, deaths).await;
                 return self.reply(id, Ok(Answer::Hosts(status))).await;
             }
             Order::RunChild(order) => self.run_child(order),
@@ -164,11 +173,11 @@ impl LabProcess {
         self.report_ends().await
     }
 
-    /// Waits for the end of a host's init. It can be reaped only when its whole namespace is dead
-    /// (`zap_pid_ns_processes` in the kernel's `kernel/pid_namespace.c`), so this proves the host gone.
-    async fn until_buried(&mut self, pid: Pid, deaths: &mut Signals) -> Result<(), LabError> {
+    /// Waits for the end of hosts' inits. One can be reaped only when its whole namespace is dead
+    /// (`zap_pid_ns_processes` in the kernel's `kernel/pid_namespace.c`), so this proves the hosts gone.
+    async fn until_buried(&mut self, inits: &[Pid], deaths: &mut Signals) -> Result<(), LabError> {
         let gone = async {
-            while self.hosts.has_init(pid) {
+            while self.hosts.has_init(inits) {
                 deaths.recv().await;
                 self.bury().await?;
             }

@@ -10,6 +10,9 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use xtreem_agent::Config;
 use xtreem_agent::program::{FileRef, Program};
 use xtreem_allocation::policy::{Policy, Rule};
@@ -35,11 +38,9 @@ pub async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
 /// Runs an agent in this process.
 pub fn be_agent(config: &str) -> ExitCode {
     let config = Config::load(Path::new(config)).expect("a configuration");
-    tracing_subscriber::fmt()
-        .with_env_filter(&config.log)
-        .with_ansi(false)
-        .with_writer(std::io::stderr)
-        .init();
+    let filter: Targets = config.log.parse().expect("a filter");
+    let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     match runtime.expect("a runtime").block_on(xtreem_agent::run(config)) {
         Ok(()) => ExitCode::SUCCESS,

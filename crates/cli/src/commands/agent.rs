@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use xtreem_agent::config::{Config, DEFAULT_STATE_DIR};
 use xtreem_agent::{AgentError, run as run_agent};
 
@@ -57,15 +59,14 @@ fn configuration(file: Option<&Path>, state_dir: &Path, join: &[String]) -> Resu
 }
 
 fn log_to_standard_error(filter: &str) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(filter).map_err(|e| {
-        Failure::usage(format!("log = {filter:?}: {e}"))
-            .with_hint("for example log = \"info,xtreem_agent=debug\"")
+    let filter: Targets = filter.parse().map_err(|e| {
+        Failure::usage(format!("[log] filter = {filter:?}: {e}"))
+            .with_hint("for example filter = \"info,xtreem_agent=debug\"")
     })?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let lines = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    tracing_subscriber::registry().with(lines).with(filter).init();
     Ok(())
 }
 

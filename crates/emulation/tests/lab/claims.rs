@@ -13,7 +13,9 @@ use xtreem_emulation::{
 };
 
 use crate::roles::FAILED;
-use crate::support::{MARK, ask, marked, marked_with, reaches, spawn, spec, start, states, tell, until};
+use crate::support::{
+    MARK, all_reach, ask, marked, marked_with, reaches, spawn, spec, start, states, tell, until,
+};
 
 pub struct Claim {
     pub name: &'static str,
@@ -60,17 +62,22 @@ async fn hosts_reach_each_other_and_the_lab_reaches_them(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     assert_eq!(matches!(lab.network(), Network::Namespaces), kind == NetworkChoice::Namespaces);
     let (one, two) = (spawn(&lab, 1).await, spawn(&lab, 2).await);
-    assert!(reaches(&one, &two).await && reaches(&two, &one).await && reaches(&one, &one).await);
+    all_reach(&[(&one, &two), (&two, &one), (&one, &one)]).await;
 
     let command = vec![this_program().into(), "role-client".into(), "hello".into()];
     let mut client = lab.exec_in_lab(ChildSpec { command, env: vec![] }).await.expect("a client");
-    let addresses = format!("{}\n{}\n", one.address, two.address);
-    client.stdio().write_all(addresses.as_bytes()).await.expect("written");
-    let mut lines = tokio::io::BufReader::new(client.stdio()).lines();
-    assert_eq!(lines.next_line().await.expect("read").as_deref(), Some("hello"));
-    for _ in 0..2 {
-        let reached = lines.next_line().await.expect("read").expect("a line");
-        assert!(!reached.starts_with(FAILED), "{reached}");
+    let mut stream = tokio::io::BufReader::new(client.stdio());
+    let mut line = String::new();
+    stream.read_line(&mut line).await.expect("read");
+    assert_eq!(line, "hello\n");
+    for host in [&one, &two] {
+        until("the lab reaches a host", async || {
+            stream.write_all(format!("{}\n", host.address).as_bytes()).await.expect("written");
+            line.clear();
+            assert_ne!(stream.read_line(&mut line).await.expect("read"), 0, "the client has ended");
+            !line.starts_with(FAILED)
+        })
+        .await;
     }
     lab.stop().await;
 }
@@ -78,8 +85,10 @@ async fn hosts_reach_each_other_and_the_lab_reaches_them(kind: NetworkChoice) {
 async fn hosts_have_names_of_their_own(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     let (one, two) = (spawn(&lab, 1).await, spawn(&lab, 2).await);
-    assert_eq!(tell(&one, &format!("reach {}", two.address)).await, "node2");
-    assert_eq!(tell(&two, &format!("reach {}", one.address)).await, "node1");
+    for (from, to, name) in [(&one, &two, "node2"), (&two, &one, "node1")] {
+        let order = format!("reach {}", to.address);
+        until("a host tells its name", async || tell(from, &order).await == name).await;
+    }
     let outside = nix::unistd::gethostname().expect("a name");
     assert!(outside != "node1" && outside != "node2");
 }
@@ -96,10 +105,10 @@ async fn a_killed_host_leaves_no_process_and_its_index_can_be_used_again(kind: N
     assert_eq!(marked(&lab).len(), others, "processes after the kill");
     assert_eq!(lab.kill_host(3).await, Err(LabError::NoSuchHost(3)));
     assert!(!reaches(&one, &busy).await);
-    assert!(reaches(&one, &two).await);
+    all_reach(&[(&one, &two)]).await;
 
     let again = spawn(&lab, 3).await;
-    assert!(reaches(&one, &again).await && reaches(&again, &two).await);
+    all_reach(&[(&one, &again), (&again, &two)]).await;
 }
 
 async fn a_killed_agent_leaves_its_host_and_can_be_restarted(kind: NetworkChoice) {
@@ -209,8 +218,8 @@ async fn bad_orders_are_refused_and_change_nothing(kind: NetworkChoice) {
         let shown = format!("{bad:?}");
         let error = lab.spawn_hosts(vec![spec(&lab, 3), bad]).await.expect_err(&shown);
         assert!(expected(&error), "{shown}: {error}");
-        until("only the first host is there", async || lab.status().await.expect("a status").len() == 1)
-            .await;
+        assert_eq!(lab.status().await.expect("a status").len(), 1, "{shown}: only the first host is there");
+        assert_eq!(marked(&lab).len(), 1, "{shown}: nothing is left of the other host");
     }
     for result in
         [lab.kill_host(9).await, lab.cut(9).await, lab.pause_host(9).await, lab.restart_agent(9).await]
@@ -241,14 +250,13 @@ async fn a_child_of_the_lab_reports_its_end(kind: NetworkChoice) {
 async fn a_cut_blocks_and_heal_restores(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     let (one, two, three) = (spawn(&lab, 1).await, spawn(&lab, 2).await, spawn(&lab, 3).await);
-    assert!(reaches(&one, &two).await);
+    all_reach(&[(&one, &two)]).await;
     lab.cut(2).await.expect("cut");
     assert!(!reaches(&one, &two).await && !reaches(&two, &one).await);
-    assert!(reaches(&two, &two).await && reaches(&one, &three).await);
+    all_reach(&[(&two, &two), (&one, &three)]).await;
     assert_eq!(lab.status().await.expect("a status").iter().filter(|host| host.cut).count(), 1);
     lab.heal(2).await.expect("healed");
-    until("one reaches two", async || reaches(&one, &two).await).await;
-    until("two reaches one", async || reaches(&two, &one).await).await;
+    all_reach(&[(&one, &two), (&two, &one)]).await;
 }
 
 async fn a_split_separates_groups_and_merge_joins_them(kind: NetworkChoice) {
@@ -284,7 +292,7 @@ async fn fifty_hosts_start_in_one_request_and_all_speak_to_all(kind: NetworkChoi
     let (first, last) = (&hosts[0], &hosts[49]);
     until("the agents answer", async || ask(first, "?").await.is_some() && ask(last, "?").await.is_some())
         .await;
-    assert!(reaches(first, last).await);
+    all_reach(&[(first, last)]).await;
     assert_eq!(lab.status().await.expect("a status").len(), 50);
     // More pairs than one machine's kernel keeps found neighbours.
     let everybody: Vec<String> = hosts.iter().map(|host| host.address.to_string()).collect();
@@ -294,7 +302,7 @@ async fn fifty_hosts_start_in_one_request_and_all_speak_to_all(kind: NetworkChoi
         assert_eq!(tell(host, &order).await, "50 greeted");
     }
     for host in &hosts {
-        assert!(reaches(host, first).await && reaches(last, host).await, "{}", host.name);
+        all_reach(&[(host, first), (last, host)]).await;
     }
     lab.stop().await;
 }

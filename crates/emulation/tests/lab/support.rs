@@ -64,6 +64,14 @@ pub async fn reaches(from: &Host, to: &Host) -> bool {
     !tell(from, &format!("reach {}", to.address)).await.starts_with(FAILED)
 }
 
+/// Waits until the first of each pair reaches the second. A busy machine may take longer for one answer than
+/// `reaches` waits for one that never comes.
+pub async fn all_reach(pairs: &[(&Host, &Host)]) {
+    for (from, to) in pairs {
+        until(&format!("{} reaches {}", from.name, to.name), async || reaches(from, to).await).await;
+    }
+}
+
 pub async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
     let deadline = Instant::now() + DEADLINE;
     while !condition().await {
