@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use xtreem_base::{Handle, Instant, Rng};
+use xtreem_base::{Instant, Rng};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Contact, Net, Outbox, Stopped};
+use xtreem_net::{Net, Outbox, Stopped};
 use xtreem_node::Node;
 
 use crate::config::Config;
@@ -46,17 +46,6 @@ impl Agent {
     /// Tells the node something. A node that has stopped needs to know nothing any more.
     pub(crate) async fn tell(&self, tell: impl FnOnce(&mut Node, Instant, &mut Outbox) + Send + 'static) {
         let _ = self.net.call(tell).await;
-    }
-
-    /// The contacts behind handles, those that the node has forgotten left out.
-    pub(crate) async fn contacts(&self, handles: impl IntoIterator<Item = Handle>) -> Vec<(Handle, Contact)> {
-        let mut contacts = Vec::new();
-        for handle in handles {
-            if let Some(contact) = self.net.contact(handle).await {
-                contacts.push((handle, contact));
-            }
-        }
-        contacts
     }
 
     /// What programs must not see: the node's key, and everything that the agent keeps.

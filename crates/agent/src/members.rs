@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 
 use xtreem_allocation::Spec;
-use xtreem_base::{AppId, Handle};
-use xtreem_net::Service;
+use xtreem_base::AppId;
+use xtreem_net::{Contact, Named, Service};
 
 use crate::agent::Agent;
 use crate::deploy::{self, Peers, Reader, Writer};
@@ -21,17 +21,18 @@ pub(crate) struct Members<'a> {
 const MEMBERS_SAMPLED: usize = 8;
 
 impl Peers for Members<'_> {
-    async fn open(&self, source: Handle) -> io::Result<(Reader, Writer)> {
-        let contact = self.agent.net.contact(source).await.ok_or(io::ErrorKind::NotFound)?;
-        let opened = self.agent.net.open(contact, Service::PIECES).await;
+    async fn open(&self, source: Contact) -> io::Result<(Reader, Writer)> {
+        let opened = self.agent.net.open(source, Service::PIECES).await;
         let (send, receive) = opened.map_err(io::Error::other)?;
         Ok((Box::new(receive), Box::new(send)))
     }
 
-    async fn more(&self) -> Vec<Handle> {
+    async fn more(&self) -> Vec<Contact> {
         let app = self.app;
-        let peers = self.agent.node(move |node, _, _| node.app_peers(app, MEMBERS_SAMPLED)).await;
-        peers.unwrap_or_default()
+        let peers = self.agent.net.call_named(move |node, _, _| node.app_peers(app, MEMBERS_SAMPLED)).await;
+        // A node that has stopped knows no members.
+        let Ok(Named { what: peers, contacts }) = peers else { return Vec::new() };
+        contacts.all_of(peers).map(|(_, contact)| contact).collect()
     }
 }
 
@@ -41,7 +42,7 @@ const KEEP_ROUNDS: u32 = 5;
 
 /// Brings the files of an application that this node guards into its store, so that the application can be started
 /// again when all its holders have died.
-pub(crate) fn keep_files(agent: &Arc<Agent>, app: AppId, spec: Arc<Spec>, sources: Vec<Handle>) {
+pub(crate) fn keep_files(agent: &Arc<Agent>, app: AppId, spec: Arc<Spec>, sources: Vec<Contact>) {
     let agent = agent.clone();
     tokio::spawn(async move {
         let Ok(program) = Program::from_payload(&spec.payload) else { return };

@@ -4,8 +4,9 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
+use xtreem_allocation::policy::SignedPolicy;
+use xtreem_membership::rumour::Newer;
 use xtreem_net::{PolicyFault, VoRoot, verify_policy};
-use xtreem_node::SignedPolicy;
 
 use crate::agent::Agent;
 
@@ -56,9 +57,10 @@ pub(crate) fn at_start(
 }
 
 /// A newer policy is in force: keeps it.
-pub(crate) fn changed(agent: &Agent, signed: &SignedPolicy, version: u64, conflicts: bool) {
+pub(crate) fn changed(agent: &Agent, newer: &Newer<SignedPolicy>) {
+    let (signed, version) = (&newer.document, newer.version.version);
     tracing::info!(version, digest = ?signed.digest, "a policy of the VO is in force");
-    if conflicts {
+    if newer.before.version == version {
         tracing::warn!(
             version,
             "two policies of this version were signed: the one with the higher digest is in force; sign a newer one"
@@ -83,8 +85,8 @@ fn keep(dir: &Path, signed: &SignedPolicy) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use xtreem_allocation::policy::Policy;
     use xtreem_net::VoKey;
-    use xtreem_node::Policy;
 
     #[test]
     fn what_was_kept_is_found_again_and_damage_is_survived() {

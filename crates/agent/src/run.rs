@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use xtreem_base::Digest;
+use xtreem_allocation::Notice;
+use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Identity, Net, NetConfig};
+use xtreem_net::{Contacts, Identity, Named, Net, NetConfig};
 use xtreem_node::Event;
 
 use crate::agent::{Agent, random_u64};
@@ -147,18 +148,13 @@ fn announce(identity: &Identity, net: &Net, state: &State, name: &str) {
 
 /// The protocols' numbers: the real grid's, but for what an emulated host may change.
 fn node_config(config: &Config) -> xtreem_node::Config {
-    let mut node = match config.emulated {
-        true => xtreem_node::Config::emulated(),
-        false => xtreem_node::Config::default(),
-    };
+    let mut node =
+        if config.emulated { xtreem_node::Config::emulated() } else { xtreem_node::Config::default() };
+    let trie_period = config.trie_period.unwrap_or(node.trie.period);
     if let Some(period) = config.cyclon_period {
-        node.membership.period = period;
-        node.app_membership.period = period;
-        node.aggregation.period = period;
+        node.set_period(period);
     }
-    if let Some(period) = config.trie_period {
-        node.trie.period = period;
-    }
+    node.trie.period = trie_period;
     node
 }
 
@@ -212,7 +208,7 @@ fn digest(attributes: &Attributes) -> Digest {
 
 /// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to end
 /// has not done its work, and is to run elsewhere.
-async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
+async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
     for run in agent.slots.shut() {
         agent.tell(move |node, now, out| node.free(now, run, out)).await;
     }
@@ -226,37 +222,57 @@ async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
 }
 
 /// Takes the node's events. Nothing in here waits for anything but the node itself.
-async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Event>) {
+async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
     while let Some(event) = events.recv().await {
         match event {
-            Event::StartProgram { run, name, slots, spec, sources, restarts } => {
-                agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
-            }
-            Event::KeepFiles { app, spec, sources } => members::keep_files(agent, app, spec, sources),
-            Event::StopProgram { run, why } => {
-                tracing::info!(app = ?run.app, slot = run.slot, epoch = %run.epoch, ?why, "slot is to stop");
-                if !agent.slots.stop(run, why) {
-                    // Its end and this order crossed: the node is told again.
-                    let exit = xtreem_allocation::Exit::Signal(15);
-                    agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
-                }
-            }
-            Event::AppLeft { app } => {
-                tracing::info!(?app, "application left");
-                agent.slots.forget(app);
-            }
-            Event::HolderLost { app, slot, peer } => {
-                tracing::warn!(?app, ?slot, ?peer, "a holder was declared lost");
-                agent.waiting.publish(Event::HolderLost { app, slot, peer });
-            }
-            Event::PolicyChanged { signed, version, conflicts } => {
-                policy::changed(agent, &signed, version, conflicts);
-            }
-            Event::CutOff { is_cut_off: true } => {
+            Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
+            Named { what: Event::Policy(newer), .. } => policy::changed(agent, &newer),
+            Named { what: Event::CutOff { is_cut_off: true }, .. } => {
                 tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
             }
-            Event::CutOff { is_cut_off: false } => tracing::info!("no longer cut off"),
-            other => agent.waiting.publish(other),
+            Named { what: Event::CutOff { is_cut_off: false }, .. } => tracing::info!("no longer cut off"),
+            search @ Named { what: Event::Search(_), .. } => agent.waiting.publish(search),
         }
     }
+}
+
+/// Does what the node asks of this machine, and tells those who wait for the rest.
+async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
+    let known = |sources: Vec<Handle>| contacts.all_of(sources).map(|(_, contact)| contact).collect();
+    match notice {
+        Notice::Start { run, application, sources, restarts } => {
+            let (sources, spec) = (known(sources), application.spec);
+            let (name, slots) = (application.record.name, application.record.slots);
+            agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
+        }
+        Notice::KeepFiles { application, sources } => {
+            members::keep_files(agent, application.record.id, application.spec, known(sources));
+        }
+        Notice::Stop { run, why } => {
+            tracing::info!(app = ?run.app, slot = run.slot, epoch = %run.epoch, ?why, "slot is to stop");
+            if !agent.slots.stop(run, why) {
+                // Its end and this order crossed: the node is told again.
+                let exit = xtreem_allocation::Exit::Signal(15);
+                agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
+            }
+        }
+        Notice::AppLeft { app } => {
+            tracing::info!(?app, "application left");
+            agent.slots.forget(app);
+        }
+        Notice::HolderLost { app, slot, peer } => {
+            let peer_id = contacts.of(peer).map(|contact| contact.id);
+            tracing::warn!(?app, ?slot, peer = ?peer_id, "a holder was declared lost");
+            tell(agent, Notice::HolderLost { app, slot, peer }, contacts);
+        }
+        notice @ (Notice::SlotChanged { .. }
+        | Notice::RecordChanged { .. }
+        | Notice::Submission { .. }
+        | Notice::RecordTaken { .. }
+        | Notice::Described { .. }) => tell(agent, notice, contacts),
+    }
+}
+
+fn tell(agent: &Agent, notice: Notice, contacts: Contacts) {
+    agent.waiting.publish(Named { what: Event::Allocation(notice), contacts });
 }

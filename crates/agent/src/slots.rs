@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
+use xtreem_allocation::StopReason;
 use xtreem_allocation::{Exit, SlotRun, Spec};
-use xtreem_base::{AppId, Handle};
-use xtreem_node::StopReason;
+use xtreem_base::AppId;
+use xtreem_net::Contact;
 
 use crate::agent::Agent;
 use crate::exec::Log;
@@ -34,7 +35,8 @@ pub(crate) struct Order {
     pub name: String,
     pub slots: u16,
     pub spec: Arc<Spec>,
-    pub sources: Vec<Handle>,
+    /// Nodes that may have the files.
+    pub sources: Vec<Contact>,
     pub restarts: u32,
 }
 

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use xtreem_allocation::Notice;
 use xtreem_base::AppId;
-use xtreem_discovery::SearchId;
+use xtreem_discovery::{SearchEvent, SearchId};
+use xtreem_net::Named;
 use xtreem_node::Event;
 
 use crate::queue::{Next, Queue};
@@ -30,7 +32,7 @@ pub(crate) enum Topic {
 #[error("{WAITING_MAX} requests are waiting for the grid already; try again later")]
 pub(crate) struct TooMany;
 
-type Queues = BTreeMap<(Topic, u64), Arc<Queue<Event>>>;
+type Queues = BTreeMap<(Topic, u64), Arc<Queue<Named<Event>>>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -48,7 +50,7 @@ struct State {
 pub(crate) struct Subscription {
     waiting: Arc<Waiting>,
     key: (Topic, u64),
-    queue: Arc<Queue<Event>>,
+    queue: Arc<Queue<Named<Event>>>,
 }
 
 impl Waiting {
@@ -75,8 +77,8 @@ impl Waiting {
     }
 
     /// Hands an event to everybody who waits for it.
-    pub(crate) fn publish(&self, event: Event) {
-        let Some(topic) = topic_of(&event) else { return };
+    pub(crate) fn publish(&self, event: Named<Event>) {
+        let Some(topic) = topic_of(&event.what) else { return };
         let state = self.state();
         for (_, queue) in state.queues.range((topic, 0)..=(topic, u64::MAX)) {
             queue.push(event.clone());
@@ -100,12 +102,12 @@ impl State {
 }
 
 impl Subscription {
-    pub(crate) async fn next(&self) -> Next<Event> {
+    pub(crate) async fn next(&self) -> Next<Named<Event>> {
         self.queue.next().await
     }
 
     /// The next event, whatever was dropped before it.
-    pub(crate) async fn event(&self) -> Event {
+    pub(crate) async fn event(&self) -> Named<Event> {
         loop {
             if let Next::Item(event) = self.queue.next().await {
                 return event;
@@ -124,32 +126,43 @@ impl Drop for Subscription {
     }
 }
 
+/// What an event is about, as far as somebody may wait for it.
 fn topic_of(event: &Event) -> Option<Topic> {
     match event {
-        Event::Match { search, .. }
-        | Event::Applications { search, .. }
-        | Event::SearchDone { search, .. } => Some(Topic::Search(*search)),
-        Event::Submission { app, .. } => Some(Topic::Submission(*app)),
-        Event::Described { app, .. } => Some(Topic::Described(*app)),
-        Event::RecordTaken { app, .. } => Some(Topic::RecordTaken(*app)),
-        Event::SlotChanged { app, .. } => Some(Topic::Changes(*app)),
-        Event::HolderLost { app, .. } => Some(Topic::Changes(*app)),
-        Event::RecordChanged { record } => Some(Topic::Changes(record.id)),
-        _ => None,
+        Event::Search(event) => match event {
+            SearchEvent::Match { search, .. }
+            | SearchEvent::Applications { search, .. }
+            | SearchEvent::Done { search, .. } => Some(Topic::Search(*search)),
+            // The node's own affair.
+            SearchEvent::Surplus { .. } => None,
+        },
+        Event::Allocation(notice) => match notice {
+            Notice::Submission { app, .. } => Some(Topic::Submission(*app)),
+            Notice::Described { app, .. } => Some(Topic::Described(*app)),
+            Notice::RecordTaken { app, .. } => Some(Topic::RecordTaken(*app)),
+            Notice::SlotChanged { app, .. } | Notice::HolderLost { app, .. } => Some(Topic::Changes(*app)),
+            Notice::RecordChanged { record } => Some(Topic::Changes(record.id)),
+            Notice::Start { .. }
+            | Notice::KeepFiles { .. }
+            | Notice::Stop { .. }
+            | Notice::AppLeft { .. } => None,
+        },
+        Event::Policy(_) | Event::CutOff { .. } => None,
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtreem_node::Progress;
+    use xtreem_allocation::Progress;
 
     fn app(byte: u8) -> AppId {
         AppId::from_bytes([byte; 16])
     }
 
-    fn accepted(byte: u8) -> Event {
-        Event::Submission { app: app(byte), progress: Progress::Accepted }
+    fn accepted(byte: u8) -> Named<Event> {
+        let notice = Notice::Submission { app: app(byte), progress: Progress::Accepted };
+        Named::without_peers(Event::Allocation(notice))
     }
 
     #[tokio::test]
@@ -161,11 +174,9 @@ mod tests {
         waiting.publish(accepted(1));
         waiting.publish(accepted(2));
         for subscription in [first, second] {
-            let Event::Submission { app: found, .. } = subscription.event().await else { panic!() };
-            assert_eq!(Topic::Submission(found), subscription.topic());
+            assert_eq!(topic_of(&subscription.event().await.what), Some(subscription.topic()));
         }
-        let Event::Submission { app: found, .. } = other.event().await else { panic!() };
-        assert_eq!(found, app(2));
+        assert_eq!(topic_of(&other.event().await.what), Some(Topic::Submission(app(2))));
         drop(other);
         assert!(waiting.state().queues.is_empty());
     }

@@ -12,6 +12,7 @@ use xtreem_base::{AppId, Handle};
 use xtreem_client::api::{AppList, AppSummary, Holder, MemberRole};
 use xtreem_discovery::limits::APP_NAME_LEN_MAX;
 use xtreem_discovery::{self as discovery, AppFilter, Role, SearchSpec};
+use xtreem_net::Contacts;
 
 use super::error::ApiError;
 use super::picture::{self, Picture};
@@ -43,7 +44,7 @@ pub(super) async fn list(
         }
         Some(name) => AppFilter::Name { name },
     };
-    let Found { applications, report, .. } =
+    let Found { applications, contacts, report } =
         search::run(&agent, SearchSpec::new(discovery::Query::Applications(filter), MEMBERS_MAX)).await?;
     let mut met: BTreeMap<AppId, Met> = BTreeMap::new();
     for (peer, list) in applications {
@@ -51,7 +52,7 @@ pub(super) async fn list(
             met.entry(summary.id).or_default().add(peer, summary);
         }
     }
-    let looks = met.into_iter().take(APPS_MAX).map(|(app, met)| summarise(&agent, app, met));
+    let looks = met.into_iter().take(APPS_MAX).map(|(app, met)| summarise(&agent, app, met, &contacts));
     let looked: Vec<_> = futures_util::stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
     let apps = looked.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
     Ok(Json(AppList { apps, report: view::report(&report) }))
@@ -75,7 +76,12 @@ impl Met {
     }
 }
 
-async fn summarise(agent: &Arc<Agent>, app: AppId, met: Met) -> Result<Option<AppSummary>, ApiError> {
+async fn summarise(
+    agent: &Arc<Agent>,
+    app: AppId,
+    met: Met,
+    contacts: &Contacts,
+) -> Result<Option<AppSummary>, ApiError> {
     let Some(newest) = met.newest else { return Ok(None) };
     let peers = met.members.iter().map(|(peer, ..)| *peer).collect();
     let picture = picture::walk(agent, app, peers).await?;
@@ -86,7 +92,7 @@ async fn summarise(agent: &Arc<Agent>, app: AppId, met: Met) -> Result<Option<Ap
             Role::Guardian => MemberRole::Guardian,
             Role::Former | Role::Submitter => continue,
         };
-        if let Some(contact) = agent.net.contact(peer).await {
+        if let Some(contact) = contacts.of(peer) {
             let (node, address) = (contact.id.to_string(), contact.addr.to_string());
             holders.push(Holder { node, address, slots, role });
         }

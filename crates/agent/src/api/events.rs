@@ -8,9 +8,10 @@ use axum::extract::{Path, State};
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
-use xtreem_base::{AppId, Handle};
+use xtreem_allocation::Notice;
+use xtreem_base::AppId;
 use xtreem_client::api::Dropped;
-use xtreem_net::Contact;
+use xtreem_net::{Contacts, Named};
 use xtreem_node::Event;
 
 use super::error::ApiError;
@@ -29,7 +30,7 @@ type Item = Result<sse::Event, Infallible>;
 pub(super) async fn of_slot(
     State(slot): State<Arc<Slot>>,
 ) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
-    changes(slot.agent.clone(), slot.run.app)
+    changes(&slot.agent, slot.run.app)
 }
 
 /// For the operator: changes of any application that this node takes part in, now or later.
@@ -38,36 +39,40 @@ pub(super) async fn of_app(
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
     let app = body::id(&id, "application")?;
-    changes(agent, app)
+    changes(&agent, app)
 }
 
 /// Changes from now on. What a reader is too slow for is dropped, the oldest first, and it is told how many.
-fn changes(agent: Arc<Agent>, app: AppId) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
+fn changes(agent: &Agent, app: AppId) -> Result<Sse<impl Stream<Item = Item> + use<>>, ApiError> {
     let changes = agent.waiting.subscribe(Topic::Changes(app))?;
-    let events = stream::unfold((agent, changes), |(agent, changes)| async {
+    let events = stream::unfold(changes, |changes| async {
         loop {
             let event = match changes.next().await {
-                Next::Dropped(dropped) => event("dropped", &Dropped { dropped }),
-                Next::Item(Event::SlotChanged { slot: known, .. }) => {
-                    event("slot", &view::known(&known, contact(&agent, known.holder).await))
-                }
-                Next::Item(Event::HolderLost { slot: Some(slot), peer, .. }) => {
-                    match contact(&agent, Some(peer)).await {
-                        Some(contact) => event("lost", &view::peer(contact, Some(slot))),
-                        None => continue,
-                    }
-                }
-                Next::Item(Event::RecordChanged { record }) => event("record", &view::record(&record)),
-                Next::Item(_) => continue,
+                Next::Dropped(dropped) => Some(event("dropped", &Dropped { dropped })),
+                Next::Item(Named { what: Event::Allocation(notice), contacts }) => told(&notice, &contacts),
+                Next::Item(_) => None,
             };
-            return Some((Ok(event), (agent, changes)));
+            if let Some(event) = event {
+                return Some((Ok(event), changes));
+            }
         }
     });
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
 }
 
-async fn contact(agent: &Agent, peer: Option<Handle>) -> Option<Contact> {
-    agent.net.contact(peer?).await
+/// What a change looks like to those who follow it; of a guardian's loss they need to know nothing.
+fn told(notice: &Notice, contacts: &Contacts) -> Option<sse::Event> {
+    match notice {
+        Notice::SlotChanged { slot: known, .. } => {
+            let holder = known.holder.and_then(|holder| contacts.of(holder));
+            Some(event("slot", &view::known(known, holder)))
+        }
+        Notice::HolderLost { slot: Some(slot), peer, .. } => {
+            Some(event("lost", &view::peer(contacts.of(*peer)?, Some(*slot))))
+        }
+        Notice::RecordChanged { record } => Some(event("record", &view::record(record))),
+        _ => None,
+    }
 }
 
 fn event(name: &str, data: &impl Serialize) -> sse::Event {

@@ -36,10 +36,10 @@ pub(super) async fn logs(
         return Err(ApiError::definite(StatusCode::NOT_FOUND, error));
     }
     let not_found = |error: String| ApiError::definite(StatusCode::NOT_FOUND, error);
-    let holder = picture.slots.get(&slot).and_then(|known| known.holder);
-    let holder = holder.ok_or_else(|| not_found(format!("nobody is known to hold slot {slot}")))?;
-    let contact = agent.net.contact(holder).await;
-    let contact = contact.ok_or_else(|| not_found(format!("the holder of slot {slot} is gone")))?;
+    let known = picture.slots.get(&slot).filter(|known| known.holder.is_some());
+    let known = known.ok_or_else(|| not_found(format!("nobody is known to hold slot {slot}")))?;
+    let contact =
+        picture.holder(known).ok_or_else(|| not_found(format!("the holder of slot {slot} is gone")))?;
     let words =
         logs::of(&agent, contact, app, slot, lines.unwrap_or(LINES_DEFAULT)).await.map_err(|error| {
             let error = format!("node {} at {}: {error}", contact.id, contact.addr);

@@ -9,10 +9,11 @@ use std::time::Duration as StdDuration;
 
 use axum::http::StatusCode;
 use tokio::time::{Instant, timeout_at};
-use xtreem_allocation::{Known, Record};
+use xtreem_allocation::{Description, Known, Notice, Record};
 use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::{AppFilter, Query, SearchSpec};
-use xtreem_node::{Description, Event};
+use xtreem_net::{Contact, Contacts, Named};
+use xtreem_node::Event;
 
 use super::error::ApiError;
 use super::search;
@@ -42,19 +43,23 @@ pub(super) struct Picture {
     pub(super) guardians: BTreeSet<Handle>,
     /// Members that answered.
     pub(super) answered: BTreeSet<Handle>,
+    /// Who all these are.
+    pub(super) contacts: Contacts,
 }
 
 impl Picture {
-    fn new(description: Description) -> Self {
+    fn new(Named { what: description, contacts }: Named<Description>) -> Self {
         let (slots, guardians, answered) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let record = description.record.clone();
-        let mut picture = Picture { record, placement: String::new(), slots, guardians, answered };
-        picture.merge(description);
+        let (placement, known) = (String::new(), Contacts::default());
+        let mut picture = Picture { record, placement, slots, guardians, answered, contacts: known };
+        picture.merge(Named { what: description, contacts });
         picture
     }
 
     /// The newest record counts; of a slot the highest epoch, and under one epoch the later state.
-    fn merge(&mut self, description: Description) {
+    fn merge(&mut self, Named { what: description, contacts }: Named<Description>) {
+        self.contacts.extend(contacts);
         if description.record.version() > self.record.version() {
             self.record = description.record;
         }
@@ -76,6 +81,11 @@ impl Picture {
 
     fn is_covered(&self) -> bool {
         (0..self.record.slots).all(|slot| self.slots.contains_key(&slot))
+    }
+
+    /// Where the holder of a slot is.
+    pub(super) fn holder(&self, known: &Known) -> Option<Contact> {
+        self.contacts.of(known.holder?)
     }
 
     /// Every slot is known to be over.
@@ -108,8 +118,9 @@ pub(super) async fn walk(
     first: Vec<Handle>,
 ) -> Result<Option<Picture>, ApiError> {
     let answers = agent.waiting.subscribe(Topic::Described(app))?;
-    let (me, own) = agent.node(move |node, _, _| (node.me().handle, node.app(app))).await?;
-    let mut picture = own.map(Picture::new);
+    let me = agent.node(|node, _, _| node.me().handle).await?;
+    let Named { what: own, contacts } = agent.net.call_named(move |node, _, _| node.app(app)).await?;
+    let mut picture = own.map(|own| Picture::new(Named { what: own, contacts }));
     let mut asked = BTreeSet::from([me]);
     let mut waiting: BTreeSet<Handle> = BTreeSet::new();
     let mut next: Vec<Handle> = first;
@@ -141,10 +152,11 @@ pub(super) async fn walk(
     }
 }
 
-async fn answer(answers: &Subscription) -> (Handle, Description) {
+async fn answer(answers: &Subscription) -> (Handle, Named<Description>) {
     loop {
-        if let Event::Described { from, description, .. } = answers.event().await {
-            return (from, description);
+        let Named { what, contacts } = answers.event().await;
+        if let Event::Allocation(Notice::Described { from, description, .. }) = what {
+            return (from, Named { what: description, contacts });
         }
     }
 }
@@ -161,7 +173,7 @@ mod tests {
     use xtreem_allocation::{Epoch, Exit, SlotState, Wanted};
     use xtreem_base::{Digest, NodeId};
 
-    fn description(generation: u32, slots: &[(u16, u32, SlotState)]) -> Description {
+    fn description(generation: u32, slots: &[(u16, u32, SlotState)]) -> Named<Description> {
         let id = NodeId::from_bytes([1; 16]);
         let record = Record {
             id: AppId::from_bytes([1; 16]),
@@ -179,12 +191,12 @@ mod tests {
             holder: Some(Handle::from_u32(counter)),
             state,
         };
-        Description {
+        Named::without_peers(Description {
             record,
             slots: slots.iter().map(known).collect(),
             guardians: Vec::new(),
             placement: String::new(),
-        }
+        })
     }
 
     #[test]

@@ -6,9 +6,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::StatusCode;
+use xtreem_allocation::policy::{Policy, PolicyVersion, SignedPolicy};
 use xtreem_client::api::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 use xtreem_net::verify_policy;
-use xtreem_node::{Policy, PolicyVersion, SignedPolicy};
 
 use super::error::ApiError;
 use super::{body, record};

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use tokio::time::{Instant, timeout_at};
-use xtreem_allocation::Record;
+use xtreem_allocation::{Notice, Record};
 use xtreem_base::{AppId, Handle};
 use xtreem_client::api::{RecordReply, RecordRequest};
 use xtreem_net::verify_record;
@@ -49,7 +49,7 @@ pub(super) async fn publish(
     let end = Instant::now() + WAIT_MAX;
     while !waiting.is_empty() {
         let Ok(event) = timeout_at(end, taken.event()).await else { break };
-        if let Event::RecordTaken { by, newer: beaten_by, .. } = event
+        if let Event::Allocation(Notice::RecordTaken { by, newer: beaten_by, .. }) = event.what
             && waiting.remove(&by)
         {
             match beaten_by {

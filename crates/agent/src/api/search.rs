@@ -13,8 +13,10 @@ use xtreem_base::{Duration, Handle};
 use xtreem_client::api::{Expected, NodeMatch, SearchLine, SearchReport, SearchRequest};
 use xtreem_discovery::forecast::{Forecast, Path};
 use xtreem_discovery::{
-    AppSummary, Attributes, Query, Report, Requirement, SearchId, SearchSpec, SetQuery, StartRefusal,
+    AppSummary, Attributes, Query, Report, Requirement, SearchEvent, SearchId, SearchSpec, SetQuery,
+    StartRefusal,
 };
+use xtreem_net::{Contacts, Named};
 use xtreem_node::Event;
 
 use super::error::ApiError;
@@ -90,6 +92,7 @@ async fn expected(agent: &Agent, spec: &SearchSpec) -> Result<Option<Expected>, 
 /// What a search for applications brought.
 pub(super) struct Found {
     pub applications: Vec<(Handle, Vec<AppSummary>)>,
+    pub contacts: Contacts,
     pub report: Report,
 }
 
@@ -114,16 +117,19 @@ impl Running {
         loop {
             match events.next().await {
                 Next::Dropped(dropped) => return SearchLine::Dropped { dropped },
-                Next::Item(Event::Match { peer, attributes, .. }) => {
+                Next::Item(Named {
+                    what: Event::Search(SearchEvent::Match { peer, attributes, .. }),
+                    contacts,
+                }) => {
                     // A handle that is forgotten already is of a node that is gone.
-                    let Some(contact) = self.agent.net.contact(peer).await else { continue };
+                    let Some(contact) = contacts.of(peer) else { continue };
                     return SearchLine::Match(NodeMatch {
                         id: contact.id.to_string(),
                         address: contact.addr.to_string(),
                         attributes: view::attributes(&attributes.unwrap_or_default()),
                     });
                 }
-                Next::Item(Event::SearchDone { report, .. }) => {
+                Next::Item(Named { what: Event::Search(SearchEvent::Done { report, .. }), .. }) => {
                     self.id = None;
                     let report = SearchReport { expected: self.expected, ..view::report(&report) };
                     return SearchLine::Done { report };
@@ -146,15 +152,17 @@ impl Drop for Running {
 pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, ApiError> {
     let events = subscribe(agent, spec).await?;
     let mut running = Running::new(agent, &events)?;
-    let mut applications = Vec::new();
+    let (mut applications, mut contacts) = (Vec::new(), Contacts::default());
     loop {
-        match events.event().await {
-            Event::Applications { peer, list, .. } => applications.push((peer, list)),
-            Event::SearchDone { report, .. } => {
+        let Named { what: Event::Search(event), contacts: told } = events.event().await else { continue };
+        contacts.extend(told);
+        match event {
+            SearchEvent::Applications { peer, list, .. } => applications.push((peer, list)),
+            SearchEvent::Done { report, .. } => {
                 running.id = None;
-                return Ok(Found { applications, report });
+                return Ok(Found { applications, contacts, report });
             }
-            _ => {}
+            SearchEvent::Match { .. } | SearchEvent::Surplus { .. } => {}
         }
     }
 }

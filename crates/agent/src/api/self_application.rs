@@ -8,9 +8,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use serde::Deserialize;
+use xtreem_allocation::{Description, Known};
 use xtreem_base::Handle;
 use xtreem_client::api::{Peers, SlotApplication, SlotSelf};
-use xtreem_node::Description;
+use xtreem_net::Named;
 
 use super::error::ApiError;
 use super::slot_socket::Slot;
@@ -23,7 +24,7 @@ const PEERS_MAX: usize = 64;
 const PEERS_DEFAULT: usize = 8;
 
 pub(super) async fn whoami(State(slot): State<Arc<Slot>>) -> Result<Json<SlotSelf>, ApiError> {
-    let description = description(&slot).await?;
+    let description = description(&slot).await?.what;
     let own = slot.agent.net.own_contact();
     Ok(Json(SlotSelf {
         application: view::brief(&description.record),
@@ -49,34 +50,29 @@ pub(super) async fn peers(
     if count > PEERS_MAX {
         return Err(ApiError::bad_request(format!("count is {count}; at most {PEERS_MAX} are given")));
     }
-    let description = description(&slot).await?;
+    let description = description(&slot).await?.what;
     // A node of the collection may hold no slot (a guardian), or several.
     let slots: BTreeMap<Handle, u16> =
         description.slots.iter().filter_map(|known| Some((known.holder?, known.slot))).collect();
     let app = slot.run.app;
-    let members = slot.agent.node(move |node, _, _| node.app_peers(app, count)).await?;
-    let contacts = slot.agent.contacts(members).await;
-    let peers = contacts.into_iter().map(|(peer, contact)| view::peer(contact, slots.get(&peer).copied()));
+    let Named { what: members, contacts } =
+        slot.agent.net.call_named(move |node, _, _| node.app_peers(app, count)).await?;
+    let peers =
+        contacts.all_of(members).map(|(peer, contact)| view::peer(contact, slots.get(&peer).copied()));
     Ok(Json(Peers { peers: peers.collect() }))
 }
 
 pub(super) async fn application(State(slot): State<Arc<Slot>>) -> Result<Json<SlotApplication>, ApiError> {
-    let description = description(&slot).await?;
-    let mut slots = Vec::new();
-    for known in &description.slots {
-        let holder = match known.holder {
-            Some(holder) => slot.agent.net.contact(holder).await,
-            None => None,
-        };
-        slots.push(view::known(known, holder));
-    }
+    let Named { what: description, contacts } = description(&slot).await?;
+    let holder = |known: &Known| known.holder.and_then(|holder| contacts.of(holder));
+    let slots = description.slots.iter().map(|known| view::known(known, holder(known))).collect();
     Ok(Json(SlotApplication { application: view::brief(&description.record), slots }))
 }
 
 /// What this node knows of the slot's application.
-async fn description(slot: &Slot) -> Result<Description, ApiError> {
+async fn description(slot: &Slot) -> Result<Named<Description>, ApiError> {
     let app = slot.run.app;
-    let known = slot.agent.node(move |node, _, _| node.app(app)).await?;
-    known
-        .ok_or_else(|| ApiError::definite(StatusCode::GONE, "this slot's application has ended on this node"))
+    let Named { what, contacts } = slot.agent.net.call_named(move |node, _, _| node.app(app)).await?;
+    let ended = || ApiError::definite(StatusCode::GONE, "this slot's application has ended on this node");
+    Ok(Named { what: what.ok_or_else(ended)?, contacts })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use futures_util::StreamExt as _;
-use xtreem_allocation::{Known, SlotState};
+use xtreem_allocation::SlotState;
 use xtreem_base::AppId;
 use xtreem_client::api::{AppShow, SlotView};
 
@@ -26,10 +26,10 @@ pub(super) async fn show(
 ) -> Result<Json<AppShow>, ApiError> {
     let app: AppId = body::id(&id, "application")?;
     let picture = picture::look(&agent, app).await?.ok_or_else(|| picture::nobody_knows(app))?;
-    let slots = (0..picture.record.slots).map(|slot| one_slot(&agent, app, slot, picture.slots.get(&slot)));
+    let slots = (0..picture.record.slots).map(|slot| one_slot(&agent, app, slot, &picture));
     let slots: Vec<SlotView> = futures_util::stream::iter(slots).buffered(ASKED_AT_ONCE).collect().await;
-    let guardians = agent.contacts(picture.guardians.iter().copied()).await;
-    let guardians = guardians.into_iter().map(|(_, contact)| view::peer(contact, None)).collect();
+    let guardians = picture.contacts.all_of(picture.guardians.iter().copied());
+    let guardians = guardians.map(|(_, contact)| view::peer(contact, None)).collect();
     let (record, lost) = (view::record(&picture.record), is_lost(&picture));
     Ok(Json(AppShow { record, slots, guardians, lost, placement: picture.placement }))
 }
@@ -41,12 +41,9 @@ fn is_lost(picture: &Picture) -> bool {
         && picture.slots.values().all(|known| known.holder.is_none())
 }
 
-async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, known: Option<&Known>) -> SlotView {
-    let Some(known) = known else { return view::unknown_slot(slot) };
-    let holder = match known.holder {
-        Some(holder) => agent.net.contact(holder).await,
-        None => None,
-    };
+async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, picture: &Picture) -> SlotView {
+    let Some(known) = picture.slots.get(&slot) else { return view::unknown_slot(slot) };
+    let holder = picture.holder(known);
     let mut shown = view::known(known, holder);
     if let (SlotState::FilesLost | SlotState::Failed(_), Some(holder)) = (known.state, holder) {
         // A holder that does not answer leaves the slot without last words.

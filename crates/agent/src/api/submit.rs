@@ -10,12 +10,12 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use xtreem_allocation::{Application, Record};
+use xtreem_allocation::{Application, Notice, Progress, Record, SubmitRefusal};
 use xtreem_base::{AppId, Duration};
 use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SearchReport, SubmitRequest};
 use xtreem_discovery::{AppFilter, Query, Report, Requirement, SearchSpec, SetQuery};
-use xtreem_net::verify_spec;
-use xtreem_node::{Event, Progress, SubmitRefusal};
+use xtreem_net::{Contacts, Named, verify_spec};
+use xtreem_node::Event;
 
 use super::error::ApiError;
 use super::{body, picture, record, search, view};
@@ -130,8 +130,9 @@ struct Following {
 impl Following {
     async fn next(&mut self) -> Option<String> {
         while !self.is_over {
-            if let Event::Submission { progress, .. } = self.events.event().await {
-                let line = self.line(progress).await;
+            let Named { what, contacts } = self.events.event().await;
+            if let Event::Allocation(Notice::Submission { progress, .. }) = what {
+                let line = self.line(progress, &contacts).await;
                 // The lines are plain values: nothing in them has no JSON.
                 return serde_json::to_string(&line).ok().map(|line| line + "\n");
             }
@@ -152,7 +153,7 @@ impl Following {
         told
     }
 
-    async fn line(&mut self, progress: Progress) -> ProgressLine {
+    async fn line(&mut self, progress: Progress, contacts: &Contacts) -> ProgressLine {
         match progress {
             Progress::Held { nodes, wanted } => ProgressLine::Held { nodes, wanted },
             Progress::NotPlaced { report: Some(report) } => {
@@ -193,10 +194,7 @@ impl Following {
                 ProgressLine::Accepted { id: self.app.to_string() }
             }
             Progress::Slot { slot, state, holder } => {
-                let holder = match holder {
-                    Some(holder) => self.agent.net.contact(holder).await,
-                    None => None,
-                };
+                let holder = holder.and_then(|holder| contacts.of(holder));
                 ProgressLine::Slot { slot: view::slot(slot, state, holder) }
             }
             Progress::Complete { running, done, failed } => {

@@ -8,7 +8,8 @@ use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, sleep, timeout};
-use xtreem_base::{Digest, Handle, Rng};
+use xtreem_base::{Digest, Rng};
+use xtreem_net::Contact;
 
 use super::protocol::{self, Request};
 use crate::program::FileRef;
@@ -37,10 +38,10 @@ pub(crate) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
 /// The other nodes of one application, as far as files are concerned.
 pub(crate) trait Peers: Sync {
     /// A pieces stream to that node.
-    fn open(&self, source: Handle) -> impl Future<Output = io::Result<(Reader, Writer)>> + Send;
+    fn open(&self, source: Contact) -> impl Future<Output = io::Result<(Reader, Writer)>> + Send;
 
     /// Members of the application that may have files by now.
-    fn more(&self) -> impl Future<Output = Vec<Handle>> + Send;
+    fn more(&self) -> impl Future<Output = Vec<Contact>> + Send;
 }
 
 /// Why a program's files are not here. What came of them may serve others.
@@ -57,7 +58,7 @@ pub(crate) async fn fetch_all(
     store: &Store,
     peers: &impl Peers,
     files: &[FileRef],
-    sources: &[Handle],
+    sources: &[Contact],
     rng: &mut Rng,
 ) -> Result<(), Missing> {
     for file in files {
@@ -72,7 +73,7 @@ async fn fetch_one(
     store: &Store,
     peers: &impl Peers,
     file: &FileRef,
-    given: &[Handle],
+    given: &[Contact],
     rng: &mut Rng,
 ) -> Result<(), Missing> {
     let (digest, len) = (file.digest, file.len);
@@ -86,8 +87,8 @@ async fn fetch_one(
         Err(FetchError::Present(_)) => return Ok(()),
         Err(error) => return Err(not_stored(error.to_string())),
     };
-    let mut sources: Vec<Handle> = given.iter().copied().take(SOURCES_MAX).collect();
-    let mut liars: Vec<Handle> = Vec::new();
+    let mut sources: Vec<Contact> = given.iter().copied().take(SOURCES_MAX).collect();
+    let mut liars: Vec<Contact> = Vec::new();
     let mut give_up = Instant::now() + GIVE_UP;
     loop {
         let before = fetch.pieces().len();
@@ -117,7 +118,7 @@ enum Round {
     Complete,
     /// No source has anything more; those that sent wrong pieces.
     Over {
-        lied: Vec<Handle>,
+        lied: Vec<Contact>,
     },
     NotStored(String),
 }
@@ -126,7 +127,7 @@ enum Round {
 async fn round(
     peers: &impl Peers,
     fetch: &Fetch,
-    sources: &[Handle],
+    sources: &[Contact],
     rng: &mut Rng,
     until: Instant,
 ) -> Round {
@@ -180,7 +181,7 @@ impl From<tokio::time::error::Elapsed> for PullError {
 async fn pull(
     peers: &impl Peers,
     fetch: &Fetch,
-    source: Handle,
+    source: Contact,
     mut rng: Rng,
     until: Instant,
 ) -> Result<bool, PullError> {

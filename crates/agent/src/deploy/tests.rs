@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use tokio::io::{AsyncWriteExt as _, duplex, split};
-use xtreem_base::{Digest, Handle, Rng};
+use xtreem_base::{Digest, NodeId, Rng};
+use xtreem_net::Contact;
 
 use super::fetch::{Missing, Peers, Reader, Writer, fetch_all};
 use crate::program::FileRef;
@@ -23,13 +24,18 @@ enum Source {
 
 #[derive(Default)]
 struct Grid {
-    sources: BTreeMap<Handle, Source>,
+    sources: BTreeMap<Contact, Source>,
     /// Known only after the first round.
-    later: Mutex<Vec<Handle>>,
+    later: Mutex<Vec<Contact>>,
+}
+
+fn contact(number: u8) -> Contact {
+    let id = NodeId::from_bytes([number; 16]);
+    Contact { id, addr: ([127, 0, 0, 1], 1_000 + u16::from(number)).into(), incarnation: 1 }
 }
 
 impl Peers for Grid {
-    async fn open(&self, source: Handle) -> io::Result<(Reader, Writer)> {
+    async fn open(&self, source: Contact) -> io::Result<(Reader, Writer)> {
         let (near, far) = duplex(64 << 10);
         let (far_read, mut far_write) = split(far);
         match self.sources[&source].clone() {
@@ -56,7 +62,7 @@ impl Peers for Grid {
         Ok((Box::new(read), Box::new(write)))
     }
 
-    async fn more(&self) -> Vec<Handle> {
+    async fn more(&self) -> Vec<Contact> {
         std::mem::take(&mut self.later.lock().unwrap())
     }
 }
@@ -81,8 +87,8 @@ async fn check(make: impl Fn(Store) -> Vec<Source>, later: usize) -> Result<(), 
     let content = content();
     let digest = from.put_reader(content.as_slice()).unwrap();
     let sources: BTreeMap<_, _> =
-        make(from).into_iter().enumerate().map(|(i, source)| (Handle::from_u32(i as u32), source)).collect();
-    let mut known: Vec<Handle> = sources.keys().copied().collect();
+        make(from).into_iter().enumerate().map(|(i, source)| (contact(i as u8), source)).collect();
+    let mut known: Vec<Contact> = sources.keys().copied().collect();
     let late = known.split_off(known.len() - later);
     let grid = Grid { sources, later: Mutex::new(late) };
     let files = [file(digest, content.len())];

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::watch;
+use xtreem_allocation::NotStarted;
 use xtreem_allocation::{Exit, SlotRun};
-use xtreem_node::NotStarted;
 
 use super::{Grace, NOT_EXECUTABLE, NOT_FOUND, Order};
 use crate::agent::Agent;

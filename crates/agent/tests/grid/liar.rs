@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use xtreem_base::Sink as _;
 use xtreem_base::{Digest, Handle, NodeId};
 use xtreem_client::api::{Plan, SearchReport, SearchRequest};
 use xtreem_discovery::key::Key;
@@ -10,7 +11,7 @@ use xtreem_discovery::schema::{DYNAMICS_MAX, Schema};
 use xtreem_discovery::trie::{self, DESCRIPTORS_MAX, Descriptor, Lack, Levels, Part, Report, Summary};
 use xtreem_discovery::{Answer, Place};
 use xtreem_net::{Contact, Count, Net, NetConfig};
-use xtreem_node::{Message, Output as _};
+use xtreem_node::Message;
 
 use crate::lab::{Lab, PATIENCE, until};
 use crate::shell;
