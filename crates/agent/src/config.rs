@@ -1,7 +1,7 @@
 //! `agent.toml`: read once, checked once, refused with file, line and reason.
 //!
 //! What is left out gets a default that works on an ordinary machine; the only ambient default is the state
-//! directory's place. Declared attributes are the operator's word; [`crate::declared`] holds it against what
+//! directory's place. Declared attributes are the operator's word; `declared.rs` holds it against what
 //! is measured.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};

@@ -39,15 +39,14 @@ impl FaultSwitch {
     }
 }
 
-/// Labs that can run side by side on addresses of their own: 2^22 addresses of 127.64.0.0/10, 2^10 for the indexes.
-const LABS: u32 = 1 << 12;
-
-/// The address of a host of a loopback lab. `process` is the lab's caller: labs that run side by side shall not share
-/// addresses. They do when their callers' numbers are the same modulo 4,096; the second one's agents then fail to bind.
-pub(crate) fn host_address(process: u32, index: u16) -> Ipv4Addr {
+/// The address of a host of a loopback lab. `process` is the lab's caller and `lab` the number of the lab within it.
+/// Labs that run side by side shall not share addresses, nor shall a lab with the one before it, whose agents may still
+/// be dying when it was dropped: an agent whose address is taken fails to bind. Two labs share them when their callers'
+/// numbers are the same modulo 4,095, and their own modulo 4. What the system uses, 127.0.0.0/20, is left alone.
+pub(crate) fn host_address(process: u32, lab: u32, index: u16) -> Ipv4Addr {
     const { assert!(MAX_HOSTS < 1 << 10) };
-    let first = u32::from(Ipv4Addr::new(127, 64, 0, 0));
-    Ipv4Addr::from(first + ((process % LABS) << 10) + u32::from(index))
+    let loopback = u32::from(Ipv4Addr::new(127, 0, 0, 0));
+    Ipv4Addr::from(loopback | (1 + process % 4_095) << 12 | (lab % 4) << 10 | u32::from(index))
 }
 
 #[cfg(test)]
@@ -55,17 +54,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labs_of_neighbouring_processes_share_no_address() {
+    fn labs_of_neighbouring_processes_and_of_one_process_share_no_address() {
+        // Process, lab and index; the address.
         let table = [
-            (0, 1, [127, 64, 0, 1]),
-            (0, MAX_HOSTS, [127, 64, 3, 232]),
-            (1, 1, [127, 64, 4, 1]),
-            (4_095, MAX_HOSTS, [127, 127, 255, 232]),
-            (4_096, 1, [127, 64, 0, 1]),
-            (4_194_303, 7, [127, 127, 252, 7]),
+            ((0, 0, 1), [127, 0, 16, 1]),
+            ((0, 0, MAX_HOSTS), [127, 0, 19, 232]),
+            ((0, 1, 1), [127, 0, 20, 1]),
+            ((0, 3, MAX_HOSTS), [127, 0, 31, 232]),
+            ((0, 4, 1), [127, 0, 16, 1]),
+            ((1, 0, 1), [127, 0, 32, 1]),
+            ((4_094, 3, MAX_HOSTS), [127, 255, 255, 232]),
+            ((4_095, 0, 1), [127, 0, 16, 1]),
         ];
-        for (process, index, expected) in table {
-            assert_eq!(host_address(process, index).octets(), expected, "process {process}, host {index}");
+        for ((process, lab, index), expected) in table {
+            let address = host_address(process, lab, index);
+            assert_eq!(address.octets(), expected, "process {process}, lab {lab}, host {index}");
         }
     }
 }

@@ -9,6 +9,7 @@ use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::watch;
@@ -24,10 +25,15 @@ use crate::spec::{
 };
 use crate::{fallback, netlink};
 
+/// Labs that this process has started.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
 /// Hosts on this machine. They live as long as this does: dropping it, or the end of this process however it comes,
 /// kills them all.
 pub struct Lab {
     network: Network,
+    /// Labs that this process had started before.
+    number: u32,
     hosts_dir: PathBuf,
     state_dir: PathBuf,
     control: Arc<Control>,
@@ -75,7 +81,8 @@ impl Lab {
         }
         let control = Control::start(incoming, writer);
         let hosts_dir = state_dir.join("hosts");
-        Ok(Self { network, hosts_dir, state_dir, control, socket, ended })
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        Ok(Self { network, number, hosts_dir, state_dir, control, socket, ended })
     }
 
     /// Which kind of network the hosts are on, and why. To be told to the user.
@@ -87,7 +94,7 @@ impl Lab {
     pub fn address(&self, index: u16) -> IpAddr {
         match self.network {
             Network::Namespaces => netlink::host_address(index).into(),
-            Network::Loopback { .. } => fallback::host_address(std::process::id(), index).into(),
+            Network::Loopback { .. } => fallback::host_address(std::process::id(), self.number, index).into(),
         }
     }
 

@@ -54,12 +54,20 @@ fn the_same_seed_gives_the_same_world_and_another_one_another() {
 
 #[test]
 fn queue_and_shards_change_nothing_that_happens() {
-    let options = Options { kill: "0.3@5".parse().ok(), churn: 0.01, loss: 0.02, ..of(701, 12) };
-    let first = done(&options);
-    for (queue, shards) in [(Kind::Heap, 1), (Kind::Wheel, 2), (Kind::Heap, 2), (Kind::Wheel, 8)] {
-        let other = done(&Options { queue, shards, ..options.clone() });
-        assert_eq!((&first.digest, first.events), (&other.digest, other.events), "{queue:?} {shards}");
-        assert_eq!(first.dead_links, other.dead_links);
+    let world =
+        |kill: &str, rounds| Options { kill: kill.parse().ok(), churn: 0.01, loss: 0.02, ..of(701, rounds) };
+    // Eight threads on fewer processors meet 244 times a virtual second: they get a shorter run.
+    let table: [(Options, &[(Kind, u32)]); 2] = [
+        (world("0.3@5", 12), &[(Kind::Heap, 1), (Kind::Wheel, 2), (Kind::Heap, 2)]),
+        (world("0.3@2", 4), &[(Kind::Wheel, 8)]),
+    ];
+    for (options, others) in table {
+        let first = done(&options);
+        for &(queue, shards) in others {
+            let other = done(&Options { queue, shards, ..options.clone() });
+            assert_eq!((&first.digest, first.events), (&other.digest, other.events), "{queue:?} {shards}");
+            assert_eq!(first.dead_links, other.dead_links);
+        }
     }
 }
 
