@@ -12,7 +12,6 @@ extern crate alloc;
 mod allocation;
 mod app;
 mod books;
-mod claim;
 mod config;
 mod context;
 mod epoch;
@@ -32,13 +31,13 @@ mod record;
 mod recruit;
 mod resources;
 mod slot;
+mod statement;
 mod stopped;
 mod submission;
 mod window;
 mod wish;
 
 pub use allocation::{Allocation, AppHere, Me, SubmitRefusal};
-pub use claim::Claim;
 pub use config::Config;
 pub use epoch::Epoch;
 pub use fault::{Fault, Faults};
@@ -52,4 +51,5 @@ pub use record::{
 };
 pub use resources::Resources;
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
+pub use statement::Statement;
 pub use wish::{Ticket, Wish};

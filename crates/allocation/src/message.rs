@@ -12,7 +12,7 @@ use xtreem_discovery::{Facts, FactsAsk};
 use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
-use crate::{Application, Claim, Epoch, Known, Record, RecordVersion, SlotReport};
+use crate::{Application, Epoch, Known, Record, RecordVersion, SlotReport, Statement};
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
 pub const KNOWN_MAX: usize = 64;
@@ -408,17 +408,17 @@ impl Message {
     }
 
     /// Shows all that the driver has to verify: every record, and every application with its record.
-    pub fn for_each_claim(&self, f: &mut impl FnMut(Claim<'_>)) {
+    pub fn for_each_statement(&self, f: &mut impl FnMut(Statement<'_>)) {
         let application = match self {
             Message::Confirm(confirm) => &confirm.application,
             Message::Appoint { application, .. } => application,
             Message::Record { record }
             | Message::Description { record, .. }
-            | Message::Refused { why: Refused::Record(record), .. } => return f(Claim::Record(record)),
+            | Message::Refused { why: Refused::Record(record), .. } => return f(Statement::Record(record)),
             _ => return,
         };
-        f(Claim::Record(&application.record));
-        f(Claim::Application(application));
+        f(Statement::Record(&application.record));
+        f(Statement::Application(application));
     }
 }
 

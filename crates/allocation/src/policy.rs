@@ -10,7 +10,7 @@ mod judge;
 mod tests;
 
 pub use codec::PolicyError;
-pub use judge::Wish;
+pub use judge::Extent;
 
 use alloc::string::String;
 use alloc::sync::Arc;

@@ -6,8 +6,8 @@ use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
-    Application, Claim, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources,
-    Restart, SlotReport, SlotState, Spec, Versions, Wanted,
+    Application, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources, Restart,
+    SlotReport, SlotState, Spec, Statement, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
 use xtreem_discovery::FactsAsk;
@@ -116,10 +116,10 @@ const DATAGRAM_MAX_BYTES: usize = 1_000;
 fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
     for message in samples() {
         let (mut records, mut applications) = (0, 0);
-        message.for_each_claim(&mut |claim| match claim {
-            Claim::Record(_) => records += 1,
-            Claim::Application(_) => applications += 1,
-            Claim::Policy(_) => panic!("{message:?} has no policy"),
+        message.for_each_statement(&mut |claim| match claim {
+            Statement::Record(_) => records += 1,
+            Statement::Application(_) => applications += 1,
+            Statement::Policy(_) => panic!("{message:?} has no policy"),
         });
         let want = match &message {
             Message::Confirm(_) | Message::Appoint { .. } => (1, 1),

@@ -39,14 +39,14 @@ impl<T: Ord + Clone> Deadlines<T> {
         self.at.contains_key(timer)
     }
 
-    /// The deadline that matters.
-    pub fn next(&self) -> Option<Instant> {
-        self.due.first().map(|(at, _)| *at)
+    /// The deadline that matters, and whose it is.
+    pub fn next(&self) -> Option<(Instant, &T)> {
+        self.due.first().map(|(at, timer)| (*at, timer))
     }
 
     /// Takes the first timer that is due at `now`.
     pub fn expire(&mut self, now: Instant) -> Option<T> {
-        if self.next()? > now {
+        if self.next()?.0 > now {
             return None;
         }
         let (_, timer) = self.due.pop_first()?;
@@ -76,7 +76,7 @@ mod tests {
         deadlines.set('c', at(1));
         deadlines.set('c', at(9));
         deadlines.clear(&'x');
-        assert_eq!(deadlines.next(), Some(at(5)));
+        assert_eq!(deadlines.next(), Some((at(5), &'a')));
         assert_eq!(deadlines.expire(at(4)), None);
         assert_eq!(deadlines.expire(at(5)), Some('a'));
         assert_eq!(deadlines.expire(at(5)), Some('b'));

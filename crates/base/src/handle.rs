@@ -33,18 +33,6 @@ impl fmt::Debug for Handle {
     }
 }
 
-/// A handle that its table does not know (any more).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnknownHandle(pub Handle);
-
-impl fmt::Display for UnknownHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no descriptor for {:?}", self.0)
-    }
-}
-
-impl core::error::Error for UnknownHandle {}
-
 /// The codec context of every message: turns handles into what peers understand, and back.
 pub trait HandleTable {
     /// Writes the descriptor behind `handle`.

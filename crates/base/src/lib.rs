@@ -19,7 +19,7 @@ mod travel;
 pub use self::core::{Call, Core, Driven, Events, Sampler, Sink, Wake};
 pub use coordinate::{AXES, Coordinate};
 pub use deadlines::Deadlines;
-pub use handle::{Handle, HandleTable, UnknownHandle};
+pub use handle::{Handle, HandleTable};
 pub use id::{AppId, Digest, NodeId, ParseIdError};
 pub use rng::{Rng, mix};
 pub use time::{Duration, Instant};

@@ -285,8 +285,12 @@ impl Core for Discovery {
     type Fault = Fault;
 
     fn next_timeout(&self, _: &()) -> Wake {
-        let at = self.deadlines.next().unwrap_or(Instant::FAR);
-        Wake::new(at, "search").or(self.gathering.next_timeout())
+        let own = self.deadlines.next().map_or(Wake::NEVER, |(at, (_, timer))| match timer {
+            Timer::Deadline => Wake::new(at, "end of a search"),
+            Timer::Visit(_) => Wake::new(at, "visit overdue"),
+            Timer::Forget => Wake::new(at, "holds of a search forgotten"),
+        });
+        own.or(self.gathering.next_timeout())
     }
 
     /// A node that was visited and has restarted does not answer, which a search takes for silence when its

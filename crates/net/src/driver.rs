@@ -14,7 +14,6 @@ use xtreem_node::{Event, Message, Node};
 use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
 use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
-use crate::claims;
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
@@ -25,6 +24,7 @@ use crate::named::Named;
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
 use crate::socket;
+use crate::statements;
 
 /// Events that wait for the host; beyond it the newest are dropped. A host that is so late is broken.
 const EVENTS_MAX: usize = 16_384;
@@ -263,7 +263,7 @@ impl Driver {
             Ok(message) if decoder.position() == bytes.len() => message,
             _ => return self.tally.add(Count::Malformed),
         };
-        if let Err(why) = claims::verify(&self.root, unix_now(), &message) {
+        if let Err(why) = statements::verify(&self.root, unix_now(), &message) {
             return self.tally.add(why);
         }
         let now = monotonic_now();

@@ -5,7 +5,6 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
-mod claims;
 mod connections;
 mod counters;
 mod driver;
@@ -20,6 +19,7 @@ mod plane;
 mod policy;
 mod records;
 mod socket;
+mod statements;
 mod tls;
 
 pub use connections::{OpenError, Service, ServiceStream};

@@ -1,7 +1,7 @@
 //! Everything one node says to another: the messages of each core, which say themselves how they travel.
 
 use minicbor::{Decode, Encode};
-use xtreem_allocation::Claim;
+use xtreem_allocation::Statement;
 use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
 use xtreem_base::{AppId, Handle, HandleTable, Travel};
 use xtreem_discovery::trie;
@@ -89,10 +89,10 @@ impl Message {
     }
 
     /// Shows everything inside that the driver verifies before the node sees it.
-    pub fn for_each_claim(&self, f: &mut impl FnMut(Claim<'_>)) {
+    pub fn for_each_statement(&self, f: &mut impl FnMut(Statement<'_>)) {
         match self {
-            Message::Allocation(message) => message.for_each_claim(f),
-            Message::Policy(rumour::Message::Document(signed)) => f(Claim::Policy(signed)),
+            Message::Allocation(message) => message.for_each_statement(f),
+            Message::Policy(rumour::Message::Document(signed)) => f(Statement::Policy(signed)),
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Discovery(_) => {}
             Message::Relay(_) | Message::Trie(..) | Message::Aggregation(_) => {}
             Message::Coordinates(_) | Message::Policy(_) => {}

@@ -39,11 +39,6 @@ impl Roles {
     pub const fn as_bits(self) -> u8 {
         self.0
     }
-
-    /// Bits without a meaning stay: a newer VO may know more roles.
-    pub const fn from_bits(bits: u8) -> Roles {
-        Roles(bits)
-    }
 }
 
 impl BitOr for Roles {

@@ -90,7 +90,7 @@ async fn summarise(
         let role = match role {
             Role::Holder => MemberRole::Holder,
             Role::Guardian => MemberRole::Guardian,
-            Role::Former | Role::Submitter => continue,
+            Role::Former => continue,
         };
         if let Some(contact) = contacts.of(peer) {
             let (node, address) = (contact.id.to_string(), contact.addr.to_string());

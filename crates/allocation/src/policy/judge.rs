@@ -9,7 +9,7 @@ use super::{Limit, Policy, Refusal, Rule, Subject, Who};
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Wish {
+pub struct Extent {
     /// Of the whole application.
     pub slots: u16,
     /// Slots that the owner's applications have on the judging node already.
@@ -27,18 +27,18 @@ impl Policy {
     pub fn judge_hold(
         &self,
         by: &Subject<'_>,
-        wish: Wish,
+        extent: Extent,
         mut meets: impl FnMut(usize) -> bool,
     ) -> Result<(), Refusal> {
-        self.judge_submission(by, wish.slots)?;
+        self.judge_submission(by, extent.slots)?;
         for (place, rule) in self.rules.iter().enumerate() {
             match &rule.limit {
                 Limit::Reserved(nodes) if !rule.who.includes(by) && meets(place) => {
                     let why = format!("nodes with {nodes} are reserved for {}", rule.who);
                     return Err(rule.refusal(why));
                 }
-                Limit::NodesPerUser(max) if rule.who.includes(by) && wish.here >= *max => {
-                    return Err(rule.too_many(*max, wish.here, 1));
+                Limit::NodesPerUser(max) if rule.who.includes(by) && extent.here >= *max => {
+                    return Err(rule.too_many(*max, extent.here, 1));
                 }
                 _ => {}
             }

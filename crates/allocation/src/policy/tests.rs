@@ -71,12 +71,12 @@ fn a_reserved_node_holds_for_those_it_is_reserved_for() {
         (BOB, true, no),
     ];
     for (by, has_gpu, words) in table {
-        let wish = Wish { slots: 4, here: 0 };
+        let extent = Extent { slots: 4, here: 0 };
         let meets = |place| {
             assert_eq!(place, 3, "only reserved attributes are asked for");
             has_gpu
         };
-        assert_eq!(said(policy().judge_hold(&by, wish, meets)), words, "{by:?}");
+        assert_eq!(said(policy().judge_hold(&by, extent, meets)), words, "{by:?}");
     }
 }
 
@@ -94,8 +94,8 @@ fn a_users_total_counts_what_is_held_elsewhere_and_here() {
         Some("refused by VO rule \"students\"")
     );
     assert_eq!(said(policy.judge_total(&ALICE, 1_000, 8)), "yes");
-    assert!(policy.judge_hold(&BOB, Wish { slots: 1, here: 19 }, no).is_ok());
-    assert!(policy.judge_hold(&BOB, Wish { slots: 1, here: 20 }, no).is_err());
+    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 19 }, no).is_ok());
+    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 20 }, no).is_err());
 }
 
 #[test]

@@ -229,7 +229,7 @@ fn a_hold_for_a_cancelled_or_unknown_search_is_surplus() {
 fn a_node_that_is_gone_is_silent_until_its_visit_is_overdue() {
     let (mut grid, mut out) = asked_for_hold(1);
     let wake = grid.discovery.next_timeout(&());
-    assert_eq!(wake, Wake::new(grid.now + VISIT_TIMEOUT, "search"));
+    assert_eq!(wake, Wake::new(grid.now + VISIT_TIMEOUT, "visit overdue"));
     grid.discovery.handle_gone(at(grid.now), handle(1));
     assert_eq!(grid.discovery.next_timeout(&()), wake);
     grid.discovery.handle_timeout(at(wake.at), &mut hosted(&mut grid.nodes[0], &mut out));

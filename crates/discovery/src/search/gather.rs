@@ -386,7 +386,11 @@ impl Gathering {
     }
 
     pub(crate) fn next_timeout(&self) -> Wake {
-        self.deadlines.next().map_or(Wake::NEVER, |at| Wake::new(at, "query for all"))
+        self.deadlines.next().map_or(Wake::NEVER, |(at, timer)| match timer {
+            Timer::Pulse(_) => Wake::new(at, "pulse of a query for all"),
+            Timer::Deadline(_) => Wake::new(at, "end of a query for all"),
+            Timer::Child(_) => Wake::new(at, "part of a query for all overdue"),
+        })
     }
 
     /// Queries of this node's own users.

@@ -58,9 +58,6 @@ pub enum Role {
     /// Was a holder.
     #[n(2)]
     Former,
-    /// Its user's agent.
-    #[n(3)]
-    Submitter,
 }
 
 /// One application as one node knows it.

@@ -7,7 +7,7 @@ use alloc::vec::Vec;
 
 use xtreem_allocation::Record;
 use xtreem_allocation::policy::{
-    Limit, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject, Wish,
+    Extent, Limit, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject,
 };
 use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Claimant, Requirement};
@@ -136,7 +136,7 @@ impl Judge<'_> {
 
     pub fn hold(&self, by: &Claimant, here: u32) -> Result<(), Refusal> {
         let Some(InForce { policy, reserved, .. }) = self.in_force else { return Ok(()) };
-        policy.judge_hold(&subject(by), Wish { slots: by.slots, here }, |rule| {
+        policy.judge_hold(&subject(by), Extent { slots: by.slots, here }, |rule| {
             reserved[rule].as_ref().is_none_or(|nodes| nodes.matches(self.attributes))
         })
     }

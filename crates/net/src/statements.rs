@@ -1,6 +1,6 @@
-//! The one verifier of what messages claim: a core sees a message only when all of it holds.
+//! The one verifier of what others have signed: a core sees a message only when every statement in it holds.
 
-use xtreem_allocation::Claim;
+use xtreem_allocation::Statement;
 use xtreem_node::Message;
 use xtreem_wire::VoRoot;
 
@@ -8,22 +8,22 @@ use crate::counters::Count;
 use crate::policy::verify as verify_policy;
 use crate::records::{verify_record, verify_spec};
 
-/// Checks every claim of a message at `now_unix` (seconds). Fails with what to count.
+/// Checks every statement in a message at `now_unix` (seconds). Fails with what to count.
 pub(crate) fn verify(root: &VoRoot, now_unix: u64, message: &Message) -> Result<(), Count> {
     let mut verdict = Ok(());
-    message.for_each_claim(&mut |claim| {
+    message.for_each_statement(&mut |statement| {
         if verdict.is_ok() {
-            verdict = verify_one(root, now_unix, claim);
+            verdict = verify_one(root, now_unix, statement);
         }
     });
     verdict
 }
 
-fn verify_one(root: &VoRoot, now_unix: u64, claim: Claim<'_>) -> Result<(), Count> {
-    match claim {
-        Claim::Record(record) => verify_record(root, now_unix, record).map_err(|_| Count::BadRecord),
-        Claim::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
-        Claim::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
+fn verify_one(root: &VoRoot, now_unix: u64, statement: Statement<'_>) -> Result<(), Count> {
+    match statement {
+        Statement::Record(record) => verify_record(root, now_unix, record).map_err(|_| Count::BadRecord),
+        Statement::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
+        Statement::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
     }
 }
 
@@ -37,7 +37,7 @@ mod tests {
     use crate::identity::unix_now;
 
     #[test]
-    fn a_message_is_judged_by_each_claim_in_it() {
+    fn a_message_is_judged_by_each_statement_in_it() {
         let (vo, other) = (VoKey::create("test").expect("a VO"), VoKey::create("other").expect("a VO"));
         let policy = Policy { version: 3, rules: vec![] };
         let message = |signed: SignedPolicy| Message::Policy(PolicyMessage::Document(Box::new(signed)));
@@ -45,6 +45,6 @@ mod tests {
         let good = message(vo.sign_policy(&policy).expect("a good policy"));
         assert_eq!(verdict(&vo, &good), Ok(()));
         assert_eq!(verdict(&other, &good), Err(Count::BadPolicy));
-        assert_eq!(verdict(&other, &Message::Policy(PolicyMessage::Fetch)), Ok(()), "nothing is claimed");
+        assert_eq!(verdict(&other, &Message::Policy(PolicyMessage::Fetch)), Ok(()), "nothing is stated");
     }
 }

@@ -1,14 +1,14 @@
-//! What a message claims, for the driver to verify before a core believes it.
+//! What a message brings that somebody signed: the driver verifies it before a core sees it.
 
 use crate::policy::SignedPolicy;
 use crate::{Application, Record};
 
 /// Something in a message that its sender need not be believed.
 #[derive(Clone, Copy, Debug)]
-pub enum Claim<'a> {
+pub enum Statement<'a> {
     /// Its owner's signature is good.
     Record(&'a Record),
-    /// The specification has the digest that the record names. The record is a claim of its own.
+    /// The specification has the digest that the record names. The record is a statement of its own.
     Application(&'a Application),
     /// The signature of the VO's root is good, and the digest is the document's.
     Policy(&'a SignedPolicy),
