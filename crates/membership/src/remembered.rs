@@ -2,7 +2,8 @@
 
 use xtreem_base::{Handle, Rng};
 
-/// Contacts that are remembered; when there are more, see [`Remembered::add_lost`].
+/// Contacts that are remembered. Of more, each lost one takes the place of a random other with a chance that sinks to
+/// a quarter.
 pub const REMEMBERED_MAX: usize = 8;
 
 /// From here on every fourth lost contact is taken in, so that one stays for about 32 further losses: long

@@ -56,8 +56,8 @@ impl<'a> Curve<'a> {
         u64::from(below) * FINE + part(rise * FINE, u64::from(code - low), u64::from(high - low))
     }
 
-    /// The same, in parts of [`FINE`], with sorted values of some random nodes showing where between two bounds nodes
-    /// are. The straight line counts as one of them.
+    /// The same, 65,536 times as fine, with sorted values of some random nodes showing where between two bounds
+    /// nodes are. The straight line counts as one of them.
     pub fn refined(&self, samples: &[u16], code: u16) -> u64 {
         let ((low, below), (high, above)) = self.around(code);
         let before = |code: u16| samples.partition_point(|sample| *sample <= code) as u64;
