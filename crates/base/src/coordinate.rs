@@ -4,18 +4,20 @@ use minicbor::{Decode, Encode};
 
 use crate::Duration;
 
-/// Axes beside the height. The paper (Vivaldi, section 5.4) finds two and a height as good as more; one more costs 4 bytes.
+/// Axes beside the height. The paper (Vivaldi, section 5.4) finds two and a height as good as more; one more
+/// costs 4 bytes.
 pub const AXES: usize = 3;
 /// Units in a microsecond: fine enough for the pull of gravity, coarse enough for 32 bits.
 const UNITS_PER_MICRO: i64 = 64;
 
-/// A Vivaldi coordinate with height (Dabek, Cox, Kaashoek, Morris: Vivaldi, SIGCOMM 2004). Lengths are 1/64 µs of round
-/// trip. What another node says is within bounds only if [`Coordinate::is_within_bounds`].
+/// A Vivaldi coordinate with height (Dabek, Cox, Kaashoek, Morris: Vivaldi, SIGCOMM 2004). Lengths are 1/64
+/// µs of round trip. What another node says is within bounds only if [`Coordinate::is_within_bounds`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Coordinate {
     #[n(0)]
     pub at: [i32; AXES],
-    /// The part of each round trip that is the node's own: its access link. At least [`Coordinate::HEIGHT_MIN`].
+    /// The part of each round trip that is the node's own: its access link. At least
+    /// [`Coordinate::HEIGHT_MIN`].
     #[n(1)]
     pub height: i32,
     /// What distances of late were too short by, halved: added to every distance from here.
@@ -27,7 +29,8 @@ pub struct Coordinate {
 }
 
 impl Coordinate {
-    /// 10 s, to each side and up: round trips that are longer are no use to anybody (Serf has the same bound).
+    /// 10 s, to each side and up: round trips that are longer are no use to anybody (Serf has the same
+    /// bound).
     pub const LENGTH_MAX: i32 = 10_000_000 * UNITS_PER_MICRO as i32;
     /// 10 µs, as in Serf.
     pub const HEIGHT_MIN: i32 = 10 * UNITS_PER_MICRO as i32;

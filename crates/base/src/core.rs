@@ -1,9 +1,10 @@
 //! The one shape of a protocol core: what goes in, what comes out, and what all of them are asked alike.
 //!
-//! A core gets time, numbers and messages as arguments and gives messages, events and one deadline as values. It
-//! holds no queue, no clock and no address. [`Core`] is what needs no way out; [`Driven`] is what may speak, into a
-//! sink that the caller lends for one call. What a core asks of its sink beyond [`Sink`] is in its bounds:
-//! [`Events`] if it tells something, [`Sampler`] if it meets random peers, or a trait of its own if it asks questions.
+//! A core gets time, numbers and messages as arguments and gives messages, events and one deadline as values.
+//! It holds no queue, no clock and no address. [`Core`] is what needs no way out; [`Driven`] is what may
+//! speak, into a sink that the caller lends for one call. What a core asks of its sink beyond [`Sink`] is in
+//! its bounds: [`Events`] if it tells something, [`Sampler`] if it meets random peers, or a trait of its own
+//! if it asks questions.
 
 use crate::{Handle, Instant};
 
@@ -82,7 +83,8 @@ pub trait Core {
     /// `peer` is gone for good: it left, or restarted under a new incarnation. Nothing of it is kept.
     fn handle_gone(&mut self, call: Call<'_, Self::Config>, peer: Handle);
 
-    /// `peer` did not answer somebody in this node. It may be back: a core that has a way to try again later does.
+    /// `peer` did not answer somebody in this node. It may be back: a core that has a way to try again later
+    /// does.
     fn handle_silent(&mut self, call: Call<'_, Self::Config>, peer: Handle) {
         let _ = (call, peer);
     }

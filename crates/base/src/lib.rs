@@ -1,5 +1,5 @@
-//! What every protocol core stands on: its one shape ([`Core`]), integer time, identities, seeded randomness, ordered
-//! deadlines.
+//! What every protocol core stands on: its one shape ([`Core`]), integer time, identities, seeded randomness,
+//! ordered deadlines.
 //!
 //! Nothing here knows a clock, a socket or the operating system; the driver lends all of them as values.
 #![no_std]

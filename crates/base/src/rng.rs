@@ -46,8 +46,8 @@ impl Rng {
         (self.next_u64() >> 32) as u32
     }
 
-    /// A number in `0..bound` from 32 random bits, by multiplication (Lemire 2019); the bias is below `bound` / 2^32.
-    /// Zero without a bound.
+    /// A number in `0..bound` from 32 random bits, by multiplication (Lemire 2019); the bias is below `bound`
+    /// / 2^32. Zero without a bound.
     #[inline]
     pub const fn scaled(bits: u32, bound: u32) -> u32 {
         ((bits as u64 * bound as u64) >> 32) as u32

@@ -13,10 +13,11 @@ pub enum Plane {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Travel {
     pub plane: Plane,
-    /// A request whose answer may be larger: the driver pads it, so that nobody is answered with more than it sent.
+    /// A request whose answer may be larger: the driver pads it, so that nobody is answered with more than it
+    /// sent.
     pub is_padded: bool,
-    /// Answered by what the machine is now: the driver measures it before the node sees the message, so that the
-    /// answer is true at its moment.
+    /// Answered by what the machine is now: the driver measures it before the node sees the message, so that
+    /// the answer is true at its moment.
     pub is_measured: bool,
 }
 

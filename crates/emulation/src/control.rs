@@ -1,7 +1,7 @@
 //! What the caller, the lab and the inits say to each other: JSON lines over inherited Unix sockets.
 //!
-//! Both ends are the same program, so there are no versions. The end of the stream is a message too: whoever reads it
-//! ends, and takes with it all that it started.
+//! Both ends are the same program, so there are no versions. The end of the stream is a message too: whoever
+//! reads it ends, and takes with it all that it started.
 
 use std::ffi::OsString;
 use std::io;
@@ -14,8 +14,8 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use crate::error::LabError;
 use crate::spec::{AgentState, Exit, HostStatus};
 
-/// Longest line. 1,000 hosts with 2 KiB of command and environment each, whose bytes JSON writes as numbers of up to
-/// four characters, fit. A longer line ends the conversation.
+/// Longest line. 1,000 hosts with 2 KiB of command and environment each, whose bytes JSON writes as numbers
+/// of up to four characters, fit. A longer line ends the conversation.
 const MAX_LINE_BYTES: usize = 8 << 20;
 
 /// First line from the lab.

@@ -93,8 +93,8 @@ impl Control {
     }
 }
 
-/// Starts the lab process. The lab asks to be killed at the end of the *thread* that started it (prctl(2)), so that
-/// thread does nothing else and lasts as long as the lab: a thread of the runtime might end before.
+/// Starts the lab process. The lab asks to be killed at the end of the *thread* that started it (prctl(2)),
+/// so that thread does nothing else and lasts as long as the lab: a thread of the runtime might end before.
 pub(crate) async fn start_and_wait(
     role: &'static str,
     control: BlockingUnixStream,

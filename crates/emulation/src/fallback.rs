@@ -1,10 +1,10 @@
 //! Hosts without namespaces: an address of the machine's loopback network each, and a file for a cable.
 //!
-//! A cut cannot be made from outside the agent then, so the agent makes it itself. The contract: an agent that is
-//! started with [`FAULT_SWITCH_ENV`] set watches the file that it names (at least twice a second; replaced by rename,
-//! so always whole) and, while it reads `{"cut":true}`, drops what it would send to and what it receives from every
-//! address but its own. A missing or unreadable file means no cut. Only a lab sets the variable, so a production agent
-//! has no such switch.
+//! A cut cannot be made from outside the agent then, so the agent makes it itself. The contract: an agent
+//! that is started with [`FAULT_SWITCH_ENV`] set watches the file that it names (at least twice a second;
+//! replaced by rename, so always whole) and, while it reads `{"cut":true}`, drops what it would send to and
+//! what it receives from every address but its own. A missing or unreadable file means no cut. Only a lab
+//! sets the variable, so a production agent has no such switch.
 
 use std::fs;
 use std::io;
@@ -39,10 +39,11 @@ impl FaultSwitch {
     }
 }
 
-/// The address of a host of a loopback lab. `process` is the lab's caller and `lab` the number of the lab within it.
-/// Labs that run side by side shall not share addresses, nor shall a lab with the one before it, whose agents may still
-/// be dying when it was dropped: an agent whose address is taken fails to bind. Two labs share them when their callers'
-/// numbers are the same modulo 4,095, and their own modulo 4. What the system uses, 127.0.0.0/20, is left alone.
+/// The address of a host of a loopback lab. `process` is the lab's caller and `lab` the number of the lab
+/// within it. Labs that run side by side shall not share addresses, nor shall a lab with the one before it,
+/// whose agents may still be dying when it was dropped: an agent whose address is taken fails to bind. Two
+/// labs share them when their callers' numbers are the same modulo 4,095, and their own modulo 4. What the
+/// system uses, 127.0.0.0/20, is left alone.
 pub(crate) fn host_address(process: u32, lab: u32, index: u16) -> Ipv4Addr {
     const { assert!(MAX_HOSTS < 1 << 10) };
     let loopback = u32::from(Ipv4Addr::new(127, 0, 0, 0));

@@ -1,7 +1,8 @@
-//! A host's first process: furnishes the host, runs the agent as its child and outlives it, reaps, obeys the lab.
+//! A host's first process: furnishes the host, runs the agent as its child and outlives it, reaps, obeys the
+//! lab.
 //!
-//! With namespaces it is PID 1, so its end is the end of everything in the host. Without, it is a subreaper, and kills
-//! its descendants itself when the lab is gone.
+//! With namespaces it is PID 1, so its end is the end of everything in the host. Without, it is a subreaper,
+//! and kills its descendants itself when the lab is gone.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

@@ -26,7 +26,8 @@ use crate::netlink::host_address;
 use crate::processes::{continue_tree, kill_descendants, stop_tree};
 use crate::spec::{AgentState, HostStatus};
 
-/// How long an init may take to answer, and a host to die: milliseconds as a rule; our guess for a machine that swaps.
+/// How long an init may take to answer, and a host to die: milliseconds as a rule; our guess for a machine
+/// that swaps.
 pub(crate) const ANSWER_TIME: Duration = Duration::from_secs(20);
 
 struct Host {
@@ -177,7 +178,8 @@ impl Hosts {
         self.hosts.values().any(|host| pids.contains(&host.init))
     }
 
-    /// Forgets the host whose init was reaped, and removes its cable so that its index can be used again at once.
+    /// Forgets the host whose init was reaped, and removes its cable so that its index can be used again at
+    /// once.
     pub async fn buried(&mut self, pid: Pid) {
         let Some(index) = self.hosts.iter().find(|(_, host)| host.init == pid).map(|(index, _)| *index)
         else {

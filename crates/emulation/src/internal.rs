@@ -23,8 +23,8 @@ pub(crate) const LAB: &str = "lab";
 pub(crate) const LOOPBACK_LAB: &str = "loopback-lab";
 pub(crate) const HOST: &str = "host";
 
-/// Takes over when this process was started by a lab, else returns `None`. `args` are those of the process, its name
-/// included. To be called first in `main`, while the process has one thread.
+/// Takes over when this process was started by a lab, else returns `None`. `args` are those of the process,
+/// its name included. To be called first in `main`, while the process has one thread.
 pub fn internal_main(args: &[OsString]) -> Option<ExitCode> {
     if args.get(1)? != COMMAND {
         return None;
@@ -43,7 +43,8 @@ pub fn internal_main(args: &[OsString]) -> Option<ExitCode> {
     }))
 }
 
-/// This program, also after its file has been replaced, inside hosts too: what to run as an agent or a client.
+/// This program, also after its file has been replaced, inside hosts too: what to run as an agent or a
+/// client.
 pub fn this_program() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }

@@ -28,8 +28,8 @@ use crate::{fallback, netlink};
 /// Labs that this process has started.
 static STARTED: AtomicU32 = AtomicU32::new(0);
 
-/// Hosts on this machine. They live as long as this does: dropping it, or the end of this process however it comes,
-/// kills them all.
+/// Hosts on this machine. They live as long as this does: dropping it, or the end of this process however it
+/// comes, kills them all.
 pub struct Lab {
     network: Network,
     /// Labs that this process had started before.
@@ -118,8 +118,9 @@ impl Lab {
         hosts.pop().ok_or(LabError::Gone)
     }
 
-    /// Starts hosts and their agents side by side; all or none: after an error nothing of them is left but their
-    /// directories. Index and name of a killed host may be used again, its directory is then found as it was left.
+    /// Starts hosts and their agents side by side; all or none: after an error nothing of them is left but
+    /// their directories. Index and name of a killed host may be used again, its directory is then found as
+    /// it was left.
     pub async fn spawn_hosts(&self, specs: Vec<HostSpec>) -> Result<Vec<Host>, LabError> {
         let mut hosts = Vec::with_capacity(specs.len());
         let mut orders = Vec::with_capacity(specs.len());
@@ -176,7 +177,8 @@ impl Lab {
         self.control.done(Order::Resume(index)).await
     }
 
-    /// Pulls a host's cable: nothing comes or goes. In a loopback lab the agent has to do it, see [`FaultSwitch`].
+    /// Pulls a host's cable: nothing comes or goes. In a loopback lab the agent has to do it, see
+    /// [`FaultSwitch`].
     ///
     /// [`FaultSwitch`]: crate::FaultSwitch
     pub async fn cut(&self, index: u16) -> Result<(), LabError> {
@@ -188,8 +190,8 @@ impl Lab {
         self.control.done(Order::Heal(index)).await
     }
 
-    /// Splits the network in two: `aside`, and all other hosts with the lab's children. A split replaces the one
-    /// before it. Hosts started later are not aside.
+    /// Splits the network in two: `aside`, and all other hosts with the lab's children. A split replaces the
+    /// one before it. Hosts started later are not aside.
     pub async fn split(&self, aside: &[u16]) -> Result<(), LabError> {
         self.control.done(Order::Split(aside.to_vec())).await
     }

@@ -1,8 +1,10 @@
-//! The crate's only unsafe code: a child in namespaces of its own, and the few system calls that furnish them.
+//! The crate's only unsafe code: a child in namespaces of its own, and the few system calls that furnish
+//! them.
 //!
-//! `clone` instead of `unshare` and `fork`, because a PID namespace must belong to the user namespace made with it
-//! (else its `/proc` cannot be mounted) and because a second `unshare` of PIDs by one process is refused
-//! (pid_namespaces(7)). The child executes this program again at once, so that it starts with a clean runtime.
+//! `clone` instead of `unshare` and `fork`, because a PID namespace must belong to the user namespace made
+//! with it (else its `/proc` cannot be mounted) and because a second `unshare` of PIDs by one process is
+//! refused (pid_namespaces(7)). The child executes this program again at once, so that it starts with a clean
+//! runtime.
 
 use std::ffi::CString;
 use std::fs;
@@ -31,10 +33,12 @@ pub(crate) fn host_flags() -> CloneFlags {
     lab_flags() | CloneFlags::CLONE_NEWUTS
 }
 
-/// Starts this program again with `args`, as PID 1 and root of new namespaces. `stdin` replaces its descriptor 0.
+/// Starts this program again with `args`, as PID 1 and root of new namespaces. `stdin` replaces its
+/// descriptor 0.
 ///
 /// # Errors
-/// Any step of the child's up to and including `execve`; the child is then gone (a zombie for the caller to reap).
+/// Any step of the child's up to and including `execve`; the child is then gone (a zombie for the caller to
+/// reap).
 pub(crate) fn spawn(flags: CloneFlags, args: &[&str], stdin: Option<OwnedFd>) -> io::Result<Pid> {
     // One thread only: then no lock can be held by a thread that the child does not have.
     if fs::read_dir("/proc/self/task")?.count() != 1 {
@@ -57,9 +61,10 @@ pub(crate) fn spawn(flags: CloneFlags, args: &[&str], stdin: Option<OwnedFd>) ->
         let _ = write(&report_write, error.as_bytes());
         127
     };
-    // SAFETY: no CLONE_VM, so the child works on its own copy of memory and of `stack`, which outlives the call and is
-    // larger than what `enter` needs; the process has one thread (checked above), so the copy has no orphaned locks;
-    // `enter` ends in execve or in the return that makes the child exit, and never unwinds (it does not panic).
+    // SAFETY: no CLONE_VM, so the child works on its own copy of memory and of `stack`, which outlives the
+    // call and is larger than what `enter` needs; the process has one thread (checked above), so the copy has
+    // no orphaned locks; `enter` ends in execve or in the return that makes the child exit, and never unwinds
+    // (it does not panic).
     let pid = unsafe { clone(Box::new(enter), &mut stack, flags, Some(Signal::SIGCHLD as i32)) }?;
     drop(report_write);
     let mut report = String::new();
@@ -73,7 +78,8 @@ fn enter_and_execute(
     argv: &[CString],
     stdin: Option<&OwnedFd>,
 ) -> Result<std::convert::Infallible, String> {
-    // One's own id may be mapped without privilege, the group only once setgroups is given up (user_namespaces(7)).
+    // One's own id may be mapped without privilege, the group only once setgroups is given up
+    // (user_namespaces(7)).
     let steps = [
         ("/proc/self/uid_map", format!("0 {uid} 1")),
         ("/proc/self/setgroups", "deny".to_owned()),
@@ -105,6 +111,7 @@ pub(crate) fn die_with_parent() -> nix::Result<()> {
 
 /// As [`die_with_parent`], for a process about to be started.
 pub(crate) fn dies_with_parent(command: &mut Command) -> &mut Command {
-    // SAFETY: prctl(2) is one system call without memory of ours, and the closure neither allocates nor locks.
+    // SAFETY: prctl(2) is one system call without memory of ours, and the closure neither allocates nor
+    // locks.
     unsafe { command.pre_exec(|| Ok(die_with_parent()?)) }
 }

@@ -12,18 +12,18 @@ use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, new_connection};
 /// The lab's end of a host's cable is `vINDEX`, the host's end is this.
 pub(crate) const HOST_LINK: &str = "eth0";
 
-/// Unique local addresses (RFC 4193) whose 40 bits, which the RFC wants random, spell "xtree"; the network is private
-/// to the lab, so they meet nobody else's.
+/// Unique local addresses (RFC 4193) whose 40 bits, which the RFC wants random, spell "xtree"; the network is
+/// private to the lab, so they meet nobody else's.
 const PREFIX: [u16; 4] = [0xfd78, 0x7472, 0x6565, 0];
 const PREFIX_BITS: u8 = 64;
 
 /// The lab's own interface number in the network; above every host's index.
 const LAB: u16 = 0xffff;
 
-/// Hosts that every host knows by static neighbour entries. Entries that the kernel finds by itself count against one
-/// limit for the whole machine (`gc_thresh3`, 1,024 by default, `net/core/neighbour.c`), which forty hosts that all
-/// talk to each other exceed; static ones do not. The square of this number is what a full lab costs, about 450 bytes
-/// and 20 µs each. Above it hosts find each other as usual.
+/// Hosts that every host knows by static neighbour entries. Entries that the kernel finds by itself count
+/// against one limit for the whole machine (`gc_thresh3`, 1,024 by default, `net/core/neighbour.c`), which
+/// forty hosts that all talk to each other exceed; static ones do not. The square of this number is what a
+/// full lab costs, about 450 bytes and 20 µs each. Above it hosts find each other as usual.
 const STATIC_NEIGHBOURS: u16 = 256;
 
 /// The address of a host.
@@ -69,7 +69,8 @@ impl Netlink {
         link_number(name)
     }
 
-    /// Makes a host's cable: one end a port of `bridge` here, the other `eth0` in the namespace of process `host`.
+    /// Makes a host's cable: one end a port of `bridge` here, the other `eth0` in the namespace of process
+    /// `host`.
     pub async fn add_cable(&self, index: u16, host: Pid, bridge: u32) -> Result<(), String> {
         let far = LinkUnspec::new_with_name(HOST_LINK)
             .setns_by_pid(host.as_raw().unsigned_abs())
@@ -111,8 +112,8 @@ impl Netlink {
         set.map_err(|error| format!("setting {name} {}: {error}", if up { "up" } else { "down" }))
     }
 
-    /// Gives a link an address that is usable at once: without duplicate address detection, which would hold it back
-    /// for a second (RFC 4862 section 5.4).
+    /// Gives a link an address that is usable at once: without duplicate address detection, which would hold
+    /// it back for a second (RFC 4862 section 5.4).
     pub async fn add_address(&self, name: &str, address: Ipv6Addr) -> Result<(), String> {
         let mut request = self.handle.address().add(link_number(name)?, address.into(), PREFIX_BITS);
         request.message_mut().attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));

@@ -11,8 +11,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
-/// How long processes may take to stop or to die. A signal acts within a scheduler tick; our guess for a machine that
-/// swaps.
+/// How long processes may take to stop or to die. A signal acts within a scheduler tick; our guess for a
+/// machine that swaps.
 const DEADLINE: Duration = Duration::from_secs(10);
 
 /// Between two looks at the tree.
@@ -35,7 +35,8 @@ impl Process {
     }
 }
 
-/// Stops `root` and all its descendants. A stopped process cannot fork, so a look that finds none running is final.
+/// Stops `root` and all its descendants. A stopped process cannot fork, so a look that finds none running is
+/// final.
 pub(crate) async fn stop_tree(root: Pid) -> io::Result<()> {
     until_none(
         || Ok(tree(root)?.into_iter().filter(|process| !process.is_stopped()).collect()),
@@ -97,7 +98,8 @@ fn tree(root: Pid) -> io::Result<Vec<Process>> {
 
 fn all() -> io::Result<Vec<Process>> {
     let entries = fs::read_dir("/proc")?.flatten();
-    // A process that ends between the listing and the reading has no stat any more; it is no longer of interest.
+    // A process that ends between the listing and the reading has no stat any more; it is no longer of
+    // interest.
     let stats = entries.filter_map(|entry| fs::read_to_string(entry.path().join("stat")).ok());
     Ok(stats.filter_map(|stat| parse_stat(&stat)).collect())
 }

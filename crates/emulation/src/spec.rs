@@ -7,14 +7,15 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// Most hosts a lab holds. A Linux bridge has at most 1,023 ports (`BR_MAX_PORTS` in `net/bridge/br_private.h`).
+/// Most hosts a lab holds. A Linux bridge has at most 1,023 ports (`BR_MAX_PORTS` in
+/// `net/bridge/br_private.h`).
 pub const MAX_HOSTS: u16 = 1000;
 
 /// Longest host name, in bytes; see [`MAX_STATE_DIR_BYTES`].
 pub const MAX_NAME_BYTES: usize = 24;
 
-/// Longest state directory, in bytes. A Unix socket's path has at most 107 bytes (unix(7)); this and the longest name
-/// leave a host 10 bytes for a socket's name in its own directory (`DIR/hosts/NAME/agent.sock`).
+/// Longest state directory, in bytes. A Unix socket's path has at most 107 bytes (unix(7)); this and the
+/// longest name leave a host 10 bytes for a socket's name in its own directory (`DIR/hosts/NAME/agent.sock`).
 pub const MAX_STATE_DIR_BYTES: usize = 64;
 
 /// How to start a lab.
@@ -66,7 +67,8 @@ pub struct HostSpec {
     pub index: u16,
     /// Host name: 1 to [`MAX_NAME_BYTES`] of `a-z`, `0-9` and `-`.
     pub name: String,
-    /// The agent: program and arguments. It runs in the host's directory, its output goes to `agent.log` there.
+    /// The agent: program and arguments. It runs in the host's directory, its output goes to `agent.log`
+    /// there.
     pub command: Vec<OsString>,
     /// Added to the environment of the lab's caller.
     pub env: Vec<(OsString, OsString)>,

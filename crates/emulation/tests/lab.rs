@@ -1,5 +1,5 @@
-//! Labs of real processes. Without the usual harness, because this binary is also every process of the labs: started
-//! with a role as its first argument it is an agent, a client or a caller that gets killed.
+//! Labs of real processes. Without the usual harness, because this binary is also every process of the labs:
+//! started with a role as its first argument it is an agent, a client or a caller that gets killed.
 
 #[path = "lab/claims.rs"]
 mod claims;

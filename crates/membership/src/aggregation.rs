@@ -1,8 +1,8 @@
 //! What all nodes are together: how many, and how each of their attributes is distributed, by gossip.
 //!
-//! Sources: Jelasity, Montresor, Babaoglu: Gossip-based aggregation in large dynamic networks, ACM TOCS 23(3), 2005
-//! (push-pull averaging, epochs, size); Sacha, Napper, Stratan, Pierre: Adam2, ICDCS 2010 (distributions, their
-//! bounds and their error). Departures are listed in `docs/protocols/aggregation.md`.
+//! Sources: Jelasity, Montresor, Babaoglu: Gossip-based aggregation in large dynamic networks, ACM TOCS
+//! 23(3), 2005 (push-pull averaging, epochs, size); Sacha, Napper, Stratan, Pierre: Adam2, ICDCS 2010
+//! (distributions, their bounds and their error). Departures are listed in `docs/protocols/aggregation.md`.
 
 mod bounds;
 mod config;
@@ -40,9 +40,11 @@ pub const ATTRIBUTES_MAX: usize = 12;
 pub type Fraction = u16;
 pub const WHOLE: Fraction = Fraction::MAX;
 
-/// Pushes of one part that a node takes in one round; one comes on average, more than eight in a million rounds.
+/// Pushes of one part that a node takes in one round; one comes on average, more than eight in a million
+/// rounds.
 const SERVED_MAX: usize = 8;
-/// The age from which on those that may propose bounds collect samples: by then all others know that they may not.
+/// The age from which on those that may propose bounds collect samples: by then all others know that they may
+/// not.
 const COLLECTED_FROM: Age = 4 * ROUND;
 
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
@@ -98,8 +100,8 @@ pub struct Aggregation {
 impl Aggregation {
     /// A node that knows of no epoch. Its first round is at a random point in one period.
     ///
-    /// At most [`ATTRIBUTES_MAX`] codes count; `schema` tells which attributes they are of. `even` is [`Bounds::even`] of
-    /// as many, lent so that simulated nodes share it.
+    /// At most [`ATTRIBUTES_MAX`] codes count; `schema` tells which attributes they are of. `even` is
+    /// [`Bounds::even`] of as many, lent so that simulated nodes share it.
     pub fn new(
         config: &Config,
         schema: u32,

@@ -15,8 +15,8 @@ pub struct Config {
     pub view_size: u8,
     /// Descriptors in an exchange, the sender's own included; 8 from the paper. At most [`PEERS_MAX`].
     pub shuffle_len: u8,
-    /// Time from one shuffle to the next, ±5 %: 10 s keeps dead links below 2 % while sessions last 17 minutes
-    /// or more (measured: rule "period ≤ 1 % of the mean session time").
+    /// Time from one shuffle to the next, ±5 %: 10 s keeps dead links below 2 % while sessions last 17
+    /// minutes or more (measured: rule "period ≤ 1 % of the mean session time").
     pub period: Duration,
     /// A contact that has not answered by then is dropped. Six times the longest latency in our simulations.
     pub reply_timeout: Duration,

@@ -1,9 +1,9 @@
 //! Network coordinates: where a node stands, so that round-trip times to nodes that it never met can be told.
 //!
-//! Vivaldi with height vectors, adaptive time-step and error weights (Dabek, Cox, Kaashoek, Morris: Vivaldi, SIGCOMM 2004),
-//! with the protections that Serf's coordinate client has proven: bounds, a median filter on latencies (Ledlie, Gardner,
-//! Seltzer: Network Coordinates in the Wild, NSDI 2007), adjustment and gravity. All in integers.
-//! *Absent: who is near; that is asked of the coordinates.* `docs/protocols/coordinates.md`.
+//! Vivaldi with height vectors, adaptive time-step and error weights (Dabek, Cox, Kaashoek, Morris: Vivaldi,
+//! SIGCOMM 2004), with the protections that Serf's coordinate client has proven: bounds, a median filter on
+//! latencies (Ledlie, Gardner, Seltzer: Network Coordinates in the Wild, NSDI 2007), adjustment and gravity.
+//! All in integers. *Absent: who is near; that is asked of the coordinates.* `docs/protocols/coordinates.md`.
 
 mod spring;
 #[cfg(test)]
@@ -18,8 +18,8 @@ use xtreem_base::{
 
 use spring::Spring;
 
-/// Peers that a node measures again and again. The paper (section 5.3) uses 64 with half of them near; 16 found here to
-/// settle as well at our rate of one sample a round (`sim coordinates` test).
+/// Peers that a node measures again and again. The paper (section 5.3) uses 64 with half of them near; 16
+/// found here to settle as well at our rate of one sample a round (`sim coordinates` test).
 pub const NEIGHBOURS_MAX: usize = 16;
 /// Round-trip times of one peer of which the median counts (Serf's latency filter).
 const FILTER: usize = 3;
@@ -184,8 +184,8 @@ impl Coordinates {
         self.asked = self.asked.filter(|asked| asked.peer != peer);
     }
 
-    /// Takes a new neighbour, in the place of one of the farther half when the table is full: near ones tell most of the
-    /// small distances (paper, section 5.3).
+    /// Takes a new neighbour, in the place of one of the farther half when the table is full: near ones tell
+    /// most of the small distances (paper, section 5.3).
     fn admit(&mut self, peer: Handle) -> usize {
         if self.neighbours.len() < NEIGHBOURS_MAX {
             self.neighbours.push(Neighbour::new(peer));

@@ -1,7 +1,7 @@
 //! CYCLON: a small random view of a large collection, kept random and alive by exchanging parts of it.
 //!
-//! Source: Voulgaris, Gavidia, van Steen: CYCLON, JNSM 13(2), 2005: enhanced shuffle §3, join §4.3. Departures,
-//! each with its reason, are listed in `docs/protocols/membership.md`.
+//! Source: Voulgaris, Gavidia, van Steen: CYCLON, JNSM 13(2), 2005: enhanced shuffle §3, join §4.3.
+//! Departures, each with its reason, are listed in `docs/protocols/membership.md`.
 
 mod join;
 #[cfg(test)]
@@ -33,8 +33,8 @@ pub enum Fault {
 
 /// One member's part of one collection, grid-wide or of one application.
 ///
-/// Invariants: the view holds no handle twice and never the own one. A simulation keeps a million of these, so
-/// all tables are inline, and the whole takes 192 bytes: three cache lines.
+/// Invariants: the view holds no handle twice and never the own one. A simulation keeps a million of these,
+/// so all tables are inline, and the whole takes 192 bytes: three cache lines.
 #[derive(Clone, Debug)]
 pub struct Cyclon {
     rng: Rng,
@@ -208,8 +208,8 @@ impl Cyclon {
         Ok(())
     }
 
-    /// What was lost here is not taken from others until it answers, or the dead would be handed round for ever
-    /// in a collection where everybody has room for them.
+    /// What was lost here is not taken from others until it answers, or the dead would be handed round for
+    /// ever in a collection where everybody has room for them.
     fn merge(&mut self, config: &Config, received: &Peers, sent: &Places) {
         if self.remembered.is_empty() {
             self.view.merge(config.view_limit(), self.me, received, sent);

@@ -22,7 +22,8 @@ pub enum Action {
     Nothing,
     /// Ask the peer for a sign of life.
     Probe,
-    /// Let [`INDIRECT_PROBES`] others ask it; others in each round (0, 1, 2) where possible. Ask it directly, too.
+    /// Let [`INDIRECT_PROBES`] others ask it; others in each round (0, 1, 2) where possible. Ask it directly,
+    /// too.
     IndirectProbe {
         round: u8,
     },

@@ -5,7 +5,8 @@ use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable, Travel};
 
-/// Descriptors in one message at most: eight hints of 56 bytes and a credential fit a datagram of 1,200 bytes.
+/// Descriptors in one message at most: eight hints of 56 bytes and a credential fit a datagram of 1,200
+/// bytes.
 pub const PEERS_MAX: usize = 8;
 
 /// Descriptors in a [`Message::Shuffle`] at most; the sender itself is the eighth and goes without saying.

@@ -1,9 +1,10 @@
-//! Am I cut off? Asked before a node declares another one lost, so that it never takes its own lost network for
-//! everybody else's death.
+//! Am I cut off? Asked before a node declares another one lost, so that it never takes its own lost network
+//! for everybody else's death.
 //!
-//! A node keeps the 16 grid-wide contacts that answered last. [`Reference::check`] probes them all; when fewer
-//! than half answer, the set is frozen and the node counts as cut off until half of this very set answers
-//! again, or for [`Config::isolation_limit`], since a lasting death of half the grid cannot be told from a split.
+//! A node keeps the 16 grid-wide contacts that answered last. [`Reference::check`] probes them all; when
+//! fewer than half answer, the set is frozen and the node counts as cut off until half of this very set
+//! answers again, or for [`Config::isolation_limit`], since a lasting death of half the grid cannot be told
+//! from a split.
 //!
 //! A set of fewer than [`MEMBERS_MIN`] says nothing: its node counts as connected. So a grid of two or three
 //! nodes goes on when one dies, at the price that it cannot see a split; from four nodes on it can.
@@ -193,7 +194,8 @@ impl Reference {
         }
     }
 
-    /// Measured from an answer that has just come, never from the clock alone: silence must not empty the set.
+    /// Measured from an answer that has just come, never from the clock alone: silence must not empty the
+    /// set.
     fn drop_stale(&mut self, config: &Config, latest: Instant) {
         for at in (0..usize::from(self.len)).rev() {
             if latest.since(self.members[at].answered_at) > config.fresh {

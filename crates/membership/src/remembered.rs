@@ -2,12 +2,13 @@
 
 use xtreem_base::{Handle, Rng};
 
-/// Contacts that are remembered. Of more, each lost one takes the place of a random other with a chance that sinks to
-/// a quarter.
+/// Contacts that are remembered. Of more, each lost one takes the place of a random other with a chance that
+/// sinks to a quarter.
 pub const REMEMBERED_MAX: usize = 8;
 
 /// From here on every fourth lost contact is taken in, so that one stays for about 32 further losses: long
-/// after a split began some of the other side are still known, yet the table follows a changing grid. Our guess.
+/// after a split began some of the other side are still known, yet the table follows a changing grid. Our
+/// guess.
 const LOST_MAX: u8 = 4 * REMEMBERED_MAX as u8;
 
 /// Unused places are `NONE` and may lie anywhere.
@@ -53,8 +54,8 @@ impl Remembered {
         self.handles[at] = contact;
     }
 
-    /// Takes a contact in that did not answer: as in reservoir sampling (Vitter 1985, algorithm R) the n-th one
-    /// gets in with probability 8/n, but never less than 1/4.
+    /// Takes a contact in that did not answer: as in reservoir sampling (Vitter 1985, algorithm R) the n-th
+    /// one gets in with probability 8/n, but never less than 1/4.
     pub(crate) fn add_lost(&mut self, rng: &mut Rng, contact: Handle) {
         self.lost = (self.lost + 1).min(LOST_MAX);
         let full = usize::from(self.len) == REMEMBERED_MAX;

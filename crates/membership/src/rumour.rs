@@ -1,9 +1,10 @@
-//! One document of which everybody shall have the newest: signed by somebody, numbered, and spread by the nodes.
+//! One document of which everybody shall have the newest: signed by somebody, numbered, and spread by the
+//! nodes.
 //!
-//! Epidemic, push and pull (Demers et al.: Epidemic algorithms for replicated database maintenance, PODC 1987): a new
-//! document goes at once to a few contacts, and in each round a node tells one contact which version it has; whichever
-//! is older is then fetched anew. A node that has none asks for a few rounds and is silent from then on.
-//! *Absent: who may sign, and what the document says; the driver has verified it.*
+//! Epidemic, push and pull (Demers et al.: Epidemic algorithms for replicated database maintenance, PODC
+//! 1987): a new document goes at once to a few contacts, and in each round a node tells one contact which
+//! version it has; whichever is older is then fetched anew. A node that has none asks for a few rounds and is
+//! silent from then on. *Absent: who may sign, and what the document says; the driver has verified it.*
 
 #[cfg(test)]
 mod tests;
@@ -15,7 +16,8 @@ use alloc::vec::Vec;
 use minicbor::{Decode, Encode};
 use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Sink, Travel, Wake};
 
-/// Contacts that hear of a new document at once. Our guess: 3 reach nearly all of a large grid, and the rounds the rest.
+/// Contacts that hear of a new document at once. Our guess: 3 reach nearly all of a large grid, and the
+/// rounds the rest.
 const FANOUT: usize = 3;
 /// Rounds in which a node without a document asks for one; later ones come to it.
 const ASKING_ROUNDS: u8 = 3;
@@ -99,8 +101,8 @@ impl<D: Document> Rumour<D> {
         self.held.as_ref().map(|(document, _)| document)
     }
 
-    /// Takes a newer document, spreads it and tells of it; an older one changes nothing. Returns whether it is the one
-    /// that this node has now.
+    /// Takes a newer document, spreads it and tells of it; an older one changes nothing. Returns whether it
+    /// is the one that this node has now.
     pub fn take<S>(&mut self, call: Call<'_, Config>, document: D, out: &mut S) -> Result<bool, D::Error>
     where
         S: Sink<Message<D::Version, D>> + Events<Newer<D>> + Contacts,

@@ -1,9 +1,9 @@
 //! The partial view: a fixed table of neighbours with their ages.
 //!
-//! Handles and ages lie in arrays of their own, unused handles are `NONE`, and look-ups go over the whole array
-//! without an early exit: so they become a few vector compares. In [`View::merge`] all look-ups come before the
-//! first store, because a vector load of bytes just stored piecewise stalls (measured: 1.2–1.4 times the
-//! simulator's speed).
+//! Handles and ages lie in arrays of their own, unused handles are `NONE`, and look-ups go over the whole
+//! array without an early exit: so they become a few vector compares. In [`View::merge`] all look-ups come
+//! before the first store, because a vector load of bytes just stored piecewise stalls (measured: 1.2–1.4
+//! times the simulator's speed).
 
 use xtreem_base::{Handle, Rng};
 
@@ -12,8 +12,8 @@ use crate::message::{Peer, Peers};
 /// Neighbours that a view can hold.
 pub const VIEW_MAX: usize = 20;
 
-/// The oldest that a neighbour gets in a view, in rounds; older ones count as this. Among 20 neighbours of which
-/// the oldest leaves each round, ages above 50 are rare.
+/// The oldest that a neighbour gets in a view, in rounds; older ones count as this. Among 20 neighbours of
+/// which the oldest leaves each round, ages above 50 are rare.
 const AGE_MAX: u16 = u8::MAX as u16;
 
 /// 104 bytes, so that a whole [`Cyclon`](crate::Cyclon) takes three cache lines.
@@ -43,8 +43,9 @@ impl Places {
 
 /// Whether a table, its length a multiple of 4, has `handle`.
 ///
-/// Without an early exit and by fours, because compilers make three vector instructions of each four; what they make
-/// of `contains`, or of a loop over all, takes several times as long (measured: a fifth of the simulator's time).
+/// Without an early exit and by fours, because compilers make three vector instructions of each four; what
+/// they make of `contains`, or of a loop over all, takes several times as long (measured: a fifth of the
+/// simulator's time).
 #[inline]
 fn has(table: &[Handle], handle: Handle) -> bool {
     let hits = |four: &[Handle]| [four[0] == handle, four[1] == handle, four[2] == handle, four[3] == handle];
@@ -224,7 +225,8 @@ impl View {
         places
     }
 
-    /// The paper's update (§3, step 7): new neighbours go to free places, then over those that were sent away.
+    /// The paper's update (§3, step 7): new neighbours go to free places, then over those that were sent
+    /// away.
     ///
     /// `me`, neighbours already known and repetitions are left out; what finds no place is dropped.
     pub(crate) fn merge(&mut self, limit: usize, me: Handle, received: &Peers, sent: &Places) {
@@ -235,8 +237,8 @@ impl View {
         }
     }
 
-    /// Whether all places of `received` are used, by peers that are no neighbours, not `me`, and different: in a large
-    /// collection nearly always. One answer for all, because it is found without a branch.
+    /// Whether all places of `received` are used, by peers that are no neighbours, not `me`, and different:
+    /// in a large collection nearly always. One answer for all, because it is found without a branch.
     #[inline]
     fn are_all_news(&self, me: Handle, received: &Peers) -> bool {
         let peers = received.all_handles();

@@ -23,7 +23,8 @@ mod files;
 
 pub use files::LoadError;
 
-/// Credentials begin a day before they are made, so that a member whose clock is late can use its own at once.
+/// Credentials begin a day before they are made, so that a member whose clock is late can use its own at
+/// once.
 const BACKDATE: Duration = Duration::from_secs(86_400);
 
 /// Longest validity: ten years (our guess; a root is renewed by issuing anew).

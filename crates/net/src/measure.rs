@@ -3,12 +3,12 @@
 use xtreem_base::{Duration, Instant};
 use xtreem_node::Node;
 
-/// Measures the machine and tells the node. It runs in the node's task: a fraction of a millisecond is fine, waiting for
-/// a disk or a network is not.
+/// Measures the machine and tells the node. It runs in the node's task: a fraction of a millisecond is fine,
+/// waiting for a disk or a network is not.
 pub type Measure = Box<dyn FnMut(&mut Node, Instant) + Send>;
 
-/// Questions that come within so long are answered by one measurement (our guess: a twentieth of a core at most goes into
-/// measuring, whatever is asked).
+/// Questions that come within so long are answered by one measurement (our guess: a twentieth of a core at
+/// most goes into measuring, whatever is asked).
 const SHARED_FOR: Duration = Duration::from_millis(20);
 
 /// What the host measures by, and when it last did.

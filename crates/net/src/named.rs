@@ -1,5 +1,5 @@
-//! What a node says names peers by handles, which only the node's own table understands: here the contacts go along,
-//! so that the host never has to ask back.
+//! What a node says names peers by handles, which only the node's own table understands: here the contacts go
+//! along, so that the host never has to ask back.
 
 use std::collections::BTreeMap;
 

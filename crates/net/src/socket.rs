@@ -1,4 +1,5 @@
-//! One UDP port for two protocols: packets whose first byte lacks QUIC's fixed bit are ours, the rest is quinn's.
+//! One UDP port for two protocols: packets whose first byte lacks QUIC's fixed bit are ours, the rest is
+//! quinn's.
 //!
 //! Traps (measured, `grease_quic_bit` must be off): quinn may clear the fixed bit by default, and one receive
 //! buffer may hold many packets of both kinds (GRO), `stride` bytes each.
@@ -23,8 +24,8 @@ const FIXED_BIT: u8 = 0x40;
 /// Datagrams that wait for the node; beyond it the newest is dropped. A second of very heavy gossip.
 pub(crate) const QUEUE_MAX: usize = 1_024;
 
-/// The cable of an emulated host that has no network of its own: pulled out, nothing comes or goes but what the host
-/// sends itself.
+/// The cable of an emulated host that has no network of its own: pulled out, nothing comes or goes but what
+/// the host sends itself.
 #[derive(Clone, Debug, Default)]
 pub struct Cable(Arc<AtomicBool>);
 

@@ -25,7 +25,8 @@ pub struct Config {
     pub policy: rumour::Config,
     /// What aggregation begins with: shared by the nodes of a simulation.
     pub even_bounds: Arc<Bounds>,
-    /// Each runs as a trie of its own. More than one only while a changed schema takes the place of an older one.
+    /// Each runs as a trie of its own. More than one only while a changed schema takes the place of an older
+    /// one.
     pub schemas: Vec<Arc<Schema>>,
 }
 
@@ -47,8 +48,8 @@ impl Default for Config {
 }
 
 impl Config {
-    /// For many nodes on one machine: shorter rounds, so that a fresh grid is mixed before somebody gets bored. No
-    /// other period differs from a real grid.
+    /// For many nodes on one machine: shorter rounds, so that a fresh grid is mixed before somebody gets
+    /// bored. No other period differs from a real grid.
     pub fn emulated() -> Self {
         let mut config = Config::default();
         config.set_period(Duration::from_secs(2));

@@ -58,8 +58,8 @@ impl<'a, O: Output> Post<'a, O> {
     }
 }
 
-/// The sink of one core for one call: wraps its messages, tells the reference set who answered, and leads it to random
-/// peers if it has a sampler.
+/// The sink of one core for one call: wraps its messages, tells the reference set who answered, and leads it
+/// to random peers if it has a sampler.
 pub(crate) struct Lent<'a, O, W, S = ()> {
     post: Post<'a, O>,
     wrap: W,

@@ -17,8 +17,8 @@ use xtreem_discovery::{
 use crate::parts::policies::claimant;
 use crate::{Event, Node, Output};
 
-/// How long the applications of an owner are searched for. Our guess: what a submission may wait for it; on a grid
-/// that cannot be visited whole in it, some are missed.
+/// How long the applications of an owner are searched for. Our guess: what a submission may wait for it; on a
+/// grid that cannot be visited whole in it, some are missed.
 const COUNT_LIMIT: Duration = Duration::from_secs(3);
 /// How long a node to be near to is searched for. Our guess, as for the count.
 const LOCATE_LIMIT: Duration = Duration::from_secs(3);
@@ -64,8 +64,8 @@ impl Count {
     }
 }
 
-/// What is searched for a requirement with so many nodes. One that wants a set: its submission holds the whole set or
-/// nothing, so that a part of it is not looked for.
+/// What is searched for a requirement with so many nodes. One that wants a set: its submission holds the
+/// whole set or nothing, so that a part of it is not looked for.
 fn search_for_slots(
     requirement: &str,
     hold: HoldAsk,
@@ -225,8 +225,8 @@ impl Node {
         allocation.release(peer, hold, &mut host);
     }
 
-    /// What a report says of the grid's size: a node whose trie does not count it yet knows it from aggregation, unless
-    /// the search has been everywhere.
+    /// What a report says of the grid's size: a node whose trie does not count it yet knows it from
+    /// aggregation, unless the search has been everywhere.
     fn grid_size(&self, report: &Report) -> Option<u32> {
         let is_counted = self.tries.get(None).is_some_and(Trie::is_settled);
         let was_everywhere = report.plan != Plan::Gather && report.ended == Ended::Exhausted;

@@ -1,7 +1,7 @@
 //! A whole grid node as one state machine: the only place where the protocol cores meet. Still sans-IO.
 //!
-//! The driver (real sockets, or the simulator) hands in time and messages and takes messages, one deadline and
-//! events. Deliberately absent: addresses, signatures, processes, files.
+//! The driver (real sockets, or the simulator) hands in time and messages and takes messages, one deadline
+//! and events. Deliberately absent: addresses, signatures, processes, files.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! The state machine: routes messages to cores, drains what they ask for, knows the one deadline that matters.
+//! The state machine: routes messages to cores, drains what they ask for, knows the one deadline that
+//! matters.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
@@ -38,9 +39,9 @@ impl<T: Sink<Message> + Events<Event>> Output for T {}
 
 /// A grid node without sockets, clock or processes.
 ///
-/// Inputs: `handle_message`, `handle_timeout`, `handle_gone`, commands, `program_*` reports. Outputs go into the
-/// [`Output`] lent by the caller; `next_timeout` tells the one deadline. Several inputs may come before the
-/// driver looks at the outputs.
+/// Inputs: `handle_message`, `handle_timeout`, `handle_gone`, commands, `program_*` reports. Outputs go into
+/// the [`Output`] lent by the caller; `next_timeout` tells the one deadline. Several inputs may come before
+/// the driver looks at the outputs.
 pub struct Node {
     pub(crate) desk: Desk,
     pub(crate) rng: Rng,

@@ -1,5 +1,5 @@
-//! The parts of a node that are more than a core with its numbers: several cores of one kind, a core that waits for
-//! something, or the host that a core asks.
+//! The parts of a node that are more than a core with its numbers: several cores of one kind, a core that
+//! waits for something, or the host that a core asks.
 
 pub(crate) mod aggregates;
 pub(crate) mod allocation;

@@ -13,8 +13,8 @@ const TOLERANCE_MS: i64 = 30_000;
 /// Peers that must have been heard before their median counts.
 const SAMPLES_MIN: usize = 3;
 
-/// Peers whose last sample is kept; the oldest goes. Few, so that a clock that was set right is believed again
-/// after a handful of answers (our guess).
+/// Peers whose last sample is kept; the oldest goes. Few, so that a clock that was set right is believed
+/// again after a handful of answers (our guess).
 const SAMPLES_MAX: usize = 9;
 
 /// The correction has changed.

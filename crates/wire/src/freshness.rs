@@ -1,9 +1,9 @@
 //! Whether a signed datagram is new, or a recording of an old one.
 //!
-//! Three lines of defence: a datagram names the incarnation it is for (the driver compares that); the sender's
-//! sequence passes a sliding window (after RFC 4303 appendix A2) within its newest incarnation; and unless it
-//! answers a nonce of ours, its stamp is within two minutes of our clock, which protects us where the window
-//! has been forgotten.
+//! Three lines of defence: a datagram names the incarnation it is for (the driver compares that); the
+//! sender's sequence passes a sliding window (after RFC 4303 appendix A2) within its newest incarnation; and
+//! unless it answers a nonce of ours, its stamp is within two minutes of our clock, which protects us where
+//! the window has been forgotten.
 
 use alloc::collections::{BTreeMap, VecDeque};
 
@@ -113,7 +113,8 @@ impl Freshness {
         } else {
             known.and_then(|sender| sender.offset_ms)
         };
-        // Answers that are no messages are given without remembering their nonces: nobody knows an echo of those.
+        // Answers that are no messages are given without remembering their nonces: nobody knows an echo of
+        // those.
         let nonce = if header.kind == Kind::Message { header.nonce } else { 0 };
         let sender = Sender { incarnation, window, heard_at: now, nonce, offset_ms };
         self.remember(from, sender);
@@ -152,10 +153,10 @@ impl Freshness {
             .map_or(0, |sender| sender.nonce)
     }
 
-    /// The stamp for a datagram to `peer` that echoes `echo`: our clock as corrected. What echoes nothing has to pass
-    /// as a request and is stamped in the peer's own time where that is far from ours (in a grid too small for a
-    /// median two nodes would never understand each other). What echoes a nonce passes by that, and tells our time:
-    /// else a peer whose clock is wrong would hear from everybody that it is right.
+    /// The stamp for a datagram to `peer` that echoes `echo`: our clock as corrected. What echoes nothing has
+    /// to pass as a request and is stamped in the peer's own time where that is far from ours (in a grid too
+    /// small for a median two nodes would never understand each other). What echoes a nonce passes by that,
+    /// and tells our time: else a peer whose clock is wrong would hear from everybody that it is right.
     pub fn stamp_for(&self, peer: NodeId, wall_ms: u64, echo: u64) -> u64 {
         let correction_ms = self.clock.correction_ms();
         if echo != 0 {

@@ -1,4 +1,5 @@
-//! What crosses the network: contacts, credentials, records, proofs, datagram envelopes, and when they are fresh.
+//! What crosses the network: contacts, credentials, records, proofs, datagram envelopes, and when they are
+//! fresh.
 //!
 //! Bytes become checked types here, once. No socket, no clock and no randomness: times, nonces and keys are
 //! arguments. `docs/protocols/wire.md` has the protocol.

@@ -29,7 +29,7 @@ pub const PROOF_MAX_BYTES: usize = CREDENTIAL_MAX_BYTES + 70;
 /// Longest name of a node or user, in bytes of UTF-8.
 pub const NAME_MAX_BYTES: usize = 48;
 
-/// Longest encoded hint, its age included: eight of them, with all else, fit a shuffle's datagram. Tests hold hints to
-/// it.
+/// Longest encoded hint, its age included: eight of them, with all else, fit a shuffle's datagram. Tests hold
+/// hints to it.
 #[cfg(test)]
 pub(crate) const HINT_MAX_BYTES: usize = 56;

@@ -57,8 +57,8 @@ pub fn matches(region: &Region, schema: &Schema, share: &Share<'_>, nodes: u32) 
 /// The way to `wanted` of `matches` nodes (all of them when nothing is said) among `nodes`.
 ///
 /// Each match costs its own visit and half a visit for each halving of the grid down to the matches: 35
-/// visits for ten of 2,700 among 100,000, where 34 were measured (docs/design/selection.md, "One access path"). Who
-/// looks for all shares the way: a visit and a half for each (1.05 to 1.8 measured).
+/// visits for ten of 2,700 among 100,000, where 34 were measured (docs/design/selection.md, "One access
+/// path"). Who looks for all shares the way: a visit and a half for each (1.05 to 1.8 measured).
 pub fn plan(nodes: u32, matches: u32, wanted: Option<u32>) -> Forecast {
     let halvings = nodes.checked_div(matches.max(1)).and_then(u32::checked_ilog2).unwrap_or_default();
     let visits = match wanted {

@@ -1,8 +1,9 @@
-//! Where the bins of the histograms end: the same bounds at all nodes of an epoch, or averages would mean nothing.
+//! Where the bins of the histograms end: the same bounds at all nodes of an epoch, or averages would mean
+//! nothing.
 //!
-//! Source: Sacha, Napper, Stratan, Pierre: Adam2, ICDCS 2010: interpolation points are placed anew from what the last
-//! instance showed (§5), verification points measure the error (§6). Here an eighth of the bounds never moves, so
-//! that a node that proposes senseless ones costs accuracy and not the histogram.
+//! Source: Sacha, Napper, Stratan, Pierre: Adam2, ICDCS 2010: interpolation points are placed anew from what
+//! the last instance showed (§5), verification points measure the error (§6). Here an eighth of the bounds
+//! never moves, so that a node that proposes senseless ones costs accuracy and not the histogram.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -25,9 +26,10 @@ const ANCHORS: usize = 8;
 pub const CHECKS: usize = 8;
 /// Bounds that go where a straight line would err most.
 const FREE: usize = BOUNDS - ANCHORS - CHECKS;
-/// The part of a stretch's mass that it may err by where samples show no bend: codes that many share may have been
-/// missed. An eighth is between trusting samples alone, which gave the least maximum on clustered machines (1.4 %, with
-/// an eighth 1.7 %, with a quarter 1.8 %), and bounds for smooth curves (0.15, 0.11, 0.11 % on uniform ones).
+/// The part of a stretch's mass that it may err by where samples show no bend: codes that many share may have
+/// been missed. An eighth is between trusting samples alone, which gave the least maximum on clustered
+/// machines (1.4 %, with an eighth 1.7 %, with a quarter 1.8 %), and bounds for smooth curves (0.15, 0.11,
+/// 0.11 % on uniform ones).
 const UNSEEN: u64 = 8;
 
 /// The rank of the bounds that everybody begins with.
@@ -86,8 +88,8 @@ impl Bounds {
         self.rank | AGAIN
     }
 
-    /// Bounds for the next epoch: from the averages of this one, and values of random nodes of each attribute, which
-    /// tell where in a bin its nodes are.
+    /// Bounds for the next epoch: from the averages of this one, and values of random nodes of each
+    /// attribute, which tell where in a bin its nodes are.
     pub fn propose(&self, rank: u32, values: &[Fraction], samples: &[Vec<u16>]) -> Self {
         let row = |(i, row): (usize, &Row)| {
             let mut near = samples.get(i).cloned().unwrap_or_default();
@@ -134,8 +136,8 @@ impl Stretch {
     }
 }
 
-/// Parts the stretch again and again through which a straight line may err most. A code that many nodes share ends up
-/// between two bounds next to each other, where there is nothing to interpolate.
+/// Parts the stretch again and again through which a straight line may err most. A code that many nodes share
+/// ends up between two bounds next to each other, where there is nothing to interpolate.
 fn place(curve: &Curve<'_>, samples: &[u16]) -> Row {
     let refined = |code: u16| curve.refined(samples, code);
     let ends = samples.iter().flat_map(|code| [code.saturating_sub(1), *code]);
@@ -162,14 +164,16 @@ fn place(curve: &Curve<'_>, samples: &[u16]) -> Row {
     }
     let mut chosen: Vec<u16> = stretches.iter().map(|stretch| stretch.low).chain(checks.clone()).collect();
     chosen.sort_unstable();
-    // A stretch for each anchor, one more for each free bound, and the checks: all bounds, and never the same one twice.
+    // A stretch for each anchor, one more for each free bound, and the checks: all bounds, and never the same
+    // one twice.
     let mut codes = [u16::MAX; BOUNDS];
     codes.iter_mut().zip(chosen).for_each(|(code, chosen)| *code = chosen);
     let is_check = |bound: &usize| checks.contains(&codes[*bound]);
     Row { codes, checks: (0..BOUNDS).filter(is_check).fold(0, |mask, bound| mask | 1 << bound) }
 }
 
-/// The code in a stretch at which half of its mass is reached, its two ends left out; the middle without mass.
+/// The code in a stretch at which half of its mass is reached, its two ends left out; the middle without
+/// mass.
 fn middle(refined: &impl Fn(u16) -> u64, stretch: &Stretch) -> u16 {
     let (mut low, mut high) = (stretch.low + 1, stretch.high - 1);
     if stretch.mass == 0 {
@@ -255,7 +259,8 @@ mod tests {
         assert!(near > FREE, "{codes:?}");
     }
 
-    /// Six tenths of the machines in clusters of Zipf sizes, the largest 8 % of all, the others anywhere among them.
+    /// Six tenths of the machines in clusters of Zipf sizes, the largest 8 % of all, the others anywhere
+    /// among them.
     fn clustered(rng: &mut Rng) -> Vec<u16> {
         let mut machines = Vec::new();
         for rank in 1.. {

@@ -11,8 +11,8 @@ pub struct Config {
     pub period: Duration,
     /// A peer that has not answered by then is given up for this round. As in CYCLON.
     pub reply_timeout: Duration,
-    /// Rounds of an epoch: 30 in the paper (§7). The size of 100,000 nodes needs 18 from a common start: the spread
-    /// shrinks to 0.30 in each, from 100,000 to one ten-thousandth of the mean. From 4 to 255.
+    /// Rounds of an epoch: 30 in the paper (§7). The size of 100,000 nodes needs 18 from a common start: the
+    /// spread shrinks to 0.30 in each, from 100,000 to one ten-thousandth of the mean. From 4 to 255.
     pub rounds: u8,
     /// Peers tried in one round at most: 3 as in CYCLON.
     pub tries: u8,
@@ -35,8 +35,8 @@ impl Config {
         Age::from(self.rounds.max(4)) * ROUND
     }
 
-    /// From this age on an epoch's averages count, and its end may be heard from a single peer: a liar can cut an
-    /// epoch by a quarter.
+    /// From this age on an epoch's averages count, and its end may be heard from a single peer: a liar can
+    /// cut an epoch by a quarter.
     pub(super) fn ripe_age(&self) -> Age {
         self.age_max() / 4 * 3
     }

@@ -35,7 +35,8 @@ impl<'a> Curve<'a> {
         self.known.into_iter().flat_map(|(row, _)| row.codes)
     }
 
-    /// The bounds on both sides of a code with their shares: the last one below it, the first one that is not.
+    /// The bounds on both sides of a code with their shares: the last one below it, the first one that is
+    /// not.
     fn around(&self, code: u16) -> ((u16, Fraction), (u16, Fraction)) {
         let (start, end) = ((0, 0), (u16::MAX, WHOLE));
         let Some((row, values)) = self.known else { return (start, end) };
@@ -56,8 +57,8 @@ impl<'a> Curve<'a> {
         u64::from(below) * FINE + part(rise * FINE, u64::from(code - low), u64::from(high - low))
     }
 
-    /// The same, 65,536 times as fine, with sorted values of some random nodes showing where between two bounds
-    /// nodes are. The straight line counts as one of them.
+    /// The same, 65,536 times as fine, with sorted values of some random nodes showing where between two
+    /// bounds nodes are. The straight line counts as one of them.
     pub fn refined(&self, samples: &[u16], code: u16) -> u64 {
         let ((low, below), (high, above)) = self.around(code);
         let before = |code: u16| samples.partition_point(|sample| *sample <= code) as u64;

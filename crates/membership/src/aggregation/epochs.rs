@@ -1,19 +1,20 @@
 //! Which epoch a node is in, and when it believes that another one has begun.
 //!
-//! Source: Jelasity, Montresor, Babaoglu 2005, §4: epochs restart the averages and spread epidemically; who comes in
-//! the middle of one waits for the next. Here a single peer is believed only near the end of an epoch, and
-//! otherwise three different ones are: nobody alone makes a grid begin again and again.
+//! Source: Jelasity, Montresor, Babaoglu 2005, §4: epochs restart the averages and spread epidemically; who
+//! comes in the middle of one waits for the next. Here a single peer is believed only near the end of an
+//! epoch, and otherwise three different ones are: nobody alone makes a grid begin again and again.
 
 use xtreem_base::{Call, Duration, Handle, Instant};
 
 use super::config::Config;
 
-/// How old an epoch is, in parts of a round: whole ones would add up when nodes hear of an epoch from each other.
+/// How old an epoch is, in parts of a round: whole ones would add up when nodes hear of an epoch from each
+/// other.
 pub type Age = u16;
 /// Parts of a round.
 pub(super) const ROUND: Age = 16;
-/// Age up to which an epoch takes in nodes that hear of it: three rounds, our guess. All nodes begin within two, and each
-/// round adds 0.2 % of newcomers to the size.
+/// Age up to which an epoch takes in nodes that hear of it: three rounds, our guess. All nodes begin within
+/// two, and each round adds 0.2 % of newcomers to the size.
 pub(super) const OPEN_AGE: Age = 3 * ROUND;
 /// After that a node that hears of no epoch begins the first one.
 const LONELY_AGE: Age = 3 * ROUND;
@@ -28,7 +29,8 @@ pub(super) struct Epochs {
     began: Instant,
     /// This node's values are in the averages.
     pub is_in: bool,
-    /// Peers that spoke of unexpected epochs since this one began, and the lowest that they spoke of with its age.
+    /// Peers that spoke of unexpected epochs since this one began, and the lowest that they spoke of with its
+    /// age.
     witnesses: [Handle; WITNESSES - 1],
     claim: (u32, Age),
 }

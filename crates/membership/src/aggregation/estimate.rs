@@ -1,4 +1,5 @@
-//! What an epoch came to: the size of the grid and the distribution of each attribute, with what they may err by.
+//! What an epoch came to: the size of the grid and the distribution of each attribute, with what they may err
+//! by.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -21,8 +22,9 @@ pub struct Estimate {
     values: Box<[Fraction]>,
 }
 
-/// How far a distribution errs, as shares of all nodes, measured at the bounds that served for nothing else. They lie
-/// where the most nodes are, and the distribution that is shown uses them too: the true errors are rather smaller.
+/// How far a distribution errs, as shares of all nodes, measured at the bounds that served for nothing else.
+/// They lie where the most nodes are, and the distribution that is shown uses them too: the true errors are
+/// rather smaller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CurveError {
     pub max: Fraction,
@@ -56,7 +58,8 @@ impl Estimate {
         Some(Curve::new(self.bounds.rows.get(attribute)?, values))
     }
 
-    /// The share of nodes with codes from `low` to `high`, both included; nothing for an attribute that is not there.
+    /// The share of nodes with codes from `low` to `high`, both included; nothing for an attribute that is
+    /// not there.
     pub fn share(&self, attribute: usize, low: u16, high: u16) -> Option<Fraction> {
         let curve = self.curve(attribute)?;
         let below = low.checked_sub(1).map_or(0, |code| curve.at_most(code));

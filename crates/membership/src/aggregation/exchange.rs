@@ -1,8 +1,9 @@
 //! One exchange: two nodes tell each other their values, and both keep the mean.
 //!
-//! A node with an open exchange refuses others of the same part, so that what it has told still holds when the answer
-//! comes. When the answer is lost, one side has the mean and the other has not: that moves shares by less than
-//! `sqrt(loss / nodes)`, and spoils single instances of the size, of which the middle half counts.
+//! A node with an open exchange refuses others of the same part, so that what it has told still holds when
+//! the answer comes. When the answer is lost, one side has the mean and the other has not: that moves shares
+//! by less than `sqrt(loss / nodes)`, and spoils single instances of the size, of which the middle half
+//! counts.
 
 use alloc::boxed::Box;
 use core::ops::Range;

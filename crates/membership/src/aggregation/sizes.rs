@@ -1,14 +1,16 @@
 //! The number of nodes, as the average of a one among zeros, from several starts at once.
 //!
-//! Source: Jelasity, Montresor, Babaoglu 2005, §5 (COUNT) and §7.3 (several instances against loss and crashes).
-//! Every node starts one under a random rank; those of the lowest ranks stay. They stay everywhere, because no list
-//! that lacks one of them is full of lower ones: nobody has to know the size to start the right number of instances.
+//! Source: Jelasity, Montresor, Babaoglu 2005, §5 (COUNT) and §7.3 (several instances against loss and
+//! crashes). Every node starts one under a random rank; those of the lowest ranks stay. They stay everywhere,
+//! because no list that lacks one of them is full of lower ones: nobody has to know the size to start the
+//! right number of instances.
 
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
 
-/// Instances that are kept. Eight: the middle four of eight are far from a single spoiled one, and 64 bytes fit.
+/// Instances that are kept. Eight: the middle four of eight are far from a single spoiled one, and 64 bytes
+/// fit.
 pub const INSTANCES: usize = 8;
 /// The value at the node that starts an instance; a grid of 2²⁸ nodes still averages to eight.
 pub const WHOLE: u32 = 1 << 31;
@@ -53,7 +55,8 @@ impl Sizes {
             && self.values.iter().all(|value| *value <= WHOLE)
     }
 
-    /// What this side of an exchange keeps: the mean of each value, rounded so that the two sides together lose none.
+    /// What this side of an exchange keeps: the mean of each value, rounded so that the two sides together
+    /// lose none.
     pub fn average(&mut self, other: &Sizes) {
         let mut merged = Sizes::EMPTY;
         let known = *self;

@@ -1,4 +1,5 @@
-//! The arithmetic: one sample pulls the coordinate by a spring whose rest length is the round trip (Vivaldi, figure 3).
+//! The arithmetic: one sample pulls the coordinate by a spring whose rest length is the round trip (Vivaldi,
+//! figure 3).
 
 use xtreem_base::{Coordinate, Rng};
 
@@ -12,7 +13,8 @@ const ADJUSTMENT_WINDOW: usize = 20;
 const GRAVITY_RHO_SECS: i64 = 150;
 /// Nobody is believed to be surer than this, so that one peer's word never counts for all: 1 %, our guess.
 const ERROR_MIN: i64 = WHOLE / 100;
-/// Most that one sample moves a node: 100 ms, the bound on forces of Newton (Seibert and others, IEEE/ACM ToN 22(3), 2014).
+/// Most that one sample moves a node: 100 ms, the bound on forces of Newton (Seibert and others, IEEE/ACM ToN
+/// 22(3), 2014).
 const FORCE_MAX: i64 = 100_000 * 64;
 /// Units of a second.
 const SECOND: i64 = 64 * WHOLE;
@@ -52,7 +54,8 @@ impl Spring {
         self.fall(rng);
     }
 
-    /// Moves by `force` away from `other`, or towards it when that is negative. Height goes with it in its share.
+    /// Moves by `force` away from `other`, or towards it when that is negative. Height goes with it in its
+    /// share.
     fn push(&mut self, force: i64, other: &Coordinate, rng: &mut Rng) {
         let apart = self.me.plane_distance(other);
         let length = apart.max(1);
@@ -73,8 +76,8 @@ impl Spring {
         }
     }
 
-    /// What no place in space explains, such as nodes of one rack that are nearer to each other than their heights say, is
-    /// kept as a mean beside the coordinate.
+    /// What no place in space explains, such as nodes of one rack that are nearer to each other than their
+    /// heights say, is kept as a mean beside the coordinate.
     fn adjust(&mut self, round_trip: i64, theirs: &Coordinate) {
         let shortfall = bounded(round_trip - self.me.raw_distance(theirs));
         self.shortfalls[usize::from(self.next)] = shortfall;

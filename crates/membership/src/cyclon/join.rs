@@ -1,5 +1,6 @@
-//! The paper's join (§4.3): random walks from the introducer end at nodes that each make room for the newcomer
-//! and hand it the neighbour they gave up. Everyone's in-degree stays as it was, the newcomer's is right at once.
+//! The paper's join (§4.3): random walks from the introducer end at nodes that each make room for the
+//! newcomer and hand it the neighbour they gave up. Everyone's in-degree stays as it was, the newcomer's is
+//! right at once.
 
 use alloc::vec::Vec;
 

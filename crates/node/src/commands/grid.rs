@@ -24,8 +24,8 @@ impl Node {
         self.attributes = attributes;
     }
 
-    /// Says whether what is declared of this machine contradicts what it measures. While it does, every hold is
-    /// refused as a mismatch.
+    /// Says whether what is declared of this machine contradicts what it measures. While it does, every hold
+    /// is refused as a mismatch.
     pub fn set_contradicts(&mut self, contradicts: bool) {
         self.contradicts = contradicts;
     }
@@ -55,8 +55,8 @@ impl Node {
         self.grid.remember(contact);
     }
 
-    /// Puts a policy of the VO in force, if it is newer, and spreads it. The caller has verified it. Returns whether it
-    /// is in force now.
+    /// Puts a policy of the VO in force, if it is newer, and spreads it. The caller has verified it. Returns
+    /// whether it is in force now.
     pub fn set_policy(
         &mut self,
         now: Instant,
@@ -104,8 +104,8 @@ impl Node {
         }
     }
 
-    /// Messages that made no sense, counted by what they were about. None of them changed anything, unless the fault's
-    /// type says so.
+    /// Messages that made no sense, counted by what they were about. None of them changed anything, unless
+    /// the fault's type says so.
     pub fn for_each_fault(&self, f: &mut dyn FnMut(&'static str, u64)) {
         self.parts().into_iter().for_each(|part| part.for_each_fault(f));
         for (name, count) in self.allocation.faults().by_name() {

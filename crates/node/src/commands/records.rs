@@ -10,8 +10,8 @@ use crate::parts::allocation::summaries;
 use crate::{Node, Output};
 
 impl Node {
-    /// Begins to place an application; `Notice::Submission` tells how it goes on. While too few nodes are found it
-    /// tries again for as long as `wait`.
+    /// Begins to place an application; `Notice::Submission` tells how it goes on. While too few nodes are
+    /// found it tries again for as long as `wait`.
     pub fn submit(
         &mut self,
         now: Instant,

@@ -43,8 +43,8 @@ impl Node {
         discovery.cancel(call, id, &mut hosted.out);
     }
 
-    /// What a search for so many nodes (nothing: for all) will find and cost, about; nothing before an epoch of
-    /// aggregation has ended.
+    /// What a search for so many nodes (nothing: for all) will find and cost, about; nothing before an epoch
+    /// of aggregation has ended.
     pub fn forecast(&self, requirement: &Requirement, wanted: Option<u32>) -> Option<Forecast> {
         self.aggregates.forecast(requirement, wanted)
     }

@@ -1,5 +1,5 @@
-//! What this node knows of all nodes together: aggregation over the grid-wide partial view, with the attributes of
-//! the schema.
+//! What this node knows of all nodes together: aggregation over the grid-wide partial view, with the
+//! attributes of the schema.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -41,8 +41,8 @@ impl Aggregates {
         Aggregates { core: None, schema: None, rng }
     }
 
-    /// Takes what the node says of itself; it counts from the next epoch on. While two schemas run, the older one's
-    /// attributes are those that all nodes have.
+    /// Takes what the node says of itself; it counts from the next epoch on. While two schemas run, the older
+    /// one's attributes are those that all nodes have.
     pub fn set_attributes(&mut self, call: Call<'_, Config>, me: Handle, attributes: &Attributes) {
         let Call { config, now } = call;
         let Some(schema) = config.schemas.iter().min_by_key(|schema| schema.version()) else { return };

@@ -41,8 +41,8 @@ impl Collections {
         self.list.get_mut(&app).map(|collection| collection.sample(k)).unwrap_or_default()
     }
 
-    /// Returns whether this node is part of the collection. Members of one application may all sit in one corner of
-    /// the grid: their answers say nothing about the own connection.
+    /// Returns whether this node is part of the collection. Members of one application may all sit in one
+    /// corner of the grid: their answers say nothing about the own connection.
     pub fn handle_message(
         &mut self,
         call: Call<'_, Config>,

@@ -21,8 +21,8 @@ struct InForce {
     signed: Arc<SignedPolicy>,
     policy: Policy,
     version: PolicyVersion,
-    /// For each rule, what the nodes that it reserves meet; nothing for other rules. A requirement that this node
-    /// cannot read counts as met: what may be reserved stays reserved.
+    /// For each rule, what the nodes that it reserves meet; nothing for other rules. A requirement that this
+    /// node cannot read counts as met: what may be reserved stays reserved.
     reserved: Vec<Option<Requirement>>,
 }
 
@@ -53,7 +53,8 @@ impl Policies {
         self.in_force.as_ref().map(|now| (&now.signed, &now.policy, now.version))
     }
 
-    /// Puts a newer policy in force and tells of it; an older one changes nothing. Returns whether it is in force now.
+    /// Puts a newer policy in force and tells of it; an older one changes nothing. Returns whether it is in
+    /// force now.
     pub fn take<S>(
         &mut self,
         call: Call<'_, Config>,
@@ -158,9 +159,9 @@ fn subject(by: &Claimant) -> Subject<'_> {
     Subject { owner: by.owner, name: &by.name, roles: by.roles }
 }
 
-/// Who a record is of. Name and roles are its signer's: nobody but the owner and administrators can sign it, and the
-/// driver has verified that. Without a readable proof there are none, and only rules for everybody or for the key
-/// know the owner.
+/// Who a record is of. Name and roles are its signer's: nobody but the owner and administrators can sign it,
+/// and the driver has verified that. Without a readable proof there are none, and only rules for everybody or
+/// for the key know the owner.
 pub(crate) fn claimant(record: &Record) -> Claimant {
     let (roles, name) = match xtreem_wire::claimed_signer(&record.proof) {
         Some(claims) => (claims.roles.as_bits(), claims.name),

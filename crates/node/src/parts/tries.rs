@@ -11,8 +11,8 @@ use xtreem_discovery::trie::{Fault, Message, Trie};
 
 use crate::Config;
 
-/// Periods in which a newer trie must have had as many nodes before the older one is left: our guess, time for
-/// requesters that looked elsewhere to see it too.
+/// Periods in which a newer trie must have had as many nodes before the older one is left: our guess, time
+/// for requesters that looked elsewhere to see it too.
 const DRAINED_PERIODS: u64 = 30;
 
 pub(crate) struct Tries {
@@ -91,7 +91,8 @@ impl Tries {
         }
     }
 
-    /// Whether the newest trie has all nodes that the oldest one has, but for the fiftieth that counts may err.
+    /// Whether the newest trie has all nodes that the oldest one has, but for the fiftieth that counts may
+    /// err.
     fn is_drained(&self) -> bool {
         let [oldest, .., newest] = &self.list[..] else { return true };
         let (old, new) = (oldest.table().count(), newest.table().count());

@@ -151,8 +151,8 @@ fn what_a_user_holds_is_counted_over_the_grid_before_the_first_confirm() {
     assert_eq!(net.running.len(), 6 + 2 + 8);
 }
 
-/// What the count cannot see: submissions that are under way at once. Each by itself keeps the limit, so that k of
-/// them end with k times of it at most.
+/// What the count cannot see: submissions that are under way at once. Each by itself keeps the limit, so that
+/// k of them end with k times of it at most.
 #[test]
 fn submissions_at_the_same_moment_exceed_the_limit_by_no_more_than_themselves() {
     let mut net = Net::new(30, 6);

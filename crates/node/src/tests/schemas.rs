@@ -1,4 +1,5 @@
-//! A grid whose nodes are upgraded, one after the other, to a release with a changed schema, while users search.
+//! A grid whose nodes are upgraded, one after the other, to a release with a changed schema, while users
+//! search.
 
 use xtreem_discovery::schema::{Dimension, Scale, Schema};
 use xtreem_discovery::{Plan, Requirement, SearchSpec};

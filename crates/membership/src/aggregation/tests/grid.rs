@@ -1,4 +1,5 @@
-//! A small grid in which any node can meet any other: no partial view, so that what is seen is aggregation's own.
+//! A small grid in which any node can meet any other: no partial view, so that what is seen is aggregation's
+//! own.
 
 extern crate std;
 
