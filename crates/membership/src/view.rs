@@ -309,7 +309,10 @@ mod tests {
         #[test]
         fn the_quick_look_at_all_says_what_the_look_at_each_says(
             known in prop_oneof![prop::collection::vec(60u32..400, 0..=60), Just(Vec::from_iter(300..340))],
-            told in prop::collection::vec(prop_oneof![30 => 0u32..70, 1 => Just(Handle::NONE.as_u32())], 7..=8),
+            told in prop::collection::vec(
+                prop_oneof![30 => 0u32..70, 1 => Just(Handle::NONE.as_u32())],
+                7..=8,
+            ),
             me in 0u32..70,
         ) {
             let mut view = View::EMPTY;

@@ -107,7 +107,8 @@ mod tests {
             prop_assume!(!ip.is_unspecified() && !ip.is_multicast());
             let ip = ip.to_canonical();
             prop_assume!(!ip.is_unspecified() && !ip.is_multicast());
-            let contact = Contact { id: NodeId::from_bytes(id), addr: SocketAddr::new(ip, port), incarnation };
+            let (id, addr) = (NodeId::from_bytes(id), SocketAddr::new(ip, port));
+            let contact = Contact { id, addr, incarnation };
             let bytes = minicbor::to_vec(contact).expect("a Vec takes all bytes");
             prop_assert_eq!(minicbor::decode::<Contact>(&bytes).ok(), Some(contact));
         }

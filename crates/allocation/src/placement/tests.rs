@@ -199,7 +199,10 @@ proptest! {
     }
 
     #[test]
-    fn near_never_leaves_a_nearer_one(all in prop::collection::vec(any_facts(), 1..40), wanted in 1..12usize) {
+    fn near_never_leaves_a_nearer_one(
+        all in prop::collection::vec(any_facts(), 1..40),
+        wanted in 1..12usize,
+    ) {
         let origin = Coordinate::ORIGIN;
         let far = |each: &Candidate| each.facts.coordinate.map_or(i64::MAX, |at| origin.distance(&at));
         let (chosen, others) =

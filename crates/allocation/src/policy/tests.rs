@@ -61,7 +61,8 @@ fn a_submission_is_refused_by_the_name_of_the_rule() {
 
 #[test]
 fn a_reserved_node_holds_for_those_it_is_reserved_for() {
-    let no = "refused by VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for role admin, user alice, \
+    let no = "refused by VO rule \"gpu-for-ml\": nodes with gpu.count >= 1 are reserved for \
+              role admin, user alice, \
               key 09090909090909090909090909090909";
     let table = [
         (ALICE, true, "yes"),
@@ -87,7 +88,8 @@ fn a_users_total_counts_what_is_held_elsewhere_and_here() {
     assert_eq!(said(policy.judge_total(&BOB, 12, 8)), "yes");
     assert_eq!(
         said(policy.judge_total(&BOB, 13, 8)),
-        "refused by VO rule \"students\": a user may hold 20 nodes in all; 13 are held already, and 8 more are wanted"
+        "refused by VO rule \"students\": a user may hold 20 nodes in all; 13 are held already, \
+         and 8 more are wanted"
     );
     assert_eq!(
         said(policy.judge_total(&BOB, u32::MAX, 8)).split(':').next(),

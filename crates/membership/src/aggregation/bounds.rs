@@ -236,7 +236,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_proposed_is_sound(mut machines in prop::collection::vec(any::<u16>(), 1..200), low in 0u16..300) {
+        fn what_is_proposed_is_sound(
+            mut machines in prop::collection::vec(any::<u16>(), 1..200),
+            low in 0u16..300,
+        ) {
             machines.extend([low; 50]);
             let even = Bounds::even(1);
             let proposed = even.propose(7, &values(&even, &machines), &[machines[..20].to_vec()]);

@@ -153,7 +153,8 @@ mod tests {
         #[test]
         fn the_lowest_ranks_stay(mut mine in prop::collection::btree_map(0u32..40, 1..WHOLE, 0..9),
                                  theirs in prop::collection::btree_map(0u32..40, 1..WHOLE, 0..9)) {
-            let list = |map: &std::collections::BTreeMap<u32, u32>| map.iter().map(|(r, v)| (*r, *v)).collect::<Vec<_>>();
+            type Map = std::collections::BTreeMap<u32, u32>;
+            let list = |map: &Map| map.iter().map(|(r, v)| (*r, *v)).collect::<Vec<_>>();
             let mut merged = sizes(&list(&mine));
             merged.average(&sizes(&list(&theirs)));
             mine.extend(theirs);

@@ -31,11 +31,15 @@ pub enum LoadError {
         #[source]
         source: io::Error,
     },
-    #[error("{}: others may read this private key (mode {mode:o}); run: chmod 600 {}", path.display(), path.display())]
+    #[error("{0}: others may read this private key (mode {mode:o}); run: chmod 600 {0}", path.display())]
     Exposed { path: PathBuf, mode: u32 },
     #[error("{}: {what}; issue it anew with `xtreem vo issue`, or name another file", path.display())]
     Content { path: PathBuf, what: &'static str },
-    #[error("{}: the credential expired on {}; ask the VO's owner for a new one", path.display(), date(*not_after))]
+    #[error(
+        "{}: the credential expired on {}; ask the VO's owner for a new one",
+        path.display(),
+        date(*not_after)
+    )]
     Expired { path: PathBuf, not_after: u64 },
     #[error(
         "{}: the credential is valid from {} only; is this machine's clock right?",

@@ -142,7 +142,8 @@ fn what_a_user_holds_is_counted_over_the_grid_before_the_first_confirm() {
     assert_eq!(net.submit_as(11, 1, 8, 3), Ok(()), "only a count can tell");
     net.run(SECS(8));
     let Some(Progress::Forbidden { refusal }) = net.progress.last() else { panic!("{:?}", net.progress) };
-    let words = "refused by VO rule \"fair\": a user may hold 8 nodes in all; 6 are held already, and 3 more are wanted";
+    let words = "refused by VO rule \"fair\": a user may hold 8 nodes in all; 6 are held already, \
+                 and 3 more are wanted";
     assert_eq!(refusal.to_string(), words);
     assert!(net.nodes.iter().flatten().all(|node| node.status().open_holds == 0), "all were released");
     assert_eq!(net.submit_as(11, 1, 9, 2), Ok(()));

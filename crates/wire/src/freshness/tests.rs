@@ -132,7 +132,9 @@ fn state_stays_bounded_and_the_longest_silent_sender_goes() {
 proptest! {
     /// The window against a set of everything that was ever seen.
     #[test]
-    fn the_window_lets_each_sequence_pass_at_most_once(steps in prop::collection::vec((0u64..600, any::<bool>()), 1..400)) {
+    fn the_window_lets_each_sequence_pass_at_most_once(
+        steps in prop::collection::vec((0u64..600, any::<bool>()), 1..400),
+    ) {
         let (mut window, mut seen) = (Window::default(), BTreeSet::new());
         let mut base = 1;
         for (step, forward) in steps {
