@@ -41,7 +41,7 @@ pub(crate) struct App {
     pub quiet_until: Instant,
     /// All slots are done.
     pub is_finished: bool,
-    /// Since when this node only answers for the application.
+    /// When this node began to do nothing but answer for the application.
     pub left: Option<Instant>,
     /// This node was to guard what then never began.
     pub never_began: bool,

@@ -17,15 +17,15 @@ pub(crate) struct Entry {
     pub state: SlotState,
     pub done_run: u16,
     pub watch: Watch,
-    /// Since when nobody is known to hold it.
+    /// When it became known that nobody holds it.
     pub lost: Option<Instant>,
     /// This loss was told to the host, or the holder itself said that it has nothing.
     pub is_declared: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
-    /// Since when the holder is unknown and being located.
+    /// When the holder began to be looked for.
     pub unknown: Option<Instant>,
-    /// Since when this holder is known.
+    /// When this holder became known.
     since: Instant,
 }
 

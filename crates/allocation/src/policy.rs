@@ -131,7 +131,7 @@ pub struct PolicyVersion {
 }
 
 impl PolicyVersion {
-    /// Of who has none.
+    /// What a node without a policy has.
     pub const NONE: PolicyVersion = PolicyVersion { version: 0, digest: Digest::from_bytes([0; 32]) };
 }
 

@@ -196,7 +196,7 @@ impl Submission {
         self.due = cx.now;
     }
 
-    /// Of the `round`th time that guardians are appointed for the nodes that are held now.
+    /// The epoch of the `round`th time that guardians are appointed for the nodes that are held now.
     fn set_version<H>(&self, round: u8, cx: &Context<'_, H>) -> SetVersion {
         let per_set = u32::from(APPOINT_ROUNDS) + 2;
         let sets =

@@ -36,7 +36,7 @@ impl Coordinate {
     pub const HEIGHT_MIN: i32 = 10 * UNITS_PER_MICRO as i32;
     /// As in Serf: 150 %.
     pub const ERROR_MAX: u32 = 1_500_000;
-    /// Of a node that has measured nothing yet.
+    /// Where a node stands that has measured nothing yet.
     pub const ORIGIN: Coordinate =
         Coordinate { at: [0; AXES], height: Self::HEIGHT_MIN, adjustment: 0, error: Self::ERROR_MAX };
 

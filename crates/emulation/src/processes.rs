@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 /// machine that swaps.
 const DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between two looks at the tree.
+/// The pause between two looks at the tree.
 const PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Clone, Copy)]

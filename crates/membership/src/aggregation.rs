@@ -82,7 +82,7 @@ pub struct Aggregation {
     bounds: Arc<Bounds>,
     /// For the next epoch, as far as proposed.
     next: Option<Arc<Bounds>>,
-    /// Of the instance that this node started.
+    /// The rank of the instance that this node started.
     rank: u32,
     sizes: Sizes,
     /// Shares at or below each bound.
@@ -152,7 +152,7 @@ impl Aggregation {
         self.estimate.as_ref()
     }
 
-    /// Of each attribute the shares of nodes at or below its bounds, as far as this epoch has come.
+    /// The shares of nodes at or below the bounds of each attribute, as far as this epoch has come.
     pub fn shares(&self) -> &[Fraction] {
         &self.values
     }

@@ -34,7 +34,7 @@ const QUEUE_MAX: usize = 64;
 /// Streams of each kind that one peer may have open.
 const STREAMS_MAX: u32 = 32;
 
-/// From dialling to the peer's hello. Above three round trips on any network (our guess).
+/// The time from dialling to the peer's hello. Above three round trips on any network (our guess).
 const MEET_MAX: Duration = Duration::from_millis(1_500);
 
 /// One message, from its first byte to its last.

@@ -39,7 +39,7 @@ const HANDSHAKES_MAX: usize = 256;
 
 /// What a node needs to start.
 pub struct NetConfig {
-    /// Of a node, not a user.
+    /// The identity of a node, not of a user.
     pub identity: Identity,
     /// Port 0 takes a free one.
     pub bind: SocketAddr,

@@ -110,7 +110,7 @@ pub(crate) struct DatagramPlane {
     record: Vec<u8>,
     sequence: u64,
     freshness: Freshness,
-    /// By the BLAKE3 hash of credential and record.
+    /// Keyed by the BLAKE3 hash of credential and record.
     vouched: BTreeMap<[u8; 32], Arc<Peer>>,
 }
 

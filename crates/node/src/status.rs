@@ -11,7 +11,7 @@ pub struct Status {
     /// Held and allocated.
     pub used: Resources,
     pub open_holds: usize,
-    /// Since the start: holds that nobody renewed, released or confirmed.
+    /// Holds since the start that nobody renewed, released or confirmed.
     pub lapsed_holds: u64,
     pub slots: usize,
     pub is_cut_off: bool,

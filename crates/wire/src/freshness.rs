@@ -34,7 +34,7 @@ const WINDOW: u64 = 256;
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival<'a> {
     pub from: NodeId,
-    /// From the sender's record.
+    /// As the sender's record has it.
     pub incarnation: u32,
     pub header: &'a Header,
     /// Our own wall clock, unix milliseconds.

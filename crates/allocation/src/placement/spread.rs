@@ -19,7 +19,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    /// By the values of this attribute, `site` for example.
+    /// The attribute whose values are spread over, `site` for example.
     pub fn by(attribute: &str) -> Result<Self, FactsError> {
         Ok(Spread { by: attribute.into(), facts: FactsAsk::new([attribute])? })
     }

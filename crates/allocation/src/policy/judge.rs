@@ -10,7 +10,7 @@ use super::{Limit, Policy, Refusal, Rule, Subject, Who};
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extent {
-    /// Of the whole application.
+    /// Slots of the whole application.
     pub slots: u16,
     /// Slots that the owner's applications have on the judging node already.
     pub here: u32,

@@ -25,7 +25,7 @@ impl<'a> Curve<'a> {
         Curve { known: Some((row, values)), is_unchecked: true }
     }
 
-    /// Of which nothing is known.
+    /// A curve of which nothing is known.
     pub fn even() -> Self {
         Curve { known: None, is_unchecked: false }
     }

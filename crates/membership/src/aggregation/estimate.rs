@@ -18,7 +18,7 @@ pub struct Estimate {
     pub epoch: u32,
     pub size: Size,
     bounds: Arc<Bounds>,
-    /// Of each attribute, rising.
+    /// The curve of each attribute, rising.
     values: Box<[Fraction]>,
 }
 

@@ -22,7 +22,7 @@ pub const SAMPLES: usize = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(array)]
 pub struct Head {
-    /// Of the schema: nodes average only with nodes that have the same attributes.
+    /// The version of the schema: nodes average only with nodes that have the same attributes.
     #[n(0)]
     pub schema: u32,
     /// Zero: it knows of none.

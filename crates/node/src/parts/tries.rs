@@ -20,7 +20,7 @@ pub(crate) struct Tries {
     list: Vec<Trie>,
     /// Some joined nowhere yet since they moved.
     is_moved: bool,
-    /// Since when the oldest one is not followed any more.
+    /// When the oldest one ceased to be followed.
     drained_since: Option<Instant>,
     rng: Rng,
 }
@@ -120,7 +120,7 @@ impl Tries {
         }
     }
 
-    /// Of the schemas whose tries run, the older one first.
+    /// The versions of the schemas whose tries run, the older one first.
     #[cfg(test)]
     pub fn versions(&self) -> impl Iterator<Item = u32> {
         self.list.iter().map(|trie| trie.schema().version())

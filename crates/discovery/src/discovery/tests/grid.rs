@@ -222,7 +222,7 @@ impl Grid {
         self.out.events.iter().filter_map(matched).collect()
     }
 
-    /// Of the one search that was done.
+    /// The report of the one search that was done.
     pub(super) fn report(&self) -> Report {
         let done = |event: &SearchEvent| match event {
             SearchEvent::Done { report, .. } => Some(report.clone()),
