@@ -1,4 +1,5 @@
-//! `GET /v1/self/events` and `GET /v1/apps/{id}/events`: the stream of membership changes, as server-sent events.
+//! `GET /v1/self/events` and `GET /v1/apps/{id}/events`: the stream of membership changes, as server-sent
+//! events.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -17,8 +18,7 @@ use super::error::ApiError;
 use super::slot_socket::Slot;
 use super::{body, view};
 use crate::agent::Agent;
-use crate::queue::Next;
-use crate::waiting::Topic;
+use crate::waiting::{Missed, Topic};
 
 /// A comment is sent after so much silence, so that both sides notice a dead connection (our guess).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -44,21 +44,21 @@ pub(super) async fn of_app(
 /// Changes from now on. What a reader is too slow for is dropped, the oldest first, and it is told how many.
 fn changes(agent: Arc<Agent>, app: AppId) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
     let changes = agent.waiting.subscribe(Topic::Changes(app))?;
-    let events = stream::unfold((agent, changes), |(agent, changes)| async {
+    let events = stream::unfold((agent, changes), |(agent, mut changes)| async {
         loop {
             let event = match changes.next().await {
-                Next::Dropped(dropped) => event("dropped", &Dropped { dropped }),
-                Next::Item(Event::SlotChanged { slot: known, .. }) => {
+                Err(Missed(dropped)) => event("dropped", &Dropped { dropped }),
+                Ok(Event::SlotChanged { slot: known, .. }) => {
                     event("slot", &view::known(&known, contact(&agent, known.holder).await))
                 }
-                Next::Item(Event::HolderLost { slot: Some(slot), peer, .. }) => {
+                Ok(Event::HolderLost { slot: Some(slot), peer, .. }) => {
                     match contact(&agent, Some(peer)).await {
                         Some(contact) => event("lost", &view::peer(contact, Some(slot))),
                         None => continue,
                     }
                 }
-                Next::Item(Event::RecordChanged { record }) => event("record", &view::record(&record)),
-                Next::Item(_) => continue,
+                Ok(Event::RecordChanged { record }) => event("record", &view::record(&record)),
+                Ok(_) => continue,
             };
             return Some((Ok(event), (agent, changes)));
         }

@@ -107,7 +107,7 @@ pub(super) async fn walk(
     app: AppId,
     first: Vec<Handle>,
 ) -> Result<Option<Picture>, ApiError> {
-    let answers = agent.waiting.subscribe(Topic::Described(app))?;
+    let mut answers = agent.waiting.subscribe(Topic::Described(app))?;
     let (me, own) = agent.node(move |node, _, _| (node.me().handle, node.app(app))).await?;
     let mut picture = own.map(Picture::new);
     let mut asked = BTreeSet::from([me]);
@@ -129,7 +129,9 @@ pub(super) async fn walk(
         }
         let is_covered = picture.as_ref().is_some_and(Picture::is_covered);
         let until = if is_covered { end.min(Instant::now() + LINGER) } else { end };
-        let Ok((from, description)) = timeout_at(until, answer(&answers)).await else { return Ok(picture) };
+        let Ok((from, description)) = timeout_at(until, answer(&mut answers)).await else {
+            return Ok(picture);
+        };
         waiting.remove(&from);
         match &mut picture {
             None => picture = Some(Picture::new(description)),
@@ -141,7 +143,7 @@ pub(super) async fn walk(
     }
 }
 
-async fn answer(answers: &Subscription) -> (Handle, Description) {
+async fn answer(answers: &mut Subscription) -> (Handle, Description) {
     loop {
         if let Event::Described { from, description, .. } = answers.event().await {
             return (from, description);

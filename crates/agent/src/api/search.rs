@@ -20,8 +20,7 @@ use xtreem_node::Event;
 use super::error::ApiError;
 use super::{body, view};
 use crate::agent::Agent;
-use crate::queue::Next;
-use crate::waiting::{Subscription, Topic};
+use crate::waiting::{Missed, Subscription, Topic};
 
 /// Longest and shortest search that may be asked for.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
@@ -33,9 +32,9 @@ pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     let events = subscribe(&agent, spec).await?;
     let mut running = Running::new(&agent, &events)?;
     running.expected = expected;
-    let lines = stream::unfold((running, events), |(mut running, events)| async {
+    let lines = stream::unfold((running, events), |(mut running, mut events)| async {
         running.id?;
-        let line = running.next(&events).await;
+        let line = running.next(&mut events).await;
         // The lines are plain values: nothing in them has no JSON.
         let line = serde_json::to_string(&line).ok()? + "\n";
         Some((Ok::<_, Infallible>(line), (running, events)))
@@ -110,11 +109,11 @@ impl Running {
     }
 
     /// What is told next. The report is the last.
-    async fn next(&mut self, events: &Subscription) -> SearchLine {
+    async fn next(&mut self, events: &mut Subscription) -> SearchLine {
         loop {
             match events.next().await {
-                Next::Dropped(dropped) => return SearchLine::Dropped { dropped },
-                Next::Item(Event::Match { peer, attributes, .. }) => {
+                Err(Missed(dropped)) => return SearchLine::Dropped { dropped },
+                Ok(Event::Match { peer, attributes, .. }) => {
                     // A handle that is forgotten already is of a node that is gone.
                     let Some(contact) = self.agent.net.contact(peer).await else { continue };
                     return SearchLine::Match(NodeMatch {
@@ -123,12 +122,12 @@ impl Running {
                         attributes: view::attributes(&attributes.unwrap_or_default()),
                     });
                 }
-                Next::Item(Event::SearchDone { report, .. }) => {
+                Ok(Event::SearchDone { report, .. }) => {
                     self.id = None;
                     let report = SearchReport { expected: self.expected, ..view::report(&report) };
                     return SearchLine::Done { report };
                 }
-                Next::Item(_) => {}
+                Ok(_) => {}
             }
         }
     }
@@ -144,7 +143,7 @@ impl Drop for Running {
 
 /// Runs a search to its end.
 pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, ApiError> {
-    let events = subscribe(agent, spec).await?;
+    let mut events = subscribe(agent, spec).await?;
     let mut running = Running::new(agent, &events)?;
     let mut applications = Vec::new();
     loop {
