@@ -87,6 +87,29 @@ fn without_an_agent_the_code_is_3_and_the_hint_says_what_to_do() {
 }
 
 #[test]
+fn variables_name_the_socket_and_the_credential_unless_an_option_does() {
+    let home = home();
+    let with = |variable: &str, value: &str, arguments: &[&str]| {
+        ran(xtreem(home.path()).env("XDG_RUNTIME_DIR", "/r").env(variable, value).args(arguments)).err
+    };
+    for (value, arguments, words) in [
+        ("/v.sock", &["apps"][..], "/v.sock"),
+        ("/v.sock", &["apps", "--socket", "/o.sock"], "/o.sock"),
+        ("", &["apps"], "/r/xtreem/control.sock"),
+    ] {
+        let err = with("XTREEM_CONTROL", value, arguments);
+        assert!(err.contains(words), "{value:?} {arguments:?}: {err}");
+    }
+    let named = with("XTREEM_CREDENTIAL", "/v.pem", &["vo", "show"]);
+    let own = with("XTREEM_CREDENTIAL", "", &["vo", "show"]);
+    assert!(named.contains("/v.pem") && own.contains("user.pem"), "{named} {own}");
+    let help = ran(xtreem(home.path()).args(["stop", "--help"])).out;
+    for variable in ["[env: XTREEM_CONTROL=]", "[env: XTREEM_CREDENTIAL=]"] {
+        assert!(help.contains(variable), "{help}");
+    }
+}
+
+#[test]
 fn a_vo_is_made_shown_and_used_and_its_keys_are_never_overwritten() {
     let home = home();
     let made = ran(xtreem(home.path()).args(["vo", "create", "physics.example"]));
