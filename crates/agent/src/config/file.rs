@@ -162,7 +162,8 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our guess).
+/// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our
+/// guess).
 fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, Wrong> {
     if !is_emulated {
         return Err(wrong(
@@ -170,16 +171,8 @@ fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, 
             "the period is the same in the whole grid; only `emulated = true` may change it",
         ));
     }
-    let millis = match text.get_ref().strip_suffix("ms") {
-        Some(millis) => millis.trim().parse::<u64>().ok(),
-        None => text
-            .get_ref()
-            .strip_suffix('s')
-            .and_then(quantity::parse)
-            .map(|secs| secs.as_thousandths() as u64),
-    };
-    match millis {
-        Some(millis @ 100..=10_000) => Ok(Duration::from_millis(millis)),
+    match humantime::parse_duration(text.get_ref()).map(|period| period.as_millis()) {
+        Ok(millis @ 100..=10_000) => Ok(Duration::from_millis(millis as u64)),
         _ => Err(wrong(text, "expected a time from \"100ms\" to \"10s\"")),
     }
 }
