@@ -7,12 +7,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 use xtreem_base::Duration;
-use xtreem_discovery::standard::{self, Kind};
+use xtreem_discovery::standard::{self, Kind, Unit};
 use xtreem_discovery::{Number, Value};
 
 use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer};
 use crate::exec::Wanted;
-use crate::quantity;
+use crate::quantity::parse_bytes;
 
 /// Most cores that an offer may name: a slip of the keyboard, not a machine (our guess).
 const CORES_MAX: i64 = 65_536;
@@ -180,7 +180,7 @@ fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, 
 fn read_offer(raw: RawOffer) -> Result<Offer, Wrong> {
     let bytes = |text: Option<Spanned<String>>| match text {
         None => Ok(None),
-        Some(text) => match quantity::parse_bytes(text.get_ref()) {
+        Some(text) => match parse_bytes(text.get_ref()) {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(wrong(
                 &text,
@@ -279,11 +279,13 @@ fn attribute(name: &str, value: toml::Value) -> Result<Value, String> {
             };
             Value::List(entries.into_iter().map(text).collect::<Result<_, _>>()?)
         }
-        toml::Value::String(text) => match (kind, quantity::parse(&text)) {
-            (Some(Kind::Number(_)), Some(number)) => Value::Number(number),
-            (Some(Kind::Number(_)), None) => return Err(format!("{text:?} is no number with a known unit")),
+        toml::Value::String(text) => match (kind, Number::parse(&text)) {
+            (Some(Kind::Number(_)), Ok((number, _))) => Value::Number(number),
+            (Some(Kind::Number(_)), Err(_)) => {
+                return Err(format!("{text:?} is no number with a known unit"));
+            }
             // A site's own attribute: what ends in a unit is meant as a number, `"12"` is meant as text.
-            (None, Some(number)) if text.ends_with(|c: char| c.is_alphabetic()) => Value::Number(number),
+            (None, Ok((number, Unit::Bytes | Unit::Hertz))) => Value::Number(number),
             _ => Value::Text(text),
         },
         other => match number(&other) {
@@ -313,14 +315,8 @@ fn expected(kind: Option<Kind>) -> &'static str {
 fn number(value: &toml::Value) -> Option<Number> {
     match value {
         toml::Value::Integer(whole) => Some(Number::from_whole(*whole)),
-        toml::Value::Float(float) => {
-            let text = float.abs().to_string();
-            let size = quantity::parse(&text)?;
-            Some(if float.is_sign_negative() {
-                Number::from_thousandths(-size.as_thousandths())
-            } else {
-                size
-            })
+        toml::Value::Float(float) if float.is_finite() => {
+            Some(Number::from_thousandths((float * 1_000.0).round() as i64))
         }
         _ => None,
     }
