@@ -11,6 +11,7 @@
 
 mod agent;
 mod api;
+pub mod complaint;
 pub mod config;
 mod declared;
 mod deploy;

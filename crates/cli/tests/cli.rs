@@ -46,13 +46,14 @@ fn bad_input_is_refused_with_code_2_and_words_on_standard_error() {
     let home = home();
     fs::write(home.path().join("app.toml"), "name = \"web\"\nnodes = 0\ncommand = [\"true\"]\n")
         .expect("a file");
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
         (&["fly"], "unrecognized subcommand"),
-        (&["nodes", "cpu.cores >= "], "column 14"),
+        (&["nodes", "cpu.cores >= "], " --> requirement:1:14\n"),
         (&["run", "none.toml"], "none.toml: No such file"),
-        (&["run", "app.toml"], "app.toml:2:9: from 1 to 4096 nodes"),
+        (&["run", "app.toml"], "error: from 1 to 4096 nodes can be wanted\n --> app.toml:2:9\n"),
         (&["stop", "web"], "user.pem"),
         (&["agent", "--config", "none.toml"], "none.toml"),
+        (&["agent", "--config", "app.toml"], " --> app.toml:3:1\n"),
         (&["agent", "--state-dir", "s", "--join", "nowhere"], "nowhere"),
         (&["vo", "issue", "--name", "n"], "there is no VO"),
         (&["sim", "membership", "--nodes", "1"], "expected 2 to"),

@@ -11,6 +11,7 @@ use xtreem_discovery::standard::{self, Kind, Unit};
 use xtreem_discovery::{Number, Value};
 
 use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer};
+use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
 use crate::quantity::parse_bytes;
 
@@ -19,9 +20,9 @@ const CORES_MAX: i64 = 65_536;
 
 /// A reason and where in the text it lies.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub at: usize,
-    pub reason: String,
+struct Wrong {
+    span: Range<usize>,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -68,17 +69,12 @@ struct RawLog {
     filter: Option<Spanned<String>>,
 }
 
-/// Lines are counted from 1.
-pub(super) fn line_at(text: &str, at: usize) -> usize {
-    1 + text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count()
+pub(super) fn parse(file: &Path, source: Source<'_>) -> Result<Config, Complaint> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    checked(base, source.text, source.toml()?).map_err(|wrong| source.complaint(wrong.span, wrong.reason))
 }
 
-pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
-    let raw: Raw = toml::from_str(text).map_err(|error| Wrong {
-        at: error.span().map_or(0, |span| span.start),
-        reason: error.message().to_owned(),
-    })?;
-    let base = file.parent().unwrap_or(Path::new(""));
+fn checked(base: &Path, text: &str, raw: Raw) -> Result<Config, Wrong> {
     let state_dir = raw.state_dir.map_or(PathBuf::from(DEFAULT_STATE_DIR), |dir| base.join(dir.into_inner()));
     let mut config = Config::new(state_dir);
     config.identity = raw.identity.map(|path| base.join(path.into_inner()));
@@ -136,7 +132,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
 }
 
 fn wrong<T>(value: &Spanned<T>, reason: impl Into<String>) -> Wrong {
-    Wrong { at: value.span().start, reason: reason.into() }
+    Wrong { span: value.span(), reason: reason.into() }
 }
 
 fn address(text: &Spanned<String>) -> Result<SocketAddr, Wrong> {
@@ -221,7 +217,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The first line after the table's head that names the last part of `name`.
+    /// At the first line after the table's head that names the last part of `name`.
     fn wrong(&self, name: &str, reason: impl Into<String>) -> Wrong {
         let last = name.rsplit('.').next().unwrap_or(name);
         let body = self.text.get(self.span.start..).unwrap_or("");
@@ -234,8 +230,10 @@ impl Place<'_> {
             *at += line.len();
             Some((start, line))
         });
-        let offset = found.into_iter().find(|(_, line)| names_it(line)).map_or(0, |(start, _)| start);
-        Wrong { at: self.span.start + offset, reason: format!("attribute `{name}`: {}", reason.into()) }
+        let (start, line) = found.into_iter().find(|(_, line)| names_it(line)).unwrap_or((0, ""));
+        let start = self.span.start + start;
+        let span = start..start + line.trim_end().len();
+        Wrong { span, reason: format!("attribute `{name}`: {}", reason.into()) }
     }
 }
 
@@ -311,7 +309,7 @@ fn expected(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// Through the text form, so that `0.1` is exactly a tenth.
+/// Rounded to whole thousandths, so that `0.1` is exactly a tenth.
 fn number(value: &toml::Value) -> Option<Number> {
     match value {
         toml::Value::Integer(whole) => Some(Number::from_whole(*whole)),
