@@ -298,4 +298,7 @@ fn the_web_example_serves_its_page_without_a_grid_and_ends_on_sigterm() {
     let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill exists");
     assert!(kill.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let nowhere = ran(xtreem(home.path()).args(["example", "web"]).env("XTREEM_PORT_HTTP", "http"));
+    assert_eq!(nowhere.code, Some(2));
+    assert!(nowhere.err.contains("'http' for '--port <PORT>'"), "{}", nowhere.err);
 }
