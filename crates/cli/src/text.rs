@@ -6,5 +6,6 @@ pub mod nodes;
 mod size;
 mod table;
 
+pub use nodes::count;
 pub use size::{bytes, cores, short};
 pub use table::{Table, Widths};

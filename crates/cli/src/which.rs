@@ -61,7 +61,10 @@ fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a
         [app] => Ok(app),
         [] => Err(Failure::new(
             Exit::Refused,
-            format!("no application `{text}` was found on the {} nodes that answered", list.report.answered),
+            format!(
+                "no application `{text}` was found on the {} that answered",
+                text::count(list.report.answered as usize, "node")
+            ),
         )
         .with_hint("`xtreem apps` lists what runs")),
         _ => {

@@ -32,7 +32,8 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     }
     let table = text::apps::list(&list.apps, arguments.user.id_if_any().as_deref());
     if table.is_empty() {
-        output::print(&format!("No application on the {} nodes that answered.\n", list.report.answered))?;
+        let asked = text::count(list.report.answered as usize, "node");
+        output::print(&format!("No application on the {asked} that answered.\n"))?;
     } else {
         output::print(&table.to_string())?;
     }

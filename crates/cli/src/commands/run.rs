@@ -18,7 +18,7 @@ use crate::places::AgentSocket;
 use crate::runtime::block_on;
 use crate::submission::{Outcome, SoFar, Submission, upload};
 use crate::user::Credential;
-use crate::{output, sign};
+use crate::{output, sign, text};
 
 /// Examples and how it ends.
 const HELP: &str = "\
@@ -186,13 +186,15 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
         (_, false) if attempt.interrupted => format!("{} was given up; nothing was started.\n", app.name),
         (Some(Outcome::Complete { running, done, failed: 0 }), _) => {
             format!(
-                "{} runs as {id}: {running} slots running, {done} done, after {seconds:.1} s.\n",
-                app.name
+                "{} runs as {id}: {} running, {done} done, after {seconds:.1} s.\n",
+                app.name,
+                text::count((*running).into(), "slot")
             )
         }
         (Some(Outcome::Complete { running, done, failed }), _) => format!(
-            "{} runs as {id} with {failed} failed slots ({running} running, {done} done): xtreem show {id}\n",
-            app.name
+            "{} runs as {id} with {} ({running} running, {done} done): xtreem show {id}\n",
+            app.name,
+            text::count((*failed).into(), "failed slot")
         ),
         (Some(Outcome::NotPlaced(_)), _) => {
             "Nothing was started. --wait tries again until enough nodes are found.\n".to_owned()

@@ -4,7 +4,7 @@ use xtreem_client::api::{
     AppShow, AppSummary, ExitView, MemberRole, ProgressLine, SlotPhase, SlotView, WantedView,
 };
 
-use super::{Table, nodes, short};
+use super::{Table, count, nodes, short};
 
 /// A row an application. `me` is the asking user's id, where it is known.
 pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
@@ -147,7 +147,7 @@ pub fn progress(line: &ProgressLine, wanted: u16) -> String {
             format!("slot {} {}{place}", slot.slot, slot_state(slot))
         }
         ProgressLine::Complete { running, done, failed } => {
-            format!("{running} slots running, {done} done, {failed} failed")
+            format!("{} running, {done} done, {failed} failed", count((*running).into(), "slot"))
         }
         ProgressLine::Failed { error } => error.error.clone(),
     }

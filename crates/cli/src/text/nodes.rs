@@ -278,7 +278,7 @@ fn percent(share: f64) -> String {
     if share >= 1.0 { "all".to_owned() } else { format!("about {} %", (100.0 * share).ceil().min(99.0)) }
 }
 
-pub(super) fn count(n: usize, thing: &str) -> String {
+pub fn count(n: usize, thing: &str) -> String {
     format!("{n} {thing}{}", if n == 1 { "" } else { "s" })
 }
 

@@ -32,7 +32,7 @@ fn the_last_line_says_what_became_of_the_application() {
         (attempt(complete(0), true), "web runs as 12: 6 slots running, 0 done, after 2.3 s.\n"),
         (
             attempt(complete(1), true),
-            "web runs as 12 with 1 failed slots (5 running, 0 done): xtreem show 12\n",
+            "web runs as 12 with 1 failed slot (5 running, 0 done): xtreem show 12\n",
         ),
         (attempt(Some(Outcome::Failed(error)), false), "web was not started: no room\nhint: wait\n"),
         (attempt(None, true), "web goes on as 12: xtreem show 12, xtreem stop 12\n"),
