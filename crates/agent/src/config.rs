@@ -1,4 +1,4 @@
-//! `agent.toml`: read once, checked once, refused with file, line and reason.
+//! `agent.toml`: read once, checked once, refused with reason and place.
 //!
 //! What is left out gets a default that works on an ordinary machine; the only ambient default is the state
 //! directory's place. Declared attributes are the operator's word; `declared.rs` holds it against what
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use xtreem_base::Duration;
 use xtreem_discovery::Attributes;
 
+use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
 
 mod file;
@@ -86,8 +87,8 @@ pub struct Control {
 pub enum ConfigError {
     #[error("{}: {reason}", .file.display())]
     Unreadable { file: PathBuf, reason: String },
-    #[error("{}:{line}: {reason}", .file.display())]
-    Wrong { file: PathBuf, line: usize, reason: String },
+    #[error(transparent)]
+    Wrong(#[from] Complaint),
 }
 
 impl Config {
@@ -128,11 +129,8 @@ impl Config {
 
     /// Checks `text`, which stands in `file`; relative paths in it start at the file's directory.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
-        file::parse(file, text).map_err(|wrong| ConfigError::Wrong {
-            file: file.to_owned(),
-            line: file::line_at(text, wrong.at),
-            reason: wrong.reason,
-        })
+        let name = file.display().to_string();
+        file::parse(file, Source { name: &name, text }).map_err(ConfigError::Wrong)
     }
 
     /// Adds a `--join` address of the command line.

@@ -1,15 +1,17 @@
 //! The agent: one grid node on a real machine. Processes, files, the local API; no protocol logic.
 //!
-//! [`run`] is the door. `run.rs` puts the parts together and turns what the node says into work: `slots` carries
-//! out starts and stops over `exec` and `store`, `deploy` brings files from other nodes, `api` serves people and
-//! programs. Deliberately absent: every decision about who runs what, which is the node core's.
+//! [`run`] is the door. `run.rs` puts the parts together and turns what the node says into work: `slots`
+//! carries out starts and stops over `exec` and `store`, `deploy` brings files from other nodes, `api` serves
+//! people and programs. Deliberately absent: every decision about who runs what, which is the node core's.
 //!
-//! Levels of the log: `error` when the agent cannot do its work, `warn` when something was lost or refused that the
-//! operator should know of, `info` one line for each decision of note, `debug` for single streams and pieces.
+//! Levels of the log: `error` when the agent cannot do its work, `warn` when something was lost or refused
+//! that the operator should know of, `info` one line for each decision of note, `debug` for single streams
+//! and pieces.
 #![deny(unsafe_code)]
 
 mod agent;
 mod api;
+pub mod complaint;
 pub mod config;
 mod declared;
 mod deploy;
@@ -27,7 +29,6 @@ mod ports;
 pub mod program;
 mod publisher;
 pub mod quantity;
-mod queue;
 mod run;
 mod services;
 mod slots;

@@ -1,20 +1,28 @@
-//! Who waits for which events of the node: requests of the local API, each with a bounded queue.
+//! Who waits for which events of the node: requests of the local API, each with so much room for those to
+//! come.
+//!
+//! The newest events matter most: the end of a search, the last state of a slot. So one who is too slow loses
+//! the oldest ones, and is told how many.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, Sender};
 use xtreem_allocation::Notice;
 use xtreem_base::AppId;
 use xtreem_discovery::{SearchEvent, SearchId};
 use xtreem_net::Named;
 use xtreem_node::Event;
 
-use crate::queue::{Next, Queue};
-
 /// Most who wait at one time; more requests are refused (our guess: well above what one machine's users ask).
 const WAITING_MAX: usize = 1_024;
-/// Events kept for one who waits (our guess: a burst of a whole search).
+/// Events of one topic that are kept for those who are slow (our guess: a burst of a whole search).
 const EVENTS_MAX: usize = 4_096;
+/// The same of changes, which are listened to for as long as a program runs: room is taken at once, 40 bytes an
+/// event. Our guess: all slots of most applications change in a burst.
+const CHANGES_MAX: usize = 512;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -27,102 +35,103 @@ pub(crate) enum Topic {
     Changes(AppId),
 }
 
+impl Topic {
+    fn events_max(self) -> usize {
+        match self {
+            Topic::Changes(_) => CHANGES_MAX,
+            Topic::Search(_) | Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) => {
+                EVENTS_MAX
+            }
+        }
+    }
+}
+
 /// Too many wait; nothing was asked for.
 #[derive(Debug, thiserror::Error)]
 #[error("{WAITING_MAX} requests are waiting for the grid already; try again later")]
 pub(crate) struct TooMany;
 
-type Queues = BTreeMap<(Topic, u64), Arc<Queue<Named<Event>>>>;
+type Topics = BTreeMap<Topic, Sender<Arc<Named<Event>>>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    queues: Queues,
-    next: u64,
+    topics: Mutex<Topics>,
 }
 
 /// The events of one topic, until dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
-    waiting: Arc<Waiting>,
-    key: (Topic, u64),
-    queue: Arc<Queue<Named<Event>>>,
+    topic: Topic,
+    events: Receiver<Arc<Named<Event>>>,
 }
+
+/// One who waits was too slow: so many events that stood here are gone.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Missed(pub(crate) u64);
 
 impl Waiting {
     /// Subscribes before anything is asked.
-    pub(crate) fn subscribe(self: &Arc<Self>, topic: Topic) -> Result<Subscription, TooMany> {
-        let mut state = self.state();
-        if state.queues.len() >= WAITING_MAX {
-            return Err(TooMany);
-        }
-        Ok(state.enter(self, topic))
+    pub(crate) fn subscribe(&self, topic: Topic) -> Result<Subscription, TooMany> {
+        let Ok(subscription) = self.subscribe_to(|| Ok::<_, Infallible>(topic))?;
+        Ok(subscription)
     }
 
-    /// Runs `ask`, which names its topic only by asking; no event can pass by in between, as they wait for the
-    /// same lock.
+    /// Runs `ask`, which names its topic only by asking; no event can pass by in between, as they wait for
+    /// the same lock.
     pub(crate) fn subscribe_to<E>(
-        self: &Arc<Self>,
+        &self,
         ask: impl FnOnce() -> Result<Topic, E>,
     ) -> Result<Result<Subscription, E>, TooMany> {
-        let mut state = self.state();
-        if state.queues.len() >= WAITING_MAX {
+        let mut topics = self.topics();
+        topics.retain(|_, events| events.receiver_count() > 0);
+        if topics.values().map(Sender::receiver_count).sum::<usize>() >= WAITING_MAX {
             return Err(TooMany);
         }
-        Ok(ask().map(|topic| state.enter(self, topic)))
+        Ok(ask().map(|topic| {
+            let events = topics.entry(topic).or_insert_with(|| Sender::new(topic.events_max())).subscribe();
+            Subscription { topic, events }
+        }))
     }
 
     /// Hands an event to everybody who waits for it.
     pub(crate) fn publish(&self, event: Named<Event>) {
         let Some(topic) = topic_of(&event.what) else { return };
-        let state = self.state();
-        for (_, queue) in state.queues.range((topic, 0)..=(topic, u64::MAX)) {
-            queue.push(event.clone());
+        let mut topics = self.topics();
+        let Some(events) = topics.get(&topic) else { return };
+        if events.send(Arc::new(event)).is_err() {
+            // Nobody waits for it any more.
+            topics.remove(&topic);
         }
     }
 
     /// A panic elsewhere cannot leave the table half-changed.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl State {
-    fn enter(&mut self, waiting: &Arc<Waiting>, topic: Topic) -> Subscription {
-        let key = (topic, self.next);
-        self.next += 1;
-        let queue = Queue::new(EVENTS_MAX);
-        self.queues.insert(key, queue.clone());
-        Subscription { waiting: waiting.clone(), key, queue }
+    fn topics(&self) -> MutexGuard<'_, Topics> {
+        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Subscription {
-    pub(crate) async fn next(&self) -> Next<Named<Event>> {
-        self.queue.next().await
+    /// Waits for what comes next. It may be cancelled; nothing is lost by it.
+    pub(crate) async fn next(&mut self) -> Result<Named<Event>, Missed> {
+        match self.events.recv().await {
+            Ok(event) => Ok(Arc::unwrap_or_clone(event)),
+            Err(RecvError::Lagged(missed)) => Err(Missed(missed)),
+            // The agent itself is gone: nothing comes any more.
+            Err(RecvError::Closed) => std::future::pending().await,
+        }
     }
 
-    /// The next event, whatever was dropped before it.
-    pub(crate) async fn event(&self) -> Named<Event> {
+    /// The next event, whatever was missed before it.
+    pub(crate) async fn event(&mut self) -> Named<Event> {
         loop {
-            if let Next::Item(event) = self.queue.next().await {
+            if let Ok(event) = self.next().await {
                 return event;
             }
         }
     }
 
     pub(crate) fn topic(&self) -> Topic {
-        self.key.0
-    }
-}
-
-impl Drop for Subscription {
-    fn drop(&mut self) {
-        self.waiting.state().queues.remove(&self.key);
+        self.topic
     }
 }
 
@@ -160,30 +169,54 @@ mod tests {
         AppId::from_bytes([byte; 16])
     }
 
-    fn accepted(byte: u8) -> Named<Event> {
-        let notice = Notice::Submission { app: app(byte), progress: Progress::Accepted };
+    fn submission(byte: u8, progress: Progress) -> Named<Event> {
+        let notice = Notice::Submission { app: app(byte), progress };
         Named::without_peers(Event::Allocation(notice))
+    }
+
+    fn accepted(byte: u8) -> Named<Event> {
+        submission(byte, Progress::Accepted)
     }
 
     #[tokio::test]
     async fn events_reach_those_who_wait_for_them_and_no_others() {
-        let waiting = Arc::new(Waiting::default());
+        let waiting = Waiting::default();
         let first = waiting.subscribe(Topic::Submission(app(1))).unwrap();
         let second = waiting.subscribe(Topic::Submission(app(1))).unwrap();
-        let other = waiting.subscribe(Topic::Submission(app(2))).unwrap();
+        let mut other = waiting.subscribe(Topic::Submission(app(2))).unwrap();
         waiting.publish(accepted(1));
         waiting.publish(accepted(2));
-        for subscription in [first, second] {
+        for mut subscription in [first, second] {
             assert_eq!(topic_of(&subscription.event().await.what), Some(subscription.topic()));
         }
         assert_eq!(topic_of(&other.event().await.what), Some(Topic::Submission(app(2))));
         drop(other);
-        assert!(waiting.state().queues.is_empty());
+        waiting.publish(accepted(1));
+        waiting.publish(accepted(2));
+        assert!(waiting.topics().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_slow_reader_is_told_what_it_missed_and_gets_the_newest() {
+        let waiting = Waiting::default();
+        let mut slow = waiting.subscribe(Topic::Submission(app(1))).unwrap();
+        let mut fast = waiting.subscribe(Topic::Submission(app(1))).unwrap();
+        for nodes in 0..EVENTS_MAX as u16 + 3 {
+            let progress = Progress::Held { nodes, wanted: u16::MAX };
+            waiting.publish(submission(1, progress));
+            assert!(fast.next().await.is_ok());
+        }
+        assert_eq!(slow.next().await.unwrap_err(), Missed(3));
+        let oldest = slow.event().await.what;
+        let Event::Allocation(Notice::Submission { progress: Progress::Held { nodes: 3, .. }, .. }) = oldest
+        else {
+            panic!("{oldest:?}")
+        };
     }
 
     #[test]
     fn one_more_than_the_maximum_is_refused() {
-        let waiting = Arc::new(Waiting::default());
+        let waiting = Waiting::default();
         let all: Vec<_> =
             (0..WAITING_MAX).map(|_| waiting.subscribe(Topic::Changes(app(0))).unwrap()).collect();
         assert!(waiting.subscribe(Topic::Changes(app(0))).is_err());

@@ -1,10 +1,9 @@
 //! `app.toml`: what a user wants to run, read and checked before anything happens.
 //!
-//! Every complaint names file, line, column and reason. The file's values are checked one by one where their
+//! Every complaint shows its place. The file's values are checked one by one where their
 //! place is known; limits are those of the crates that carry the values later.
 
 mod check;
-mod place;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -14,12 +13,11 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use xtreem_agent::complaint::{Complaint, Source};
 use xtreem_agent::program::{Program, ProgramError};
 use xtreem_allocation::{Resources, Restart, Spec};
 use xtreem_base::Digest;
 use xtreem_discovery::SetQuery;
-
-pub use place::Complaint;
 
 /// Longest `app.toml`: far more than 256 files and variables need.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -32,8 +30,8 @@ pub struct AppFile {
     pub name: String,
     /// Nodes wanted, the most of them: the number of slots.
     pub nodes: u16,
-    /// In the requirement language; empty means any node. A set query for exactly so many nodes when they are to be enough
-    /// together.
+    /// In the requirement language; empty means any node. A set query for exactly so many nodes when they are
+    /// to be enough together.
     pub requirement: String,
     /// Which of the matching nodes get the slots; empty means any.
     pub placement: String,
@@ -75,10 +73,8 @@ impl AppFile {
 
     /// Checks `text`. `shown` names the file in complaints.
     pub fn parse(text: &str, shown: &str, directory: &Path) -> Result<AppFile, Complaint> {
-        let source = place::Source { shown, text };
-        let raw: raw::App = toml::from_str(text)
-            .map_err(|e| source.complaint(e.span().unwrap_or(0..text.len()), raw::friendly(e.message())))?;
-        check::app(&source, raw, directory)
+        let source = Source { name: shown, text };
+        check::app(&source, source.toml()?, directory)
     }
 
     /// The same for so many nodes, of those that are possible.

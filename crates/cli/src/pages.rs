@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use xtreem_agent::complaint::Source;
 use xtreem_agent::config::Config;
 use xtreem_discovery::standard::{ATTRIBUTES, Kind, Unit};
 
@@ -52,7 +53,8 @@ fn read_app(text: &str) -> Result<(), String> {
 }
 
 fn read_policy(text: &str) -> Result<(), String> {
-    policy_file::parse(text).map(drop).map_err(|e| e.to_string())
+    let source = Source { name: "policy.toml", text };
+    policy_file::parse(source).map(drop).map_err(|e| e.to_string())
 }
 
 impl Page {

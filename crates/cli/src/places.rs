@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use xtreem_client::OperatorClient;
 
 use crate::exit::{Exit, Failure};
@@ -15,18 +16,28 @@ const SYSTEM_SOCKET: &str = "/run/xtreem/control.sock";
 /// Which agent to speak to.
 #[derive(Args, Debug)]
 pub struct AgentSocket {
-    /// Operator socket of the agent [env: XTREEM_CONTROL; else $XDG_RUNTIME_DIR/xtreem/control.sock or
+    /// Operator socket of the agent [default: $XDG_RUNTIME_DIR/xtreem/control.sock, else
     /// /run/xtreem/control.sock]
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", env = "XTREEM_CONTROL", value_parser = path_or_empty())]
     socket: Option<PathBuf>,
 }
 
 impl AgentSocket {
     /// For the socket that was named, or the first default one that exists.
     pub fn client(&self) -> Result<OperatorClient, Failure> {
-        let path = socket(self.socket.as_deref(), &|name| env::var_os(name), &|path| path.exists())?;
+        let path = socket(named(&self.socket), &|name| env::var_os(name), &|path| path.exists())?;
         Ok(OperatorClient::new(path))
     }
+}
+
+/// For options with a variable of the environment, which counts as not set when it is empty.
+pub fn path_or_empty() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().map(PathBuf::from)
+}
+
+/// The path that an option or its variable names.
+pub fn named(option: &Option<PathBuf>) -> Option<&Path> {
+    option.as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 type Variables<'a> = &'a dyn Fn(&str) -> Option<OsString>;
@@ -38,9 +49,6 @@ fn socket(
 ) -> Result<PathBuf, Failure> {
     if let Some(path) = named {
         return Ok(path.to_owned());
-    }
-    if let Some(path) = set(variable, "XTREEM_CONTROL") {
-        return Ok(path);
     }
     let users = set(variable, "XDG_RUNTIME_DIR").map(|dir| dir.join("xtreem/control.sock"));
     let candidates: Vec<PathBuf> = users.into_iter().chain([PathBuf::from(SYSTEM_SOCKET)]).collect();
@@ -68,14 +76,11 @@ fn config_dir_of(variable: Variables<'_>) -> Result<PathBuf, Failure> {
         })
 }
 
-/// The user's credential: the one named, XTREEM_CREDENTIAL, or the one in the user's directory.
+/// The user's credential: the one named, or the one in the user's directory.
 pub fn credential(named: Option<&Path>) -> Result<PathBuf, Failure> {
     match named {
         Some(path) => Ok(path.to_owned()),
-        None => match set(&|name| env::var_os(name), "XTREEM_CREDENTIAL") {
-            Some(path) => Ok(path),
-            None => Ok(config_dir()?.join("user.pem")),
-        },
+        None => Ok(config_dir()?.join("user.pem")),
     }
 }
 
@@ -97,13 +102,12 @@ mod tests {
     }
 
     #[test]
-    fn a_named_socket_beats_the_variable_which_beats_the_defaults() {
+    fn a_named_socket_beats_the_defaults() {
         let user = "/run/user/7/xtreem/control.sock";
         let runtime = ("XDG_RUNTIME_DIR", "/run/user/7");
         let both = [user, SYSTEM_SOCKET];
-        assert_eq!(find(Some("/a"), &[("XTREEM_CONTROL", "/b"), runtime], &both).as_deref(), Ok("/a"));
-        assert_eq!(find(None, &[("XTREEM_CONTROL", "/b"), runtime], &both).as_deref(), Ok("/b"));
-        assert_eq!(find(None, &[("XTREEM_CONTROL", ""), runtime], &both).as_deref(), Ok(user));
+        assert_eq!(find(Some("/a"), &[runtime], &both).as_deref(), Ok("/a"));
+        assert_eq!(find(None, &[runtime], &both).as_deref(), Ok(user));
         assert_eq!(find(None, &[runtime], &[SYSTEM_SOCKET]).as_deref(), Ok(SYSTEM_SOCKET));
         assert_eq!(find(None, &[], &both).as_deref(), Ok(SYSTEM_SOCKET));
     }

@@ -1,33 +1,16 @@
 //! A VO's policy as its owner writes it, in TOML.
 
 use serde::Deserialize;
-use xtreem_allocation::policy::{Limit, Policy, PolicyError, Rule, Who};
+use toml::Spanned;
+use xtreem_agent::complaint::{Complaint, Source};
+use xtreem_allocation::policy::{Limit, Policy, Rule, Who};
 use xtreem_discovery::Requirement;
 use xtreem_wire::Roles;
-
-/// Why a file is no policy.
-#[derive(Debug, thiserror::Error)]
-pub enum FileError {
-    #[error("{0}")]
-    Toml(#[from] toml::de::Error),
-    #[error(transparent)]
-    Policy(#[from] PolicyError),
-    #[error(
-        "rule {0:?}: exactly one of `submit = true`, `nodes-per-application`, `nodes-per-user` and `reserve` is needed"
-    )]
-    What(String),
-    #[error("rule {rule:?}: {role:?} is no role; there are node, submit and admin")]
-    Role { rule: String, role: String },
-    #[error("rule {rule:?}: {key:?} is no key; `xtreem vo show FILE` prints one as the id")]
-    Key { rule: String, key: String },
-    #[error("rule {rule:?}: the requirement: {reason}")]
-    Requirement { rule: String, reason: String },
-}
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
-    version: u64,
+    version: Spanned<u64>,
     #[serde(default)]
     rule: Vec<RawRule>,
 }
@@ -35,12 +18,12 @@ struct Raw {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct RawRule {
-    name: String,
+    name: Spanned<String>,
     #[serde(default)]
     submit: bool,
     nodes_per_application: Option<u16>,
     nodes_per_user: Option<u32>,
-    reserve: Option<String>,
+    reserve: Option<Spanned<String>>,
     #[serde(default, rename = "for")]
     who: RawWho,
 }
@@ -49,52 +32,75 @@ struct RawRule {
 #[serde(deny_unknown_fields)]
 struct RawWho {
     #[serde(default)]
-    roles: Vec<String>,
+    roles: Vec<Spanned<String>>,
     #[serde(default)]
     users: Vec<String>,
     #[serde(default)]
-    keys: Vec<String>,
+    keys: Vec<Spanned<String>>,
 }
 
 /// Reads and checks a policy.
-pub fn parse(text: &str) -> Result<Policy, FileError> {
-    let raw: Raw = toml::from_str(text)?;
-    let rules = raw.rule.into_iter().map(rule).collect::<Result<_, _>>()?;
-    let policy = Policy { version: raw.version, rules };
-    policy.to_document()?;
+pub fn parse(source: Source<'_>) -> Result<Policy, Complaint> {
+    let Raw { version, rule: rules } = source.toml()?;
+    let mut policy = Policy { version: *version.get_ref(), rules: Vec::new() };
+    let check =
+        |policy: &Policy, span| policy.to_document().map_err(|e| source.complaint(span, e.to_string()));
+    check(&policy, version.span())?;
+    for raw in rules {
+        let span = raw.name.span();
+        policy.rules.push(rule(&source, raw)?);
+        // Of all rules so far only this one can break what the others keep.
+        check(&policy, span)?;
+    }
     Ok(policy)
 }
 
-fn rule(raw: RawRule) -> Result<Rule, FileError> {
+fn rule(source: &Source<'_>, raw: RawRule) -> Result<Rule, Complaint> {
     let RawRule { name, submit, nodes_per_application, nodes_per_user, reserve, who } = raw;
     let limit = match (submit, nodes_per_application, nodes_per_user, reserve) {
         (true, None, None, None) => Limit::Submit,
         (false, Some(max), None, None) => Limit::NodesPerApplication(max),
         (false, None, Some(max), None) => Limit::NodesPerUser(max),
         (false, None, None, Some(nodes)) => {
-            Requirement::parse(&nodes)
-                .map_err(|error| FileError::Requirement { rule: name.clone(), reason: error.to_string() })?;
-            Limit::Reserved(nodes.into())
+            Requirement::parse(nodes.get_ref())
+                .map_err(|e| source.complaint_inside(nodes.span(), nodes.get_ref(), &e))?;
+            Limit::Reserved(nodes.into_inner().into())
         }
-        _ => return Err(FileError::What(name)),
+        _ => {
+            let why = "a rule has exactly one of `submit = true`, `nodes-per-application`, `nodes-per-user` and \
+                       `reserve`";
+            return Err(source.complaint(name.span(), why));
+        }
     };
     let mut roles = 0;
     for role in who.roles {
-        roles |= match role.as_str() {
+        roles |= match role.get_ref().as_str() {
             "node" => Roles::NODE.as_bits(),
             "submit" => Roles::SUBMIT.as_bits(),
             "admin" => Roles::ADMIN.as_bits(),
-            _ => return Err(FileError::Role { rule: name, role }),
+            other => {
+                let why = format!("{other:?} is no role; there are node, submit and admin");
+                return Err(source.complaint(role.span(), why));
+            }
         };
     }
-    let key = |key: String| key.parse().map_err(|_| FileError::Key { rule: name.clone(), key });
+    let key = |key: Spanned<String>| {
+        key.get_ref().parse().map_err(|_| {
+            let why = format!("{:?} is no key; `xtreem vo show FILE` prints one as the id", key.get_ref());
+            source.complaint(key.span(), why)
+        })
+    };
     let keys = who.keys.into_iter().map(key).collect::<Result<_, _>>()?;
-    Ok(Rule { limit, who: Who { roles, names: who.users, keys }, name })
+    Ok(Rule { limit, who: Who { roles, names: who.users, keys }, name: name.into_inner() })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn parse(text: &str) -> Result<Policy, Complaint> {
+        super::parse(Source { name: "policy.toml", text })
+    }
 
     #[test]
     fn every_kind_of_rule_is_read() {
@@ -139,18 +145,24 @@ mod tests {
     fn mistakes_are_named() {
         let rule = |body: &str| format!("version = 1\n[[rule]]\nname = \"a\"\n{body}");
         let table = [
-            ("".to_owned(), "version"),
-            ("version = 0".to_owned(), "versions begin with 1"),
-            (rule(""), "exactly one of"),
-            (rule("nodes-per-user = 3\nnodes-per-application = 3"), "exactly one of"),
-            (rule("nodes-per-app = 3"), "nodes-per-app"),
-            (rule("submit = true"), "for whom"),
-            (rule("submit = true\nfor = { roles = [\"king\"] }"), "\"king\" is no role"),
-            (rule("submit = true\nfor = { keys = [\"12\"] }"), "\"12\" is no key"),
-            (rule("reserve = \"gpu.count >=\"\nfor = { users = [\"a\"] }"), "the requirement"),
+            ("".to_owned(), (1, 1), "missing key `version`"),
+            ("version = 0".to_owned(), (1, 11), "versions begin with 1"),
+            (rule(""), (3, 8), "exactly one of"),
+            (rule("nodes-per-user = 3\nnodes-per-application = 3"), (3, 8), "exactly one of"),
+            (rule("nodes-per-app = 3"), (4, 1), "unknown key `nodes-per-app`"),
+            (rule("submit = true"), (3, 8), "for whom"),
+            (rule("submit = true\nfor = { roles = [\"king\"] }"), (5, 18), "\"king\" is no role"),
+            (rule("submit = true\nfor = { keys = [\"12\"] }"), (5, 17), "\"12\" is no key"),
+            (rule("reserve = \"gpu.count >=\"\nfor = { users = [\"a\"] }"), (4, 24), "expected a number"),
+            (
+                rule("nodes-per-user = 3\n[[rule]]\nname = \"a\"\nnodes-per-user = 4"),
+                (6, 8),
+                "two rules are named \"a\"",
+            ),
         ];
-        for (text, words) in table {
+        for (text, (line, column), words) in table {
             let error = parse(&text).expect_err(&text).to_string();
+            assert!(error.contains(&format!(" --> policy.toml:{line}:{column}\n")), "{text}: {error}");
             assert!(error.contains(words), "{text}: {error}");
         }
     }

@@ -11,15 +11,15 @@ use crate::places;
 /// Which credential to sign with.
 #[derive(Args, Debug)]
 pub struct Credential {
-    /// Credential of the user [env: XTREEM_CREDENTIAL; else ~/.config/xtreem/user.pem]
-    #[arg(long, value_name = "FILE")]
+    /// Credential of the user [default: ~/.config/xtreem/user.pem]
+    #[arg(long, value_name = "FILE", env = "XTREEM_CREDENTIAL", value_parser = places::path_or_empty())]
     credential: Option<PathBuf>,
 }
 
 impl Credential {
     /// Reads it; the user must be allowed to submit.
     pub fn load(&self) -> Result<Identity, Failure> {
-        let path = places::credential(self.credential.as_deref())?;
+        let path = places::credential(places::named(&self.credential))?;
         let user = Identity::load(&path).map_err(|e| {
             Failure::usage(e).with_hint("name a user's credential with --credential; the owner of the VO makes one with `xtreem vo issue --user`")
         })?;
@@ -35,7 +35,7 @@ impl Credential {
 
     /// The user's id where a credential is there: only for showing what is whose.
     pub fn id_if_any(&self) -> Option<String> {
-        let path = places::credential(self.credential.as_deref()).ok()?;
+        let path = places::credential(places::named(&self.credential)).ok()?;
         id_of(&path)
     }
 }

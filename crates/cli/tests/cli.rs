@@ -46,13 +46,14 @@ fn bad_input_is_refused_with_code_2_and_words_on_standard_error() {
     let home = home();
     fs::write(home.path().join("app.toml"), "name = \"web\"\nnodes = 0\ncommand = [\"true\"]\n")
         .expect("a file");
-    let table: [(&[&str], &str); 9] = [
+    let table: [(&[&str], &str); 10] = [
         (&["fly"], "unrecognized subcommand"),
-        (&["nodes", "cpu.cores >= "], "column 14"),
+        (&["nodes", "cpu.cores >= "], " --> requirement:1:14\n"),
         (&["run", "none.toml"], "none.toml: No such file"),
-        (&["run", "app.toml"], "app.toml:2:9: from 1 to 4096 nodes"),
+        (&["run", "app.toml"], "error: from 1 to 4096 nodes can be wanted\n --> app.toml:2:9\n"),
         (&["stop", "web"], "user.pem"),
         (&["agent", "--config", "none.toml"], "none.toml"),
+        (&["agent", "--config", "app.toml"], " --> app.toml:3:1\n"),
         (&["agent", "--state-dir", "s", "--join", "nowhere"], "nowhere"),
         (&["vo", "issue", "--name", "n"], "there is no VO"),
         (&["sim", "membership", "--nodes", "1"], "expected 2 to"),
@@ -84,6 +85,29 @@ fn without_an_agent_the_code_is_3_and_the_hint_says_what_to_do() {
     }
     let default = ran(xtreem(home.path()).env("XDG_RUNTIME_DIR", home.path()).arg("apps"));
     assert_eq!(default.code, Some(3), "{}", default.err);
+}
+
+#[test]
+fn variables_name_the_socket_and_the_credential_unless_an_option_does() {
+    let home = home();
+    let with = |variable: &str, value: &str, arguments: &[&str]| {
+        ran(xtreem(home.path()).env("XDG_RUNTIME_DIR", "/r").env(variable, value).args(arguments)).err
+    };
+    for (value, arguments, words) in [
+        ("/v.sock", &["apps"][..], "/v.sock"),
+        ("/v.sock", &["apps", "--socket", "/o.sock"], "/o.sock"),
+        ("", &["apps"], "/r/xtreem/control.sock"),
+    ] {
+        let err = with("XTREEM_CONTROL", value, arguments);
+        assert!(err.contains(words), "{value:?} {arguments:?}: {err}");
+    }
+    let named = with("XTREEM_CREDENTIAL", "/v.pem", &["vo", "show"]);
+    let own = with("XTREEM_CREDENTIAL", "", &["vo", "show"]);
+    assert!(named.contains("/v.pem") && own.contains("user.pem"), "{named} {own}");
+    let help = ran(xtreem(home.path()).args(["stop", "--help"])).out;
+    for variable in ["[env: XTREEM_CONTROL=]", "[env: XTREEM_CREDENTIAL=]"] {
+        assert!(help.contains(variable), "{help}");
+    }
 }
 
 #[test]
@@ -274,4 +298,7 @@ fn the_web_example_serves_its_page_without_a_grid_and_ends_on_sigterm() {
     let kill = Command::new("kill").arg(child.id().to_string()).status().expect("kill exists");
     assert!(kill.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(0));
+    let nowhere = ran(xtreem(home.path()).args(["example", "web"]).env("XTREEM_PORT_HTTP", "http"));
+    assert_eq!(nowhere.code, Some(2));
+    assert!(nowhere.err.contains("'http' for '--port <PORT>'"), "{}", nowhere.err);
 }

@@ -1,7 +1,7 @@
 //! HTTP/1.1 over a Unix socket, one connection a request.
 //!
-//! Requests are rare and local, so there is no pool; and a connection that belongs to one request can say by its
-//! end that the asker lost interest, which the agent understands (a submission is given up).
+//! Requests are rare and local, so there is no pool; and a connection that belongs to one request can say by
+//! its end that the asker lost interest, which the agent understands (a submission is given up).
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
@@ -22,8 +23,8 @@ use tokio::task::JoinHandle;
 use crate::ClientError;
 use crate::api::{ErrorBody, ErrorKind};
 
-/// Time until the head of an answer is there. The longest operation before a head is a search (10 s by default);
-/// the rest is for a loaded machine (our guess).
+/// Time until the head of an answer is there. The longest operation before a head is a search (10 s by
+/// default); the rest is for a loaded machine (our guess).
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// Longest answer that is read as a whole. A list of 2,000 visited nodes with attributes has a few MB.
 const ANSWER_MAX_BYTES: usize = 64 << 20;
@@ -83,7 +84,8 @@ impl Http {
         self.send_as(is_read, method, path, body).await
     }
 
-    /// As [`Http::send`], for a question too long for a path: it changes nothing, so its failures are definite.
+    /// As [`Http::send`], for a question too long for a path: it changes nothing, so its failures are
+    /// definite.
     pub(crate) async fn question(&self, path: &str, request: &impl Serialize) -> Result<Answer, ClientError> {
         self.send_as(true, Method::POST, path, json(request)).await
     }
@@ -160,15 +162,9 @@ pub(crate) fn json(request: &impl Serialize) -> Body {
 }
 
 /// `text` as one part of a path or query (RFC 3986, section 2.3: everything but the unreserved is escaped).
-pub(crate) fn escaped(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+pub(crate) fn escaped(text: &str) -> PercentEncode<'_> {
+    const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+    utf8_percent_encode(text, ESCAPED)
 }
 
 /// What the agent said, or the best guess from its status when it was no error body.

@@ -18,8 +18,7 @@ use super::error::ApiError;
 use super::slot_socket::Slot;
 use super::{body, view};
 use crate::agent::Agent;
-use crate::queue::Next;
-use crate::waiting::Topic;
+use crate::waiting::{Missed, Topic};
 
 /// A comment is sent after so much silence, so that both sides notice a dead connection (our guess).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -45,12 +44,13 @@ pub(super) async fn of_app(
 /// Changes from now on. What a reader is too slow for is dropped, the oldest first, and it is told how many.
 fn changes(agent: &Agent, app: AppId) -> Result<Sse<impl Stream<Item = Item> + use<>>, ApiError> {
     let changes = agent.waiting.subscribe(Topic::Changes(app))?;
-    let events = stream::unfold(changes, |changes| async {
+    let events = stream::unfold(changes, |mut changes| async {
         loop {
             let event = match changes.next().await {
-                Next::Dropped(dropped) => Some(event("dropped", &Dropped { dropped })),
-                Next::Item(Named { what: Event::Allocation(notice), contacts }) => told(&notice, &contacts),
-                Next::Item(_) => None,
+                Err(Missed(dropped)) => Some(event("dropped", &Dropped { dropped })),
+                Ok(Named { what: Event::Allocation(notice), contacts }) => told(&notice, &contacts),
+                // Events of other kinds are never changes.
+                Ok(_) => None,
             };
             if let Some(event) = event {
                 return Some((Ok(event), changes));
@@ -71,7 +71,12 @@ fn told(notice: &Notice, contacts: &Contacts) -> Option<sse::Event> {
             Some(event("lost", &view::peer(contacts.of(*peer)?, Some(*slot))))
         }
         Notice::RecordChanged { record } => Some(event("record", &view::record(record))),
-        _ => None,
+        Notice::HolderLost { slot: None, .. } => None,
+        // Not changes, so that nobody who listens for them gets one.
+        Notice::Start { .. } | Notice::KeepFiles { .. } | Notice::Stop { .. } | Notice::AppLeft { .. } => {
+            None
+        }
+        Notice::Submission { .. } | Notice::RecordTaken { .. } | Notice::Described { .. } => None,
     }
 }
 

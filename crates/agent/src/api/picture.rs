@@ -117,7 +117,7 @@ pub(super) async fn walk(
     app: AppId,
     first: Vec<Handle>,
 ) -> Result<Option<Picture>, ApiError> {
-    let answers = agent.waiting.subscribe(Topic::Described(app))?;
+    let mut answers = agent.waiting.subscribe(Topic::Described(app))?;
     let me = agent.node(|node, _, _| node.me().handle).await?;
     let Named { what: own, contacts } = agent.net.call_named(move |node, _, _| node.app(app)).await?;
     let mut picture = own.map(|own| Picture::new(Named { what: own, contacts }));
@@ -140,7 +140,9 @@ pub(super) async fn walk(
         }
         let is_covered = picture.as_ref().is_some_and(Picture::is_covered);
         let until = if is_covered { end.min(Instant::now() + LINGER) } else { end };
-        let Ok((from, description)) = timeout_at(until, answer(&answers)).await else { return Ok(picture) };
+        let Ok((from, description)) = timeout_at(until, answer(&mut answers)).await else {
+            return Ok(picture);
+        };
         waiting.remove(&from);
         match &mut picture {
             None => picture = Some(Picture::new(description)),
@@ -152,7 +154,7 @@ pub(super) async fn walk(
     }
 }
 
-async fn answer(answers: &Subscription) -> (Handle, Named<Description>) {
+async fn answer(answers: &mut Subscription) -> (Handle, Named<Description>) {
     loop {
         let Named { what, contacts } = answers.event().await;
         if let Event::Allocation(Notice::Described { from, description, .. }) = what {

@@ -41,7 +41,7 @@ pub(super) async fn publish(
         return Ok(Json(RecordReply { taken_by: 0, newer }));
     }
     let to: Vec<Handle> = picture.everybody().into_iter().collect();
-    let taken = agent.waiting.subscribe(Topic::RecordTaken(app))?;
+    let mut taken = agent.waiting.subscribe(Topic::RecordTaken(app))?;
     let mut waiting: BTreeSet<Handle> = to.iter().copied().collect();
     tracing::info!(?app, generation = record.generation, wanted = ?record.wanted, nodes = to.len(), "record published");
     agent.node(move |node, now, out| node.publish(now, record, &to, out)).await?;

@@ -22,8 +22,7 @@ use xtreem_node::Event;
 use super::error::ApiError;
 use super::{body, view};
 use crate::agent::Agent;
-use crate::queue::Next;
-use crate::waiting::{Subscription, Topic};
+use crate::waiting::{Missed, Subscription, Topic};
 
 /// Longest and shortest search that may be asked for.
 const TIMEOUT_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
@@ -35,9 +34,9 @@ pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     let events = subscribe(&agent, spec).await?;
     let mut running = Running::new(&agent, &events)?;
     running.expected = expected;
-    let lines = stream::unfold((running, events), |(mut running, events)| async {
+    let lines = stream::unfold((running, events), |(mut running, mut events)| async {
         running.id?;
-        let line = running.next(&events).await;
+        let line = running.next(&mut events).await;
         // The lines are plain values: nothing in them has no JSON.
         let line = serde_json::to_string(&line).ok()? + "\n";
         Some((Ok::<_, Infallible>(line), (running, events)))
@@ -113,14 +112,11 @@ impl Running {
     }
 
     /// What is told next. The report is the last.
-    async fn next(&mut self, events: &Subscription) -> SearchLine {
+    async fn next(&mut self, events: &mut Subscription) -> SearchLine {
         loop {
             match events.next().await {
-                Next::Dropped(dropped) => return SearchLine::Dropped { dropped },
-                Next::Item(Named {
-                    what: Event::Search(SearchEvent::Match { peer, attributes, .. }),
-                    contacts,
-                }) => {
+                Err(Missed(dropped)) => return SearchLine::Dropped { dropped },
+                Ok(Named { what: Event::Search(SearchEvent::Match { peer, attributes, .. }), contacts }) => {
                     // A handle that is forgotten already is of a node that is gone.
                     let Some(contact) = contacts.of(peer) else { continue };
                     return SearchLine::Match(NodeMatch {
@@ -129,12 +125,12 @@ impl Running {
                         attributes: view::attributes(&attributes.unwrap_or_default()),
                     });
                 }
-                Next::Item(Named { what: Event::Search(SearchEvent::Done { report, .. }), .. }) => {
+                Ok(Named { what: Event::Search(SearchEvent::Done { report, .. }), .. }) => {
                     self.id = None;
                     let report = SearchReport { expected: self.expected, ..view::report(&report) };
                     return SearchLine::Done { report };
                 }
-                Next::Item(_) => {}
+                Ok(_) => {}
             }
         }
     }
@@ -150,7 +146,7 @@ impl Drop for Running {
 
 /// Runs a search to its end.
 pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, ApiError> {
-    let events = subscribe(agent, spec).await?;
+    let mut events = subscribe(agent, spec).await?;
     let mut running = Running::new(agent, &events)?;
     let (mut applications, mut contacts) = (Vec::new(), Contacts::default());
     loop {

@@ -7,21 +7,22 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::Spanned;
 use xtreem_base::Duration;
-use xtreem_discovery::standard::{self, Kind};
+use xtreem_discovery::standard::{self, Kind, Unit};
 use xtreem_discovery::{Number, Value};
 
 use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer};
+use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
-use crate::quantity;
+use crate::quantity::parse_bytes;
 
 /// Most cores that an offer may name: a slip of the keyboard, not a machine (our guess).
 const CORES_MAX: i64 = 65_536;
 
 /// A reason and where in the text it lies.
 #[derive(Debug)]
-pub(super) struct Wrong {
-    pub at: usize,
-    pub reason: String,
+struct Wrong {
+    span: Range<usize>,
+    reason: String,
 }
 
 #[derive(Deserialize)]
@@ -68,17 +69,12 @@ struct RawLog {
     filter: Option<Spanned<String>>,
 }
 
-/// Lines are counted from 1.
-pub(super) fn line_at(text: &str, at: usize) -> usize {
-    1 + text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count()
+pub(super) fn parse(file: &Path, source: Source<'_>) -> Result<Config, Complaint> {
+    let base = file.parent().unwrap_or(Path::new(""));
+    checked(base, source.text, source.toml()?).map_err(|wrong| source.complaint(wrong.span, wrong.reason))
 }
 
-pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
-    let raw: Raw = toml::from_str(text).map_err(|error| Wrong {
-        at: error.span().map_or(0, |span| span.start),
-        reason: error.message().to_owned(),
-    })?;
-    let base = file.parent().unwrap_or(Path::new(""));
+fn checked(base: &Path, text: &str, raw: Raw) -> Result<Config, Wrong> {
     let state_dir = raw.state_dir.map_or(PathBuf::from(DEFAULT_STATE_DIR), |dir| base.join(dir.into_inner()));
     let mut config = Config::new(state_dir);
     config.identity = raw.identity.map(|path| base.join(path.into_inner()));
@@ -136,7 +132,7 @@ pub(super) fn parse(file: &Path, text: &str) -> Result<Config, Wrong> {
 }
 
 fn wrong<T>(value: &Spanned<T>, reason: impl Into<String>) -> Wrong {
-    Wrong { at: value.span().start, reason: reason.into() }
+    Wrong { span: value.span(), reason: reason.into() }
 }
 
 fn address(text: &Spanned<String>) -> Result<SocketAddr, Wrong> {
@@ -162,7 +158,8 @@ fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our guess).
+/// Between 100 ms and the real grid's 10 s; below that the emulated grid would only measure itself (our
+/// guess).
 fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, Wrong> {
     if !is_emulated {
         return Err(wrong(
@@ -170,16 +167,8 @@ fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, 
             "the period is the same in the whole grid; only `emulated = true` may change it",
         ));
     }
-    let millis = match text.get_ref().strip_suffix("ms") {
-        Some(millis) => millis.trim().parse::<u64>().ok(),
-        None => text
-            .get_ref()
-            .strip_suffix('s')
-            .and_then(quantity::parse)
-            .map(|secs| secs.as_thousandths() as u64),
-    };
-    match millis {
-        Some(millis @ 100..=10_000) => Ok(Duration::from_millis(millis)),
+    match humantime::parse_duration(text.get_ref()).map(|period| period.as_millis()) {
+        Ok(millis @ 100..=10_000) => Ok(Duration::from_millis(millis as u64)),
         _ => Err(wrong(text, "expected a time from \"100ms\" to \"10s\"")),
     }
 }
@@ -187,7 +176,7 @@ fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, 
 fn read_offer(raw: RawOffer) -> Result<Offer, Wrong> {
     let bytes = |text: Option<Spanned<String>>| match text {
         None => Ok(None),
-        Some(text) => match quantity::parse_bytes(text.get_ref()) {
+        Some(text) => match parse_bytes(text.get_ref()) {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(wrong(
                 &text,
@@ -228,7 +217,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    /// The first line after the table's head that names the last part of `name`.
+    /// At the first line after the table's head that names the last part of `name`.
     fn wrong(&self, name: &str, reason: impl Into<String>) -> Wrong {
         let last = name.rsplit('.').next().unwrap_or(name);
         let body = self.text.get(self.span.start..).unwrap_or("");
@@ -241,8 +230,10 @@ impl Place<'_> {
             *at += line.len();
             Some((start, line))
         });
-        let offset = found.into_iter().find(|(_, line)| names_it(line)).map_or(0, |(start, _)| start);
-        Wrong { at: self.span.start + offset, reason: format!("attribute `{name}`: {}", reason.into()) }
+        let (start, line) = found.into_iter().find(|(_, line)| names_it(line)).unwrap_or((0, ""));
+        let start = self.span.start + start;
+        let span = start..start + line.trim_end().len();
+        Wrong { span, reason: format!("attribute `{name}`: {}", reason.into()) }
     }
 }
 
@@ -286,11 +277,13 @@ fn attribute(name: &str, value: toml::Value) -> Result<Value, String> {
             };
             Value::List(entries.into_iter().map(text).collect::<Result<_, _>>()?)
         }
-        toml::Value::String(text) => match (kind, quantity::parse(&text)) {
-            (Some(Kind::Number(_)), Some(number)) => Value::Number(number),
-            (Some(Kind::Number(_)), None) => return Err(format!("{text:?} is no number with a known unit")),
+        toml::Value::String(text) => match (kind, Number::parse(&text)) {
+            (Some(Kind::Number(_)), Ok((number, _))) => Value::Number(number),
+            (Some(Kind::Number(_)), Err(_)) => {
+                return Err(format!("{text:?} is no number with a known unit"));
+            }
             // A site's own attribute: what ends in a unit is meant as a number, `"12"` is meant as text.
-            (None, Some(number)) if text.ends_with(|c: char| c.is_alphabetic()) => Value::Number(number),
+            (None, Ok((number, Unit::Bytes | Unit::Hertz))) => Value::Number(number),
             _ => Value::Text(text),
         },
         other => match number(&other) {
@@ -316,18 +309,12 @@ fn expected(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// Through the text form, so that `0.1` is exactly a tenth.
+/// Rounded to whole thousandths, so that `0.1` is exactly a tenth.
 fn number(value: &toml::Value) -> Option<Number> {
     match value {
         toml::Value::Integer(whole) => Some(Number::from_whole(*whole)),
-        toml::Value::Float(float) => {
-            let text = float.abs().to_string();
-            let size = quantity::parse(&text)?;
-            Some(if float.is_sign_negative() {
-                Number::from_thousandths(-size.as_thousandths())
-            } else {
-                size
-            })
+        toml::Value::Float(float) if float.is_finite() => {
+            Some(Number::from_thousandths((float * 1_000.0).round() as i64))
         }
         _ => None,
     }

@@ -112,9 +112,10 @@ fn wrong_files_are_refused_with_line_and_reason() {
     ];
     for (text, line, reason) in table {
         match parse(text).expect_err(text) {
-            ConfigError::Wrong { line: found, reason: words, .. } => {
-                assert_eq!(found, line, "{text:?}: {words}");
-                assert!(words.contains(reason), "{text:?}: {words:?} should say {reason:?}");
+            ConfigError::Wrong(wrong) => {
+                let place = format!(" --> /etc/xtreem/agent.toml:{line}:");
+                assert!(wrong.to_string().contains(&place), "{text:?}: {wrong}");
+                assert!(wrong.reason.contains(reason), "{text:?}: {wrong} should say {reason:?}");
             }
             other => panic!("{text:?}: {other}"),
         }

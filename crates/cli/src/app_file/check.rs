@@ -7,14 +7,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use toml::Spanned;
+use xtreem_agent::complaint::{Complaint, Source};
 use xtreem_agent::program::{FileRef, PortRef, Program, ProgramError};
 use xtreem_agent::quantity::parse_bytes;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
 use xtreem_base::AppId;
-use xtreem_discovery::{ParseError, Requirement, SetQuery, Together};
+use xtreem_discovery::{Requirement, SetQuery, Together};
 
-use super::place::{Complaint, Source};
 use super::raw::{self, Nodes, Port, Quantity};
 use super::{AppFile, LocalFile, hash_file};
 
@@ -127,7 +127,7 @@ fn set(
 ) -> Result<SetQuery, Complaint> {
     let span = text.span();
     let text = text.into_inner();
-    let together = Together::parse(&text).map_err(|e| wrong_text(source, span.clone(), &text, &e))?;
+    let together = Together::parse(&text).map_err(|e| source.complaint_inside(span.clone(), &text, &e))?;
     // It was parsed before.
     let requirement = Requirement::parse(requirement).unwrap_or_default();
     SetQuery::new(least, most, together, &requirement)
@@ -148,7 +148,7 @@ fn requirement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Com
     let text = text.into_inner();
     match Requirement::parse(&text) {
         Ok(_) => Ok(text),
-        Err(e) => Err(wrong_text(source, span, &text, &e)),
+        Err(e) => Err(source.complaint_inside(span, &text, &e)),
     }
 }
 
@@ -157,22 +157,7 @@ fn placement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Compl
     let text = text.into_inner();
     match Placements::default().parse(&text) {
         Ok(_) => Ok(text),
-        Err(e) => Err(wrong_text(source, span, &text, &e)),
-    }
-}
-
-/// A text in one of the small languages, and what is wrong in it.
-fn wrong_text(source: &Source<'_>, span: Range<usize>, text: &str, e: &ParseError) -> Complaint {
-    // Where the value stands in the file as it is (no escapes), the caret can go inside it.
-    let inside = source.text[span.clone()].find(text).map(|at| {
-        let line_start: usize = text.split_inclusive('\n').take(e.line as usize - 1).map(str::len).sum();
-        let column: usize = text[line_start..].chars().take(e.column as usize - 1).map(char::len_utf8).sum();
-        let place = span.start + at + line_start + column;
-        place..place
-    });
-    match inside {
-        Some(place) => source.complaint(place, e.message()),
-        None => source.complaint(span, format!("column {} of the text: {}", e.column, e.message())),
+        Err(e) => Err(source.complaint_inside(span, &text, &e)),
     }
 }
 

@@ -174,12 +174,3 @@ impl<'de> Deserialize<'de> for Quantity {
         deserializer.deserialize_any(QuantityVisitor)
     }
 }
-
-/// serde's words for users: what it calls fields are keys here.
-pub(super) fn friendly(message: &str) -> String {
-    message
-        .trim()
-        .replace("unknown field", "unknown key")
-        .replace("missing field", "missing key")
-        .replace('\n', ": ")
-}

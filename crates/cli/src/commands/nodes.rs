@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio::time::timeout;
+use xtreem_agent::complaint;
 use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
 use xtreem_discovery::{Requirement, SetQuery};
@@ -15,8 +16,8 @@ use crate::{output, text};
 
 /// Matches after which a search ends when nobody says how many (our guess: a screenful).
 const LIMIT_DEFAULT: u16 = 20;
-/// Matches that decide how wide the columns are: at most so many, or those of the first tenth of a second. Further ones
-/// are shown as they come (our guesses: a screenful, and what nobody notices).
+/// Matches that decide how wide the columns are: at most so many, or those of the first tenth of a second.
+/// Further ones are shown as they come (our guesses: a screenful, and what nobody notices).
 const FIRST_ROWS: usize = 20;
 const FIRST_TIME: Duration = Duration::from_millis(100);
 /// Examples and the end of the command.
@@ -89,15 +90,16 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let wrong = |e| Failure::usage(format!("the requirement, {e}"));
+    let requirement = &arguments.requirement;
+    let wrong = |e| Failure::usage(complaint::of_text("requirement", requirement, &e));
     if arguments.is_set() {
-        SetQuery::parse(&arguments.requirement).map_err(wrong)?;
+        SetQuery::parse(requirement).map_err(wrong)?;
         if arguments.all || !arguments.lists() || arguments.limit.is_some() {
             let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
             return Err(Failure::usage(why));
         }
     } else {
-        Requirement::parse(&arguments.requirement).map_err(wrong)?;
+        Requirement::parse(requirement).map_err(wrong)?;
     }
     let client = arguments.agent.client()?;
     let SearchReply { report, .. } = if arguments.json {

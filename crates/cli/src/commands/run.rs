@@ -98,8 +98,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     Ok(exit)
 }
 
-/// With as few nodes as are enough together at the moment. An application is signed for a number of slots, so that the
-/// grid is asked first; where there is no such set the largest is submitted, which says why or waits.
+/// With as few nodes as are enough together at the moment. An application is signed for a number of slots, so
+/// that the grid is asked first; where there is no such set the largest is submitted, which says why or
+/// waits.
 async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure> {
     let Some(set) = app.set.as_ref().filter(|set| set.least() < set.most()) else { return Ok(app) };
     let request =
@@ -127,21 +128,10 @@ async fn submit(
     Ok(Attempt { id, so_far, elapsed: started.elapsed(), interrupted })
 }
 
-/// A whole number of seconds, minutes or hours.
+/// A time that is not zero.
 fn time(text: &str) -> Result<Duration, String> {
-    let factor = |unit| match unit {
-        "s" => Some(1),
-        "m" => Some(60),
-        "h" => Some(3_600),
-        _ => None,
-    };
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let seconds = number.parse::<u64>().ok().zip(factor(unit)).and_then(|(n, factor)| n.checked_mul(factor));
-    seconds
-        .filter(|seconds| *seconds > 0)
-        .map(Duration::from_secs)
-        .ok_or_else(|| "expected a whole number of seconds, minutes or hours, as 30s, 10m or 2h".to_owned())
+    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
+    time.ok_or_else(|| "expected a time with a unit, as 30s, 10m or 1h 30m".to_owned())
 }
 
 /// Follows a submission to its end, or to Ctrl-C.

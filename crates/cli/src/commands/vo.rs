@@ -84,7 +84,8 @@ struct Issue {
 
 #[derive(Args, Debug)]
 struct Show {
-    /// Credential of a node or user, or root key of a VO [default: the own credential]
+    /// Credential of a node or user, or root key of a VO [default: ~/.config/xtreem/user.pem]
+    #[arg(env = "XTREEM_CREDENTIAL", value_parser = places::path_or_empty())]
     file: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long)]
@@ -246,7 +247,7 @@ struct Shown {
 }
 
 fn show(arguments: &Show) -> Result<Exit, Failure> {
-    let path = places::credential(arguments.file.as_deref())?;
+    let path = places::credential(places::named(&arguments.file))?;
     let identity = match Identity::load(&path) {
         Ok(identity) => identity,
         // A root key is no identity, but worth knowing.

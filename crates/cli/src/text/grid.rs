@@ -3,8 +3,8 @@
 use xtreem_client::api::{GridAttribute, GridBar, GridReply};
 use xtreem_discovery::standard::{self, Kind, Unit};
 
-use super::Table;
-use super::nodes::{count, number};
+use super::nodes::number;
+use super::{Table, count};
 
 /// Most bars that are drawn of one attribute; the lowest neighbours are joined until they are no more.
 const BARS_MAX: usize = 16;

@@ -1,5 +1,7 @@
 //! Columns that are as wide as what stands in them.
 
+use unicode_width::UnicodeWidthStr as _;
+
 /// Rows under a head, aligned to the left.
 pub struct Table {
     rows: Vec<Vec<String>>,
@@ -26,7 +28,7 @@ impl Table {
     pub fn widths(&self) -> Widths {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
         let cells = |column: usize| self.rows.iter().filter_map(move |row| row.get(column));
-        let width = |column| cells(column).map(|cell| cell.chars().count()).max().unwrap_or(0);
+        let width = |column| cells(column).map(|cell| cell.width()).max().unwrap_or(0);
         Widths((0..columns).map(width).collect())
     }
 }
@@ -39,7 +41,9 @@ impl Widths {
     pub fn line<T: Into<String>>(&self, cells: impl IntoIterator<Item = T>) -> String {
         let mut line = String::new();
         for (cell, width) in cells.into_iter().zip(&self.0) {
-            line.push_str(&format!("{:<width$}{GAP}", printable(cell.into())));
+            let cell = printable(cell.into());
+            let padding = " ".repeat(width.saturating_sub(cell.width()));
+            line.extend([cell.as_str(), padding.as_str(), GAP]);
         }
         format!("{}\n", line.trim_end())
     }
@@ -74,8 +78,10 @@ mod tests {
         let mut table = Table::new(["ID", "NAME", "N"]);
         table.row(["1", "löng name", "3"]);
         table.row(["22", "", "4"]);
-        table.row(["333"]);
-        assert_eq!(table.to_string(), "ID   NAME       N\n1    löng name  3\n22              4\n333\n");
+        // Each of these takes two columns of the terminal.
+        table.row(["333", "計算", "5"]);
+        let shown = "ID   NAME       N\n1    löng name  3\n22              4\n333  計算       5\n";
+        assert_eq!(table.to_string(), shown);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use xtreem_agent::complaint::Source;
 use xtreem_allocation::policy::SignedPolicy;
 use xtreem_client::api::PolicyView;
 
@@ -131,7 +132,8 @@ fn signed(file: &Path, dir: Option<&Path>) -> Result<SignedPolicy, Failure> {
         return Ok(signed);
     }
     let text = String::from_utf8(bytes).map_err(|_| wrong("neither TOML nor a signed policy".to_owned()))?;
-    let policy = policy_file::parse(&text).map_err(|e| wrong(e.to_string()))?;
+    let source = Source { name: &file.display().to_string(), text: &text };
+    let policy = policy_file::parse(source).map_err(Failure::usage)?;
     root_key(dir)?.sign_policy(&policy).map_err(|e| wrong(e.to_string()))
 }
 

@@ -142,19 +142,11 @@ fn errors_name_the_column_and_what_was_expected() {
 }
 
 #[test]
-fn the_caret_stands_under_the_place() {
-    let error = Requirement::parse("ecc &&\n\tcpu.cores >= \"4\"").unwrap_err();
-    let lines = [
-        "line 2, column 15: expected a number: `>=` compares only numbers, found a text",
-        "  |  cpu.cores >= \"4\"",
-        "  |               ^",
-    ];
-    assert_eq!(error.to_string(), lines.join("\n"));
-    let far = format!("{}?", "ecc && ".repeat(100));
-    let shown = Requirement::parse(&far).unwrap_err().to_string();
-    let lines: Vec<_> = shown.lines().collect();
-    assert_eq!(lines[1].chars().nth(lines[2].find('^').unwrap()), Some('?'));
-    assert!(lines[1].len() < 130);
+fn the_place_is_told_in_lines_columns_and_bytes() {
+    let text = "ecc && name == \"ä\" &&\n\tcpu.cores >= \"4\"";
+    let error = Requirement::parse(text).unwrap_err();
+    let told = "line 2, column 15: expected a number: `>=` compares only numbers, found a text";
+    assert_eq!((error.to_string().as_str(), &text[error.offset..]), (told, "\"4\""));
 }
 
 #[test]
@@ -316,7 +308,7 @@ proptest! {
                 prop_assert_eq!(requirement.failing(&machine()) == 0, met);
                 prop_assert!(requirement.clauses().all(|clause| !clause.is_empty()));
             }
-            Err(error) => prop_assert!(error.to_string().contains('^')),
+            Err(error) => prop_assert!(source.is_char_boundary(error.offset)),
         }
     }
 

@@ -130,11 +130,15 @@ fn described(event: &SlotEvent) -> String {
         },
         SlotEvent::Record(record) => match record.wanted {
             WantedView::Running => {
-                format!("{} slots wanted (generation {})", record.slots, record.generation)
+                format!(
+                    "{} wanted (generation {})",
+                    text::count(record.slots.into(), "slot"),
+                    record.generation
+                )
             }
             WantedView::Stopped => "the application is stopped".to_owned(),
         },
-        SlotEvent::Dropped(events) => format!("{events} changes were missed"),
+        SlotEvent::Dropped(events) => format!("{} missed", text::count(*events as usize, "change")),
     }
 }
 
