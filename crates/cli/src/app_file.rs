@@ -17,7 +17,7 @@ use std::sync::Arc;
 use xtreem_agent::program::{Program, ProgramError};
 use xtreem_allocation::{Resources, Restart, Spec};
 use xtreem_base::Digest;
-use xtreem_discovery::SetQuery;
+use xtreem_discovery::{Need, SetQuery};
 
 pub use place::Complaint;
 
@@ -32,9 +32,8 @@ pub struct AppFile {
     pub name: String,
     /// Nodes wanted, the most of them: the number of slots.
     pub nodes: u16,
-    /// In the requirement language; empty means any node. A set query for exactly so many nodes when they are to be enough
-    /// together.
-    pub requirement: String,
+    /// What is needed of each node; a set of exactly so many nodes when they are to be enough together.
+    pub requirement: Need,
     /// Which of the matching nodes get the slots; empty means any.
     pub placement: String,
     /// The set that is wanted, from its fewest to its most nodes.
@@ -94,7 +93,7 @@ impl AppFile {
     /// What every slot runs and needs, as it travels.
     pub fn spec(&self) -> Result<Spec, ProgramError> {
         Ok(Spec {
-            requirement: self.requirement.as_str().into(),
+            requirement: self.requirement.clone(),
             resources: self.resources,
             colocate: self.colocate,
             restart: self.restart,

@@ -6,7 +6,7 @@ use clap::Args;
 use tokio::time::timeout;
 use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
-use xtreem_discovery::{Requirement, SetQuery};
+use xtreem_discovery::Need;
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -77,11 +77,6 @@ impl Arguments {
         }
     }
 
-    /// Nodes are wanted that are enough together.
-    fn is_set(&self) -> bool {
-        SetQuery::is_meant(&self.requirement)
-    }
-
     /// Nodes are named, not only counted.
     fn lists(&self) -> bool {
         !self.count && self.histogram.is_none()
@@ -89,15 +84,11 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let wrong = |e| Failure::usage(format!("the requirement, {e}"));
-    if arguments.is_set() {
-        SetQuery::parse(&arguments.requirement).map_err(wrong)?;
-        if arguments.all || !arguments.lists() || arguments.limit.is_some() {
-            let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
-            return Err(Failure::usage(why));
-        }
-    } else {
-        Requirement::parse(&arguments.requirement).map_err(wrong)?;
+    let need =
+        Need::parse(&arguments.requirement).map_err(|e| Failure::usage(format!("the requirement, {e}")))?;
+    if need.set().is_some() && (arguments.all || !arguments.lists() || arguments.limit.is_some()) {
+        let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
+        return Err(Failure::usage(why));
     }
     let client = arguments.agent.client()?;
     let SearchReply { report, .. } = if arguments.json {
