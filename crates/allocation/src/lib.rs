@@ -46,8 +46,8 @@ pub use ledger::{Ask, HoldRefusal, Ledger};
 pub use message::{Confirm, GuardianSet, Holds, Message, Refused, Versions};
 pub use notice::{Description, NotStarted, Notice, Progress, StopReason};
 pub use record::{
-    Application, NAME_MAX_BYTES, PAYLOAD_MAX_BYTES, PROOF_MAX_BYTES, REQUIREMENT_MAX_BYTES, Record,
-    RecordVersion, Restart, SLOTS_MAX, Spec, Wanted,
+    Application, NAME_MAX_BYTES, PAYLOAD_MAX_BYTES, PROOF_MAX_BYTES, Record, RecordVersion, Restart,
+    SLOTS_MAX, Spec, Wanted,
 };
 pub use resources::Resources;
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};

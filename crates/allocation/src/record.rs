@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Digest, NodeId};
+use xtreem_discovery::Need;
 
 use crate::Resources;
 use crate::placement::PLACEMENT_MAX_BYTES;
@@ -16,8 +17,6 @@ pub const NAME_MAX_BYTES: usize = 64;
 pub const SLOTS_MAX: u16 = 4_096;
 /// Longest proof (compact credential and signature of the owner or an administrator).
 pub const PROOF_MAX_BYTES: usize = 512;
-/// Longest requirement; the requirement language has the same limit.
-pub const REQUIREMENT_MAX_BYTES: usize = 4_096;
 /// Longest payload of a specification: command, environment, list of files.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;
 
@@ -107,9 +106,9 @@ pub enum Restart {
 /// What every slot of an application runs and needs.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Spec {
-    /// In the requirement language; the composing node parses it.
-    #[cbor(n(0), encode_with = "encode_text", decode_with = "decode_requirement")]
-    pub requirement: Arc<str>,
+    /// What it needs of its nodes; what travels, and what the digest is of, is the text.
+    #[n(0)]
+    pub requirement: Need,
     #[n(1)]
     pub resources: Resources,
     /// Two slots may share a node.
@@ -184,14 +183,6 @@ fn decode_proof<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::
 
 fn decode_payload<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::Error> {
     bounded_bytes(d, PAYLOAD_MAX_BYTES, "a specification's payload is too long")
-}
-
-fn decode_requirement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decode::Error> {
-    let text = d.str()?;
-    if text.len() > REQUIREMENT_MAX_BYTES {
-        return Err(decode::Error::message("a requirement is too long"));
-    }
-    Ok(text.into())
 }
 
 fn decode_placement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decode::Error> {

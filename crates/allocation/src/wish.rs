@@ -1,11 +1,10 @@
 //! What the node around has to do for the core.
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Handle, NodeId};
-use xtreem_discovery::FactsAsk;
+use xtreem_discovery::{FactsAsk, Need};
 
 use crate::Ask;
 
@@ -16,7 +15,7 @@ pub enum Wish {
     /// `handle_search_done`.
     Search {
         ticket: Ticket,
-        requirement: Arc<str>,
+        need: Need,
         ask: Ask,
         /// Nodes that are looked for; candidates beyond the need are counted in.
         wanted: u16,

@@ -59,7 +59,7 @@ fn samples() -> Vec<Message> {
     let versions = Versions { record: record(Wanted::Running).version(), guardians: guardians.version };
     let report = SlotReport { slot: 2, epoch, state: SlotState::Starting, done_run: 0 };
     let spec = Spec {
-        requirement: "cpu.cores >= 2".into(),
+        requirement: "cpu.cores >= 2".parse().expect("a requirement"),
         resources: Resources::SLOT_DEFAULT,
         colocate: true,
         restart: Restart::Always,

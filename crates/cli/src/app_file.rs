@@ -17,7 +17,7 @@ use xtreem_agent::complaint::{Complaint, Source};
 use xtreem_agent::program::{Program, ProgramError};
 use xtreem_allocation::{Resources, Restart, Spec};
 use xtreem_base::Digest;
-use xtreem_discovery::SetQuery;
+use xtreem_discovery::{Need, SetQuery};
 
 /// Longest `app.toml`: far more than 256 files and variables need.
 const FILE_MAX_BYTES: u64 = 1 << 20;
@@ -30,9 +30,8 @@ pub struct AppFile {
     pub name: String,
     /// Nodes wanted, the most of them: the number of slots.
     pub nodes: u16,
-    /// In the requirement language; empty means any node. A set query for exactly so many nodes when they are
-    /// to be enough together.
-    pub requirement: String,
+    /// What is needed of each node; a set of exactly so many nodes when they are to be enough together.
+    pub requirement: Need,
     /// Which of the matching nodes get the slots; empty means any.
     pub placement: String,
     /// The set that is wanted, from its fewest to its most nodes.
@@ -90,7 +89,7 @@ impl AppFile {
     /// What every slot runs and needs, as it travels.
     pub fn spec(&self) -> Result<Spec, ProgramError> {
         Ok(Spec {
-            requirement: self.requirement.as_str().into(),
+            requirement: self.requirement.clone(),
             resources: self.resources,
             colocate: self.colocate,
             restart: self.restart,

@@ -71,7 +71,7 @@ mod tests {
         AppFile {
             name: "web".to_owned(),
             nodes: 6,
-            requirement: "cpu.cores >= 4".to_owned(),
+            requirement: "cpu.cores >= 4".parse().expect("a requirement"),
             placement: String::new(),
             set: None,
             resources: Resources::SLOT_DEFAULT,

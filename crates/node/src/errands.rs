@@ -10,8 +10,8 @@ use xtreem_allocation::{Ask, Ticket};
 use xtreem_base::{AppId, Coordinate, Duration, Handle, Instant, NodeId};
 use xtreem_discovery::trie::Trie;
 use xtreem_discovery::{
-    AppFilter, AppSummary, Claimant, Ended, FactsAsk, HoldAsk, Plan, Query, Report, Requirement, Role,
-    SearchEvent, SearchId, SearchSpec, SetQuery, StartRefusal,
+    AppFilter, AppSummary, Claimant, Ended, FactsAsk, HoldAsk, Need, Plan, Query, Report, Requirement, Role,
+    SearchEvent, SearchId, SearchSpec, StartRefusal,
 };
 
 use crate::parts::policies::claimant;
@@ -64,22 +64,6 @@ impl Count {
     }
 }
 
-/// What is searched for a requirement with so many nodes. One that wants a set: its submission holds the
-/// whole set or nothing, so that a part of it is not looked for.
-fn search_for_slots(
-    requirement: &str,
-    hold: HoldAsk,
-    (wanted, facts): (u16, FactsAsk),
-) -> Option<SearchSpec> {
-    if SetQuery::is_meant(requirement) {
-        let set = SetQuery::parse(requirement).ok()?.of_exactly(wanted).ok()?;
-        return Some(SearchSpec::set(set, Some(hold)));
-    }
-    let requirement = Requirement::parse(requirement).ok()?;
-    let query = Query::Nodes { requirement, hold: Some(hold) };
-    Some(SearchSpec { facts: Some(facts), ..SearchSpec::new(query, u32::from(wanted)) })
-}
-
 /// For an application that this node has forgotten meanwhile.
 fn nobody() -> Claimant {
     Claimant { owner: NodeId::from_bytes([0; 16]), roles: 0, name: String::new(), slots: 0 }
@@ -104,7 +88,7 @@ impl Node {
     pub(crate) fn recruit(
         &mut self,
         now: Instant,
-        (ticket, requirement, exclude): (Ticket, &str, Vec<Handle>),
+        (ticket, need, exclude): (Ticket, &Need, Vec<Handle>),
         ask: Ask,
         (wanted, facts): (u16, FactsAsk),
         out: &mut impl Output,
@@ -119,9 +103,11 @@ impl Node {
             is_spare: ask.is_spare,
             by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
-        // Whoever signed the application wrote the requirement: one that does not parse finds nobody.
-        if let Some(spec) = search_for_slots(requirement, hold, (wanted, facts)) {
-            let spec = SearchSpec { exclude, ..spec };
+        // A submission holds a whole set or nothing: a part of one is not looked for.
+        if let Ok(spec) = SearchSpec::slots(need, wanted, Some(hold)) {
+            // Who is in a set the search itself decides, and needs no facts for it.
+            let facts = spec.set.is_none().then_some(facts);
+            let spec = SearchSpec { exclude, facts, ..spec };
             if self.send_out(now, spec, Errand::Recruit(ticket), out).is_ok() {
                 return;
             }

@@ -41,8 +41,8 @@ impl Node {
 
     fn grant(&mut self, now: Instant, wish: Wish, out: &mut impl Output) {
         match wish {
-            Wish::Search { ticket, requirement, ask, wanted, exclude, facts } => {
-                self.recruit(now, (ticket, &requirement, exclude), ask, (wanted, facts), out);
+            Wish::Search { ticket, need, ask, wanted, exclude, facts } => {
+                self.recruit(now, (ticket, &need, exclude), ask, (wanted, facts), out);
             }
             Wish::CancelSearch(ticket) => self.cancel_recruiting(now, ticket, out),
             Wish::Locate { app, node } => self.locate(now, app, &node, out),

@@ -248,7 +248,7 @@ impl Net {
 
 fn application(slots: u16, wanted: Wanted) -> Application {
     let spec = Spec {
-        requirement: "cpu.cores >= 2".into(),
+        requirement: "cpu.cores >= 2".parse().expect("a requirement"),
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
         restart: Restart::OnFailure,
@@ -427,7 +427,8 @@ fn a_node_whose_declaration_contradicts_its_measurement_is_not_held() {
 fn a_requirement_that_nobody_meets_names_the_clause() {
     let mut net = Net::new(8, 5);
     let mut application = application(2, Wanted::Running);
-    let spec = Spec { requirement: "cpu.cores >= 2 && cpu.cores > 64".into(), ..(*application.spec).clone() };
+    let requirement = "cpu.cores >= 2 && cpu.cores > 64".parse().expect("a requirement");
+    let spec = Spec { requirement, ..(*application.spec).clone() };
     application.spec = Arc::new(spec);
     net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));

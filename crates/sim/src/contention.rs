@@ -14,7 +14,7 @@ use xtreem_allocation::Resources;
 use xtreem_base::{Duration, Instant, Rng};
 use xtreem_discovery::Attributes;
 
-use crate::grid::apps::Shape;
+use crate::grid::apps::{Shape, parsed};
 use crate::grid::schedule::{Action, FAULTS_BEGIN, Schedule};
 use crate::grid::seen::Behaviour;
 use crate::grid::world::{Machine, Setup, World};
@@ -124,7 +124,7 @@ impl Options {
             name: format!("request{number}"),
             slots: self.slots,
             behaviour: Behaviour::Task,
-            requirement: "gpu.count >= 1",
+            requirement: parsed("gpu.count >= 1"),
             resources: Resources::SLOT_DEFAULT,
             colocate: false,
             placement: self.placement.as_str().into(),

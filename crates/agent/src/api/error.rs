@@ -4,6 +4,7 @@ use axum::Json;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use xtreem_client::api::{ErrorBody, ErrorKind};
+use xtreem_discovery::ParseError;
 use xtreem_net::Stopped;
 
 use crate::waiting::TooMany;
@@ -34,6 +35,11 @@ impl ApiError {
 
     pub(crate) fn bad_request(error: impl ToString) -> Self {
         Self::definite(StatusCode::BAD_REQUEST, error)
+    }
+
+    /// A text that is neither requirement nor set query, with the place of the mistake in it.
+    pub(crate) fn requirement(error: &ParseError) -> Self {
+        ApiError::bad_request(format!("the requirement: {error}"))
     }
 
     pub(crate) fn with_hint(mut self, hint: impl Into<String>) -> Self {

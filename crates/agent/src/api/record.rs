@@ -1,6 +1,7 @@
 //! `POST /v1/apps/{id}/record`: publish a newer record of an application, for example a stopped one.
 
 use std::collections::BTreeSet;
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -68,7 +69,11 @@ pub(super) async fn publish(
 /// Reads CBOR that a client sent.
 pub(super) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8], what: &str) -> Result<T, ApiError> {
     let mut decoder = minicbor::Decoder::new(bytes);
-    let found = decoder.decode().map_err(|error| ApiError::bad_request(format!("the {what}: {error}")))?;
+    let wrong = |error: minicbor::decode::Error| match error.source().and_then(|cause| cause.downcast_ref()) {
+        Some(error) => ApiError::requirement(error),
+        None => ApiError::bad_request(format!("the {what}: {error}")),
+    };
+    let found = decoder.decode().map_err(wrong)?;
     if decoder.position() != bytes.len() {
         return Err(ApiError::bad_request(format!("bytes follow the {what}")));
     }

@@ -13,8 +13,7 @@ use xtreem_base::{Duration, Handle};
 use xtreem_client::api::{Expected, NodeMatch, SearchLine, SearchReport, SearchRequest};
 use xtreem_discovery::forecast::{Forecast, Path};
 use xtreem_discovery::{
-    AppSummary, Attributes, Query, Report, Requirement, SearchEvent, SearchId, SearchSpec, SetQuery,
-    StartRefusal,
+    AppSummary, Attributes, Need, Query, Report, SearchEvent, SearchId, SearchSpec, StartRefusal,
 };
 use xtreem_net::{Contacts, Named};
 use xtreem_node::Event;
@@ -47,26 +46,24 @@ pub(super) async fn search(State(agent): State<Arc<Agent>>, body: Body) -> Resul
 /// What is asked for, when it makes sense.
 fn spec(request: SearchRequest) -> Result<SearchSpec, ApiError> {
     let SearchRequest { requirement, limit, all, count, histogram, timeout_ms } = request;
-    let is_set = SetQuery::is_meant(&requirement);
-    if is_set && (all || count || histogram.is_some()) {
-        let error = "a set query finds one set: it cannot list, count or measure all nodes";
-        return Err(ApiError::bad_request(error));
-    }
-    let wrong = |error| ApiError::bad_request(format!("the requirement: {error}"));
+    let need = Need::parse(&requirement).map_err(|error| ApiError::requirement(&error))?;
     if let Some(name) = &histogram
         && Attributes::new().set(name, 1).is_err()
     {
         return Err(ApiError::bad_request(format!("histogram: {name:?} cannot be an attribute's name")));
     }
     let names = !count && histogram.is_none();
-    let mut spec = if is_set {
-        SearchSpec::set(SetQuery::parse(&requirement).map_err(wrong)?, None)
-    } else {
-        let requirement = Requirement::parse(&requirement).map_err(wrong)?;
-        match all || !names {
-            true => SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) },
-            false => SearchSpec::nodes(requirement, limit.into()),
+    let wants_all = all || !names;
+    let mut spec = match need {
+        Need::Together(_) if wants_all => {
+            let error = "a set query finds one set: it cannot list, count or measure all nodes";
+            return Err(ApiError::bad_request(error));
         }
+        Need::Together(set) => SearchSpec::set(set, None),
+        Need::Each(requirement) if wants_all => {
+            SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) }
+        }
+        Need::Each(requirement) => SearchSpec::nodes(requirement, limit.into()),
     };
     spec.histogram = histogram.map(Into::into);
     if let Some(millis) = timeout_ms {

@@ -13,7 +13,7 @@ use futures_util::stream;
 use xtreem_allocation::{Application, Notice, Progress, Record, SubmitRefusal};
 use xtreem_base::{AppId, Duration};
 use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SearchReport, SubmitRequest};
-use xtreem_discovery::{AppFilter, Query, Report, Requirement, SearchSpec, SetQuery};
+use xtreem_discovery::{AppFilter, Query, Report, SearchSpec};
 use xtreem_net::{Contacts, Named, verify_spec};
 use xtreem_node::Event;
 
@@ -67,9 +67,7 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
     record::verify(agent, &application.record)?;
     verify_spec(application).map_err(ApiError::bad_request)?;
     let spec = &application.spec;
-    let wrong = |error| ApiError::bad_request(format!("the requirement: {error}"));
-    if SetQuery::is_meant(&spec.requirement) {
-        let set = SetQuery::parse(&spec.requirement).map_err(wrong)?;
+    if let Some(set) = spec.requirement.set() {
         let slots = application.record.slots;
         if set.least() != slots || set.most() != slots || spec.colocate || !spec.placement.is_empty() {
             let error = format!(
@@ -77,8 +75,6 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
             );
             return Err(ApiError::bad_request(error));
         }
-    } else {
-        Requirement::parse(&spec.requirement).map_err(wrong)?;
     }
     let program = Program::from_payload(&spec.payload).map_err(ApiError::bad_request)?;
     match program.files.iter().find(|file| !agent.store.has(file.digest)) {

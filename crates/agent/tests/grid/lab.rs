@@ -177,7 +177,7 @@ impl Lab {
     /// The same with a placement.
     pub fn placed(&self, name: &str, slots: u16, program: &Program, placement: &str) -> Application {
         let spec = Spec {
-            requirement: "role == \"worker\"".into(),
+            requirement: "role == \"worker\"".parse().expect("a requirement"),
             resources: Resources { cores_milli: 1_000, memory_bytes: 64 << 20, disk_bytes: 0 },
             colocate: false,
             restart: Restart::OnFailure,

@@ -6,7 +6,7 @@ mod facts;
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle};
-use xtreem_discovery::Facts;
+use xtreem_discovery::{Facts, Need};
 
 use super::App;
 use crate::context::Context;
@@ -323,10 +323,10 @@ impl App {
             let demands = asked::of_the_new(&set, &recruit.kept);
             demands.get(recruit.demand).or(demands.last()).cloned()
         });
-        let requirement = of_set.unwrap_or_else(|| spec.requirement.clone());
+        let need = of_set.map_or_else(|| spec.requirement.clone(), Need::Each);
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;
-        cx.host.event(Wish::Search { ticket, requirement, ask, wanted, exclude, facts });
+        cx.host.event(Wish::Search { ticket, need, ask, wanted, exclude, facts });
     }
 
     /// Sends a confirm with an epoch of its own.

@@ -103,13 +103,13 @@ impl Submission {
         let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
         let held = self.places.iter().filter(|_| !colocate).filter_map(|place| place.known.holder);
         let exclude = held.chain(self.guardians.iter().copied()).collect();
-        let (ticket, requirement) = (Ticket::Submission(app), spec.requirement.clone());
+        let (ticket, need) = (Ticket::Submission(app), spec.requirement.clone());
         let most = wanted.saturating_add(if is_looking { surplus } else { 0 });
         let until = cx.now + LOOK_LIMIT;
         let look = is_looking.then(|| Look { candidates: Vec::new(), most: most.into(), until });
         self.phase = Phase::Searching(Hunt { wanted, found: 0, look });
         self.due = self.next_due(cx.now);
-        cx.host.event(Wish::Search { ticket, requirement, ask, wanted: most, exclude, facts });
+        cx.host.event(Wish::Search { ticket, need, ask, wanted: most, exclude, facts });
     }
 
     pub fn on_found<H: Host>(&mut self, cx: &mut Context<'_, H>, candidate: Candidate) {

@@ -13,7 +13,7 @@ use xtreem_agent::quantity::parse_bytes;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
 use xtreem_base::AppId;
-use xtreem_discovery::{Requirement, SetQuery, Together};
+use xtreem_discovery::{Need, Requirement, SetQuery, Together};
 
 use super::raw::{self, Nodes, Port, Quantity};
 use super::{AppFile, LocalFile, hash_file};
@@ -24,7 +24,7 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
     let (least, nodes) = nodes(source, raw.nodes)?;
     let requirement = match raw.requirement {
         Some(text) => requirement(source, text)?,
-        None => String::new(),
+        None => Requirement::default(),
     };
     let placement = match raw.placement {
         Some(text) => placement(source, text)?,
@@ -52,7 +52,7 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
     // With fewer nodes it is rewritten, see [`AppFile::with_size`].
     let requirement = match &set {
         Some(set) => exactly(set, nodes).map_err(|why| source.complaint(nodes_span, why))?,
-        None => requirement,
+        None => requirement.into(),
     };
     let resources = resources(source, raw.resources)?;
     let command_span = raw.command.span();
@@ -123,33 +123,28 @@ fn set(
     text: Spanned<String>,
     (least, most): (u16, u16),
     nodes_span: &Range<usize>,
-    requirement: &str,
+    requirement: &Requirement,
 ) -> Result<SetQuery, Complaint> {
     let span = text.span();
     let text = text.into_inner();
     let together = Together::parse(&text).map_err(|e| source.complaint_inside(span.clone(), &text, &e))?;
-    // It was parsed before.
-    let requirement = Requirement::parse(requirement).unwrap_or_default();
-    SetQuery::new(least, most, together, &requirement)
+    SetQuery::new(least, most, together, requirement)
         .map_err(|e| source.complaint(nodes_span.clone(), e.to_string()))
 }
 
-/// The set of exactly so many nodes, as an application's requirement.
-pub(super) fn exactly(set: &SetQuery, nodes: u16) -> Result<String, String> {
+/// The set of exactly so many nodes, as an application's requirement: as the agent will read its text, which may have
+/// become too long.
+pub(super) fn exactly(set: &SetQuery, nodes: u16) -> Result<Need, String> {
     // `count` may leave less of a range than its ends say.
     let nodes = nodes.clamp(set.least(), set.most());
-    let text = set.of_exactly(nodes).map_err(|e| e.to_string())?.to_string();
-    SetQuery::parse(&text).map_err(|e| e.message())?;
-    Ok(text)
+    let set = set.of_exactly(nodes).map_err(|e| e.to_string())?;
+    Need::parse(set.source()).map_err(|e| e.message())
 }
 
-fn requirement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Complaint> {
+fn requirement(source: &Source<'_>, text: Spanned<String>) -> Result<Requirement, Complaint> {
     let span = text.span();
     let text = text.into_inner();
-    match Requirement::parse(&text) {
-        Ok(_) => Ok(text),
-        Err(e) => Err(source.complaint_inside(span, &text, &e)),
-    }
+    Requirement::parse(&text).map_err(|e| source.complaint_inside(span, &text, &e))
 }
 
 fn placement(source: &Source<'_>, text: Spanned<String>) -> Result<String, Complaint> {

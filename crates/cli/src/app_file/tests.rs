@@ -41,7 +41,7 @@ fn with_line(line: &str) -> String {
 #[test]
 fn a_minimal_file_gets_the_defaults() {
     let app = parse(&with_line("")).expect("a good file");
-    assert_eq!((app.name.as_str(), app.nodes, app.requirement.as_str()), ("web", 6, ""));
+    assert_eq!((app.name.as_str(), app.nodes, app.requirement.text()), ("web", 6, ""));
     assert_eq!(
         (app.resources, app.restart, app.colocate),
         (Resources::SLOT_DEFAULT, Restart::OnFailure, false)
@@ -69,7 +69,7 @@ fn every_key_reaches_its_place() {
     )
     .expect("a good file");
     assert_eq!((app.nodes, app.restart, app.colocate), (4096, Restart::Never, true));
-    assert_eq!(app.requirement, r#"arch == "x86_64""#);
+    assert_eq!(app.requirement.text(), r#"arch == "x86_64""#);
     assert_eq!(
         (app.placement.as_str(), &*app.spec().expect("it fits").placement),
         ("spread by rack", "spread by rack")
@@ -226,12 +226,12 @@ fn nodes_can_be_wanted_that_are_enough_together() {
         .unwrap();
     let requirement =
         |nodes: u16| format!("{nodes} nodes with sum(disk.free) >= 10737418240 where ecc || old");
-    assert_eq!((six.nodes, six.requirement.clone()), (6, requirement(6)));
+    assert_eq!((six.nodes, six.requirement.text()), (6, &*requirement(6)));
     let two = six.clone().with_size(2);
-    assert_eq!((two.nodes, two.requirement), (2, requirement(2)));
+    assert_eq!((two.nodes, two.requirement.text()), (2, &*requirement(2)));
     assert_eq!(six.clone().with_size(9).nodes, 6);
     let exact = app("nodes = 3\ntogether = \"max(load.1m) < 0.5 spread by site\"").unwrap();
-    assert_eq!(exact.requirement, "3 nodes with max(load.1m) < 0.5 spread by site");
+    assert_eq!(exact.requirement.text(), "3 nodes with max(load.1m) < 0.5 spread by site");
 
     let table = [
         ("nodes = 3\ntogether = 'sum(disk.free) > x'", 30, "a number"),

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 use xtreem_agent::complaint;
 use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, SearchRequest};
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
-use xtreem_discovery::{Requirement, SetQuery};
+use xtreem_discovery::Need;
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -78,11 +78,6 @@ impl Arguments {
         }
     }
 
-    /// Nodes are wanted that are enough together.
-    fn is_set(&self) -> bool {
-        SetQuery::is_meant(&self.requirement)
-    }
-
     /// Nodes are named, not only counted.
     fn lists(&self) -> bool {
         !self.count && self.histogram.is_none()
@@ -90,16 +85,11 @@ impl Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let requirement = &arguments.requirement;
-    let wrong = |e| Failure::usage(complaint::of_text("requirement", requirement, &e));
-    if arguments.is_set() {
-        SetQuery::parse(requirement).map_err(wrong)?;
-        if arguments.all || !arguments.lists() || arguments.limit.is_some() {
-            let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
-            return Err(Failure::usage(why));
-        }
-    } else {
-        Requirement::parse(requirement).map_err(wrong)?;
+    let wrong = |e| Failure::usage(complaint::of_text("requirement", &arguments.requirement, &e));
+    let need = Need::parse(&arguments.requirement).map_err(wrong)?;
+    if need.set().is_some() && (arguments.all || !arguments.lists() || arguments.limit.is_some()) {
+        let why = "a set query finds one set, whose size it says: leave out --limit, --all, --count and --histogram";
+        return Err(Failure::usage(why));
     }
     let client = arguments.agent.client()?;
     let SearchReply { report, .. } = if arguments.json {

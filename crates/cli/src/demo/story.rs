@@ -92,7 +92,7 @@ pub async fn tell(grid: &mut Grid, show: &Show) -> Result<Report, Failure> {
 /// Shows who fits; returns how long the search took.
 async fn find(grid: &Grid, app: &AppFile, show: &Show) -> Result<u64, Failure> {
     let request =
-        SearchRequest { requirement: app.requirement.clone(), limit: HOSTS, ..SearchRequest::default() };
+        SearchRequest { requirement: app.requirement.to_string(), limit: HOSTS, ..SearchRequest::default() };
     let started = Instant::now();
     let reply = grid.hosts[0].client.search(&request).await?;
     let found_ms = millis(started.elapsed());

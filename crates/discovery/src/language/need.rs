@@ -26,7 +26,7 @@ pub enum Need {
 impl Need {
     /// Reads a text. It is a set query if it begins with a number, as no requirement does.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
-        if SetQuery::is_meant(text) {
+        if text.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
             SetQuery::parse(text).map(Need::Together)
         } else {
             Requirement::parse(text).map(Need::Each)
@@ -120,9 +120,11 @@ impl<C> Encode<C> for Need {
 impl<'b, C> Decode<'b, C> for Need {
     fn decode(d: &mut Decoder<'b>, _: &mut C) -> Result<Self, decode::Error> {
         let at = d.position();
+        // One line for logs; whoever has room shows the cause, which has the place and a caret.
         let wrong = |error: ParseError| {
             let place = format!("the requirement, line {}, column {}", error.line, error.column);
-            decode::Error::message(format!("{place}: {}", error.message())).at(at)
+            let message = format!("{place}: {}", error.message());
+            decode::Error::custom(error).with_message(message).at(at)
         };
         Need::parse(d.str()?).map_err(wrong)
     }
@@ -131,7 +133,9 @@ impl<'b, C> Decode<'b, C> for Need {
 #[cfg(test)]
 mod tests {
     use alloc::string::ToString as _;
+    use core::error::Error as _;
 
+    use super::super::requirement::REQUIREMENT_LEN_MAX;
     use super::*;
     use crate::SearchSpec;
     use crate::visit::message::Query;
@@ -162,7 +166,9 @@ mod tests {
             let error = Need::parse(text).unwrap_err();
             assert!(error.expected.starts_with(expected), "{error}");
         }
-        assert!(Need::parse("4 <= cpu.cores").is_err());
+        // Meant as a set query: this is no requirement either way.
+        let error = Need::parse("4 <= cpu.cores").unwrap_err();
+        assert!(error.expected.contains("in a comparison numbers go to the right"), "{error}");
     }
 
     #[test]
@@ -174,8 +180,10 @@ mod tests {
             assert_eq!(bytes, minicbor::to_vec(text).unwrap());
             assert_eq!(minicbor::decode::<Need>(&bytes).unwrap(), need);
         }
-        for bad in ["cpu.cores >=", "3 nodes with", "65 nodes"] {
-            assert!(minicbor::decode::<Need>(&minicbor::to_vec(bad).unwrap()).is_err(), "{bad}");
+        for bad in ["cpu.cores >=", "3 nodes with", "65 nodes", &" ".repeat(REQUIREMENT_LEN_MAX + 1)] {
+            let error = minicbor::decode::<Need>(&minicbor::to_vec(bad).unwrap()).unwrap_err();
+            let cause = error.source().and_then(|cause| cause.downcast_ref());
+            assert_eq!(cause, Need::parse(bad).err().as_ref(), "{bad}");
         }
         assert_ne!(Need::parse("2 nodes").unwrap(), Need::parse("2  nodes").unwrap());
         assert_eq!(Need::default(), Need::parse("").unwrap());

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
 use xtreem_base::{AppId, Digest, Duration, Instant, NodeId, Rng};
+use xtreem_discovery::Need;
 
 use super::host::HostNo;
 use super::seen::Behaviour;
@@ -14,7 +15,7 @@ pub(crate) struct Shape {
     pub name: String,
     pub slots: u16,
     pub behaviour: Behaviour,
-    pub requirement: &'static str,
+    pub requirement: Need,
     pub resources: Resources,
     pub colocate: bool,
     pub placement: Arc<str>,
@@ -29,6 +30,11 @@ const REQUIREMENTS: [&str; 4] =
 /// Half of the applications take what comes.
 const PLACEMENTS: [&str; 8] =
     ["", "", "", "random", "spread by site", "near", "pack", "weighted by cpu.cores - mem.total / 4GiB"];
+
+/// One of the simulator's own requirements.
+pub(crate) fn parsed(requirement: &str) -> Need {
+    Need::parse(requirement).expect("written here, and run by the tests")
+}
 
 impl Shape {
     /// About ten slots, some applications have one, some twenty (docs/design/allocation.md, "What is judged in
@@ -54,7 +60,7 @@ impl Shape {
             name: format!("app{number}"),
             slots,
             behaviour,
-            requirement: REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize],
+            requirement: parsed(REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize]),
             resources,
             colocate: rng.chance(1, 8),
             placement: PLACEMENTS[rng.below(PLACEMENTS.len() as u32) as usize].into(),
@@ -80,7 +86,7 @@ impl Shape {
             proof: Arc::from([]),
         };
         let spec = Spec {
-            requirement: self.requirement.into(),
+            requirement: self.requirement.clone(),
             resources: self.resources,
             colocate: self.colocate,
             restart: Restart::OnFailure,

@@ -227,7 +227,8 @@ impl fmt::Display for Schedule {
             let together = if *colocate { ", may share hosts" } else { "" };
             writeln!(
                 f,
-                "app{number}: {slots} slots, {behaviour:?}, needs {resources}{together}, {requirement:?} {placement}"
+                "app{number}: {slots} slots, {behaviour:?}, needs {resources}{together}, {:?} {placement}",
+                requirement.text()
             )?;
         }
         for (at, action) in &self.actions {

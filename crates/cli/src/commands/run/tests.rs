@@ -7,7 +7,7 @@ fn app() -> AppFile {
     AppFile {
         name: "web".to_owned(),
         nodes: 6,
-        requirement: String::new(),
+        requirement: Default::default(),
         placement: String::new(),
         set: None,
         resources: Resources::SLOT_DEFAULT,

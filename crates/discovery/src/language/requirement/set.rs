@@ -172,11 +172,6 @@ pub enum SetError {
 }
 
 impl SetQuery {
-    /// Whether a text is meant as a set query: requirements never begin with a number.
-    pub fn is_meant(source: &str) -> bool {
-        source.trim_start().starts_with(|c: char| c.is_ascii_digit())
-    }
-
     /// Reads a set query.
     pub fn parse(source: &str) -> Result<Self, ParseError> {
         Ok(SetQuery { source: source.into(), ..parser::set(source)? })

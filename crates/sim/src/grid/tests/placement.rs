@@ -7,7 +7,7 @@ use xtreem_base::{Duration, Instant};
 use xtreem_discovery::Attributes;
 
 use crate::grid::Trace;
-use crate::grid::apps::Shape;
+use crate::grid::apps::{Shape, parsed};
 use crate::grid::schedule::{Action, FAULTS_BEGIN, Schedule, Target};
 use crate::grid::seen::Behaviour;
 use crate::grid::world::{Machine, Setup, World};
@@ -24,12 +24,12 @@ fn world(nodes: u32, slots: u16, placement: &str, seed: u64, actions: Vec<(Insta
     world_with(nodes, placed(slots, "", placement), (seed, 0), actions)
 }
 
-fn placed(slots: u16, requirement: &'static str, placement: &str) -> Shape {
+fn placed(slots: u16, requirement: &str, placement: &str) -> Shape {
     Shape {
         name: "placed".to_owned(),
         slots,
         behaviour: Behaviour::Service,
-        requirement,
+        requirement: parsed(requirement),
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
         placement: placement.into(),
