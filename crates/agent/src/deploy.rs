@@ -1,8 +1,8 @@
 //! Files between nodes: the pieces service.
 //!
-//! A node asks another what it has of a content and then for pieces of it, over one stream of QUIC. Every piece
-//! is verified against the content's hash before it is kept, so it does not matter who sent it; and every node
-//! serves what it has so far, so that the first source's upload stays near one copy.
+//! A node asks another what it has of a content and then for pieces of it, over one stream of QUIC. Every
+//! piece is verified against the content's hash before it is kept, so it does not matter who sent it; and
+//! every node serves what it has so far, so that the first source's upload stays near one copy.
 
 mod fetch;
 mod protocol;

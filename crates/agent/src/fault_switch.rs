@@ -1,7 +1,9 @@
-//! The fault switch of emulated hosts on a kernel without namespaces: there nobody but the agent can cut its cable.
+//! The fault switch of emulated hosts on a kernel without namespaces: there nobody but the agent can cut its
+//! cable.
 //!
-//! The environment names a file; while that reads `{"cut":true}`, the agent drops what comes and goes. An agent that is
-//! not configured as an emulated host does not start with it, so a real node cannot be cut off this way.
+//! The environment names a file; while that reads `{"cut":true}`, the agent drops what comes and goes. An
+//! agent that is not configured as an emulated host does not start with it, so a real node cannot be cut off
+//! this way.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,8 @@
 //! One agent a state directory, and one number a start.
 //!
-//! A node's incarnation tells its runs apart, so it is on disk before anything is sent under it: after a crash
-//! the next run is higher. What earlier runs left in the slots' directories goes before the first slot starts.
+//! A node's incarnation tells its runs apart, so it is on disk before anything is sent under it: after a
+//! crash the next run is higher. What earlier runs left in the slots' directories goes before the first slot
+//! starts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};

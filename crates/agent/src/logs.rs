@@ -1,7 +1,7 @@
 //! Logs of slots, between agents: the service that answers for slots that ran here, and its asker.
 //!
-//! Request: 16 bytes application, two bytes slot, four bytes lines. Answer: one byte, 1 when the slot is known
-//! here, then the text until the end of the stream.
+//! Request: 16 bytes application, two bytes slot, four bytes lines. Answer: one byte, 1 when the slot is
+//! known here, then the text until the end of the stream.
 
 use std::io;
 use std::sync::Arc;
@@ -47,7 +47,8 @@ async fn here(agent: &Arc<Agent>, app: AppId, slot: u16, lines: usize) -> Option
     read.await.ok()?
 }
 
-/// The last words of a slot from the node that holds it, which may be this one; nothing when it knows of none.
+/// The last words of a slot from the node that holds it, which may be this one; nothing when it knows of
+/// none.
 pub(crate) async fn of(
     agent: &Arc<Agent>,
     node: Contact,

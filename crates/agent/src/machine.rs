@@ -60,8 +60,8 @@ fn cores() -> Option<u64> {
 pub struct Present {
     /// What changes.
     pub dynamic: Attributes,
-    /// What a running machine can be deprived of, and others count on: cores by an affinity or a limit, memory by its
-    /// hypervisor, a disk by another mount.
+    /// What a running machine can be deprived of, and others count on: cores by an affinity or a limit,
+    /// memory by its hypervisor, a disk by another mount.
     pub capacity: Attributes,
 }
 
@@ -111,7 +111,8 @@ fn disk(dir: &Path) -> Option<Disk> {
     Some(Disk { total: bytes(stat.blocks()), free: bytes(stat.blocks_available()) })
 }
 
-/// Names of the executable files in the directories of `path`, sorted; when there are too many, the first ones.
+/// Names of the executable files in the directories of `path`, sorted; when there are too many, the first
+/// ones.
 fn commands(path: &str) -> Vec<String> {
     let mut names = BTreeSet::new();
     for dir in path.split(':').filter(|dir| dir.starts_with('/')) {

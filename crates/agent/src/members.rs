@@ -36,12 +36,12 @@ impl Peers for Members<'_> {
     }
 }
 
-/// Rounds in which a guardian asks for an application's files; each ends after some seconds without a new piece.
-/// Our guess: the holders of a fresh application are still fetching them themselves.
+/// Rounds in which a guardian asks for an application's files; each ends after some seconds without a new
+/// piece. Our guess: the holders of a fresh application are still fetching them themselves.
 const KEEP_ROUNDS: u32 = 5;
 
-/// Brings the files of an application that this node guards into its store, so that the application can be started
-/// again when all its holders have died.
+/// Brings the files of an application that this node guards into its store, so that the application can be
+/// started again when all its holders have died.
 pub(crate) fn keep_files(agent: &Arc<Agent>, app: AppId, spec: Arc<Spec>, sources: Vec<Contact>) {
     let agent = agent.clone();
     tokio::spawn(async move {

@@ -22,8 +22,8 @@ pub(crate) struct Reserved {
 }
 
 impl Ports {
-    /// A number for each port. A fixed number is handed through: whether the program can have it shows when it
-    /// listens.
+    /// A number for each port. A fixed number is handed through: whether the program can have it shows when
+    /// it listens.
     pub(crate) fn reserve(&self, wanted: &[PortRef], address: IpAddr) -> io::Result<Reserved> {
         let mut reserved = Reserved { ports: self.clone(), numbers: Vec::new() };
         for port in wanted {

@@ -1,7 +1,8 @@
 //! What a slot runs: command, environment, files and ports. The agent's part of a specification.
 //!
 //! Allocation carries it as an opaque payload, so that no core knows what a process is. It comes from whoever
-//! may submit: everything is checked here once, and a [`Program`] that was decoded is good to lay out and start.
+//! may submit: everything is checked here once, and a [`Program`] that was decoded is good to lay out and
+//! start.
 
 use std::collections::BTreeSet;
 
@@ -60,8 +61,8 @@ pub struct PortRef {
 /// What every slot of an application runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Program {
-    /// The program and its arguments. A first word of [`SELF_COMMAND`] means the agent's own binary; one with a
-    /// `/` is relative to the slot's directory; any other is looked up on PATH.
+    /// The program and its arguments. A first word of [`SELF_COMMAND`] means the agent's own binary; one with
+    /// a `/` is relative to the slot's directory; any other is looked up on PATH.
     #[n(0)]
     pub command: Vec<String>,
     #[n(1)]

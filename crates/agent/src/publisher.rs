@@ -13,13 +13,13 @@ use crate::config::Config;
 use crate::declared::{self, DeclaredError};
 use crate::machine;
 
-/// Between two measurements for what travels with links. Whoever visits is answered with what is measured then
-/// ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
+/// Between two measurements for what travels with links. Whoever visits is answered with what is measured
+/// then ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
 const PERIOD: Duration = Duration::from_secs(5);
 
-/// Every so many measurements all static attributes are read again, which takes milliseconds. Cores, memory and disk are
-/// compared at every measurement, so also when a hold is asked for (our guess: the rest is taken away by hand, not by the
-/// second).
+/// Every so many measurements all static attributes are read again, which takes milliseconds. Cores, memory
+/// and disk are compared at every measurement, so also when a hold is asked for (our guess: the rest is taken
+/// away by hand, not by the second).
 const STATICS_EVERY: u32 = 12;
 
 /// Attributes that do not change while the agent runs, declared ones merged in.
@@ -80,8 +80,8 @@ impl Truth {
     }
 }
 
-/// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and the state
-/// directory's file system is asked for its free space.
+/// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and
+/// the state directory's file system is asked for its free space.
 fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
     let machine::Present { dynamic: mut fresh, capacity } = machine::present(&agent.state.slots_dir());
     let compared = is_capable(&agent.config, capacity);

@@ -28,7 +28,8 @@ use crate::store::{self, Store};
 use crate::waiting::Waiting;
 use crate::{isolation, members, policy, publisher, services};
 
-/// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded machine.
+/// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
+/// machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
 
 /// Why an agent did not start. Nothing is left running.
@@ -158,14 +159,14 @@ fn node_config(config: &Config) -> xtreem_node::Config {
     node
 }
 
-/// The address of this machine for those who will join it, when nobody says and there is nobody to join: the one
-/// that the system would send from.
+/// The address of this machine for those who will join it, when nobody says and there is nobody to join: the
+/// one that the system would send from.
 fn outward_address(config: &Config) -> Option<IpAddr> {
     if !config.bind.ip().is_unspecified() || !config.join.is_empty() {
         return None;
     }
-    // Connecting a UDP socket sends nothing: it asks the routing table. The addresses are those of documentation
-    // (RFC 5737, RFC 3849), which a default route covers.
+    // Connecting a UDP socket sends nothing: it asks the routing table. The addresses are those of
+    // documentation (RFC 5737, RFC 3849), which a default route covers.
     let by_route = |own: IpAddr, far: IpAddr| {
         let probe = UdpSocket::bind((own, 0)).ok()?;
         probe.connect((far, 9)).ok()?;
@@ -206,8 +207,8 @@ fn digest(attributes: &Attributes) -> Digest {
     Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
 }
 
-/// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to end
-/// has not done its work, and is to run elsewhere.
+/// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to
+/// end has not done its work, and is to run elsewhere.
 async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
     for run in agent.slots.shut() {
         agent.tell(move |node, now, out| node.free(now, run, out)).await;

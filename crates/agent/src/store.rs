@@ -1,9 +1,10 @@
 //! Content-addressed store of the files that programs consist of.
 //!
-//! `blobs/DIGEST` holds content, `trees/DIGEST` its BLAKE3 hash pairs down to groups of 16 KiB, so that any piece
-//! can be proved to a node that has none yet (bao, <https://github.com/oconnor663/bao/blob/master/docs/spec.md>).
-//! Content arrives under `tmp/`, is synced and then renamed: what is in `blobs/` is whole, also after a crash.
-//! What a crash leaves in `tmp/` is removed at the next opening, half-done fetches included.
+//! `blobs/DIGEST` holds content, `trees/DIGEST` its BLAKE3 hash pairs down to groups of 16 KiB, so that any
+//! piece can be proved to a node that has none yet (bao,
+//! <https://github.com/oconnor663/bao/blob/master/docs/spec.md>). Content arrives under `tmp/`, is synced and
+//! then renamed: what is in `blobs/` is whole, also after a crash. What a crash leaves in `tmp/` is removed
+//! at the next opening, half-done fetches included.
 //!
 //! All calls block on the disk: call them from a thread that may wait. No transport in here: [`Store::piece`]
 //! makes the bytes that [`Claim::accept`] of another node's [`Fetch`] checks and keeps.
@@ -33,7 +34,8 @@ pub use serve::{Offer, ServeError};
 use fetch::Underway;
 use pieces::footprint;
 
-/// Bytes on disk, fetches included, unless the configuration says otherwise. Our guess: some hundred programs.
+/// Bytes on disk, fetches included, unless the configuration says otherwise. Our guess: some hundred
+/// programs.
 pub const TOTAL_MAX_BYTES: u64 = 16 << 30;
 
 /// The store could not be opened.

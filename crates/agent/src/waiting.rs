@@ -20,8 +20,8 @@ use xtreem_node::Event;
 const WAITING_MAX: usize = 1_024;
 /// Events of one topic that are kept for those who are slow (our guess: a burst of a whole search).
 const EVENTS_MAX: usize = 4_096;
-/// The same of changes, which are listened to for as long as a program runs: room is taken at once, 40 bytes an
-/// event. Our guess: all slots of most applications change in a burst.
+/// The same of changes, which are listened to for as long as a program runs: room is taken at once, 40 bytes
+/// an event. Our guess: all slots of most applications change in a burst.
 const CHANGES_MAX: usize = 512;
 
 /// What is waited for.

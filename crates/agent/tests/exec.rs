@@ -430,7 +430,8 @@ async fn a_file_that_cannot_be_executed_is_refused_with_the_reason() {
     assert!(error.contains("internal_main"), "{error}");
 }
 
-/// The program is this binary again, as an agent inside the sandbox: without capabilities, as one of its users.
+/// The program is this binary again, as an agent inside the sandbox: without capabilities, as one of its
+/// users.
 async fn works_inside_another_sandbox_and_for_another_user() {
     let slot = Slot::new();
     let binary = slot.dir().join("agent");

@@ -1,8 +1,8 @@
 //! Emulated grids on this machine: `xtreem emulate`, and the story that `xtreem demo` tells on one.
 //!
-//! Every host runs a real agent, told apart from one on a real machine only by declared attributes and CYCLON's
-//! period. What the demo shows it does not take from what it did itself: losses are what live agents report,
-//! replacements what answers HTTP requests, duplicates what processes there are.
+//! Every host runs a real agent, told apart from one on a real machine only by declared attributes and
+//! CYCLON's period. What the demo shows it does not take from what it did itself: losses are what live agents
+//! report, replacements what answers HTTP requests, duplicates what processes there are.
 
 mod client;
 mod footprint;

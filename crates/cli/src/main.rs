@@ -1,7 +1,8 @@
 //! The `xtreem` command.
 //!
-//! Every subcommand is one file under `commands/`; agents and simulators are entry points of their own crates.
-//! Data goes to standard output, everything else to standard error; `exit.rs` has the table of exit codes.
+//! Every subcommand is one file under `commands/`; agents and simulators are entry points of their own
+//! crates. Data goes to standard output, everything else to standard error; `exit.rs` has the table of exit
+//! codes.
 
 mod app_file;
 mod commands;

@@ -1,6 +1,8 @@
-//! The pages for users against the types that they describe: no key is missing, none is made up, every example is taken.
+//! The pages for users against the types that they describe: no key is missing, none is made up, every
+//! example is taken.
 //!
-//! The keys are asked of the readers themselves: whoever is given a key that does not exist names those that do.
+//! The keys are asked of the readers themselves: whoever is given a key that does not exist names those that
+//! do.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,6 +1,7 @@
 //! `xtreem demo` as users start it: it restores every lost slot, and leaves nothing behind however it ends.
 //!
-//! Where the kernel forbids namespaces the demo falls back to loopback addresses by itself, and so do these tests.
+//! Where the kernel forbids namespaces the demo falls back to loopback addresses by itself, and so do these
+//! tests.
 
 use std::collections::BTreeSet;
 use std::fs;

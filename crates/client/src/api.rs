@@ -1,7 +1,7 @@
 //! Every body of the local API. Requests refuse unknown fields; replies may grow new ones.
 //!
-//! Identities are hexadecimal text, addresses are socket addresses in their usual text form (`[fd00::1]:7946`),
-//! epochs are text that sorts as the epochs do.
+//! Identities are hexadecimal text, addresses are socket addresses in their usual text form
+//! (`[fd00::1]:7946`), epochs are text that sorts as the epochs do.
 
 mod application;
 mod blob;

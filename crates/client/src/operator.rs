@@ -99,7 +99,8 @@ impl OperatorClient {
         self.submit_within(application, None).await
     }
 
-    /// As [`OperatorClient::submit`]; while too few nodes are found the agent tries again for as long as `wait`.
+    /// As [`OperatorClient::submit`]; while too few nodes are found the agent tries again for as long as
+    /// `wait`.
     pub async fn submit_within(
         &self,
         application: Vec<u8>,
@@ -129,7 +130,8 @@ impl OperatorClient {
         self.http.post(&format!("/v1/apps/{}/record", escaped(id)), &request).await
     }
 
-    /// Changes of an application, from now on, as this agent's node sees them; none while it takes no part in it.
+    /// Changes of an application, from now on, as this agent's node sees them; none while it takes no part in
+    /// it.
     pub async fn events(&self, id: &str) -> Result<Events, ClientError> {
         let path = format!("/v1/apps/{}/events", escaped(id));
         self.http.send(Method::GET, &path, empty()).await.map(Events::new)

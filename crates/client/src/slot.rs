@@ -38,7 +38,8 @@ impl SlotClient {
         self.http.get("/v1/self").await
     }
 
-    /// At most `count` other members of the application, drawn at random from the application-wide collection.
+    /// At most `count` other members of the application, drawn at random from the application-wide
+    /// collection.
     pub async fn peers(&self, count: u16) -> Result<Vec<Peer>, ClientError> {
         self.http.get(&format!("/v1/self/peers?count={count}")).await.map(|Peers { peers }| peers)
     }

@@ -15,8 +15,8 @@ use super::error::ApiError;
 
 /// Longest JSON body: an application of 64 KiB payload, in base64, with room.
 pub(super) const JSON_MAX_BYTES: usize = 256 << 10;
-/// A longer body is read to here all the same, and thrown away: who still sends when the connection ends hears of a
-/// broken pipe and not of the reason (our guess: more is sent by no mistake).
+/// A longer body is read to here all the same, and thrown away: who still sends when the connection ends
+/// hears of a broken pipe and not of the reason (our guess: more is sent by no mistake).
 const SKIPPED_MAX_BYTES: usize = 16 << 20;
 /// Longest time for such a body to arrive.
 const BODY_MAX: Duration = Duration::from_secs(10);

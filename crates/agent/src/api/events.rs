@@ -1,4 +1,5 @@
-//! `GET /v1/self/events` and `GET /v1/apps/{id}/events`: the stream of membership changes, as server-sent events.
+//! `GET /v1/self/events` and `GET /v1/apps/{id}/events`: the stream of membership changes, as server-sent
+//! events.
 
 use std::convert::Infallible;
 use std::sync::Arc;

@@ -76,8 +76,8 @@ pub(super) async fn put(
     Ok(if is_new { StatusCode::CREATED } else { StatusCode::OK })
 }
 
-/// The parts of a body, to a thread that may wait. Content of another digest ends in an error, so that nothing
-/// of it is stored.
+/// The parts of a body, to a thread that may wait. Content of another digest ends in an error, so that
+/// nothing of it is stored.
 struct Parts {
     waiting: mpsc::Receiver<io::Result<Bytes>>,
     part: Bytes,

@@ -23,8 +23,8 @@ use tokio::time::{Sleep, sleep};
 const BACKLOG: i32 = 128;
 /// After a failed accept, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest wait for the head of a connection's first request: whoever connects and is silent must not keep the room
-/// from others (our guess; a request is a few hundred bytes on one machine).
+/// Longest wait for the head of a connection's first request: whoever connects and is silent must not keep
+/// the room from others (our guess; a request is a few hundred bytes on one machine).
 const HEAD_MAX: Duration = Duration::from_secs(10);
 /// What ends the head of a request (RFC 9112, section 2.1).
 const HEAD_END: &[u8] = b"\r\n\r\n";
@@ -32,8 +32,8 @@ const HEAD_END: &[u8] = b"\r\n\r\n";
 /// Opens the socket with these permission bits.
 ///
 /// The bits are set before the file exists: Linux makes the file with those of the socket (unix(7)), so that
-/// there is no moment in which others could connect. The umask takes some of them away; they are given back before
-/// anybody can connect at all. A file that a dead agent left is replaced.
+/// there is no moment in which others could connect. The umask takes some of them away; they are given back
+/// before anybody can connect at all. A file that a dead agent left is replaced.
 pub(super) fn open(path: &Path, mode: u32) -> io::Result<UnixListener> {
     if let Some(dir) = path.parent()
         && !dir.exists()

@@ -19,11 +19,11 @@ use crate::store::{AcceptError, Fetch, FetchError, Pieces, Progress, Store};
 const SOURCES_AT_ONCE: usize = 4;
 /// Sources kept in mind for one file.
 const SOURCES_MAX: usize = 64;
-/// A source that has not answered a request after this is left for another (our guess: a piece of 256 KiB takes
-/// 10 s at 200 kbit/s).
+/// A source that has not answered a request after this is left for another (our guess: a piece of 256 KiB
+/// takes 10 s at 200 kbit/s).
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// After so long without one new piece from anybody the files count as lost. Our guess: longer than the agents
-/// of a split take to find each other, shorter than the 60 s in which a confirmed program must start.
+/// After so long without one new piece from anybody the files count as lost. Our guess: longer than the
+/// agents of a split take to find each other, shorter than the 60 s in which a confirmed program must start.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(20);
 /// Between two rounds over the sources, and between two questions to one that has nothing new.
 const PAUSE: Duration = Duration::from_millis(200);

@@ -108,7 +108,8 @@ async fn files_arrive_whatever_some_sources_do() {
     check(|store| vec![Garbage(vec![0; 4]), Garbage(vec![255; 8]), Garbage(vec![]), Honest(store)], 0)
         .await
         .unwrap();
-    // Each stream breaks in its second piece: what came before is kept, and the next stream goes on from there.
+    // Each stream breaks in its second piece: what came before is kept, and the next stream goes on from
+    // there.
     check(|store| vec![Breaks(store, 300 << 10)], 0).await.unwrap();
     // The one that has the file is learnt from the application's collection.
     check(|store| vec![Unreachable, Honest(store)], 1).await.unwrap();

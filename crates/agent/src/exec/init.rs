@@ -1,4 +1,5 @@
-//! The tiny init over one program: starts it, reaps, passes SIGTERM on, reports its end, and lets nothing live on.
+//! The tiny init over one program: starts it, reaps, passes SIGTERM on, reports its end, and lets nothing
+//! live on.
 
 use std::ffi::CString;
 use std::io::Read;

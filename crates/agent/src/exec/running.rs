@@ -174,8 +174,9 @@ impl Running {
         &self.log
     }
 
-    /// Waits for the program's end. When this returns, nothing of the program runs (without namespaces: as far
-    /// as [`Isolation::ProcessGroup`] promises) and its log is complete. May be cancelled and called again.
+    /// Waits for the program's end. When this returns, nothing of the program runs (without namespaces: as
+    /// far as [`Isolation::ProcessGroup`] promises) and its log is complete. May be cancelled and called
+    /// again.
     pub async fn wait(&mut self) -> Exit {
         if let Some(end) = self.end {
             return end;

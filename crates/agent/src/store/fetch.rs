@@ -1,8 +1,9 @@
 //! Content on its way from other nodes, piece by piece, from whoever has one.
 //!
-//! Every piece carries the hash pairs that tie it to the digest, so it does not matter who sent it. The length
-//! is only a claim until the last piece is here, which proves it (bao specification, "decoder"): so that piece
-//! is asked for first and alone, and a lie about the length costs one piece, not the whole transfer.
+//! Every piece carries the hash pairs that tie it to the digest, so it does not matter who sent it. The
+//! length is only a claim until the last piece is here, which proves it (bao specification, "decoder"): so
+//! that piece is asked for first and alone, and a lie about the length costs one piece, not the whole
+//! transfer.
 
 use std::fs::File;
 use std::io;
@@ -166,7 +167,8 @@ impl Fetch {
         self.underway.state().is_complete
     }
 
-    /// A piece to ask a source for that has those `offered`; `None` when it has none that nobody was asked for.
+    /// A piece to ask a source for that has those `offered`; `None` when it has none that nobody was asked
+    /// for.
     ///
     /// `random` chooses among them: nodes that fetch at the same time then hold different pieces and can
     /// supply each other. While the length is unproved the only choice is the last piece.

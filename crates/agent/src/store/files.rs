@@ -23,7 +23,8 @@ pub(super) fn tree_path(dir: &Path, digest: Digest) -> PathBuf {
 }
 
 pub(super) fn remove_blob(dir: &Path, digest: Digest) -> io::Result<()> {
-    // The blob first: a tree without blob is swept at the next opening, a blob without tree would be lost work.
+    // The blob first: a tree without blob is swept at the next opening, a blob without tree would be lost
+    // work.
     for path in [blob_path(dir, digest), tree_path(dir, digest)] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -9,8 +9,8 @@ use xtreem_base::Digest;
 pub const PIECE_BYTES: u64 = 256 << 10;
 /// Longest content: its set of pieces is then 32 KiB. Our guess.
 pub const BLOB_MAX_BYTES: u64 = 64 << 30;
-/// Longest encoded piece: its content, a hash pair above each pair of groups, and one for each level up to the
-/// root of the longest content (2^22 groups).
+/// Longest encoded piece: its content, a hash pair above each pair of groups, and one for each level up to
+/// the root of the longest content (2^22 groups).
 pub const ENCODED_MAX_BYTES: usize = PIECE_BYTES as usize + 64 * (16 + 22);
 
 /// Groups of 2^4 chunks of 1 KiB: the tree costs 0.4 % of the content.

@@ -1,4 +1,5 @@
-//! What others do to a grid: strangers, garbage, programs that want to stay, submitters that die, doubled names.
+//! What others do to a grid: strangers, garbage, programs that want to stay, submitters that die, doubled
+//! names.
 
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -13,8 +14,8 @@ use xtreem_client::api::ProgressLine;
 use crate::lab::{Lab, PATIENCE, until};
 use crate::{all_run, shell};
 
-/// Time within which a change of the machine is noticed: much more than the 20 ms, much less than the minute in which
-/// everything else is compared.
+/// Time within which a change of the machine is noticed: much more than the 20 ms, much less than the minute
+/// in which everything else is compared.
 const SOON: Duration = Duration::from_secs(5);
 /// Kinds of garbage in one round; as many rounds are sent to every port and socket.
 const ROUNDS: usize = 40;

@@ -232,7 +232,8 @@ impl Lab {
         self.try_submit(app).await.expect("submitted")
     }
 
-    /// Submits to the first agent until there are nodes for it: on a busy machine a search may meet nobody in time.
+    /// Submits to the first agent until there are nodes for it: on a busy machine a search may meet nobody in
+    /// time.
     pub async fn place(&self, app: &Application) -> Vec<ProgressLine> {
         let lines = self.try_submit_to(0, app, Some(PATIENCE)).await.expect("submitted");
         let is_accepted = |line: &ProgressLine| matches!(line, ProgressLine::Accepted { .. });

@@ -1,4 +1,5 @@
-//! A member of the VO that says what is not so: links to nobody, values that nobody has, answers that nobody asked for.
+//! A member of the VO that says what is not so: links to nobody, values that nobody has, answers that nobody
+//! asked for.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};

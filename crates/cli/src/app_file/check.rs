@@ -132,8 +132,8 @@ fn set(
         .map_err(|e| source.complaint(nodes_span.clone(), e.to_string()))
 }
 
-/// The set of exactly so many nodes, as an application's requirement: as the agent will read its text, which may have
-/// become too long.
+/// The set of exactly so many nodes, as an application's requirement: as the agent will read its text, which
+/// may have become too long.
 pub(super) fn exactly(set: &SetQuery, nodes: u16) -> Result<Need, String> {
     // `count` may leave less of a range than its ends say.
     let nodes = nodes.clamp(set.least(), set.most());

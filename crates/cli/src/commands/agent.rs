@@ -13,7 +13,8 @@ use xtreem_agent::{AgentError, run as run_agent};
 
 use crate::exit::{Exit, Failure};
 
-/// Most threads of an agent (our guess: its work is small, and many agents share the machine of an emulation).
+/// Most threads of an agent (our guess: its work is small, and many agents share the machine of an
+/// emulation).
 const WORKERS_MAX: usize = 4;
 
 #[derive(Args, Debug)]

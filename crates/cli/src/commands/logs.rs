@@ -15,7 +15,8 @@ use crate::places::AgentSocket;
 use crate::runtime::block_on;
 use crate::which::{self, SlotName};
 
-/// Lines that are looked at when following: what a program may write between two looks before some are missed.
+/// Lines that are looked at when following: what a program may write between two looks before some are
+/// missed.
 const FOLLOW_LINES: u32 = 2_000;
 /// Between two looks (our guess: a person does not feel it, a node hardly).
 const FOLLOW_PERIOD: Duration = Duration::from_millis(500);

@@ -1,8 +1,8 @@
 //! The demo's client: a process on the lab's network that sends requests to the application all the time.
 //!
-//! It knows the hosts and nothing else. Four times a second it asks every host whether it serves a slot; to what it
-//! finds it sends requests, slot after slot. Standard input says whom to ask; standard output tells, a JSON value a
-//! line, what was found and how the requests went.
+//! It knows the hosts and nothing else. Four times a second it asks every host whether it serves a slot; to
+//! what it finds it sends requests, slot after slot. Standard input says whom to ask; standard output tells,
+//! a JSON value a line, what was found and how the requests went.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -24,7 +24,8 @@ use crate::runtime::block_on;
 
 /// Between two looks at one host.
 const LOOK_PERIOD: Duration = Duration::from_millis(250);
-/// Between two requests: a trickle that a debug build serves on two cores along with sixteen agents (our guess).
+/// Between two requests: a trickle that a debug build serves on two cores along with sixteen agents (our
+/// guess).
 const REQUEST_PERIOD: Duration = Duration::from_millis(50);
 /// A request that takes longer has failed.
 const ANSWER_MAX: Duration = Duration::from_millis(1_000);

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use tokio::time::sleep;
 
-/// `USER_HZ`, in which Linux tells CPU times to programs on every architecture that Rust's standard library supports.
+/// `USER_HZ`, in which Linux tells CPU times to programs on every architecture that Rust's standard library
+/// supports.
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// An agent at rest, on the average.
@@ -74,7 +75,8 @@ fn sample(process: &Path) -> Option<Sample> {
     Some(Sample { ticks, memory_kib: proportional(&memory), threads, open_files })
 }
 
-/// CPU time in ticks and number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind the name in brackets.
+/// CPU time in ticks and number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind the name in
+/// brackets.
 fn times(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();

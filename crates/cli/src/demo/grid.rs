@@ -18,20 +18,23 @@ use super::hosts::{Profile, profile};
 use super::show::Show;
 use crate::exit::{Exit, Failure};
 
-/// Period of CYCLON and of the trie's gossip on emulated hosts, the numbers that differ from a real grid (architecture:
-/// they may be shorter in emulation). A fifth of the real period fills a view of 20 within a minute.
+/// Period of CYCLON and of the trie's gossip on emulated hosts, the numbers that differ from a real grid
+/// (architecture: they may be shorter in emulation). A fifth of the real period fills a view of 20 within a
+/// minute.
 const PERIOD: Duration = Duration::from_secs(2);
-/// Hosts from which on the period grows with their number, so that gossip leaves the machine to what is tried out on it
-/// (measured on two cores: 200 hosts take a quarter of a core at 6.25 s, and would take three quarters at 2 s).
+/// Hosts from which on the period grows with their number, so that gossip leaves the machine to what is tried
+/// out on it (measured on two cores: 200 hosts take a quarter of a core at 6.25 s, and would take three
+/// quarters at 2 s).
 const PERIOD_HOSTS: u32 = 64;
 /// The period of a real grid, which is never exceeded.
 const PERIOD_MAX: Duration = Duration::from_secs(10);
 /// Validity of what the development VO issues, in days: no emulation lasts a week.
 const CREDENTIAL_DAYS: u32 = 7;
-/// Hosts started side by side; the next ones start when these have joined. All at once, the agents of a large grid would
-/// keep each other from joining in time (our guess, for two cores).
+/// Hosts started side by side; the next ones start when these have joined. All at once, the agents of a large
+/// grid would keep each other from joining in time (our guess, for two cores).
 const WAVE: usize = 16;
-/// Longest time for an agent to answer, and for the grid to form: seconds as a rule (our guess for a loaded machine).
+/// Longest time for an agent to answer, and for the grid to form: seconds as a rule (our guess for a loaded
+/// machine).
 const FORM_MAX: Duration = Duration::from_secs(120);
 /// Between two looks at what is waited for.
 const LOOK: Duration = Duration::from_millis(100);

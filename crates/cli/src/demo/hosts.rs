@@ -1,6 +1,7 @@
 //! What the emulated hosts declare themselves to be.
 //!
-//! A declared attribute stands over what the machine measures; such a host says so by its attribute `emulated`.
+//! A declared attribute stands over what the machine measures; such a host says so by its attribute
+//! `emulated`.
 
 use xtreem_base::Rng;
 use xtreem_discovery::Attributes;

@@ -1,4 +1,5 @@
-//! When live agents notice that a slot's holder is gone: the first word of any of them, on their event streams.
+//! When live agents notice that a slot's holder is gone: the first word of any of them, on their event
+//! streams.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -30,7 +31,8 @@ enum About {
 
 type Notices = Arc<Mutex<BTreeMap<u16, Vec<(Instant, Notice)>>>>;
 
-/// Words kept of each slot; beyond it the newest are dropped, as the first one counts. A demo makes a few dozen.
+/// Words kept of each slot; beyond it the newest are dropped, as the first one counts. A demo makes a few
+/// dozen.
 const NOTICES_MAX: usize = 4_096;
 
 /// Listens to all agents until dropped.
@@ -49,8 +51,8 @@ impl Losses {
         Losses { listening: hosts.iter().map(listen).collect(), notices }
     }
 
-    /// The first word since `since`, by a host that is not `faulty`, that `slot` is lost with `holder` or is held by
-    /// another.
+    /// The first word since `since`, by a host that is not `faulty`, that `slot` is lost with `holder` or is
+    /// held by another.
     pub fn noticed(&self, slot: u16, holder: IpAddr, since: Instant, faulty: &[IpAddr]) -> Option<Instant> {
         let notices = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
         let is_it = |(at, notice): &&(Instant, Notice)| {
@@ -123,7 +125,8 @@ mod tests {
         ];
         let notices = Arc::new(Mutex::new(BTreeMap::from([(7, words)])));
         let losses = Losses { notices, listening: Vec::new() };
-        // Word 0 is too early, 1 comes from the lost host itself, 2 says nothing new, 3 is about another host.
+        // Word 0 is too early, 1 comes from the lost host itself, 2 says nothing new, 3 is about another
+        // host.
         assert_eq!(losses.noticed(7, ip(1), at(1), &[ip(1)]), Some(at(5)));
         assert_eq!(losses.noticed(8, ip(1), at(1), &[]), None);
     }

@@ -1,7 +1,7 @@
 //! How fast real agents answer: `xtreem emulate --measure`.
 //!
-//! Queries go one after the other through the local API of random hosts, as `xtreem nodes` asks them. Every answer is
-//! held against the truth, which the emulator declared itself.
+//! Queries go one after the other through the local API of random hosts, as `xtreem nodes` asks them. Every
+//! answer is held against the truth, which the emulator declared itself.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -24,8 +24,8 @@ use crate::exit::Failure;
 const WANTED: u16 = 10;
 /// Longest wait for the links to fill: half a minute as a rule, of a busy machine's time more.
 const CONVERGE_MAX: Duration = Duration::from_secs(300);
-/// Share of the hosts that every host's trie must count, in per cent, when the links count as filled: summaries of the
-/// last exchange are a round or two old.
+/// Share of the hosts that every host's trie must count, in per cent, when the links count as filled:
+/// summaries of the last exchange are a round or two old.
 const COUNTED_PERCENT: u64 = 95;
 /// How long the agents' cost at rest is looked at.
 const REST: Duration = Duration::from_secs(20);
@@ -140,8 +140,8 @@ pub async fn measure(grid: &Grid, count: u16, started: Instant, show: &Show) -> 
     })
 }
 
-/// Waits until every host's own trie counts nearly all hosts. A host that is asked for any one node is that node itself,
-/// so its answer is what it knows alone.
+/// Waits until every host's own trie counts nearly all hosts. A host that is asked for any one node is that
+/// node itself, so its answer is what it knows alone.
 async fn converge(grid: &Grid, show: &Show) -> Result<(), Failure> {
     let (hosts, mut knowing) = (&grid.hosts, 0);
     let enough = hosts.len() as u64 * COUNTED_PERCENT / 100;

@@ -5,8 +5,8 @@ use std::fs;
 use std::net::IpAddr;
 use std::path::Path;
 
-/// Pairs of a slot and the address of a host that runs it, a program and its children counted once. The environment
-/// that an agent gives to a program tells them.
+/// Pairs of a slot and the address of a host that runs it, a program and its children counted once. The
+/// environment that an agent gives to a program tells them.
 pub fn running(app: &str) -> BTreeSet<(u16, IpAddr)> {
     let Ok(processes) = fs::read_dir("/proc") else { return BTreeSet::new() };
     processes.flatten().filter_map(|process| slot_of(&process.path(), app)).collect()

@@ -1,4 +1,5 @@
-//! Requirements for measuring an emulated grid, and how many hosts truly meet each: the emulator declared them all.
+//! Requirements for measuring an emulated grid, and how many hosts truly meet each: the emulator declared
+//! them all.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +19,8 @@ pub struct Query {
     pub truth: BTreeSet<usize>,
 }
 
-/// `count` requirements that at least `wanted` hosts meet, but not all of them do; fewer when the grid has no such.
+/// `count` requirements that at least `wanted` hosts meet, but not all of them do; fewer when the grid has no
+/// such.
 pub fn draw(hosts: &[Attributes], wanted: usize, count: usize, rng: &mut Rng) -> Vec<Query> {
     let is_good = |query: &Query| (wanted..hosts.len()).contains(&query.truth.len());
     let one = |rng: &mut Rng| (0..DRAWS_MAX).find_map(|_| Some(query(hosts, rng)).filter(is_good));

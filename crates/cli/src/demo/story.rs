@@ -1,4 +1,5 @@
-//! The demo from the first host to the last table: find, deploy, lose three hosts, lose the cable of a fourth, heal.
+//! The demo from the first host to the last table: find, deploy, lose three hosts, lose the cable of a
+//! fourth, heal.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, TcpListener};
@@ -28,7 +29,8 @@ const HOSTS: u16 = 16;
 
 /// Longest wait for what a fault took away; the bar is 10 s, the rest shows how late a late one is.
 const RESTORE_MAX: Duration = Duration::from_secs(20);
-/// After a heal nothing may change for this long before it counts as settled (our guess: longer than any stop).
+/// After a heal nothing may change for this long before it counts as settled (our guess: longer than any
+/// stop).
 const SETTLED: Duration = Duration::from_secs(2);
 
 /// The story's state from the deployment on.
@@ -120,8 +122,8 @@ async fn find(grid: &Grid, app: &AppFile, show: &Show) -> Result<u64, Failure> {
     Ok(found_ms)
 }
 
-/// The port of the application on the hosts. Without namespaces it may be in use on this machine; then another takes
-/// its place.
+/// The port of the application on the hosts. Without namespaces it may be in use on this machine; then
+/// another takes its place.
 fn usable_port(grid: &Grid, app: &mut AppFile) -> u16 {
     let Some(http) = app.program.ports.iter_mut().find(|port| port.name == "http") else { return 0 };
     if matches!(grid.lab.network(), Network::Loopback { .. }) {

@@ -24,7 +24,8 @@ pub enum ProgressLine {
     Held { nodes: u16, wanted: u16 },
     /// Too few nodes matched or kept their holds: nothing was allocated.
     NotPlaced { report: SearchReport },
-    /// Too few nodes matched or kept their holds: nothing is held, and the next attempt follows after the pause.
+    /// Too few nodes matched or kept their holds: nothing is held, and the next attempt follows after the
+    /// pause.
     Waiting {
         /// Attempts so far.
         attempts: u8,

@@ -75,7 +75,8 @@ pub struct NodeStatus {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SearchRequest {
-    /// In the requirement language; empty means any node. A set query (`1..6 nodes with …`) finds a whole set or nothing.
+    /// In the requirement language; empty means any node. A set query (`1..6 nodes with …`) finds a whole set
+    /// or nothing.
     pub requirement: String,
     /// The search ends when so many match. Without meaning when all are asked for.
     pub limit: u16,
@@ -150,7 +151,8 @@ pub struct SearchReport {
     /// Visits of which each waited for the one before.
     #[serde(default)]
     pub round_trips: u16,
-    /// Share of the nodes that can match, about, that answered: from 0 to 1. It is 1 exactly when none was missed.
+    /// Share of the nodes that can match, about, that answered: from 0 to 1. It is 1 exactly when none was
+    /// missed.
     pub covered: f64,
     /// Nodes, about, that can match but were not heard because all links to them were dead.
     #[serde(default)]
@@ -161,7 +163,8 @@ pub struct SearchReport {
     /// Of the attribute that was asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub histogram: Option<Histogram>,
-    /// What was to be expected, from the distributions of the attributes over all nodes; absent before they are known.
+    /// What was to be expected, from the distributions of the attributes over all nodes; absent before they
+    /// are known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected: Option<Expected>,
     /// When the nodes were to be a set that is enough together.

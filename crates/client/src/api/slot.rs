@@ -61,8 +61,8 @@ pub struct Dropped {
     pub dropped: u64,
 }
 
-/// One event of `GET /v1/self/events` or `GET /v1/apps/{id}/events` (server-sent events; the variant is the event's name, its content the
-/// data).
+/// One event of `GET /v1/self/events` or `GET /v1/apps/{id}/events` (server-sent events; the variant is the
+/// event's name, its content the data).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SlotEvent {
     /// `slot`: what is known of a slot changed.

@@ -71,7 +71,8 @@ impl Row {
     }
 }
 
-/// The bounds of all attributes, and who proposed them. Of two sets for one epoch the one of the lower rank is used.
+/// The bounds of all attributes, and who proposed them. Of two sets for one epoch the one of the lower rank
+/// is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
     pub rank: u32,

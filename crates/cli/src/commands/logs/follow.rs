@@ -9,9 +9,9 @@ pub(super) struct Follow {
 impl Follow {
     /// Of the last lines of the log as they are now, those that were not there at the last look.
     ///
-    /// The lines seen before are looked for as a beginning of the lines now, always of equally many; when none of them is left, the log
-    /// moved on by more than was asked for (or another run of the program writes it) and all lines are new. A
-    /// program that repeats itself exactly may have repetitions dropped.
+    /// The lines seen before are looked for as a beginning of the lines now, always of equally many; when
+    /// none of them is left, the log moved on by more than was asked for (or another run of the program
+    /// writes it) and all lines are new. A program that repeats itself exactly may have repetitions dropped.
     pub(super) fn take(&mut self, now: Vec<String>) -> Vec<String> {
         let overlap = (0..=self.seen.len().min(now.len()))
             .rev()

@@ -1,14 +1,14 @@
-//! A simulated grid takes gigabytes and hits them at random: on huge pages, whose addresses are translated in the
-//! processor's small tables, it runs about a fifth faster (`docs/figures.md`). glibc decides when a program starts
-//! whether its allocator asks the kernel for them, so the program starts itself once more.
+//! A simulated grid takes gigabytes and hits them at random: on huge pages, whose addresses are translated in
+//! the processor's small tables, it runs about a fifth faster (`docs/figures.md`). glibc decides when a
+//! program starts whether its allocator asks the kernel for them, so the program starts itself once more.
 //!
 //! Source: glibc manual, "Memory Allocation Tunables", `glibc.malloc.hugetlb`.
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 const TUNABLES: &str = "GLIBC_TUNABLES";
 
-/// Goes on as the same process with the same arguments on huge pages; simply goes on where there are none, or where the
-/// user has set such tunables already.
+/// Goes on as the same process with the same arguments on huge pages; simply goes on where there are none, or
+/// where the user has set such tunables already.
 pub fn take_huge_pages() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     if std::env::var_os(TUNABLES).is_none()
