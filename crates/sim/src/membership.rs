@@ -7,7 +7,6 @@ mod parallel;
 mod plot;
 pub(crate) mod process;
 mod report;
-mod shard;
 #[cfg(test)]
 mod tests;
 mod world;

@@ -9,6 +9,7 @@ mod baseline;
 mod cells;
 pub mod classes;
 pub mod data;
+mod node;
 pub mod recovery;
 mod report;
 mod run;
@@ -24,7 +25,9 @@ use data::{ATTRIBUTES, Data, RANGE, Ranks};
 pub use report::{Baseline, ClassReport, Load, Report, RoundRecall, Scheme, Wanted};
 pub use run::run;
 pub use sets::SetFigures;
-use world::{World, slot_of};
+use world::World;
+
+use crate::arena::slot_of;
 
 /// Requirements that are walked at each reading.
 const WALKS: u32 = 20;
@@ -97,12 +100,12 @@ impl Options {
 
 /// The share of matching nodes that a walk along living links finds, over some random requirements.
 fn read_recall(world: &World, ranks: &Ranks, round: u32) -> f64 {
-    let mut rng = Rng::derive(world.seed, u64::from(round), "walks");
+    let mut rng = Rng::derive(world.seed(), u64::from(round), "walks");
     let (mut found, mut matches) = (0, 0);
     for _ in 0..WALKS {
         let region = some_region(ranks, &mut rng);
-        found += walk(world, rng.below(world.members.len() as u32), &region, &mut |_| false).1;
-        let codes = world.members.iter().map(|member| member.trie.codes());
+        found += walk(world, rng.below(world.slots()), &region, &mut |_| false).1;
+        let codes = world.nodes().map(|node| node.trie.codes());
         matches += codes.filter(|codes| region.contains(codes)).count();
     }
     found as f64 / matches.max(1) as f64
@@ -135,7 +138,7 @@ fn walk(
     let (mut visits, mut found, mut is_there) = (0, 0, false);
     let mut open = vec![(start, 0)];
     while let Some((slot, len)) = open.pop() {
-        let trie = &world.members[slot as usize].trie;
+        let trie = &world.node(slot).trie;
         visits += 1;
         is_there |= sought(slot);
         found += usize::from(region.contains(trie.codes()));

@@ -9,7 +9,6 @@ pub(crate) mod checker;
 mod clock;
 mod faults;
 pub(crate) mod host;
-mod network;
 mod process;
 mod queue;
 mod report;

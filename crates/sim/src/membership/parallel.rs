@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use xtreem_base::Instant;
+use xtreem_membership::Message;
 
 use super::process::cpu_time;
-use super::shard::{Parcel, Shard};
+use super::world::Shard;
+use crate::arena::Parcel;
 use crate::link::Latency;
 use crate::wheel::SLOT_BITS;
 
@@ -66,7 +68,7 @@ impl Drop for Presence<'_> {
 }
 
 /// What goes from one shard to another between windows. Never fought over: the barrier is between the two.
-type Mailbox = Mutex<Vec<Parcel>>;
+type Mailbox = Mutex<Vec<Parcel<Message>>>;
 
 /// Runs all shards from `start` to `end`; comes back with the processor time of all threads together.
 pub(super) fn run(shards: &mut [Shard], start: Instant, end: Instant) -> Duration {

@@ -13,7 +13,8 @@ use xtreem_discovery::{Attributes, Number, Requirement, SearchSpec, SetQuery, To
 
 use super::Options;
 use super::ask::{Outcome, finish};
-use super::world::{World, slot_of};
+use super::world::World;
+use crate::arena::slot_of;
 
 /// The dynamic attribute of the machines.
 const FREE: &str = "disk.free";
@@ -71,7 +72,7 @@ fn number(value: u16) -> Number {
 
 /// What the best six of these nodes have together, of those that live.
 fn best_six(world: &World, nodes: &BTreeSet<Handle>) -> i64 {
-    let value = |peer: &Handle| number(world.members[slot_of(*peer) as usize].free).as_thousandths();
+    let value = |peer: &Handle| number(world.node(slot_of(*peer)).free).as_thousandths();
     let mut values: Vec<i64> = nodes.iter().filter(|peer| world.is_alive(**peer)).map(value).collect();
     values.sort_unstable();
     values.iter().rev().take(MOST.into()).sum()

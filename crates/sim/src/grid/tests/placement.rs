@@ -157,7 +157,7 @@ fn nodes_near_the_submitter_are_nearer_than_others() {
         let mut world = world(150, 8, "near", seed, vec![(at(130), Action::Submit { app: 0 })]);
         world.run_until(at(145));
         let app = &world.apps()[0];
-        let to = |host: u32| world.network().round_trip(app.submitter, host).as_micros();
+        let to = |host: u32| world.link().round_trip(app.submitter, host).as_micros();
         let hosts = world.hosts_of(&app.record.id);
         assert_eq!(hosts.len(), 8);
         near += hosts.iter().map(|host| to(*host)).sum::<u64>() / 8;

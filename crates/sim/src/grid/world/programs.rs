@@ -103,7 +103,7 @@ impl World {
         let serves = |source: &Handle| {
             let number = host_of(*source);
             self.hosts.get(number as usize).is_some_and(|source| {
-                let is_there = source.is_running() && self.network.can_reach(host, number);
+                let is_there = source.is_running() && self.link.can_reach(host, number);
                 is_there && source.files.contains(&app)
             })
         };
