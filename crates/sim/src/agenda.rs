@@ -8,14 +8,13 @@ use crate::queue::{Entry, Kind, Queue};
 /// In the queue: a node's timer, which carries nothing, not the number of an event.
 const TIMER: u32 = u32::MAX;
 
-/// An event that is due now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Due<E> {
+/// What is due now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
     pub at: Instant,
     /// Slot of the node that it is for.
     pub dst: u32,
-    /// Nothing: the node's timer.
-    pub event: Option<E>,
+    number: u32,
 }
 
 /// Events in the order of [`Entry`].
@@ -67,15 +66,21 @@ impl<E> Agenda<E> {
         self.queue.push(Entry { at, dst, tie: dst, number: TIMER });
     }
 
-    /// The next event or timer, when it is due at `limit`.
+    /// The next event or timer, when it is due at `limit`. [`Self::take`] has what it carries.
     #[inline]
-    pub fn pop(&mut self, limit: Instant) -> Option<Due<E>> {
+    pub fn pop(&mut self, limit: Instant) -> Option<Due> {
         let Entry { at, dst, number, .. } = self.queue.pop(limit)?;
-        if number == TIMER {
-            return Some(Due { at, dst, event: None });
+        Some(Due { at, dst, number })
+    }
+
+    /// What has come due; nothing: it is the node's timer. Every event is to be taken before the next is popped.
+    #[inline]
+    pub fn take(&mut self, due: Due) -> Option<E> {
+        if due.number == TIMER {
+            return None;
         }
-        self.free.push(number);
-        Some(Due { at, dst, event: self.events[number as usize].take() })
+        self.free.push(due.number);
+        self.events[due.number as usize].take()
     }
 
     /// Starts to fetch the event `distance` after the next one into the cache, and says whom it is for, as in
@@ -111,8 +116,10 @@ mod tests {
                 agenda.push_timer(at, 1);
                 agenda.push(at, 1, 2, format!("{round} {nth}"));
             }
-            let out: Vec<String> =
-                std::iter::from_fn(|| agenda.pop(Instant::FAR)).filter_map(|due| due.event).collect();
+            let mut out = Vec::new();
+            while let Some(due) = agenda.pop(Instant::FAR) {
+                out.extend(agenda.take(due));
+            }
             assert_eq!(out, (0..5).rev().map(|nth| format!("{round} {nth}")).collect::<Vec<_>>());
         }
         assert_eq!(agenda.events.len(), 5);

@@ -24,9 +24,7 @@ pub(crate) use post::{Deal, Parcel};
 use post::{Network, Packet};
 
 const SLOT_BITS: u32 = 24;
-/// Events before its own at which an event and its node are fetched into the cache, then what its message points to,
-/// then what hangs on its node. 4 to 16 measured alike for the first where nothing hangs on either.
-const AHEAD_EVENT: usize = 16;
+/// Events before its own at which what a message points to is fetched into the cache, then what hangs on its node.
 const AHEAD_MESSAGE: usize = 8;
 const AHEAD_TABLES: usize = 3;
 
@@ -34,6 +32,10 @@ const AHEAD_TABLES: usize = 3;
 pub trait Member: Sized + for<'a> Driven<Post<'a, Self>> {
     /// What it tells the node around it: [`Arena::take_events`] has it.
     type Event;
+
+    /// Events before its own at which an event and its node are fetched into the cache: more than memory's delay, less
+    /// than the cache's room and than the events of 4 ms.
+    const AHEAD: usize = 6;
 
     /// A datagram is lost as often as the link says; what travels on a stream is sent again until it arrives.
     fn plane(message: &Self::Message) -> Plane;
@@ -153,7 +155,7 @@ impl<M: Member> Arena<M> {
         while let Some(due) = self.network.agenda.pop(end) {
             self.fetch_ahead();
             self.now = due.at;
-            match due.event {
+            match self.network.agenda.take(due) {
                 None => self.on_timer(due.dst),
                 Some(packet) => self.on_packet(due.dst, packet),
             }
@@ -166,7 +168,7 @@ impl<M: Member> Arena<M> {
     #[inline]
     fn fetch_ahead(&self) {
         let agenda = &self.network.agenda;
-        if let Some(slot) = agenda.fetch(AHEAD_EVENT) {
+        if let Some(slot) = agenda.fetch(M::AHEAD) {
             let place = self.place(slot);
             prefetch(&self.seats[place]);
             prefetch(&self.members[place]);
@@ -174,11 +176,14 @@ impl<M: Member> Arena<M> {
         if let Some((_, packet)) = agenda.ahead(AHEAD_MESSAGE) {
             M::fetch_message(&packet.message);
         }
-        if let Some((slot, packet)) = agenda.ahead(AHEAD_TABLES) {
-            self.member(slot).fetch_tables(&packet.message);
+        if let Some((slot, packet)) = agenda.ahead(AHEAD_TABLES)
+            && let Some(Place(member)) = self.members.get(self.place(slot))
+        {
+            member.fetch_tables(&packet.message);
         }
     }
 
+    #[inline]
     fn on_timer(&mut self, slot: u32) {
         let place = self.place(slot);
         let seat = &mut self.seats[place];
@@ -196,6 +201,7 @@ impl<M: Member> Arena<M> {
         self.with(slot, |member, call, out| member.handle_timeout(call, out));
     }
 
+    #[inline]
     fn on_packet(&mut self, slot: u32, packet: Packet<M::Message>) {
         let Packet { from, to, message } = packet;
         if !self.is_alive(to) || !self.network.link.can_reach(slot_of(from), slot) {

@@ -65,3 +65,10 @@ fn shares_add_up_to_whole_nodes() {
     let mut churn = Churn::default();
     assert_eq!([0.25; 8].map(|share| churn.due(10, share)), [2, 3, 2, 3, 2, 3, 2, 3]);
 }
+
+#[test]
+fn members_and_packets_of_the_partial_view_fill_their_cache_lines() {
+    use xtreem_membership::{Cyclon, Message};
+    let packet = size_of::<Option<Packet<Message>>>();
+    assert_eq!((size_of::<Place<Cyclon>>(), packet, size_of::<Seat>()), (192, 64, 24));
+}

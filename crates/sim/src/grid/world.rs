@@ -25,7 +25,7 @@ use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
 use super::{Options, plan};
-use crate::agenda::{Agenda, Due};
+use crate::agenda::Agenda;
 use crate::digest::Digest;
 use crate::link::{Latency, Link};
 
@@ -231,12 +231,13 @@ impl World {
     }
 
     pub fn run_until(&mut self, until: Instant) {
-        while let Some(Due { at, dst: host, event }) = self.queue.pop(until) {
+        while let Some(due) = self.queue.pop(until) {
+            let (at, host) = (due.at, due.dst);
             self.now = at;
             self.events += 1;
             self.digest.add(at.as_micros());
             self.digest.add(u64::from(host));
-            match event {
+            match self.queue.take(due) {
                 None => self.timer(host),
                 Some(what) => self.handle(host, what),
             }

@@ -263,6 +263,9 @@ impl Driven<Post<'_, Node>> for Node {
 impl Member for Node {
     type Event = Infallible;
 
+    /// Before what hangs on both, which is fetched in two steps.
+    const AHEAD: usize = 16;
+
     /// As in the product, but that a search always travels on streams.
     fn plane(message: &Message) -> Plane {
         match message {
