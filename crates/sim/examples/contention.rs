@@ -1,5 +1,5 @@
-//! `sim contention` without the whole command: `cargo run --release -p xtreem-sim --example contention -- [SEED
-//! [FAULTS [NODES REQUESTS SLOTS SCARCE]]]`.
+//! `sim contention` without the whole command: `cargo run --release -p xtreem-sim --example contention --
+//! [SEED [FAULTS [NODES REQUESTS SLOTS SCARCE]]]`.
 
 use std::error::Error;
 

@@ -1,4 +1,5 @@
-//! How well coordinates tell round trips after so many rounds: `cargo run --release -p xtreem-sim --example coordinates`.
+//! How well coordinates tell round trips after so many rounds: `cargo run --release -p xtreem-sim --example
+//! coordinates`.
 
 use xtreem_sim::coordinates::{Options, run};
 

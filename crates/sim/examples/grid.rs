@@ -1,5 +1,6 @@
-//! Runs one seed of the grid world and prints its report: `cargo run --release -p xtreem-sim --example grid --
-//! [--nodes N] [--apps N] [--faults LIST] [--until SECONDS] [--seed S | --seeds A..B] [--trace APP,.. | --trace all] [--plan]`.
+//! Runs one seed of the grid world and prints its report: `cargo run --release -p xtreem-sim --example grid
+//! -- [--nodes N] [--apps N] [--faults LIST] [--until SECONDS] [--seed S | --seeds A..B] [--trace APP,.. |
+//! --trace all] [--plan]`.
 
 use std::process::ExitCode;
 

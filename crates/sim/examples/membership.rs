@@ -1,4 +1,5 @@
-//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS] [QUEUE] [SHARDS] [PLOT-DIR]`
+//! `cargo run --release -p xtreem-sim --example membership -- NODES ROUNDS SEED [KILL@ROUND|-] [CHURN] [LOSS]
+//! [QUEUE] [SHARDS] [PLOT-DIR]`
 
 use std::error::Error;
 

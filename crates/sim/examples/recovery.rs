@@ -1,4 +1,5 @@
-//! `cargo run --release -p xtreem-sim --example recovery -- NODES uniform|clustered kill=SHARE|split=ROUNDS [SEED]`
+//! `cargo run --release -p xtreem-sim --example recovery -- NODES uniform|clustered kill=SHARE|split=ROUNDS
+//! [SEED]`
 
 use std::error::Error;
 

@@ -1,4 +1,5 @@
-//! `cargo run --release -p xtreem-sim --example selection -- NODES uniform|clustered [ROUNDS] [CHURN] [LOSS] [WANTED] [LOAD]`
+//! `cargo run --release -p xtreem-sim --example selection -- NODES uniform|clustered [ROUNDS] [CHURN] [LOSS]
+//! [WANTED] [LOAD]`
 
 use std::error::Error;
 

@@ -1,8 +1,8 @@
 //! `sim contention`: many submissions at once for the same scarce nodes, on the world of `sim grid`.
 //!
-//! Every request wants some of the few matching nodes, each of which has room for one slot; its programs end after a
-//! few seconds, so that all requests can be granted in turn. Asked is whether they are: without deadlock, without
-//! livelock, without a hold that is left over.
+//! Every request wants some of the few matching nodes, each of which has room for one slot; its programs end
+//! after a few seconds, so that all requests can be granted in turn. Asked is whether they are: without
+//! deadlock, without livelock, without a hold that is left over.
 
 mod report;
 #[cfg(test)]

@@ -1,7 +1,8 @@
-//! Network coordinates over links between places: how well they tell round trips, and what choosing by them is worth.
+//! Network coordinates over links between places: how well they tell round trips, and what choosing by them
+//! is worth.
 //!
-//! Only the coordinates' own core runs, one a node, so that thousands of nodes take seconds. Whole nodes with the same links
-//! are played by `grid`.
+//! Only the coordinates' own core runs, one a node, so that thousands of nodes take seconds. Whole nodes with
+//! the same links are played by `grid`.
 
 #[cfg(test)]
 mod tests;
@@ -42,7 +43,8 @@ impl Default for Options {
 pub struct Report {
     pub error_median: u32,
     pub error_p90: u32,
-    /// Mean true round trip to 10 nodes of 40, µs: taken at random, chosen by coordinates, and the best there are.
+    /// Mean true round trip to 10 nodes of 40, µs: taken at random, chosen by coordinates, and the best there
+    /// are.
     pub random_micros: u64,
     pub near_micros: u64,
     pub best_micros: u64,

@@ -1,11 +1,13 @@
 //! A deterministic world in one process: virtual time, links, faults, figures.
 //!
-//! [`queue`], [`link`] and [`digest`] are the engine, the same for every world. [`membership`] plays one
-//! membership core a node with typed messages, on two threads if asked to; [`grid`] drives whole nodes with
+//! [`queue`], [`agenda`], [`link`] and [`digest`] are the engine, the same for every world. The [`arena`]
+//! plays a protocol by itself, one core a node, with typed messages: [`membership`] (on two threads if asked
+//! to) and [`selection`] are such protocols and what is measured of them. [`grid`] drives whole nodes with
 //! applications, under faults and invariant checkers. Deliberately absent: sockets, codecs, wall clocks.
 #![deny(unsafe_code)]
 
 pub mod agenda;
+pub mod arena;
 pub mod contention;
 pub mod coordinates;
 pub mod digest;

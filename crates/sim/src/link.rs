@@ -12,8 +12,8 @@ pub enum Latency {
     PerMessage { min: Duration, max: Duration },
     /// Drawn once for each pair, the same both ways: messages of a pair stay in order.
     PerPair { min: Duration, max: Duration },
-    /// Nodes stand at sites in a square; each has an access link of its own. A message takes half of the way between the two
-    /// and both links, and up to a tenth longer.
+    /// Nodes stand at sites in a square; each has an access link of its own. A message takes half of the way
+    /// between the two and both links, and up to a tenth longer.
     Places {
         sites: u32,
         /// Round trip along a side of the square.
@@ -47,58 +47,64 @@ impl Latency {
     };
 }
 
-/// On this side a node hears nobody and nobody hears it.
-pub const CUT: u8 = u8::MAX;
-
 /// All links of a world. Nodes are numbered by their slots.
 #[derive(Clone, Debug)]
 pub struct Link {
     seed: u64,
     latency: Latency,
     loss_per_million: u32,
-    /// Empty: all are on side 0.
-    sides: Vec<u8>,
+    /// Who is off the network; who is not in it, is not.
+    cut: Vec<bool>,
+    /// The part of each node when the network is split; who is not in it, is in part 0. Empty: it is whole.
+    parts: Vec<u8>,
 }
 
 impl Link {
     /// `loss_per_million` of all messages get lost, independently.
     pub fn new(seed: u64, latency: Latency, loss_per_million: u32) -> Self {
-        Link { seed, latency, loss_per_million, sides: Vec::new() }
+        Link { seed, latency, loss_per_million, cut: Vec::new(), parts: Vec::new() }
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
     }
 
     pub fn set_loss(&mut self, loss_per_million: u32) {
         self.loss_per_million = loss_per_million;
     }
 
-    /// From now on only nodes on one side hear each other. `sides` is indexed by slot; who is not in it, is on
-    /// side 0. Messages on their way still arrive, unless the world asks [`Self::is_open`] again.
-    pub fn split(&mut self, sides: Vec<u8>) {
-        self.sides = sides;
-    }
-
-    /// Moves one node to another side; [`CUT`] takes it off the network.
-    pub fn set_side(&mut self, slot: u32, side: u8) {
+    /// A node that is cut hears only itself, and nobody else hears it.
+    pub fn set_cut(&mut self, slot: u32, is_cut: bool) {
         let slot = slot as usize;
-        if self.sides.len() <= slot {
-            self.sides.resize(slot + 1, 0);
+        if self.cut.len() <= slot {
+            self.cut.resize(slot + 1, false);
         }
-        self.sides[slot] = side;
+        self.cut[slot] = is_cut;
     }
 
-    /// Everybody hears everybody.
-    pub fn heal(&mut self) {
-        self.sides.clear();
+    pub fn is_cut(&self, slot: u32) -> bool {
+        self.cut.get(slot as usize).is_some_and(|cut| *cut)
     }
 
-    pub fn is_open(&self, from: u32, to: u32) -> bool {
-        self.sides.is_empty() || (self.side(from) == self.side(to) && self.side(from) != CUT)
+    /// Splits the network by the part of each node; with no parts it is whole.
+    pub fn split(&mut self, parts: Vec<u8>) {
+        self.parts = parts;
     }
 
-    /// When the `nth` message that `from` sends at `now` reaches `to`; None when it gets lost.
+    /// Whether a message between the two gets through now, but for its chance to be lost. Worlds ask on
+    /// arrival: what is on its way when a cut or a split begins gets lost.
+    #[inline]
+    pub fn can_reach(&self, a: u32, b: u32) -> bool {
+        self.cut.is_empty() && self.parts.is_empty() || self.can_reach_in_part(a, b)
+    }
+
+    fn can_reach_in_part(&self, a: u32, b: u32) -> bool {
+        let part = |slot: u32| self.parts.get(slot as usize).copied().unwrap_or(0);
+        a == b || !self.is_cut(a) && !self.is_cut(b) && part(a) == part(b)
+    }
+
+    /// When the `nth` message that `from` sends at `now` reaches `to`; None when chance loses it.
     pub fn carry(&self, now: Instant, from: u32, to: u32, nth: u32) -> Option<Instant> {
-        if !self.is_open(from, to) {
-            return None;
-        }
         let message = now.as_micros() ^ (u64::from(nth) << 48);
         let mut fate = Rng::new(self.pair(from, to) ^ message.wrapping_mul(0xd6e8_feb8_6659_fd93));
         if self.loss_per_million > 0 && fate.chance(self.loss_per_million, 1_000_000) {
@@ -139,10 +145,6 @@ impl Link {
         // Squared: most have a short one.
         let share = node.between(0, 1_000);
         Place { x, y, access: access.as_micros() * share * share / 1_000_000 }
-    }
-
-    fn side(&self, slot: u32) -> u8 {
-        self.sides.get(slot as usize).copied().unwrap_or(0)
     }
 
     fn pair(&self, from: u32, to: u32) -> u64 {
@@ -199,17 +201,17 @@ mod tests {
     }
 
     #[test]
-    fn sides_hear_only_themselves_and_the_cut_nobody() {
+    fn cuts_and_splits_separate_and_heal_each_on_its_own() {
         let mut link = Link::new(1, Latency::WORLD, 0);
+        assert!(link.can_reach(0, 1));
+        link.set_cut(1, true);
+        assert!(!link.can_reach(0, 1) && !link.can_reach(1, 0) && link.can_reach(0, 2));
+        assert!(link.can_reach(1, 1), "a cut node reaches itself");
         link.split(vec![0, 0, 1, 1]);
-        link.set_side(9, CUT);
-        link.set_side(10, CUT);
-        for (from, to, open) in [(0, 1, true), (2, 3, true), (1, 2, false), (0, 7, true), (3, 9, false)] {
-            assert_eq!(link.carry(Instant::ZERO, from, to, 0).is_some(), open, "{from} {to}");
-            assert_eq!(link.is_open(to, from), open, "{to} {from}");
-        }
-        assert!(!link.is_open(9, 10));
-        link.heal();
-        assert!(link.is_open(9, 10) && link.is_open(1, 2));
+        link.set_cut(1, false);
+        assert!(link.can_reach(0, 1) && link.can_reach(2, 3) && !link.can_reach(1, 2));
+        assert!(link.can_reach(0, 7) && !link.can_reach(3, 7), "who is not named is in part 0");
+        link.split(Vec::new());
+        assert!(link.can_reach(1, 2));
     }
 }

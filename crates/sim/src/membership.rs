@@ -7,7 +7,6 @@ mod parallel;
 mod plot;
 pub(crate) mod process;
 mod report;
-mod shard;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -23,8 +22,8 @@ const SERIES_MAX: u32 = 50;
 
 /// Runs one world. The same options give the same figures and digest, but for memory and speed.
 ///
-/// A round is one period of virtual time. At its start nodes are killed (when `kill.at_round` rounds are over)
-/// and replaced (`churn`); dead links are counted at its end.
+/// A round is one period of virtual time. At its start nodes are killed (when `kill.at_round` rounds are
+/// over) and replaced (`churn`); dead links are counted at its end.
 pub fn run(options: &Options) -> Result<Report, OptionError> {
     options.check()?;
     let rss_before = process::resident_bytes();

@@ -7,8 +7,8 @@ use xtreem_base::Instant;
 use crate::heap::Heap;
 use crate::wheel::Wheel;
 
-/// An event on its way. Queues order events by (time, destination, tie, order of pushing): the order is total and
-/// does not depend on how a queue works inside.
+/// An event on its way. Queues order events by (time, destination, tie, order of pushing): the order is total
+/// and does not depend on how a queue works inside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     pub at: Instant,
@@ -85,7 +85,8 @@ impl Queue {
         }
     }
 
-    /// The event `distance` after the next one, as far as it is known already; nothing may be concluded from it.
+    /// The event `distance` after the next one, as far as it is known already; nothing may be concluded from
+    /// it.
     #[inline]
     pub fn ahead(&self, distance: usize) -> Option<Entry> {
         match self {

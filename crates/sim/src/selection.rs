@@ -1,7 +1,7 @@
 //! `sim selection`: how the links of the k-d prefix trie fill, and what searches along them cost and find.
 //!
-//! The real cores (partial view, trie and search) with typed messages. How links fill is read by a walk over those of
-//! the moment, dead ones skipped; figures of queries come from searches that are played.
+//! The real cores (partial view, trie and search) with typed messages. How links fill is read by a walk over
+//! those of the moment, dead ones skipped; figures of queries come from searches that are played.
 
 mod aggregates;
 mod ask;
@@ -9,6 +9,7 @@ mod baseline;
 mod cells;
 pub mod classes;
 pub mod data;
+mod node;
 pub mod recovery;
 mod report;
 mod run;
@@ -24,7 +25,9 @@ use data::{ATTRIBUTES, Data, RANGE, Ranks};
 pub use report::{Baseline, ClassReport, Load, Report, RoundRecall, Scheme, Wanted};
 pub use run::run;
 pub use sets::SetFigures;
-use world::{World, slot_of};
+use world::World;
+
+use crate::arena::slot_of;
 
 /// Requirements that are walked at each reading.
 const WALKS: u32 = 20;
@@ -97,12 +100,12 @@ impl Options {
 
 /// The share of matching nodes that a walk along living links finds, over some random requirements.
 fn read_recall(world: &World, ranks: &Ranks, round: u32) -> f64 {
-    let mut rng = Rng::derive(world.seed, u64::from(round), "walks");
+    let mut rng = Rng::derive(world.seed(), u64::from(round), "walks");
     let (mut found, mut matches) = (0, 0);
     for _ in 0..WALKS {
         let region = some_region(ranks, &mut rng);
-        found += walk(world, rng.below(world.members.len() as u32), &region, &mut |_| false).1;
-        let codes = world.members.iter().map(|member| member.trie.codes());
+        found += walk(world, rng.below(world.slots()), &region, &mut |_| false).1;
+        let codes = world.nodes().map(|node| node.trie.codes());
         matches += codes.filter(|codes| region.contains(codes)).count();
     }
     found as f64 / matches.max(1) as f64
@@ -124,8 +127,8 @@ fn some_region(ranks: &Ranks, rng: &mut Rng) -> Area {
     region
 }
 
-/// Visits, matches found, and whether a visited slot was `sought`, when living links are followed from `start` into every
-/// subtree that can match.
+/// Visits, matches found, and whether a visited slot was `sought`, when living links are followed from
+/// `start` into every subtree that can match.
 fn walk(
     world: &World,
     start: u32,
@@ -135,7 +138,7 @@ fn walk(
     let (mut visits, mut found, mut is_there) = (0, 0, false);
     let mut open = vec![(start, 0)];
     while let Some((slot, len)) = open.pop() {
-        let trie = &world.members[slot as usize].trie;
+        let trie = &world.node(slot).trie;
         visits += 1;
         is_there |= sought(slot);
         found += usize::from(region.contains(trie.codes()));
@@ -180,7 +183,8 @@ mod tests {
         }
     }
 
-    /// Of links that tell nothing of what changes, a search for few would visit as many nodes for each as one for all.
+    /// Of links that tell nothing of what changes, a search for few would visit as many nodes for each as one
+    /// for all.
     #[test]
     fn what_links_say_of_changing_values_guides_the_search_though_it_ages() {
         let options = Options { nodes: 1_000, load: 0, ..options(Data::Uniform) };

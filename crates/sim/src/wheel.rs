@@ -1,8 +1,8 @@
 //! The queue of events to come: a slotted timing wheel with a total order.
 //!
 //! Source: Varghese and Lauck 1987, scheme 4 with sorting at the slot. Several times as fast as a binary heap
-//! with 100,000 nodes (`docs/figures.md`): events go in unsorted, only the ~100 of one slot are ever sorted, and
-//! within a sorted slot it is known what comes next, so that its memory can be fetched ahead of time.
+//! with 100,000 nodes (`docs/figures.md`): events go in unsorted, only the ~100 of one slot are ever sorted,
+//! and within a sorted slot it is known what comes next, so that its memory can be fetched ahead of time.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,8 @@ use xtreem_base::Instant;
 use crate::memory::{prefetch, vec_on_huge_pages};
 use crate::queue::Entry;
 
-/// 2^12 µs, about 4 ms: below the least latency, so that hardly anything is pushed into the slot being drained.
+/// 2^12 µs, about 4 ms: below the least latency, so that hardly anything is pushed into the slot being
+/// drained.
 pub(crate) const SLOT_BITS: u32 = 12;
 /// 2^12 slots, 16.8 s: more than a gossip period. What lies further ahead waits in an ordered map.
 const SLOTS: u64 = 1 << 12;
@@ -21,8 +22,8 @@ const NONE: u32 = u32::MAX;
 /// Events of a chunk: with its link it takes eight cache lines, so that reading one goes at full speed.
 const CHUNK: usize = 31;
 
-/// An event inside its slot, as one number that sorts: 12 bits of time, destination, tie, and below them the event's
-/// number, which does not count for the order.
+/// An event inside its slot, as one number that sorts: 12 bits of time, destination, tie, and below them the
+/// event's number, which does not count for the order.
 #[derive(Clone, Copy, Debug)]
 struct Packed(u128);
 
@@ -68,8 +69,8 @@ struct Chunk {
     next: u32,
 }
 
-/// Where a slot's next event goes. The length is not in the chunk, so that pushing only writes there: it need not wait
-/// until the chunk is in the cache.
+/// Where a slot's next event goes. The length is not in the chunk, so that pushing only writes there: it need
+/// not wait until the chunk is in the cache.
 #[derive(Clone, Copy, Debug)]
 struct Head {
     /// The chunk that is being filled; those before it are full.
@@ -171,8 +172,8 @@ fn slot_of(at: Instant) -> u64 {
     at.as_micros() >> SLOT_BITS
 }
 
-/// Sorts the events of one slot, the last first; of equals the order stays. Their times are spread over the slot, so parting
-/// them by time leaves hardly anything to compare.
+/// Sorts the events of one slot, the last first; of equals the order stays. Their times are spread over the
+/// slot, so parting them by time leaves hardly anything to compare.
 fn sort(from: &[Packed], into: &mut Vec<Packed>) {
     const PARTS: usize = 128;
     /// The longest stretch that is sorted by insertion.

@@ -15,8 +15,8 @@ pub struct Report {
     pub granted: u32,
     /// Holds that stayed although nobody needed them, during the run or when everything was over.
     pub leaked_holds: u32,
-    /// Rounds in which a request waited from beginning to end and none was granted. A round is the life of a hold,
-    /// 10 s, from the first request on.
+    /// Rounds in which a request waited from beginning to end and none was granted. A round is the life of a
+    /// hold, 10 s, from the first request on.
     pub rounds_without_progress: u32,
     /// From the first request to the last grant.
     pub time_to_last_ms: u64,

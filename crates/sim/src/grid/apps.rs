@@ -1,4 +1,5 @@
-//! The applications of a run: their shapes, drawn from the seed, and what is known of each as the run goes on.
+//! The applications of a run: their shapes, drawn from the seed, and what is known of each as the run goes
+//! on.
 
 use std::sync::Arc;
 
@@ -37,8 +38,8 @@ pub(crate) fn parsed(requirement: &str) -> Need {
 }
 
 impl Shape {
-    /// About ten slots, some applications have one, some twenty (docs/design/allocation.md, "What is judged in
-    /// the simulator").
+    /// About ten slots, some applications have one, some twenty (docs/design/allocation.md, "What is judged
+    /// in the simulator").
     pub fn draw(number: u32, rng: &mut Rng) -> Self {
         let slots = match rng.below(10) {
             0 => 1,

@@ -12,8 +12,8 @@ use super::clock::LocalClock;
 /// A host's place in the arena.
 pub(crate) type HostNo = u32;
 
-/// Messages that wait for a paused host; further ones are lost, as in a full socket buffer (our guess: Linux's
-/// default of 208 KiB holds about 170 packets, a QUIC endpoint's queues about as many again).
+/// Messages that wait for a paused host; further ones are lost, as in a full socket buffer (our guess:
+/// Linux's default of 208 KiB holds about 170 packets, a QUIC endpoint's queues about as many again).
 pub(crate) const PAUSED_QUEUE_MAX: usize = 512;
 
 /// 24 bits of host, 8 bits of incarnation: a message to a dead incarnation stays recognisable.

@@ -1,15 +1,14 @@
 //! `sim grid`: whole nodes, running applications, under faults, watched by invariant checkers.
 //!
-//! One process, one thread, one seed. The world drives [`xtreem_node::Node`] through the face that a real agent
-//! uses: typed messages, local clocks, orders to start and stop programs. Deliberately absent: the codec, real
-//! processes, and any view of the whole for the nodes; only world and checkers see everything.
+//! One process, one thread, one seed. The world drives [`xtreem_node::Node`] through the face that a real
+//! agent uses: typed messages, local clocks, orders to start and stop programs. Deliberately absent: the
+//! codec, real processes, and any view of the whole for the nodes; only world and checkers see everything.
 
 pub(crate) mod apps;
 pub(crate) mod checker;
 mod clock;
 mod faults;
 pub(crate) mod host;
-mod network;
 mod process;
 mod queue;
 mod report;
@@ -45,7 +44,8 @@ pub struct Options {
     pub seed: u64,
     /// Applications whose events are printed on the error output.
     pub trace: Trace,
-    /// Ends the run at this virtual time, in seconds. What is left by then is judged only when it is the usual end.
+    /// Ends the run at this virtual time, in seconds. What is left by then is judged only when it is the
+    /// usual end.
     pub until: Option<u64>,
 }
 

@@ -1,13 +1,12 @@
 //! What happens next: the events of a grid world. The wheel gives them their total order.
 
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Handle};
 use xtreem_node::Message;
 
 use super::host::HostNo;
 use super::process::Step;
-use crate::agenda::Agenda;
 
-/// One event of the world.
+/// One event of the world, beside the timers of nodes.
 pub(super) enum What {
     Deliver {
         from: Handle,
@@ -19,8 +18,6 @@ pub(super) enum What {
         to: Handle,
         peer: Handle,
     },
-    /// A node's timer. One that was overtaken by an earlier one is told by its time.
-    Timer,
     Process {
         process: usize,
         step: Step,
@@ -65,20 +62,3 @@ pub(super) enum Undo {
 
 /// For events of the world itself: at one instant they come after those of the hosts.
 pub(super) const WORLD: HostNo = HostNo::MAX;
-
-#[derive(Default)]
-pub(super) struct Queue {
-    agenda: Agenda<What>,
-}
-
-impl Queue {
-    /// Queues an event for `host`; `from` decides between two of one instant.
-    pub fn push(&mut self, at: Instant, host: HostNo, from: HostNo, what: What) {
-        self.agenda.push(at, host, from, what);
-    }
-
-    /// The next event due by `until`: its time, its host and itself.
-    pub fn pop(&mut self, until: Instant) -> Option<(Instant, HostNo, What)> {
-        self.agenda.pop(until).map(|entry| (entry.at, entry.dst, entry.event))
-    }
-}

@@ -41,7 +41,8 @@ pub struct Report {
     pub rss_bytes: u64,
     /// Growth of resident memory divided by the nodes; means little when several seeds run at once.
     pub bytes_per_node: u64,
-    /// Mean over nodes and gossip rounds, as encoded, estimated from a sample; without envelopes and signatures.
+    /// Mean over nodes and gossip rounds, as encoded, estimated from a sample; without envelopes and
+    /// signatures.
     pub bytes_sent_per_node_round: u64,
     /// Over every event in its order: equal for equal seeds on every machine.
     pub digest: String,

@@ -1,4 +1,5 @@
-//! What messages would take on the network, sampled: encoding all of them would take longer than handling them.
+//! What messages would take on the network, sampled: encoding all of them would take longer than handling
+//! them.
 
 use std::convert::Infallible;
 

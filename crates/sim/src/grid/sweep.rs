@@ -8,8 +8,8 @@ use std::thread;
 use super::report::{Report, SweepReport};
 use super::{Options, run};
 
-/// Runs every seed of the range (its end excluded) on `threads` threads; `on_done` sees each report as it comes,
-/// which is not the order of the seeds.
+/// Runs every seed of the range (its end excluded) on `threads` threads; `on_done` sees each report as it
+/// comes, which is not the order of the seeds.
 pub fn sweep(
     seeds: Range<u64>,
     options: &Options,

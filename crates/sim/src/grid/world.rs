@@ -17,17 +17,17 @@ use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
-use super::network::Network;
 use super::process::Process;
-use super::queue::{Queue, Undo, WORLD, What};
+use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
 use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
 use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
 use super::{Options, plan};
+use crate::agenda::Agenda;
 use crate::digest::Digest;
-use crate::link::Latency;
+use crate::link::{Latency, Link};
 
 /// Every node is asked for its resources this often; a hold lives ten times as long.
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
@@ -61,9 +61,11 @@ impl Events<Event> for Outbox {
 pub(crate) struct World {
     seed: u64,
     now: Instant,
-    queue: Queue,
+    queue: Agenda<What>,
     hosts: Vec<Host>,
-    network: Network,
+    link: Link,
+    /// Messages that the link was asked to carry: tells the fates of two of one instant apart.
+    carried: u32,
     schedule: Schedule,
     config: Arc<Config>,
     apps: Vec<App>,
@@ -130,9 +132,10 @@ impl World {
         let mut world = World {
             seed,
             now: Instant::ZERO,
-            queue: Queue::default(),
+            queue: Agenda::default(),
             hosts: Vec::with_capacity(nodes as usize),
-            network: Network::new(seed, nodes, latency),
+            link: Link::new(seed, latency, 0),
+            carried: 0,
             schedule,
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
@@ -184,7 +187,7 @@ impl World {
     /// Begins or ends the loss of messages that the schedule has.
     pub fn lose_messages(&mut self, are_lost: bool) {
         let percent = if are_lost { self.schedule.loss_percent } else { 0 };
-        self.network.set_loss(percent);
+        self.link.set_loss(percent * 10_000);
     }
 
     pub fn now(&self) -> Instant {
@@ -201,8 +204,8 @@ impl World {
     }
 
     #[cfg(test)]
-    pub(in crate::grid) fn network(&self) -> &Network {
-        &self.network
+    pub(in crate::grid) fn link(&self) -> &Link {
+        &self.link
     }
 
     pub fn apps(&self) -> &[App] {
@@ -228,12 +231,16 @@ impl World {
     }
 
     pub fn run_until(&mut self, until: Instant) {
-        while let Some((at, host, what)) = self.queue.pop(until) {
+        while let Some(due) = self.queue.pop(until) {
+            let (at, host) = (due.at, due.dst);
             self.now = at;
             self.events += 1;
             self.digest.add(at.as_micros());
             self.digest.add(u64::from(host));
-            self.handle(host, what);
+            match self.queue.take(due) {
+                None => self.timer(host),
+                Some(what) => self.handle(host, what),
+            }
         }
         self.now = until;
     }
@@ -246,7 +253,6 @@ impl World {
                     self.with_node(host, |node, now, out| node.handle_gone(now, peer, out));
                 }
             }
-            What::Timer => self.timer(host),
             What::Process { process, step } => self.step(process, step),
             What::KeepFiles { incarnation, app, sources, attempts } => {
                 self.keep_files(host, incarnation, app, sources, attempts);
@@ -263,14 +269,12 @@ impl World {
     /// Whether something sent by `from` still reaches this incarnation, and its host runs.
     fn has_arrived(&self, from: HostNo, to: Handle) -> bool {
         let host = &self.hosts[host_of(to) as usize];
-        self.network.can_reach(from, host_of(to))
-            && host.is_running()
-            && host.incarnation == incarnation_of(to)
+        self.link.can_reach(from, host_of(to)) && host.is_running() && host.incarnation == incarnation_of(to)
     }
 
     fn deliver(&mut self, from: Handle, to: Handle, message: Message) {
         let (sender, receiver) = (host_of(from), host_of(to));
-        if self.network.can_reach(sender, receiver) {
+        if self.link.can_reach(sender, receiver) {
             self.receive(from, to, message);
         }
     }
@@ -290,8 +294,9 @@ impl World {
                 self.with_node(receiver, |node, now, out| node.handle_message(now, from, message, out));
             }
             Power::On => {
-                // The answer comes from another incarnation: the sender's driver sees that the old one is dead.
-                if let Some(at) = self.network.arrival(self.now, receiver, sender) {
+                // The answer comes from another incarnation: the sender's driver sees that the old one is
+                // dead.
+                if let Some(at) = self.arrival(receiver, sender) {
                     self.queue.push(at, sender, receiver, What::Gone { to: from, peer: to });
                 }
             }
@@ -333,7 +338,7 @@ impl World {
         let at = at.max(self.now + Duration::from_micros(1));
         if host.armed.is_none_or(|armed| armed > at) {
             host.armed = Some(at);
-            self.queue.push(at, number, number, What::Timer);
+            self.queue.push_timer(at, number);
         }
     }
 
@@ -366,13 +371,21 @@ impl World {
         }
         self.messages += 1;
         self.sizes.see(&message);
-        let arrival = self.network.arrival(self.now, sender, receiver);
+        let arrival = self.arrival(sender, receiver);
         if self.trace.is_on() {
             self.trace_message(from, to, &message, arrival);
         }
         if let Some(at) = arrival {
             self.queue.push(at, receiver, sender, What::Deliver { from, to, message: Box::new(message) });
         }
+    }
+
+    /// When a message sent now arrives, unless it is lost. The world asks [`Link::can_reach`] again on
+    /// arrival.
+    fn arrival(&mut self, from: HostNo, to: HostNo) -> Option<Instant> {
+        self.carried = self.carried.wrapping_add(1);
+        let at = self.link.carry(self.now, from, to, self.carried);
+        at.filter(|_| self.link.can_reach(from, to))
     }
 
     /// Starts an agent, for the first time or again.

@@ -76,8 +76,8 @@ impl Graph {
         largest
     }
 
-    /// Mean over every `step`th node of the share of a node's pairs of neighbours that are neighbours themselves (Watts
-    /// and Strogatz 1998); nodes with fewer than two neighbours count as 0.
+    /// Mean over every `step`th node of the share of a node's pairs of neighbours that are neighbours
+    /// themselves (Watts and Strogatz 1998); nodes with fewer than two neighbours count as 0.
     pub(super) fn clustering(&self, step: usize) -> f64 {
         let mut marked_for = vec![u32::MAX; self.len()];
         let (mut sum, mut count) = (0.0, 0);
@@ -97,7 +97,8 @@ impl Graph {
 
     /// Mean hops from `sources` random nodes (all, when there are no more) to all that they reach.
     ///
-    /// 64 searches go at once, one bit each (MS-BFS: Then et al., VLDB 2014): they share their way through memory.
+    /// 64 searches go at once, one bit each (MS-BFS: Then et al., VLDB 2014): they share their way through
+    /// memory.
     pub(super) fn mean_path(&self, sources: usize, rng: &mut Rng) -> f64 {
         let mut from: Vec<u32> = (0..self.len() as u32).collect();
         if from.len() > sources {

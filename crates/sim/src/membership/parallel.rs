@@ -1,17 +1,19 @@
 //! Shards on threads of their own, in conservative windows (Chandy and Misra 1979, with the window fixed).
 //!
-//! A window is shorter than the least latency, so that nothing sent within it arrives within it: each shard runs its
-//! window alone, then all exchange what they sent each other. The order of events does not depend on the shards, so
-//! neither does anything else.
+//! A window is shorter than the least latency, so that nothing sent within it arrives within it: each shard
+//! runs its window alone, then all exchange what they sent each other. The order of events does not depend on
+//! the shards, so neither does anything else.
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use xtreem_base::Instant;
+use xtreem_membership::Message;
 
 use super::process::cpu_time;
-use super::shard::{Parcel, Shard};
+use super::world::Shard;
+use crate::arena::Parcel;
 use crate::link::Latency;
 use crate::wheel::SLOT_BITS;
 
@@ -19,8 +21,8 @@ use crate::wheel::SLOT_BITS;
 const WINDOW_MICROS: u64 = 1 << SLOT_BITS;
 const _: () = assert!(WINDOW_MICROS <= Latency::WORLD.least().as_micros());
 
-/// Looks at the barrier before a thread yields its processor: about 20 µs. A neighbour's thread may need it, perhaps
-/// the very one that is waited for.
+/// Looks at the barrier before a thread yields its processor: about 20 µs. A neighbour's thread may need it,
+/// perhaps the very one that is waited for.
 const SPINS: u32 = 500;
 
 /// Where all threads wait for each other.
@@ -66,7 +68,7 @@ impl Drop for Presence<'_> {
 }
 
 /// What goes from one shard to another between windows. Never fought over: the barrier is between the two.
-type Mailbox = Mutex<Vec<Parcel>>;
+type Mailbox = Mutex<Vec<Parcel<Message>>>;
 
 /// Runs all shards from `start` to `end`; comes back with the processor time of all threads together.
 pub(super) fn run(shards: &mut [Shard], start: Instant, end: Instant) -> Duration {

@@ -1,14 +1,29 @@
 //! The whole world: who lives, dies and is replaced, in one shard or several.
 
-use xtreem_base::{Handle, Instant, Rng};
-use xtreem_membership::{Config, Cyclon};
+use std::convert::Infallible;
 
-use super::shard::{Deal, Shard, slot_of, successor};
+use xtreem_base::{Handle, Instant, Plane, Rng};
+use xtreem_membership::{Config, Cyclon, Message};
+
 use super::{Options, parallel};
+use crate::arena::{Arena, Churn, Deal, Member, slot_of, successor};
 use crate::digest::Digest;
+use crate::link::{Latency, Link};
 
 /// Ring predecessors that a node knows at the start.
 const PREDECESSORS: u32 = 5;
+
+/// Every so manieth node with all its events.
+pub(super) type Shard = Arena<Cyclon>;
+
+impl Member for Cyclon {
+    type Event = Infallible;
+
+    #[inline]
+    fn plane(_: &Message) -> Plane {
+        Plane::Datagram
+    }
+}
 
 pub(super) struct World {
     config: Config,
@@ -19,23 +34,26 @@ pub(super) struct World {
     deal: Deal,
     shards: Vec<Shard>,
     now: Instant,
-    /// Replacements that did not make a whole node yet, in millionths.
-    owed: u64,
+    churn: Churn,
 }
 
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         let config = Config::default();
-        let deal = Deal { bits: options.shards.trailing_zeros() };
+        let bits = options.shards.trailing_zeros();
+        let room = (options.nodes >> bits) as usize + 1;
+        let link = Link::new(options.seed, Latency::WORLD, (options.loss * 1e6).round() as u32);
+        let shard =
+            |part| Arena::part(config.clone(), link.clone(), room, options.queue, Deal { bits, part });
         let mut world = World {
             seed: options.seed,
             nodes: options.nodes,
             fate: Rng::derive(options.seed, 0, "fate"),
-            deal,
-            shards: (0..options.shards as usize).map(|i| Shard::new(options, &config, i, deal)).collect(),
+            deal: Deal { bits, part: 0 },
+            shards: (0..options.shards as usize).map(shard).collect(),
             config,
             now: Instant::ZERO,
-            owed: 0,
+            churn: Churn::default(),
         };
         for slot in 0..options.nodes {
             let handle = Handle::from_u32(slot);
@@ -44,7 +62,7 @@ impl World {
                 let predecessor = (slot + options.nodes - back) % options.nodes;
                 node.seed(&world.config, Handle::from_u32(predecessor));
             }
-            world.shards[deal.shard(slot)].add(handle, node);
+            world.shards[world.deal.part_of(slot)].add(handle, node);
         }
         world
     }
@@ -55,7 +73,7 @@ impl World {
     }
 
     fn shard(&self, slot: u32) -> &Shard {
-        &self.shards[self.deal.shard(slot)]
+        &self.shards[self.deal.part_of(slot)]
     }
 
     /// One period. Comes back with the processor time that it took.
@@ -72,7 +90,7 @@ impl World {
         self.fate.shuffle(&mut living);
         let dying = (living.len() as f64 * share).round() as usize;
         for slot in living.into_iter().take(dying) {
-            self.shards[self.deal.shard(slot)].kill(slot);
+            self.shards[self.deal.part_of(slot)].kill(slot);
         }
     }
 
@@ -81,9 +99,7 @@ impl World {
         if share == 0.0 {
             return;
         }
-        self.owed += (self.live() as f64 * share * 1e6).round() as u64;
-        let due = (self.owed / 1_000_000) as usize;
-        self.owed %= 1_000_000;
+        let due = self.churn.due(self.live(), share);
         if due == 0 {
             return;
         }
@@ -95,7 +111,9 @@ impl World {
             let introducer = self.shard(introducer).handle(introducer);
             let handle = successor(self.shard(slot).handle(slot));
             let newcomer = self.newborn(handle);
-            self.shards[self.deal.shard(slot)].replace(handle, newcomer, introducer);
+            self.shards[self.deal.part_of(slot)].replace(handle, newcomer, |node, call, out| {
+                node.join(call, introducer, out);
+            });
         }
     }
 
@@ -119,7 +137,7 @@ impl World {
             number[slot as usize] = i as u32;
         }
         let links = |slot: &u32| {
-            let view = self.shard(*slot).node(*slot).view();
+            let view = self.shard(*slot).member(*slot).view();
             let alive = view.filter(|&(handle, _)| self.is_alive(handle));
             alive.map(|(handle, _)| number[slot_of(handle) as usize]).collect()
         };
@@ -130,7 +148,7 @@ impl World {
     pub(super) fn dead_links(&self) -> f64 {
         let (mut dead, mut all) = (0u64, 0u64);
         for slot in self.living() {
-            for (handle, _) in self.shard(slot).node(slot).view() {
+            for (handle, _) in self.shard(slot).member(slot).view() {
                 all += 1;
                 dead += u64::from(!self.is_alive(handle));
             }
@@ -148,7 +166,7 @@ impl World {
         digest.add(self.shards.iter().fold(0, |sum, shard| sum.wrapping_add(shard.happened())));
         for slot in self.living() {
             digest.add(u64::from(slot));
-            for (handle, age) in self.shard(slot).node(slot).view() {
+            for (handle, age) in self.shard(slot).member(slot).view() {
                 digest.add(u64::from(handle.as_u32()) << 16 | u64::from(age));
             }
         }

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use xtreem_base::Rng;
 use xtreem_discovery::key::Codes;
-use xtreem_membership::aggregation::{Estimate, WHOLE};
+use xtreem_membership::aggregation::{Aggregation, Estimate, WHOLE};
 
 use super::data::ATTRIBUTES;
 use super::world::World;
@@ -19,8 +19,9 @@ pub struct Aggregates {
     pub size_error: f64,
     /// The same as the nodes tell themselves: half of what the middle half of the instances differ by.
     pub size_error_told: f64,
-    /// Over all these nodes, attributes and codes from the least to the greatest that there is: the difference between
-    /// the share of nodes at or below the code as estimated, straight between bounds, and as it is.
+    /// Over all these nodes, attributes and codes from the least to the greatest that there is: the
+    /// difference between the share of nodes at or below the code as estimated, straight between bounds, and
+    /// as it is.
     pub histogram_error_max: f64,
     pub histogram_error_mean: f64,
     /// The mean over nodes of the largest error that they measure themselves.
@@ -32,10 +33,10 @@ pub struct Aggregates {
 
 /// Compares; nothing before the first epoch has ended.
 pub(super) fn compare(world: &World, seed: u64) -> Option<Aggregates> {
-    let nodes = world.members.len();
-    let truth = Truth::new(world.members.iter().map(|member| member.trie.codes()), nodes);
+    let nodes = world.nodes().len();
+    let truth = Truth::new(world.nodes().map(|node| node.trie.codes()), nodes);
     let own = |slot: &u32| {
-        let aggregation = &world.members[*slot as usize].aggregation;
+        let aggregation = &world.node(*slot).aggregation;
         aggregation.estimate().filter(|_| !aggregation.is_heard())
     };
     let mut with: Vec<u32> = (0..nodes as u32).filter(|slot| own(slot).is_some()).collect();
@@ -60,11 +61,8 @@ pub(super) fn compare(world: &World, seed: u64) -> Option<Aggregates> {
         let errors = (0..ATTRIBUTES).filter_map(|attribute| estimate.curve_error(attribute));
         errors.map(|error| f64::from(error.max) / f64::from(WHOLE)).fold(0.0, f64::max)
     };
-    let memory: usize = world
-        .members
-        .iter()
-        .map(|member| member.aggregation.heap_bytes() + size_of_val(&member.aggregation))
-        .sum();
+    let bytes = |aggregation: &Aggregation| aggregation.heap_bytes() + size_of_val(aggregation);
+    let memory: usize = world.nodes().map(|node| bytes(&node.aggregation)).sum();
     (!estimates.is_empty()).then(|| Aggregates {
         size_error: mean(&|estimate| (f64::from(estimate.size.nodes) / nodes as f64 - 1.0).abs()),
         size_error_told: mean(&|estimate| f64::from(estimate.size.error_ppm) / 1e6),

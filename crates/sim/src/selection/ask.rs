@@ -8,6 +8,7 @@ use xtreem_discovery::{Requirement, SearchSpec};
 use super::classes::Class;
 use super::data::Ranks;
 use super::report::{ClassReport, Everything, Load, Tried, Wanted};
+use super::search::Searcher;
 use super::world::World;
 use super::{Options, sets};
 
@@ -36,9 +37,8 @@ pub(super) fn requesters(nodes: u32, count: u32, rng: &mut Rng) -> Vec<u32> {
 }
 
 fn matching(world: &World, requirement: &Requirement) -> BTreeSet<Handle> {
-    let said = world.members.iter().zip(&world.attributes);
-    let matches = said.filter(|(_, attributes)| requirement.matches(attributes));
-    matches.map(|(member, _)| member.handle).collect()
+    let matches = world.nodes().filter(|node| requirement.matches(&node.attributes));
+    matches.map(|node| node.handle).collect()
 }
 
 /// What one search came to, when its requester lived.
@@ -54,16 +54,16 @@ pub(super) fn finish(world: &mut World, options: &Options) -> Vec<Outcome> {
     for _ in 0..ROUNDS_MAX {
         world.replace(options.churn);
         world.run_round();
-        if world.searchers.values().all(|searcher| !searcher.is_user || searcher.report.is_some()) {
+        let mut searchers = world.nodes().filter_map(|node| node.searcher.as_ref());
+        if searchers.all(|searcher| !searcher.is_user || searcher.report.is_some()) {
             break;
         }
     }
-    let searchers = std::mem::take(&mut world.searchers);
-    let outcome = |(slot, searcher): (u32, super::search::Searcher)| {
+    let outcome = |(slot, searcher): (u32, Box<Searcher>)| {
         let (report, depth) = searcher.report?;
         Some(Outcome { slot, report, depth, found: searcher.found })
     };
-    searchers.into_iter().filter_map(outcome).collect()
+    world.take_searchers().filter_map(outcome).collect()
 }
 
 /// The matching nodes of each requester's requirement.
@@ -92,7 +92,7 @@ fn ask_for(
     there: &Truth,
     wanted: u32,
 ) -> Wanted {
-    world.visits.fill(0);
+    world.take_visits();
     for (slot, requirement) in asked {
         world.search(*slot, find(requirement.clone(), wanted));
     }
@@ -105,7 +105,7 @@ fn ask_for(
         round_trips: outcome.depth.into(),
         is_satisfied: is_satisfied(&outcome),
     });
-    Wanted::of(wanted, tries.collect(), world.visits.iter().copied().max().unwrap_or_default())
+    Wanted::of(wanted, tries.collect(), world.take_visits().into_iter().max().unwrap_or_default())
 }
 
 /// Asks the queries of one class, for as many nodes as wanted and for all.
@@ -117,7 +117,7 @@ pub(super) fn ask_class(
     rng: &mut Rng,
 ) -> Result<ClassReport, String> {
     let mut asked = BTreeMap::new();
-    for slot in requesters(world.members.len() as u32, REQUESTERS, rng) {
+    for slot in requesters(world.slots(), REQUESTERS, rng) {
         asked.insert(slot, class.requirement(ranks, rng)?);
     }
     let mut there = truth(world, &asked);
@@ -155,10 +155,10 @@ pub(super) fn ask_class(
 
 /// Many queries of the first built-in class, from random requesters.
 pub(super) fn load(world: &mut World, options: &Options, ranks: &Ranks, rng: &mut Rng) -> Load {
-    world.visits.fill(0);
+    world.take_visits();
     let mut left = options.load;
     while left > 0 {
-        let slots = requesters(world.members.len() as u32, LOAD_BATCH.min(left), rng);
+        let slots = requesters(world.slots(), LOAD_BATCH.min(left), rng);
         left -= (slots.len() as u32).min(left);
         for slot in slots {
             let requirement = super::classes::BUILTIN[0].requirement(ranks, rng).expect("it is built in");
@@ -166,9 +166,10 @@ pub(super) fn load(world: &mut World, options: &Options, ranks: &Ranks, rng: &mu
         }
         finish(world, options);
     }
-    let visits_max = world.visits.iter().copied().max().unwrap_or_default();
-    let sum: u64 = world.visits.iter().map(|visits| u64::from(*visits)).sum();
-    let visits_mean = sum as f64 / world.visits.len().max(1) as f64;
+    let visits = world.take_visits();
+    let visits_max = visits.iter().copied().max().unwrap_or_default();
+    let sum: u64 = visits.iter().map(|visits| u64::from(*visits)).sum();
+    let visits_mean = sum as f64 / visits.len().max(1) as f64;
     let worst_over_mean = f64::from(visits_max) / visits_mean.max(f64::MIN_POSITIVE);
     Load { queries: options.load, visits_mean, visits_max, worst_over_mean }
 }

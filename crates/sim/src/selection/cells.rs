@@ -1,11 +1,12 @@
 //! The baseline: fixed nested cells, as published in 2009, on the same machines and queries.
 //!
-//! Source: Costa, Napper, Pierre and van Steen, "Autonomous resource selection for decentralized utility computing",
-//! ICDCS 2009. Each attribute is halved [`LEVELS`] times. A node links one node of each neighbouring subcell and all
-//! nodes of its own lowest cell; a query goes depth first from subcell to subcell and waits for each answer.
+//! Source: Costa, Napper, Pierre and van Steen, "Autonomous resource selection for decentralized utility
+//! computing", ICDCS 2009. Each attribute is halved [`LEVELS`] times. A node links one node of each
+//! neighbouring subcell and all nodes of its own lowest cell; a query goes depth first from subcell to
+//! subcell and waits for each answer.
 //!
-//! A count of messages over perfect links, not gossip: nobody is dead, every subcell with nodes is linked, bounds of
-//! cells are quantiles that everybody knows. All of that is in the baseline's favour.
+//! A count of messages over perfect links, not gossip: nobody is dead, every subcell with nodes is linked,
+//! bounds of cells are quantiles that everybody knows. All of that is in the baseline's favour.
 
 use std::collections::BTreeSet;
 
@@ -87,7 +88,8 @@ impl Cells {
         (links * size_of::<Alternate>() as u64) as f64 / self.cells.len() as f64
     }
 
-    /// Asks from `start` until `wanted` matches are found; `seen` is told of each visit, the requester's own included.
+    /// Asks from `start` until `wanted` matches are found; `seen` is told of each visit, the requester's own
+    /// included.
     pub fn ask(
         &self,
         start: u32,

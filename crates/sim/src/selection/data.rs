@@ -23,8 +23,8 @@ pub enum Data {
     /// Every attribute independent and uniform.
     #[default]
     Uniform,
-    /// 60 % of the machines in homogeneous clusters of Zipf sizes, the largest 8 % of all; the rest correlated
-    /// and heavy-tailed.
+    /// 60 % of the machines in homogeneous clusters of Zipf sizes, the largest 8 % of all; the rest
+    /// correlated and heavy-tailed.
     Clustered,
 }
 
@@ -151,7 +151,8 @@ mod tests {
             let ranks = Ranks::new(&machines);
             let at = ranks.value(2, RANGE * 3 / 10);
             let below = machines.iter().filter(|machine| u32::from(machine[2]) < at).count();
-            // Clusters make steps: the least value with that share below it has at least the share at or below.
+            // Clusters make steps: the least value with that share below it has at least the share at or
+            // below.
             let at_or_below = machines.iter().filter(|machine| u32::from(machine[2]) <= at).count();
             assert!(below <= 6_000 && at_or_below >= 6_000, "{data}: {below} {at_or_below}");
             assert!(machines.iter().all(|machine| u32::from(machine[0]) < ranks.value(0, RANGE)));

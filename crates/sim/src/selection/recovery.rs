@@ -28,8 +28,8 @@ pub struct Recovery {
     pub after: u32,
 }
 
-/// The share of living matches that walks along living links find, before, right after the disaster (round 0), and after each round from
-/// then on.
+/// The share of living matches that walks along living links find, before, right after the disaster (round
+/// 0), and after each round from then on.
 pub fn recovery(options: &Recovery) -> (f64, Vec<RoundRecall>) {
     let machines = options.data.machines(options.nodes, 1);
     let ranks = Ranks::new(&machines);
@@ -39,9 +39,9 @@ pub fn recovery(options: &Recovery) -> (f64, Vec<RoundRecall>) {
     match options.disaster {
         Disaster::Kill(share) => world.kill(share),
         Disaster::Split(rounds) => {
-            world.is_split = true;
+            world.split(true);
             (0..rounds).for_each(|_| world.run_round());
-            world.is_split = false;
+            world.split(false);
         }
     }
     let read = |round| {
@@ -54,14 +54,14 @@ pub fn recovery(options: &Recovery) -> (f64, Vec<RoundRecall>) {
 }
 
 fn recall_of_living(world: &World, ranks: &Ranks, round: u32) -> f64 {
-    let mut rng = Rng::derive(world.seed, u64::from(round), "recovery");
-    let living: Vec<u32> = (0..world.members.len() as u32).filter(|slot| world.lives(*slot)).collect();
+    let mut rng = Rng::derive(world.seed(), u64::from(round), "recovery");
+    let living: Vec<u32> = (0..world.slots()).filter(|slot| world.lives(*slot)).collect();
     let (mut found, mut matches) = (0, 0);
     for _ in 0..WALKS {
         let region = some_region(ranks, &mut rng);
         let Some(start) = rng.pick(&living) else { return 0.0 };
         found += walk(world, *start, &region, &mut |_| false).1;
-        let is_match = |slot: &&u32| region.contains(world.members[**slot as usize].trie.codes());
+        let is_match = |slot: &&u32| region.contains(world.node(**slot).trie.codes());
         matches += living.iter().filter(is_match).count();
     }
     found as f64 / matches.max(1) as f64

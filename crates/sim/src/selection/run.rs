@@ -65,7 +65,7 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
     }
     let newcomer_rounds = newcomers(&mut world, &mut rng);
     note(&format!("newcomers are found after {newcomer_rounds} rounds"));
-    let before = (world.bytes(), world.aggregation_bytes());
+    let before = sent(&world);
     // Without churn a few rounds tell what is sent.
     let churn_rounds = if options.churn > 0.0 { options.churn_rounds } else { 3 };
     for _ in 0..churn_rounds {
@@ -73,9 +73,9 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
         world.run_round();
     }
     let rounds = f64::from(churn_rounds.max(1)) * f64::from(options.nodes);
-    report.bytes_sent_per_node = Some((world.bytes() - before.0) as f64 / rounds);
-    report.aggregation_bytes_per_node = Some((world.aggregation_bytes() - before.1) as f64 / rounds);
-    let heap: usize = world.members.iter().map(|member| member.trie.heap_bytes()).sum();
+    report.bytes_sent_per_node = Some((sent(&world).0 - before.0) as f64 / rounds);
+    report.aggregation_bytes_per_node = Some((sent(&world).1 - before.1) as f64 / rounds);
+    let heap: usize = world.nodes().map(|node| node.trie.heap_bytes()).sum();
     report.link_memory_bytes_mean = heap as f64 / f64::from(options.nodes);
     let mut asked = Vec::new();
     for class in classes {
@@ -101,6 +101,11 @@ pub fn run(options: &Options, classes: &[Class], note: &mut dyn FnMut(&str)) -> 
     Ok(Report { newcomer_rounds: Some(newcomer_rounds), baseline: Some(baseline), ..report })
 }
 
+/// Bytes that tries and aggregation have sent, and those of aggregation alone.
+fn sent(world: &World) -> (u64, u64) {
+    (world.arena.config.bytes.get(), world.arena.config.aggregation_bytes.get())
+}
+
 /// The classes with enough matches, and the others.
 pub(super) fn by_matches(classes: Vec<ClassReport>) -> (Vec<ClassReport>, Vec<ClassReport>) {
     classes.into_iter().partition(|class| class.matches_mean >= SCARCE_BELOW)
@@ -113,18 +118,17 @@ fn visits_of<'a>(classes: impl Iterator<Item = &'a ClassReport>) -> String {
 
 /// Lets some nodes be replaced and looks for each newcomer, round by round.
 fn newcomers(world: &mut World, rng: &mut Rng) -> u32 {
-    let share = f64::from(NEWCOMERS.min(world.members.len() as u32 / 20)) / world.members.len() as f64;
-    let before: BTreeSet<Handle> = world.members.iter().map(|member| member.handle).collect();
+    let share = f64::from(NEWCOMERS.min(world.slots() / 20)) / f64::from(world.slots());
+    let before: BTreeSet<Handle> = (0..world.slots()).map(|slot| world.arena.handle(slot)).collect();
     world.replace(share);
-    let mut missing: Vec<u32> = (0..world.members.len() as u32)
-        .filter(|slot| !before.contains(&world.members[*slot as usize].handle))
-        .collect();
+    let mut missing: Vec<u32> =
+        (0..world.slots()).filter(|slot| !before.contains(&world.arena.handle(*slot))).collect();
     let enough = missing.len() / 20;
     for round in 1..=NEWCOMER_ROUNDS_MAX {
         world.run_round();
         missing.retain(|slot| {
-            let codes = world.members[*slot as usize].trie.codes();
-            let start = rng.below(world.members.len() as u32);
+            let codes = world.node(*slot).trie.codes();
+            let start = rng.below(world.slots());
             let region = xtreem_discovery::area::Area::of(codes);
             !walk(world, start, &region, &mut |visited| visited == *slot).2
         });

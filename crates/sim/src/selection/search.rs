@@ -1,4 +1,5 @@
-//! Searches in a selection world: the product's own core on both sides, with what the figures need noted beside it.
+//! Searches in a selection world: the product's own core on both sides, with what the figures need noted
+//! beside it.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +9,10 @@ use xtreem_discovery::{
     AppFilter, AppSummary, Attributes, Discovery, HoldAnswer, HoldAsk, HoldRefusal, Host, Hosted, Message,
     Report, SearchEvent, SearchSpec,
 };
+use xtreem_membership::Cyclon;
 
-use super::world::{Member, Sender};
+use super::node::{self, Node};
+use crate::arena::Post;
 
 /// One node's search, running or over.
 pub(super) struct Searcher {
@@ -27,7 +30,8 @@ pub(super) struct Searcher {
 
 /// A visited or searching node.
 pub(super) struct Lent<'a> {
-    pub(super) member: &'a Member,
+    pub(super) cyclon: &'a Cyclon,
+    pub(super) trie: &'a Trie,
     /// What its machine says of itself.
     pub(super) attributes: &'a Attributes,
 }
@@ -38,11 +42,11 @@ impl Host for Lent<'_> {
     }
 
     fn trie(&self, _: Option<u32>) -> Option<&Trie> {
-        Some(&self.member.trie)
+        Some(self.trie)
     }
 
     fn contacts(&mut self, max: usize) -> Vec<Handle> {
-        self.member.cyclon.view().map(|(peer, _)| peer).take(max).collect()
+        self.cyclon.view().map(|(peer, _)| peer).take(max).collect()
     }
 
     fn hold(&mut self, _: Instant, _: Handle, _: &HoldAsk) -> HoldAnswer {
@@ -56,7 +60,7 @@ impl Host for Lent<'_> {
 
 /// Takes what a search says and notes how deep it is.
 struct Notes<'a, 'b> {
-    sender: &'a mut Sender<'b>,
+    to: &'a mut Post<'b, Node>,
     /// Of the message or time-out that is being handled.
     depth: u16,
     out: &'a mut BTreeMap<Handle, u16>,
@@ -70,7 +74,7 @@ impl Sink<Message> for Notes<'_, '_> {
         let is_question = matches!(message, Message::Visit { .. } | Message::Delegate(_));
         let depth = self.depth + u16::from(is_question);
         self.out.insert(to, depth);
-        self.sender.search(to, message, depth);
+        self.to.send(to, node::Message::Search(message.into(), depth));
     }
 
     fn contact_silent(&mut self, peer: Handle) {
@@ -92,20 +96,20 @@ impl Events<SearchEvent> for Notes<'_, '_> {
 impl Searcher {
     fn notes<'a, 'b>(
         &'a mut self,
-        sender: &'a mut Sender<'b>,
+        to: &'a mut Post<'b, Node>,
         depth: u16,
     ) -> (&'a mut Discovery, Notes<'a, 'b>) {
         let Searcher { discovery, out, found, report, silent, .. } = self;
-        (discovery, Notes { sender, depth, out, found, report, silent })
+        (discovery, Notes { to, depth, out, found, report, silent })
     }
 }
 
 impl Searcher {
     /// One that asks nothing itself, but may be handed what others ask.
-    pub(super) fn new(member: &Member, seed: u64, now: Instant) -> Self {
-        let rng = Rng::derive(seed ^ now.as_micros(), u64::from(member.handle.as_u32()), "search");
+    pub(super) fn new(handle: Handle, seed: u64, now: Instant) -> Self {
+        let rng = Rng::derive(seed ^ now.as_micros(), u64::from(handle.as_u32()), "search");
         Searcher {
-            discovery: Discovery::new(member.handle, rng),
+            discovery: Discovery::new(handle, rng),
             is_user: false,
             out: BTreeMap::new(),
             found: Vec::new(),
@@ -114,12 +118,12 @@ impl Searcher {
         }
     }
 
-    pub(super) fn start(&mut self, lent: Lent<'_>, now: Instant, spec: SearchSpec, sender: &mut Sender<'_>) {
+    pub(super) fn start(&mut self, lent: Lent<'_>, now: Instant, spec: SearchSpec, to: &mut Post<'_, Node>) {
         self.is_user = true;
-        let seeds: Vec<Handle> = lent.member.cyclon.view().map(|(peer, _)| peer).collect();
-        let (discovery, out) = self.notes(sender, 0);
-        let to = &mut Hosted { host: lent, out };
-        discovery.start(Call::new(&(), now), spec, &seeds, to).expect("a search within the limits");
+        let seeds: Vec<Handle> = lent.cyclon.view().map(|(peer, _)| peer).collect();
+        let (discovery, out) = self.notes(to, 0);
+        let out = &mut Hosted { host: lent, out };
+        discovery.start(Call::new(&(), now), spec, &seeds, out).expect("a search within the limits");
     }
 
     pub(super) fn handle_message(
@@ -129,14 +133,14 @@ impl Searcher {
         lent: Lent<'_>,
         message: Message,
         depth: u16,
-        sender: &mut Sender<'_>,
+        to: &mut Post<'_, Node>,
     ) {
-        let (discovery, out) = self.notes(sender, depth);
+        let (discovery, out) = self.notes(to, depth);
         let _ = discovery.handle_message(Call::new(&(), now), from, message, &mut Hosted { host: lent, out });
     }
 
-    pub(super) fn handle_timeout(&mut self, now: Instant, lent: Lent<'_>, sender: &mut Sender<'_>) {
-        let (discovery, out) = self.notes(sender, 0);
+    pub(super) fn handle_timeout(&mut self, now: Instant, lent: Lent<'_>, to: &mut Post<'_, Node>) {
+        let (discovery, out) = self.notes(to, 0);
         if discovery.next_timeout(&()).at <= now {
             discovery.handle_timeout(Call::new(&(), now), &mut Hosted { host: lent, out });
         }

@@ -1,5 +1,5 @@
-//! Set queries in a selection world: every machine has some free disk space, which changes, and sets are asked for that
-//! have a share of what the best six have.
+//! Set queries in a selection world: every machine has some free disk space, which changes, and sets are
+//! asked for that have a share of what the best six have.
 //!
 //! Source: docs/design/selection.md, "Sets". What links say of the largest values is as old as gossip makes
 //! it.
@@ -13,17 +13,19 @@ use xtreem_discovery::{Attributes, Number, Requirement, SearchSpec, SetQuery, To
 
 use super::Options;
 use super::ask::{Outcome, finish};
-use super::world::{World, slot_of};
+use super::world::World;
+use crate::arena::slot_of;
 
 /// The dynamic attribute of the machines.
 const FREE: &str = "disk.free";
 /// Codes of an octave.
 const OCTAVE: f64 = 1_024.0;
-/// The median, 16 GiB, and how widely machines differ: a standard deviation of 1.7 octaves (a factor of 3.3), so that
-/// few have much (our guess; "random" in the note's table needs such a tail).
+/// The median, 16 GiB, and how widely machines differ: a standard deviation of 1.7 octaves (a factor of 3.3),
+/// so that few have much (our guess; "random" in the note's table needs such a tail).
 const MEDIAN: f64 = 45_000.0;
 const DEVIATION: f64 = 1.73 * OCTAVE;
-/// What a value changes by in one round: 5 % (our guess: a disk that fills; after three minutes it is a fifth).
+/// What a value changes by in one round: 5 % (our guess: a disk that fills; after three minutes it is a
+/// fifth).
 const STEP: f64 = 0.07 * OCTAVE;
 
 /// Most members of a set.
@@ -71,7 +73,7 @@ fn number(value: u16) -> Number {
 
 /// What the best six of these nodes have together, of those that live.
 fn best_six(world: &World, nodes: &BTreeSet<Handle>) -> i64 {
-    let value = |peer: &Handle| number(world.members[slot_of(*peer) as usize].free).as_thousandths();
+    let value = |peer: &Handle| number(world.node(slot_of(*peer)).free).as_thousandths();
     let mut values: Vec<i64> = nodes.iter().filter(|peer| world.is_alive(**peer)).map(value).collect();
     values.sort_unstable();
     values.iter().rev().take(MOST.into()).sum()

@@ -1,5 +1,5 @@
-//! 30 s after the faults stop exactly one process runs for each slot that is neither done nor failed, and it is
-//! the one with the highest epoch ever started.
+//! 30 s after the faults stop exactly one process runs for each slot that is neither done nor failed, and it
+//! is the one with the highest epoch ever started.
 //!
 //! Source: docs/design/allocation.md, "What is judged in the simulator". Applications count that were
 //! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind

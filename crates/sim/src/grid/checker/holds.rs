@@ -1,7 +1,7 @@
 //! No hold is left over.
 //!
-//! Source: `docs/protocols/allocation.md`: a hold lives 10 s unless its submission renews it, and a submission that
-//! waits or is over renews none. Recruiters renew none at all.
+//! Source: `docs/protocols/allocation.md`: a hold lives 10 s unless its submission renews it, and a
+//! submission that waits or is over renews none. Recruiters renew none at all.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! The invariants of a grid run, one a file. Each sees the observations in order and the world at the end, and
-//! nothing else.
+//! The invariants of a grid run, one a file. Each sees the observations in order and the world at the end,
+//! and nothing else.
 
 mod capacity;
 mod component;

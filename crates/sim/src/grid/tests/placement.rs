@@ -87,7 +87,8 @@ fn weight(host: u32) -> u64 {
 fn a_set_is_made_whole_again_when_any_of_its_hosts_dies() {
     const SET: &str = "4 nodes with sum(weight) >= 14 && max(weight) > 8 && sum(weight) < 15 spread by site";
     for seed in 1..5 {
-        // An even share, 3.5 to 3.75, has nobody: each lost host needs another one that brings what just it brought.
+        // An even share, 3.5 to 3.75, has nobody: each lost host needs another one that brings what just it
+        // brought.
         let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
         let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
         let mut world = world_with(90, placed(4, SET, ""), (seed, 4), actions);
@@ -157,13 +158,13 @@ fn nodes_near_the_submitter_are_nearer_than_others() {
         let mut world = world(150, 8, "near", seed, vec![(at(130), Action::Submit { app: 0 })]);
         world.run_until(at(145));
         let app = &world.apps()[0];
-        let to = |host: u32| world.network().round_trip(app.submitter, host).as_micros();
+        let to = |host: u32| world.link().round_trip(app.submitter, host).as_micros();
         let hosts = world.hosts_of(&app.record.id);
         assert_eq!(hosts.len(), 8);
         near += hosts.iter().map(|host| to(*host)).sum::<u64>() / 8;
         all += (0..150).map(to).sum::<u64>() / 150;
     }
-    // Eighty samples a node by then, half of all distances known to 6 and 13 %: half as far on these seeds together, a third
-    // to all of it on a single one. `sim::coordinates` shows what more samples are worth.
+    // Eighty samples a node by then, half of all distances known to 6 and 13 %: half as far on these seeds
+    // together, a third to all of it on a single one. `sim::coordinates` shows what more samples are worth.
     assert!(near * 10 < all * 6, "{near} of {all} µs");
 }

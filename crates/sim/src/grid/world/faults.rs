@@ -25,8 +25,8 @@ impl World {
                 }
             }
             Action::Cut(target, lasts) => {
-                if let Some(host) = self.find(target).filter(|host| !self.network.is_cut(*host)) {
-                    self.network.set_cut(host, true);
+                if let Some(host) = self.find(target).filter(|host| !self.link.is_cut(*host)) {
+                    self.link.set_cut(host, true);
                     self.fault(host, Fault::Cut { host });
                     self.undo_later(host, lasts, Undo::Heal);
                 }
@@ -35,7 +35,7 @@ impl World {
                 let mut rng = Rng::new(self.rng.next_u64());
                 let parts: Vec<u8> =
                     self.hosts.iter().map(|_| u8::from(rng.chance(smaller_percent, 100))).collect();
-                self.network.set_parts(Some(parts.clone()));
+                self.link.split(parts.clone());
                 self.fault(WORLD, Fault::Split { parts });
                 self.undo_later(WORLD, lasts, Undo::Merge);
             }
@@ -64,11 +64,11 @@ impl World {
     pub(super) fn undo(&mut self, host: HostNo, undo: Undo) {
         match undo {
             Undo::Heal => {
-                self.network.set_cut(host, false);
+                self.link.set_cut(host, false);
                 self.fault(host, Fault::Healed { host });
             }
             Undo::Merge => {
-                self.network.set_parts(None);
+                self.link.split(Vec::new());
                 self.fault(WORLD, Fault::Merged);
             }
             Undo::Resume => self.resume(host),

@@ -103,7 +103,7 @@ impl World {
         let serves = |source: &Handle| {
             let number = host_of(*source);
             self.hosts.get(number as usize).is_some_and(|source| {
-                let is_there = source.is_running() && self.network.can_reach(host, number);
+                let is_there = source.is_running() && self.link.can_reach(host, number);
                 is_there && source.files.contains(&app)
             })
         };
@@ -145,8 +145,8 @@ impl World {
         }
     }
 
-    /// By itself. Programs that fail now and then behave once the faults have stopped, so that the end of a run
-    /// can be judged.
+    /// By itself. Programs that fail now and then behave once the faults have stopped, so that the end of a
+    /// run can be judged.
     fn ends(&mut self, number: usize) {
         if self.processes[number].behaviour != Behaviour::Flaky || self.now < FAULTS_END {
             self.exits(number);
