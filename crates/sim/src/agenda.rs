@@ -73,7 +73,8 @@ impl<E> Agenda<E> {
         Some(Due { at, dst, number })
     }
 
-    /// What has come due; nothing: it is the node's timer. Every event is to be taken before the next is popped.
+    /// What has come due; nothing: it is the node's timer. Every event is to be taken before the next is
+    /// popped.
     #[inline]
     pub fn take(&mut self, due: Due) -> Option<E> {
         if due.number == TIMER {
@@ -94,8 +95,8 @@ impl<E> Agenda<E> {
         Some(dst)
     }
 
-    /// The event `distance` after the next one and the slot that it is for, as far as it is known already; nothing may
-    /// be concluded from it.
+    /// The event `distance` after the next one and the slot that it is for, as far as it is known already;
+    /// nothing may be concluded from it.
     #[inline]
     pub fn ahead(&self, distance: usize) -> Option<(u32, &E)> {
         let Entry { dst, number, .. } = self.queue.ahead(distance)?;

@@ -1,8 +1,9 @@
 //! The arena: one protocol core a node, with typed messages, virtual time, links, kills and replacements.
 //!
-//! Whatever has the shape of [`xtreem_base::Driven`] plays here as it is: [`Member`] adds how its messages travel. The
-//! arena owns the members, lends one of them a [`Post`] for each call and calls each when it wants to be called.
-//! *Absent: codecs, hosts that pause, clocks that are wrong; `grid` has those, for whole nodes.*
+//! Whatever has the shape of [`xtreem_base::Driven`] plays here as it is: [`Member`] adds how its messages
+//! travel. The arena owns the members, lends one of them a [`Post`] for each call and calls each when it
+//! wants to be called. *Absent: codecs, hosts that pause, clocks that are wrong; `grid` has those, for whole
+//! nodes.*
 //!
 //! A handle is 24 bits of slot and 8 of incarnation, so that a dead node's descriptor stays recognisable when
 //! its slot is used again (a descriptor would have to survive 256 replacements of its slot to deceive).
@@ -24,7 +25,8 @@ pub(crate) use post::{Deal, Parcel};
 use post::{Network, Packet};
 
 const SLOT_BITS: u32 = 24;
-/// Events before its own at which what a message points to is fetched into the cache, then what hangs on its node.
+/// Events before its own at which what a message points to is fetched into the cache, then what hangs on its
+/// node.
 const AHEAD_MESSAGE: usize = 8;
 const AHEAD_TABLES: usize = 3;
 
@@ -33,8 +35,8 @@ pub trait Member: Sized + for<'a> Driven<Post<'a, Self>> {
     /// What it tells the node around it: [`Arena::take_events`] has it.
     type Event;
 
-    /// Events before its own at which an event and its node are fetched into the cache: more than memory's delay, less
-    /// than the cache's room and than the events of 4 ms.
+    /// Events before its own at which an event and its node are fetched into the cache: more than memory's
+    /// delay, less than the cache's room and than the events of 4 ms.
     const AHEAD: usize = 6;
 
     /// A datagram is lost as often as the link says; what travels on a stream is sent again until it arrives.
@@ -77,7 +79,8 @@ pub(super) struct Seat {
     handle: Handle,
 }
 
-/// All nodes with all their events; or every so manieth, when several arenas share a world on threads of their own.
+/// All nodes with all their events; or every so manieth, when several arenas share a world on threads of
+/// their own.
 pub struct Arena<M: Member> {
     /// What all members are called with.
     pub config: M::Config,
@@ -163,8 +166,8 @@ impl<M: Member> Arena<M> {
         self.now = end;
     }
 
-    /// What the next events need is fetched into the cache while others are handled: first events and nodes, then the
-    /// messages, then what hangs on both.
+    /// What the next events need is fetched into the cache while others are handled: first events and nodes,
+    /// then the messages, then what hangs on both.
     #[inline]
     fn fetch_ahead(&self) {
         let agenda = &self.network.agenda;

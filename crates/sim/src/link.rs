@@ -12,8 +12,8 @@ pub enum Latency {
     PerMessage { min: Duration, max: Duration },
     /// Drawn once for each pair, the same both ways: messages of a pair stay in order.
     PerPair { min: Duration, max: Duration },
-    /// Nodes stand at sites in a square; each has an access link of its own. A message takes half of the way between the two
-    /// and both links, and up to a tenth longer.
+    /// Nodes stand at sites in a square; each has an access link of its own. A message takes half of the way
+    /// between the two and both links, and up to a tenth longer.
     Places {
         sites: u32,
         /// Round trip along a side of the square.
@@ -91,8 +91,8 @@ impl Link {
         self.parts = parts;
     }
 
-    /// Whether a message between the two gets through now, but for its chance to be lost. Worlds ask on arrival: what is
-    /// on its way when a cut or a split begins gets lost.
+    /// Whether a message between the two gets through now, but for its chance to be lost. Worlds ask on
+    /// arrival: what is on its way when a cut or a split begins gets lost.
     #[inline]
     pub fn can_reach(&self, a: u32, b: u32) -> bool {
         self.cut.is_empty() && self.parts.is_empty() || self.can_reach_in_part(a, b)

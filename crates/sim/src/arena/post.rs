@@ -152,7 +152,8 @@ impl<M: Member> Events<M::Event> for Post<'_, M> {
     }
 }
 
-/// Anybody in this arena, as a well-mixed partial view would give it; nobody, when the draw is a dead one or itself.
+/// Anybody in this arena, as a well-mixed partial view would give it; nobody, when the draw is a dead one or
+/// itself.
 impl<M: Member> Sampler for Post<'_, M> {
     fn fresh_peer(&mut self) -> Option<Handle> {
         let seat = self.network.rng.pick(self.seats)?;

@@ -116,7 +116,8 @@ impl Sampler for Sampling<'_, '_> {
 }
 
 impl Node {
-    /// A node that knows nobody, on a machine that says `attributes`; of what changes it has values of its own.
+    /// A node that knows nobody, on a machine that says `attributes`; of what changes it has values of its
+    /// own.
     pub(super) fn new(common: &Common, handle: Handle, mut attributes: Attributes, now: Instant) -> Self {
         let stream = |label| Rng::derive(common.seed, u64::from(handle.as_u32()), label);
         let codes = common.schema.codes(&attributes);

@@ -91,7 +91,8 @@ impl World {
         self.arena.run_until(self.arena.now() + self.arena.config.membership.period);
     }
 
-    /// Replaces a share of all nodes: each dies, and a newcomer on such a machine joins through a random node.
+    /// Replaces a share of all nodes: each dies, and a newcomer on such a machine joins through a random
+    /// node.
     pub(super) fn replace(&mut self, share: f64) {
         let nodes = self.slots();
         let due = self.churn.due(nodes as usize, share);
