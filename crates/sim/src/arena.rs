@@ -72,7 +72,7 @@ struct Place<M>(M);
 /// `next_timeout` mirrors what the core says, so that a timer that was put off is put back into the queue
 /// without touching the node: every node has exactly one timer event that counts, `armed`.
 #[derive(Clone, Copy)]
-pub(super) struct Seat {
+pub(super) struct Tenancy {
     next_timeout: Instant,
     armed: Instant,
     /// `NONE` when it is dead.
@@ -85,7 +85,7 @@ pub struct Arena<M: Member> {
     /// What all members are called with.
     pub config: M::Config,
     members: Vec<Place<M>>,
-    seats: Vec<Seat>,
+    tenancies: Vec<Tenancy>,
     network: Network<M>,
     now: Instant,
     events: u64,
@@ -104,7 +104,7 @@ impl<M: Member> Arena<M> {
         Arena {
             config,
             members: vec_on_huge_pages(room),
-            seats: vec_on_huge_pages(room),
+            tenancies: vec_on_huge_pages(room),
             network: Network::new(link, queue, room, deal),
             now: Instant::ZERO,
             events: 0,
@@ -115,7 +115,7 @@ impl<M: Member> Arena<M> {
     /// Gives the next slot to a node. Its handle has that slot.
     pub fn add(&mut self, handle: Handle, member: M) {
         self.members.push(Place(member));
-        self.seats.push(Seat { next_timeout: Instant::FAR, armed: Instant::FAR, handle });
+        self.tenancies.push(Tenancy { next_timeout: Instant::FAR, armed: Instant::FAR, handle });
         self.arm(slot_of(handle));
     }
 
@@ -128,14 +128,14 @@ impl<M: Member> Arena<M> {
     ) {
         let place = self.place(slot_of(handle));
         self.members[place] = Place(newcomer);
-        self.seats[place] = Seat { next_timeout: Instant::FAR, armed: Instant::FAR, handle };
+        self.tenancies[place] = Tenancy { next_timeout: Instant::FAR, armed: Instant::FAR, handle };
         self.with(slot_of(handle), join);
     }
 
     /// It keeps silent from now on, and nobody is told.
     pub fn kill(&mut self, slot: u32) {
         let place = self.place(slot);
-        self.seats[place].handle = Handle::NONE;
+        self.tenancies[place].handle = Handle::NONE;
     }
 
     /// One call of a member, with what it needs to speak.
@@ -146,8 +146,8 @@ impl<M: Member> Arena<M> {
         call: impl FnOnce(&mut M, Call<'_, M::Config>, &mut Post<'_, M>) -> R,
     ) -> R {
         let place = self.place(slot);
-        let from = self.seats[place].handle;
-        let mut out = Post::new(&mut self.network, &self.seats, self.now, from);
+        let from = self.tenancies[place].handle;
+        let mut out = Post::new(&mut self.network, &self.tenancies, self.now, from);
         let result = call(&mut self.members[place].0, Call::new(&self.config, self.now), &mut out);
         self.arm(slot);
         result
@@ -173,7 +173,7 @@ impl<M: Member> Arena<M> {
         let agenda = &self.network.agenda;
         if let Some(slot) = agenda.fetch(M::AHEAD) {
             let place = self.place(slot);
-            prefetch(&self.seats[place]);
+            prefetch(&self.tenancies[place]);
             prefetch(&self.members[place]);
         }
         if let Some((_, packet)) = agenda.ahead(AHEAD_MESSAGE) {
@@ -189,17 +189,17 @@ impl<M: Member> Arena<M> {
     #[inline]
     fn on_timer(&mut self, slot: u32) {
         let place = self.place(slot);
-        let seat = &mut self.seats[place];
-        if seat.handle == Handle::NONE || seat.armed != self.now {
+        let tenancy = &mut self.tenancies[place];
+        if tenancy.handle == Handle::NONE || tenancy.armed != self.now {
             return;
         }
-        seat.armed = Instant::FAR;
-        if seat.next_timeout > self.now {
-            seat.armed = seat.next_timeout;
-            self.network.agenda.push_timer(seat.armed, slot);
+        tenancy.armed = Instant::FAR;
+        if tenancy.next_timeout > self.now {
+            tenancy.armed = tenancy.next_timeout;
+            self.network.agenda.push_timer(tenancy.armed, slot);
             return;
         }
-        let handle = seat.handle;
+        let handle = tenancy.handle;
         self.note(handle, handle);
         self.with(slot, |member, call, out| member.handle_timeout(call, out));
     }
@@ -227,11 +227,11 @@ impl<M: Member> Arena<M> {
     #[inline]
     fn arm(&mut self, slot: u32) {
         let place = self.place(slot);
-        let seat = &mut self.seats[place];
-        seat.next_timeout = self.members[place].0.next_timeout(&self.config).at;
-        if seat.next_timeout < seat.armed {
-            seat.armed = seat.next_timeout;
-            self.network.agenda.push_timer(seat.armed, slot);
+        let tenancy = &mut self.tenancies[place];
+        tenancy.next_timeout = self.members[place].0.next_timeout(&self.config).at;
+        if tenancy.next_timeout < tenancy.armed {
+            tenancy.armed = tenancy.next_timeout;
+            self.network.agenda.push_timer(tenancy.armed, slot);
         }
     }
 
@@ -264,12 +264,12 @@ impl<M: Member> Arena<M> {
 
     #[inline]
     pub fn is_alive(&self, handle: Handle) -> bool {
-        self.seats[self.place(slot_of(handle))].handle == handle
+        self.tenancies[self.place(slot_of(handle))].handle == handle
     }
 
     /// Who lives in a slot; `NONE`: nobody.
     pub fn handle(&self, slot: u32) -> Handle {
-        self.seats[self.place(slot)].handle
+        self.tenancies[self.place(slot)].handle
     }
 
     /// The member of a slot; its last one, if nobody lives there.

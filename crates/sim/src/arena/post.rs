@@ -2,7 +2,7 @@
 
 use xtreem_base::{Duration, Events, Handle, Instant, Plane, Rng, Sampler, Sink};
 
-use super::{Member, Seat, slot_of};
+use super::{Member, Tenancy, slot_of};
 use crate::agenda::Agenda;
 use crate::link::Link;
 use crate::queue::Kind;
@@ -98,7 +98,7 @@ impl<M: Member> Network<M> {
 /// Where one member puts what it says during one call.
 pub struct Post<'a, M: Member> {
     network: &'a mut Network<M>,
-    seats: &'a [Seat],
+    tenancies: &'a [Tenancy],
     now: Instant,
     from: Handle,
     sent: u32,
@@ -106,8 +106,13 @@ pub struct Post<'a, M: Member> {
 
 impl<'a, M: Member> Post<'a, M> {
     #[inline]
-    pub(super) fn new(network: &'a mut Network<M>, seats: &'a [Seat], now: Instant, from: Handle) -> Self {
-        Post { network, seats, now, from, sent: 0 }
+    pub(super) fn new(
+        network: &'a mut Network<M>,
+        tenancies: &'a [Tenancy],
+        now: Instant,
+        from: Handle,
+    ) -> Self {
+        Post { network, tenancies, now, from, sent: 0 }
     }
 
     fn carry(&self, to: Handle) -> Option<Instant> {
@@ -156,7 +161,7 @@ impl<M: Member> Events<M::Event> for Post<'_, M> {
 /// itself.
 impl<M: Member> Sampler for Post<'_, M> {
     fn fresh_peer(&mut self) -> Option<Handle> {
-        let seat = self.network.rng.pick(self.seats)?;
-        Some(seat.handle).filter(|peer| *peer != Handle::NONE && *peer != self.from)
+        let tenancy = self.network.rng.pick(self.tenancies)?;
+        Some(tenancy.handle).filter(|peer| *peer != Handle::NONE && *peer != self.from)
     }
 }

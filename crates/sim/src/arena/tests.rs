@@ -70,5 +70,5 @@ fn shares_add_up_to_whole_nodes() {
 fn members_and_packets_of_the_partial_view_fill_their_cache_lines() {
     use xtreem_membership::{Cyclon, Message};
     let packet = size_of::<Option<Packet<Message>>>();
-    assert_eq!((size_of::<Place<Cyclon>>(), packet, size_of::<Seat>()), (192, 64, 24));
+    assert_eq!((size_of::<Place<Cyclon>>(), packet, size_of::<Tenancy>()), (192, 64, 24));
 }
