@@ -72,9 +72,9 @@ fn rule(raw: RawRule) -> Result<Rule, FileError> {
         (false, Some(max), None, None) => Limit::NodesPerApplication(max),
         (false, None, Some(max), None) => Limit::NodesPerUser(max),
         (false, None, None, Some(nodes)) => {
-            Requirement::parse(&nodes)
+            let requirement = Requirement::parse(&nodes)
                 .map_err(|error| FileError::Requirement { rule: name.clone(), reason: error.to_string() })?;
-            Limit::Reserved(nodes.into())
+            Limit::Reserved(requirement.into())
         }
         _ => return Err(FileError::What(name)),
     };
