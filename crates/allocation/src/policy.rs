@@ -1,16 +1,18 @@
 //! A VO's policy: who may submit, how many nodes an application or a user may hold, what is reserved.
 //!
 //! The document is signed by the VO's root and the same on all nodes, sooner or later; each node judges by
-//! the one it has. Here are the document and its arithmetic. Signatures are the driver's affair, and whether
-//! a node meets a requirement is the composing node's.
+//! the one it has. Here are the document and its arithmetic. Signatures are the driver's affair, and what a
+//! node says of itself is the composing node's.
 
 mod codec;
 mod judge;
+mod reserved;
 #[cfg(test)]
 mod tests;
 
 pub use codec::PolicyError;
 pub use judge::Extent;
+pub use reserved::Reserved;
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -63,11 +65,9 @@ pub enum Limit {
     /// Each user of [`Rule::who`] may hold so many nodes with all applications together.
     #[n(2)]
     NodesPerUser(#[n(0)] u32),
-    /// Nodes that meet this requirement are for nobody but [`Rule::who`].
+    /// These nodes are for nobody but [`Rule::who`].
     #[n(3)]
-    Reserved(
-        #[cbor(n(0), encode_with = "codec::encode_text", decode_with = "codec::decode_requirement")] Arc<str>,
-    ),
+    Reserved(#[n(0)] Reserved),
 }
 
 /// Some members of the VO: those with one of the roles, one of the names or one of the keys. With nothing in

@@ -1,5 +1,6 @@
 //! What the node around has to do for the core.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -15,7 +16,7 @@ pub enum Wish {
     /// `handle_search_done`.
     Search {
         ticket: Ticket,
-        need: Need,
+        need: Box<Need>,
         ask: Ask,
         /// Nodes that are looked for; candidates beyond the need are counted in.
         wanted: u16,

@@ -1,5 +1,6 @@
 //! Messages on the wire: they come back as they were, and hostile ones are refused without a panic.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use minicbor::decode::{self, Decoder};
@@ -10,7 +11,7 @@ use xtreem_allocation::{
     SlotReport, SlotState, Spec, Statement, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
-use xtreem_discovery::FactsAsk;
+use xtreem_discovery::{FactsAsk, Need, ParseError};
 
 /// Writes a handle as its number.
 struct Numbers;
@@ -148,6 +149,35 @@ fn every_cut_message_is_refused() {
         for len in 0..whole.len() {
             assert!(read(&whole[..len]).is_err(), "{len} bytes of {message:?}");
         }
+    }
+}
+
+#[test]
+fn a_specification_travels_with_the_text_of_its_requirement_and_a_wrong_text_is_refused_with_its_place() {
+    let text = "cpu.cores >= 2  &&  has ecc";
+    let encoded = |text: &str| {
+        // Nothing but blanks is a requirement, and another text of that length can stand there.
+        let blanks = " ".repeat(text.len());
+        let spec = Spec {
+            requirement: blanks.parse().expect("a requirement"),
+            resources: Resources::SLOT_DEFAULT,
+            colocate: false,
+            restart: Restart::Never,
+            payload: Arc::from([]),
+            placement: "".into(),
+        };
+        let mut bytes = minicbor::to_vec(&spec).expect("writing to memory does not fail");
+        let at = bytes.windows(text.len()).position(|part| part == blanks.as_bytes()).expect("its text");
+        bytes[at..at + text.len()].copy_from_slice(text.as_bytes());
+        bytes
+    };
+    let bytes = encoded(text);
+    let spec: Spec = minicbor::decode(&bytes).expect("a specification");
+    assert_eq!((spec.requirement.text(), minicbor::to_vec(&spec).expect("its bytes")), (text, bytes));
+    for wrong in ["cpu.cores >= 8GiB", "3 nodes with a mistake"] {
+        let error = minicbor::decode::<Spec>(&encoded(wrong)).expect_err(wrong);
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<ParseError>());
+        assert_eq!(cause, Need::parse(wrong).err().as_ref(), "{error}");
     }
 }
 

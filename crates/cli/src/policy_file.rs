@@ -62,9 +62,9 @@ fn rule(source: &Source<'_>, raw: RawRule) -> Result<Rule, Complaint> {
         (false, Some(max), None, None) => Limit::NodesPerApplication(max),
         (false, None, Some(max), None) => Limit::NodesPerUser(max),
         (false, None, None, Some(nodes)) => {
-            Requirement::parse(nodes.get_ref())
+            let requirement = Requirement::parse(nodes.get_ref())
                 .map_err(|e| source.complaint_inside(nodes.span(), nodes.get_ref(), &e))?;
-            Limit::Reserved(nodes.into_inner().into())
+            Limit::Reserved(requirement.into())
         }
         _ => {
             let why = "a rule has exactly one of `submit = true`, `nodes-per-application`, `nodes-per-user` and \

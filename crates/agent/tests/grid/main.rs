@@ -234,6 +234,11 @@ async fn wrong_requests_are_refused_with_the_reason() {
     other_spec.spec = lab.application("a", 1, &shell("false")).spec;
     refused(lab.try_submit(&other_spec).await.unwrap_err(), 400, "specification");
     refused(client.submit(vec![1, 2, 3]).await.map(|_| ()).unwrap_err(), 400, "application");
+    let mut mistaken = minicbor::to_vec(lab.application("a", 1, &shell("true"))).expect("encoded");
+    let at = mistaken.windows(8).position(|part| part == b"role == ").expect("the requirement");
+    mistaken[at + 5] = b'?';
+    let place = "the requirement: line 1, column 6: expected";
+    refused(client.submit(mistaken).await.map(|_| ()).unwrap_err(), 400, place);
     refused(client.submit(vec![0; 1 << 20]).await.map(|_| ()).unwrap_err(), 413, "more than 262144 bytes");
     let long = |len: usize| search(&"(true) && ".repeat(len / 10), None);
     refused(client.search(&long(1 << 20)).await.unwrap_err(), 413, "more than 262144 bytes");

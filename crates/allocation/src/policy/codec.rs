@@ -99,7 +99,9 @@ impl Rule {
             return Err(PolicyError::Users(name.clone()));
         }
         match limit {
-            Limit::Reserved(nodes) if nodes.trim().is_empty() || nodes.len() > RESERVED_MAX_BYTES => {
+            Limit::Reserved(nodes)
+                if nodes.text().trim().is_empty() || nodes.text().len() > RESERVED_MAX_BYTES =>
+            {
                 Err(PolicyError::Requirement(name.clone()))
             }
             Limit::Submit | Limit::Reserved(_) if who.is_all() => Err(PolicyError::Everybody(name.clone())),
@@ -154,28 +156,12 @@ fn bounded<'b, T>(
     }
 }
 
-pub(super) fn encode_text<C, W: Write>(
-    text: &Arc<str>,
-    e: &mut Encoder<W>,
-    _: &mut C,
-) -> Result<(), encode::Error<W::Error>> {
-    e.str(text)?.ok()
-}
-
 pub(super) fn encode_bytes<C, W: Write>(
     bytes: &Arc<[u8]>,
     e: &mut Encoder<W>,
     _: &mut C,
 ) -> Result<(), encode::Error<W::Error>> {
     e.bytes(bytes)?.ok()
-}
-
-pub(super) fn decode_requirement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decode::Error> {
-    let text = d.str()?;
-    if text.len() > RESERVED_MAX_BYTES {
-        return Err(decode::Error::message("a rule's requirement is too long"));
-    }
-    Ok(text.into())
 }
 
 pub(super) fn decode_document<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::Error> {

@@ -5,6 +5,8 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
+use xtreem_discovery::Attributes;
+
 use super::{Limit, Policy, Refusal, Rule, Subject, Who};
 
 /// What is asked for.
@@ -22,18 +24,17 @@ impl Policy {
         self.rules.iter().try_for_each(|rule| rule.judge_submission(by, slots))
     }
 
-    /// Whether this node may hold a slot for `by`; `meets` says whether it meets the requirement of the rule
-    /// at that place.
+    /// Whether a node with these attributes may hold a slot for `by`.
     pub fn judge_hold(
         &self,
         by: &Subject<'_>,
         extent: Extent,
-        mut meets: impl FnMut(usize) -> bool,
+        attributes: &Attributes,
     ) -> Result<(), Refusal> {
         self.judge_submission(by, extent.slots)?;
-        for (place, rule) in self.rules.iter().enumerate() {
+        for rule in &self.rules {
             match &rule.limit {
-                Limit::Reserved(nodes) if !rule.who.includes(by) && meets(place) => {
+                Limit::Reserved(nodes) if !rule.who.includes(by) && nodes.includes(attributes) => {
                     let why = format!("nodes with {nodes} are reserved for {}", rule.who);
                     return Err(rule.refusal(why));
                 }

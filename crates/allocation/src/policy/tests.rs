@@ -2,6 +2,7 @@ use alloc::string::ToString;
 use alloc::vec;
 
 use proptest::prelude::*;
+use xtreem_discovery::Attributes;
 
 use super::*;
 
@@ -43,6 +44,12 @@ const CAROL: Subject<'static> = subject(9, "carol", SUBMIT);
 const ROOT: Subject<'static> = subject(3, "root", ADMIN);
 const NODE: Subject<'static> = subject(4, "node7", 1);
 
+fn gpus(count: u64) -> Attributes {
+    let mut attributes = Attributes::new();
+    attributes.set("gpu.count", count).expect("a short name and one value");
+    attributes
+}
+
 fn said(judged: Result<(), Refusal>) -> String {
     judged.map_or_else(|refusal| refusal.to_string(), |()| "yes".to_string())
 }
@@ -73,17 +80,26 @@ fn a_reserved_node_holds_for_those_it_is_reserved_for() {
     ];
     for (by, has_gpu, words) in table {
         let extent = Extent { slots: 4, here: 0 };
-        let meets = |place| {
-            assert_eq!(place, 3, "only reserved attributes are asked for");
-            has_gpu
-        };
-        assert_eq!(said(policy().judge_hold(&by, extent, meets)), words, "{by:?}");
+        assert_eq!(said(policy().judge_hold(&by, extent, &gpus(has_gpu.into()))), words, "{by:?}");
     }
 }
 
 #[test]
+fn what_cannot_be_read_is_reserved_and_its_text_stays() {
+    let text = "gpu.count beyond 1";
+    let unread = rule("newer", Limit::Reserved(text.into()), who(ADMIN, &[], &[]));
+    let policy = Policy { version: 1, rules: vec![unread] };
+    let read = Policy::from_document(&policy.to_document().expect("a good policy")).expect("its own");
+    assert_eq!(read, policy);
+    let extent = Extent { slots: 1, here: 0 };
+    let no = "refused by VO rule \"newer\": nodes with gpu.count beyond 1 are reserved for role admin";
+    assert_eq!(said(read.judge_hold(&BOB, extent, &gpus(0))), no);
+    assert_eq!(said(read.judge_hold(&ROOT, extent, &gpus(0))), "yes");
+}
+
+#[test]
 fn a_users_total_counts_what_is_held_elsewhere_and_here() {
-    let (policy, no) = (policy(), |_| false);
+    let (policy, none) = (policy(), gpus(0));
     assert!(policy.limits_total(&BOB) && !policy.limits_total(&ALICE));
     assert_eq!(said(policy.judge_total(&BOB, 12, 8)), "yes");
     assert_eq!(
@@ -96,8 +112,8 @@ fn a_users_total_counts_what_is_held_elsewhere_and_here() {
         Some("refused by VO rule \"students\"")
     );
     assert_eq!(said(policy.judge_total(&ALICE, 1_000, 8)), "yes");
-    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 19 }, no).is_ok());
-    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 20 }, no).is_err());
+    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 19 }, &none).is_ok());
+    assert!(policy.judge_hold(&BOB, Extent { slots: 1, here: 20 }, &none).is_err());
 }
 
 #[test]
@@ -114,7 +130,7 @@ fn policies_that_say_nothing_or_too_much_are_refused() {
     let with = |rules| Policy { version: 1, rules };
     let one = |name: &str, limit, who| with(vec![rule(name, limit, who)]);
     let admins = || who(ADMIN, &[], &[]);
-    let reserved = |bytes: usize| Limit::Reserved("x".repeat(bytes).into());
+    let reserved = |bytes: usize| Limit::Reserved(Reserved::from(&*"x".repeat(bytes)));
     let table = [
         (Policy { version: 0, ..with(vec![]) }, PolicyError::NoVersion),
         (one("a b", Limit::Submit, admins()), PolicyError::RuleName("a b".into())),

@@ -3,14 +3,11 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use xtreem_allocation::Record;
-use xtreem_allocation::policy::{
-    Extent, Limit, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject,
-};
+use xtreem_allocation::policy::{Extent, Policy, PolicyError, PolicyVersion, Refusal, SignedPolicy, Subject};
 use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, Rng, Sink, Wake};
-use xtreem_discovery::{Attributes, Claimant, Requirement};
+use xtreem_discovery::{Attributes, Claimant};
 use xtreem_membership::rumour::{Config, Contacts, Newer, Rumour};
 
 use crate::PolicyMessage;
@@ -21,21 +18,6 @@ struct InForce {
     signed: Arc<SignedPolicy>,
     policy: Policy,
     version: PolicyVersion,
-    /// For each rule, what the nodes that it reserves meet; nothing for other rules. A requirement that this
-    /// node cannot read counts as met: what may be reserved stays reserved.
-    reserved: Vec<Option<Requirement>>,
-}
-
-impl InForce {
-    fn read(signed: &Arc<SignedPolicy>) -> Result<Self, PolicyError> {
-        let (policy, version) = signed.open()?;
-        let reserved = policy.rules.iter().map(|rule| match &rule.limit {
-            Limit::Reserved(nodes) => Requirement::parse(nodes).ok(),
-            _ => None,
-        });
-        let reserved = reserved.collect();
-        Ok(InForce { signed: signed.clone(), policy, version, reserved })
-    }
 }
 
 /// This node's policy, if it has one, and how it spreads.
@@ -73,7 +55,8 @@ impl Policies {
     fn read(&mut self) -> Result<(), PolicyError> {
         let version = self.in_force.as_ref().map_or(PolicyVersion::NONE, |now| now.version);
         if let Some(signed) = self.rumour.document().filter(|_| self.rumour.version() != version) {
-            self.in_force = Some(Box::new(InForce::read(signed)?));
+            let (policy, version) = signed.open()?;
+            self.in_force = Some(Box::new(InForce { signed: signed.clone(), policy, version }));
         }
         Ok(())
     }
@@ -136,10 +119,8 @@ impl Judge<'_> {
     }
 
     pub fn hold(&self, by: &Claimant, here: u32) -> Result<(), Refusal> {
-        let Some(InForce { policy, reserved, .. }) = self.in_force else { return Ok(()) };
-        policy.judge_hold(&subject(by), Extent { slots: by.slots, here }, |rule| {
-            reserved[rule].as_ref().is_none_or(|nodes| nodes.matches(self.attributes))
-        })
+        let extent = Extent { slots: by.slots, here };
+        self.in_force.map_or(Ok(()), |now| now.policy.judge_hold(&subject(by), extent, self.attributes))
     }
 
     pub fn submission(&self, by: &Claimant) -> Result<(), Refusal> {
