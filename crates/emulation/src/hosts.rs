@@ -254,15 +254,16 @@ impl Hosts {
         let mut all = Vec::with_capacity(self.hosts.len());
         let mut dead = Vec::new();
         for (index, host) in &mut self.hosts {
-            let agent = match host.paused {
-                true => None,
-                false => match host.ask(InitOrder::Status).await {
+            let agent = if host.paused {
+                None
+            } else {
+                match host.ask(InitOrder::Status).await {
                     Ok(state) => Some(state),
                     Err(_) => {
                         dead.push(host.init);
                         continue;
                     }
-                },
+                }
             };
             let name = host.name.clone();
             all.push(HostStatus { index: *index, name, paused: host.paused, cut: host.cut, agent });

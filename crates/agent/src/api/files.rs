@@ -29,9 +29,10 @@ pub(super) async fn has(
     Path(digest): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     let digest: Digest = body::id(&digest, "digest")?;
-    match agent.store.has(digest) {
-        true => Ok(StatusCode::OK),
-        false => Err(ApiError::definite(StatusCode::NOT_FOUND, format!("file {digest} is not here"))),
+    if agent.store.has(digest) {
+        Ok(StatusCode::OK)
+    } else {
+        Err(ApiError::definite(StatusCode::NOT_FOUND, format!("file {digest} is not here")))
     }
 }
 

@@ -245,10 +245,7 @@ impl Claim {
                 }
                 DecodeError::Io(error) => AcceptError::Disk(error),
             })?;
-        match encoded.is_empty() {
-            true => Ok(items),
-            false => Err(AcceptError::TooLong(self.index)),
-        }
+        if encoded.is_empty() { Ok(items) } else { Err(AcceptError::TooLong(self.index)) }
     }
 }
 

@@ -187,14 +187,16 @@ pub fn set(set: &SetReport, report: &SearchReport) -> String {
     let reached: Vec<String> = set.reached.iter().filter_map(reached).collect();
     if set.found {
         let found = count(set.members as usize, "node");
-        return match reached.is_empty() {
-            true => format!("{found} found."),
-            false => format!("{found} found; together: {}.", reached.join(", ")),
+        return if reached.is_empty() {
+            format!("{found} found.")
+        } else {
+            format!("{found} found; together: {}.", reached.join(", "))
         };
     }
-    let best = match reached.is_empty() {
-        true => String::new(),
-        false => format!("; the best that they come to is {}", reached.join(", ")),
+    let best = if reached.is_empty() {
+        String::new()
+    } else {
+        format!("; the best that they come to is {}", reached.join(", "))
     };
     let seen = count(set.candidates as usize, "node");
     format!("No such set among the {seen} that could be members{best}: {}", account(report))
