@@ -59,7 +59,7 @@ fn spec(request: SearchRequest) -> Result<SearchSpec, ApiError> {
             let error = "a set query finds one set: it cannot list, count or measure all nodes";
             return Err(ApiError::bad_request(error));
         }
-        Need::Together(set) => SearchSpec::set(set, None),
+        Need::Together(set) => SearchSpec::set(Arc::unwrap_or_clone(set), None),
         Need::Each(requirement) if wants_all => {
             SearchSpec { attributes: names, ..SearchSpec::all(requirement, names) }
         }

@@ -2,6 +2,7 @@
 //! together.
 
 use alloc::format;
+use alloc::sync::Arc;
 use core::fmt;
 use core::str::FromStr;
 
@@ -20,14 +21,14 @@ pub enum Need {
     /// Nodes that each meet this.
     Each(Requirement),
     /// A set of nodes that meets this together.
-    Together(SetQuery),
+    Together(Arc<SetQuery>),
 }
 
 impl Need {
     /// Reads a text. It is a set query if it begins with a number, as no requirement does.
     pub fn parse(text: &str) -> Result<Self, ParseError> {
         if text.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
-            SetQuery::parse(text).map(Need::Together)
+            SetQuery::parse(text).map(Need::from)
         } else {
             Requirement::parse(text).map(Need::Each)
         }
@@ -78,7 +79,7 @@ impl From<Requirement> for Need {
 
 impl From<SetQuery> for Need {
     fn from(set: SetQuery) -> Self {
-        Need::Together(set)
+        Need::Together(Arc::new(set))
     }
 }
 
