@@ -1,6 +1,5 @@
 //! What the node around has to do for the core.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -16,7 +15,7 @@ pub enum Wish {
     /// `handle_search_done`.
     Search {
         ticket: Ticket,
-        need: Box<Need>,
+        need: Need,
         ask: Ask,
         /// Nodes that are looked for; candidates beyond the need are counted in.
         wanted: u16,

@@ -326,7 +326,7 @@ impl App {
         let need = of_set.map_or_else(|| spec.requirement.clone(), Need::Each);
         let ticket = Ticket::Slot(app, slot);
         let facts = wishes.facts;
-        cx.host.event(Wish::Search { ticket, need: need.into(), ask, wanted, exclude, facts });
+        cx.host.event(Wish::Search { ticket, need, ask, wanted, exclude, facts });
     }
 
     /// Sends a confirm with an epoch of its own.

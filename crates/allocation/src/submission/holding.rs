@@ -109,7 +109,7 @@ impl Submission {
         let look = is_looking.then(|| Look { candidates: Vec::new(), most: most.into(), until });
         self.phase = Phase::Searching(Hunt { wanted, found: 0, look });
         self.due = self.next_due(cx.now);
-        cx.host.event(Wish::Search { ticket, need: need.into(), ask, wanted: most, exclude, facts });
+        cx.host.event(Wish::Search { ticket, need, ask, wanted: most, exclude, facts });
     }
 
     pub fn on_found<H: Host>(&mut self, cx: &mut Context<'_, H>, candidate: Candidate) {
