@@ -77,7 +77,7 @@ impl Node {
         Node {
             rng: stream("node"),
             grid: Seat::new("membership", |config| &config.membership, grid),
-            collections: Collections::default(),
+            collections: Collections::new(stream("collections")),
             reference: Seat::new("reference", |config| &config.reference, Reference::default()),
             coordinates: Seat::new("coordinates", |config| &config.coordinates, coordinates),
             aggregates: Seat::new("aggregation", |config| config, Aggregates::new(stream("aggregates"))),

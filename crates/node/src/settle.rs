@@ -1,7 +1,7 @@
 //! After each input: drains effects, search events and messages to the node itself until nothing is left.
 
 use xtreem_allocation::{Notice, Wish};
-use xtreem_base::{Instant, Rng};
+use xtreem_base::Instant;
 use xtreem_membership::reference::Verdict;
 
 use crate::{Event, Message, Node, Output, Relay};
@@ -54,11 +54,7 @@ impl Node {
                 }
             }
             Wish::JoinCollection { app, members } => {
-                let me = self.desk.me;
-                let seed = me.id.as_u64() ^ u64::from(me.incarnation);
-                let stream = u64::from_be_bytes(app.as_bytes()[..8].try_into().unwrap_or_default());
-                let rng = || Rng::derive(seed, stream, "collection");
-                self.collections.join(self.desk.call(now), app, (me.handle, members), rng);
+                self.collections.join(self.desk.call(now), app, self.desk.me.handle, members);
             }
             Wish::LeaveCollection { app } => self.collections.leave(app),
         }

@@ -10,8 +10,10 @@ use crate::desk::Post;
 use crate::part::Part;
 use crate::{Config, Message, Output};
 
-#[derive(Default)]
 pub(crate) struct Collections {
+    /// Decides the random choices of all of them, each by the id of its application: private, as who knows it
+    /// knows whom this node will shuffle with.
+    seed: u64,
     list: BTreeMap<AppId, Cyclon>,
     faults: u64,
     /// Messages of a collection that this node is not part of.
@@ -19,16 +21,18 @@ pub(crate) struct Collections {
 }
 
 impl Collections {
-    /// Takes part in a collection, or learns more members of it. `rng` is drawn from only for a new one.
-    pub fn join(
-        &mut self,
-        call: Call<'_, Config>,
-        app: AppId,
-        (me, members): (Handle, Vec<Handle>),
-        rng: impl FnOnce() -> Rng,
-    ) {
+    /// `rng` is the node's stream for this.
+    pub fn new(mut rng: Rng) -> Self {
+        Collections { seed: rng.next_u64(), list: BTreeMap::new(), faults: 0, strange: 0 }
+    }
+
+    /// Takes part in a collection, or learns more members of it.
+    pub fn join(&mut self, call: Call<'_, Config>, app: AppId, me: Handle, members: Vec<Handle>) {
         let config = &call.config.app_membership;
-        let collection = self.list.entry(app).or_insert_with(|| Cyclon::new(config, me, rng(), call.now));
+        let collection = self.list.entry(app).or_insert_with(|| {
+            let stream = u64::from_be_bytes(app.as_bytes()[..8].try_into().unwrap_or_default());
+            Cyclon::new(config, me, Rng::derive(self.seed, stream, "collection"), call.now)
+        });
         members.into_iter().filter(|peer| *peer != me).for_each(|peer| collection.seed(config, peer));
     }
 
