@@ -28,7 +28,7 @@ const LOG_MAX_BYTES: usize = 64 << 20;
     after_help = "Examples:\n  xtreem logs web/0\n  xtreem logs web --lines 20\n  xtreem logs web/3 --follow"
 )]
 pub struct Arguments {
-    /// Application (name, id, or the beginning of an id); one slot of it, or all
+    /// Application (name, id, or 4 characters or more of the beginning of an id); one slot of it, or all
     #[arg(value_name = "APP[/SLOT]")]
     app: SlotName,
     /// Lines of each slot

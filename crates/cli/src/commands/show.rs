@@ -10,7 +10,7 @@ use crate::{output, text, which};
 #[derive(Args, Debug)]
 #[command(after_help = "Examples:\n  xtreem show web\n  xtreem show 1f2e3d4c --json")]
 pub struct Arguments {
-    /// Name, id, or the beginning of an id
+    /// Name, id, or the beginning of an id (4 characters or more)
     app: String,
     #[command(flatten)]
     agent: AgentSocket,

@@ -16,7 +16,7 @@ use crate::{output, sign, which};
                         stopped; `xtreem run` submits it as a new one."
 )]
 pub struct Arguments {
-    /// Name, id, or the beginning of an id
+    /// Name, id, or the beginning of an id (4 characters or more)
     app: String,
     #[command(flatten)]
     agent: AgentSocket,
