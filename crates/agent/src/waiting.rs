@@ -18,11 +18,11 @@ use xtreem_node::Event;
 
 /// Most who wait at one time; more requests are refused (our guess: well above what one machine's users ask).
 const WAITING_MAX: usize = 1_024;
-/// Events of one topic that are kept for those who are slow (our guess: a burst of a whole search).
-const EVENTS_MAX: usize = 4_096;
-/// The same of changes, which are listened to for as long as a program runs: room is taken at once, 40 bytes
-/// an event. Our guess: all slots of most applications change in a burst.
-const CHANGES_MAX: usize = 512;
+/// Events of a search that are kept for those who are slow (our guess: a burst of a whole search).
+const MATCHES_MAX: usize = 4_096;
+/// The same of every other topic, which has an event a slot or a member. Our guess: most applications in one
+/// burst. Room for all of them is taken at once, 40 bytes an event.
+const EVENTS_MAX: usize = 1_024;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,8 +38,8 @@ pub(crate) enum Topic {
 impl Topic {
     fn events_max(self) -> usize {
         match self {
-            Topic::Changes(_) => CHANGES_MAX,
-            Topic::Search(_) | Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) => {
+            Topic::Search(_) => MATCHES_MAX,
+            Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) | Topic::Changes(_) => {
                 EVENTS_MAX
             }
         }
@@ -55,12 +55,13 @@ type Topics = BTreeMap<Topic, Sender<Arc<Named<Event>>>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
-    topics: Mutex<Topics>,
+    topics: Arc<Mutex<Topics>>,
 }
 
 /// The events of one topic, until dropped.
 #[derive(Debug)]
 pub(crate) struct Subscription {
+    topics: Arc<Mutex<Topics>>,
     topic: Topic,
     events: Receiver<Arc<Named<Event>>>,
 }
@@ -83,30 +84,41 @@ impl Waiting {
         ask: impl FnOnce() -> Result<Topic, E>,
     ) -> Result<Result<Subscription, E>, TooMany> {
         let mut topics = self.topics();
-        topics.retain(|_, events| events.receiver_count() > 0);
         if topics.values().map(Sender::receiver_count).sum::<usize>() >= WAITING_MAX {
             return Err(TooMany);
         }
         Ok(ask().map(|topic| {
             let events = topics.entry(topic).or_insert_with(|| Sender::new(topic.events_max())).subscribe();
-            Subscription { topic, events }
+            Subscription { topics: self.topics.clone(), topic, events }
         }))
     }
 
     /// Hands an event to everybody who waits for it.
     pub(crate) fn publish(&self, event: Named<Event>) {
         let Some(topic) = topic_of(&event.what) else { return };
-        let mut topics = self.topics();
-        let Some(events) = topics.get(&topic) else { return };
-        if events.send(Arc::new(event)).is_err() {
-            // Nobody waits for it any more.
-            topics.remove(&topic);
+        if let Some(events) = self.topics().get(&topic) {
+            // A topic has somebody who waits, or it would not be in the table.
+            let _ = events.send(Arc::new(event));
         }
     }
 
-    /// A panic elsewhere cannot leave the table half-changed.
     fn topics(&self) -> MutexGuard<'_, Topics> {
-        self.topics.lock().unwrap_or_else(PoisonError::into_inner)
+        locked(&self.topics)
+    }
+}
+
+/// A panic elsewhere cannot leave the table half-changed.
+fn locked(topics: &Mutex<Topics>) -> MutexGuard<'_, Topics> {
+    topics.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Drop for Subscription {
+    /// The last one takes the topic's room along.
+    fn drop(&mut self) {
+        let mut topics = locked(&self.topics);
+        if topics.get(&self.topic).is_some_and(|events| events.receiver_count() <= 1) {
+            topics.remove(&self.topic);
+        }
     }
 }
 
@@ -191,9 +203,7 @@ mod tests {
         }
         assert_eq!(topic_of(&other.event().await.what), Some(Topic::Submission(app(2))));
         drop(other);
-        waiting.publish(accepted(1));
-        waiting.publish(accepted(2));
-        assert!(waiting.topics().is_empty());
+        assert!(waiting.topics().is_empty(), "topics go with the last who waits");
     }
 
     #[tokio::test]

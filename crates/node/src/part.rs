@@ -14,20 +14,21 @@ pub(crate) trait Part {
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle));
 
-    /// Names each kind of wrong message and how many of it came.
+    /// Names each kind of wrong message and how many of it came; a kind may be named by several parts.
     fn for_each_fault(&self, f: &mut dyn FnMut(&'static str, u64));
 }
 
 /// A core, where its numbers are, and the wrong messages that it was sent.
 pub(crate) struct Seat<C: Core> {
     core: C,
-    name: &'static str,
+    /// Nothing when the core counts by itself, and finer.
+    name: Option<&'static str>,
     numbers: fn(&Config) -> &C::Config,
     faults: u64,
 }
 
 impl<C: Core> Seat<C> {
-    pub fn new(name: &'static str, numbers: fn(&Config) -> &C::Config, core: C) -> Self {
+    pub fn new(name: Option<&'static str>, numbers: fn(&Config) -> &C::Config, core: C) -> Self {
         Seat { core, name, numbers, faults: 0 }
     }
 
@@ -81,7 +82,9 @@ impl<C: Core> Part for Seat<C> {
     }
 
     fn for_each_fault(&self, f: &mut dyn FnMut(&'static str, u64)) {
-        f(self.name, self.faults);
+        if let Some(name) = self.name {
+            f(name, self.faults);
+        }
     }
 }
 

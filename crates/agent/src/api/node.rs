@@ -1,5 +1,6 @@
 //! `GET /v1/node`: this agent.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -13,8 +14,10 @@ use crate::agent::Agent;
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let (status, faults) = agent
         .node(|node, _, _| {
-            let mut faults = Vec::new();
-            node.for_each_fault(&mut |name, count| faults.push((format!("faults.{name}"), count)));
+            let mut faults = BTreeMap::<String, u64>::new();
+            node.for_each_fault(&mut |name, count| {
+                *faults.entry(format!("faults.{name}")).or_default() += count
+            });
             (node.status(), faults)
         })
         .await?;

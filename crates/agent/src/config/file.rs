@@ -309,12 +309,15 @@ fn expected(kind: Option<Kind>) -> &'static str {
     }
 }
 
-/// Rounded to whole thousandths, so that `0.1` is exactly a tenth.
+/// Rounded to whole thousandths, so that `0.1` is exactly a tenth. One that is too large or finer is none.
 fn number(value: &toml::Value) -> Option<Number> {
     match value {
         toml::Value::Integer(whole) => Some(Number::from_whole(*whole)),
-        toml::Value::Float(float) if float.is_finite() => {
-            Some(Number::from_thousandths((float * 1_000.0).round() as i64))
+        toml::Value::Float(float) => {
+            let thousandths = (float * 1_000.0).round();
+            // Up to here each whole number has a float of its own.
+            let is_whole = (thousandths - float * 1_000.0).abs() < 1e-6 && thousandths.abs() < 9e15;
+            is_whole.then(|| Number::from_thousandths(thousandths as i64))
         }
         _ => None,
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use clap::Args;
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use xtreem_agent::config::{Config, DEFAULT_STATE_DIR};
@@ -60,7 +60,7 @@ fn configuration(file: Option<&Path>, state_dir: &Path, join: &[String]) -> Resu
 }
 
 fn log_to_standard_error(filter: &str) -> Result<(), Failure> {
-    let filter: Targets = filter.parse().map_err(|e| {
+    let filter = targets(filter).map_err(|e| {
         Failure::usage(format!("[log] filter = {filter:?}: {e}"))
             .with_hint("for example filter = \"info,xtreem_agent=debug\"")
     })?;
@@ -71,10 +71,52 @@ fn log_to_standard_error(filter: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Levels by target. A part without `=` is a level: a target alone would silence all others.
+fn targets(filter: &str) -> Result<Targets, String> {
+    let mut targets = Targets::new();
+    let parts: Vec<&str> = filter.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() {
+        return Err("it names no level: error, warn, info, debug, trace or off".to_owned());
+    }
+    for part in parts {
+        let (target, level) =
+            part.split_once('=').map_or((None, part), |(target, level)| (Some(target), level));
+        let level: LevelFilter = level
+            .trim()
+            .parse()
+            .map_err(|_| format!("`{level}` is none of error, warn, info, debug, trace, off"))?;
+        targets = match target.map(str::trim) {
+            None => targets.with_default(level),
+            Some(target) if target.contains(['[', ']', '{', '}']) => {
+                return Err(format!("`{target}` is no target: spans and fields cannot be chosen"));
+            }
+            Some(target) => targets.with_target(target, level),
+        };
+    }
+    Ok(targets)
+}
+
 /// What the machine's operator has to put right is bad input; the rest is trouble with the machine.
 fn exit(error: &AgentError) -> Exit {
     match error {
         AgentError::Identity(_) | AgentError::Declared(_) | AgentError::Join { .. } => Exit::Usage,
         _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_is_levels_by_target_and_no_typo_silences_an_agent() {
+        for good in ["info", "info,", "info,,xtreem_net=debug", "off", " warn , xtreem_agent = trace"] {
+            assert!(targets(good).is_ok(), "{good}");
+        }
+        let info = targets("info,").expect("a good filter");
+        assert_eq!(info.default_level(), Some(LevelFilter::INFO));
+        for bad in ["", ",", "infoo", "xtreem_agent", "info,xtreem_agent=debgu", "a[b]=debug"] {
+            assert!(targets(bad).is_err(), "{bad}");
+        }
     }
 }

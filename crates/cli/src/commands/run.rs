@@ -21,6 +21,9 @@ use crate::user::Credential;
 use crate::{output, sign, text};
 
 /// Examples and how it ends.
+/// How long a submission may be told to wait: as long as agents take (`POST /v1/apps`).
+const WAIT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
+
 const HELP: &str = "\
 Examples:
   xtreem run examples/web/app.toml
@@ -128,10 +131,14 @@ async fn submit(
     Ok(Attempt { id, so_far, elapsed: started.elapsed(), interrupted })
 }
 
-/// A time that is not zero.
+/// From a second to a day, which is the longest that an agent tries.
 fn time(text: &str) -> Result<Duration, String> {
-    let time = humantime::parse_duration(text).ok().filter(|time| !time.is_zero());
-    time.ok_or_else(|| "expected a time with a unit, as 30s, 10m or 1h 30m".to_owned())
+    let time = humantime::parse_duration(text)
+        .map_err(|_| "expected a time with a unit, as 30s, 10m or 1h 30m".to_owned())?;
+    if !WAIT.contains(&time) {
+        return Err("a submission waits from 1s to 24h; `m` are minutes, `M` are months".to_owned());
+    }
+    Ok(time)
 }
 
 /// Follows a submission to its end, or to Ctrl-C.

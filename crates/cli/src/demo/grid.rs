@@ -18,9 +18,8 @@ use super::hosts::{Profile, profile};
 use super::show::Show;
 use crate::exit::{Exit, Failure};
 
-/// Period of CYCLON and of the trie's gossip on emulated hosts, the numbers that differ from a real grid
-/// (architecture: they may be shorter in emulation). A fifth of the real period fills a view of 20 within a
-/// minute.
+/// Period of CYCLON and of the trie's gossip on emulated hosts, the numbers that differ from a real grid. A
+/// fifth of the real period fills a view of 20 within a minute.
 const PERIOD: Duration = Duration::from_secs(2);
 /// Hosts from which on the period grows with their number, so that gossip leaves the machine to what is tried
 /// out on it (measured on two cores: 200 hosts take a quarter of a core at 6.25 s, and would take three

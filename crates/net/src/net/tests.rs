@@ -33,7 +33,7 @@ fn config(
 ) -> (NetConfig, mpsc::Receiver<ServiceStream>) {
     let (services, received) = mpsc::channel(8);
     let mut node = Config::emulated();
-    node.membership.period = Duration::from_millis(200);
+    node.set_period(Duration::from_millis(200));
     let config = NetConfig {
         identity: identity.clone(),
         bind: LOOPBACK[0].parse().expect("a literal address"),

@@ -89,7 +89,7 @@ impl Part for Collections {
     }
 
     fn for_each_fault(&self, f: &mut dyn FnMut(&'static str, u64)) {
-        f("collections", self.faults);
+        f("membership", self.faults);
         f("no_such_collection", self.strange);
     }
 }
