@@ -302,6 +302,9 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["used", &resources(&node.used)]);
     text.row(["isolation", &node.isolation]);
     text.row(["network", &node.network]);
+    for trouble in &node.troubles {
+        text.row(["TROUBLE", trouble]);
+    }
     for name in node.attributes.keys() {
         text.row([name.clone(), cell(name, &node.attributes)]);
     }
