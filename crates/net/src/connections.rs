@@ -21,6 +21,7 @@ use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
 use crate::hello::{Manners, MeetError, Met};
+use crate::namesake::Seen;
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
 use crate::stranger::{WHAT_TO_DO, vo_in};
@@ -88,6 +89,8 @@ pub enum OpenError {
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Met(Met),
+    /// Another machine has proven that it has our own key.
+    Namesake(Contact),
     Message { peer: Arc<Peer>, bytes: Vec<u8> },
 }
 
@@ -220,6 +223,10 @@ impl Connections {
                 Err(error) => {
                     self.tally.add(error.count());
                     self.note_stranger(addr, asked);
+                    if let MeetError::Namesake(contact) = error {
+                        // A node that has stopped has nothing to know.
+                        let _ = self.inbound.send(Inbound::Namesake(contact)).await;
+                    }
                 }
             }
             drop(permit);
@@ -245,6 +252,14 @@ impl Connections {
         })?;
         self.adopt(&connection, &peer);
         Ok(peer)
+    }
+
+    /// Whether another machine with our key answers at `addr`.
+    pub(crate) async fn look_for_namesake(self: &Arc<Self>, addr: SocketAddr) -> Seen {
+        match self.dial(addr, None).await {
+            Err(MeetError::Namesake(contact)) => Seen::Namesake(contact),
+            _ => Seen::Nobody,
+        }
     }
 
     /// Sends one message, some time, perhaps.

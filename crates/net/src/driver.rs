@@ -7,7 +7,7 @@ use std::time::Duration as StdDuration;
 
 use minicbor::Decoder;
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, trace, warn};
 use xtreem_base::{Duration, Events, Handle, Instant, Plane, Sink};
 use xtreem_node::{Event, Message, Node};
@@ -21,6 +21,7 @@ use crate::identity::unix_now;
 use crate::join::Join;
 use crate::measure::Measuring;
 use crate::named::Named;
+use crate::namesake::{self, Doubts};
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
 use crate::socket;
@@ -72,6 +73,11 @@ pub(crate) struct Driver {
     root: VoRoot,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
+    namesake: namesake::Watch,
+    /// Shared with [`crate::Net`].
+    doubts: watch::Sender<Doubts>,
+    /// No contact is known: datagrams are long, so that all that there is to say fits the answers.
+    is_lonely: bool,
     /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
     correction_ms: Arc<AtomicI64>,
     waiting: VecDeque<Named<Event>>,
@@ -106,10 +112,14 @@ impl Driver {
         connections: Arc<Connections>,
         join: Join,
         correction_ms: Arc<AtomicI64>,
+        doubts: watch::Sender<Doubts>,
     ) -> Driver {
         let tally = connections.tally.clone();
         let (outbox, waiting) = (Outbox::default(), VecDeque::new());
         let measuring = Measuring::default();
+        // The table has the own contact from the beginning.
+        let contact = table.contact(own).expect("the own contact");
+        let namesake = namesake::Watch::new(contact, monotonic_now());
         Driver {
             node,
             table,
@@ -121,6 +131,9 @@ impl Driver {
             root,
             connections,
             tally,
+            namesake,
+            doubts,
+            is_lonely: true,
             correction_ms,
             waiting,
         }
@@ -152,6 +165,7 @@ impl Driver {
                     self.drain(&mut inputs);
                     self.take_timeout();
                     self.dial_join_addresses(&commands);
+                    self.look_for_namesake(&commands);
                 }
             }
             self.flush();
@@ -169,7 +183,8 @@ impl Driver {
 
     fn until_timeout(&self) -> StdDuration {
         let node = self.node.next_timeout().at;
-        let at = self.join.next_timeout().map_or(node, |join| join.min(node));
+        let others = self.join.next_timeout().into_iter().chain(self.namesake.next_timeout());
+        let at = others.fold(node, Instant::min);
         StdDuration::from_micros(at.since(monotonic_now()).as_micros()).min(SLEEP_MAX)
     }
 
@@ -220,10 +235,47 @@ impl Driver {
         };
         self.tally.add(Count::Received);
         self.note_clock(opened.clock);
-        let Some(from) = self.meet(&opened.peer) else { return };
-        if opened.kind == Kind::Message {
-            self.take_message(from, &opened.payload);
+        if let Some((to, answer)) = opened.answer {
+            self.send_bytes(to, &answer);
         }
+        let Some(from) = self.meet(&opened.peer) else { return };
+        match opened.kind {
+            Kind::Message => self.take_message(from, &opened.payload),
+            Kind::Namesake => {
+                let own = self.table.contact(self.own).map(|own| own.id);
+                if let (Some(id), Some(record)) = (own, self.plane.own_record(&opened.payload)) {
+                    self.namesake.told(Contact { id, addr: record.addr, incarnation: record.incarnation });
+                }
+            }
+            Kind::Reborn | Kind::Skewed => {}
+        }
+    }
+
+    /// Looks whether another machine with this node's key is where one was told to be.
+    fn look_for_namesake(&mut self, commands: &mpsc::WeakSender<Command>) {
+        let Some(other) = self.namesake.due(monotonic_now()) else { return };
+        let (connections, commands) = (self.connections.clone(), commands.clone());
+        tokio::spawn(async move {
+            let seen = connections.look_for_namesake(other.addr).await;
+            let command: Command = Box::new(move |driver| {
+                driver.namesake.looked(other, seen);
+                driver.tell_doubts();
+            });
+            if let Some(commands) = commands.upgrade() {
+                // A node that stopped meanwhile has no doubts.
+                let _ = commands.send(command).await;
+            }
+        });
+    }
+
+    fn met_namesake(&mut self, namesake: Contact) {
+        self.namesake.met(namesake);
+        self.tell_doubts();
+    }
+
+    fn tell_doubts(&self) {
+        let doubts = self.namesake.doubts();
+        self.doubts.send_if_modified(|told| std::mem::replace(told, doubts) != doubts);
     }
 
     fn take_inbound(&mut self, inbound: Inbound) {
@@ -234,6 +286,7 @@ impl Driver {
                 self.note_clock(report);
                 self.meet(&met.peer);
             }
+            Inbound::Namesake(contact) => self.met_namesake(contact),
             Inbound::Message { peer, bytes } => {
                 if let Some(from) = self.meet(&peer) {
                     self.take_message(from, &bytes);
@@ -316,7 +369,8 @@ impl Driver {
         if travel.plane == Plane::Stream || bytes.len() > DATAGRAM_PAYLOAD_MAX_BYTES {
             return self.connections.send(contact, bytes);
         }
-        let padding = if travel.is_padded { Padding::Full } else { Padding::Least };
+        let is_full = travel.is_padded || self.is_lonely;
+        let padding = if is_full { Padding::Full } else { Padding::Least };
         match self.plane.seal(now(), contact, &bytes, padding) {
             Ok(datagram) => self.send_bytes(contact, &datagram),
             Err(_) => self.tally.add(Count::TooLong),
@@ -335,12 +389,14 @@ impl Driver {
 
     fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
         let knows_somebody = self.node.status().contacts > 0;
+        self.is_lonely = !knows_somebody;
         for addr in self.join.due(monotonic_now(), knows_somebody) {
             let (connections, commands) = (self.connections.clone(), commands.clone());
             tokio::spawn(async move {
                 let command: Command = match connections.meet(addr).await {
                     Ok(peer) => Box::new(move |driver| driver.join_through(addr, &peer)),
                     Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(addr)),
+                    Err(MeetError::Namesake(contact)) => Box::new(move |driver| driver.met_namesake(contact)),
                     Err(error) => return warn!(%addr, %error, "cannot join"),
                 };
                 if let Some(commands) = commands.upgrade() {

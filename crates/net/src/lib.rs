@@ -13,6 +13,7 @@ mod identity;
 mod join;
 mod measure;
 mod named;
+mod namesake;
 mod net;
 mod peers;
 mod plane;
@@ -33,6 +34,7 @@ pub use identity::{
 };
 pub use measure::Measure;
 pub use named::{Contacts, Named, NamesPeers};
+pub use namesake::Doubts;
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};

@@ -2,12 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use xtreem_base::{Digest, Handle, Instant};
 use xtreem_node::{Config, Event, Me, Node};
 use xtreem_wire::{Contact, NodeRecord};
@@ -88,6 +88,7 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     connections: Arc<Connections>,
     correction_ms: Arc<AtomicI64>,
+    doubts: watch::Receiver<Doubts>,
     own: Contact,
 }
 
@@ -105,7 +106,8 @@ impl Net {
         let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
         let root = *identity.root();
         let plane = DatagramPlane::new(identity.clone(), record);
-        let manners = Manners { identity, record: plane.record().to_vec() };
+        let run = getrandom::u64().map_err(|error| StartError::Socket(io::Error::other(error)))?;
+        let manners = Manners { identity, record: Mutex::new(plane.record().to_vec()), run };
 
         let tally = Arc::new(Tally::default());
         let wrapped = TokioRuntime.wrap_udp_socket(socket).map_err(StartError::Socket)?;
@@ -125,13 +127,15 @@ impl Net {
         let node = Node::new(node_config, Me { handle, id: own.id, incarnation }, seed, now);
         let correction_ms = Arc::new(AtomicI64::new(0));
         let join = Join::new(now, join);
+        let (doubts_told, doubts) = watch::channel(Doubts::default());
+        let links = connections.clone();
         let driver =
-            Driver::new(node, handle, table, plane, root, connections.clone(), join, correction_ms.clone());
+            Driver::new(node, handle, table, plane, root, links, join, correction_ms.clone(), doubts_told);
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let inputs = Inputs { datagrams, inbound, commands: received };
         tokio::spawn(driver.run(inputs, events_sender, commands.downgrade()));
-        Ok((Net { commands, connections, correction_ms, own }, events))
+        Ok((Net { commands, connections, correction_ms, doubts, own }, events))
     }
 
     /// Runs `f` on the node, in its task.
@@ -201,6 +205,11 @@ impl Net {
     /// than 30 s; zero otherwise.
     pub fn clock_correction_ms(&self) -> i64 {
         self.correction_ms.load(Ordering::Relaxed)
+    }
+
+    /// What this node knows of other machines with its key, and when that changes.
+    pub fn doubts(&self) -> watch::Receiver<Doubts> {
+        self.doubts.clone()
     }
 
     /// Closes all connections and ends the node's task; other clones are of no use afterwards.
