@@ -67,6 +67,8 @@ pub(crate) struct World {
     /// Messages that the link was asked to carry: tells the fates of two of one instant apart.
     carried: u32,
     schedule: Schedule,
+    /// The host that submits everything; any host does when there is none.
+    pub submitter: Option<HostNo>,
     config: Arc<Config>,
     apps: Vec<App>,
     by_id: BTreeMap<AppId, usize>,
@@ -137,6 +139,7 @@ impl World {
             link: Link::new(seed, latency, 0),
             carried: 0,
             schedule,
+            submitter: None,
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
             by_id: BTreeMap::new(),
@@ -206,6 +209,13 @@ impl World {
     #[cfg(test)]
     pub(in crate::grid) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Programs that were started on each host so far.
+    pub fn runs_by_host(&self) -> Vec<u64> {
+        let mut runs = vec![0; self.hosts.len()];
+        self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
+        runs
     }
 
     pub fn apps(&self) -> &[App] {
