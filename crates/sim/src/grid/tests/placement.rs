@@ -163,7 +163,7 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
         "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
     let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
     let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
-    let mut world = world_with(60, placed(3, SET, ""), (1, 0), actions);
+    let mut world = world_with(60, placed(3, SET, ""), (2, 0), actions);
     let mut had = Vec::new();
     for secs in [28, 58, 88, 118, 148, 178, 208] {
         world.run_until(at(secs));
