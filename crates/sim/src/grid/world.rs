@@ -212,6 +212,7 @@ impl World {
     }
 
     /// Programs that were started on each host so far.
+    #[cfg(test)]
     pub fn runs_by_host(&self) -> Vec<u64> {
         let mut runs = vec![0; self.hosts.len()];
         self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
