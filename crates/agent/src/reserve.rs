@@ -61,7 +61,7 @@ impl Reserve {
         }
         let dir = self.file.parent().unwrap_or(Path::new("."));
         let has_plenty = |found: nix::sys::statvfs::Statvfs| {
-            u64::from(found.blocks_available()).saturating_mul(found.fragment_size()) / PLENTY >= self.len
+            found.blocks_available().saturating_mul(found.fragment_size()) / PLENTY >= self.len
         };
         if !statvfs(dir).is_ok_and(has_plenty) {
             return;
