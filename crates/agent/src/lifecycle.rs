@@ -215,7 +215,7 @@ mod tests {
         let at = |name: &str| dir.path().join(name);
         fs::remove_dir(at("slots")).unwrap();
         fs::write(at("slots"), "no directory").unwrap();
-        fs::set_permissions(at("logs"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(at("logs"), Permissions::from_mode(0o000)).unwrap();
         fs::create_dir_all(at("s/1/deep")).unwrap();
         fs::write(at("s/2"), "").unwrap();
         drop(open(dir.path()).unwrap());

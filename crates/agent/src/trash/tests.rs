@@ -47,7 +47,7 @@ async fn a_tree_without_permissions_is_removed() {
         fs::create_dir_all(slot.join("d/e")).unwrap();
         fs::write(slot.join("d/e/f"), "x").unwrap();
         for part in ["d/e", "d", ""] {
-            fs::set_permissions(slot.join(part), Permissions::from_mode(0)).unwrap();
+            fs::set_permissions(slot.join(part), Permissions::from_mode(0o000)).unwrap();
         }
     })
     .await;
