@@ -42,5 +42,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         isolation: agent.isolation.get().cloned().unwrap_or_else(|| "not tried yet".to_owned()),
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles,
+        left_behind: agent.trash.left_behind(),
+        disk_is_full: !agent.state.reserve().is_held(),
     }))
 }

@@ -5,6 +5,7 @@
 mod hostile;
 mod identity;
 mod lab;
+mod leftovers;
 mod liar;
 mod placement;
 mod policy;
@@ -43,6 +44,8 @@ const TESTS: &[Test] = tests![
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
     identity::a_node_that_lost_its_state_but_not_its_key_takes_applications_again,
     identity::nodes_of_two_vos_are_told_so_on_both_sides,
+    leftovers::removing_a_mountain_of_files_disturbs_nobody,
+    leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
