@@ -369,6 +369,12 @@ impl Connections {
         }
     }
 
+    /// Forgets all connections that are kept for sending: they begin at an address that this machine has no
+    /// more.
+    pub(crate) fn forget_all(&self) {
+        self.lock().by_key.clear();
+    }
+
     fn forget(&self, key: LinkKey, queue: &mpsc::Sender<Vec<u8>>) {
         self.lock().by_key.retain(|other, link| *other != key || !link.queue.same_channel(queue));
     }

@@ -1,7 +1,8 @@
 //! The task that owns a node: feeds it messages and time, and does what it asks for.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration as StdDuration;
 
@@ -18,12 +19,13 @@ use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
-use crate::join::Join;
+use crate::join::{Join, resolve};
 use crate::measure::Measuring;
 use crate::named::Named;
 use crate::namesake::{self, Doubts};
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
+use crate::roaming::Roaming;
 use crate::socket;
 use crate::statements;
 
@@ -68,7 +70,7 @@ pub(crate) struct Driver {
     pub outbox: Outbox,
     pub join: Join,
     pub measuring: Measuring,
-    own: Handle,
+    place: Place,
     plane: DatagramPlane,
     root: VoRoot,
     connections: Arc<Connections>,
@@ -81,6 +83,21 @@ pub(crate) struct Driver {
     /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
     correction_ms: Arc<AtomicI64>,
     waiting: VecDeque<Named<Event>>,
+}
+
+/// Where this node is.
+pub(crate) struct Place {
+    pub handle: Handle,
+    /// Shared with [`crate::Net`].
+    pub contact: Arc<Mutex<Contact>>,
+    /// Unless the operator said which address to tell.
+    pub roaming: Option<Roaming>,
+}
+
+impl Place {
+    fn contact(&self) -> Contact {
+        *self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The queues that feed a driver.
@@ -105,7 +122,7 @@ impl Driver {
     #[expect(clippy::too_many_arguments, reason = "the parts of one node, named by their types")]
     pub(crate) fn new(
         node: Node,
-        own: Handle,
+        place: Place,
         table: PeerTable,
         plane: DatagramPlane,
         root: VoRoot,
@@ -117,16 +134,14 @@ impl Driver {
         let tally = connections.tally.clone();
         let (outbox, waiting) = (Outbox::default(), VecDeque::new());
         let measuring = Measuring::default();
-        // The table has the own contact from the beginning.
-        let contact = table.contact(own).expect("the own contact");
-        let namesake = namesake::Watch::new(contact, monotonic_now());
+        let namesake = namesake::Watch::new(place.contact(), monotonic_now());
         Driver {
             node,
             table,
             outbox,
             join,
             measuring,
-            own,
+            place,
             plane,
             root,
             connections,
@@ -166,6 +181,7 @@ impl Driver {
                     self.take_timeout();
                     self.dial_join_addresses(&commands);
                     self.look_for_namesake(&commands);
+                    self.look_for_address();
                 }
             }
             self.flush();
@@ -183,7 +199,12 @@ impl Driver {
 
     fn until_timeout(&self) -> StdDuration {
         let node = self.node.next_timeout().at;
-        let others = self.join.next_timeout().into_iter().chain(self.namesake.next_timeout());
+        let others = [
+            self.join.next_timeout(),
+            self.namesake.next_timeout(),
+            self.place.roaming.as_ref().map(Roaming::next_timeout),
+        ];
+        let others = others.into_iter().flatten();
         let at = others.fold(node, Instant::min);
         StdDuration::from_micros(at.since(monotonic_now()).as_micros()).min(SLEEP_MAX)
     }
@@ -214,7 +235,7 @@ impl Driver {
             self.node.handle_timeout(now, &mut self.outbox);
         }
         if self.table.wants_sweep() {
-            let (node, own) = (&self.node, self.own);
+            let (node, own) = (&self.node, self.place.handle);
             self.table.sweep(|mut live| {
                 live(own);
                 node.for_each_handle(&mut live);
@@ -242,13 +263,39 @@ impl Driver {
         match opened.kind {
             Kind::Message => self.take_message(from, &opened.payload),
             Kind::Namesake => {
-                let own = self.table.contact(self.own).map(|own| own.id);
-                if let (Some(id), Some(record)) = (own, self.plane.own_record(&opened.payload)) {
+                if let Some(record) = self.plane.own_record(&opened.payload) {
+                    let id = self.place.contact().id;
                     self.namesake.told(Contact { id, addr: record.addr, incarnation: record.incarnation });
                 }
             }
             Kind::Reborn | Kind::Skewed => {}
         }
+    }
+
+    /// Finds another address to tell when the machine has the present one no more.
+    fn look_for_address(&mut self) {
+        let Some(roaming) = &mut self.place.roaming else { return };
+        let own = *self.place.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        let (node, table) = (&self.node, &self.table);
+        let contacts = node.contacts().into_iter().filter_map(|peer| Some(table.contact(peer)?.addr));
+        if let Some(ip) = roaming.look(monotonic_now(), own.addr.ip(), contacts) {
+            self.move_to(SocketAddr::new(ip, own.addr.port()));
+        }
+    }
+
+    /// From now on this node says that it is at `addr`: every datagram and hello carries it.
+    pub(crate) fn move_to(&mut self, addr: SocketAddr) {
+        let own = Contact { addr, ..self.place.contact() };
+        info!(before = %self.place.contact().addr, now = %addr, "this machine has another address");
+        *self.place.contact.lock().unwrap_or_else(PoisonError::into_inner) = own;
+        self.plane.move_to(addr);
+        let manners = &self.connections.manners;
+        *manners.record.lock().unwrap_or_else(PoisonError::into_inner) = self.plane.record().to_vec();
+        // It is in the table, which has room for it.
+        let _ = self.table.intern_proven(own);
+        self.namesake.moved(own);
+        self.join.moved();
+        self.connections.forget_all();
     }
 
     /// Looks whether another machine with this node's key is where one was told to be.
@@ -387,12 +434,33 @@ impl Driver {
     fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
         let knows_somebody = self.node.status().contacts > 0;
         self.is_lonely = !knows_somebody;
-        for addr in self.join.due(monotonic_now(), knows_somebody) {
+        for name in self.join.due(monotonic_now(), knows_somebody) {
+            let commands = commands.clone();
+            tokio::spawn(async move {
+                let command: Command = match resolve(&name).await {
+                    Ok(found) => {
+                        let again = commands.clone();
+                        Box::new(move |driver| driver.dial_all(&name, found, &again))
+                    }
+                    Err(error) => return warn!(name, %error, "cannot join: the name leads nowhere"),
+                };
+                if let Some(commands) = commands.upgrade() {
+                    // A node that stopped meanwhile joins nothing.
+                    let _ = commands.send(command).await;
+                }
+            });
+        }
+    }
+
+    /// Dials every address of a name.
+    fn dial_all(&self, name: &str, found: Vec<SocketAddr>, commands: &mpsc::WeakSender<Command>) {
+        for addr in self.join.others(found) {
             let (connections, commands) = (self.connections.clone(), commands.clone());
+            let name = name.to_owned();
             tokio::spawn(async move {
                 let command: Command = match connections.meet(addr).await {
-                    Ok(peer) => Box::new(move |driver| driver.join_through(addr, &peer)),
-                    Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(addr)),
+                    Ok(peer) => Box::new(move |driver| driver.join_through(&name, addr, &peer)),
+                    Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(&name, addr)),
                     Err(MeetError::Namesake(contact)) => Box::new(move |driver| driver.met_namesake(contact)),
                     Err(error) => return warn!(%addr, %error, "cannot join"),
                 };
@@ -404,8 +472,8 @@ impl Driver {
         }
     }
 
-    fn join_through(&mut self, addr: std::net::SocketAddr, peer: &Peer) {
-        self.join.met(addr);
+    fn join_through(&mut self, name: &str, addr: SocketAddr, peer: &Peer) {
+        self.join.met(name);
         let Some(handle) = self.meet(peer) else { return };
         info!(%addr, name = peer.member.name(), "joined");
         self.node.remember(handle);

@@ -19,6 +19,7 @@ mod peers;
 mod plane;
 mod policy;
 mod records;
+mod roaming;
 mod socket;
 mod statements;
 mod stranger;
@@ -28,6 +29,7 @@ pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
 pub use hello::MeetError;
+pub use join::{parse_address, resolve};
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,

@@ -1,10 +1,11 @@
 //! The datagram plane of one node: seals what goes out, opens and judges what comes in. No sockets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
-use xtreem_base::{Instant, NodeId};
+use xtreem_base::{Digest, Instant, NodeId};
 use xtreem_wire::{
     Arrival, ClockReport, Contact, CredentialError, EnvelopeError, Fresh, Freshness, Header, Kind, Member,
     NodeRecord, NotFresh, Padding, RecordError, Roles, TooLong, Unverified,
@@ -115,6 +116,7 @@ impl From<Count> for Refused {
 pub(crate) struct DatagramPlane {
     identity: Identity,
     incarnation: u32,
+    attributes: Digest,
     /// Own record, signed.
     record: Vec<u8>,
     sequence: u64,
@@ -130,6 +132,7 @@ impl DatagramPlane {
         DatagramPlane {
             identity,
             incarnation: record.incarnation,
+            attributes: record.attributes,
             record: bytes,
             sequence: 0,
             freshness: Freshness::default(),
@@ -140,6 +143,12 @@ impl DatagramPlane {
 
     pub(crate) fn record(&self) -> &[u8] {
         &self.record
+    }
+
+    /// From now on this node says that it is at `addr`.
+    pub(crate) fn move_to(&mut self, addr: SocketAddr) {
+        let record = NodeRecord { addr, incarnation: self.incarnation, attributes: self.attributes };
+        self.record = record.sign(self.identity.key());
     }
 
     pub(crate) fn freshness(&mut self) -> &mut Freshness {

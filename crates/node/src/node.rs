@@ -57,6 +57,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    /// Another machine has this node's key.
+    pub(crate) is_cloned: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
     pub(crate) effects: VecDeque<Effect>,
@@ -95,6 +97,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            is_cloned: false,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),

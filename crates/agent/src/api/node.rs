@@ -10,7 +10,7 @@ use xtreem_client::api::NodeStatus;
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::policy;
+use crate::{namesake, policy};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let (status, faults, troubles) = agent
@@ -19,9 +19,10 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), faults, policy::rivalry(node).into_iter().collect())
+            (node.status(), faults, policy::rivalry(node))
         })
         .await?;
+    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));

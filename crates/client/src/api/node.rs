@@ -268,6 +268,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// Another machine has its key.
+    #[serde(default)]
+    pub cloned: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -125,4 +125,7 @@ pub enum HoldRefusal {
     /// The node measures less than it declares.
     #[n(4)]
     Mismatch,
+    /// Another machine has the node's key.
+    #[n(6)]
+    Cloned,
 }

@@ -39,7 +39,9 @@ fn config(
         bind: LOOPBACK[0].parse().expect("a literal address"),
         advertise: None,
         incarnation,
-        join: join.to_vec(),
+        join: join.iter().map(SocketAddr::to_string).collect(),
+        kept: Vec::new(),
+        hints: Vec::new(),
         attributes: Digest::from_bytes([0; 32]),
         node: Arc::new(node),
         seed: 1,
@@ -447,4 +449,36 @@ async fn a_node_that_starts_below_its_last_run_is_told_and_has_found_nobody_ther
         doubts.namesake.is_none() && doubts.outlived.map(|other| other.incarnation) == Some(9)
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_node_that_moves_is_found_at_its_new_address_by_all_who_hear_it() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let (mut config, services) = config(&issue(&vo, "moving"), 1, &[hub.net.local_addr()]);
+    config.bind = "0.0.0.0:0".parse().expect("a literal address");
+    config.hints = vec![hub.net.local_addr()];
+    let moving = start_with(config, services);
+    knows_exactly(&hub, &[&moving]).await;
+    let moved = SocketAddr::new([127, 0, 0, 2].into(), moving.net.local_addr().port());
+    moving.net.ask(move |driver| driver.move_to(moved)).await.expect("it runs");
+    assert_eq!(moving.net.local_addr(), moved);
+    eventually("the hub has the new address", async || {
+        let known = hub.net.call_named(|node, _, _| node.contacts()).await.expect("a running node");
+        known.contacts.all_of(known.what).any(|(_, contact)| contact.addr == moved)
+    })
+    .await;
+    knows_exactly(&hub, &[&moving]).await;
+    hub.net.open(moving.net.own_contact(), Service::PIECES).await.expect("it is reached there");
+}
+
+#[tokio::test]
+async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let (mut config, services) = config(&issue(&vo, "back"), 1, &[]);
+    config.join = vec!["no-such-name.invalid:7227".to_owned(), "127.0.0.1:9".to_owned()];
+    config.kept = vec![hub.net.local_addr().to_string()];
+    let back = start_with(config, services);
+    knows_exactly(&back, &[&hub]).await;
 }

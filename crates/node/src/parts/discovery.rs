@@ -25,6 +25,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub is_cloned: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
@@ -44,6 +45,7 @@ impl Node {
             attributes: &self.attributes,
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
+            is_cloned: self.is_cloned,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
             grid: &self.grid,
@@ -80,6 +82,9 @@ impl Host for SearchHost<'_> {
     }
 
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        if self.is_cloned {
+            return HoldAnswer::Refused(HoldRefusal::Cloned);
+        }
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
         }
