@@ -62,17 +62,23 @@ pub(crate) async fn keep(agent: Arc<Agent>) {
     }
 }
 
-/// Keeps the addresses of the contacts of now. Those of before stay behind them as far as there is room: a node
-/// that is cut off knows fewer than it did.
+/// Keeps the addresses of the contacts of now. Those of before stay behind them as far as there is room: a
+/// node that is cut off knows fewer than it did.
 pub(crate) async fn keep_now(agent: &Arc<Agent>) {
-    let Ok(Named { what, contacts }) = agent.net.call_named(|node, _, _| node.contacts()).await else { return };
+    let Ok(Named { what, contacts }) = agent.net.call_named(|node, _, _| node.contacts()).await else {
+        return;
+    };
     let now = contacts.all_of(what).map(|(_, contact)| contact.addr.to_string()).collect();
     let agent = agent.clone();
     // A disk may take its time to sync.
     let kept = tokio::task::spawn_blocking(move || {
         let before = load(agent.state.dir());
         let after = merged(now, &before);
-        if after == before { Ok(()) } else { agent.state.reserve().writing(|| save(agent.state.dir(), &after)) }
+        if after == before {
+            Ok(())
+        } else {
+            agent.state.reserve().writing(|| save(agent.state.dir(), &after))
+        }
     });
     if let Ok(Err(error)) = kept.await {
         tracing::warn!(%error, "the addresses of contacts could not be kept: `join` alone finds the grid again");

@@ -122,7 +122,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     store.discard_into(trash.clone());
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
-    if config.bind.ip().is_unspecified() && config.advertise.is_none() && net.local_addr().ip().is_loopback() {
+    if config.bind.ip().is_unspecified() && config.advertise.is_none() && net.local_addr().ip().is_loopback()
+    {
         tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
     }
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
@@ -197,8 +198,8 @@ fn node_config(config: &Config) -> xtreem_node::Config {
     node
 }
 
-/// Whom to ask the routing table about for the address that others are told, when the operator does not say it:
-/// the nodes to join by, the ones that were known before, the Internet, and this machine itself.
+/// Whom to ask the routing table about for the address that others are told, when the operator does not say
+/// it: the nodes to join by, the ones that were known before, the Internet, and this machine itself.
 async fn hints(config: &Config, kept: &[String]) -> Vec<SocketAddr> {
     if config.advertise.is_some() || !config.bind.ip().is_unspecified() {
         return Vec::new();

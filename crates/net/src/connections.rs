@@ -91,7 +91,10 @@ pub(crate) enum Inbound {
     Met(Met),
     /// Another machine has proven that it has our own key.
     Namesake(Contact),
-    Message { peer: Arc<Peer>, bytes: Vec<u8> },
+    Message {
+        peer: Arc<Peer>,
+        bytes: Vec<u8>,
+    },
 }
 
 type LinkKey = (NodeId, u32);

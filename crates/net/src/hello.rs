@@ -99,8 +99,8 @@ pub(crate) struct Manners {
 }
 
 impl Manners {
-    /// The dialler speaks first. A node that reaches itself, or another machine with its key, says hello as to
-    /// anybody: only so the two can be told apart.
+    /// The dialler speaks first. A node that reaches itself, or another machine with its key, says hello as
+    /// to anybody: only so the two can be told apart.
     pub(crate) async fn greet(&self, connection: &Connection) -> Result<Met, MeetError> {
         let (send, receive) = connection.open_bi().await?;
         self.say(send, &[Service::HELLO.0]).await?;

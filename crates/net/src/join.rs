@@ -1,7 +1,7 @@
 //! When to dial the addresses that the operator gave, and those that were kept from earlier.
 //!
-//! Each given one is dialled until it was met once; all of them, and the kept ones in turns, whenever the node
-//! knows nobody. Names are resolved at every try: one that is unknown today is a node tomorrow.
+//! Each given one is dialled until it was met once; all of them, and the kept ones in turns, whenever the
+//! node knows nobody. Names are resolved at every try: one that is unknown today is a node tomorrow.
 
 use std::collections::BTreeSet;
 use std::io;

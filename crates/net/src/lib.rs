@@ -29,11 +29,11 @@ pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
 pub use hello::MeetError;
-pub use join::{parse_address, resolve};
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,
 };
+pub use join::{parse_address, resolve};
 pub use measure::Measure;
 pub use named::{Contacts, Named, NamesPeers};
 pub use namesake::Doubts;

@@ -5,8 +5,6 @@
 //! dials the address that its own key once signed: who proves possession of the key there, at this moment,
 //! and is another run than this one, is a second machine. Nobody else can make a node believe that.
 
-use std::net::SocketAddr;
-
 use xtreem_base::{Duration, Instant};
 use xtreem_wire::Contact;
 

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use thiserror::Error;
@@ -24,7 +24,7 @@ use crate::plane::DatagramPlane;
 use crate::roaming::{Roaming, by_route};
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
-use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
+use crate::{Doubts, Identity, OpenError, Service, ServiceStream, TlsError};
 
 /// Commands that wait for the node; beyond it callers wait.
 const COMMANDS_MAX: usize = 256;
@@ -107,8 +107,7 @@ impl Net {
         let socket = UdpSocket::bind(bind).map_err(bind_error)?;
         let bound = socket.local_addr().map_err(StartError::Socket)?;
         let told = config.advertise.or(Some(bound.ip())).filter(|ip| !ip.is_unspecified());
-        let roaming =
-            told.is_none().then(|| Roaming::new(bound, config.hints.clone(), monotonic_now()));
+        let roaming = told.is_none().then(|| Roaming::new(bound, config.hints.clone(), monotonic_now()));
         let found = told.or_else(|| by_route(bound.is_ipv6(), config.hints.iter().copied()));
         let ip = found.ok_or(StartError::NoAddress { bind })?;
         let own = Contact { id: identity.id(), addr: SocketAddr::new(ip, bound.port()), incarnation };
@@ -121,7 +120,8 @@ impl Net {
         let tally = Arc::new(Tally::default());
         let wrapped = TokioRuntime.wrap_udp_socket(socket).map_err(StartError::Socket)?;
         let (socket, datagrams) =
-            SharedSocket::new(wrapped, tally.clone(), cable, scope(bind, &config.hints)).map_err(StartError::Socket)?;
+            SharedSocket::new(wrapped, tally.clone(), cable, scope(bind, &config.hints))
+                .map_err(StartError::Socket)?;
         let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
 
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);

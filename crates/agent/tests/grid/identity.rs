@@ -65,7 +65,10 @@ pub async fn a_cloned_machine_is_told_of_on_both_and_the_later_one_takes_no_slot
     until("a search marks the one that the grid listens to", async || {
         let request = SearchRequest { limit: 10, timeout_ms: Some(2_000), ..SearchRequest::default() };
         let found = lab.agents[0].client.search(&request).await.map_or(Vec::new(), |reply| reply.matches);
-        let mark = found.iter().find(|node| node.id == worker).and_then(|node| node.attributes.get("identity.cloned"));
+        let mark = found
+            .iter()
+            .find(|node| node.id == worker)
+            .and_then(|node| node.attributes.get("identity.cloned"));
         mark == Some(&AttributeValue::Text(original.address.clone()))
     })
     .await;
@@ -108,8 +111,6 @@ pub async fn a_node_whose_join_names_nobody_finds_its_grid_again_by_the_contacts
     lab.join_nobody(&last);
     lab.restart(&last).await;
     until("it knows both others again", async || lab.status(&last).await.contacts == 2).await;
-    until("it says which name leads nowhere", async || {
-        lab.agents[2].log().contains("no-such-name.invalid")
-    })
-    .await;
+    until("it says which name leads nowhere", async || lab.agents[2].log().contains("no-such-name.invalid"))
+        .await;
 }
