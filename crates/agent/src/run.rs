@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -21,12 +21,13 @@ use crate::config::Config;
 use crate::declared::{self, DeclaredError};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
+use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::waiting::Waiting;
-use crate::{isolation, members, policy, publisher, services};
+use crate::{members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -53,6 +54,8 @@ pub enum AgentError {
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
     Control { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    RunAs(#[from] RunAsError),
     #[error("signals cannot be taken: {0}")]
     Signals(io::Error),
 }
@@ -73,7 +76,10 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
+    let user = isolation::program_user(&config)?;
     let state = State::open(&config.state_dir)?;
+    isolation::open_the_way(&config, &state, user)
+        .map_err(|error| StateError::Directory { dir: state.dir().to_owned(), error })?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let mut attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -109,12 +115,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         name,
         identity_file,
         attributes: Mutex::new(attributes.clone()),
-        isolation: OnceLock::new(),
+        standing: Standing::new(user),
     });
     agent
         .tell(move |node, now, out| {
             node.set_attributes(now, attributes);
             node.set_offer(offer);
+            // Until it was tried.
+            node.set_isolates(false);
             for signed in policies {
                 // They were verified and read when they were loaded.
                 let _ = node.set_policy(now, signed, out);
@@ -122,10 +130,12 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         })
         .await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
+    // Before anybody is answered: whoever finds the agent up finds it as it will be.
+    isolation::look(&agent).await;
     let tasks = [
         tokio::spawn(publisher::run(agent.clone())),
         tokio::spawn(services::run(agent.clone(), streams)),
-        tokio::spawn(isolation::probe(agent.clone())),
+        tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
     ];
     tokio::select! {

@@ -158,9 +158,15 @@ async fn prepare(
         hidden: agent.hidden(),
         visible: vec![socket.path().to_owned()],
         isolation: agent.config.isolation,
+        user: agent.standing.user,
         ..Plan::new(command(&program), premises.dir.clone(), premises.log_dir.clone())
     };
+    // Asked again here: a hold may be older than what was found since.
+    agent.standing.may_take_slots().map_err(|why| Failure::Broken(NOT_EXECUTABLE, why.to_string()))?;
     let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.map_err(|error| {
+        if matches!(error, StartError::NotIsolated { .. }) {
+            agent.standing.doubt();
+        }
         let exit = match error {
             StartError::Plan(PlanError::NotFound { .. } | PlanError::Missing { .. }) => NOT_FOUND,
             _ => NOT_EXECUTABLE,
@@ -182,6 +188,7 @@ fn command(program: &Program) -> Vec<String> {
 /// Makes the slot's directory and puts the program's files there.
 async fn lay_out(agent: &Arc<Agent>, program: &Program, dir: &Path) -> io::Result<()> {
     let (store, files, dir) = (agent.store.clone(), program.files.clone(), dir.to_owned());
+    let user = agent.standing.user;
     let laid_out = tokio::task::spawn_blocking(move || {
         fs::create_dir_all(&dir)?;
         for file in &files {
@@ -193,7 +200,7 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, dir: &Path) -> io::Resul
             let kind = if file.executable { FileKind::Program } else { FileKind::Data };
             store.place(file.digest, &target, kind).map_err(io::Error::other)?;
         }
-        Ok(())
+        user.map_or(Ok(()), |user| exec::give(&dir, user))
     });
     laid_out.await?
 }

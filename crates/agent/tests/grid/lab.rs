@@ -146,8 +146,10 @@ impl Lab {
         fs::create_dir(&dir).expect("a directory");
         let identity = self.member(&format!("node{number}"));
         identity.save(&dir.join("node.pem")).expect("saved");
+        // An agent that is root runs programs as somebody else, or none.
+        let run_as = if xtreem_agent::is_root_of_machine() { "run_as = \"nobody\"\n" } else { "" };
         let config = format!(
-            "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\n{config}\
+            "{run_as}state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\n{config}\
              [log]\nfilter = \"info,xtreem_agent=debug\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
