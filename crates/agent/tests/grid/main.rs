@@ -3,6 +3,9 @@
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
 mod hostile;
+#[path = "../intruder/mod.rs"]
+mod intruder;
+mod isolation;
 mod lab;
 mod liar;
 mod placement;
@@ -40,6 +43,9 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    isolation::a_node_that_cannot_isolate_programs_takes_no_slots_unless_its_operator_allows_it,
+    isolation::an_agent_that_is_root_takes_no_slots_until_it_is_told_whom_to_run_programs_as,
+    isolation::a_program_that_tries_everything_against_its_node_gets_nowhere,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
@@ -55,6 +61,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [BE_AGENT, config] => return lab::be_agent(config),
+        [intruder::BE_INTRUDER, ref tries @ ..] => return intruder::be_intruder(tries),
         [program::BE_PROGRAM] => return program::be_program(),
         _ => {}
     }
