@@ -7,8 +7,8 @@
 //! not. PID 1 also dies with the helper (`PR_SET_PDEATHSIG`). See pid_namespaces(7), user_namespaces(7).
 //!
 //! Two layers keep the program from the rest of the machine: its mounts (`sandbox`), and Landlock (`fence`).
-//! Where the kernel grants no namespaces nothing is started, unless the plan allows it: then the helper itself
-//! is a subreaper over the program's process group. [`Isolation`] says which layers hold.
+//! Where the kernel grants no namespaces nothing is started, unless the plan allows it: then the helper
+//! itself is a subreaper over the program's process group. [`Isolation`] says which layers hold.
 #![deny(unsafe_code)]
 
 mod fence;

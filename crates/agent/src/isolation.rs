@@ -15,8 +15,8 @@ use crate::config::Config;
 use crate::exec::{self, Isolation, Plan, ProgramUser, StartError, Wanted};
 use crate::lifecycle::State;
 
-/// While the node takes no slots it tries again this often: an operator who allows namespaces (sysctl(8)) need
-/// not start the agent anew (our guess).
+/// While the node takes no slots it tries again this often: an operator who allows namespaces (sysctl(8))
+/// need not start the agent anew (our guess).
 const RETRY: Duration = Duration::from_secs(60);
 
 /// Whether this process is root of the machine, and not only of a user namespace: the kernel's own files

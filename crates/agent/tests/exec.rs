@@ -440,7 +440,8 @@ async fn a_file_that_cannot_be_executed_is_refused_with_the_reason() {
     assert!(error.contains("internal_main"), "{error}");
 }
 
-/// Places that a program has no business with, on a machine laid out for it in the slot's temporary directory.
+/// Places that a program has no business with, on a machine laid out for it in the slot's temporary
+/// directory.
 struct Target {
     slot: Slot,
     control: std::os::unix::net::UnixListener,

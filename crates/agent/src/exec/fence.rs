@@ -1,9 +1,9 @@
 //! Landlock (landlock(7)): what a program may do with files, said by the kernel whatever the mounts say.
 //!
-//! A program writes its own directory, its private `/tmp` and `/dev/shm`, and a few devices. Landlock knows no
-//! "all but": with namespaces, what is hidden is hidden by mounts, and all may be read; without, everything
-//! but what is hidden is listed, and what comes beside it later cannot be read. A program under Landlock
-//! cannot mount, so it has no containers of its own.
+//! A program writes its own directory, its private `/tmp` and `/dev/shm`, and a few devices. Landlock knows
+//! no "all but": with namespaces, what is hidden is hidden by mounts, and all may be read; without,
+//! everything but what is hidden is listed, and what comes beside it later cannot be read. A program under
+//! Landlock cannot mount, so it has no containers of its own.
 
 use std::fs;
 use std::io;
@@ -121,8 +121,8 @@ fn devices() -> Vec<PathBuf> {
     devices
 }
 
-/// Lists trees that have everything at and below `dir` in them but what is `hidden`. Links are left out: their
-/// targets have trees of their own.
+/// Lists trees that have everything at and below `dir` in them but what is `hidden`. Links are left out:
+/// their targets have trees of their own.
 fn list_all_but(dir: &Path, hidden: &[PathBuf], trees: &mut Vec<PathBuf>) {
     if trees.len() == TREES_MAX || dir.is_symlink() || hidden.iter().any(|path| path == dir) {
         return;

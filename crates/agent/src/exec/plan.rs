@@ -48,8 +48,8 @@ pub struct Plan {
     /// Files and directories under a hidden one that stay visible, such as the local API's socket.
     pub visible: Vec<PathBuf>,
     pub isolation: Wanted,
-    /// Whom the program runs as, other than the agent's user: needs an agent that is root. `dir` and all in it
-    /// must be that user's already.
+    /// Whom the program runs as, other than the agent's user: needs an agent that is root. `dir` and all in
+    /// it must be that user's already.
     pub user: Option<ProgramUser>,
     pub kernel: Kernel,
 }

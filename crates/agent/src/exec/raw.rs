@@ -38,8 +38,8 @@ pub(super) enum Depth {
     AllBelow,
 }
 
-/// Makes the mount at `path`, and with [`Depth::AllBelow`] all mounts below it, read only, or takes that back.
-/// mount_setattr(2), Linux 5.12: `ENOSYS` before.
+/// Makes the mount at `path`, and with [`Depth::AllBelow`] all mounts below it, read only, or takes that
+/// back. mount_setattr(2), Linux 5.12: `ENOSYS` before.
 pub(super) fn set_read_only(path: &Path, is_read_only: bool, depth: Depth) -> nix::Result<()> {
     let (set, clear) = if is_read_only { (libc::MOUNT_ATTR_RDONLY, 0) } else { (0, libc::MOUNT_ATTR_RDONLY) };
     let change = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };

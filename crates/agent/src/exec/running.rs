@@ -100,8 +100,8 @@ fn make_temporary(plan: &Plan) -> std::io::Result<()> {
     plan.user.map_or(Ok(()), |user| give(&temporary, user))
 }
 
-/// Gives `path`, and what is below it, to the user that a program runs as. For what the agent has just made: a
-/// program may change nothing of it meanwhile.
+/// Gives `path`, and what is below it, to the user that a program runs as. For what the agent has just made:
+/// a program may change nothing of it meanwhile.
 pub fn give(path: &Path, user: ProgramUser) -> std::io::Result<()> {
     std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))?;
     if path.symlink_metadata()?.is_dir() {

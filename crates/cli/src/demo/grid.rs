@@ -212,7 +212,8 @@ impl Grid {
 
 /// Whom the hosts of a superuser belong to.
 fn nobody() -> LabUser {
-    // The number that the kernel shows for users that it does not know, and nearly every list of users has it.
+    // The number that the kernel shows for users that it does not know, and nearly every list of users has
+    // it.
     const NOBODY: u32 = 65_534;
     match nix::unistd::User::from_name("nobody") {
         Ok(Some(user)) if !user.uid.is_root() => LabUser { uid: user.uid.as_raw(), gid: user.gid.as_raw() },

@@ -36,7 +36,8 @@ impl Node {
     }
 
     /// Says whether programs may run here: whether the machine can shut them in, or its operator allows them
-    /// all the same. While they may not, every hold is refused for that. They may until the host says otherwise.
+    /// all the same. While they may not, every hold is refused for that. They may until the host says
+    /// otherwise.
     pub fn set_isolates(&mut self, isolates: bool) {
         self.isolates = isolates;
     }
