@@ -4,6 +4,7 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ pub(crate) struct Standing {
     /// Whom programs run as, if not the agent's user.
     pub user: Option<ProgramUser>,
     now: Mutex<(String, Result<(), WhyNot>)>,
+    /// Each trial has directories of its own: the last one's may still be on their way out.
+    tries: AtomicU32,
     /// A slot found that programs cannot be isolated any more.
     doubted: Notify,
 }
@@ -125,7 +128,7 @@ pub(crate) struct Standing {
 impl Standing {
     pub(crate) fn new(user: Option<ProgramUser>) -> Self {
         let now = Mutex::new(("not tried yet".to_owned(), Err(WhyNot::NotTriedYet)));
-        Standing { user, now, doubted: Notify::new() }
+        Standing { user, now, tries: AtomicU32::new(0), doubted: Notify::new() }
     }
 
     /// How programs are shut in here, in words.
@@ -197,7 +200,9 @@ fn say(found: &Found, isolation: &str, verdict: &Result<(), WhyNot>) {
 
 /// Starts a program that ends at once, in the way in which slots are started.
 async fn attempt(agent: &Agent) -> Found {
-    let (dir, log_dir) = (agent.state.slots_dir().join("probe"), agent.state.logs_dir().join("probe"));
+    let name =
+        agent.state.name_of(format_args!("probe{}", agent.standing.tries.fetch_add(1, Ordering::Relaxed)));
+    let (dir, log_dir) = (agent.state.slots_dir().join(&name), agent.state.logs_dir().join(&name));
     let found = match make(&dir, agent.standing.user) {
         Ok(()) => {
             let plan = Plan {
@@ -217,8 +222,8 @@ async fn attempt(agent: &Agent) -> Found {
         }
         Err(error) => Found::NoProgramStarts { reason: error.to_string() },
     };
-    let _ = std::fs::remove_dir_all(dir);
-    let _ = std::fs::remove_dir_all(log_dir);
+    agent.trash.discard(dir);
+    agent.trash.discard(log_dir);
     found
 }
 

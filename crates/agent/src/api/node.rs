@@ -41,5 +41,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         isolation: agent.standing.words(),
         takes_no_slots: agent.standing.may_take_slots().err().map(|why| why.to_string()),
         network: format!("UDP, bound to {}", agent.config.bind),
+        left_behind: agent.trash.left_behind(),
+        disk_is_full: !agent.state.reserve().is_held(),
     }))
 }

@@ -7,6 +7,7 @@ mod hostile;
 mod intruder;
 mod isolation;
 mod lab;
+mod leftovers;
 mod liar;
 mod placement;
 mod policy;
@@ -46,6 +47,8 @@ const TESTS: &[Test] = tests![
     isolation::a_node_that_cannot_isolate_programs_takes_no_slots_unless_its_operator_allows_it,
     isolation::an_agent_that_is_root_takes_no_slots_until_it_is_told_whom_to_run_programs_as,
     isolation::a_program_that_tries_everything_against_its_node_gets_nowhere,
+    leftovers::removing_a_mountain_of_files_disturbs_nobody,
+    leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
