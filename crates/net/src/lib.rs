@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connections;
 mod counters;
 mod driver;
@@ -22,6 +23,7 @@ mod socket;
 mod statements;
 mod tls;
 
+pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
