@@ -10,8 +10,8 @@ pub enum Statement<'a> {
     Record(&'a Record),
     /// The specification has the digest that the record names. The record is a statement of its own.
     Application(&'a Application),
-    /// The node that [`Claim::signer`] names signed it, and is a member of the VO with the role of a node. Its
-    /// credential may have expired since.
+    /// The node that [`Claim::signer`] names signed it, and is a member of the VO with the role of a node.
+    /// Its credential may have expired since.
     Claim(Claim<'a>, &'a [u8]),
     /// The signature of the VO's root is good, and the digest is the document's.
     Policy(&'a SignedPolicy),
