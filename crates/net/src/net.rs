@@ -113,12 +113,10 @@ impl Net {
         let (socket, datagrams) =
             SharedSocket::new(wrapped, tally.clone(), cable).map_err(StartError::Socket)?;
         let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
-        let mut client = quinn::ClientConfig::new(tls.client);
-        client.transport_config(transport());
 
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
         let connections =
-            Connections::new(endpoint, socket, client, manners, tally, inbound_sender, services);
+            Connections::new(endpoint, socket, tls.client, manners, tally, inbound_sender, services);
         tokio::spawn(connections.clone().accept());
 
         let mut table = PeerTable::default();
