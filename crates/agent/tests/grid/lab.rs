@@ -18,7 +18,7 @@ use xtreem_agent::program::{FileRef, Program};
 use xtreem_agent::{Config, is_root_of_machine};
 use xtreem_allocation::policy::{Policy, Rule};
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
-use xtreem_base::{AppId, Digest};
+use xtreem_base::{AppId, Digest, NodeId};
 use xtreem_client::api::{NodeStatus, ProgressLine, SearchRequest};
 use xtreem_client::{ClientError, OperatorClient};
 use xtreem_net::{Identity, Roles, VoKey, sign_record};
@@ -265,9 +265,23 @@ impl Lab {
             generation: 1,
             wanted: Wanted::Running,
             proof: [].into(),
+            submitter: self.submitter(0),
         };
         sign_record(&self.user, &mut record);
         Application { record, spec: Arc::new(spec) }
+    }
+
+    /// The node of this agent; nobody in a VO without agents.
+    pub fn submitter(&self, at: usize) -> NodeId {
+        let id = self.agents.get(at).map(|agent| agent.id.parse().expect("an id"));
+        id.unwrap_or(NodeId::from_bytes([0; 16]))
+    }
+
+    /// The same application, submitted through another agent.
+    pub fn through(&self, at: usize, mut app: Application) -> Application {
+        app.record.submitter = self.submitter(at);
+        sign_record(&self.user, &mut app.record);
+        app
     }
 
     /// A policy signed by the VO's root, encoded.
