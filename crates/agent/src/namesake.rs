@@ -32,6 +32,12 @@ pub(crate) fn mark(agent: &Agent) -> Option<SocketAddr> {
     agent.net.doubts().borrow().namesake.map(|other| other.addr)
 }
 
+/// Why this node takes no new slots, if that is for another machine's sake.
+pub(crate) fn why_no_slots(agent: &Agent) -> Option<String> {
+    let doubts = *agent.net.doubts().borrow();
+    is_shy(agent.net.own_contact(), &doubts).then(|| "its key is used by two machines, see below".to_owned())
+}
+
 /// What is wrong and what to do, in words.
 pub(crate) fn trouble(agent: &Agent) -> Option<String> {
     let doubts = *agent.net.doubts().borrow();

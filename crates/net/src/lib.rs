@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connections;
 mod counters;
 mod driver;
@@ -25,6 +26,7 @@ mod statements;
 mod stranger;
 mod tls;
 
+pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;

@@ -115,6 +115,7 @@ impl Net {
         let root = *identity.root();
         let plane = DatagramPlane::new(identity.clone(), record);
         let run = getrandom::u64().map_err(|error| StartError::Socket(io::Error::other(error)))?;
+        let signer = identity.clone();
         let manners = Manners { identity, record: Mutex::new(plane.record().to_vec()), run };
 
         let tally = Arc::new(Tally::default());
@@ -137,11 +138,12 @@ impl Net {
         let correction_ms = Arc::new(AtomicI64::new(0));
         let join = Join::new(now, config.join, config.kept);
         let own = Arc::new(Mutex::new(own));
+        let outbox = Outbox::new(table, signer);
         let (doubts_told, doubts) = watch::channel(Doubts::default());
         let links = connections.clone();
         let place = Place { handle, contact: own.clone(), roaming };
         let driver =
-            Driver::new(node, place, table, plane, root, links, join, correction_ms.clone(), doubts_told);
+            Driver::new(node, place, outbox, plane, root, links, join, correction_ms.clone(), doubts_told);
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let inputs = Inputs { datagrams, inbound, commands: received };
@@ -164,7 +166,7 @@ impl Net {
     ) -> Result<Named<R>, Stopped> {
         self.ask(move |driver| {
             let answer = f(&mut driver.node, monotonic_now(), &mut driver.outbox);
-            Named::new(answer, &driver.table)
+            Named::new(answer, &driver.outbox.table)
         })
         .await
     }
@@ -181,7 +183,7 @@ impl Net {
 
     /// The handle for a contact; `None` when the table is full or the node has stopped.
     pub async fn handle_of(&self, contact: Contact) -> Option<Handle> {
-        self.ask(move |driver| driver.table.intern(contact)).await.ok().flatten()
+        self.ask(move |driver| driver.outbox.table.intern(contact)).await.ok().flatten()
     }
 
     /// Opens a stream to a service of another agent. Connections end after ten silent seconds: a stream that

@@ -40,7 +40,9 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         used: view::resources(&status.used),
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
-        isolation: agent.isolation.get().cloned().unwrap_or_else(|| "not tried yet".to_owned()),
+        isolation: agent.standing.words(),
+        takes_no_slots: namesake::why_no_slots(&agent)
+            .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles,
         left_behind: agent.trash.left_behind(),

@@ -4,6 +4,9 @@
 
 mod hostile;
 mod identity;
+#[path = "../intruder/mod.rs"]
+mod intruder;
+mod isolation;
 mod lab;
 mod leftovers;
 mod liar;
@@ -42,6 +45,9 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    isolation::a_node_that_cannot_isolate_programs_takes_no_slots_unless_its_operator_allows_it,
+    isolation::an_agent_that_is_root_takes_no_slots_until_it_is_told_whom_to_run_programs_as,
+    isolation::a_program_that_tries_everything_against_its_node_gets_nowhere,
     identity::a_node_that_lost_its_state_but_not_its_key_takes_applications_again,
     identity::a_cloned_machine_is_told_of_on_both_and_the_later_one_takes_no_slots,
     identity::a_node_whose_last_start_was_higher_than_its_clock_says_starts_again_above_it,
@@ -65,6 +71,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [BE_AGENT, config] => return lab::be_agent(config),
+        [intruder::BE_INTRUDER, ref tries @ ..] => return intruder::be_intruder(tries),
         [program::BE_PROGRAM] => return program::be_program(),
         _ => {}
     }

@@ -30,6 +30,7 @@ pub struct Refused {
     pub stopped: u32,
     pub mismatch: u32,
     pub cloned: u32,
+    pub not_isolated: u32,
 }
 
 impl Refused {
@@ -41,11 +42,13 @@ impl Refused {
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
             HoldRefusal::Cloned => &mut self.cloned,
+            HoldRefusal::NotIsolated => &mut self.not_isolated,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch + self.cloned
+        let kinds = [self.busy, self.too_many, self.same_app, self.stopped, self.mismatch];
+        kinds.iter().sum::<u32>() + self.cloned + self.not_isolated
     }
 }
 

@@ -128,4 +128,7 @@ pub enum HoldRefusal {
     /// Another machine has the node's key.
     #[n(6)]
     Cloned,
+    /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
+    #[n(5)]
+    NotIsolated,
 }

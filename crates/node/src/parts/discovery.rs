@@ -26,6 +26,7 @@ pub(crate) struct SearchHost<'a> {
     pub judge: Judge<'a>,
     pub contradicts: bool,
     pub is_cloned: bool,
+    pub isolates: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
@@ -46,6 +47,7 @@ impl Node {
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
             is_cloned: self.is_cloned,
+            isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
             grid: &self.grid,
@@ -84,6 +86,9 @@ impl Host for SearchHost<'_> {
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
         if self.is_cloned {
             return HoldAnswer::Refused(HoldRefusal::Cloned);
+        }
+        if !self.isolates {
+            return HoldAnswer::Refused(HoldRefusal::NotIsolated);
         }
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
