@@ -106,10 +106,10 @@ impl Net {
         let bind_error = |source| StartError::Bind { addr: bind, source };
         let socket = UdpSocket::bind(bind).map_err(bind_error)?;
         let bound = socket.local_addr().map_err(StartError::Socket)?;
-        let told = config.advertise.or(Some(bound.ip())).filter(|ip| !ip.is_unspecified());
-        let roaming = told.is_none().then(|| Roaming::new(bound, config.hints.clone(), monotonic_now()));
-        let found = told.or_else(|| by_route(bound.is_ipv6(), config.hints.iter().copied()));
-        let ip = found.ok_or(StartError::NoAddress { bind })?;
+        let ip = advertised(config.advertise, bound, &config.hints);
+        let ip = ip.ok_or(StartError::NoAddress { bind })?;
+        let is_roaming = config.advertise.is_none() && bound.ip().is_unspecified();
+        let roaming = is_roaming.then(|| Roaming::new(bound, config.hints.clone(), monotonic_now()));
         let own = Contact { id: identity.id(), addr: SocketAddr::new(ip, bound.port()), incarnation };
         let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
         let root = *identity.root();
@@ -252,6 +252,13 @@ fn endpoint(tls: &Tls, socket: Arc<SharedSocket>) -> io::Result<Endpoint> {
     let mut server = quinn::ServerConfig::with_crypto(tls.server.clone());
     server.transport_config(transport()).max_incoming(HANDSHAKES_MAX).migration(false);
     Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))
+}
+
+/// The address to tell peers: as configured, or as bound, or the source address of the route to one of
+/// `hints`.
+fn advertised(configured: Option<IpAddr>, bound: SocketAddr, hints: &[SocketAddr]) -> Option<IpAddr> {
+    let told = configured.or(Some(bound.ip())).filter(|ip| !ip.is_unspecified());
+    told.or_else(|| by_route(bound.is_ipv6(), hints.iter().copied()))
 }
 
 /// The interface by which link-local addresses of peers are reached: that of the own address or of the first

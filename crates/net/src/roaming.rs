@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn an_address_is_kept_as_long_as_the_machine_has_it_and_found_anew_afterwards() {
-        let at = |secs| Instant::from_millis(1_000 * secs);
+        let at = |secs: u64| Instant::from_millis(1_000 * secs);
         let near: SocketAddr = ([127, 0, 0, 9], 9).into();
         let mut roaming = Roaming::new(([0, 0, 0, 0], 1).into(), vec![near], at(0));
         let look = |roaming: &mut Roaming, now, own: [u8; 4]| roaming.look(at(now), own.into(), []);

@@ -1,5 +1,7 @@
 //! Who a node is: its key, its starts, and others with the same key.
 
+use std::time::{Duration, SystemTime};
+
 use xtreem_client::api::{AttributeValue, ProgressLine, SearchRequest};
 
 use crate::lab::{Lab, until};
@@ -14,6 +16,10 @@ pub async fn a_node_that_lost_its_state_but_not_its_key_takes_applications_again
     let before = lab.status(&worker).await.incarnation;
     lab.kill(&worker);
     lab.lose_state(&worker);
+    // The number that a start begins with is the second of it, counted from the year 2026.
+    let year = SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_225_600);
+    let second = || year.elapsed().expect("a clock that is right").as_secs();
+    until("another second has begun", async || second() > before.into()).await;
     let again = lab.restart(&worker).await;
     assert!((again.id == worker) && again.incarnation > before, "{again:?}");
     let second = lab.application("second", 1, &shell("exec sleep 600"));

@@ -450,7 +450,7 @@ impl Lab {
         let copied = Command::new("cp").arg("-a").args([&from, &dir]).status().expect("cp runs");
         assert!(copied.success());
         let _ = fs::remove_file(dir.join("log"));
-        let (process, status) = launch(&dir).await;
+        let (process, status) = launch(&dir, Command::new("/proc/self/exe")).await;
         let client = OperatorClient::new(dir.join("state/control.sock"));
         Agent { id: status.id, client, dir, process }
     }
