@@ -11,8 +11,10 @@
 
 mod agent;
 mod api;
+mod bulk;
 pub mod complaint;
 pub mod config;
+mod contacts;
 mod declared;
 mod deploy;
 mod environment;
@@ -29,14 +31,18 @@ mod ports;
 pub mod program;
 mod publisher;
 pub mod quantity;
+mod reserve;
 mod run;
 mod services;
 mod slots;
 pub mod store;
+mod trash;
 mod waiting;
 
 pub use config::Config;
 pub use fault_switch::FAULT_SWITCH_ENV;
+pub use identity::{AcceptError, accept};
+pub use isolation::{RunAsError, is_root_of_machine};
 pub use run::{AgentError, run, run_until};
 
 /// The binary that this process runs, also when its file was replaced by an update. Its `main` calls

@@ -3,10 +3,12 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
-use xtreem_allocation::policy::SignedPolicy;
+use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
 use xtreem_membership::rumour::Newer;
 use xtreem_net::{PolicyFault, VoRoot, verify_policy};
+use xtreem_node::Node;
 
 use crate::agent::Agent;
 
@@ -56,20 +58,42 @@ pub(crate) fn at_start(
     Ok(all)
 }
 
-/// A newer policy is in force: keeps it.
-pub(crate) fn changed(agent: &Agent, newer: &Newer<SignedPolicy>) {
-    let (signed, version) = (&newer.document, newer.version.version);
+/// A newer policy is in force: keeps it. Or the one in force has a rival of its version.
+pub(crate) fn changed(agent: &Arc<Agent>, newer: Newer<SignedPolicy>) {
+    let (signed, version) = (newer.document, newer.version.version);
     tracing::info!(version, digest = ?signed.digest, "a policy of the VO is in force");
     if newer.before.version == version {
-        tracing::warn!(
-            version,
-            "two policies of this version were signed: the one with the higher digest is in force; sign a newer one"
-        );
+        tracing::warn!("{}", two_signed(newer.version, newer.before));
     }
-    if let Err(error) = keep(agent.state.dir(), signed) {
-        tracing::warn!(%error, "the policy could not be kept: after a restart it comes from the grid again");
-    }
+    let agent = agent.clone();
+    // A disk may take its time to sync.
+    tokio::task::spawn_blocking(move || {
+        let _one_at_a_time = KEEPING.lock();
+        if let Err(error) = agent.state.reserve().writing(|| keep(agent.state.dir(), &signed)) {
+            tracing::warn!(%error, "the policy could not be kept: after a restart it comes from the grid again");
+        }
+    });
 }
+
+/// What to say of two policies of one version, if this node has seen two.
+pub(crate) fn rivalry(node: &Node) -> Option<String> {
+    let ((_, _, version), rival) = (node.policy()?, node.rival_policy()?);
+    Some(two_signed(version, rival))
+}
+
+fn two_signed(winner: PolicyVersion, loser: PolicyVersion) -> String {
+    format!(
+        "two policies of version {} were signed: {} is in force everywhere, as the higher digest, and {} is not; \
+         sign the one that is meant with version = {}",
+        winner.version,
+        winner.digest,
+        loser.digest,
+        winner.version.saturating_add(1)
+    )
+}
+/// Two policies may come within one sync. Which of them is kept does not matter: after a restart the newest
+/// comes from the grid.
+static KEEPING: Mutex<()> = Mutex::new(());
 
 /// New file, synced, renamed over the old one.
 fn keep(dir: &Path, signed: &SignedPolicy) -> io::Result<()> {
