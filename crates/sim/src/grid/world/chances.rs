@@ -14,8 +14,8 @@ use crate::grid::process::State;
 /// An application that lacks a process which somebody could give it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Chance {
-    /// Since when that is so, or since when as many of its slots run as now: where slot after slot comes back,
-    /// it goes on.
+    /// Since when that is so, or since when no further slot of it came: where slot after slot comes back, it
+    /// goes on.
     pub since: Instant,
     /// Most slots that ran meanwhile.
     most: usize,
