@@ -67,7 +67,7 @@ impl Options {
     /// Whether `worlds` of them can run at once on this machine.
     pub fn check(&self, worlds: usize) -> Result<(), Unfit> {
         let until = self.until.unwrap_or_default();
-        let needed = u64::from(self.nodes) * NODE_BYTES * worlds as u64;
+        let needed = (u64::from(self.nodes) * NODE_BYTES).saturating_mul(worlds as u64);
         let available = machine::available_bytes();
         let unfit = [
             (!(1..=NODES_MAX).contains(&self.nodes), Unfit::Nodes(self.nodes)),
