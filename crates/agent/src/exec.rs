@@ -22,5 +22,5 @@ mod sandbox;
 pub use helper::{INTERNAL_COMMAND, internal_main};
 pub use log::{Log, LogChunk};
 pub use order::{Exit, Isolation};
-pub use plan::{LOG_MAX_BYTES, Plan, PlanError, Wanted};
+pub use plan::{LOG_MAX_BYTES, Plan, PlanError, TEMPORARY, Wanted};
 pub use running::{Running, StartError, start};

@@ -2,6 +2,7 @@
 //!
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
+mod files;
 mod hostile;
 mod lab;
 mod leftovers;
@@ -41,6 +42,7 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    files::files_of_any_name_and_without_a_byte_reach_other_nodes,
     leftovers::removing_a_mountain_of_files_disturbs_nobody,
     leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
