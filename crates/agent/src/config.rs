@@ -32,12 +32,18 @@ pub const NODE_NAME_MAX_BYTES: usize = 48;
 /// Levels of the log when nothing is said.
 pub const DEFAULT_LOG: &str = "info";
 
+/// Whether this is an address to join by, as `HOST:PORT`.
+pub fn is_address(text: &str) -> bool {
+    file::check_join(text).is_ok()
+}
+
 /// Everything an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Identity, files, slots and sockets live here; one agent at a time.
     pub state_dir: PathBuf,
-    /// Credential bundle of this node; without one a development VO is made in the state directory.
+    /// Credential bundle of this node; without one that of an accepted invitation, or a development VO that
+    /// is made in the state directory.
     pub identity: Option<PathBuf>,
     /// Signed policy of the VO to begin with; a newer one comes from the grid.
     pub policy: Option<PathBuf>,

@@ -18,6 +18,7 @@ use xtreem_node::Event;
 use crate::agent::{Agent, random_u64};
 use crate::api::operator;
 use crate::config::Config;
+use crate::contacts;
 use crate::declared::{self, DeclaredError};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
@@ -83,6 +84,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
     let reserve = if config.emulated { RESERVE_EMULATED_BYTES } else { RESERVE_BYTES };
     let state = State::open(&config.state_dir, reserve)?;
+    // Before anything is sent: a socket that cannot lie where it is to lie is no reason to be met and to go.
+    operator::check(&config.control)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let mut attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -95,7 +98,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         bind: config.bind,
         advertise: config.advertise.or_else(|| outward_address(&config)),
         incarnation: state.incarnation(),
-        join: resolve(&config.join).await?,
+        join: resolve(&config.join, &contacts::load(state.dir())).await?,
         attributes: digest(&attributes),
         node: Arc::new(node_config(&config)),
         seed: random_u64(),
@@ -149,7 +152,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     agent.net.clone().stop().await;
     // What takes longer is removed after the next start.
     let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
-    let _ = std::fs::remove_file(&agent.config.control.path);
+    operator::remove(&agent.config.control);
     tracing::info!("agent stopped");
     Ok(())
 }
@@ -199,8 +202,11 @@ fn outward_address(config: &Config) -> Option<IpAddr> {
 }
 
 /// Every address of every name to join by.
-async fn resolve(join: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
+async fn resolve(join: &[String], kept: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
     let mut addresses = Vec::new();
+    for address in kept {
+        addresses.extend(tokio::net::lookup_host(address).await.into_iter().flatten());
+    }
     for address in join {
         let found = tokio::net::lookup_host(address).await;
         let found = found.map_err(|error| AgentError::Join { address: address.clone(), error })?;

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Me};
+use xtreem_allocation::{Allocation, Me, Notary};
 use xtreem_base::{Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -32,10 +32,10 @@ const _: () = assert!(
         <= 6_000
 );
 
-/// Where a [`Node`] puts what it has to say.
-pub trait Output: Sink<Message> + Events<Event> {}
+/// Where a [`Node`] puts what it has to say, and who signs it.
+pub trait Output: Notary + Sink<Message> + Events<Event> {}
 
-impl<T: Sink<Message> + Events<Event>> Output for T {}
+impl<T: Notary + Sink<Message> + Events<Event>> Output for T {}
 
 /// A grid node without sockets, clock or processes.
 ///

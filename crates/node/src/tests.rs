@@ -15,7 +15,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Application, Exit, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted,
+    Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec,
+    Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
@@ -34,10 +35,36 @@ enum Program {
     Hangs,
 }
 
-#[derive(Default)]
 struct Outbox {
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    me: NodeId,
+    /// Of all nodes, in their order.
+    ids: Vec<NodeId>,
+}
+
+impl Outbox {
+    fn new(me: NodeId, ids: &[NodeId]) -> Outbox {
+        Outbox { sent: Vec::new(), events: Vec::new(), me, ids: ids.to_vec() }
+    }
+}
+
+/// For a node that need not know who is who.
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new(NodeId::from_bytes([0; 16]), &[])
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.ids.get(peer.as_u32() as usize).copied()
+    }
+
+    /// Who signs, and what: enough to see a forged one.
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        [&self.me.as_bytes()[..], &claim.bytes()].concat().into()
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -69,6 +96,7 @@ enum Work {
 
 struct Net {
     nodes: Vec<Option<Node>>,
+    ids: Vec<NodeId>,
     /// Draws the nodes' ids.
     rng: Rng,
     seed: u64,
@@ -107,6 +135,7 @@ impl Net {
     fn of(nodes: usize, seed: u64, config: &Arc<Config>, attributes: impl Fn(usize) -> Attributes) -> Net {
         let mut net = Net {
             nodes: Vec::new(),
+            ids: Vec::new(),
             queue: Queue::new(),
             number: 0,
             now: Instant::ZERO,
@@ -140,10 +169,11 @@ impl Net {
         node.set_attributes(self.now, attributes);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         self.nodes.push(Some(node));
+        self.ids.push(me.id);
     }
 
     fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R) -> Option<R> {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(self.ids[at], &self.ids);
         let result = f(self.nodes[at].as_mut()?, self.now, &mut outbox);
         for (to, message) in outbox.sent {
             let latency = Duration::from_millis(5 + self.number % 7);
@@ -250,7 +280,8 @@ impl Net {
     }
 
     fn submit(&mut self, at: usize, slots: u16) -> AppId {
-        let application = application(slots, Wanted::Running);
+        let mut application = application(slots, Wanted::Running);
+        application.record.submitter = self.ids[at];
         let app = application.record.id;
         self.with(at, |node, now, out| node.submit(now, application, Duration::ZERO, out))
             .expect("it lives")
@@ -288,6 +319,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         generation: if wanted == Wanted::Stopped { 2 } else { 1 },
         wanted,
         proof: Arc::from(&[][..]),
+        submitter: NodeId::from_bytes([0; 16]),
     };
     Application { record, spec: Arc::new(spec) }
 }
@@ -474,6 +506,7 @@ fn a_requirement_that_nobody_meets_names_the_clause() {
     let requirement = "cpu.cores >= 2 && cpu.cores > 64".parse().expect("a requirement");
     let spec = Spec { requirement, ..(*application.spec).clone() };
     application.spec = Arc::new(spec);
+    application.record.submitter = net.ids[0];
     net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {

@@ -126,6 +126,7 @@ pub(super) fn record(record: &Record) -> api::RecordView {
         slots: record.slots,
         generation: record.generation,
         wanted: wanted(record.wanted),
+        submitter: record.submitter.to_string(),
     }
 }
 

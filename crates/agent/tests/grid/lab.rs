@@ -17,7 +17,7 @@ use xtreem_agent::Config;
 use xtreem_agent::program::{FileRef, Program};
 use xtreem_allocation::policy::{Policy, Rule};
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
-use xtreem_base::{AppId, Digest};
+use xtreem_base::{AppId, Digest, NodeId};
 use xtreem_client::api::{NodeStatus, ProgressLine, SearchRequest};
 use xtreem_client::{ClientError, OperatorClient};
 use xtreem_net::{Identity, Roles, VoKey, sign_record};
@@ -66,6 +66,11 @@ pub struct Lab {
 }
 
 impl Agent {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
     /// From now on its threads may run on these cores only.
     pub fn run_on(&self, cores: &CpuSet) {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
@@ -88,8 +93,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for agent in &self.agents {
-                let log = fs::read_to_string(agent.dir.join("log")).unwrap_or_default();
-                eprintln!("=== {} {}\n{log}", agent.dir.display(), agent.id);
+                eprintln!("=== {} {}\n{}", agent.dir.display(), agent.id, agent.log());
             }
         }
     }
@@ -157,6 +161,18 @@ impl Lab {
         status
     }
 
+    /// Starts one more agent with a policy of its own, that joins by the first one.
+    pub async fn start_with_policy(&mut self, number: usize, signed: &[u8]) {
+        let file = self.root.path().join(format!("policy{number}"));
+        fs::write(&file, signed).expect("written");
+        let mut config = format!("emulated = true\ncyclon_period = \"200ms\"\npolicy = {file:?}\n");
+        if let Some(first) = self.agents.first() {
+            let join = first.client.node().await.expect("an answer").address;
+            config.push_str(&format!("join = [\"{join}\"]\n"));
+        }
+        self.start(number, &config).await;
+    }
+
     /// A credential of one more node of this VO.
     pub fn member(&self, name: &str) -> Identity {
         self.vo.issue_node(name, 1).expect("an identity")
@@ -196,9 +212,23 @@ impl Lab {
             generation: 1,
             wanted: Wanted::Running,
             proof: [].into(),
+            submitter: self.submitter(0),
         };
         sign_record(&self.user, &mut record);
         Application { record, spec: Arc::new(spec) }
+    }
+
+    /// The node of this agent; nobody in a VO without agents.
+    pub fn submitter(&self, at: usize) -> NodeId {
+        let id = self.agents.get(at).map(|agent| agent.id.parse().expect("an id"));
+        id.unwrap_or(NodeId::from_bytes([0; 16]))
+    }
+
+    /// The same application, submitted through another agent.
+    pub fn through(&self, at: usize, mut app: Application) -> Application {
+        app.record.submitter = self.submitter(at);
+        sign_record(&self.user, &mut app.record);
+        app
     }
 
     /// A policy signed by the VO's root, encoded.
@@ -353,6 +383,16 @@ impl Lab {
         })
         .await;
         status.expect("it has ended")
+    }
+
+    pub async fn status(&self, id: &str) -> NodeStatus {
+        let agent = self.agents.iter().find(|agent| agent.id == id).expect("an agent of this lab");
+        agent.client.node().await.expect("an answer")
+    }
+
+    /// Removes all that it keeps but its credential.
+    pub fn lose_state(&mut self, id: &str) {
+        fs::remove_dir_all(self.agent(id).dir.join("state")).expect("removed");
     }
 
     pub async fn restart(&mut self, id: &str) -> NodeStatus {

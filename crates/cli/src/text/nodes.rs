@@ -302,6 +302,9 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["used", &resources(&node.used)]);
     text.row(["isolation", &node.isolation]);
     text.row(["network", &node.network]);
+    for trouble in &node.troubles {
+        text.row(["TROUBLE", trouble]);
+    }
     if node.disk_is_full {
         text.row(["disk", "full: there is no room to keep for the agent's own state"]);
     }

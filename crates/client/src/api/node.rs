@@ -49,7 +49,7 @@ pub struct NodeStatus {
     pub name: String,
     pub vo: String,
     pub address: String,
-    /// Counts the starts of the agent.
+    /// Higher at every start of the agent.
     pub incarnation: u32,
     /// Version of the agent's program.
     pub version: String,
@@ -69,6 +69,9 @@ pub struct NodeStatus {
     pub isolation: String,
     /// What network the agent uses, in words.
     pub network: String,
+    /// What is wrong with this node and what to do, a sentence or two each; empty when all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// What slots left and nobody can remove.
     #[serde(default)]
     pub left_behind: LeftBehind,

@@ -76,6 +76,11 @@ impl Node {
         self.policies.in_force()
     }
 
+    /// A policy with the version of the one in force that this node has seen, and that lost against it.
+    pub fn rival_policy(&self) -> Option<PolicyVersion> {
+        self.policies.rival()
+    }
+
     /// Where this node stands in the network.
     pub fn coordinate(&self) -> Coordinate {
         self.coordinates.coordinate()
