@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,6 +22,7 @@ use crate::contacts;
 use crate::declared::{self, DeclaredError};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
+use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
@@ -29,7 +30,7 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::trash::Trash;
 use crate::waiting::Waiting;
-use crate::{isolation, members, policy, publisher, services};
+use crate::{members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -60,6 +61,8 @@ pub enum AgentError {
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
     Control { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    RunAs(#[from] RunAsError),
     #[error("signals cannot be taken: {0}")]
     Signals(io::Error),
     #[error("no thread can be started: {0}")]
@@ -82,8 +85,11 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
+    let user = isolation::program_user(&config)?;
     let reserve = if config.emulated { RESERVE_EMULATED_BYTES } else { RESERVE_BYTES };
     let state = State::open(&config.state_dir, reserve)?;
+    isolation::open_the_way(&config, &state, user)
+        .map_err(|error| StateError::Directory { dir: state.dir().to_owned(), error })?;
     // Before anything is sent: a socket that cannot lie where it is to lie is no reason to be met and to go.
     operator::check(&config.control)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
@@ -124,12 +130,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         name,
         identity_file,
         attributes: Mutex::new(attributes.clone()),
-        isolation: OnceLock::new(),
+        standing: Standing::new(user),
     });
     agent
         .tell(move |node, now, out| {
             node.set_attributes(now, attributes);
             node.set_offer(offer);
+            // Until it was tried.
+            node.set_isolates(false);
             for signed in policies {
                 // They were verified and read when they were loaded.
                 let _ = node.set_policy(now, signed, out);
@@ -137,10 +145,12 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         })
         .await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
+    // Before anybody is answered: whoever finds the agent up finds it as it will be.
+    isolation::look(&agent).await;
     let tasks = [
         tokio::spawn(publisher::run(agent.clone())),
         tokio::spawn(services::run(agent.clone(), streams)),
-        tokio::spawn(isolation::probe(agent.clone())),
+        tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
     ];
     tokio::select! {

@@ -57,6 +57,7 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    pub(crate) isolates: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
     pub(crate) effects: VecDeque<Effect>,
@@ -95,6 +96,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            isolates: true,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),

@@ -1,20 +1,21 @@
 //! A few agents of one VO, each a process with a state directory of its own.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use xtreem_agent::Config;
 use xtreem_agent::program::{FileRef, Program};
+use xtreem_agent::{Config, is_root_of_machine};
 use xtreem_allocation::policy::{Policy, Rule};
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
 use xtreem_base::{AppId, Digest, NodeId};
@@ -82,6 +83,17 @@ impl Agent {
     }
 }
 
+impl Agent {
+    /// Its configuration and key lie here, and its state.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+}
+
 impl Drop for Agent {
     fn drop(&mut self) {
         let _ = self.process.kill();
@@ -144,8 +156,45 @@ impl Lab {
         lab
     }
 
+    /// One agent of a user without rights on a machine whose kernel grants no namespaces.
+    pub async fn without_namespaces(config: &str) -> Lab {
+        let mut lab = Lab::stranger();
+        let root = lab.root.path().to_owned();
+        let binary = root.join("agent");
+        fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
+        let dir = lab.prepare(0, &format!("{config}[attributes]\nrole = \"worker\"\n"));
+        let mut command = Command::new("unshare");
+        if geteuid().is_root() {
+            for path in [&root, &binary, &dir, &dir.join("agent.toml"), &dir.join("node.pem")] {
+                std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).expect("given away");
+            }
+            command.uid(65_534).gid(65_534);
+        }
+        // In a user namespace that may have no further ones below it.
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+        command.args(["-Ur", "sh", "-c", script]).arg(binary);
+        lab.add(dir, command).await;
+        lab
+    }
+
+    /// One agent that is what this process is, and is told nothing of users.
+    pub async fn unprepared() -> Lab {
+        let mut lab = Lab::stranger();
+        let dir = lab.prepare(0, "[attributes]\nrole = \"worker\"\n");
+        lab.add(dir, Command::new("/proc/self/exe")).await;
+        lab
+    }
+
     /// Starts an agent; `config` is what is not the same for all.
     async fn start(&mut self, number: usize, config: &str) -> NodeStatus {
+        // An agent that is root runs programs as somebody else, or none.
+        let run_as = if is_root_of_machine() { "run_as = \"nobody\"\n" } else { "" };
+        let dir = self.prepare(number, &format!("{run_as}{config}"));
+        self.add(dir, Command::new("/proc/self/exe")).await
+    }
+
+    /// The directory of an agent, with what it needs.
+    fn prepare(&self, number: usize, config: &str) -> PathBuf {
         let dir = self.root.path().join(number.to_string());
         fs::create_dir(&dir).expect("a directory");
         let identity = self.member(&format!("node{number}"));
@@ -155,7 +204,11 @@ impl Lab {
              [log]\nfilter = \"info,xtreem_agent=debug\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
-        let (process, status) = launch(&dir).await;
+        dir
+    }
+
+    async fn add(&mut self, dir: PathBuf, command: Command) -> NodeStatus {
+        let (process, status) = launch(&dir, command).await;
         let client = OperatorClient::new(dir.join("state/control.sock"));
         self.agents.push(Agent { id: status.id.clone(), client, dir, process });
         status
@@ -316,7 +369,7 @@ impl Lab {
              cyclon_period = \"200ms\"\njoin = [\"{join}\"]\n[attributes]\nrole = \"worker\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
-        let (process, status) = launch(&dir).await;
+        let (process, status) = launch(&dir, Command::new("/proc/self/exe")).await;
         let client = OperatorClient::new(dir.join("state/control.sock"));
         Agent { id: status.id, client, dir, process }
     }
@@ -397,7 +450,7 @@ impl Lab {
 
     pub async fn restart(&mut self, id: &str) -> NodeStatus {
         let agent = self.agent(id);
-        let (process, status) = launch(&agent.dir).await;
+        let (process, status) = launch(&agent.dir, Command::new("/proc/self/exe")).await;
         agent.process = process;
         status
     }
@@ -422,9 +475,9 @@ impl Lab {
     }
 }
 
-async fn launch(dir: &Path) -> (Child, NodeStatus) {
+async fn launch(dir: &Path, mut command: Command) -> (Child, NodeStatus) {
     let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
-    let process = Command::new("/proc/self/exe")
+    let process = command
         .args([super::BE_AGENT, &dir.join("agent.toml").display().to_string()])
         .stdin(Stdio::null())
         .stderr(log)

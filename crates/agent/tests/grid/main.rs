@@ -5,6 +5,9 @@
 mod files;
 mod hostile;
 mod identity;
+#[path = "../intruder/mod.rs"]
+mod intruder;
+mod isolation;
 mod lab;
 mod leftovers;
 mod liar;
@@ -44,6 +47,9 @@ const TESTS: &[Test] = tests![
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
     files::files_of_any_name_and_without_a_byte_reach_other_nodes,
+    isolation::a_node_that_cannot_isolate_programs_takes_no_slots_unless_its_operator_allows_it,
+    isolation::an_agent_that_is_root_takes_no_slots_until_it_is_told_whom_to_run_programs_as,
+    isolation::a_program_that_tries_everything_against_its_node_gets_nowhere,
     identity::a_node_that_lost_its_state_but_not_its_key_takes_applications_again,
     identity::nodes_of_two_vos_are_told_so_on_both_sides,
     leftovers::removing_a_mountain_of_files_disturbs_nobody,
@@ -64,6 +70,7 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [BE_AGENT, config] => return lab::be_agent(config),
+        [intruder::BE_INTRUDER, ref tries @ ..] => return intruder::be_intruder(tries),
         [program::BE_PROGRAM] => return program::be_program(),
         _ => {}
     }

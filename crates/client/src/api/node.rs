@@ -67,6 +67,9 @@ pub struct NodeStatus {
     pub counters: BTreeMap<String, u64>,
     /// How programs are kept apart on this machine, in words.
     pub isolation: String,
+    /// Why this node takes no slots; absent when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_no_slots: Option<String>,
     /// What network the agent uses, in words.
     pub network: String,
     /// What is wrong with this node and what to do, a sentence or two each; empty when all is well.
@@ -268,6 +271,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// It cannot isolate programs, and its operator has not allowed that.
+    #[serde(default)]
+    pub not_isolated: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.
