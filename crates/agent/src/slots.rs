@@ -3,6 +3,7 @@
 //! The node core decides what is started and stopped; this table only carries it out, and remembers the last
 //! words of runs that ended.
 
+mod failure;
 mod run;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -207,7 +208,3 @@ impl Table {
         self.order.retain(|other| *other != slot);
     }
 }
-
-/// The exit that stands for a program that never ran: as shells say "not found" and "cannot be executed".
-pub(crate) const NOT_FOUND: Exit = Exit::Code(127);
-pub(crate) const NOT_EXECUTABLE: Exit = Exit::Code(126);

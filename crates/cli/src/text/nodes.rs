@@ -248,6 +248,7 @@ fn account(report: &SearchReport) -> String {
         (refused.same_app, "had a slot of it already"),
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
+        (refused.troubled, "cannot start programs just now"),
     ];
     let reasons: Vec<_> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();

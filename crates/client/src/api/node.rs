@@ -250,6 +250,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// It could not start this application just now, or any.
+    #[serde(default)]
+    pub troubled: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -125,4 +125,7 @@ pub enum HoldRefusal {
     /// The node measures less than it declares.
     #[n(4)]
     Mismatch,
+    /// The node could not start this application just now, or could not start any.
+    #[n(6)]
+    Troubled,
 }
