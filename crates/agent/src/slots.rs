@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use xtreem_allocation::StopReason;
-use xtreem_allocation::{Exit, SlotRun, Spec};
+use xtreem_allocation::{SlotRun, Spec};
 use xtreem_base::AppId;
 use xtreem_net::Contact;
 
