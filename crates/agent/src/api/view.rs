@@ -43,6 +43,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             stopped: refused.stopped,
             mismatch: refused.mismatch,
             troubled: refused.troubled,
+            not_isolated: refused.not_isolated,
         },
         forbidden: report
             .forbidden
@@ -127,6 +128,7 @@ pub(super) fn record(record: &Record) -> api::RecordView {
         slots: record.slots,
         generation: record.generation,
         wanted: wanted(record.wanted),
+        submitter: record.submitter.to_string(),
     }
 }
 

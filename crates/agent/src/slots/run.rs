@@ -16,7 +16,7 @@ use crate::api::slot_socket::SlotSocket;
 use crate::bulk;
 use crate::deploy;
 use crate::environment::{Place, environment};
-use crate::exec::{self, Plan, Running};
+use crate::exec::{self, Plan, Running, StartError};
 use crate::members::Members;
 use crate::program::{Program, SELF_COMMAND};
 use crate::store::FileKind;
@@ -148,9 +148,16 @@ async fn prepare(
         hidden: agent.hidden(),
         visible: vec![socket.path().to_owned()],
         isolation: agent.config.isolation,
+        user: agent.standing.user,
         ..Plan::new(command(&program), premises.dir.clone(), premises.log_dir.clone())
     };
-    let running = exec::start(plan, Path::new(crate::SELF_EXE)).await?;
+    // Asked again here: a hold may be older than what was found since.
+    agent.standing.may_take_slots().map_err(|why| Failure::of_node(Trouble::Isolation, why))?;
+    let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.inspect_err(|error| {
+        if matches!(error, StartError::NotIsolated { .. }) {
+            agent.standing.doubt();
+        }
+    })?;
     Ok((running, socket))
 }
 
@@ -168,6 +175,7 @@ fn command(program: &Program) -> Vec<String> {
 /// When it is dropped the copying goes on to its end, and only then the directory goes.
 async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>) -> io::Result<()> {
     let (store, files, premises) = (agent.store.clone(), program.files.clone(), premises.clone());
+    let user = agent.standing.user;
     let laid_out = bulk::LAYING_OUT.run(move || {
         // A new one: nothing that another program left is in it.
         let dir = &premises.dir;
@@ -181,7 +189,7 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>
             let kind = if file.executable { FileKind::Program } else { FileKind::Data };
             store.place(file.digest, &target, kind).map_err(io::Error::other)?;
         }
-        Ok(())
+        user.map_or(Ok(()), |user| exec::give(dir, user))
     });
     laid_out.await?
 }

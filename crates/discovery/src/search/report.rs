@@ -30,6 +30,7 @@ pub struct Refused {
     pub stopped: u32,
     pub mismatch: u32,
     pub troubled: u32,
+    pub not_isolated: u32,
 }
 
 impl Refused {
@@ -41,11 +42,18 @@ impl Refused {
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
             HoldRefusal::Troubled => &mut self.troubled,
+            HoldRefusal::NotIsolated => &mut self.not_isolated,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch + self.troubled
+        self.busy
+            + self.too_many
+            + self.same_app
+            + self.stopped
+            + self.mismatch
+            + self.not_isolated
+            + self.troubled
     }
 }
 

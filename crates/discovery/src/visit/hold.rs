@@ -125,6 +125,9 @@ pub enum HoldRefusal {
     /// The node measures less than it declares.
     #[n(4)]
     Mismatch,
+    /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
+    #[n(5)]
+    NotIsolated,
     /// The node could not start this application just now, or could not start any.
     #[n(6)]
     Troubled,

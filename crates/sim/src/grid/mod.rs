@@ -9,6 +9,7 @@ pub(crate) mod checker;
 mod clock;
 mod faults;
 pub(crate) mod host;
+mod notary;
 mod process;
 mod queue;
 mod report;

@@ -7,7 +7,7 @@ use xtreem_node::Event;
 use super::World;
 use crate::grid::apps::Shape;
 use crate::grid::apps::{App, Stop};
-use crate::grid::host::{HostNo, host_of, incarnation_of};
+use crate::grid::host::{HostNo, host_of, incarnation_of, node_id};
 use crate::grid::process::State;
 use crate::grid::queue::{WORLD, What};
 use crate::grid::schedule::FAULTS_END;
@@ -27,7 +27,8 @@ impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
         let Some(submitter) = self.submitter.or_else(|| self.some_running_host()) else { return };
         let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
-        let application = self.schedule.apps[shape].application(&mut self.rng);
+        let mut application = self.schedule.apps[shape].application(&mut self.rng);
+        application.record.submitter = node_id(self.seed, submitter);
         let record = application.record.clone();
         let id = record.id;
         if self.trace.covers(id, &name) {
