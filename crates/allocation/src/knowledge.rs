@@ -150,6 +150,12 @@ impl Knowledge {
         holders
     }
 
+    /// Live holders of slots that have not ended: whose slot is done or failed has its room back.
+    pub fn busy_holders(&self) -> Vec<Handle> {
+        let busy = self.entries.values().filter(|entry| !entry.state.is_final());
+        busy.filter_map(Entry::live_holder).collect()
+    }
+
     /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
     pub fn learn(&mut self, now: Instant, news: Known, first_hand: bool, rng: &mut Rng) -> Learned {
         let entry = self.entry_or_unknown(news.slot, now, rng);

@@ -313,7 +313,7 @@ impl App {
         let spec = self.application.spec.clone();
         let wishes = cx.placement(&spec).wishes(1);
         let set = self.set();
-        let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
+        let mut exclude = if spec.colocate { Vec::new() } else { self.known.busy_holders() };
         // Silent nodes would only cost the search its time-outs.
         let lost = self.known.iter().filter(|(_, entry)| entry.lost.is_some());
         let (gave_up, silent): (Vec<_>, Vec<_>) = lost.partition(|(_, entry)| entry.gave_up);
