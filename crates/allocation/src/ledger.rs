@@ -61,6 +61,8 @@ pub enum HoldRefusal {
     SameApp,
     /// The application is known here as stopped.
     Stopped,
+    /// The disk of this node does not take what it would have to remember.
+    Stalled,
 }
 
 #[derive(Clone, Debug)]
@@ -73,12 +75,23 @@ pub(crate) struct Hold {
     expires: Instant,
 }
 
+/// Room kept for a slot that this node held when its agent ended.
+#[derive(Clone, Debug)]
+pub(crate) struct Reserved {
+    pub id: u64,
+    pub app: AppId,
+    pub slot: u16,
+    pub resources: Resources,
+}
+
 /// The books of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     offer: Resources,
     holds: Vec<Hold>,
     allocations: Vec<(AppId, u16, Resources)>,
+    /// Nobody's yet; whoever confirms its slot gets it.
+    reserved: Vec<Reserved>,
     /// Holds that ended because nobody renewed, released or confirmed them.
     lapsed: u64,
 }
@@ -97,7 +110,8 @@ impl Ledger {
     pub fn used(&self) -> Resources {
         let held = self.holds.iter().map(|hold| hold.ask.resources);
         let allocated = self.allocations.iter().map(|(_, _, resources)| *resources);
-        held.chain(allocated).fold(Resources::default(), |sum, part| sum.plus(&part))
+        let reserved = self.reserved.iter().map(|reserved| reserved.resources);
+        held.chain(allocated).chain(reserved).fold(Resources::default(), |sum, part| sum.plus(&part))
     }
 
     pub fn allocated_slots(&self) -> usize {
@@ -187,7 +201,16 @@ impl Ledger {
         self.holds.retain(|hold| hold.id != id || hold.requester != requester);
     }
 
-    /// Turns a live hold of `requester` for `app` into the allocation of `slot`.
+    /// Keeps room for a slot of before, whatever is offered now: a slot that runs keeps its room as well.
+    pub(crate) fn reserve(&mut self, reserved: Reserved) {
+        self.reserved.push(reserved);
+    }
+
+    pub(crate) fn unreserve(&mut self, id: u64) {
+        self.reserved.retain(|reserved| reserved.id != id);
+    }
+
+    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of `slot`.
     pub(crate) fn confirm(
         &mut self,
         now: Instant,
@@ -197,6 +220,12 @@ impl Ledger {
         slot: u16,
     ) -> bool {
         self.expire(now);
+        let is_kept = |kept: &Reserved| kept.id == id && kept.app == app && kept.slot == slot;
+        if let Some(at) = self.reserved.iter().position(is_kept) {
+            let reserved = self.reserved.swap_remove(at);
+            self.allocations.push((app, slot, reserved.resources));
+            return true;
+        }
         let Some(at) = self
             .holds
             .iter()
@@ -235,6 +264,7 @@ impl Ledger {
     fn has_app(&self, app: AppId) -> bool {
         self.holds.iter().any(|hold| hold.ask.app == app)
             || self.allocations.iter().any(|(other, _, _)| *other == app)
+            || self.reserved.iter().any(|reserved| reserved.app == app)
     }
 }
 

@@ -18,6 +18,7 @@ mod epoch;
 mod fault;
 mod guardian;
 mod host;
+mod journal;
 mod knowledge;
 mod ledger;
 mod look;
@@ -30,6 +31,8 @@ pub mod policy;
 mod record;
 mod recruit;
 mod resources;
+mod restored;
+mod role;
 mod slot;
 mod statement;
 mod stopped;
@@ -50,6 +53,8 @@ pub use record::{
     SLOTS_MAX, Spec, Wanted,
 };
 pub use resources::Resources;
+pub use restored::{Offer, Standing};
+pub use role::{Kept, Role};
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
 pub use statement::Statement;
 pub use wish::{Ticket, Wish};

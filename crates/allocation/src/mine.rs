@@ -56,13 +56,15 @@ pub(crate) struct Mine {
     pub phase: Phase,
     pub confirmed_by: Handle,
     pub restarts: u32,
+    /// Its end is not on disk yet: others are told only then.
+    pub is_end_secret: bool,
     /// When the program failed, within the window that counts.
     failures: Vec<Instant>,
 }
 
 impl Mine {
     pub fn new(slot: u16, epoch: Epoch, phase: Phase, confirmed_by: Handle) -> Self {
-        Mine { slot, epoch, phase, confirmed_by, restarts: 0, failures: Vec::new() }
+        Mine { slot, epoch, phase, confirmed_by, restarts: 0, is_end_secret: false, failures: Vec::new() }
     }
 
     /// The program failed: a pause follows, twice as long each time. False when it failed too often for that.
@@ -78,7 +80,13 @@ impl Mine {
         true
     }
 
+    /// As told to others.
     pub fn state(&self) -> SlotState {
+        if self.is_end_secret { SlotState::Running } else { self.own_state() }
+    }
+
+    /// As it is.
+    pub fn own_state(&self) -> SlotState {
         match &self.phase {
             Phase::Running => SlotState::Running,
             Phase::NoFiles { .. } => SlotState::FilesLost,

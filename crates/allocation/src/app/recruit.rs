@@ -293,6 +293,9 @@ impl App {
     }
 
     fn search<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        if self.take_offer(cx, slot) {
+            return;
+        }
         let app = self.id();
         let spec = self.application.spec.clone();
         let wishes = cx.placement(&spec).wishes(1);

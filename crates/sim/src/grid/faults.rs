@@ -20,9 +20,11 @@ pub enum FaultKind {
     Loss,
     /// Clocks are up to one hour off and up to 200 ppm too fast or too slow.
     Clock,
+    /// All machines, those of a site, or a share of them lose their power at once, and come back one by one.
+    Power,
 }
 
-const KINDS: [(FaultKind, &str); 7] = [
+const KINDS: [(FaultKind, &str); 8] = [
     (FaultKind::Kill, "kill"),
     (FaultKind::Cut, "cut"),
     (FaultKind::Split, "split"),
@@ -30,11 +32,12 @@ const KINDS: [(FaultKind, &str); 7] = [
     (FaultKind::Restart, "restart"),
     (FaultKind::Loss, "loss"),
     (FaultKind::Clock, "clock"),
+    (FaultKind::Power, "power"),
 ];
 
 /// A set of fault kinds. Written `kill,cut,loss`, or `none`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub struct Faults(u8);
+pub struct Faults(u16);
 
 /// A list of faults could not be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,13 +66,17 @@ impl Faults {
         self.0 & kind.bit() != 0
     }
 
+    pub fn without(self, kind: FaultKind) -> Faults {
+        Faults(self.0 & !kind.bit())
+    }
+
     pub fn with(self, kind: FaultKind) -> Faults {
         Faults(self.0 | kind.bit())
     }
 }
 
 impl FaultKind {
-    const fn bit(self) -> u8 {
+    const fn bit(self) -> u16 {
         1 << self as u8
     }
 }
@@ -103,11 +110,11 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_written_alike() {
-        for text in ["kill,cut,split,pause,restart,loss,clock", "none", "cut", "kill,clock"] {
+        for text in ["kill,cut,split,pause,restart,loss,clock,power", "none", "cut", "kill,clock"] {
             assert_eq!(text.parse::<Faults>().map(|faults| faults.to_string()), Ok(text.to_string()));
         }
         assert_eq!("clock, kill".parse::<Faults>(), "kill,clock".parse());
-        assert_eq!("kill,cut,split,pause,restart,loss,clock".parse(), Ok(Faults::ALL));
+        assert_eq!("kill,cut,split,pause,restart,loss,clock,power".parse(), Ok(Faults::ALL));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 pub(crate) mod apps;
 pub(crate) mod checker;
 mod clock;
+mod disk;
 mod faults;
 pub(crate) mod host;
+mod power;
 mod process;
 mod queue;
 mod report;

@@ -1,5 +1,6 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
+mod disks;
 mod faults;
 mod outcome;
 mod programs;
@@ -16,6 +17,7 @@ use xtreem_node::{Config, Event, Me, Message, Node};
 use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
+use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
 use super::process::Process;
 use super::queue::{Undo, WORLD, What};
@@ -78,6 +80,8 @@ pub(crate) struct World {
     replaced_ms: Vec<u64>,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// For what disks draw, so that all else stays as it is without them.
+    disk_rng: Rng,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -145,6 +149,7 @@ impl World {
             waiting: BTreeMap::new(),
             replaced_ms: Vec::new(),
             rng: Rng::derive(seed, 0, "world"),
+            disk_rng: Rng::derive(seed, 0, "disk"),
             outbox: Outbox::default(),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -250,6 +255,9 @@ impl World {
             What::Deliver { from, to, message } => self.deliver(from, to, *message),
             What::Gone { to, peer } => {
                 if self.has_arrived(host_of(peer), to) {
+                    let other = host_of(peer);
+                    let successor = self.hosts[other as usize].handle(other);
+                    self.with_node(host, |node, now, out| node.handle_successor(now, peer, successor, out));
                     self.with_node(host, |node, now, out| node.handle_gone(now, peer, out));
                 }
             }
@@ -257,6 +265,7 @@ impl World {
             What::KeepFiles { incarnation, app, sources, attempts } => {
                 self.keep_files(host, incarnation, app, sources, attempts);
             }
+            What::Synced { incarnation } => self.synced(host, incarnation),
             What::Action { index } => self.act(self.schedule.actions[index].1),
             What::Undo(undo) => self.undo(host, undo),
             What::Join { incarnation } => self.join(host, incarnation),
@@ -405,6 +414,8 @@ impl World {
         host.node = Some(Box::new(node));
         host.power = Power::On;
         let incarnation = host.incarnation;
+        let saved = host.disk.read(self.now, number, me.handle);
+        self.with_node(number, |node, now, out| node.restore(now, saved, out));
         self.join(number, incarnation);
     }
 
@@ -520,6 +531,7 @@ impl Machine {
             attributes: self.attributes,
             offer: self.offer,
             files: Vec::new(),
+            disk: Disk::default(),
         }
     }
 }

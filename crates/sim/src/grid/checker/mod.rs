@@ -9,6 +9,7 @@ mod final_state;
 mod holds;
 mod overlap;
 mod partitions;
+mod power;
 #[cfg(test)]
 mod proofs;
 mod stopped;
@@ -69,6 +70,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
         Box::new(stopped::Stopped::default()),
+        Box::new(power::Power::default()),
         Box::new(holds::Holds::default()),
         Box::new(false_failures::FalseFailures::new(hosts)),
     ]
