@@ -241,6 +241,11 @@ impl Allocation {
         });
     }
 
+    /// Whether this node knows that a slot is done or failed.
+    pub fn is_over(&self, app: AppId, slot: u16) -> bool {
+        self.apps.get(&app).is_some_and(|app| app.is_over(slot, self.books.me.handle))
+    }
+
     /// What this node knows of an application that it takes part in.
     pub fn describe_here(&self, app: AppId) -> Option<Description> {
         let app = self.apps.get(&app)?;
@@ -256,7 +261,7 @@ impl Allocation {
     pub fn apps(&self) -> impl Iterator<Item = AppHere<'_>> {
         let active = self.apps.values().map(|app| AppHere {
             record: &app.application.record,
-            slots: app.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot).collect(),
+            slots: app.slots_here(),
             is_guardian: app.is_guardian(),
             is_former: app.left.is_some(),
             is_finished: app.is_finished,

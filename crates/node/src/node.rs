@@ -156,17 +156,21 @@ impl Node {
         self.allocation.is_disk_stalled(now)
     }
 
-    /// The peer behind `old` has restarted and is `new` from now on. Said before [`Self::handle_gone`] of the old
-    /// one: the new one may have its old role yet.
-    pub fn handle_successor(&mut self, now: Instant, old: Handle, new: Handle, out: &mut impl Output) {
-        let call = self.reference.narrow(self.desk.call(now));
-        self.reference.rename(call, old, new);
-        self.allocation.handle_successor(old, new);
-        self.settle(now, out);
-    }
-
-    /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good.
-    pub fn handle_gone(&mut self, now: Instant, peer: Handle, out: &mut impl Output) {
+    /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it
+    /// is now, if that is known, is remembered in its place: it may have lost everybody, and may have its old
+    /// roles yet.
+    pub fn handle_gone(
+        &mut self,
+        now: Instant,
+        peer: Handle,
+        successor: Option<Handle>,
+        out: &mut impl Output,
+    ) {
+        if let Some(successor) = successor {
+            let call = self.reference.narrow(self.desk.call(now));
+            self.reference.rename(call, peer, successor);
+            self.allocation.handle_successor(peer, successor);
+        }
         let parts: [&mut dyn Part; 9] = [
             &mut self.grid,
             &mut self.collections,
@@ -180,6 +184,9 @@ impl Node {
         ];
         for part in parts {
             part.handle_gone(self.desk.call(now), peer);
+        }
+        if let Some(successor) = successor {
+            self.grid.remember(successor);
         }
         self.settle(now, out);
     }

@@ -49,6 +49,7 @@ impl App {
         for peer in older {
             self.suspect(cx.now, slot, peer);
         }
+        self.add_supplier(from);
         let mut members = peers;
         members.extend(self.known.holders());
         members.retain(|peer| *peer != cx.me.handle);
@@ -158,6 +159,7 @@ impl App {
         let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
         if matches!(mine.phase, Phase::Starting { .. }) {
             mine.phase = Phase::Running;
+            mine.runs_since = cx.now;
             self.own_slot_changed(cx, run.slot);
         }
     }
@@ -200,11 +202,13 @@ impl App {
     }
 
     fn count_failure<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, exit: Exit) {
+        let is_lasting = self.application.spec.restart == Restart::Always;
         let Some(mine) = self.mine_mut(slot) else { return };
-        if mine.pause_after_failure(cx.now, cx.config) {
-            self.own_slot_changed(cx, slot);
-        } else {
+        if mine.fails_too_often(cx.now, cx.config) && !is_lasting {
             self.end_slot(cx, slot, SlotState::Failed(exit));
+        } else {
+            mine.pause(cx.now, cx.config);
+            self.own_slot_changed(cx, slot);
         }
     }
 
@@ -280,6 +284,7 @@ impl App {
         sources.dedup();
         sources.retain(|peer| *peer != cx.me.handle);
         mine.phase = Phase::Starting { since: cx.now };
+        mine.runs_since = cx.now;
         let (run, restarts) = (mine.run(app), mine.restarts);
         mine.restarts += 1;
         cx.host.event(Notice::Start { run, application, sources, restarts });

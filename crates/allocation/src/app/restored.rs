@@ -88,6 +88,13 @@ impl App {
         })
     }
 
+    /// Slots that are held here, or were and are kept room for.
+    pub fn slots_here(&self) -> Vec<u16> {
+        let held = self.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot);
+        let offers = self.restored.iter().flat_map(|restored| &restored.offers);
+        held.chain(offers.map(|offer| offer.slot)).collect()
+    }
+
     pub fn is_asleep(&self) -> bool {
         self.restored.as_ref().is_some_and(|restored| restored.is_asleep)
     }

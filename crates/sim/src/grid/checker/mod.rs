@@ -3,6 +3,7 @@
 
 mod capacity;
 mod component;
+mod cut_off;
 mod epochs;
 mod false_failures;
 mod final_state;
@@ -69,6 +70,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(overlap::Overlap::new(hosts)),
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
+        Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),
         Box::new(power::Power::default()),
         Box::new(holds::Holds::default()),

@@ -26,7 +26,7 @@ const STOP_TARGETS_MAX: u32 = 3;
 
 impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
-        let Some(submitter) = self.some_running_host() else { return };
+        let Some(submitter) = self.submitter.or_else(|| self.some_running_host()) else { return };
         let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
         let application = self.schedule.apps[shape].application(&mut self.rng);
         let record = application.record.clone();
