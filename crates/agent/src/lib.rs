@@ -16,6 +16,7 @@ pub mod complaint;
 pub mod config;
 mod declared;
 mod deploy;
+mod durable;
 mod environment;
 pub mod exec;
 mod fault_switch;

@@ -210,7 +210,8 @@ impl Ledger {
         self.reserved.retain(|reserved| reserved.id != id);
     }
 
-    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of `slot`.
+    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of
+    /// `slot`.
     pub(crate) fn confirm(
         &mut self,
         now: Instant,

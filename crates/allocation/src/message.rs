@@ -363,8 +363,8 @@ pub enum Message {
         #[n(1)]
         facts: Box<Facts>,
     },
-    /// A node whose agent restarted to its partners: how does the application stand? It may offer a slot that it
-    /// held.
+    /// A node whose agent restarted to its partners: how does the application stand? It may offer a slot that
+    /// it held.
     #[n(40)]
     Return {
         #[n(0)]

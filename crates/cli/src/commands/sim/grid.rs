@@ -15,7 +15,7 @@ pub struct World {
     /// Applications of about 10 slots
     #[arg(long, default_value_t = 20)]
     apps: u32,
-    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock
+    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock,power
     #[arg(long, default_value_t = Faults::ALL)]
     faults: Faults,
 }
