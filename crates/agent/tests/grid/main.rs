@@ -8,6 +8,7 @@ mod leftovers;
 mod liar;
 mod placement;
 mod policy;
+mod power;
 mod program;
 
 use std::ffi::OsString;
@@ -46,6 +47,7 @@ const TESTS: &[Test] = tests![
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
+    power::all_agents_are_killed_at_once_and_everything_runs_again,
     policy::a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule,
     policy::a_user_who_holds_enough_is_refused_more_until_some_end,
 ];
