@@ -10,6 +10,7 @@ mod clock;
 mod disk;
 mod faults;
 pub(crate) mod host;
+mod notary;
 mod power;
 mod process;
 mod queue;

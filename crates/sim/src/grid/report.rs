@@ -32,6 +32,9 @@ pub struct Report {
     pub replacement_ms_p99: u64,
     pub replacement_ms_max: u64,
     pub false_failures: u32,
+    /// Messages with a claim that its signer has not signed: dropped on arrival, as every driver does.
+    #[serde(default)]
+    pub forged: u64,
     pub messages: u64,
     pub events: u64,
     pub virtual_ms: u64,

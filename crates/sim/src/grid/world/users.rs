@@ -8,7 +8,7 @@ use super::World;
 use crate::grid::apps::Shape;
 use crate::grid::apps::{App, Stop};
 use crate::grid::disk::Write;
-use crate::grid::host::{HostNo, host_of, incarnation_of};
+use crate::grid::host::{HostNo, host_of, incarnation_of, node_id};
 use crate::grid::process::State;
 use crate::grid::queue::{WORLD, What};
 use crate::grid::schedule::FAULTS_END;
@@ -28,7 +28,8 @@ impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
         let Some(submitter) = self.submitter.or_else(|| self.some_running_host()) else { return };
         let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
-        let application = self.schedule.apps[shape].application(&mut self.rng);
+        let mut application = self.schedule.apps[shape].application(&mut self.rng);
+        application.record.submitter = node_id(self.seed, submitter);
         let record = application.record.clone();
         let id = record.id;
         if self.trace.covers(id, &name) {
