@@ -276,7 +276,7 @@ impl Driver {
 
     pub(crate) fn restore(&mut self, saved: SavedBytes) -> usize {
         let own = (self.node.me().id, self.own);
-        let (saved, unreadable) = restore::read(saved, &mut self.table, own);
+        let (saved, unreadable) = restore::read(saved, &mut self.outbox.table, own);
         self.node.restore(monotonic_now(), saved, &mut self.outbox);
         unreadable
     }
