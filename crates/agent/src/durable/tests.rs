@@ -82,6 +82,8 @@ fn a_node_that_was_away_for_a_month_has_no_roles() {
         transaction.open_table(NODE).unwrap().insert("alive", alive.to_be_bytes().as_slice()).unwrap();
         transaction.commit().unwrap();
         drop(database);
-        assert_eq!(opened(dir.path()).1.kept.len(), roles, "{days} days");
+        let (durable, found) = opened(dir.path());
+        assert_eq!(found.kept.len(), roles, "{days} days");
+        durable.close();
     }
 }

@@ -8,8 +8,10 @@ use crate::{all_run, shell};
 
 pub async fn all_agents_are_killed_at_once_and_everything_runs_again() {
     let mut lab = Lab::of(5).await;
-    let script =
-        format!("#!/bin/sh\necho slot $XTREEM_SLOT runs\nexec sleep 600\n#{}\n", "x".repeat(700_000));
+    let script = format!(
+        "#!/bin/sh\necho slot $XTREEM_SLOT runs\nwhile :; do sleep 1; done\n#{}\n",
+        "x".repeat(700_000)
+    );
     let file = lab.upload(script.as_bytes()).await;
     let web = Program {
         command: vec!["./program".into()],
@@ -17,9 +19,9 @@ pub async fn all_agents_are_killed_at_once_and_everything_runs_again() {
         ..Program::default()
     };
     let web = lab.application("web", 3, &web);
-    let solo = lab.application("solo", 1, &shell("echo solo runs; exec sleep 600"));
+    let solo = lab.application("solo", 1, &shell("echo solo runs; while :; do sleep 1; done"));
     let job = lab.application("job", 1, &shell("echo work"));
-    let old = lab.application("old", 1, &shell("exec sleep 600"));
+    let old = lab.application("old", 1, &shell("while :; do sleep 1; done"));
     // Each from another node.
     for (at, app) in [(0, &web), (2, &solo), (3, &job), (4, &old)] {
         lab.place_at(at, app).await;
