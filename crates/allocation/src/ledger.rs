@@ -63,6 +63,8 @@ pub enum HoldRefusal {
     Stopped,
     /// The disk of this node does not take what it would have to remember.
     Stalled,
+    /// The node could not start this application just now, or could not start any.
+    Troubled,
 }
 
 #[derive(Clone, Debug)]

@@ -101,10 +101,11 @@ impl Host for SearchHost<'_> {
         match self.allocation.hold(self.call, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {
-                allocation::HoldRefusal::Busy | allocation::HoldRefusal::Stalled => HoldRefusal::Busy,
+                allocation::HoldRefusal::Busy => HoldRefusal::Busy,
                 allocation::HoldRefusal::TooMany => HoldRefusal::TooMany,
                 allocation::HoldRefusal::SameApp => HoldRefusal::SameApp,
                 allocation::HoldRefusal::Stopped => HoldRefusal::Stopped,
+                allocation::HoldRefusal::Troubled | allocation::HoldRefusal::Stalled => HoldRefusal::Troubled,
             }),
         }
     }
