@@ -9,6 +9,7 @@ pub(crate) mod checker;
 mod clock;
 mod faults;
 pub(crate) mod host;
+mod liar;
 mod process;
 mod queue;
 mod report;

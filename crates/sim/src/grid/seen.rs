@@ -45,10 +45,11 @@ pub(crate) enum Seen {
         used: Resources,
         running: Resources,
     },
-    /// A hold that is open on a node.
+    /// A hold that is open on a node, and who asked for it.
     Hold {
         host: HostNo,
         hold: u64,
+        requester: HostNo,
         app: AppId,
     },
     /// A submission holds nodes or is about to (`is_active`), or waits, or is over.
@@ -74,6 +75,17 @@ pub(crate) enum Seen {
     StopTaken {
         app: AppId,
         by: Handle,
+    },
+    /// These members lie.
+    Liars {
+        hosts: Vec<HostNo>,
+    },
+    /// An honest node confirms a slot: under this epoch it runs elsewhere from now on.
+    Confirming {
+        by: HostNo,
+        app: AppId,
+        slot: u16,
+        epoch: Epoch,
     },
     Fault(Fault),
 }

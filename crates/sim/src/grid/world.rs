@@ -1,6 +1,7 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -17,6 +18,7 @@ use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
+use super::liar::Liars;
 use super::process::Process;
 use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
@@ -78,6 +80,8 @@ pub(crate) struct World {
     replaced_ms: Vec<u64>,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -114,6 +118,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -145,6 +150,7 @@ impl World {
             waiting: BTreeMap::new(),
             replaced_ms: Vec::new(),
             rng: Rng::derive(seed, 0, "world"),
+            liars: Liars::default(),
             outbox: Outbox::default(),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -262,6 +268,7 @@ impl World {
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -354,7 +361,7 @@ impl World {
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);

@@ -114,7 +114,7 @@ impl Checker for FinalState {
                 let none = Slot::default();
                 let slot = self.slots.get(&(app.app, number)).unwrap_or(&none);
                 if let Err(what) = slot.judge(app) {
-                    findings.add(NAME, at, format!("slot {number} of {:?}: {what}", app.app));
+                    findings.add_about(app.app, NAME, at, format!("slot {number} of {:?}: {what}", app.app));
                 }
             }
         }
