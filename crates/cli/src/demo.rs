@@ -1,4 +1,5 @@
-//! Emulated grids on this machine: `xtreem emulate`, and the story that `xtreem demo` tells on one.
+//! Emulated grids on this machine: `xtreem emulate`, the story that `xtreem demo` tells on one, and the storm
+//! that tries one for hours.
 //!
 //! Every host runs a real agent, told apart from one on a real machine only by declared attributes and
 //! CYCLON's period. What the demo shows it does not take from what it did itself: losses are what live agents
@@ -16,6 +17,7 @@ mod queries;
 pub mod report;
 pub mod show;
 pub mod state_dir;
+pub mod storm;
 pub mod story;
 mod traffic;
 

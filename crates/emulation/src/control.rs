@@ -40,12 +40,15 @@ pub(crate) enum Order {
     Spawn(Vec<HostOrder>),
     KillHost(u16),
     KillAgent(u16),
+    TerminateAgent(u16),
     RestartAgent(u16),
     Pause(u16),
     Resume(u16),
     Cut(u16),
     Heal(u16),
     Split(Vec<u16>),
+    FillDisk(u16),
+    FreeDisk(u16),
     Merge,
     Status,
     RunChild(ChildOrder),
@@ -61,6 +64,7 @@ pub(crate) struct HostOrder {
     pub name: String,
     pub dir: OsString,
     pub program: Program,
+    pub disk_bytes: Option<u64>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +116,7 @@ pub(crate) enum Answer {
 pub(crate) enum InitOrder {
     Begin(Begin),
     KillAgent,
+    TerminateAgent,
     RestartAgent,
     Status,
 }

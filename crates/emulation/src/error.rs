@@ -63,9 +63,12 @@ pub enum LabError {
     /// What was asked needs the host to run.
     #[error("host {0} is paused")]
     Paused(u16),
-    /// The fault cannot be made without namespaces.
-    #[error("a split needs namespaces; this lab's hosts are loopback addresses")]
-    NeedsNamespaces,
+    /// What was asked cannot be made without namespaces.
+    #[error("{0} needs namespaces; this lab's hosts are loopback addresses")]
+    NeedsNamespaces(String),
+    /// The host was started without a disk.
+    #[error("host {0} has no disk of its own")]
+    NoDisk(u16),
     /// No child process has this number.
     #[error("there is no such child process in the lab, or its end was already reported")]
     NoSuchChild,

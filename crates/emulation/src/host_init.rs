@@ -57,6 +57,7 @@ pub(crate) async fn run(lab: UnixStream) -> io::Result<ExitCode> {
             Some(InitOrder::Begin(_)) => Err(LabError::failed("starting the host", "it was started before")),
             Some(InitOrder::Status) => Ok(agent.state),
             Some(InitOrder::KillAgent) => agent.kill(&mut deaths).await.map(|()| agent.state),
+            Some(InitOrder::TerminateAgent) => agent.terminate().map(|()| agent.state),
             Some(InitOrder::RestartAgent) => match agent.kill(&mut deaths).await {
                 Ok(()) => agent.restart().map(|()| agent.state),
                 Err(error) => Err(error),
@@ -130,6 +131,17 @@ impl Agent {
             self.reap();
         }
         Ok(())
+    }
+
+    /// Asks the agent to end, and does not wait for it.
+    fn terminate(&self) -> Result<(), LabError> {
+        if self.state != AgentState::Running {
+            return Ok(());
+        }
+        match kill(self.pid, Signal::SIGTERM) {
+            Ok(()) | Err(Errno::ESRCH) => Ok(()),
+            Err(error) => Err(LabError::failed("asking the agent to end", error)),
+        }
     }
 
     /// Buries all dead children, adopted orphans among them.

@@ -17,6 +17,7 @@ use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::control::{Begin, HostOrder, Incoming, InitOrder, InitReply, send};
+use crate::disk::Disk;
 use crate::error::LabError;
 use crate::fallback::{FAULT_SWITCH_ENV, FaultSwitch};
 use crate::internal::{COMMAND, HOST, this_program};
@@ -72,11 +73,13 @@ pub(crate) struct SpawnFailed {
 pub(crate) struct Hosts {
     ground: Ground,
     hosts: BTreeMap<u16, Host>,
+    /// Those of dead hosts too.
+    disks: BTreeMap<u16, Disk>,
 }
 
 impl Hosts {
     pub fn new(ground: Ground) -> Self {
-        Self { ground, hosts: BTreeMap::new() }
+        Self { ground, hosts: BTreeMap::new(), disks: BTreeMap::new() }
     }
 
     /// Starts hosts side by side; all or none.
@@ -117,10 +120,19 @@ impl Hosts {
     /// Starts a host's init and tells it what to be, without waiting for its answer.
     async fn begin(
         &mut self,
-        HostOrder { index, name, dir, mut program }: HostOrder,
+        HostOrder { index, name, dir, mut program, disk_bytes }: HostOrder,
     ) -> Result<(), LabError> {
         let failed =
             |reason: &dyn std::fmt::Display| LabError::failed(format!("starting host {name}"), reason);
+        if let Some(bytes) = disk_bytes
+            && !self.disks.contains_key(&index)
+        {
+            if matches!(self.ground, Ground::Loopback) {
+                return Err(LabError::NeedsNamespaces("a disk".to_owned()));
+            }
+            let disk = Disk::mount(Path::new(&dir), bytes).map_err(|error| failed(&error))?;
+            self.disks.insert(index, disk);
+        }
         let (ours, theirs) = BlockingUnixStream::pair().map_err(|error| failed(&error))?;
         ours.set_nonblocking(true).map_err(|error| failed(&error))?;
         let (replies, orders) = UnixStream::from_std(ours).map_err(|error| failed(&error))?.into_split();
@@ -196,6 +208,10 @@ impl Hosts {
         self.running(index)?.ask(InitOrder::KillAgent).await.map(drop)
     }
 
+    pub async fn terminate_agent(&mut self, index: u16) -> Result<(), LabError> {
+        self.running(index)?.ask(InitOrder::TerminateAgent).await.map(drop)
+    }
+
     pub async fn restart_agent(&mut self, index: u16) -> Result<(), LabError> {
         self.running(index)?.ask(InitOrder::RestartAgent).await.map(drop)
     }
@@ -235,7 +251,7 @@ impl Hosts {
             return Err(LabError::NoSuchHost(*missing));
         }
         let Ground::Namespaces { netlink, main, aside: second } = &self.ground else {
-            return Err(LabError::NeedsNamespaces);
+            return Err(LabError::NeedsNamespaces("a split".to_owned()));
         };
         for index in self.hosts.keys() {
             let bridge = if aside.contains(index) { *second } else { *main };
@@ -243,6 +259,12 @@ impl Hosts {
             moved.map_err(|reason| LabError::failed("splitting the network", reason))?;
         }
         Ok(())
+    }
+
+    /// Fills or frees a host's disk, whether the host lives or not.
+    pub fn disk(&self, index: u16, act: impl Fn(&Disk) -> io::Result<()>) -> Result<(), LabError> {
+        let disk = self.disks.get(&index).ok_or(LabError::NoDisk(index))?;
+        act(disk).map_err(|error| LabError::failed(format!("the disk of host {index}"), error))
     }
 
     pub async fn merge(&mut self) -> Result<(), LabError> {

@@ -137,7 +137,10 @@ impl Lab {
         Ok(hosts)
     }
 
-    fn check(&self, HostSpec { index, name, command, env }: HostSpec) -> Result<(Host, HostOrder), LabError> {
+    fn check(
+        &self,
+        HostSpec { index, name, command, env, disk_bytes }: HostSpec,
+    ) -> Result<(Host, HostOrder), LabError> {
         if index == 0 || index > MAX_HOSTS {
             return Err(LabError::BadIndex(index));
         }
@@ -147,7 +150,8 @@ impl Lab {
         }
         let program = Program::checked(command, env)?;
         let dir = self.host_dir(&name);
-        let order = HostOrder { index, name: name.clone(), dir: dir.clone().into_os_string(), program };
+        let order =
+            HostOrder { index, name: name.clone(), dir: dir.clone().into_os_string(), program, disk_bytes };
         let host = Host { index, name, address: self.address(index), log: dir.join(LOG), dir };
         Ok((host, order))
     }
@@ -160,6 +164,11 @@ impl Lab {
     /// Kills a host's agent alone. What the agent has started is its own to take along.
     pub async fn kill_agent(&self, index: u16) -> Result<(), LabError> {
         self.control.done(Order::KillAgent(index)).await
+    }
+
+    /// Asks a host's agent to end (SIGTERM) and does not wait for it: [`Lab::status`] tells when it has.
+    pub async fn terminate_agent(&self, index: u16) -> Result<(), LabError> {
+        self.control.done(Order::TerminateAgent(index)).await
     }
 
     /// Starts a host's agent again, after killing it if it runs.
@@ -199,6 +208,16 @@ impl Lab {
     /// Ends a split.
     pub async fn merge(&self) -> Result<(), LabError> {
         self.control.done(Order::Merge).await
+    }
+
+    /// Leaves no room on a host's disk.
+    pub async fn fill_disk(&self, index: u16) -> Result<(), LabError> {
+        self.control.done(Order::FillDisk(index)).await
+    }
+
+    /// Gives back the room that [`Lab::fill_disk`] took.
+    pub async fn free_disk(&self, index: u16) -> Result<(), LabError> {
+        self.control.done(Order::FreeDisk(index)).await
     }
 
     /// The live hosts, by index. The index of a host that is not listed can be used again.

@@ -15,6 +15,7 @@ use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
 
 use crate::control::{Answer, ChildOrder, Greeting, Incoming, Order, Reply, Request, send};
+use crate::disk::Disk;
 use crate::error::LabError;
 use crate::host_init::reap_one;
 use crate::hosts::{ANSWER_TIME, Hosts, SpawnFailed};
@@ -130,6 +131,7 @@ impl LabProcess {
                 Err(error) => Err(error),
             },
             Order::KillAgent(index) => hosts.kill_agent(index).await,
+            Order::TerminateAgent(index) => hosts.terminate_agent(index).await,
             Order::RestartAgent(index) => hosts.restart_agent(index).await,
             Order::Pause(index) => hosts.pause(index).await,
             Order::Resume(index) => hosts.resume(index),
@@ -137,6 +139,8 @@ impl LabProcess {
             Order::Heal(index) => hosts.set_cut(index, false).await,
             Order::Split(indexes) => hosts.split(&indexes).await,
             Order::Merge => hosts.merge().await,
+            Order::FillDisk(index) => hosts.disk(index, Disk::fill),
+            Order::FreeDisk(index) => hosts.disk(index, Disk::free),
             Order::Status => {
                 let (status, dead) = hosts.status().await;
                 // What is not listed can be started again. One that cannot be buried is not live either.

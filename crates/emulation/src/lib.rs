@@ -2,7 +2,7 @@
 //!
 //! A host is one user + PID + network + mount + UTS namespace with its own host name and IPv6 address, joined
 //! to the others by a bridge. Faults are a host killed or paused, an agent killed, a cable cut, a network
-//! split. Nothing here knows a protocol or an agent: a host runs whatever command it is given.
+//! split, a disk filled. Nothing here knows a protocol or an agent: a host runs whatever command it is given.
 //!
 //! Processes: the caller (holds [`Lab`]) → launcher → lab (PID 1 of the lab's namespaces: owns the bridges
 //! and the hosts) → one init a host (PID 1 of the host's) → the host's command. All but the command are the
@@ -17,6 +17,7 @@
 
 mod control;
 mod conversation;
+mod disk;
 mod error;
 mod fallback;
 mod host_init;
@@ -29,6 +30,7 @@ mod netlink;
 mod processes;
 mod spec;
 
+pub use disk::DISK;
 pub use error::{LabError, StartError};
 pub use fallback::{FAULT_SWITCH_ENV, FaultSwitch};
 pub use internal::{internal_main, this_program};

@@ -72,6 +72,9 @@ pub struct HostSpec {
     pub command: Vec<OsString>,
     /// Added to the environment of the lab's caller.
     pub env: Vec<(OsString, OsString)>,
+    /// Bytes of a disk of its own, mounted on the directory [`DISK`](crate::DISK) in the host's. It is made
+    /// at the host's first start and lasts until the lab ends. Needs namespaces.
+    pub disk_bytes: Option<u64>,
 }
 
 /// A host that was started.

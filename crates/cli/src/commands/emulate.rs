@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use crate::demo::interrupt::Interrupt;
 use crate::demo::measure::{Measured, measure};
 use crate::demo::show::Show;
 use crate::demo::state_dir::StateDir;
+use crate::demo::storm;
 use crate::exit::{Exit, Failure};
 use crate::output;
 use crate::runtime::block_on;
@@ -20,10 +21,12 @@ use crate::runtime::block_on;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  xtreem emulate --hosts 50\n  xtreem emulate --hosts 16 --dir /tmp/grid --json\n  xtreem \
-                  emulate --hosts 200 --measure\n\nEvery host has an agent and its own namespaces, where the kernel \
-                  allows them. What it says of its cores, memory, disk, architecture and site is declared, not measured; \
-                  its attribute `emulated` tells so. Ctrl-C ends the grid; nothing is left behind, whatever way this \
-                  command ends.\n\n--measure ends with 0 when every query was answered right, else with 1."
+                  emulate --hosts 200 --measure\n  xtreem emulate --hosts 20 --storm 10m --seed 7\n\nEvery host has an \
+                  agent and its own namespaces, where the kernel allows them. What it says of its cores, memory, \
+                  disk, architecture and site is declared, not measured; its attribute `emulated` tells so. Ctrl-C \
+                  ends the grid; nothing is left behind, whatever way this command ends.\n\n--measure ends with 0 \
+                  when every query was answered right, else with 1. --storm ends with 0 when every slot ran once \
+                  within a minute of every gust and nothing was left behind, else with 1."
 )]
 pub struct Arguments {
     /// How many hosts; they declare different attributes
@@ -35,7 +38,7 @@ pub struct Arguments {
     /// How the hosts are told apart
     #[arg(long, value_enum, default_value_t = Kind::Auto)]
     network: Kind,
-    /// Decides what the hosts from the seventeenth on declare, and what --measure asks
+    /// Decides what the hosts from the seventeenth on declare, what --measure asks, and how it storms
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Ask queries of random hosts, print how fast they were answered, and end
@@ -44,6 +47,10 @@ pub struct Arguments {
     /// How many queries --measure asks
     #[arg(long, default_value_t = 200, requires = "measure", value_parser = clap::value_parser!(u16).range(1..))]
     queries: u16,
+    /// Let it storm for so long: hosts and agents die, stand still, lose network, power and room on their
+    /// disks, many at once, while five applications run; print what came of it, and end
+    #[arg(long, value_name = "TIME", conflicts_with = "measure", value_parser = humantime::parse_duration)]
+    storm: Option<Duration>,
     /// Print one JSON object: the grid once it has formed, or what was measured
     #[arg(long)]
     json: bool,
@@ -93,11 +100,18 @@ struct HostLine {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    if arguments.storm.is_some() && arguments.hosts < storm::HOSTS_MIN {
+        let least = storm::HOSTS_MIN;
+        return Err(Failure::usage(format!("--storm needs at least {least} hosts: add --hosts {least}")));
+    }
     let dir = StateDir::new(arguments.dir.as_deref())?;
     block_on(async {
         let mut interrupt = Interrupt::take()?;
         let (show, started) = (Show::new(), Instant::now());
         let mut grid = Grid::start(dir.path(), arguments.network.into(), arguments.seed, &show).await?;
+        if arguments.storm.is_some() && matches!(grid.lab.network(), Network::Namespaces) {
+            grid.disk_bytes = Some(storm::DISK_BYTES);
+        }
         let lasted = async {
             grid.form(arguments.hosts, &show).await?;
             if arguments.measure {
@@ -105,6 +119,16 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 show.end();
                 print_measured(arguments, &grid, &measured)?;
                 return Ok(if measured.is_right() { Exit::Success } else { Exit::Failed });
+            }
+            if let Some(span) = arguments.storm {
+                let report = storm::storm(&grid, span, arguments.seed, &show).await?;
+                show.end();
+                if arguments.json {
+                    output::print_json(&report)?
+                } else {
+                    output::print(&report.text())?
+                }
+                return Ok(if report.is_well() { Exit::Success } else { Exit::Failed });
             }
             show.end();
             print(arguments, &grid)?;

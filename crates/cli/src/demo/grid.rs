@@ -10,7 +10,7 @@ use tokio::time::sleep;
 use xtreem_agent::config::DEFAULT_PORT;
 use xtreem_client::OperatorClient;
 use xtreem_client::api::{NodeStatus, SearchRequest};
-use xtreem_emulation::{Host, HostSpec, Lab, LabOptions, Network, NetworkChoice, this_program};
+use xtreem_emulation::{DISK, Host, HostSpec, Lab, LabOptions, Network, NetworkChoice, this_program};
 use xtreem_net::{Identity, VoKey};
 use xtreem_wire::Roles;
 
@@ -65,6 +65,10 @@ pub struct Grid {
     pub seed: u64,
     vo: VoKey,
     pub hosts: Vec<GridHost>,
+    /// How each host was started, in the same order, to start it again.
+    pub specs: Vec<HostSpec>,
+    /// Bytes of each host's own disk; without one its state lies in its directory.
+    pub disk_bytes: Option<u64>,
     /// Who may submit applications.
     pub user: Identity,
     pub credential: PathBuf,
@@ -86,7 +90,8 @@ impl Grid {
         let credential = dir.join("user.pem");
         save(&dir.join("root.pem"), |path| vo.save(path))?;
         save(&credential, |path| user.save(path))?;
-        Ok(Grid { lab, dir: dir.to_owned(), seed, vo, hosts: Vec::new(), user, credential })
+        let (hosts, specs) = (Vec::new(), Vec::new());
+        Ok(Grid { lab, dir: dir.to_owned(), seed, vo, hosts, specs, disk_bytes: None, user, credential })
     }
 
     /// Everything of the grid lies below it.
@@ -99,6 +104,7 @@ impl Grid {
         let specs = (1..=count).map(|index| self.prepare(index, count)).collect::<Result<Vec<_>, _>>()?;
         for wave in specs.chunks(WAVE) {
             let started = self.lab.spawn_hosts(wave.to_vec()).await.map_err(|e| failed(&e))?;
+            self.specs.extend_from_slice(wave);
             let known = self.hosts.len();
             self.hosts.extend(started.into_iter().map(|host| grid_host(host, self.seed)));
             for host in &self.hosts[known..] {
@@ -144,15 +150,16 @@ impl Grid {
             .collect();
         let config = dir.join("agent.toml");
         let period = period(count).as_millis();
+        let state = self.disk_bytes.map_or(".", |_| DISK);
         let text = format!(
-            "state_dir = \".\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
+            "state_dir = \"{state}\"\ncontrol.path = \"control.sock\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
              emulated = true\ncyclon_period = \"{period}ms\"\ntrie_period = \"{period}ms\"\n{}",
             profile(index, self.seed).toml()
         );
         fs::write(&config, text).map_err(|e| failed(&format!("{}: {e}", config.display())))?;
         let command: Vec<OsString> =
             vec![this_program().into(), "agent".into(), "--config".into(), config.into()];
-        Ok(HostSpec { index, name, command, env: Vec::new() })
+        Ok(HostSpec { index, name, command, env: Vec::new(), disk_bytes: self.disk_bytes })
     }
 
     /// Waits until the agents know each other, and a search reaches them all.

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt};
 use xtreem_emulation::{
-    AgentState, ChildSpec, Exit, HostSpec, LabError, Network, NetworkChoice, this_program,
+    AgentState, ChildSpec, DISK, Exit, Host, HostSpec, LabError, Network, NetworkChoice, this_program,
 };
 
 use crate::roles::FAILED;
@@ -34,6 +34,7 @@ pub fn of(kind: NetworkChoice) -> Vec<Claim> {
         hosts_reach_each_other_and_the_lab_reaches_them,
         a_killed_host_leaves_no_process_and_its_index_can_be_used_again,
         a_killed_agent_leaves_its_host_and_can_be_restarted,
+        an_agent_that_is_asked_to_end_ends,
         a_paused_host_stands_still_until_resumed,
         a_killed_caller_leaves_no_process,
         a_stopped_lab_leaves_no_process,
@@ -44,11 +45,12 @@ pub fn of(kind: NetworkChoice) -> Vec<Claim> {
     claims.extend(match kind {
         NetworkChoice::Loopback => claims![
             a_cut_is_written_to_the_fault_switch,
-            a_split_is_refused,
+            a_split_and_a_disk_are_refused,
             a_lab_falls_back_and_says_why_where_namespaces_are_forbidden,
         ],
         _ => claims![
             hosts_have_names_of_their_own,
+            a_disk_fills_up_outlives_its_host_and_can_be_freed,
             a_cut_blocks_and_heal_restores,
             a_split_separates_groups_and_merge_joins_them,
             an_agent_can_make_namespaces_for_its_programs,
@@ -321,10 +323,44 @@ async fn a_cut_is_written_to_the_fault_switch(kind: NetworkChoice) {
     assert!(!read());
 }
 
-async fn a_split_is_refused(kind: NetworkChoice) {
+async fn a_split_and_a_disk_are_refused(kind: NetworkChoice) {
     let (lab, _dir) = start(kind).await;
     spawn(&lab, 1).await;
-    assert_eq!(lab.split(&[1]).await, Err(LabError::NeedsNamespaces));
+    assert!(matches!(lab.split(&[1]).await, Err(LabError::NeedsNamespaces(_))));
+    let with_disk = HostSpec { disk_bytes: Some(1 << 20), ..spec(&lab, 2) };
+    assert!(matches!(lab.spawn_host(with_disk).await, Err(LabError::NeedsNamespaces(_))));
+    assert_eq!(lab.fill_disk(1).await, Err(LabError::NoDisk(1)));
+}
+
+async fn an_agent_that_is_asked_to_end_ends(kind: NetworkChoice) {
+    let (lab, _dir) = start(kind).await;
+    spawn(&lab, 1).await;
+    lab.terminate_agent(1).await.expect("asked");
+    let ended = AgentState::Ended(Exit::Signal(Signal::SIGTERM as i32));
+    until("the agent has ended", async || lab.status().await.expect("a status")[0].agent == Some(ended))
+        .await;
+    lab.terminate_agent(1).await.expect("one that has ended needs nothing");
+    lab.restart_agent(1).await.expect("restarted");
+}
+
+async fn a_disk_fills_up_outlives_its_host_and_can_be_freed(kind: NetworkChoice) {
+    let (lab, _dir) = start(kind).await;
+    let start = async || {
+        let spec = HostSpec { disk_bytes: Some(4 << 20), ..spec(&lab, 1) };
+        let host = lab.spawn_host(spec).await.expect("a host");
+        until("the agent answers", async || ask(&host, "?").await.is_some()).await;
+        host
+    };
+    let write = async |host: &Host, name: &str| tell(host, &format!("write {DISK}/{name}")).await;
+    let host = start().await;
+    assert_eq!(write(&host, "kept").await, "written");
+    lab.fill_disk(1).await.expect("filled");
+    assert!(write(&host, "more").await.starts_with(FAILED));
+    lab.kill_host(1).await.expect("killed");
+    let host = start().await;
+    assert!(write(&host, "more").await.starts_with(FAILED), "full after the power cut, too");
+    lab.free_disk(1).await.expect("freed");
+    assert_eq!(write(&host, "more").await, "written");
 }
 
 async fn a_lab_falls_back_and_says_why_where_namespaces_are_forbidden(_: NetworkChoice) {

@@ -66,6 +66,7 @@ fn agent(address: &str) -> io::Result<()> {
         let answer = match order {
             "reach" => reach(rest),
             "greet" => greet(rest),
+            "write" => write_to(rest),
             "sleeper" => run("role-sleeper"),
             "nested" => run("role-nested"),
             _ => "what?".to_owned(),
@@ -100,6 +101,14 @@ fn greet(addresses: &str) -> String {
         io::Result::Ok(count)
     };
     greeted().map_or_else(|error| format!("{FAILED} {error}"), |count: u16| format!("{count} greeted"))
+}
+
+/// Writes 64 KiB to a file, or says that there is no room.
+fn write_to(path: &str) -> String {
+    match fs::write(path, vec![1; 64 << 10]) {
+        Ok(()) => "written".to_owned(),
+        Err(error) => format!("{FAILED} {error}"),
+    }
 }
 
 fn run(role: &str) -> String {

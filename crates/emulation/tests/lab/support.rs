@@ -31,7 +31,7 @@ pub fn spec(lab: &Lab, index: u16) -> HostSpec {
     let command: Vec<OsString> =
         vec![this_program().into(), "role-agent".into(), lab.address(index).to_string().into()];
     let env = vec![(MARK.into(), lab.host_dir("x").into())];
-    HostSpec { index, name: format!("node{index}"), command, env }
+    HostSpec { index, name: format!("node{index}"), command, env, disk_bytes: None }
 }
 
 /// A host whose agent answers.
