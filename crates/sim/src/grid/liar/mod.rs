@@ -1,10 +1,10 @@
 //! Members that lie. A liar's node does what every node does, so that it is a holder, a guardian and a
 //! neighbour like others; but what it says is twisted on its way out, and beside that it says what nobody
-//! asked for: messages of every kind that was ever seen in this grid, to nodes of its choice, changed in some
-//! places or repeated as they were.
+//! asked for: messages of every kind that was ever seen in this grid, to nodes of its choice, changed in
+//! some places or repeated as they were.
 //!
-//! It cannot say what another signed: such statements it has only as they were made. It cannot write another's
-//! name below a message. All else that the codec lets through it may say.
+//! It cannot say what another signed: such statements it has only as they were made. It cannot write
+//! another's name below a message. All else that the codec lets through it may say.
 
 mod tree;
 

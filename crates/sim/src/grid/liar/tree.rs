@@ -1,5 +1,5 @@
 //! Any message as a tree of numbers, texts, lists and peers, in which single leaves are changed. What comes
-//! of it is read back as a message, so that a liar can say whatever the codec lets through, of every kind that
+//! of it is read back as a message: so a liar can say whatever the codec lets through, of every kind that
 //! there is, and nothing else.
 
 use minicbor::data::{Int, Tag, Type};
