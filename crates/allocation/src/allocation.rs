@@ -222,6 +222,11 @@ impl Allocation {
         });
     }
 
+    /// Whether this node knows that a slot is done or failed.
+    pub fn is_over(&self, app: AppId, slot: u16) -> bool {
+        self.apps.get(&app).is_some_and(|app| app.is_over(slot, self.books.me.handle))
+    }
+
     /// What this node knows of an application that it takes part in.
     pub fn describe_here(&self, app: AppId) -> Option<Description> {
         let app = self.apps.get(&app)?;

@@ -34,7 +34,8 @@ pub(crate) struct App {
     /// This node's own duty as a guardian.
     pub guard: Option<Guard>,
     pub older: OlderHolders,
-    /// Nodes that held or guarded the application once and so may have its files; the oldest goes first.
+    /// Nodes that may have the files although they hold and guard nothing here: former holders and guardians,
+    /// and who confirmed or appointed this node, its submitter at first. The oldest goes first.
     suppliers: Vec<Handle>,
     pub recruits: BTreeMap<u16, Recruit>,
     /// No recruiting before this: the node was paused and waits for word of newer epochs.
@@ -206,7 +207,7 @@ impl App {
         self.add_supplier(peer);
     }
 
-    fn add_supplier(&mut self, peer: Handle) {
+    pub fn add_supplier(&mut self, peer: Handle) {
         if !self.suppliers.contains(&peer) {
             if self.suppliers.len() >= SUPPLIERS_MAX {
                 self.suppliers.remove(0);

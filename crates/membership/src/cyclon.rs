@@ -13,7 +13,7 @@ use xtreem_base::{Call, Core, Driven, Handle, Instant, Rng, Sampler, Sink, Wake}
 
 use crate::config::Config;
 use crate::message::{Message, Peer, Peers, SHUFFLE_PEERS_MAX};
-use crate::remembered::Remembered;
+use crate::remembered::{REMEMBERED_MAX, Remembered};
 use crate::view::{Places, View};
 
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
@@ -105,8 +105,20 @@ impl Cyclon {
         self.view.iter().map(|peer| (peer.handle, peer.age))
     }
 
-    /// `count` distinct random neighbours; all of them when there are fewer.
+    /// The neighbours and the contact of the exchange that is under way: it left the view only to turn the
+    /// link round, and in a collection of two it is all that this node knows.
+    pub fn contacts(&self) -> impl Iterator<Item = Handle> + '_ {
+        let asked = Some(self.pending).filter(|&contact| contact != Handle::NONE);
+        self.view.handles().iter().copied().chain(asked)
+    }
+
+    /// `count` distinct random neighbours; all [`Self::contacts`] when there are fewer.
     pub fn sample(&mut self, count: usize) -> Vec<Handle> {
+        if count > self.view.len() {
+            let mut all: Vec<Handle> = self.contacts().collect();
+            self.rng.shuffle(&mut all);
+            return all;
+        }
         let places = self.view.random_places(&mut self.rng, count);
         places.as_slice().iter().map(|&place| self.view.at(place).handle).collect()
     }
@@ -223,7 +235,12 @@ impl Cyclon {
     fn lose_pending(&mut self, out: &mut impl Sink<Message>) {
         let silent = self.pending;
         self.clear_pending();
-        self.remembered.add_lost(&mut self.rng, silent);
+        if self.view.len() < REMEMBERED_MAX {
+            // Who has so few others may have no other way back: none of them is left to chance.
+            self.remembered.add(&mut self.rng, silent);
+        } else {
+            self.remembered.add_lost(&mut self.rng, silent);
+        }
         out.contact_silent(silent);
     }
 

@@ -172,6 +172,11 @@ impl Reference {
         }
     }
 
+    /// The set.
+    pub fn peers(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.members().iter().map(|member| member.peer)
+    }
+
     fn members(&self) -> &[Member] {
         &self.members[..usize::from(self.len)]
     }

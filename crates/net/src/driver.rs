@@ -248,10 +248,7 @@ impl Driver {
         let now = monotonic_now();
         for old in &gone {
             info!(peer = peer.member.name(), incarnation = peer.record.incarnation, "peer restarted");
-            self.node.handle_gone(now, *old, &mut self.outbox);
-        }
-        if !gone.is_empty() {
-            self.node.remember(handle);
+            self.node.handle_gone(now, *old, Some(handle), &mut self.outbox);
         }
         Some(handle)
     }

@@ -106,6 +106,6 @@ impl<O, W> Sampler for Lent<'_, O, W, &mut Cyclon> {
 
 impl<O, W> rumour::Contacts for Lent<'_, O, W, &mut Cyclon> {
     fn contacts(&self) -> Vec<Handle> {
-        self.sampler.view().map(|(peer, _)| peer).collect()
+        self.sampler.contacts().collect()
     }
 }

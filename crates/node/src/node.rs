@@ -118,8 +118,15 @@ impl Node {
         ]
     }
 
-    /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good.
-    pub fn handle_gone(&mut self, now: Instant, peer: Handle, out: &mut impl Output) {
+    /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it
+    /// is now, if that is known, is remembered in its place: it may have lost everybody.
+    pub fn handle_gone(
+        &mut self,
+        now: Instant,
+        peer: Handle,
+        successor: Option<Handle>,
+        out: &mut impl Output,
+    ) {
         let parts: [&mut dyn Part; 9] = [
             &mut self.grid,
             &mut self.collections,
@@ -133,6 +140,9 @@ impl Node {
         ];
         for part in parts {
             part.handle_gone(self.desk.call(now), peer);
+        }
+        if let Some(successor) = successor {
+            self.grid.remember(successor);
         }
         self.settle(now, out);
     }

@@ -5,7 +5,7 @@ use xtreem_allocation::Resources;
 /// A moment's picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Peers in the grid-wide partial view.
+    /// Peers in the grid-wide partial view, with the one of the exchange that is under way.
     pub contacts: usize,
     pub offered: Resources,
     /// Held and allocated.

@@ -1,6 +1,7 @@
 //! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
 mod aggregates;
+mod losses;
 mod policy;
 mod schemas;
 
@@ -72,6 +73,8 @@ struct Net {
     policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
+    /// Guardians that were told to fetch the files, and from whom.
+    fetches: Vec<(usize, Vec<Handle>)>,
     /// Matches of each node's searches, and how they ended.
     searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
@@ -103,6 +106,7 @@ impl Net {
             policies: Vec::new(),
             taken: 0,
             starts: 0,
+            fetches: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
             seed,
@@ -156,6 +160,7 @@ impl Net {
                 self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
             }
             Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
+            Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);

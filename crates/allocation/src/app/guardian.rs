@@ -148,6 +148,9 @@ impl App {
         by_holder: bool,
     ) {
         self.take_up_duty(cx.now);
+        // Who appoints has the files or knows who has: a submitter above all, whose first holder may die
+        // before anybody fetched them there.
+        self.add_supplier(from);
         let rank = set.members.iter().position(|member| *member == cx.me.handle).unwrap_or(0) as u16;
         let guard = self.guard.get_or_insert(Guard::new(cx.now, rank));
         guard.rank = rank;

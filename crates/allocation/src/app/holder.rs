@@ -49,6 +49,7 @@ impl App {
         for peer in older {
             self.suspect(cx.now, slot, peer);
         }
+        self.add_supplier(from);
         let mut members = peers;
         members.extend(self.known.holders());
         members.retain(|peer| *peer != cx.me.handle);

@@ -124,6 +124,20 @@ impl App {
         run.min(slots) as u16
     }
 
+    /// Whether a slot is known to be done or failed: by itself, or within a run of done ones.
+    pub fn is_over(&self, slot: u16, me: Handle) -> bool {
+        let slots = u32::from(self.slots());
+        let covers = |from: u16, run: u16| {
+            let steps = (u32::from(slot) + slots - u32::from(from)) % slots;
+            steps < u32::from(run)
+        };
+        self.is_finished
+            || self.newest(slot, me).is_some_and(|known| known.state.is_final())
+            || self.known.iter().any(|(from, entry)| {
+                matches!(entry.state, SlotState::Done(_)) && covers(from, entry.done_run)
+            })
+    }
+
     /// Ends the application when every slot is known to be done.
     pub fn check_finished<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let all_done = |mine: &Mine| self.done_run(mine.slot, mine.state()) >= self.slots();

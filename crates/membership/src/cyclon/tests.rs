@@ -226,6 +226,34 @@ fn two_nodes_find_each_other_again_and_again() {
 }
 
 #[test]
+fn two_that_ask_each_other_at_the_same_time_know_each_other_all_the_while() {
+    let config = Config::default();
+    for (me, other) in [(1, 2), (2, 1)] {
+        let (mut node, mut sink) = (seeded(me, [other]), Sent::default());
+        node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
+        assert!(matches!(sink.sent[..], [(to, Message::Shuffle { .. })] if to == h(other)));
+        assert_eq!(view_of(&node), [].into(), "the link turns round");
+        assert_eq!(node.contacts().collect::<Vec<_>>(), [h(other)]);
+        assert_eq!(node.sample(3), [h(other)]);
+    }
+}
+
+#[test]
+fn who_has_few_others_forgets_none_of_them_for_all_the_dead_that_it_remembers() {
+    let config = Config::default();
+    for seed in 0..50 {
+        let mut sink = Sent::default();
+        let mut node = Cyclon::new(&config, h(1), Rng::new(seed), Instant::ZERO);
+        (10..50).for_each(|dead| node.remembered.add_lost(&mut Rng::new(seed), h(dead)));
+        node.seed(&config, h(2));
+        while sink.failed.is_empty() {
+            node.handle_timeout(Call::new(&config, node.next_timeout(&config).at), &mut sink);
+        }
+        assert!(node.remembered().any(|peer| peer == h(2)), "seed {seed}");
+    }
+}
+
+#[test]
 fn the_survivor_of_two_keeps_trying_the_other() {
     let config = Config::default();
     let (mut node, mut sink) = (seeded(1, [2]), Sent::default());

@@ -81,9 +81,14 @@ impl Node {
         self.coordinates.coordinate()
     }
 
-    /// The grid-wide partial view.
+    /// The grid-wide partial view, with the contact of the exchange that is under way.
     pub fn contacts(&self) -> Vec<Handle> {
-        self.grid.view().map(|(peer, _)| peer).collect()
+        self.grid.contacts().collect()
+    }
+
+    /// The contacts by which this node sees whether it is cut off.
+    pub fn reference_set(&self) -> Vec<Handle> {
+        self.reference.peers().collect()
     }
 
     /// What this node knows of all nodes together.
@@ -94,7 +99,7 @@ impl Node {
     pub fn status(&self) -> Status {
         let ledger = self.allocation.ledger();
         Status {
-            contacts: self.grid.view().count(),
+            contacts: self.grid.contacts().count(),
             offered: ledger.offer(),
             used: ledger.used(),
             open_holds: ledger.open_holds(),

@@ -60,6 +60,11 @@ impl Node {
         self.collections.sample(app, k)
     }
 
+    /// Whether this node knows that a slot of an application that it takes part in is done or failed.
+    pub fn is_over(&self, app: AppId, slot: u16) -> bool {
+        self.allocation.is_over(app, slot)
+    }
+
     /// Every hold that is open here: its number, its requester and the application that it is for.
     pub fn holds(&self) -> impl Iterator<Item = (u64, Handle, AppId)> {
         self.allocation.ledger().holds()

@@ -76,7 +76,7 @@ impl Host for SearchHost<'_> {
     }
 
     fn contacts(&mut self, max: usize) -> Vec<Handle> {
-        self.grid.view().map(|(peer, _)| peer).take(max).collect()
+        self.grid.contacts().take(max).collect()
     }
 
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {

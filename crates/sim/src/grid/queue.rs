@@ -13,10 +13,11 @@ pub(super) enum What {
         to: Handle,
         message: Box<Message>,
     },
-    /// A host learns that the incarnation it wrote to is dead.
+    /// A host learns that the incarnation it wrote to is dead, and which one is there now.
     Gone {
         to: Handle,
         peer: Handle,
+        by: Handle,
     },
     Process {
         process: usize,

@@ -1,8 +1,10 @@
 //! What an observer with eyes everywhere sees of a run. The checkers judge nothing else, so that each can be
 //! shown a history made by hand.
 
+use std::collections::BTreeSet;
+
 use xtreem_allocation::{Epoch, Exit, Resources, SlotRun, SlotState};
-use xtreem_base::{AppId, Handle};
+use xtreem_base::{AppId, Handle, Instant};
 
 use super::host::HostNo;
 
@@ -145,6 +147,11 @@ pub(crate) struct AppFacts {
     pub files_on: Vec<HostNo>,
     /// At some instant no live node held or guarded it: nobody could have saved it.
     pub is_lost: bool,
+    /// Slots that some live node knows as done or failed.
+    pub over: BTreeSet<u16>,
+    /// When the time began that lasts to the end and in which somebody could have given it a missing process:
+    /// a holder or guardian that is not cut off, and a host that matches and has room.
+    pub chance_since: Option<Instant>,
 }
 
 /// The world when the run is over.
@@ -152,5 +159,8 @@ pub(crate) struct AppFacts {
 pub(crate) struct Snapshot {
     /// Hosts that run, with those that their nodes' views name (dead ones included).
     pub views: Vec<(Handle, Vec<Handle>)>,
+    /// Hosts that run and say that they are cut off: how many contacts their reference set has, and how many
+    /// of them run.
+    pub cut_off: Vec<(HostNo, usize, usize)>,
     pub apps: Vec<AppFacts>,
 }

@@ -1,5 +1,6 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
+mod chances;
 mod faults;
 mod lies;
 mod outcome;
@@ -78,6 +79,7 @@ pub(crate) struct World {
     /// Slots whose host or agent died, and when.
     waiting: BTreeMap<(AppId, u16), Instant>,
     replaced_ms: Vec<u64>,
+    chances: chances::Chances,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
     /// Nobody without that fault.
@@ -149,6 +151,7 @@ impl World {
             live: Vec::new(),
             waiting: BTreeMap::new(),
             replaced_ms: Vec::new(),
+            chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
             liars: Liars::default(),
             outbox: Outbox::default(),
@@ -254,9 +257,9 @@ impl World {
     fn handle(&mut self, host: HostNo, what: What) {
         match what {
             What::Deliver { from, to, message } => self.deliver(from, to, *message),
-            What::Gone { to, peer } => {
+            What::Gone { to, peer, by } => {
                 if self.has_arrived(host_of(peer), to) {
-                    self.with_node(host, |node, now, out| node.handle_gone(now, peer, out));
+                    self.with_node(host, |node, now, out| node.handle_gone(now, peer, Some(by), out));
                 }
             }
             What::Process { process, step } => self.step(process, step),
@@ -303,8 +306,9 @@ impl World {
             Power::On => {
                 // The answer comes from another incarnation: the sender's driver sees that the old one is
                 // dead.
+                let by = host.handle(receiver);
                 if let Some(at) = self.arrival(receiver, sender) {
-                    self.queue.push(at, sender, receiver, What::Gone { to: from, peer: to });
+                    self.queue.push(at, sender, receiver, What::Gone { to: from, peer: to, by });
                 }
             }
         }
@@ -415,14 +419,17 @@ impl World {
         self.join(number, incarnation);
     }
 
-    /// Joins by a random configured contact, for as long as there are no contacts.
+    /// Joins by a random configured contact whenever there are no contacts, as an agent does.
     fn join(&mut self, number: HostNo, incarnation: u8) {
         let host = &self.hosts[number as usize];
-        let is_lonely = host.node.as_ref().is_some_and(|node| node.status().contacts == 0);
-        if host.incarnation != incarnation || !is_lonely || matches!(host.power, Power::Dead) {
+        if host.incarnation != incarnation || matches!(host.power, Power::Dead) {
             return;
         }
-        if let Some(contact) = self.contact(number).filter(|_| self.hosts[number as usize].is_running()) {
+        let is_lonely = host.node.as_ref().is_some_and(|node| node.status().contacts == 0);
+        if is_lonely
+            && host.is_running()
+            && let Some(contact) = self.contact(number)
+        {
             self.with_node(number, |node, now, out| node.join(now, contact, out));
         }
         self.queue.push(self.now + JOIN_PERIOD, number, WORLD, What::Join { incarnation });

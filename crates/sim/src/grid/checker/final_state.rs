@@ -4,7 +4,9 @@
 //! Source: docs/design/allocation.md, "What is judged in the simulator". Applications count that were
 //! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind
 //! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then. A
-//! slot may wait for files that no live host has.
+//! slot may wait for files that no live host has. It may be without a process when nobody had the chance,
+//! for [`CHANCE`] without a break, to give it one: no host has room, or all its holders and guardians are cut
+//! off.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,6 +22,8 @@ pub(super) const NAME: &str = "one_process_per_slot";
 
 /// Time after its start in which an epoch becomes known to watchers under loss: a few announcements.
 const LEARN: Duration = Duration::from_secs(5);
+/// Enough to notice a loss, to wait one's turn, to search twice and to start: most of the time to heal.
+const CHANCE: Duration = Duration::from_secs(25);
 /// Failures after which a slot is failed (docs/design/allocation.md, "Failures of a program").
 const FAILURES: u32 = 5;
 
@@ -113,8 +117,14 @@ impl Checker for FinalState {
             for number in 0..app.slots {
                 let none = Slot::default();
                 let slot = self.slots.get(&(app.app, number)).unwrap_or(&none);
-                if let Err(what) = slot.judge(app) {
-                    findings.add_about(app.app, NAME, at, format!("slot {number} of {:?}: {what}", app.app));
+                let had_chance = app.chance_since.is_some_and(|since| at.since(since) >= CHANCE);
+                match slot.judge(number, app) {
+                    Ok(()) => {}
+                    Err(Wrong::Missing(_)) if !had_chance => {}
+                    Err(Wrong::Missing(what) | Wrong::Present(what)) => {
+                        let what = format!("slot {number} of {:?}: {what}", app.app);
+                        findings.add_about(app.app, NAME, at, what);
+                    }
                 }
             }
         }
@@ -142,9 +152,22 @@ impl Run {
     }
 }
 
+/// What is wrong with a slot.
+enum Wrong {
+    /// No process runs.
+    Missing(String),
+    /// A wrong one does, or several do.
+    Present(String),
+}
+
 impl Slot {
-    fn judge(&self, app: &AppFacts) -> Result<(), String> {
+    fn judge(&self, number: u16, app: &AppFacts) -> Result<(), Wrong> {
         let running: Vec<_> = self.runs.iter().filter(|(_, run)| run.is_running).collect();
+        // It came to its end under some epoch, perhaps behind a partition while others started it again, and
+        // somebody is there who tells.
+        if running.is_empty() && app.over.contains(&number) && self.runs.values().any(Run::has_ended) {
+            return Ok(());
+        }
         let mut rivals = self.runs.iter().filter(|(_, run)| run.is_running || !run.died_unknown);
         let newest = rivals.next_back();
         if running.is_empty()
@@ -153,7 +176,10 @@ impl Slot {
         {
             return match app.files_on[..] {
                 [] => Ok(()),
-                _ => Err(format!("has no files, although live hosts have them: {:?}", app.files_on)),
+                _ => Err(Wrong::Present(format!(
+                    "has no files, although live hosts have them: {:?}",
+                    app.files_on
+                ))),
             };
         }
         let Some((top, newest)) = newest else {
@@ -161,25 +187,28 @@ impl Slot {
             if running.is_empty() && self.runs.values().any(Run::has_ended) {
                 return Ok(());
             }
-            return Err(format!("nothing runs; {} epochs were started and died young", self.runs.len()));
+            return Err(Wrong::Missing(format!(
+                "nothing runs; {} epochs were started and died young",
+                self.runs.len()
+            )));
         };
         match running[..] {
             [] if self.may_rest(*top, newest, app.behaviour) => Ok(()),
-            [] => Err(format!("nothing runs; the last was {top} on host {}", newest.host)),
+            [] => Err(Wrong::Missing(format!("nothing runs; the last was {top} on host {}", newest.host))),
             [(epoch, _)] if epoch == top => Ok(()),
             [_] if newest.is_done => Ok(()),
-            [(epoch, run)] => Err(format!(
+            [(epoch, run)] => Err(Wrong::Present(format!(
                 "{epoch} runs on host {} although {top} was started on host {}",
                 run.host, newest.host
-            )),
-            _ => Err(format!(
+            ))),
+            _ => Err(Wrong::Present(format!(
                 "{} processes run: {}",
                 running.len(),
                 running
                     .iter()
                     .map(|(epoch, run)| format!("{epoch} on host {} ", run.host))
                     .collect::<String>()
-            )),
+            ))),
         }
     }
 

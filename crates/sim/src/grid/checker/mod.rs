@@ -3,6 +3,7 @@
 
 mod capacity;
 mod component;
+mod cut_off;
 mod epochs;
 mod false_failures;
 mod final_state;
@@ -103,6 +104,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(overlap::Overlap::new(hosts)),
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
+        Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),
         Box::new(holds::Holds::default()),
         Box::new(false_failures::FalseFailures::new(hosts)),

@@ -57,8 +57,10 @@ fn end(slots: u16) -> Snapshot {
         is_accepted: true,
         files_on: Vec::new(),
         is_lost: false,
+        over: Default::default(),
+        chance_since: Some(Instant::ZERO),
     };
-    Snapshot { views: Vec::new(), apps: vec![facts] }
+    Snapshot { apps: vec![facts], ..Snapshot::default() }
 }
 
 /// Which invariants a history breaks, in the order found.
@@ -175,6 +177,51 @@ fn a_slot_may_wait_for_files_only_when_no_live_host_has_them() {
 }
 
 #[test]
+fn a_slot_that_nobody_could_have_filled_for_long_enough_is_left_alone() {
+    let history = [(0, started(1, 1)), (9, ended(1, 1, None, false))];
+    let since = |millis: Option<u64>| {
+        let mut end = end(1);
+        end.apps[0].chance_since = millis.map(Instant::from_millis);
+        end
+    };
+    check(&history, &since(Some(140_000)), &[super::final_state::NAME]);
+    check(&history, &since(Some(150_000)), &[]);
+    check(&history, &since(None), &[]);
+    // Too much is wrong whatever the room.
+    let two = [(0, started(1, 1)), (165_000, started(2, 2))];
+    check(&two, &since(None), &[super::final_state::NAME]);
+}
+
+#[test]
+fn a_slot_that_came_to_its_end_behind_a_partition_needs_nothing_once_somebody_tells() {
+    let history = [
+        (0, started(1, 1)),
+        (10_000, fault(Fault::Cut { host: 1 })),
+        (20_000, started(2, 2)),
+        (21_000, ended(1, 1, Some(0), false)),
+        (30_000, fault(Fault::Killed { host: 2 })),
+        (30_000, ended(2, 2, None, false)),
+        (39_000, fault(Fault::Healed { host: 1 })),
+    ];
+    check(&history, &end(1), &[super::final_state::NAME]);
+    let mut told = end(1);
+    told.apps[0].over = [0].into();
+    check(&history, &told, &[]);
+    // The same when the second holder never had the files.
+    let waited = [history[0].clone(), history[1].clone(), history[3].clone()];
+    let waited: Vec<_> = waited.into_iter().chain([(40_000, Seen::FilesLost { run: run(0, 2) })]).collect();
+    told.apps[0].files_on = vec![1];
+    check(&waited, &told, &[]);
+}
+
+#[test]
+fn a_node_that_stays_cut_off_although_half_of_its_contacts_run_is_found() {
+    let says = |size, running| Snapshot { cut_off: vec![(3, size, running)], ..Snapshot::default() };
+    check(&[], &says(5, 2), &[]);
+    check(&[], &says(4, 2), &[super::cut_off::NAME]);
+}
+
+#[test]
 fn a_lower_epoch_that_outlives_a_higher_one_is_found() {
     let history = [(0, started(1, 1)), (10, started(2, 2)), (2_000, ended(2, 2, None, true))];
     check(&history, &end(1), &[super::final_state::NAME]);
@@ -218,11 +265,11 @@ fn lost_stopped_and_unaccepted_applications_are_left_alone() {
 fn two_components_are_found() {
     let view = |host, peers: &[u32]| (handle_of(host, 0), peers.iter().map(|p| handle_of(*p, 0)).collect());
     let whole = vec![view(1, &[2]), view(2, &[]), view(3, &[2])];
-    check(&[], &Snapshot { views: whole, apps: Vec::new() }, &[]);
+    check(&[], &Snapshot { views: whole, ..Snapshot::default() }, &[]);
     // Host 3 knows only a dead incarnation of host 2.
     let stale = (handle_of(3, 0), vec![handle_of(2, 1)]);
     let parted = vec![view(1, &[2]), view(2, &[]), stale];
-    check(&[], &Snapshot { views: parted, apps: Vec::new() }, &[super::component::NAME]);
+    check(&[], &Snapshot { views: parted, ..Snapshot::default() }, &[super::component::NAME]);
 }
 
 #[test]

@@ -42,8 +42,10 @@ impl World {
             is_accepted: app.is_accepted,
             files_on: self.hosts_with_files(app.record.id),
             is_lost: app.is_lost,
+            over: self.over_slots(app.record.id, app.record.slots),
+            chance_since: self.chances.get(&app.record.id).copied(),
         });
-        Snapshot { views: views.collect(), apps: apps.collect() }
+        Snapshot { views: views.collect(), apps: apps.collect(), cut_off: self.cut_off() }
     }
 
     fn hosts_with_files(&self, app: AppId) -> Vec<HostNo> {

@@ -228,6 +228,7 @@ impl World {
                 self.see(&Seen::Usage { host: host as HostNo, offered, used, running });
             }
         }
+        self.sample_chances();
         let next: Instant = self.now + super::SAMPLE_PERIOD;
         self.queue.push(next, super::WORLD, super::WORLD, What::Sample);
     }

@@ -1,0 +1,101 @@
+//! Whether anybody could give an application the processes that it lacks: a small grid may have no room for
+//! them, or nobody left who may recruit. What is judged is what could have been done.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use xtreem_base::{AppId, Instant};
+use xtreem_discovery::Role;
+
+use super::World;
+use crate::grid::apps::Stop;
+use crate::grid::host::{Host, HostNo};
+use crate::grid::process::State;
+
+/// Since when each application that lacks a process could have been given one all the time.
+pub(super) type Chances = BTreeMap<AppId, Instant>;
+
+impl World {
+    /// Looks at every application that lacks a process.
+    pub(super) fn sample_chances(&mut self) {
+        let short = self.short_apps();
+        self.chances.retain(|app, _| short.iter().any(|number| self.apps[*number].record.id == *app));
+        if short.is_empty() {
+            return;
+        }
+        let served = self.served();
+        for number in short {
+            let id = self.apps[number].record.id;
+            if served.contains(&id) && self.has_room(number) {
+                self.chances.entry(id).or_insert(self.now);
+            } else {
+                self.chances.remove(&id);
+            }
+        }
+    }
+
+    /// Applications with fewer processes than slots, those aside of which none is asked.
+    fn short_apps(&self) -> Vec<usize> {
+        let mut running: BTreeMap<AppId, BTreeSet<u16>> = BTreeMap::new();
+        for process in self.live.iter().map(|number| &self.processes[*number]) {
+            if process.state == State::Running {
+                running.entry(process.run.app).or_default().insert(process.run.slot);
+            }
+        }
+        let lacks = |number: &usize| {
+            let app = &self.apps[*number];
+            let runs = running.get(&app.record.id).map_or(0, BTreeSet::len);
+            app.is_accepted && !app.is_lost && app.stop != Stop::Taken && runs < usize::from(app.record.slots)
+        };
+        (0..self.apps.len()).filter(lacks).collect()
+    }
+
+    /// Applications that have a holder or guardian who is not cut off.
+    fn served(&self) -> BTreeSet<AppId> {
+        let may_recruit = |host: &&Host| host.is_running();
+        let nodes = self.hosts.iter().filter(may_recruit).filter_map(|host| host.node.as_ref());
+        let connected = nodes.filter(|node| !node.status().is_cut_off);
+        let on_duty = connected.flat_map(|node| node.apps());
+        on_duty.filter(|app| matches!(app.role, Role::Holder | Role::Guardian)).map(|app| app.id).collect()
+    }
+
+    /// Whether some host matches, has room for one more slot, and none of the application if that matters.
+    fn has_room(&self, number: usize) -> bool {
+        let app = &self.apps[number];
+        let shape = &self.schedule.apps[app.shape];
+        let takes = |(at, host): (usize, &Host)| {
+            let Some(node) = host.node.as_ref().filter(|_| host.is_running()) else { return false };
+            let status = node.status();
+            status.offered.covers(&status.used.plus(&app.resources))
+                && shape.requirement.of_each().matches(&host.attributes)
+                && (shape.colocate || !self.has_process(at as HostNo, app.record.id))
+        };
+        self.hosts.iter().enumerate().any(takes)
+    }
+
+    fn has_process(&self, host: HostNo, app: AppId) -> bool {
+        let processes = self.live.iter().map(|number| &self.processes[*number]);
+        processes.into_iter().any(|process| process.host == host && process.run.app == app)
+    }
+
+    /// Slots that some live node knows as done or failed.
+    pub(super) fn over_slots(&self, app: AppId, slots: u16) -> BTreeSet<u16> {
+        let nodes: Vec<_> = self.nodes().collect();
+        (0..slots).filter(|slot| nodes.iter().any(|node| node.is_over(app, *slot))).collect()
+    }
+
+    /// Hosts that say that they are cut off, the size of their reference sets, and how many of these run.
+    pub(super) fn cut_off(&self) -> Vec<(HostNo, usize, usize)> {
+        let mut found = Vec::new();
+        for (number, host) in self.hosts.iter().enumerate().filter(|(_, host)| host.is_running()) {
+            let Some(node) = host.node.as_ref().filter(|node| node.status().is_cut_off) else { continue };
+            let set = node.reference_set();
+            let runs = |peer: &&xtreem_base::Handle| {
+                let at = crate::grid::host::host_of(**peer);
+                let peer_host = &self.hosts[at as usize];
+                peer_host.is_running() && peer_host.handle(at) == **peer
+            };
+            found.push((number as HostNo, set.len(), set.iter().filter(runs).count()));
+        }
+        found
+    }
+}
