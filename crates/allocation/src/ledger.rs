@@ -1,5 +1,6 @@
 //! What this node offers, what is held, what is allocated. The sum never exceeds the offer.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -11,6 +12,10 @@ use crate::Resources;
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;
+
+/// However often it is renewed, a hold that is not confirmed ends after so long: twice what the longest attempt
+/// of a submission takes. Our guess. Who needs it has to ask again, in turn with others.
+pub const HOLD_LIFE_MAX: Duration = Duration::from_secs(120);
 
 /// What a visit asks to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +76,8 @@ pub(crate) struct Hold {
     /// Its requester has all that it needs and is about to confirm: not to be revoked.
     is_locked: bool,
     expires: Instant,
+    /// It is not renewed beyond this.
+    ends: Instant,
 }
 
 /// The books of one node.
@@ -133,16 +140,30 @@ impl Ledger {
             return Err(HoldRefusal::SameApp);
         }
         let own = self.holds.iter().filter(|hold| hold.requester == requester).count();
-        if own >= HOLDS_PER_REQUESTER_MAX || self.holds.len() >= HOLDS_MAX {
+        if own >= HOLDS_PER_REQUESTER_MAX {
             return Err(HoldRefusal::TooMany);
         }
-        let going = self.in_the_way(&ask).ok_or(HoldRefusal::Busy)?;
+        let mut going = self.in_the_way(&ask).ok_or(HoldRefusal::Busy)?;
+        if self.holds.len() - going.len() >= HOLDS_MAX {
+            going.push(self.last_of_the_greediest(own).ok_or(HoldRefusal::TooMany)?);
+        }
         let revoked = going.iter().map(|hold| (hold.requester, hold.id)).collect();
         self.holds.retain(|hold| !going.iter().any(|gone| gone.id == hold.id));
         let id = rng.next_u64();
         let is_locked = ask.patience == Ask::FIRST_OF_ALL && !ask.is_spare;
-        self.holds.push(Hold { id, requester, ask, is_locked, expires: now + life });
+        let (expires, ends) = (now + life, now + HOLD_LIFE_MAX);
+        self.holds.push(Hold { id, requester, ask, is_locked, expires, ends });
         Ok(Granted { id, revoked })
+    }
+
+    /// The last hold of whoever has most of them, when that is more than one more than `own`: a few who ask for
+    /// nothing, often, leave room in the table for everybody.
+    fn last_of_the_greediest(&self, own: usize) -> Option<Hold> {
+        let mut counts: BTreeMap<Handle, usize> = BTreeMap::new();
+        self.holds.iter().for_each(|hold| *counts.entry(hold.requester).or_default() += 1);
+        let (greediest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let last = self.holds.iter().rev().find(|hold| hold.requester == greediest)?;
+        (most > own + 1).then(|| last.clone())
     }
 
     /// The holds that have to go for `ask`; nothing when it does not fit even so.
@@ -176,7 +197,7 @@ impl Ledger {
         else {
             return false;
         };
-        hold.expires = now + life;
+        hold.expires = (now + life).min(hold.ends);
         // Its asker has made its choice.
         hold.ask.is_spare = false;
         hold.is_locked = locked || hold.ask.patience == Ask::FIRST_OF_ALL;

@@ -6,15 +6,16 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{Allocation, Me};
-use xtreem_base::{Duration, Events, Handle, Instant, Rng, Sink, Wake};
+use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
 use xtreem_membership::coordinates::Coordinates;
 use xtreem_membership::detector;
 use xtreem_membership::reference::Reference;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Post};
 use crate::errands::Errand;
+use crate::helpers::Helpers;
 use crate::part::{Part, Seat};
 use crate::parts::aggregates::Aggregates;
 use crate::parts::collections::Collections;
@@ -64,6 +65,8 @@ pub struct Node {
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) is_cut_off: bool,
+    /// Who was asked about whom.
+    pub(crate) helpers: Helpers,
 }
 
 impl Node {
@@ -100,6 +103,7 @@ impl Node {
             search_events: VecDeque::new(),
             silent: Vec::new(),
             is_cut_off: false,
+            helpers: Helpers::default(),
             desk: Desk { me, config, loopback: VecDeque::new() },
         }
     }
@@ -207,6 +211,10 @@ impl Node {
             Relay::Ping { origin } => post.send(from, Message::Relay(Relay::Pong { origin })),
             Relay::Pong { origin } => post.send(origin, Message::Relay(Relay::Alive { about: from })),
             Relay::Alive { about } => {
+                // Only who was asked is believed: anybody could else keep a dead holder's slot empty.
+                if !self.helpers.answers(now, from, about) {
+                    return;
+                }
                 let call = self.allocation.narrow(call);
                 self.allocation.handle_alive(call, about);
             }
@@ -219,9 +227,10 @@ impl Node {
             let (allocation, call, mut host) = self.allocating(now, out);
             allocation.handle_resume(call, &mut host);
         }
-        let Node { desk, grid, collections, reference, .. } = self;
+        let Node { desk, grid, collections, reference, rng, .. } = self;
         let (call, mut post) = desk.open(now, out);
         grid.handle_timeout(call, &mut post.lend(Message::Grid).answering(call, reference));
+        turn_to_proven(grid, reference, rng, call, &mut post);
         collections.handle_timeout(call, &mut post);
         reference.handle_timeout(call, &mut post.lend(Message::Reference));
         let (discovery, call, mut hosted) = self.searching(now, out);
@@ -250,6 +259,24 @@ impl Node {
     /// Shows every handle in use, some more than once: the others may leave the driver's table.
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.parts().into_iter().for_each(|part| part.for_each_handle(f));
+    }
+}
+
+/// Where all that the view names are silent, one that answered lately is asked: what strangers say fills views,
+/// and never the reference set.
+fn turn_to_proven(
+    grid: &mut Seat<Cyclon>,
+    reference: &Reference,
+    rng: &mut Rng,
+    call: Call<'_, Config>,
+    post: &mut Post<'_, impl Output>,
+) {
+    if grid.is_deserted() {
+        let proven: Vec<Handle> = reference.peers().collect();
+        if let Some(contact) = rng.pick(&proven).copied() {
+            let call = grid.narrow(call);
+            grid.shuffle_with(call, contact, &mut post.lend(Message::Grid));
+        }
     }
 }
 

@@ -63,6 +63,35 @@ fn a_requester_has_at_most_64_open_holds() {
     assert!(ledger.hold(Instant::ZERO, LIFE, BOB, ask(64, 1), &mut rng).is_ok());
 }
 
+#[test]
+fn a_hold_ends_however_often_it_is_renewed() {
+    let (mut ledger, mut rng) = ledger();
+    let mut now = Instant::ZERO;
+    let hold = ledger.hold(now, LIFE, ALICE, ask(1, 100), &mut rng).expect("room").id;
+    while now < Instant::ZERO + HOLD_LIFE_MAX {
+        assert!(ledger.renew(now, LIFE, ALICE, hold, true), "{now:?}");
+        now += Duration::from_secs(3);
+    }
+    assert!(!ledger.renew(now, LIFE, ALICE, hold, true));
+    assert_eq!((ledger.open_holds(), ledger.lapsed_holds()), (0, 1));
+}
+
+#[test]
+fn a_few_who_hold_nothing_often_do_not_fill_the_table() {
+    let (mut ledger, mut rng) = ledger();
+    let many = HOLDS_MAX / HOLDS_PER_REQUESTER_MAX;
+    for requester in 0..many as u32 {
+        for _ in 0..HOLDS_PER_REQUESTER_MAX {
+            let nothing = Ask { patience: Ask::FIRST_OF_ALL, colocate: true, ..ask(7, 0) };
+            let peer = Handle::from_u32(1_000 + requester);
+            assert!(ledger.hold(Instant::ZERO, LIFE, peer, nothing, &mut rng).is_ok());
+        }
+    }
+    let granted = ledger.hold(Instant::ZERO, LIFE, BOB, ask(1, 100), &mut rng).expect("somebody gives way");
+    assert_eq!((granted.revoked.len(), ledger.open_holds()), (1, HOLDS_MAX));
+    assert!(granted.revoked[0].0.as_u32() >= 1_000);
+}
+
 /// An ask for the whole node.
 fn whole(app: u8, patience: u8) -> Ask {
     Ask { patience, ..ask(app, 2_000) }

@@ -214,6 +214,59 @@ fn a_shuffle_is_answered_while_an_own_one_is_open() {
     assert_eq!(view_of(&node), [10, 11].into());
 }
 
+/// Neighbours of a node with a full view of 1 to 20 that are left after these messages, all in one round.
+fn left_of_twenty(node: &mut Cyclon, messages: impl IntoIterator<Item = (u32, Message)>) -> usize {
+    let config = Config::default();
+    for (from, message) in messages {
+        let heard =
+            node.handle_message(Call::new(&config, Instant::ZERO), h(from), message, &mut Sent::default());
+        assert_eq!(heard, Ok(()));
+    }
+    view_of(node).into_iter().filter(|peer| *peer <= 20).count()
+}
+
+#[test]
+fn nobody_fills_a_view_with_contacts_that_are_not_there() {
+    let shuffle = |nth: u32| {
+        let invented = |i| Peer { handle: h(1_000 + nth * 10 + i), age: 0 };
+        Message::Shuffle { seq: nth as u16, peers: (0..7).map(invented).collect() }
+    };
+    let walk = |nth: u32| Message::Walk { joiner: h(1_000 + nth), ttl: 0 };
+    // One who insists, whose own entry may be pushed out by what it brings.
+    let left = left_of_twenty(&mut seeded(100, 1..=20), (0..2).map(|nth| (500, shuffle(nth))));
+    assert!(left >= 12, "{left}: one exchange changes eight");
+    let walks = |count: u32| (0..count).map(|nth| (500, walk(nth)));
+    assert_eq!(left_of_twenty(&mut seeded(100, 1..=20), walks(1_000)), 20 - usize::from(TAKEN_MAX));
+    // A hundred who do: the view is theirs, and the next round begins with one that is known to be there.
+    let mut node = seeded(100, 1..=20);
+    left_of_twenty(&mut node, (0..100).map(|nth| (500 + nth, shuffle(nth))));
+    assert_eq!(node.taken(), TAKEN_MAX);
+}
+
+#[test]
+fn whom_all_contacts_leave_asks_one_that_is_there_once_a_round() {
+    let config = Config::default();
+    let (mut node, mut sink) = (seeded(100, 1..=20), Sent::default());
+    let shuffles = |sink: &Sent| {
+        sink.sent.iter().filter(|(_, message)| matches!(message, Message::Shuffle { .. })).count()
+    };
+    let mut now = Instant::ZERO;
+    while !node.is_deserted() {
+        now = node.next_timeout(&config).at;
+        node.handle_timeout(Call::new(&config, now), &mut sink);
+    }
+    assert_eq!((shuffles(&sink), sink.failed.len()), (3, 3));
+    for _ in 0..2 {
+        node.shuffle_with(Call::new(&config, now), h(77), &mut sink);
+        assert!(!node.is_deserted());
+    }
+    assert_eq!((shuffles(&sink), sink.sent.last().map(|(to, _)| *to)), (4, Some(h(77))));
+    let Some((_, Message::Shuffle { seq, .. })) = sink.sent.last() else { panic!("a shuffle") };
+    let reply = Message::ShuffleReply { seq: *seq, peers: Peers::EMPTY };
+    assert_eq!(node.handle_message(Call::new(&config, now), h(77), reply, &mut Sent::default()), Ok(()));
+    assert!(view_of(&node).contains(&77));
+}
+
 #[test]
 fn two_nodes_find_each_other_again_and_again() {
     let mut world = World::default();
