@@ -13,8 +13,8 @@ pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;
 
-/// However often it is renewed, a hold that is not confirmed ends after so long: twice what the longest attempt
-/// of a submission takes. Our guess. Who needs it has to ask again, in turn with others.
+/// However often it is renewed, a hold that is not confirmed ends after so long: twice what the longest
+/// attempt of a submission takes. Our guess. Who needs it has to ask again, in turn with others.
 pub const HOLD_LIFE_MAX: Duration = Duration::from_secs(120);
 
 /// What a visit asks to hold.
@@ -156,8 +156,8 @@ impl Ledger {
         Ok(Granted { id, revoked })
     }
 
-    /// The last hold of whoever has most of them, when that is more than one more than `own`: a few who ask for
-    /// nothing, often, leave room in the table for everybody.
+    /// The last hold of whoever has most of them, when that is more than one more than `own`: a few who ask
+    /// for nothing, often, leave room in the table for everybody.
     fn last_of_the_greediest(&self, own: usize) -> Option<Hold> {
         let mut counts: BTreeMap<Handle, usize> = BTreeMap::new();
         self.holds.iter().for_each(|hold| *counts.entry(hold.requester).or_default() += 1);

@@ -4,7 +4,8 @@ use alloc::collections::VecDeque;
 
 use xtreem_base::{Duration, Handle, Instant};
 
-/// Open questions; the oldest goes. Eight watched slots of a few applications, two helpers each, in three rounds.
+/// Open questions; the oldest goes. Eight watched slots of a few applications, two helpers each, in three
+/// rounds.
 pub(crate) const HELPERS_MAX: usize = 128;
 /// An answer that takes longer says nothing of the round in which it was asked for.
 const OPEN: Duration = Duration::from_secs(4);

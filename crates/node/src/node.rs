@@ -262,8 +262,8 @@ impl Node {
     }
 }
 
-/// Where all that the view names are silent, one that answered lately is asked: what strangers say fills views,
-/// and never the reference set.
+/// Where all that the view names are silent, one that answered lately is asked: what strangers say fills
+/// views, and never the reference set.
 fn turn_to_proven(
     grid: &mut Seat<Cyclon>,
     reference: &Reference,

@@ -79,6 +79,7 @@ fn a_hold_ends_however_often_it_is_renewed() {
 #[test]
 fn a_few_who_hold_nothing_often_do_not_fill_the_table() {
     let (mut ledger, mut rng) = ledger();
+    ledger.set_offer(Resources { memory_bytes: 4 << 30, ..ledger.offer() });
     let many = HOLDS_MAX / HOLDS_PER_REQUESTER_MAX;
     for requester in 0..many as u32 {
         for _ in 0..HOLDS_PER_REQUESTER_MAX {

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 
 use xtreem_allocation::{Application, Record, Statement};
 use xtreem_base::{AppId, Duration, Handle, Rng};
+use xtreem_membership::{Message as Shuffling, Peer, Peers, SHUFFLE_PEERS_MAX};
 use xtreem_node::Message;
 
 use super::host::{HostNo, handle_of, node_id};
@@ -32,6 +33,10 @@ const KEPT_ONE_IN: u32 = 64;
 const TWISTS: u32 = 8;
 /// Hosts that are named and are not there.
 const INVENTED: u32 = 64;
+/// Those that views are filled with.
+const CROWD: u32 = 100_000;
+/// Nodes that are told of them at once.
+pub(super) const CROWDED: u32 = 40;
 
 /// The liars of a run, and what they know: everything that was ever said.
 #[derive(Default)]
@@ -135,6 +140,22 @@ impl Liars {
         };
         self.lies += u64::from(said.is_some()) * u64::from(times);
         said.map(|message| (message, times))
+    }
+
+    /// A crowd of contacts that are not there, for views: as an exchange of neighbours, or as newcomers whose
+    /// walks end here. Another one each time.
+    pub fn crowd(&mut self) -> Option<Message> {
+        let nodes = self.nodes;
+        let rng = self.rng.as_mut()?;
+        let mut somebody = || handle_of(nodes + rng.below(CROWD), 0);
+        let peers: Peers = (0..SHUFFLE_PEERS_MAX).map(|_| Peer { handle: somebody(), age: 0 }).collect();
+        let joiner = somebody();
+        self.lies += 1;
+        Some(Message::Grid(match rng.below(4) {
+            0 => Shuffling::Walk { joiner, ttl: 0 },
+            1 => Shuffling::Welcome { replaced: Some(Peer { handle: joiner, age: 0 }) },
+            _ => Shuffling::Shuffle { seq: rng.next_u32() as u16, peers },
+        }))
     }
 
     /// One of these, drawn from the liars' stream.

@@ -2,12 +2,13 @@
 
 use xtreem_allocation::Message as Allocating;
 use xtreem_base::{AppId, Handle};
+use xtreem_discovery::{AppFilter, Query, Requirement, SearchSpec, SetQuery};
 use xtreem_node::Message;
 
 use super::World;
 use crate::grid::faults::FaultKind;
 use crate::grid::host::{HostNo, host_of};
-use crate::grid::liar::Liars;
+use crate::grid::liar::{CROWDED, Liars};
 use crate::grid::process::State;
 use crate::grid::queue::What;
 use crate::grid::schedule::{FAULTS_BEGIN, FAULTS_END};
@@ -73,6 +74,17 @@ impl World {
             .filter(|host| *host != number)
             .map(|host| self.hosts[host as usize].handle(host))
             .collect();
+        if self.liars.chance(1, 6) {
+            for _ in 0..CROWDED {
+                if let (Some(to), Some(message)) = (self.liars.pick(&anybody), self.liars.crowd()) {
+                    self.send(me, to, message);
+                }
+            }
+            return;
+        }
+        if self.liars.chance(1, 10) {
+            self.ask_something(about);
+        }
         let to = match self.liars.pick(&holders).filter(|_| self.liars.chance(1, 2)) {
             Some(holder) => holder,
             None => match self.liars.pick(&anybody) {
@@ -84,6 +96,29 @@ impl World {
             for _ in 0..times {
                 self.send(me, to, message.clone());
             }
+        }
+    }
+
+    /// An honest node's user asks for nodes or applications, so that liars are visited and can answer.
+    fn ask_something(&mut self, about: Option<AppId>) {
+        let honest: Vec<HostNo> = (0..self.hosts.len() as HostNo)
+            .filter(|host| !self.liars.has(*host) && self.hosts[*host as usize].is_running())
+            .collect();
+        let all: Vec<Handle> = honest.iter().map(|host| self.hosts[*host as usize].handle(*host)).collect();
+        let (Some(host), Some(other)) = (self.liars.pick(&honest), self.liars.pick(&all)) else { return };
+        let wide = || Requirement::parse("cpu.cores >= 2").expect("written here");
+        let set = || SetQuery::parse("1..4 nodes with sum(cpu.cores) >= 12").expect("written here");
+        let spec = match self.liars.pick(&[0, 1, 2, 3, 4]) {
+            Some(0) => SearchSpec { attributes: true, ..SearchSpec::nodes(wide(), 10) },
+            Some(1) => SearchSpec { histogram: Some("cpu.cores".into()), ..SearchSpec::all(wide(), false) },
+            Some(2) => SearchSpec { attributes: true, ..SearchSpec::all(wide(), true) },
+            Some(3) => SearchSpec::set(set(), None),
+            _ => SearchSpec::new(Query::Applications(AppFilter::All), u32::MAX),
+        };
+        // A node that has too many searches refuses one more: nobody waits for it here.
+        let _ = self.with_node(host, |node, now, out| node.search(now, spec, out));
+        if let Some(app) = about {
+            self.with_node(host, |node, now, out| node.describe(now, app, other, out));
         }
     }
 
