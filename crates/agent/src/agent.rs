@@ -13,6 +13,7 @@ use crate::lifecycle::State;
 use crate::ports::Ports;
 use crate::slots::Slots;
 use crate::store::Store;
+use crate::trash::Trash;
 use crate::waiting::Waiting;
 
 /// One agent. Tasks hold it by `Arc`; nothing in it is locked across a wait.
@@ -21,6 +22,8 @@ pub(crate) struct Agent {
     pub(crate) state: State,
     pub(crate) net: Net,
     pub(crate) store: Store,
+    /// Where leftovers of slots go.
+    pub(crate) trash: Trash,
     pub(crate) slots: Slots,
     pub(crate) ports: Ports,
     pub(crate) waiting: Arc<Waiting>,

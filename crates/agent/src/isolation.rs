@@ -8,7 +8,8 @@ use crate::exec::{self, Plan};
 
 /// Starts a program that ends at once, in the way in which slots are started.
 pub(crate) async fn probe(agent: Arc<Agent>) {
-    let (dir, log_dir) = (agent.state.slots_dir().join("probe"), agent.state.logs_dir().join("probe"));
+    let name = agent.state.name_of("probe");
+    let (dir, log_dir) = (agent.state.slots_dir().join(&name), agent.state.logs_dir().join(&name));
     let outcome = match std::fs::create_dir_all(&dir) {
         Ok(()) => {
             let plan = Plan {
@@ -40,6 +41,6 @@ pub(crate) async fn probe(agent: Arc<Agent>) {
         }
     };
     let _ = agent.isolation.set(words);
-    let _ = std::fs::remove_dir_all(dir);
-    let _ = std::fs::remove_dir_all(log_dir);
+    agent.trash.discard(dir);
+    agent.trash.discard(log_dir);
 }

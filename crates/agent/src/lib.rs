@@ -11,6 +11,7 @@
 
 mod agent;
 mod api;
+mod bulk;
 pub mod complaint;
 pub mod config;
 mod declared;
@@ -29,10 +30,12 @@ mod ports;
 pub mod program;
 mod publisher;
 pub mod quantity;
+mod reserve;
 mod run;
 mod services;
 mod slots;
 pub mod store;
+mod trash;
 mod waiting;
 
 pub use config::Config;

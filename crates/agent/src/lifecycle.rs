@@ -1,15 +1,19 @@
 //! One agent a state directory, and one number a start.
 //!
 //! A node's incarnation tells its runs apart, so it is on disk before anything is sent under it: after a
-//! crash the next run is higher. What earlier runs left in the slots' directories goes before the first slot
-//! starts.
+//! crash the next run is higher. Names of slots' directories begin with it: what earlier runs left is told
+//! from what this one has, and is removed while the agent works ([`crate::trash`]).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::fcntl::{Flock, FlockArg};
+
+use crate::reserve::{Reserve, is_full};
+use crate::trash;
 
 /// Longest content of the incarnation file that is looked at.
 const COUNTER_MAX_BYTES: u64 = 32;
@@ -34,12 +38,14 @@ pub enum StateError {
 pub(crate) struct State {
     dir: PathBuf,
     incarnation: u32,
+    reserve: Arc<Reserve>,
     _lock: Flock<File>,
 }
 
 impl State {
-    /// Locks `dir`, counts this start and removes what earlier starts left of their slots.
-    pub(crate) fn open(dir: &Path) -> Result<State, StateError> {
+    /// Locks `dir`, counts this start and makes the directories that are missing. `reserve_bytes` of the disk
+    /// are kept for the agent itself.
+    pub(crate) fn open(dir: &Path, reserve_bytes: u64) -> Result<State, StateError> {
         let unusable = |error| StateError::Directory { dir: dir.to_owned(), error };
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
         let dir = dir.canonicalize().map_err(unusable)?;
@@ -51,14 +57,27 @@ impl State {
             Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(StateError::InUse { dir }),
             Err((_, errno)) => return Err(StateError::Directory { dir, error: errno.into() }),
         };
-        let incarnation = next_incarnation(&dir)?;
-        let state = State { dir, incarnation, _lock: lock };
+        let reserve = Arc::new(Reserve::find(&dir, reserve_bytes));
+        let incarnation = next_incarnation(&dir, &reserve)?;
+        let state = State { dir, incarnation, reserve, _lock: lock };
         for part in [state.slots_dir(), state.logs_dir(), state.sockets_dir()] {
-            remove_all(&part).map_err(|error| StateError::NotWritable { file: part.clone(), error })?;
-            let made = fs::DirBuilder::new().mode(0o700).create(&part);
+            let made = state.reserve.writing(|| own_directory(&part));
             made.map_err(|error| StateError::NotWritable { file: part, error })?;
         }
+        state.clear_sockets();
         Ok(state)
+    }
+
+    /// Their names are short and used again at each start. What cannot be removed stands in the way of one
+    /// slot at most.
+    fn clear_sockets(&self) {
+        for entry in fs::read_dir(self.sockets_dir()).into_iter().flatten().flatten() {
+            let path = entry.path();
+            let leftover = self.slots_dir().join(trash::name_of_leftover());
+            if let Err(error) = fs::remove_file(&path).or_else(|_| fs::rename(&path, leftover)) {
+                tracing::warn!(path = %path.display(), %error, "a socket of an earlier start cannot be removed");
+            }
+        }
     }
 
     pub(crate) fn dir(&self) -> &Path {
@@ -68,6 +87,21 @@ impl State {
     /// Counts the starts of this node, from 1.
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
+    }
+
+    /// What the names of this start's directories in [`State::slots_dir`] and [`State::logs_dir`] begin with.
+    pub(crate) fn names_begin(&self) -> String {
+        format!("{}-", self.incarnation)
+    }
+
+    /// Name of the directories of one run, or of what else is in its place. No other start uses it.
+    pub(crate) fn name_of(&self, run: impl std::fmt::Display) -> String {
+        format!("{}{run}", self.names_begin())
+    }
+
+    /// Room on the disk for the agent's own state.
+    pub(crate) fn reserve(&self) -> &Arc<Reserve> {
+        &self.reserve
     }
 
     /// One directory per slot that runs.
@@ -90,15 +124,26 @@ impl State {
     }
 }
 
-fn remove_all(dir: &Path) -> io::Result<()> {
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
+/// A directory of the agent itself, made when it is missing. A program that shares the agent's user may have
+/// taken its permissions away, or put something else there.
+fn own_directory(dir: &Path) -> io::Result<()> {
+    match fs::symlink_metadata(dir) {
+        Ok(found) if found.is_dir() => {
+            let mode = found.permissions().mode();
+            if mode & 0o700 != 0o700 {
+                fs::set_permissions(dir, Permissions::from_mode(mode | 0o700))?;
+            }
+            return Ok(());
+        }
+        Ok(_) => fs::remove_file(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => return Err(error),
     }
+    fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
 /// Reads the counter, adds one, and returns it once it is on disk.
-fn next_incarnation(dir: &Path) -> Result<u32, StateError> {
+fn next_incarnation(dir: &Path, reserve: &Reserve) -> Result<u32, StateError> {
     let file = dir.join("incarnation");
     let wrong = || StateError::Counter { file: file.clone() };
     let last = match File::open(&file) {
@@ -111,9 +156,22 @@ fn next_incarnation(dir: &Path) -> Result<u32, StateError> {
         }
     };
     let next = last.checked_add(1).ok_or(StateError::WornOut)?;
-    write_durably(dir, &file, &next)
-        .map_err(|error| StateError::NotWritable { file: file.clone(), error })?;
+    let written = reserve.writing(|| write_durably(dir, &file, &next)).or_else(|error| {
+        // There was nothing in reserve: a few bytes fit where the last number is.
+        if is_full(&error) { write_over(&file, &next) } else { Err(error) }
+    });
+    written.map_err(|error| StateError::NotWritable { file: file.clone(), error })?;
     Ok(next)
+}
+
+/// Needs no room where the file has some already. A crash in the middle may damage it: a disk writes so few
+/// bytes as a whole, but nothing promises that.
+fn write_over(file: &Path, number: &u32) -> io::Result<()> {
+    let open = OpenOptions::new().write(true).open(file)?;
+    let line = format!("{number:>10}\n");
+    open.write_all_at(line.as_bytes(), 0)?;
+    open.set_len(line.len() as u64)?;
+    open.sync_all()
 }
 
 /// New file, synced, renamed over the old one, directory synced: the old or the new number, never neither.
@@ -130,17 +188,51 @@ fn write_durably(dir: &Path, file: &Path, number: &u32) -> io::Result<()> {
 mod tests {
     use super::*;
 
+    fn open(dir: &Path) -> Result<State, StateError> {
+        State::open(dir, 4 << 10)
+    }
+
     #[test]
-    fn every_start_counts_and_old_slots_are_gone() {
+    fn every_start_counts_and_names_its_slots_anew() {
         let dir = tempfile::tempdir().unwrap();
-        let first = State::open(dir.path()).unwrap();
+        let first = open(dir.path()).unwrap();
         assert_eq!(first.incarnation(), 1);
-        fs::write(first.slots_dir().join("remains"), "x").unwrap();
-        assert!(matches!(State::open(dir.path()), Err(StateError::InUse { .. })));
+        assert!(matches!(open(dir.path()), Err(StateError::InUse { .. })));
+        let name = first.name_of(1);
         drop(first);
-        let second = State::open(dir.path()).unwrap();
+        let second = open(dir.path()).unwrap();
         assert_eq!(second.incarnation(), 2);
-        assert!(!second.slots_dir().join("remains").exists());
+        assert_ne!(second.name_of(1), name);
+        assert!(
+            second.name_of(1).starts_with(&second.names_begin()) && !name.starts_with(&second.names_begin())
+        );
+    }
+
+    #[test]
+    fn whatever_lies_where_the_slots_were_the_agent_starts() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(open(dir.path()).unwrap());
+        let at = |name: &str| dir.path().join(name);
+        fs::remove_dir(at("slots")).unwrap();
+        fs::write(at("slots"), "no directory").unwrap();
+        fs::set_permissions(at("logs"), Permissions::from_mode(0o000)).unwrap();
+        fs::create_dir_all(at("s/1/deep")).unwrap();
+        fs::write(at("s/2"), "").unwrap();
+        drop(open(dir.path()).unwrap());
+        assert!(at("slots").is_dir());
+        assert_eq!(fs::metadata(at("logs")).unwrap().permissions().mode() & 0o777, 0o700);
+        assert_eq!(fs::read_dir(at("s")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_number_written_over_another_is_read_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("incarnation");
+        fs::write(&file, "99\n").unwrap();
+        write_over(&file, &100).unwrap();
+        assert_eq!(open(dir.path()).unwrap().incarnation(), 101);
+        write_over(&file, &4_294_967_294).unwrap();
+        assert_eq!(open(dir.path()).unwrap().incarnation(), u32::MAX);
     }
 
     #[test]
@@ -148,7 +240,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         for content in ["", "x", "-1", "99999999999", "4294967295"] {
             fs::write(dir.path().join("incarnation"), content).unwrap();
-            let error = State::open(dir.path()).unwrap_err();
+            let error = open(dir.path()).unwrap_err();
             assert!(
                 matches!(error, StateError::Counter { .. } | StateError::WornOut),
                 "{content:?}: {error}"
@@ -160,7 +252,7 @@ mod tests {
     fn a_directory_that_cannot_be_made_is_named() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("file"), "").unwrap();
-        let error = State::open(&dir.path().join("file/state")).unwrap_err().to_string();
+        let error = open(&dir.path().join("file/state")).unwrap_err().to_string();
         assert!(error.contains("file/state"), "{error}");
     }
 }

@@ -13,6 +13,7 @@ use xtreem_base::AppId;
 use xtreem_net::{Contact, Service};
 
 use crate::agent::Agent;
+use crate::bulk;
 
 const REQUEST_BYTES: usize = 16 + 2 + 4;
 const UNKNOWN: u8 = 0;
@@ -43,7 +44,7 @@ pub(crate) async fn serve(
 /// What the slot's newest run on this node wrote last.
 async fn here(agent: &Arc<Agent>, app: AppId, slot: u16, lines: usize) -> Option<String> {
     let agent = agent.clone();
-    let read = tokio::task::spawn_blocking(move || agent.slots.last_words(app, slot, lines));
+    let read = bulk::LOGS.run(move || agent.slots.last_words(app, slot, lines));
     read.await.ok()?
 }
 

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 
 use xtreem_allocation::policy::SignedPolicy;
 use xtreem_membership::rumour::Newer;
@@ -57,8 +58,8 @@ pub(crate) fn at_start(
 }
 
 /// A newer policy is in force: keeps it.
-pub(crate) fn changed(agent: &Agent, newer: &Newer<SignedPolicy>) {
-    let (signed, version) = (&newer.document, newer.version.version);
+pub(crate) fn changed(agent: &Arc<Agent>, newer: Newer<SignedPolicy>) {
+    let (signed, version) = (newer.document, newer.version.version);
     tracing::info!(version, digest = ?signed.digest, "a policy of the VO is in force");
     if newer.before.version == version {
         tracing::warn!(
@@ -66,10 +67,19 @@ pub(crate) fn changed(agent: &Agent, newer: &Newer<SignedPolicy>) {
             "two policies of this version were signed: the one with the higher digest is in force; sign a newer one"
         );
     }
-    if let Err(error) = keep(agent.state.dir(), signed) {
-        tracing::warn!(%error, "the policy could not be kept: after a restart it comes from the grid again");
-    }
+    let agent = agent.clone();
+    // A disk may take its time to sync.
+    tokio::task::spawn_blocking(move || {
+        let _one_at_a_time = KEEPING.lock();
+        if let Err(error) = agent.state.reserve().writing(|| keep(agent.state.dir(), &signed)) {
+            tracing::warn!(%error, "the policy could not be kept: after a restart it comes from the grid again");
+        }
+    });
 }
+
+/// Two policies may come within one sync. Which of them is kept does not matter: after a restart the newest
+/// comes from the grid.
+static KEEPING: Mutex<()> = Mutex::new(());
 
 /// New file, synced, renamed over the old one.
 fn keep(dir: &Path, signed: &SignedPolicy) -> io::Result<()> {

@@ -23,14 +23,20 @@ use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
+use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
+use crate::trash::Trash;
 use crate::waiting::Waiting;
 use crate::{isolation, members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
+
+/// Longest time that the end waits for leftovers to be removed (our guess: those of most programs take far
+/// less).
+const TRASH_MAX: Duration = Duration::from_secs(2);
 
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +61,8 @@ pub enum AgentError {
     Control { path: PathBuf, error: io::Error },
     #[error("signals cannot be taken: {0}")]
     Signals(io::Error),
+    #[error("no thread can be started: {0}")]
+    Threads(io::Error),
 }
 
 /// Runs an agent until SIGTERM or SIGINT, and then stops its programs.
@@ -73,7 +81,8 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
-    let state = State::open(&config.state_dir)?;
+    let reserve = if config.emulated { RESERVE_EMULATED_BYTES } else { RESERVE_BYTES };
+    let state = State::open(&config.state_dir, reserve)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let mut attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -94,6 +103,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         identity: identity.clone(),
         cable: fault_switch::cable(fault_switch),
     };
+    let trash = Trash::start(&state).map_err(AgentError::Threads)?;
+    store.discard_into(trash.clone());
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
@@ -103,6 +114,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         state,
         net,
         store,
+        trash,
         slots: Slots::default(),
         ports: Ports::default(),
         waiting: Arc::new(Waiting::default()),
@@ -135,6 +147,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     hand_back(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
+    // What takes longer is removed after the next start.
+    let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
     let _ = std::fs::remove_file(&agent.config.control.path);
     tracing::info!("agent stopped");
     Ok(())
@@ -227,7 +241,7 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
     while let Some(event) = events.recv().await {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
-            Named { what: Event::Policy(newer), .. } => policy::changed(agent, &newer),
+            Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
             Named { what: Event::CutOff { is_cut_off: true }, .. } => {
                 tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
             }
@@ -259,7 +273,7 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
         }
         Notice::AppLeft { app } => {
             tracing::info!(?app, "application left");
-            agent.slots.forget(app);
+            agent.slots.forget(&agent.trash, app);
         }
         Notice::HolderLost { app, slot, peer } => {
             let peer_id = contacts.of(peer).map(|contact| contact.id);

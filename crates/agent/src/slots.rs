@@ -6,7 +6,6 @@
 mod run;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,6 +18,7 @@ use xtreem_net::Contact;
 
 use crate::agent::Agent;
 use crate::exec::Log;
+use crate::trash::Trash;
 
 /// From SIGTERM to SIGKILL when an application is stopped (our guess: what service managers of small daemons
 /// use; long enough to write a buffer out).
@@ -135,13 +135,13 @@ impl Slots {
     }
 
     /// The node has nothing to do with the application any more: its last words go.
-    pub(crate) fn forget(&self, app: AppId) {
+    pub(crate) fn forget(&self, trash: &Trash, app: AppId) {
         let mut table = self.table();
         let slots: Vec<_> =
             table.last_words.range((app, 0)..=(app, u16::MAX)).map(|(slot, _)| *slot).collect();
-        for slot in slots {
-            table.forget(slot);
-        }
+        let gone: Vec<_> = slots.into_iter().filter_map(|slot| table.forget(slot)).collect();
+        drop(table);
+        gone.into_iter().for_each(|dir| trash.discard(dir));
     }
 
     /// The last lines of the newest run of a slot here; nothing when the slot never ran here. Blocks on the
@@ -171,24 +171,29 @@ impl Slots {
     }
 
     /// The run is over: what it leaves replaces what earlier runs of its slot left.
-    fn has_ended(&self, run: SlotRun, log_dir: PathBuf, trouble: Option<String>) {
+    fn has_ended(&self, trash: &Trash, run: SlotRun, log_dir: PathBuf, trouble: Option<String>) {
         let mut table = self.table();
+        let mut gone = Vec::new();
         if let Some(running) = table.running.remove(&run) {
             let slot = (run.app, run.slot);
-            table.forget(slot);
-            if running.log.is_none() {
+            gone.extend(table.forget(slot));
+            let log = match running.log {
+                Some(log) => Some((log, log_dir)),
                 // Without a program there is nothing in it worth keeping.
-                let _ = fs::remove_dir_all(&log_dir);
-            }
-            let log = running.log.map(|log| (log, log_dir));
+                None => {
+                    gone.push(log_dir);
+                    None
+                }
+            };
             table.last_words.insert(slot, LastWords { trouble, log });
             table.order.push_back(slot);
             while table.order.len() > ENDED_MAX {
                 let Some(oldest) = table.order.front().copied() else { break };
-                table.forget(oldest);
+                gone.extend(table.forget(oldest));
             }
         }
         drop(table);
+        gone.into_iter().for_each(|dir| trash.discard(dir));
         self.ended.notify_waiters();
     }
 
@@ -199,12 +204,11 @@ impl Slots {
 }
 
 impl Table {
-    fn forget(&mut self, slot: (AppId, u16)) {
-        if let Some(LastWords { log: Some((_, dir)), .. }) = self.last_words.remove(&slot) {
-            // What cannot be removed now goes at the next start.
-            let _ = fs::remove_dir_all(dir);
-        }
+    /// The directory of the log that goes with it.
+    fn forget(&mut self, slot: (AppId, u16)) -> Option<PathBuf> {
+        let words = self.last_words.remove(&slot);
         self.order.retain(|other| *other != slot);
+        words?.log.map(|(_, dir)| dir)
     }
 }
 

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use thiserror::Error;
 use xtreem_base::Digest;
@@ -31,6 +31,7 @@ pub use pieces::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, PIECE_BYTES, Pieces, piece_c
 pub use put::{Blob, FileKind, PlaceError, PutError};
 pub use serve::{Offer, ServeError};
 
+use crate::trash::Trash;
 use fetch::Underway;
 use pieces::footprint;
 
@@ -58,6 +59,8 @@ struct Shared {
     dir: PathBuf,
     total_max_bytes: u64,
     index: Mutex<Index>,
+    /// Takes what is no longer wanted: the removal of many GiB takes its time.
+    trash: OnceLock<Trash>,
     /// Held for the store's life: opening removes temporary files, which must not be a living agent's.
     _lock: File,
 }
@@ -89,7 +92,13 @@ impl Store {
         let blobs = files::recover(dir).map_err(failed)?;
         let used_bytes = blobs.values().map(|&len| footprint(len)).sum();
         let index = Mutex::new(Index { blobs, used_bytes, ..Index::default() });
-        Ok(Store { shared: Arc::new(Shared { dir: dir.to_owned(), total_max_bytes, index, _lock: lock }) })
+        let (dir, trash) = (dir.to_owned(), OnceLock::new());
+        Ok(Store { shared: Arc::new(Shared { dir, total_max_bytes, index, trash, _lock: lock }) })
+    }
+
+    /// From now on what is no longer wanted goes there; without it whoever gives it up waits for its removal.
+    pub(crate) fn discard_into(&self, trash: Trash) {
+        let _ = self.shared.trash.set(trash);
     }
 
     /// Whether the content is here as a whole.
@@ -112,12 +121,24 @@ impl Store {
         let mut index = self.shared.index();
         let Some(len) = index.blobs.remove(&digest) else { return Ok(false) };
         index.used_bytes -= footprint(len);
-        files::remove_blob(&self.shared.dir, digest)?;
+        index.temporaries += 1;
+        // Renamed while nobody can bring the content anew, and removed when everybody can.
+        let doomed = files::doom_blob(&self.shared.dir, digest, index.temporaries)?;
+        drop(index);
+        doomed.into_iter().for_each(|path| self.shared.discard(path));
         Ok(true)
     }
 }
 
 impl Shared {
+    fn discard(&self, path: PathBuf) {
+        match self.trash.get() {
+            Some(trash) => trash.discard(path),
+            // What cannot be removed goes at the next opening.
+            None => drop(fs::remove_file(path)),
+        }
+    }
+
     /// A panic elsewhere cannot leave the index half-changed: changes are single assignments.
     fn index(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(PoisonError::into_inner)

@@ -16,6 +16,7 @@ use xtreem_base::Digest;
 use super::body;
 use super::error::ApiError;
 use crate::agent::Agent;
+use crate::bulk;
 use crate::store::PutError;
 
 /// Parts of a body that wait for the disk.
@@ -47,7 +48,7 @@ pub(super) async fn put(
     let (parts, waiting) = mpsc::channel(PARTS_MAX);
     let store = agent.store.clone();
     let parts_in = Parts { waiting, part: Bytes::new(), hasher: blake3::Hasher::new(), digest };
-    let writing = tokio::task::spawn_blocking(move || store.put_reader(parts_in));
+    let writing = tokio::spawn(bulk::UPLOADS.run(move || store.put_reader(parts_in)));
     let mut body = body.into_data_stream();
     loop {
         let part = match timeout(SILENCE_MAX, body.next()).await {
@@ -63,8 +64,8 @@ pub(super) async fn put(
         }
     }
     drop(parts);
-    let written =
-        writing.await.map_err(|error| ApiError::definite(StatusCode::INTERNAL_SERVER_ERROR, error))?;
+    let failed = |error| ApiError::definite(StatusCode::INTERNAL_SERVER_ERROR, error);
+    let written = writing.await.map_err(io::Error::other).flatten().map_err(failed)?;
     written.map_err(|error| {
         let status = match error {
             PutError::Full { .. } => StatusCode::INSUFFICIENT_STORAGE,

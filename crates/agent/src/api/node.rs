@@ -40,5 +40,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         counters: counters.chain(faults).collect(),
         isolation: agent.isolation.get().cloned().unwrap_or_else(|| "not tried yet".to_owned()),
         network: format!("UDP, bound to {}", agent.config.bind),
+        left_behind: agent.trash.left_behind(),
+        disk_is_full: !agent.state.reserve().is_held(),
     }))
 }

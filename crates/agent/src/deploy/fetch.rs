@@ -12,6 +12,7 @@ use xtreem_base::{Digest, Rng};
 use xtreem_net::Contact;
 
 use super::protocol::{self, Request};
+use crate::bulk;
 use crate::program::FileRef;
 use crate::store::{AcceptError, Fetch, FetchError, Pieces, Progress, Store};
 
@@ -80,7 +81,7 @@ async fn fetch_one(
     let not_stored = |reason: String| Missing::NotStored { digest, reason };
     let begun = {
         let store = store.clone();
-        tokio::task::spawn_blocking(move || store.fetch(digest, len)).await
+        bulk::PIECES_IN.run(move || store.fetch(digest, len)).await
     };
     let fetch = match begun.map_err(|error| not_stored(error.to_string()))? {
         Ok(fetch) => fetch,
@@ -196,8 +197,7 @@ async fn pull(
             if encoded.is_empty() {
                 return Ok(false);
             }
-            let accepted = tokio::task::spawn_blocking(move || claim.accept(&encoded)).await;
-            match accepted.map_err(io::Error::other)? {
+            match bulk::PIECES_IN.run(move || claim.accept(&encoded)).await? {
                 Ok(Progress::Complete) => return Ok(true),
                 Ok(Progress::Incomplete) => idle_turns = 0,
                 Err(error) => return Err(PullError::Piece(error)),

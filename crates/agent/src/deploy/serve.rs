@@ -7,6 +7,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
 use super::protocol::{self, Request};
+use crate::bulk;
 use crate::store::Store;
 
 /// A stream on which nothing is asked for so long is closed (our guess: an asker keeps several streams open).
@@ -25,7 +26,7 @@ pub(crate) async fn serve(
         let Some(request) = request else { return Ok(()) };
         let store = store.clone();
         // The disk may be slow; other streams go on.
-        let body = tokio::task::spawn_blocking(move || answer(&store, request)).await.unwrap_or_default();
+        let body = bulk::PIECES_OUT.run(move || answer(&store, request)).await.unwrap_or_default();
         timeout(WRITE_MAX, protocol::write_answer(&mut to, &body)).await??;
     }
 }

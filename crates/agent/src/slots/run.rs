@@ -13,12 +13,14 @@ use xtreem_allocation::{Exit, SlotRun};
 use super::{Grace, NOT_EXECUTABLE, NOT_FOUND, Order};
 use crate::agent::Agent;
 use crate::api::slot_socket::SlotSocket;
+use crate::bulk;
 use crate::deploy::{self, Missing};
 use crate::environment::{Place, environment};
 use crate::exec::{self, Plan, PlanError, Running, StartError};
 use crate::members::Members;
 use crate::program::{Program, SELF_COMMAND};
 use crate::store::FileKind;
+use crate::trash::Trash;
 
 /// How a run ended before its program ran.
 enum Failure {
@@ -26,17 +28,16 @@ enum Failure {
     Broken(Exit, String),
 }
 
-/// What one run has on this machine; removed when dropped.
+/// What one run has on this machine; given to be removed when dropped.
 struct Premises {
     dir: PathBuf,
     log_dir: PathBuf,
+    trash: Trash,
 }
 
 impl Drop for Premises {
     fn drop(&mut self) {
-        // What cannot be removed now (a program may have left a directory that it may not write) goes at the
-        // next start of the agent.
-        let _ = fs::remove_dir_all(&self.dir);
+        self.trash.discard(std::mem::take(&mut self.dir));
     }
 }
 
@@ -50,15 +51,17 @@ pub(super) async fn carry_out(
     let run = order.run;
     tracing::info!(app = ?run.app, slot = run.slot, name = %order.name, epoch = %run.epoch,
         restarts = order.restarts, "slot confirmed here, its program is being prepared");
-    let premises = Premises {
-        dir: agent.state.slots_dir().join(number.to_string()),
-        log_dir: agent.state.logs_dir().join(number.to_string()),
-    };
+    let name = agent.state.name_of(number);
+    let premises = Arc::new(Premises {
+        dir: agent.state.slots_dir().join(&name),
+        log_dir: agent.state.logs_dir().join(&name),
+        trash: agent.trash.clone(),
+    });
     let prepared = tokio::select! {
         prepared = prepare(&agent, &order, &premises, number) => prepared,
         _ = asked_to_stop(&mut stop) => {
             let trouble = "stopped before it was started".to_owned();
-            agent.slots.has_ended(run, premises.log_dir.clone(), Some(trouble));
+            agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), Some(trouble));
             tracing::info!(app = ?run.app, slot = run.slot, "slot stopped before its program was started");
             // SIGTERM is what a program that had started would have got.
             let exit = Exit::Signal(15);
@@ -80,7 +83,7 @@ pub(super) async fn carry_out(
     };
     tracing::info!(app = ?run.app, slot = run.slot, %exit, "slot ended");
     // Removed before the node is told, as it may start the slot again at once.
-    agent.slots.has_ended(run, premises.log_dir.clone(), None);
+    agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), None);
     agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
 }
 
@@ -90,7 +93,7 @@ async fn not_started(agent: &Agent, run: SlotRun, premises: &Premises, failure: 
         Failure::Broken(exit, reason) => (NotStarted::Broken(exit), reason),
     };
     tracing::warn!(app = ?run.app, slot = run.slot, %reason, "slot not started");
-    agent.slots.has_ended(run, premises.log_dir.clone(), Some(reason));
+    agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), Some(reason));
     agent.tell(move |node, now, out| node.program_not_started(now, run, why, out)).await;
 }
 
@@ -125,7 +128,7 @@ async fn asked_to_stop(stop: &mut watch::Receiver<Option<Grace>>) -> Grace {
 async fn prepare(
     agent: &Arc<Agent>,
     order: &Order,
-    premises: &Premises,
+    premises: &Arc<Premises>,
     number: u64,
 ) -> Result<(Running, SlotSocket), Failure> {
     let program = Program::from_payload(&order.spec.payload)
@@ -139,7 +142,7 @@ async fn prepare(
         },
     )?;
     let broken = |error: io::Error| Failure::Broken(NOT_EXECUTABLE, error.to_string());
-    lay_out(agent, &program, &premises.dir).await.map_err(broken)?;
+    lay_out(agent, &program, premises).await.map_err(broken)?;
     let address: IpAddr = agent.net.local_addr().ip();
     let ports = agent.ports.reserve(&program.ports, address).map_err(broken)?;
     let path = agent.state.sockets_dir().join(number.to_string());
@@ -180,10 +183,14 @@ fn command(program: &Program) -> Vec<String> {
 }
 
 /// Makes the slot's directory and puts the program's files there.
-async fn lay_out(agent: &Arc<Agent>, program: &Program, dir: &Path) -> io::Result<()> {
-    let (store, files, dir) = (agent.store.clone(), program.files.clone(), dir.to_owned());
-    let laid_out = tokio::task::spawn_blocking(move || {
-        fs::create_dir_all(&dir)?;
+///
+/// When it is dropped the copying goes on to its end, and only then the directory goes.
+async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>) -> io::Result<()> {
+    let (store, files, premises) = (agent.store.clone(), program.files.clone(), premises.clone());
+    let laid_out = bulk::LAYING_OUT.run(move || {
+        // A new one: nothing that another program left is in it.
+        let dir = &premises.dir;
+        fs::create_dir(dir)?;
         for file in &files {
             // A checked path: relative, and never upwards.
             let target = dir.join(&file.path);

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use xtreem_base::Digest;
 
@@ -22,16 +24,20 @@ pub(super) fn tree_path(dir: &Path, digest: Digest) -> PathBuf {
     dir.join(TREES).join(digest.to_string())
 }
 
-pub(super) fn remove_blob(dir: &Path, digest: Digest) -> io::Result<()> {
+/// Takes the content away and tells where its files are now. `number` is that of no other temporary file.
+pub(super) fn doom_blob(dir: &Path, digest: Digest, number: u64) -> io::Result<Vec<PathBuf>> {
+    let mut doomed = Vec::new();
     // The blob first: a tree without blob is swept at the next opening, a blob without tree would be lost
     // work.
-    for path in [blob_path(dir, digest), tree_path(dir, digest)] {
-        match fs::remove_file(path) {
+    for (path, part) in [(blob_path(dir, digest), "data"), (tree_path(dir, digest), "tree")] {
+        let away = dir.join(TEMPORARY).join(format!("{number}.{part}"));
+        match fs::rename(path, &away) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+            Err(_) => {}
+            Ok(()) => doomed.push(away),
         }
     }
-    Ok(())
+    Ok(doomed)
 }
 
 /// Content on its way in: data and tree under temporary names, removed when dropped.
@@ -41,10 +47,12 @@ pub(super) struct Temporary {
     pub tree: File,
     data_path: PathBuf,
     tree_path: PathBuf,
+    is_kept: AtomicBool,
+    shared: Arc<Shared>,
 }
 
 impl Temporary {
-    pub fn create(shared: &Shared) -> io::Result<Temporary> {
+    pub fn create(shared: &Arc<Shared>) -> io::Result<Temporary> {
         let number = {
             let mut index = shared.index();
             index.temporaries += 1;
@@ -53,7 +61,9 @@ impl Temporary {
         let path = |part: &str| shared.dir.join(TEMPORARY).join(format!("{number}.{part}"));
         let create = |path: &Path| File::options().read(true).write(true).create_new(true).open(path);
         let (data_path, tree_path) = (path("data"), path("tree"));
-        Ok(Temporary { data: create(&data_path)?, tree: create(&tree_path)?, data_path, tree_path })
+        let (data, tree) = (create(&data_path)?, create(&tree_path)?);
+        let (is_kept, shared) = (AtomicBool::new(false), shared.clone());
+        Ok(Temporary { data, tree, data_path, tree_path, is_kept, shared })
     }
 
     /// Makes the content final. The tree goes first, so that a blob is never without its tree.
@@ -65,22 +75,24 @@ impl Temporary {
         for part in [TREES, BLOBS] {
             File::open(dir.join(part))?.sync_all()?;
         }
+        self.is_kept.store(true, Ordering::Relaxed);
         Ok(())
     }
 }
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // After `keep` there is nothing of that name; what cannot be removed goes at the next opening.
-        let _ = fs::remove_file(&self.data_path);
-        let _ = fs::remove_file(&self.tree_path);
+        if !self.is_kept.load(Ordering::Relaxed) {
+            self.shared.discard(std::mem::take(&mut self.data_path));
+            self.shared.discard(std::mem::take(&mut self.tree_path));
+        }
     }
 }
 
 /// Sweeps what a crash left and lists the whole blobs.
 pub(super) fn recover(dir: &Path) -> io::Result<BTreeMap<Digest, u64>> {
     for entry in fs::read_dir(dir.join(TEMPORARY))? {
-        fs::remove_file(entry?.path())?;
+        remove(&entry?.path());
     }
     let digest_of = |entry: &fs::DirEntry| entry.file_name().to_str().and_then(|name| name.parse().ok());
     let mut blobs = BTreeMap::new();
@@ -92,14 +104,21 @@ pub(super) fn recover(dir: &Path) -> io::Result<BTreeMap<Digest, u64>> {
         if tree_len.is_ok_and(|tree_len| tree_len == geometry(len).outboard_size()) {
             blobs.insert(digest, len);
         } else {
-            fs::remove_file(entry.path())?;
+            remove(&entry.path());
         }
     }
     for entry in fs::read_dir(dir.join(TREES))? {
         let entry = entry?;
         if digest_of(&entry).is_some_and(|digest: Digest| !blobs.contains_key(&digest)) {
-            fs::remove_file(entry.path())?;
+            remove(&entry.path());
         }
     }
     Ok(blobs)
+}
+
+/// What cannot be removed is in nobody's way: its name is no other's, but its room on the disk is gone.
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path) {
+        tracing::warn!(path = %path.display(), %error, "a leftover in the store cannot be removed; it stays");
+    }
 }

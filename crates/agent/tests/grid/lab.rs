@@ -303,6 +303,27 @@ impl Lab {
             .collect()
     }
 
+    /// What is in the directories of slots without being the home of a program that runs.
+    pub fn leftovers(&self) -> Vec<PathBuf> {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let homes: Vec<PathBuf> = processes
+            .filter_map(|process| {
+                let environment = fs::read(process.path().join("environ")).ok()?;
+                let environment = String::from_utf8_lossy(&environment).into_owned();
+                environment.split('\0').find_map(|variable| variable.strip_prefix("HOME=")).map(PathBuf::from)
+            })
+            .collect();
+        let of = |agent: &Agent| fs::read_dir(agent.dir.join("state/slots")).into_iter().flatten().flatten();
+        let paths = self.agents.iter().flat_map(of).map(|entry| entry.path());
+        paths.filter(|path| !homes.contains(path)).collect()
+    }
+
+    /// What the agent wrote into its log.
+    pub fn agent_log(&self, id: &str) -> String {
+        let agent = self.agents.iter().find(|agent| agent.id == id).expect("an agent of this lab");
+        fs::read_to_string(agent.dir.join("log")).unwrap_or_default()
+    }
+
     /// Cores, memory and holds are all given back.
     pub async fn uses_nothing(&self) -> bool {
         for agent in &self.agents {

@@ -4,6 +4,7 @@
 
 mod hostile;
 mod lab;
+mod leftovers;
 mod liar;
 mod placement;
 mod policy;
@@ -40,6 +41,8 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    leftovers::removing_a_mountain_of_files_disturbs_nobody,
+    leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,

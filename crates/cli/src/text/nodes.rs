@@ -302,6 +302,15 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["used", &resources(&node.used)]);
     text.row(["isolation", &node.isolation]);
     text.row(["network", &node.network]);
+    if node.disk_is_full {
+        text.row(["disk", "full: there is no room to keep for the agent's own state"]);
+    }
+    if node.left_behind.count > 0 {
+        text.row(["left behind", &format!("{} of slots, which cannot be removed", node.left_behind.count)]);
+    }
+    for some in &node.left_behind.some {
+        text.row(["", some]);
+    }
     for name in node.attributes.keys() {
         text.row([name.clone(), cell(name, &node.attributes)]);
     }

@@ -69,6 +69,21 @@ pub struct NodeStatus {
     pub isolation: String,
     /// What network the agent uses, in words.
     pub network: String,
+    /// What slots left and nobody can remove.
+    #[serde(default)]
+    pub left_behind: LeftBehind,
+    /// The agent keeps no room on the disk for its own state: there is none.
+    #[serde(default)]
+    pub disk_is_full: bool,
+}
+
+/// Files and directories of slots that cannot be removed: immutable ones, or ones of another owner.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftBehind {
+    /// Since the start of the agent, which tries all of them once.
+    pub count: u64,
+    /// The first of them, with the reason, in words.
+    pub some: Vec<String>,
 }
 
 /// `POST /v1/search`: find nodes, hold nothing. The answer is a [`SearchLine`] a line, as matches come.
