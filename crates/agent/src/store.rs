@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use thiserror::Error;
 use xtreem_base::Digest;
 
+pub(crate) use fetch::verify as verify_piece;
 pub use fetch::{AcceptError, Claim, Fetch, FetchError, Progress};
 pub use pieces::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, PIECE_BYTES, Pieces, piece_count};
 pub use put::{Blob, FileKind, PlaceError, PutError};

@@ -20,9 +20,9 @@ use crate::view::{Places, View};
 /// four in one round of 270.
 const TAKEN_MAX: u8 = 4;
 /// Contacts tried in one round at most, whatever is configured.
-const RETRIES_MAX: u8 = 13;
-/// In the place of the number of tries: all were silent.
-const DESERTED: u8 = 14;
+const RETRIES_MAX: u8 = 15;
+/// The bit that says that the first contact of the round was silent.
+const VACANT: u8 = 0x80;
 
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +61,8 @@ pub struct Cyclon {
     view: View,
     remembered: Remembered,
     seq: u16,
-    /// Of this round: contacts tried in the low half, exchanges of others taken in the high one.
+    /// Of this round: contacts tried in the lowest four bits, exchanges of others taken in the next three,
+    /// and whether the first contact was silent.
     round: u8,
     /// Answers to join walks that may still come.
     welcomes: u8,
@@ -141,7 +142,7 @@ impl Cyclon {
             self.lose_pending(out);
         }
         self.view.grow_older();
-        self.round = 0;
+        self.round &= VACANT;
         self.shuffle_with_oldest(call, out);
         self.pinged = self.remembered.pick(&mut self.rng).unwrap_or(Handle::NONE);
         if self.pinged != Handle::NONE {
@@ -152,28 +153,27 @@ impl Cyclon {
 
     /// Steps 2 to 4 of the paper's shuffle. The contact leaves the view now: the link turns round.
     fn shuffle_with_oldest(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
-        let Some(contact) = self.view.take_oldest() else {
-            if self.tries() > 0 {
-                self.round = self.round & 0xf0 | DESERTED;
-            }
-            return;
-        };
+        let Some(contact) = self.view.take_oldest() else { return };
         self.round += 1;
         self.shuffle(call, contact, out);
     }
 
-    /// The contacts of this round were all silent: whoever fills the view with contacts that are not there
-    /// would have this node to itself.
-    pub fn is_deserted(&self) -> bool {
-        self.tries() == DESERTED
+    /// Whether the first contact of a round was silent, said once: its place may be given to one that is
+    /// known to be there. Who fills views with contacts that are not there has no node to itself then.
+    pub fn has_vacancy(&mut self) -> bool {
+        let has = self.round & VACANT != 0;
+        self.round &= !VACANT;
+        has
     }
 
-    /// Asks one that is known to be there, once a round, in which all others were silent.
-    pub fn shuffle_with(&mut self, call: Call<'_, Config>, contact: Handle, out: &mut impl Sink<Message>) {
-        if self.is_deserted() && contact != self.me && contact != Handle::NONE {
-            self.round += 1;
-            self.view.remove(contact);
-            self.shuffle(call, contact, out);
+    /// Takes in one that is known to be there, to be asked next.
+    pub fn prefer(&mut self, config: &Config, contact: Handle) {
+        if contact == self.me || contact == Handle::NONE || self.view.contains(contact) {
+            return;
+        }
+        let peer = Peer { handle: contact, age: u16::MAX };
+        if !self.view.push(config.view_limit(), peer) {
+            self.view.replace_random(&mut self.rng, peer);
         }
     }
 
@@ -182,7 +182,7 @@ impl Cyclon {
     }
 
     fn taken(&self) -> u8 {
-        self.round >> 4
+        self.round >> 4 & 0x7
     }
 
     /// Whether what `from` brings may take the place of neighbours: of nobody twice in a round, as long as it
@@ -376,10 +376,11 @@ impl<S: Sink<Message>> Driven<S> for Cyclon {
         let now = call.now;
         if self.reply_deadline <= now {
             self.lose_pending(out);
+            if self.tries() == 1 {
+                self.round |= VACANT;
+            }
             if self.tries() < call.config.retries.min(RETRIES_MAX) {
                 self.shuffle_with_oldest(call, out);
-            } else if self.tries() < DESERTED {
-                self.round = self.round & 0xf0 | DESERTED;
             }
         }
         if self.join_deadline <= now {

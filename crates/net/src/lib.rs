@@ -8,6 +8,8 @@
 mod connections;
 mod counters;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzed;
 mod hello;
 mod identity;
 mod join;

@@ -13,7 +13,7 @@ use xtreem_membership::coordinates::Coordinates;
 use xtreem_membership::detector;
 use xtreem_membership::reference::Reference;
 
-use crate::desk::{Desk, Post};
+use crate::desk::Desk;
 use crate::errands::Errand;
 use crate::helpers::Helpers;
 use crate::part::{Part, Seat};
@@ -230,7 +230,7 @@ impl Node {
         let Node { desk, grid, collections, reference, rng, .. } = self;
         let (call, mut post) = desk.open(now, out);
         grid.handle_timeout(call, &mut post.lend(Message::Grid).answering(call, reference));
-        turn_to_proven(grid, reference, rng, call, &mut post);
+        turn_to_proven(grid, reference, rng, call);
         collections.handle_timeout(call, &mut post);
         reference.handle_timeout(call, &mut post.lend(Message::Reference));
         let (discovery, call, mut hosted) = self.searching(now, out);
@@ -262,20 +262,15 @@ impl Node {
     }
 }
 
-/// Where all that the view names are silent, one that answered lately is asked: what strangers say fills
-/// views, and never the reference set.
-fn turn_to_proven(
-    grid: &mut Seat<Cyclon>,
-    reference: &Reference,
-    rng: &mut Rng,
-    call: Call<'_, Config>,
-    post: &mut Post<'_, impl Output>,
-) {
-    if grid.is_deserted() {
-        let proven: Vec<Handle> = reference.peers().collect();
+/// A contact that was silent makes room for one that answered lately: what others say fills views, and never
+/// the reference set.
+fn turn_to_proven(grid: &mut Seat<Cyclon>, reference: &Reference, rng: &mut Rng, call: Call<'_, Config>) {
+    if grid.has_vacancy() {
+        let known: Vec<Handle> = grid.contacts().collect();
+        let proven: Vec<Handle> = reference.peers().filter(|peer| !known.contains(peer)).collect();
         if let Some(contact) = rng.pick(&proven).copied() {
-            let call = grid.narrow(call);
-            grid.shuffle_with(call, contact, &mut post.lend(Message::Grid));
+            let config = grid.narrow(call).config;
+            grid.prefer(config, contact);
         }
     }
 }

@@ -20,8 +20,8 @@ pub(super) const OPEN_AGE: Age = 3 * ROUND;
 const LONELY_AGE: Age = 3 * ROUND;
 /// Peers that must say so before an unexpected epoch is believed.
 const WITNESSES: usize = 3;
-/// Nobody who knows of an epoch believes in one farther ahead, whoever says so: two weeks of a split grid.
-const AHEAD_MAX: u32 = 4_096;
+/// Nobody who knows of an epoch believes in one farther ahead, whoever says so: seven months of a split grid.
+const AHEAD_MAX: u32 = 1 << 16;
 /// The highest that a newcomer believes in: after that many there is room for as many more.
 const NUMBER_MAX: u32 = u32::MAX / 2;
 
@@ -166,7 +166,7 @@ mod tests {
     fn three_peers_are_believed_at_the_lowest_word_and_one_never() {
         let mut epochs = at(7, 5 * ROUND);
         for _ in 0..9 {
-            assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(1), u32::MAX, 0), Word::Unexpected);
+            assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(1), 60_000, 0), Word::Unexpected);
         }
         assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(2), 40, 60), Word::Unexpected);
         assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(3), 41, 70), Word::Begun { epoch: 40, age: 60 });

@@ -237,34 +237,36 @@ fn nobody_fills_a_view_with_contacts_that_are_not_there() {
     assert!(left >= 12, "{left}: one exchange changes eight");
     let walks = |count: u32| (0..count).map(|nth| (500, walk(nth)));
     assert_eq!(left_of_twenty(&mut seeded(100, 1..=20), walks(1_000)), 20 - usize::from(TAKEN_MAX));
-    // A hundred who do: the view is theirs, and the next round begins with one that is known to be there.
+    // A hundred who do: the view is theirs, and no more of it is changed.
     let mut node = seeded(100, 1..=20);
     left_of_twenty(&mut node, (0..100).map(|nth| (500 + nth, shuffle(nth))));
     assert_eq!(node.taken(), TAKEN_MAX);
 }
 
 #[test]
-fn whom_all_contacts_leave_asks_one_that_is_there_once_a_round() {
+fn where_the_first_contact_is_silent_one_that_is_there_is_asked_before_all_others() {
     let config = Config::default();
     let (mut node, mut sink) = (seeded(100, 1..=20), Sent::default());
-    let shuffles = |sink: &Sent| {
-        sink.sent.iter().filter(|(_, message)| matches!(message, Message::Shuffle { .. })).count()
-    };
-    let mut now = Instant::ZERO;
-    while !node.is_deserted() {
-        now = node.next_timeout(&config).at;
+    let mut step = |node: &mut Cyclon| {
+        let now = node.next_timeout(&config).at;
         node.handle_timeout(Call::new(&config, now), &mut sink);
-    }
-    assert_eq!((shuffles(&sink), sink.failed.len()), (3, 3));
-    for _ in 0..2 {
-        node.shuffle_with(Call::new(&config, now), h(77), &mut sink);
-        assert!(!node.is_deserted());
-    }
-    assert_eq!((shuffles(&sink), sink.sent.last().map(|(to, _)| *to)), (4, Some(h(77))));
-    let Some((_, Message::Shuffle { seq, .. })) = sink.sent.last() else { panic!("a shuffle") };
-    let reply = Message::ShuffleReply { seq: *seq, peers: Peers::EMPTY };
-    assert_eq!(node.handle_message(Call::new(&config, now), h(77), reply, &mut Sent::default()), Ok(()));
-    assert!(view_of(&node).contains(&77));
+        let asked = |(to, message): &(Handle, Message)| {
+            matches!(message, Message::Shuffle { .. }).then_some(to.as_u32())
+        };
+        sink.sent.iter().filter_map(asked).collect::<Vec<_>>()
+    };
+    assert_eq!(step(&mut node).len(), 1);
+    assert!(!node.has_vacancy(), "it may answer yet");
+    assert_eq!(step(&mut node).len(), 2);
+    assert!(node.has_vacancy() && !node.has_vacancy(), "said once");
+    node.prefer(&config, h(77));
+    assert_eq!(step(&mut node)[2..], [77]);
+    step(&mut node);
+    assert!(!node.has_vacancy(), "once a round");
+    // A view without room gives a place.
+    let mut full = seeded(100, 1..=20);
+    full.prefer(&config, h(77));
+    assert!(view_of(&full).contains(&77) && view_of(&full).len() == 20);
 }
 
 #[test]
