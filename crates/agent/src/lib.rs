@@ -14,6 +14,7 @@ mod api;
 mod bulk;
 pub mod complaint;
 pub mod config;
+mod contacts;
 mod declared;
 mod deploy;
 mod environment;
@@ -42,6 +43,8 @@ mod waiting;
 
 pub use config::Config;
 pub use fault_switch::FAULT_SWITCH_ENV;
+pub use identity::{AcceptError, accept};
+pub use isolation::{RunAsError, is_root_of_machine};
 pub use run::{AgentError, run, run_until};
 
 /// The binary that this process runs, also when its file was replaced by an update. Its `main` calls

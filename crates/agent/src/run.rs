@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,9 +18,11 @@ use xtreem_node::Event;
 use crate::agent::{Agent, random_u64};
 use crate::api::operator;
 use crate::config::Config;
+use crate::contacts;
 use crate::declared::{self, DeclaredError};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
+use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
@@ -28,7 +30,7 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::trash::Trash;
 use crate::waiting::Waiting;
-use crate::{isolation, members, policy, publisher, services};
+use crate::{members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -59,6 +61,8 @@ pub enum AgentError {
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
     Control { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    RunAs(#[from] RunAsError),
     #[error("signals cannot be taken: {0}")]
     Signals(io::Error),
     #[error("no thread can be started: {0}")]
@@ -81,8 +85,13 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
+    let user = isolation::program_user(&config)?;
     let reserve = if config.emulated { RESERVE_EMULATED_BYTES } else { RESERVE_BYTES };
     let state = State::open(&config.state_dir, reserve)?;
+    isolation::open_the_way(&config, &state, user)
+        .map_err(|error| StateError::Directory { dir: state.dir().to_owned(), error })?;
+    // Before anything is sent: a socket that cannot lie where it is to lie is no reason to be met and to go.
+    operator::check(&config.control)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let mut attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -95,7 +104,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         bind: config.bind,
         advertise: config.advertise.or_else(|| outward_address(&config)),
         incarnation: state.incarnation(),
-        join: resolve(&config.join).await?,
+        join: resolve(&config.join, &contacts::load(state.dir())).await?,
         attributes: digest(&attributes),
         node: Arc::new(node_config(&config)),
         seed: random_u64(),
@@ -121,12 +130,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         name,
         identity_file,
         attributes: Mutex::new(attributes.clone()),
-        isolation: OnceLock::new(),
+        standing: Standing::new(user),
     });
     agent
         .tell(move |node, now, out| {
             node.set_attributes(now, attributes);
             node.set_offer(offer);
+            // Until it was tried.
+            node.set_isolates(false);
             for signed in policies {
                 // They were verified and read when they were loaded.
                 let _ = node.set_policy(now, signed, out);
@@ -134,10 +145,12 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         })
         .await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
+    // Before anybody is answered: whoever finds the agent up finds it as it will be.
+    isolation::look(&agent).await;
     let tasks = [
         tokio::spawn(publisher::run(agent.clone())),
         tokio::spawn(services::run(agent.clone(), streams)),
-        tokio::spawn(isolation::probe(agent.clone())),
+        tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
     ];
     tokio::select! {
@@ -149,7 +162,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     agent.net.clone().stop().await;
     // What takes longer is removed after the next start.
     let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
-    let _ = std::fs::remove_file(&agent.config.control.path);
+    operator::remove(&agent.config.control);
     tracing::info!("agent stopped");
     Ok(())
 }
@@ -199,8 +212,11 @@ fn outward_address(config: &Config) -> Option<IpAddr> {
 }
 
 /// Every address of every name to join by.
-async fn resolve(join: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
+async fn resolve(join: &[String], kept: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
     let mut addresses = Vec::new();
+    for address in kept {
+        addresses.extend(tokio::net::lookup_host(address).await.into_iter().flatten());
+    }
     for address in join {
         let found = tokio::net::lookup_host(address).await;
         let found = found.map_err(|error| AgentError::Join { address: address.clone(), error })?;

@@ -58,8 +58,11 @@ pub struct Config {
     pub failures_max: usize,
     /// ... within this time is failed for good (docs/design/allocation.md, "Failures of a program").
     pub failures_window: Duration,
-    /// Pause before a failed program is started again; doubled up to four times. Our guess.
+    /// Pause before a program that ended is started again; doubled each time ...
     pub restart_pause: Duration,
+    /// ... up to this. Both our guess: nobody waits long for a program that fails once, and one whose
+    /// database is away for hours costs next to nothing.
+    pub restart_pause_max: Duration,
     /// Pause before a slot whose files nobody has is tried again. Our guess.
     pub files_pause: Duration,
     /// The placements that this node knows, a site's own among them.
@@ -95,6 +98,7 @@ impl Default for Config {
             failures_max: 5,
             failures_window: secs(60),
             restart_pause: millis(500),
+            restart_pause_max: secs(60),
             files_pause: secs(5),
             placements: Placements::default(),
         }

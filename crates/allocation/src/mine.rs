@@ -6,8 +6,8 @@ use xtreem_base::{AppId, Handle, Instant};
 
 use crate::{Config, Epoch, Known, SlotRun, SlotState};
 
-/// The pause before a failed program is started again is doubled so often at most.
-const PAUSE_DOUBLINGS_MAX: usize = 4;
+/// Doubled so often, every pause is at its longest.
+const DOUBLINGS_MAX: u32 = 16;
 
 /// Where a slot is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,24 +58,44 @@ pub(crate) struct Mine {
     pub restarts: u32,
     /// When the program failed, within the window that counts.
     failures: Vec<Instant>,
+    /// Since when it runs, or is being started.
+    pub runs_since: Instant,
+    /// Ends in a row, each before the program had run for as long as failures count.
+    quick_ends: u32,
 }
 
 impl Mine {
     pub fn new(slot: u16, epoch: Epoch, phase: Phase, confirmed_by: Handle) -> Self {
-        Mine { slot, epoch, phase, confirmed_by, restarts: 0, failures: Vec::new() }
+        Mine {
+            slot,
+            epoch,
+            phase,
+            confirmed_by,
+            restarts: 0,
+            failures: Vec::new(),
+            runs_since: Instant::ZERO,
+            quick_ends: 0,
+        }
     }
 
-    /// The program failed: a pause follows, twice as long each time. False when it failed too often for that.
-    pub fn pause_after_failure(&mut self, now: Instant, config: &Config) -> bool {
+    /// The program failed. Says whether it did so too often.
+    pub fn fails_too_often(&mut self, now: Instant, config: &Config) -> bool {
         self.failures.retain(|at| now.since(*at) < config.failures_window);
-        self.failures.push(now);
-        let failures = self.failures.len();
-        if failures >= config.failures_max {
-            return false;
+        if self.failures.len() < config.failures_max {
+            self.failures.push(now);
         }
-        let doublings = failures.min(PAUSE_DOUBLINGS_MAX + 1) - 1;
-        self.phase = Phase::Pausing { until: now + config.restart_pause * (1 << doublings) };
-        true
+        self.failures.len() >= config.failures_max
+    }
+
+    /// The program ended and is started again after a pause, twice as long each time up to its end. One that
+    /// ran for as long as failures count begins with the shortest again.
+    pub fn pause(&mut self, now: Instant, config: &Config) {
+        if now.since(self.runs_since) >= config.failures_window {
+            self.quick_ends = 0;
+        }
+        let pause = config.restart_pause * (1 << self.quick_ends.min(DOUBLINGS_MAX));
+        self.quick_ends = self.quick_ends.saturating_add(1);
+        self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max) };
     }
 
     pub fn state(&self) -> SlotState {
@@ -119,18 +139,44 @@ impl Mine {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_program_that_fails_pauses_longer_each_time_and_fails_for_good_at_the_fifth() {
+    fn at(millis: u64) -> Instant {
+        Instant::from_millis(millis)
+    }
+
+    /// The pause after each of these ends, in milliseconds; each run takes `run`.
+    fn pauses(run: u64, ends: usize) -> Vec<u64> {
         let config = Config::default();
         let mut mine = Mine::new(0, Epoch::NONE, Phase::Running, Handle::from_u32(1));
-        for (second, millis) in [(0, 500), (1, 1_000), (3, 2_000), (6, 4_000)] {
-            let now = Instant::from_millis(second * 1_000);
-            assert!(mine.pause_after_failure(now, &config));
-            let until = Instant::from_millis(second * 1_000 + millis);
-            assert_eq!(mine.phase, Phase::Pausing { until });
+        let mut now = 1_000;
+        let mut pauses = Vec::new();
+        for _ in 0..ends {
+            mine.runs_since = at(now);
+            now += run;
+            mine.pause(at(now), &config);
+            let Phase::Pausing { until } = mine.phase else { panic!("it pauses") };
+            pauses.push(until.since(at(now)).as_millis());
+            now += until.since(at(now)).as_millis();
         }
-        assert!(!mine.clone().pause_after_failure(Instant::from_millis(11_000), &config));
-        let later = Instant::from_millis(120_000);
-        assert!(mine.pause_after_failure(later, &config), "failures long ago do not count");
+        pauses
+    }
+
+    #[test]
+    fn pauses_double_up_to_a_minute_and_begin_again_after_a_minute_of_running() {
+        let doubled = [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000];
+        assert_eq!(pauses(0, 9), doubled);
+        assert_eq!(pauses(8_000, 9), doubled, "a run of 8 s is no sign of health");
+        assert_eq!(pauses(60_000, 3), [500; 3]);
+        assert_eq!(pauses(1, 200)[199], 60_000);
+    }
+
+    #[test]
+    fn a_program_fails_too_often_at_the_fifth_time_within_a_minute() {
+        let config = Config::default();
+        let mut mine = Mine::new(0, Epoch::NONE, Phase::Running, Handle::from_u32(1));
+        for millis in [0, 1_000, 3_000, 6_000] {
+            assert!(!mine.fails_too_often(at(millis), &config));
+        }
+        assert!(mine.clone().fails_too_often(at(11_000), &config));
+        assert!(!mine.fails_too_often(at(120_000), &config), "failures long ago do not count");
     }
 }

@@ -55,6 +55,9 @@ pub struct Record {
     pub wanted: Wanted,
     #[cbor(n(7), encode_with = "encode_bytes", decode_with = "decode_proof")]
     pub proof: Arc<[u8]>,
+    /// The node through which this generation is submitted: it places the first holders.
+    #[n(8)]
+    pub submitter: NodeId,
 }
 
 /// Enough of a record to see which of two is newer.
@@ -193,7 +196,11 @@ fn decode_placement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decod
     Ok(text.into())
 }
 
-fn bounded_bytes(d: &mut Decoder<'_>, max: usize, why: &'static str) -> Result<Arc<[u8]>, decode::Error> {
+pub(crate) fn bounded_bytes(
+    d: &mut Decoder<'_>,
+    max: usize,
+    why: &'static str,
+) -> Result<Arc<[u8]>, decode::Error> {
     let bytes = d.bytes()?;
     if bytes.len() > max {
         return Err(decode::Error::message(why));

@@ -23,7 +23,7 @@ use crate::trie::Trie;
 use crate::visit::hold::HoldAnswer;
 use crate::visit::host::{self, Host, Hosted, SearchEvent, SearchSink};
 use crate::visit::message::{Answer, Message, Query};
-use crate::visit::route::{Place, Route};
+use crate::visit::route::{Place, Route, Step};
 
 /// How long a visited node may take. Our guess: a round trip between continents, three times over; a higher
 /// one only delays searches that meet dead links.
@@ -98,7 +98,8 @@ impl Discovery {
         self.next_id
     }
 
-    /// Starts a search at this node itself and goes on along `seeds`, its links.
+    /// Starts a search at this node itself and goes on along `seeds`, its links. One that goes by lot comes
+    /// to this node when its turn is there.
     pub fn start(
         &mut self,
         call: Call<'_>,
@@ -145,20 +146,26 @@ impl Discovery {
                 let goals = goals.unwrap_or_default();
                 let own = Place::of(trie, 0, &region, goals.aims);
                 let (version, dimensions) = (schema.version(), schema.dimensions().len());
+                let by_lot = spec.by_lot.filter(|_| spec.set.is_none());
                 let mut search = Search::new(id, spec, version, dimensions, region, goals);
+                if let Some(roams) = by_lot {
+                    let step = Step { handle: self.me, key: own.key };
+                    search.frontier.draw_lots(Some(step), roams);
+                }
                 search.root(own, trie.table().count(), &mut self.rng);
                 search
             }
             None => Search::new(id, spec, 0, 0, Region::everything(), Goals::default()),
         };
-        if search.frontier.standing(self.me).is_none() {
+        let is_found = search.frontier.standing(self.me).is_none();
+        if is_found && !search.is_drawn(self.me, &mut self.rng) {
             search.ask_self(self.me);
             let route = Route { schema: 0, len: u8::MAX, contacts: false, only: false, aims: Aims::NONE };
             let (query, asked) = (&search.spec.query, search.spec.asked());
             let mut answer = host::answer(host, now, self.me, query, asked, &route);
             (answer.place, answer.contacts) = (None, Vec::new());
             search.take_answer(self.me, answer, &mut self.rng, out);
-        } else {
+        } else if !is_found {
             search.frontier.hear_of(self.me, 0);
         }
         search.hear_of(seeds, &mut self.rng);
@@ -205,7 +212,9 @@ impl Discovery {
                 return Err(Fault::Inconsistent);
             }
             self.deadlines.clear(&(id, Timer::Visit(from)));
-            out.contact_answered(from);
+            if from != self.me {
+                out.contact_answered(from);
+            }
             for (peer, hold) in search.take_member(from, answer) {
                 out.event(SearchEvent::Surplus { peer, hold });
             }
@@ -234,7 +243,9 @@ impl Discovery {
             return Err(Fault::Inconsistent);
         }
         self.deadlines.clear(&(id, Timer::Visit(from)));
-        out.contact_answered(from);
+        if from != self.me {
+            out.contact_answered(from);
+        }
         search.take_answer(from, answer, &mut self.rng, out);
         self.proceed(now, id, out);
         Ok(())

@@ -4,6 +4,7 @@
 //! bidirectional stream that begins with the service's number. Whichever side dialled, both sides use a
 //! connection. There is no keep-alive: a connection silent for [`IDLE_MAX`] ends by itself.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,8 @@ use std::time::Duration;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, TransportConfig, VarInt};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 use xtreem_base::NodeId;
 use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
@@ -21,6 +23,8 @@ use crate::counters::{Count, Tally};
 use crate::hello::{Manners, MeetError, Met};
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
+use crate::stranger::{WHAT_TO_DO, vo_in};
+use crate::tls::Dialler;
 
 /// Connections kept for sending; the longest unused one goes (`notes/substrate.md` section 6: about 32).
 const LINKS_MAX: usize = 64;
@@ -43,6 +47,9 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Silence that ends a connection. Short, because after a cut heals QUIC's retransmission may wait as long
 /// again as the cut lasted, and a new handshake costs a millisecond.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Nodes of other VOs that try to join are told of so often (our guess: they try every half minute).
+const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
 
 /// What a bidirectional stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,13 +119,15 @@ struct Links {
 pub(crate) struct Connections {
     pub endpoint: Endpoint,
     pub socket: Arc<SharedSocket>,
-    pub client: quinn::ClientConfig,
+    pub dialler: Dialler,
     pub manners: Manners,
     pub tally: Arc<Tally>,
     pub inbound: mpsc::Sender<Inbound>,
     pub services: mpsc::Sender<ServiceStream>,
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
+    /// When a node of another VO was last told of.
+    stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
 }
 
@@ -141,7 +150,7 @@ impl Connections {
     pub(crate) fn new(
         endpoint: Endpoint,
         socket: Arc<SharedSocket>,
-        client: quinn::ClientConfig,
+        dialler: Dialler,
         manners: Manners,
         tally: Arc<Tally>,
         inbound: mpsc::Sender<Inbound>,
@@ -152,13 +161,14 @@ impl Connections {
         Arc::new(Connections {
             endpoint,
             socket,
-            client,
+            dialler,
             manners,
             tally,
             inbound,
             services,
             links,
             incoming,
+            stranger_told: Mutex::default(),
             closed,
         })
     }
@@ -191,8 +201,11 @@ impl Connections {
             return;
         };
         tokio::spawn(async move {
+            let (addr, mut asked) = (incoming.remote_address(), None);
             let meeting = async {
-                let connection = incoming.await?;
+                let mut connecting = incoming.accept()?;
+                asked = connecting.handshake_data().await.ok().and_then(asked_for);
+                let connection = connecting.await?;
                 let met = self.manners.answer(&connection).await?;
                 Ok((connection, met))
             };
@@ -204,10 +217,25 @@ impl Connections {
                         self.serve(connection, peer).await;
                     }
                 }
-                Err(error) => self.tally.add(error.count()),
+                Err(error) => {
+                    self.tally.add(error.count());
+                    self.note_stranger(addr, asked);
+                }
             }
             drop(permit);
         });
+    }
+
+    /// Tells of a node of another VO that tried to join; of many, one a while.
+    fn note_stranger(&self, addr: SocketAddr, asked: Option<NodeId>) {
+        let own = self.manners.identity.root().id();
+        let Some(theirs) = asked.filter(|vo| *vo != own) else { return };
+        let mut told = self.stranger_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.is_none_or(|last| now.duration_since(last) >= STRANGER_TOLD_EVERY) {
+            *told = Some(now);
+            warn!(%addr, %theirs, %own, "a node of another VO tried to join this one; {WHAT_TO_DO}");
+        }
     }
 
     /// Meets whoever is at `addr`.
@@ -337,13 +365,22 @@ impl Connections {
         expected: Option<Contact>,
     ) -> Result<(Connection, Arc<Peer>), MeetError> {
         let addr = self.socket.reachable(addr);
+        // It worked when the node started.
+        let (client, stranger) = self.dialler.dial().map_err(|_| MeetError::Hello)?;
         let meeting = async {
-            let name = crate::tls::SERVER_NAME;
-            let connection = self.endpoint.connect_with(self.client.clone(), addr, name)?.await?;
+            let name = &self.dialler.server_name;
+            let connection = self.endpoint.connect_with(client, addr, name)?.await?;
             let met = self.manners.greet(&connection).await?;
             Ok((connection, met))
         };
-        let (connection, met) = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout))?;
+        let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
+        let (connection, met) = met.map_err(|error| match stranger.get() {
+            Some(theirs) => {
+                let own = self.manners.identity.root().id();
+                MeetError::AnotherVo { theirs: theirs.words(), own }
+            }
+            None => error,
+        })?;
         let peer = met.peer.clone();
         // The node learns in any case who lives there.
         self.inbound.send(Inbound::Met(met)).await.map_err(|_| MeetError::Hello)?;
@@ -407,6 +444,12 @@ impl Connections {
         // No task can leave the map half changed: each change is one call.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The VO that a dialling node says it belongs to.
+fn asked_for(data: Box<dyn Any>) -> Option<NodeId> {
+    let data = data.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
+    vo_in(data.server_name.as_deref()?)
 }
 
 type Made = (Link, mpsc::Receiver<Vec<u8>>, watch::Sender<State>);

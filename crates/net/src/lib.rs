@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connections;
 mod counters;
 mod driver;
@@ -22,13 +23,18 @@ mod policy;
 mod records;
 mod socket;
 mod statements;
+mod stranger;
 mod tls;
 
+pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
 pub use hello::MeetError;
-pub use identity::{Identity, LoadError, MakeError, VoKey};
+pub use identity::{
+    INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
+    VoKey,
+};
 pub use measure::Measure;
 pub use named::{Contacts, Named, NamesPeers};
 pub use net::{Net, NetConfig, StartError, Stopped};

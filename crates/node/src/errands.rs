@@ -22,6 +22,11 @@ use crate::{Event, Node, Output};
 const COUNT_LIMIT: Duration = Duration::from_secs(3);
 /// How long a node to be near to is searched for. Our guess, as for the count.
 const LOCATE_LIMIT: Duration = Duration::from_secs(3);
+/// Visits beyond those that find a node, so that a submission without a choice finds each node that matches
+/// with equal odds. Our guess: two nodes of a grid of 100,000, or all of a small application on a smaller
+/// one; who replaces a lost slot is in a hurry, and who chooses among many has them from all over the grid
+/// anyway.
+const ROAMS: u32 = 32;
 /// Applications that one count remembers; with more, the limit is long passed.
 const COUNTED_MAX: usize = 4_096;
 
@@ -107,7 +112,9 @@ impl Node {
         if let Ok(spec) = SearchSpec::slots(need, wanted, Some(hold)) {
             // Who is in a set the search itself decides, and needs no facts for it.
             let facts = spec.set.is_none().then_some(facts);
-            let spec = SearchSpec { exclude, facts, ..spec };
+            let is_unhurried = matches!(ticket, Ticket::Submission(_)) && !ask.is_spare;
+            let by_lot = Some(if is_unhurried { ROAMS } else { 0 });
+            let spec = SearchSpec { exclude, facts, by_lot, ..spec };
             if self.send_out(now, spec, Errand::Recruit(ticket), out).is_ok() {
                 return;
             }

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Me};
+use xtreem_allocation::{Allocation, Me, Notary};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -33,10 +33,10 @@ const _: () = assert!(
         <= 6_000
 );
 
-/// Where a [`Node`] puts what it has to say.
-pub trait Output: Sink<Message> + Events<Event> {}
+/// Where a [`Node`] puts what it has to say, and who signs it.
+pub trait Output: Notary + Sink<Message> + Events<Event> {}
 
-impl<T: Sink<Message> + Events<Event>> Output for T {}
+impl<T: Notary + Sink<Message> + Events<Event>> Output for T {}
 
 /// A grid node without sockets, clock or processes.
 ///
@@ -58,6 +58,7 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    pub(crate) isolates: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
     pub(crate) effects: VecDeque<Effect>,
@@ -98,6 +99,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            isolates: true,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),

@@ -15,7 +15,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Application, Exit, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted,
+    Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec,
+    Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
@@ -30,10 +31,36 @@ enum Program {
     Fails,
 }
 
-#[derive(Default)]
 struct Outbox {
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    me: NodeId,
+    /// Of all nodes, in their order.
+    ids: Vec<NodeId>,
+}
+
+impl Outbox {
+    fn new(me: NodeId, ids: &[NodeId]) -> Outbox {
+        Outbox { sent: Vec::new(), events: Vec::new(), me, ids: ids.to_vec() }
+    }
+}
+
+/// For a node that need not know who is who.
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new(NodeId::from_bytes([0; 16]), &[])
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.ids.get(peer.as_u32() as usize).copied()
+    }
+
+    /// Who signs, and what: enough to see a forged one.
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        [&self.me.as_bytes()[..], &claim.bytes()].concat().into()
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -59,6 +86,7 @@ enum Work {
 
 struct Net {
     nodes: Vec<Option<Node>>,
+    ids: Vec<NodeId>,
     /// Draws the nodes' ids.
     rng: Rng,
     seed: u64,
@@ -97,6 +125,7 @@ impl Net {
     fn of(nodes: usize, seed: u64, config: &Arc<Config>, attributes: impl Fn(usize) -> Attributes) -> Net {
         let mut net = Net {
             nodes: Vec::new(),
+            ids: Vec::new(),
             queue: Queue::new(),
             number: 0,
             now: Instant::ZERO,
@@ -130,10 +159,11 @@ impl Net {
         node.set_attributes(self.now, attributes);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         self.nodes.push(Some(node));
+        self.ids.push(me.id);
     }
 
     fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R) -> Option<R> {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(self.ids[at], &self.ids);
         let result = f(self.nodes[at].as_mut()?, self.now, &mut outbox);
         for (to, message) in outbox.sent {
             let latency = Duration::from_millis(5 + self.number % 7);
@@ -231,7 +261,8 @@ impl Net {
     }
 
     fn submit(&mut self, at: usize, slots: u16) -> AppId {
-        let application = application(slots, Wanted::Running);
+        let mut application = application(slots, Wanted::Running);
+        application.record.submitter = self.ids[at];
         let app = application.record.id;
         self.with(at, |node, now, out| node.submit(now, application, Duration::ZERO, out))
             .expect("it lives")
@@ -269,6 +300,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         generation: if wanted == Wanted::Stopped { 2 } else { 1 },
         wanted,
         proof: Arc::from(&[][..]),
+        submitter: NodeId::from_bytes([0; 16]),
     };
     Application { record, spec: Arc::new(spec) }
 }
@@ -417,15 +449,17 @@ fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
 }
 
 #[test]
-fn a_node_whose_declaration_contradicts_its_measurement_is_not_held() {
+fn a_node_that_contradicts_itself_or_cannot_isolate_programs_is_not_held() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_contradicts(true));
+    net.with(2, |node, _, _| node.set_isolates(false));
     net.submit(0, 6);
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.matched, report.granted, report.refused.mismatch), (6, 5, 1));
+    assert_eq!((report.matched, report.granted), (6, 4));
+    assert_eq!((report.refused.mismatch, report.refused.not_isolated), (1, 1));
 }
 
 #[test]
@@ -435,6 +469,7 @@ fn a_requirement_that_nobody_meets_names_the_clause() {
     let requirement = "cpu.cores >= 2 && cpu.cores > 64".parse().expect("a requirement");
     let spec = Spec { requirement, ..(*application.spec).clone() };
     application.spec = Arc::new(spec);
+    application.record.submitter = net.ids[0];
     net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {

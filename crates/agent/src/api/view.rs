@@ -42,6 +42,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            not_isolated: refused.not_isolated,
         },
         forbidden: report
             .forbidden
@@ -126,6 +127,7 @@ pub(super) fn record(record: &Record) -> api::RecordView {
         slots: record.slots,
         generation: record.generation,
         wanted: wanted(record.wanted),
+        submitter: record.submitter.to_string(),
     }
 }
 

@@ -161,9 +161,15 @@ async fn prepare(
         hidden: agent.hidden(),
         visible: vec![socket.path().to_owned()],
         isolation: agent.config.isolation,
+        user: agent.standing.user,
         ..Plan::new(command(&program), premises.dir.clone(), premises.log_dir.clone())
     };
+    // Asked again here: a hold may be older than what was found since.
+    agent.standing.may_take_slots().map_err(|why| Failure::Broken(NOT_EXECUTABLE, why.to_string()))?;
     let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.map_err(|error| {
+        if matches!(error, StartError::NotIsolated { .. }) {
+            agent.standing.doubt();
+        }
         let exit = match error {
             StartError::Plan(PlanError::NotFound { .. } | PlanError::Missing { .. }) => NOT_FOUND,
             _ => NOT_EXECUTABLE,
@@ -187,6 +193,7 @@ fn command(program: &Program) -> Vec<String> {
 /// When it is dropped the copying goes on to its end, and only then the directory goes.
 async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>) -> io::Result<()> {
     let (store, files, premises) = (agent.store.clone(), program.files.clone(), premises.clone());
+    let user = agent.standing.user;
     let laid_out = bulk::LAYING_OUT.run(move || {
         // A new one: nothing that another program left is in it.
         let dir = &premises.dir;
@@ -200,7 +207,7 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>
             let kind = if file.executable { FileKind::Program } else { FileKind::Data };
             store.place(file.digest, &target, kind).map_err(io::Error::other)?;
         }
-        Ok(())
+        user.map_or(Ok(()), |user| exec::give(dir, user))
     });
     laid_out.await?
 }

@@ -157,6 +157,7 @@ impl App {
         let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
         if matches!(mine.phase, Phase::Starting { .. }) {
             mine.phase = Phase::Running;
+            mine.runs_since = cx.now;
             self.own_slot_changed(cx, run.slot);
         }
     }
@@ -199,11 +200,13 @@ impl App {
     }
 
     fn count_failure<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, exit: Exit) {
+        let is_lasting = self.application.spec.restart == Restart::Always;
         let Some(mine) = self.mine_mut(slot) else { return };
-        if mine.pause_after_failure(cx.now, cx.config) {
-            self.own_slot_changed(cx, slot);
-        } else {
+        if mine.fails_too_often(cx.now, cx.config) && !is_lasting {
             self.end_slot(cx, slot, SlotState::Failed(exit));
+        } else {
+            mine.pause(cx.now, cx.config);
+            self.own_slot_changed(cx, slot);
         }
     }
 
@@ -261,6 +264,7 @@ impl App {
         sources.dedup();
         sources.retain(|peer| *peer != cx.me.handle);
         mine.phase = Phase::Starting { since: cx.now };
+        mine.runs_since = cx.now;
         let (run, restarts) = (mine.run(app), mine.restarts);
         mine.restarts += 1;
         cx.host.event(Notice::Start { run, application, sources, restarts });

@@ -122,7 +122,8 @@ async fn submit(
 ) -> Result<Attempt, Failure> {
     let mut show = Show::new(app.nodes);
     upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
-    let application = sign::application(app, user)?;
+    let submitter = sign::submitter(client).await?;
+    let application = sign::application(app, user, submitter)?;
     let id = application.record.id.to_string();
     let started = Instant::now();
     let submission = Submission::begin(client, &application, wait).await?;

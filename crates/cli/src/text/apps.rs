@@ -181,6 +181,7 @@ mod tests {
             slots: slots.len() as u16,
             generation: 1,
             wanted: WantedView::Running,
+            submitter: "56".repeat(16),
         };
         let guardians =
             vec![Peer { node: "34".repeat(16), address: "[fd00::9]:7227".to_owned(), slot: None }];

@@ -67,6 +67,8 @@ pub struct RecordView {
     pub slots: u16,
     pub generation: u32,
     pub wanted: WantedView,
+    /// The node through which this generation was submitted.
+    pub submitter: String,
 }
 
 /// Where a slot is in its life.

@@ -127,6 +127,18 @@ impl Search {
         self.visited += 1;
     }
 
+    /// The requester waits for its turn like others; false when it is to be visited at once.
+    pub(crate) fn is_drawn(&mut self, me: Handle, rng: &mut Rng) -> bool {
+        if self.spec.by_lot.is_none() || self.set.is_some() {
+            return false;
+        }
+        if self.frontier.is_rooted() {
+            return self.frontier.draws_own();
+        }
+        self.frontier.hear_of(me, rng.next_u64());
+        true
+    }
+
     /// The requester's own links, when it knows the trie.
     pub(crate) fn root(&mut self, place: Place, grid_size: u32, rng: &mut Rng) {
         if place.is_settled {
@@ -305,7 +317,8 @@ impl Search {
         out: &mut impl SearchSink,
     ) {
         if let Some(out) = self.out.remove(&peer) {
-            self.expected += u64::from(out.chance);
+            // Who was asked for the way alone has promised no match of its own.
+            self.expected += if answer.only { 0 } else { u64::from(out.chance) };
             self.depth = out.depth;
             self.round_trips = self.round_trips.max(out.depth);
         }

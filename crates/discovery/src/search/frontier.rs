@@ -9,15 +9,19 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Rng};
 
-use crate::key::{Codes, Key};
+use crate::key::{Codes, KEY_BITS, Key};
 use crate::region::{Region, WHOLE};
 use crate::search::aim::{Goals, holder_at};
+use crate::search::lot::Lots;
 use crate::trie::ALTERNATES;
 use crate::visit::route::{Link, Place, Step};
 
 /// Subtrees, and likewise contacts, that wait at once. Beyond it those of the lowest score are given up and
 /// counted. A find-all of 4,000 visits has 1,500 open at most (measured at 100,000 nodes).
 pub const FRONTIER_MAX: usize = 8_192;
+
+/// Of a subtree that is one node, known by its whole key.
+const LEAF_LEVEL: u8 = KEY_BITS as u8 - 1;
 
 /// Names an open subtree within its search.
 pub(crate) type SubtreeId = u32;
@@ -54,6 +58,10 @@ struct Open {
     /// One bit for each alternate that was asked, then one for each holder of large values.
     tried: u16,
     stage: Stage,
+    /// When its turn comes, where nodes are drawn by lot.
+    turn: u64,
+    /// Its node was asked for the way into a subtree that is drawn from, and may be drawn like the others.
+    roams: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +78,8 @@ pub(crate) struct Frontier {
     dimensions: usize,
     /// What comes before the number of matches, when a set is looked for.
     goals: Goals,
+    /// Where every node that matches is to be found with equal odds.
+    lots: Option<Lots>,
     open: BTreeMap<SubtreeId, Open>,
     /// Waiting subtrees by score.
     order: BTreeSet<(u64, SubtreeId)>,
@@ -95,6 +105,7 @@ impl Frontier {
             region,
             dimensions,
             goals,
+            lots: None,
             open: BTreeMap::new(),
             order: BTreeSet::new(),
             next: 0,
@@ -107,6 +118,13 @@ impl Frontier {
             dropped: 0,
             has_overflowed: false,
         }
+    }
+
+    /// From now on every node that matches is found with equal odds, as far as the trie counts them, the
+    /// requester `own` among them. Up to `roams` visits ask for nothing but the way, so that nodes that stand
+    /// behind others are drawn like those.
+    pub(crate) fn draw_lots(&mut self, own: Option<Step>, roams: u32) {
+        self.lots = Some(Lots { own, roams });
     }
 
     pub(crate) fn exclude(&mut self, peer: Handle) {
@@ -139,14 +157,39 @@ impl Frontier {
         if !self.is_rooted && place.is_settled {
             self.is_rooted = true;
             self.is_wide = false;
-            self.open_all(place.links, rng);
+            let mut links = place.links;
+            links.extend(self.lots.as_ref().and_then(|lots| lots.own).and_then(|own| self.leaf(own)));
+            self.open_all(links, None, rng);
         }
     }
 
-    fn open_all(&mut self, links: Vec<Link>, rng: &mut Rng) {
-        for link in links {
-            let score = self.score(&link, 0, rng);
-            self.open.insert(self.next, Open { link, tried: 0, stage: Stage::Waiting(score) });
+    /// One node that can be drawn; nothing when it was, or cannot match.
+    fn leaf(&self, step: Step) -> Option<Link> {
+        let is_new = matches!(self.peers.get(&step.handle), None | Some(Standing::Waiting(_)));
+        (is_new && self.is_in_region(&step)).then(|| Link {
+            level: LEAF_LEVEL,
+            count: 1,
+            place: WHOLE,
+            state: WHOLE,
+            alternates: alloc::vec![step],
+            peaks: Vec::new(),
+        })
+    }
+
+    /// Subtrees wait from now on. `drawn`: they came out of one that was drawn, at that turn; the first of
+    /// them has this turn, if the node that told of them was not drawn itself.
+    fn open_all(&mut self, links: Vec<Link>, drawn: Option<(u64, bool)>, rng: &mut Rng) {
+        let waits: Vec<u64> = match &self.lots {
+            Some(_) => links.iter().map(|link| Lots::wait(link, rng)).collect(),
+            None => Vec::new(),
+        };
+        let (since, is_whole) = drawn.unwrap_or_default();
+        let first = if is_whole { waits.iter().min().copied().unwrap_or(0) } else { 0 };
+        for (i, link) in links.into_iter().enumerate() {
+            let turn = waits.get(i).map_or(0, |wait| since.saturating_add(wait - first));
+            let score = if self.lots.is_some() { u64::MAX - turn } else { self.score(&link, 0, rng) };
+            let stage = Stage::Waiting(score);
+            self.open.insert(self.next, Open { link, tried: 0, stage, turn, roams: false });
             self.order.insert((score, self.next));
             self.next += 1;
             if self.order.len() > FRONTIER_MAX
@@ -186,7 +229,12 @@ impl Frontier {
 
     /// The next to visit, which counts as asked from now on.
     pub(crate) fn ask_next(&mut self, rng: &mut Rng) -> Option<Visit> {
-        while let Some((_, subtree)) = self.order.pop_last() {
+        while let Some((score, subtree)) = self.order.pop_last() {
+            if self.is_own(subtree) && self.asked > 0 {
+                // Its answer would be there before those of nodes that were drawn before it.
+                self.order.insert((score, subtree));
+                return None;
+            }
             if let Some(visit) = self.enter(subtree, rng) {
                 return Some(visit);
             }
@@ -197,6 +245,26 @@ impl Frontier {
         let (_, peer) = self.contacts.pop_last()?;
         self.stand(peer, Standing::Asked(None));
         Some(Visit { peer, len: 0, only: false, chance: 0 })
+    }
+
+    /// Whether the requester is drawn like others once the trie is followed.
+    pub(crate) fn draws_own(&self) -> bool {
+        self.lots.as_ref().and_then(|lots| lots.own).is_some_and(|own| self.is_in_region(&own))
+    }
+
+    fn is_own(&self, subtree: SubtreeId) -> bool {
+        let own = self.lots.as_ref().and_then(|lots| lots.own).map(|own| own.handle);
+        let open = self.open.get(&subtree);
+        own.is_some() && open.and_then(|open| open.link.alternates.first()).map(|step| step.handle) == own
+    }
+
+    /// Whether to go further into a subtree before one of its nodes is taken.
+    fn roams(&mut self, subtree: SubtreeId) -> bool {
+        let (Some(lots), Some(open)) = (&mut self.lots, self.open.get_mut(&subtree)) else { return false };
+        let hides_some = open.link.count as usize > open.link.alternates.len();
+        open.roams = hides_some && lots.roams > 0;
+        lots.roams -= u32::from(open.roams);
+        open.roams
     }
 
     /// Picks a node of a subtree: who is said to have a large value that is aimed at; else an alternate, one
@@ -240,10 +308,10 @@ impl Frontier {
         let (peer, len) = (open.link.alternates[i].handle, open.link.level + 1);
         let place = if in_region { WHOLE } else { open.link.place };
         let chance = (u64::from(place) * u64::from(open.link.state) / u64::from(WHOLE)) as u32;
-        if !is_new {
+        if !is_new || self.roams(subtree) {
             self.routing.insert(peer, subtree);
             self.asked += 1;
-            return Some(Visit { peer, len, only: true, chance: 0 });
+            return Some(Visit { peer, len, only: true, chance: if is_new { chance } else { 0 } });
         }
         self.stand(peer, Standing::Asked(Some(subtree)));
         Some(Visit { peer, len, only: false, chance })
@@ -283,10 +351,14 @@ impl Frontier {
             // A newcomer's word is taken when there is no better one.
             Some(mut place) if is_there(&place.key) && (place.is_settled || !others) => {
                 place.links.retain(|link| usize::from(link.level) >= len);
+                let (turn, roams) = (open.turn, open.roams);
                 if let Some(Open { stage: Stage::Waiting(score), .. }) = self.open.remove(&subtree) {
                     self.order.remove(&(score, subtree));
                 }
-                self.open_all(place.links, rng);
+                if roams {
+                    place.links.extend(self.leaf(Step { handle: peer, key: place.key }));
+                }
+                self.open_all(place.links, Some((turn, roams)), rng);
             }
             _ => self.go_round(subtree, rng),
         }
@@ -295,7 +367,10 @@ impl Frontier {
     /// An alternate was silent or no help: the next one is to be asked.
     pub(crate) fn go_round(&mut self, subtree: SubtreeId, rng: &mut Rng) {
         let Some(open) = self.open.get(&subtree).filter(|open| open.stage == Stage::Asked) else { return };
-        let score = self.score(&open.link, open.tried, rng);
+        let score = match self.lots {
+            Some(_) => u64::MAX - open.turn,
+            None => self.score(&open.link, open.tried, rng),
+        };
         if let Some(open) = self.open.get_mut(&subtree) {
             open.stage = Stage::Waiting(score);
             self.order.insert((score, subtree));

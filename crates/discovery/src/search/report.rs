@@ -29,6 +29,7 @@ pub struct Refused {
     pub same_app: u32,
     pub stopped: u32,
     pub mismatch: u32,
+    pub not_isolated: u32,
 }
 
 impl Refused {
@@ -39,11 +40,12 @@ impl Refused {
             HoldRefusal::SameApp => &mut self.same_app,
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
+            HoldRefusal::NotIsolated => &mut self.not_isolated,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch
+        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch + self.not_isolated
     }
 }
 

@@ -59,6 +59,10 @@ pub struct SearchSpec {
     pub set: Option<SetQuery>,
     /// The attribute whose values among the matching nodes are counted.
     pub histogram: Option<Box<str>>,
+    /// Every node that matches is found with equal odds, the requester among them, instead of the quickest
+    /// to find. So many visits at most go out for that which ask for nothing but the way; without any, nodes
+    /// that are linked to are found before those behind them.
+    pub by_lot: Option<u32>,
 }
 
 impl SearchSpec {
@@ -76,6 +80,7 @@ impl SearchSpec {
             list: true,
             set: None,
             histogram: None,
+            by_lot: None,
         }
     }
 

@@ -125,4 +125,7 @@ pub enum HoldRefusal {
     /// The node measures less than it declares.
     #[n(4)]
     Mismatch,
+    /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
+    #[n(5)]
+    NotIsolated,
 }

@@ -25,6 +25,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub isolates: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
@@ -44,6 +45,7 @@ impl Node {
             attributes: &self.attributes,
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
+            isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
             grid: &self.grid,
@@ -80,6 +82,9 @@ impl Host for SearchHost<'_> {
     }
 
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        if !self.isolates {
+            return HoldAnswer::Refused(HoldRefusal::NotIsolated);
+        }
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
         }

@@ -85,6 +85,7 @@ impl Shape {
             generation: 1,
             wanted: Wanted::Running,
             proof: Arc::from([]),
+            submitter: NodeId::from_bytes([0; 16]),
         };
         let spec = Spec {
             requirement: self.requirement.clone(),

@@ -37,6 +37,9 @@ pub struct Report {
     pub lies: u64,
     /// Applications that a liar submitted or was asked to hold or guard: they are not judged.
     pub entrusted: u32,
+    /// Messages with a claim that its signer has not signed: dropped on arrival, as every driver does.
+    #[serde(default)]
+    pub forged: u64,
     pub messages: u64,
     pub events: u64,
     pub virtual_ms: u64,

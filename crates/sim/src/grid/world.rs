@@ -10,8 +10,8 @@ mod users;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use xtreem_allocation::Resources;
-use xtreem_base::{AppId, Duration, Events, Handle, Instant, Rng, Sink};
+use xtreem_allocation::{Claim, Notary, Resources};
+use xtreem_base::{AppId, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::Attributes;
 use xtreem_node::{Config, Event, Me, Message, Node};
 
@@ -27,7 +27,7 @@ use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
 use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
-use super::{Options, plan};
+use super::{Options, notary, plan};
 use crate::agenda::Agenda;
 use crate::digest::Digest;
 use crate::link::{Latency, Link};
@@ -42,10 +42,29 @@ const CONTACTS: usize = 3;
 const START_SPREAD_MICROS: u64 = 1_000_000;
 
 /// What a node says in one call, kept until the call is over.
-#[derive(Default)]
 struct Outbox {
     sends: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    /// Whose call it is.
+    me: HostNo,
+    /// Of the world, from which the ids of all hosts come.
+    seed: u64,
+}
+
+impl Outbox {
+    fn new(seed: u64) -> Self {
+        Outbox { sends: Vec::new(), events: Vec::new(), me: 0, seed }
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        Some(node_id(self.seed, host_of(peer)))
+    }
+
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        notary::token(node_id(self.seed, self.me), claim)
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -69,7 +88,11 @@ pub(crate) struct World {
     link: Link,
     /// Messages that the link was asked to carry: tells the fates of two of one instant apart.
     carried: u32,
+    /// Messages that were dropped because somebody else than the node named had signed what is in them.
+    forged: u64,
     schedule: Schedule,
+    /// The host that submits everything; any host does when there is none.
+    pub submitter: Option<HostNo>,
     config: Arc<Config>,
     apps: Vec<App>,
     by_id: BTreeMap<AppId, usize>,
@@ -143,7 +166,9 @@ impl World {
             hosts: Vec::with_capacity(nodes as usize),
             link: Link::new(seed, latency, 0),
             carried: 0,
+            forged: 0,
             schedule,
+            submitter: None,
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
             by_id: BTreeMap::new(),
@@ -154,7 +179,7 @@ impl World {
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
             liars: Liars::default(),
-            outbox: Outbox::default(),
+            outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
             trace,
@@ -215,6 +240,14 @@ impl World {
     #[cfg(test)]
     pub(in crate::grid) fn link(&self) -> &Link {
         &self.link
+    }
+
+    /// Programs that were started on each host so far.
+    #[cfg(test)]
+    pub fn runs_by_host(&self) -> Vec<u64> {
+        let mut runs = vec![0; self.hosts.len()];
+        self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
+        runs
     }
 
     pub fn apps(&self) -> &[App] {
@@ -300,6 +333,9 @@ impl World {
                     host.waiting.push_back((from, to, message));
                 }
             }
+            Power::On if host.incarnation == incarnation_of(to) && !notary::holds(&message) => {
+                self.forged += 1;
+            }
             Power::On if host.incarnation == incarnation_of(to) => {
                 self.with_node(receiver, |node, now, out| node.handle_message(now, from, message, out));
             }
@@ -361,7 +397,8 @@ impl World {
     ) -> Option<R> {
         let host = &mut self.hosts[number as usize];
         let local = host.clock.local(self.now);
-        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut outbox = std::mem::replace(&mut self.outbox, Outbox::new(self.seed));
+        outbox.me = number;
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {

@@ -16,6 +16,7 @@ use xtreem_membership::{Message as Shuffling, Peer, Peers, SHUFFLE_PEERS_MAX};
 use xtreem_node::Message;
 
 use super::host::{HostNo, handle_of, node_id};
+use super::notary::token;
 use tree::{Item, Words};
 
 /// Of so many members one lies, and one at least where there are three.
@@ -41,6 +42,7 @@ pub(super) const CROWDED: u32 = 40;
 /// The liars of a run, and what they know: everything that was ever said.
 #[derive(Default)]
 pub(super) struct Liars {
+    seed: u64,
     hosts: Vec<HostNo>,
     nodes: u32,
     rng: Option<Rng>,
@@ -63,7 +65,7 @@ impl Liars {
         all.truncate(count as usize);
         all.sort_unstable();
         let ids = (0..nodes.min(64)).map(|host| *node_id(seed, host).as_bytes()).collect();
-        Liars { hosts: all, nodes, rng: Some(rng), ids, ..Liars::default() }
+        Liars { seed, hosts: all, nodes, rng: Some(rng), ids, ..Liars::default() }
     }
 
     pub fn hosts(&self) -> &[HostNo] {
@@ -112,19 +114,19 @@ impl Liars {
 
     /// What becomes of a message of a liar's node: said as it is, twisted, or not at all. `holders` are
     /// handles of nodes that matter.
-    pub fn utter(&mut self, message: Message, holders: &[Handle]) -> Option<Message> {
+    pub fn utter(&mut self, me: HostNo, message: Message, holders: &[Handle]) -> Option<Message> {
         let Some(rng) = &mut self.rng else { return Some(message) };
         match rng.below(16) {
             0 => None,
-            1..=4 => {
-                Some(tree::tree(&message).and_then(|tree| self.twisted(&tree, holders)).unwrap_or(message))
-            }
+            1..=4 => Some(
+                tree::tree(&message).and_then(|tree| self.twisted(me, &tree, holders)).unwrap_or(message),
+            ),
             _ => Some(message),
         }
     }
 
     /// Something that nobody asked for, as often as that.
-    pub fn invent(&mut self, about: Option<AppId>, holders: &[Handle]) -> Option<(Message, u32)> {
+    pub fn invent(&mut self, me: HostNo, about: Option<AppId>, holders: &[Handle]) -> Option<(Message, u32)> {
         let rng = self.rng.as_mut()?;
         let kinds = self.said.len() as u32;
         let (_, kept) = self.said.iter().nth(rng.below(kinds.max(1)) as usize)?;
@@ -136,7 +138,7 @@ impl Liars {
         let is_repeated = rng.chance(1, 6);
         let said = match is_repeated {
             true => tree::message(&tree).filter(|message| self.is_sayable(message)),
-            false => self.twisted(&tree, holders),
+            false => self.twisted(me, &tree, holders),
         };
         self.lies += u64::from(said.is_some()) * u64::from(times);
         said.map(|message| (message, times))
@@ -167,7 +169,40 @@ impl Liars {
         self.rng.as_mut().is_some_and(|rng| rng.chance(numerator, denominator))
     }
 
-    fn twisted(&mut self, tree: &Item, holders: &[Handle]) -> Option<Message> {
+    /// What it says in its own name it signs, as every node can.
+    fn signed(&self, me: HostNo, mut lie: Item) -> Option<Message> {
+        let mine = node_id(self.seed, me);
+        let mut signatures: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+        let message = tree::message(&lie)?;
+        message.for_each_statement(&mut |statement| {
+            if let Statement::Claim(claim, proof) = statement
+                && claim.signer() == mine
+            {
+                signatures.push((proof.to_vec(), token(mine, claim).to_vec()));
+            }
+        });
+        if signatures.is_empty() {
+            return Some(message);
+        }
+        signatures.iter().for_each(|(old, new)| lie.put(old, new));
+        tree::message(&lie)
+    }
+
+    /// The same, in the liar's own name: every claim that another signed becomes its own.
+    fn in_the_name_of(&self, me: HostNo, tree: &Item) -> Item {
+        let mut own = tree.clone();
+        if let Some(message) = tree::message(tree) {
+            let mine = node_id(self.seed, me);
+            message.for_each_statement(&mut |statement| {
+                if let Statement::Claim(claim, _) = statement {
+                    own.put(claim.signer().as_bytes(), mine.as_bytes());
+                }
+            });
+        }
+        own
+    }
+
+    fn twisted(&mut self, me: HostNo, tree: &Item, holders: &[Handle]) -> Option<Message> {
         let rng = self.rng.as_mut()?;
         let mut peers = holders.to_vec();
         for _ in 0..4 {
@@ -177,10 +212,11 @@ impl Liars {
         }
         peers.extend(self.hosts.iter().map(|host| handle_of(*host, 0)));
         for _ in 0..TWISTS {
+            let is_own = self.chance(1, 3);
+            let mut lie = if is_own { self.in_the_name_of(me, tree) } else { tree.clone() };
             let rng = self.rng.as_mut()?;
-            let mut lie = tree.clone();
             lie.twist(rng, &Words { peers: &peers, ids: &self.ids });
-            if let Some(message) = tree::message(&lie).filter(|message| self.is_sayable(message)) {
+            if let Some(message) = self.signed(me, lie).filter(|message| self.is_sayable(message)) {
                 self.lies += 1;
                 return Some(message);
             }
@@ -204,6 +240,8 @@ impl Liars {
                 let known = self.applications.get(&application.record.id);
                 known.is_some_and(|(known, _)| known.spec == application.spec)
             }
+            // The world looks at these on arrival, as every driver does.
+            Statement::Claim(..) => true,
             // The root signs none here.
             Statement::Policy(_) => false,
         }

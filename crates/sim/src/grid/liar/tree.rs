@@ -178,6 +178,17 @@ impl Item {
         });
     }
 
+    /// Puts some bytes in the place of others, wherever they stand.
+    pub(super) fn put(&mut self, old: &[u8], new: &[u8]) {
+        self.for_each(&mut |item| {
+            if let Item::Bytes(bytes) = item
+                && bytes == old
+            {
+                *bytes = new.to_vec();
+            }
+        });
+    }
+
     /// Makes it speak of another application, or of other peers, wherever it spoke of one.
     pub(super) fn turn_to(&mut self, known: &[[u8; 16]], id: [u8; 16]) {
         self.for_each(&mut |item| {

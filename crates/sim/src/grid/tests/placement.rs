@@ -78,6 +78,44 @@ fn slots_spread_by_site_stay_on_sites_of_their_own_while_their_hosts_die() {
     }
 }
 
+/// How many of `tasks` applications of one slot each host gets, all submitted by host 0.
+fn shares(nodes: u32, tasks: u64, seed: u64) -> Vec<u64> {
+    let shape = Shape { behaviour: Behaviour::Task, ..placed(1, "", "random") };
+    let submits = (0..tasks).map(|i| (at(2) + Duration::from_millis(i * 250), Action::Submit { app: 0 }));
+    let actions = submits.collect();
+    let schedule = Schedule { apps: vec![shape], actions, loss_percent: 0, are_clocks_skewed: false };
+    let setup = Setup { nodes, seed, schedule, latency: Latency::EUROPE, trace: Trace::Off };
+    let offer = Resources { cores_milli: 64_000, memory_bytes: 64 << 30, disk_bytes: 64 << 30 };
+    let mut world = World::set_up(setup, |_, _| Machine { attributes: Attributes::new(), offer });
+    world.submitter = Some(0);
+    world.run_until(at(2 + tasks / 4 + 5));
+    let runs = world.runs_by_host();
+    assert_eq!(runs.iter().sum::<u64>(), tasks, "every task ran once: {runs:?}");
+    runs
+}
+
+#[test]
+fn the_node_that_submits_is_one_like_others_where_placement_is_random() {
+    for (seed, nodes, tasks) in
+        [(202_611_261_010, 4, 400), (202_611_261_011, 4, 400), (202_611_261_012, 30, 450)]
+    {
+        let runs = shares(nodes, tasks, seed);
+        let mean = tasks / u64::from(nodes);
+        // Five standard deviations of a fair lot, of the submitter's share and of all of them together.
+        let own = runs[0].abs_diff(mean);
+        assert!(
+            own * own <= 25 * mean,
+            "seed {seed}: {mean} are fair, the submitter got {} of {runs:?}",
+            runs[0]
+        );
+        let squares: u64 = runs.iter().map(|share| share.abs_diff(mean).pow(2)).sum();
+        let chi_squared = squares / mean;
+        let freedom = f64::from(nodes - 1);
+        let most = freedom + 5.0 * (2.0 * freedom).sqrt();
+        assert!((chi_squared as f64) < most, "seed {seed}: {chi_squared} of {most}: {runs:?}");
+    }
+}
+
 /// One host in six is heavy.
 fn weight(host: u32) -> u64 {
     if host.is_multiple_of(6) { 9 } else { 1 + u64::from(host % 2) }
@@ -125,7 +163,7 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
         "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
     let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
     let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
-    let mut world = world_with(60, placed(3, SET, ""), (1, 0), actions);
+    let mut world = world_with(60, placed(3, SET, ""), (2, 0), actions);
     let mut had = Vec::new();
     for secs in [28, 58, 88, 118, 148, 178, 208] {
         world.run_until(at(secs));

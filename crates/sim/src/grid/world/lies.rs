@@ -44,7 +44,7 @@ impl World {
         {
             self.send(from, other, message.clone());
         }
-        if let Some(message) = self.liars.utter(message, &holders) {
+        if let Some(message) = self.liars.utter(host_of(from), message, &holders) {
             self.send(from, to, message);
         }
     }
@@ -92,7 +92,7 @@ impl World {
                 None => return,
             },
         };
-        if let Some((message, times)) = self.liars.invent(about, &holders) {
+        if let Some((message, times)) = self.liars.invent(number, about, &holders) {
             for _ in 0..times {
                 self.send(me, to, message.clone());
             }

@@ -98,6 +98,7 @@ impl World {
             replacement_ms_p50: percentile(&self.replaced_ms, 50),
             replacement_ms_p99: percentile(&self.replaced_ms, 99),
             replacement_ms_max: percentile(&self.replaced_ms, 100),
+            forged: self.forged,
             messages: self.messages,
             events: self.events,
             liars: self.liars.hosts().len() as u32,

@@ -7,7 +7,7 @@ use xtreem_node::Event;
 use super::World;
 use crate::grid::apps::Shape;
 use crate::grid::apps::{App, Stop};
-use crate::grid::host::{HostNo, host_of, incarnation_of};
+use crate::grid::host::{HostNo, host_of, incarnation_of, node_id};
 use crate::grid::process::State;
 use crate::grid::queue::{WORLD, What};
 use crate::grid::schedule::FAULTS_END;
@@ -25,9 +25,10 @@ const STOP_TARGETS_MAX: u32 = 3;
 
 impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
-        let Some(submitter) = self.some_running_host() else { return };
+        let Some(submitter) = self.submitter.or_else(|| self.some_running_host()) else { return };
         let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
-        let application = self.schedule.apps[shape].application(&mut self.rng);
+        let mut application = self.schedule.apps[shape].application(&mut self.rng);
+        application.record.submitter = node_id(self.seed, submitter);
         let record = application.record.clone();
         let stopped = Record { generation: record.generation + 1, wanted: Wanted::Stopped, ..record.clone() };
         self.liars.learn(&application, vec![record.clone(), stopped]);
