@@ -11,6 +11,7 @@ mod counters;
 mod driver;
 #[doc(hidden)]
 pub mod fuzzed;
+mod guests;
 mod hello;
 mod identity;
 mod join;
@@ -30,6 +31,7 @@ pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
+pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
