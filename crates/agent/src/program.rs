@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use minicbor::{Decode, Encode};
 use xtreem_base::Digest;
 
+use crate::exec::TEMPORARY;
+
 /// Longest encoding of a program; allocation carries no longer payload.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;
 /// Most words of a command.
@@ -166,6 +168,9 @@ impl Program {
             }
             if file.path.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return bad("a path is relative and stays inside the slot's directory");
+            }
+            if file.path.split('/').next() == Some(TEMPORARY) {
+                return bad("that name is the directory for temporary files");
             }
             if file.len > FILE_MAX_BYTES {
                 return bad("larger than 16 GiB");

@@ -16,7 +16,8 @@ pub struct Config {
     pub back_off: Duration,
     /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
     pub back_off_max: Duration,
-    /// An allocation lapses whose program has not started by then (docs/design/allocation.md, "Allocation").
+    /// An allocation lapses whose program has neither started nor come nearer to its start for so long
+    /// (docs/design/allocation.md, "Allocation").
     pub start_limit: Duration,
     /// A claim is announced this often (docs/design/allocation.md, "Claims").
     pub claim_period: Duration,

@@ -18,7 +18,7 @@ pub(crate) enum Phase {
         until: Instant,
         resend: Instant,
     },
-    /// The host was asked to start the program.
+    /// The host was asked to start the program; `since` is when, or when it last told of progress.
     Starting {
         since: Instant,
     },

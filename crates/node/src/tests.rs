@@ -29,6 +29,10 @@ enum Program {
     Serves,
     Finishes,
     Fails,
+    /// Its files take five minutes, and the node hears of them every half a minute.
+    FetchesForLong,
+    /// Its files never come.
+    Hangs,
 }
 
 struct Outbox {
@@ -79,8 +83,14 @@ impl Events<Event> for Outbox {
 type Queue = BTreeMap<(Instant, u64), Work>;
 
 enum Work {
-    Deliver { from: Handle, to: Handle, message: Box<Message> },
+    Deliver {
+        from: Handle,
+        to: Handle,
+        message: Box<Message>,
+    },
     Started(usize, SlotRun),
+    /// So many times more, and then it starts.
+    Progress(usize, SlotRun, u32),
     Exited(usize, SlotRun, Exit),
 }
 
@@ -184,7 +194,11 @@ impl Net {
         match event {
             Event::Allocation(Notice::Start { run, .. }) => {
                 self.starts += 1;
-                self.push(self.now + Duration::from_millis(100), Work::Started(at, run));
+                match self.program {
+                    Program::Hangs => {}
+                    Program::FetchesForLong => self.push(self.now, Work::Progress(at, run, 10)),
+                    _ => self.push(self.now + Duration::from_millis(100), Work::Started(at, run)),
+                }
             }
             Event::Allocation(Notice::Stop { run, .. }) => {
                 self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
@@ -242,11 +256,16 @@ impl Net {
                 self.running.insert((at, run));
                 self.with(at, |node, now, out| node.program_started(now, run, out));
                 let exit = match self.program {
-                    Program::Serves => return,
+                    Program::Serves | Program::FetchesForLong | Program::Hangs => return,
                     Program::Finishes => Exit::Code(0),
                     Program::Fails => Exit::Code(1),
                 };
                 self.push(self.now + Duration::from_secs(1), Work::Exited(at, run, exit));
+            }
+            Work::Progress(at, run, more) => {
+                self.with(at, |node, now, out| node.program_progress(now, run, out));
+                let next = if more == 0 { Work::Started(at, run) } else { Work::Progress(at, run, more - 1) };
+                self.push(self.now + SECS(30), next);
             }
             Work::Exited(at, run, exit) => {
                 self.running.remove(&(at, run));
@@ -434,6 +453,26 @@ fn an_application_whose_slots_are_all_done_is_done() {
             }
         }
     }
+}
+
+#[test]
+fn a_start_that_comes_nearer_is_waited_for_and_one_that_hangs_is_tried_elsewhere() {
+    let mut net = Net::new(16, 6);
+    net.program = Program::FetchesForLong;
+    net.submit(3, 4);
+    net.run(SECS(300));
+    assert_eq!((net.starts, net.slots()), (4, vec![]), "each began once, and none is given up");
+    net.run(SECS(60));
+    assert_eq!((net.starts, net.slots()), (4, vec![0, 1, 2, 3]));
+
+    let mut net = Net::new(16, 6);
+    net.program = Program::Hangs;
+    net.submit(3, 4);
+    net.run(SECS(55));
+    assert_eq!(net.starts, 4);
+    net.program = Program::Serves;
+    net.run(SECS(30));
+    assert_eq!((net.starts, net.slots()), (8, vec![0, 1, 2, 3]));
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use xtreem_allocation::NotStarted;
@@ -21,6 +23,9 @@ use crate::members::Members;
 use crate::program::{Program, SELF_COMMAND};
 use crate::store::FileKind;
 use crate::trash::Trash;
+
+/// Between two words of progress to the node (our guess: it waits 60 s for one).
+const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 /// How a run ended before its program ran.
 enum Failure {
@@ -41,6 +46,29 @@ impl Drop for Premises {
     }
 }
 
+/// How often files have moved on towards the start of the program.
+#[derive(Clone, Debug, Default)]
+struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn tell(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the node now and then, so that it does not take a slow start for a stuck one. Never returns.
+    async fn pass_on(&self, agent: &Agent, run: SlotRun) {
+        let mut told = 0;
+        loop {
+            tokio::time::sleep(PROGRESS_PERIOD).await;
+            let now = self.0.load(Ordering::Relaxed);
+            if now != told {
+                told = now;
+                agent.tell(move |node, now, out| node.program_progress(now, run, out)).await;
+            }
+        }
+    }
+}
+
 /// Fetches, lays out, starts, waits, and tells the node how it went.
 pub(super) async fn carry_out(
     agent: Arc<Agent>,
@@ -57,8 +85,10 @@ pub(super) async fn carry_out(
         log_dir: agent.state.logs_dir().join(&name),
         trash: agent.trash.clone(),
     });
+    let progress = Progress::default();
     let prepared = tokio::select! {
-        prepared = prepare(&agent, &order, &premises, number) => prepared,
+        prepared = prepare(&agent, &order, &premises, number, &progress) => prepared,
+        () = progress.pass_on(&agent, run) => return,
         _ = asked_to_stop(&mut stop) => {
             let trouble = "stopped before it was started".to_owned();
             agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), Some(trouble));
@@ -130,19 +160,21 @@ async fn prepare(
     order: &Order,
     premises: &Arc<Premises>,
     number: u64,
+    progress: &Progress,
 ) -> Result<(Running, SlotSocket), Failure> {
     let program = Program::from_payload(&order.spec.payload)
         .map_err(|error| Failure::Broken(NOT_EXECUTABLE, error.to_string()))?;
     let application = Members { agent, app: order.run.app };
     let mut rng = crate::agent::random();
-    deploy::fetch_all(&agent.store, &application, &program.files, &order.sources, &mut rng).await.map_err(
-        |missing| match missing {
-            Missing::Lost { .. } => Failure::FilesLost(missing.to_string()),
-            Missing::NotStored { .. } => Failure::Broken(NOT_EXECUTABLE, missing.to_string()),
-        },
-    )?;
+    let tell = || progress.tell();
+    let files = &program.files;
+    let fetched = deploy::fetch_all(&agent.store, &application, files, &order.sources, &mut rng, &tell).await;
+    fetched.map_err(|missing| match missing {
+        Missing::Lost { .. } => Failure::FilesLost(missing.to_string()),
+        Missing::NotStored { .. } => Failure::Broken(NOT_EXECUTABLE, missing.to_string()),
+    })?;
     let broken = |error: io::Error| Failure::Broken(NOT_EXECUTABLE, error.to_string());
-    lay_out(agent, &program, premises).await.map_err(broken)?;
+    lay_out(agent, &program, premises, progress).await.map_err(broken)?;
     let address: IpAddr = agent.net.local_addr().ip();
     let ports = agent.ports.reserve(&program.ports, address).map_err(broken)?;
     let path = agent.state.sockets_dir().join(number.to_string());
@@ -191,7 +223,13 @@ fn command(program: &Program) -> Vec<String> {
 /// Makes the slot's directory and puts the program's files there.
 ///
 /// When it is dropped the copying goes on to its end, and only then the directory goes.
-async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>) -> io::Result<()> {
+async fn lay_out(
+    agent: &Arc<Agent>,
+    program: &Program,
+    premises: &Arc<Premises>,
+    progress: &Progress,
+) -> io::Result<()> {
+    let progress = progress.clone();
     let (store, files, premises) = (agent.store.clone(), program.files.clone(), premises.clone());
     let user = agent.standing.user;
     let laid_out = bulk::LAYING_OUT.run(move || {
@@ -205,7 +243,7 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>
                 fs::create_dir_all(parent)?;
             }
             let kind = if file.executable { FileKind::Program } else { FileKind::Data };
-            store.place(file.digest, &target, kind).map_err(io::Error::other)?;
+            store.place(file.digest, &target, kind, &|| progress.tell()).map_err(io::Error::other)?;
         }
         user.map_or(Ok(()), |user| exec::give(dir, user))
     });

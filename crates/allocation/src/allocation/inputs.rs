@@ -148,6 +148,11 @@ impl Allocation {
         self.with_app(call, run.app, host, |app, cx| app.on_started(cx, run));
     }
 
+    /// The program of this run is not started yet, but its start comes nearer.
+    pub fn handle_progress<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, host: &mut H) {
+        self.with_app(call, run.app, host, |app, cx| app.on_progress(cx.now, run));
+    }
+
     /// The program of this run has ended.
     pub fn handle_exited<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, exit: Exit, host: &mut H) {
         self.with_app(call, run.app, host, |app, cx| app.on_exited(cx, run, exit));

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::Handle;
+use xtreem_base::{Handle, Instant};
 
 use super::App;
 use crate::context::Context;
@@ -159,6 +159,14 @@ impl App {
             mine.phase = Phase::Running;
             mine.runs_since = cx.now;
             self.own_slot_changed(cx, run.slot);
+        }
+    }
+
+    /// What comes before the start goes on: files arrive, or are laid out.
+    pub fn on_progress(&mut self, now: Instant, run: SlotRun) {
+        let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
+        if let Phase::Starting { since } = &mut mine.phase {
+            *since = now;
         }
     }
 
