@@ -22,12 +22,12 @@ pub(crate) struct Reserved {
 }
 
 impl Ports {
-    /// A number for each port. A fixed number is handed through: whether the program can have it shows when
-    /// it listens.
+    /// A number for each port. A fixed number that somebody listens on is refused; nobody keeps it free from
+    /// then on until the program listens.
     pub(crate) fn reserve(&self, wanted: &[PortRef], address: IpAddr) -> io::Result<Reserved> {
         let mut reserved = Reserved { ports: self.clone(), numbers: Vec::new() };
         for port in wanted {
-            let number = if port.port == 0 { self.any(address)? } else { port.port };
+            let number = if port.port == 0 { self.any(address)? } else { fixed(address, port.port)? };
             reserved.numbers.push((port.clone(), number));
         }
         Ok(reserved)
@@ -41,6 +41,15 @@ impl Ports {
             }
         }
         Err(io::Error::new(io::ErrorKind::AddrInUse, "no free port found"))
+    }
+}
+
+/// The number itself, unless somebody listens on it. What this agent may not test, as low numbers, it leaves
+/// to the program.
+fn fixed(address: IpAddr, number: u16) -> io::Result<u16> {
+    match TcpListener::bind((address, number)) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
+        _ => Ok(number),
     }
 }
 
@@ -58,6 +67,18 @@ impl Drop for Reserved {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_fixed_port_on_which_somebody_listens_is_refused() {
+        let here = IpAddr::from([127, 0, 0, 1]);
+        let listener = TcpListener::bind((here, 0)).unwrap();
+        let number = listener.local_addr().unwrap().port();
+        let wanted = [PortRef { name: "http".into(), port: number }];
+        let error = Ports::default().reserve(&wanted, here).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+        drop(listener);
+        assert_eq!(Ports::default().reserve(&wanted, here).unwrap().numbers[0].1, number);
+    }
 
     #[test]
     fn no_two_slots_are_promised_one_port_and_ports_come_back() {

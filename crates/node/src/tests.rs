@@ -113,6 +113,8 @@ struct Net {
     starts: usize,
     /// Guardians that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
+    /// Whom a node declared lost.
+    declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
     searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
@@ -146,6 +148,7 @@ impl Net {
             taken: 0,
             starts: 0,
             fetches: Vec::new(),
+            declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
             seed,
@@ -205,6 +208,7 @@ impl Net {
             }
             Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
             Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
+            Event::Allocation(Notice::HolderLost { peer, .. }) => self.declared.push((at, peer)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);
@@ -476,15 +480,19 @@ fn a_start_that_comes_nearer_is_waited_for_and_one_that_hangs_is_tried_elsewhere
 }
 
 #[test]
-fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
+fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone() {
     let mut net = Net::new(16, 4);
     net.program = Program::Fails;
     let app = net.submit(3, 2);
-    net.run(SECS(90));
-    assert_eq!(net.starts, 10, "two slots, five starts each");
+    net.run(SECS(150));
+    assert_eq!(net.starts, 30, "two slots, three nodes, five starts each");
     let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
-    let states: Vec<SlotState> = known.map(|known| known.state).collect();
-    assert!(states.len() >= 2 && states.iter().all(|state| *state == SlotState::Failed(Exit::Code(1))));
+    let known: Vec<_> = known.collect();
+    for slot in 0..2 {
+        let newest = known.iter().filter(|known| known.slot == slot).max_by_key(|known| known.epoch);
+        let state = newest.expect("somebody remembers it").state;
+        assert_eq!(state, SlotState::Failed(Exit::Code(1)), "slot {slot}");
+    }
 }
 
 #[test]

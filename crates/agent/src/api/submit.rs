@@ -197,6 +197,10 @@ impl Following {
                 self.is_over = true;
                 ProgressLine::Complete { running, done, failed }
             }
+            Progress::Troubled { slot, trouble } => {
+                self.is_over = true;
+                ProgressLine::Troubled { slot, trouble: trouble.to_string() }
+            }
         }
     }
 }

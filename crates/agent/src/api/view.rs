@@ -42,6 +42,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            troubled: refused.troubled,
             not_isolated: refused.not_isolated,
         },
         forbidden: report
@@ -150,6 +151,8 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
         SlotState::FilesLost => (api::SlotPhase::FilesLost, None),
         SlotState::Done(exit) => (api::SlotPhase::Done, Some(exit)),
         SlotState::Failed(exit) => (api::SlotPhase::Failed, Some(exit)),
+        SlotState::Failing(exit) => (api::SlotPhase::Failing, Some(exit)),
+        SlotState::Troubled(_) => (api::SlotPhase::Troubled, None),
     };
     api::SlotView {
         slot: number,
@@ -161,6 +164,10 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             Exit::Code(code) => api::ExitView::Code(code),
             Exit::Signal(signal) => api::ExitView::Signal(signal),
         }),
+        trouble: match state {
+            SlotState::Troubled(trouble) => Some(trouble.to_string()),
+            _ => None,
+        },
         last_lines: Vec::new(),
     }
 }

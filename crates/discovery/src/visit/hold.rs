@@ -128,4 +128,7 @@ pub enum HoldRefusal {
     /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
     #[n(5)]
     NotIsolated,
+    /// The node could not start this application just now, or could not start any.
+    #[n(6)]
+    Troubled,
 }

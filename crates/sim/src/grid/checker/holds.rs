@@ -37,6 +37,8 @@ pub(super) struct Holds {
     submissions: BTreeMap<AppId, Submission>,
     open: BTreeMap<(HostNo, u64), Open>,
     liars: BTreeSet<HostNo>,
+    /// When each host that stood still last went on.
+    resumed: BTreeMap<HostNo, Instant>,
     swept: Instant,
 }
 
@@ -55,6 +57,9 @@ impl Checker for Holds {
             Seen::Hold { host, hold, requester, app } => {
                 let is_of_a_liar = self.liars.contains(requester) || self.liars.contains(host);
                 self.see(at, (*host, *hold), *app, is_of_a_liar, findings);
+            }
+            Seen::Fault(Fault::Resumed { host }) => {
+                self.resumed.insert(*host, at);
             }
             _ => {}
         }
@@ -81,8 +86,10 @@ impl Holds {
             Some(Submission { ended: Some(ended), .. }) => *ended,
             None => Instant::ZERO,
         };
+        // What was sent to a paused host is heard at its return: its life begins then.
+        let resumed = self.resumed.get(&hold.0).copied().unwrap_or(Instant::ZERO);
         let left_max = if is_of_a_liar { LEFT_MAX + LIFE_MAX } else { LEFT_MAX };
-        if at.since(needed.max(open.first)) > left_max && !open.is_reported {
+        if at.since(needed.max(open.first).max(resumed)) > left_max && !open.is_reported {
             open.is_reported = true;
             findings.add(NAME, at, format!("host {}: a hold for {app:?} that nobody needs stays", hold.0));
         }
