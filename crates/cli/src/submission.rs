@@ -134,6 +134,7 @@ mod tests {
             address: none,
             exit: None,
             last_lines: vec![],
+            ports: std::collections::BTreeMap::new(),
         };
         ProgressLine::Slot { slot }
     }

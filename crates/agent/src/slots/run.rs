@@ -164,6 +164,10 @@ async fn prepare(
 ) -> Result<(Running, SlotSocket), Failure> {
     let program = Program::from_payload(&order.spec.payload)
         .map_err(|error| Failure::Broken(NOT_EXECUTABLE, error.to_string()))?;
+    if order.spec.ports != program.fixed_ports() {
+        let reason = "the specification's ports are not those of its program".to_owned();
+        return Err(Failure::Broken(NOT_EXECUTABLE, reason));
+    }
     let application = Members { agent, app: order.run.app };
     let mut rng = crate::agent::random();
     let tell = || progress.tell();
@@ -176,7 +180,7 @@ async fn prepare(
     let broken = |error: io::Error| Failure::Broken(NOT_EXECUTABLE, error.to_string());
     lay_out(agent, &program, premises, progress).await.map_err(broken)?;
     let address: IpAddr = agent.net.local_addr().ip();
-    let ports = agent.ports.reserve(&program.ports, address).map_err(broken)?;
+    let ports = agent.ports.reserve(order.run, &program.ports, address).map_err(broken)?;
     let path = agent.state.sockets_dir().join(number.to_string());
     let socket = SlotSocket::open(agent, order, path, ports).map_err(broken)?;
     let place = Place {

@@ -30,6 +30,7 @@ pub struct Refused {
     pub stopped: u32,
     pub mismatch: u32,
     pub not_isolated: u32,
+    pub port_taken: u32,
 }
 
 impl Refused {
@@ -41,11 +42,13 @@ impl Refused {
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
+            HoldRefusal::PortTaken => &mut self.port_taken,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch + self.not_isolated
+        let of_the_books = self.busy + self.too_many + self.same_app + self.stopped + self.port_taken;
+        of_the_books + self.mismatch + self.not_isolated
     }
 }
 

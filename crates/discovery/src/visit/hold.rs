@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, NodeId};
 
 use crate::bounded;
+use crate::visit::ports::FixedPorts;
 
 /// Bytes of a user's name, as long as in a credential.
 const USER_NAME_LEN_MAX: usize = 48;
@@ -57,6 +58,9 @@ pub struct HoldAsk {
     /// everybody.
     #[n(7)]
     pub is_spare: bool,
+    /// Numbers that nobody else on the node may have.
+    #[n(8)]
+    pub ports: FixedPorts,
 }
 
 fn encode_claimant<C, W: Write>(
@@ -128,4 +132,7 @@ pub enum HoldRefusal {
     /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
     #[n(5)]
     NotIsolated,
+    /// Another slot or program has a port of the slot.
+    #[n(6)]
+    PortTaken,
 }

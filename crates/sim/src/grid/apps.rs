@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
 use xtreem_base::{AppId, Digest, Duration, Instant, NodeId, Rng};
-use xtreem_discovery::Need;
+use xtreem_discovery::{FixedPorts, Need};
 
 use super::host::HostNo;
 use super::seen::Behaviour;
@@ -94,6 +94,7 @@ impl Shape {
             restart: Restart::OnFailure,
             payload: Arc::from([]),
             placement: self.placement.clone(),
+            ports: FixedPorts::NONE,
         };
         Application { record, spec: Arc::new(spec) }
     }
