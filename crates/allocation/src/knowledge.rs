@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub lost: Option<Instant>,
     /// This loss was told to the host, or the holder itself said that it has nothing.
     pub is_declared: bool,
+    /// The lost holder itself said so: it answers, and may be asked to hold the slot again.
+    pub gave_up: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
     /// When the holder began to be looked for.
@@ -44,6 +46,7 @@ impl Entry {
             watch: Watch::new(now, Rng::new(rng.next_u64())),
             lost: None,
             is_declared: false,
+            gave_up: false,
             claimed: None,
             unknown: Some(now),
             since: now,
@@ -82,6 +85,7 @@ impl Entry {
     pub fn mark_given_up(&mut self, now: Instant) {
         self.mark_lost(now);
         self.is_declared = true;
+        self.gave_up = true;
     }
 
     /// A sign of life of the holder.
@@ -89,6 +93,7 @@ impl Entry {
         self.watch.answered(now);
         self.lost = None;
         self.is_declared = false;
+        self.gave_up = false;
         self.unknown = None;
     }
 }

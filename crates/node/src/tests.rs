@@ -113,6 +113,8 @@ struct Net {
     starts: usize,
     /// Guardians that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
+    /// Whom a node declared lost.
+    declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
     searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
@@ -146,6 +148,7 @@ impl Net {
             taken: 0,
             starts: 0,
             fetches: Vec::new(),
+            declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
             seed,
@@ -205,6 +208,7 @@ impl Net {
             }
             Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
             Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
+            Event::Allocation(Notice::HolderLost { peer, .. }) => self.declared.push((at, peer)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);

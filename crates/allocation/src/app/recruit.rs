@@ -299,12 +299,17 @@ impl App {
         let set = self.set();
         let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
         // Silent nodes would only cost the search its time-outs.
-        exclude.extend(
-            self.known.iter().filter(|(_, entry)| entry.lost.is_some()).filter_map(|(_, e)| e.holder),
-        );
+        let lost = self.known.iter().filter(|(_, entry)| entry.lost.is_some());
+        let (gave_up, silent): (Vec<_>, Vec<_>) = lost.partition(|(_, entry)| entry.gave_up);
+        exclude.extend(silent.into_iter().filter_map(|(_, entry)| entry.holder));
+        let gave_up: Vec<Handle> = gave_up.into_iter().filter_map(|(_, entry)| entry.holder).collect();
         let guardians = self.guardians.set.members.clone();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         let is_looking = wishes.surplus > 0 && !recruit.gives_way;
+        if recruit.searches == 0 && set.is_none() {
+            // Who gave a slot up had its reasons; in a small grid it may be the only one that is left.
+            exclude.extend(gave_up);
+        }
         if recruit.searches == 0 && !is_looking && set.is_none() {
             // A guardian that became a holder would have to be replaced as well: only when nobody else is
             // left, or when it is better than others.

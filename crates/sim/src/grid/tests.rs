@@ -42,6 +42,22 @@ fn dead_holders_are_replaced() {
 }
 
 #[test]
+fn a_run_may_end_early_or_much_later() {
+    let of = |until| run(&Options { until, ..small("kill,restart", 3) });
+    assert_eq!(of(Some(30)).virtual_ms, 30_000);
+    let (usual, later) = (of(None), of(Some(400)));
+    assert_eq!((usual.virtual_ms, later.virtual_ms), (170_000, 400_000));
+    assert!(usual.ok && later.ok, "{:#?}", later.violations);
+    assert!(later.messages > usual.messages);
+}
+
+#[test]
+fn a_sweep_to_the_last_seed_of_all_ends() {
+    let last = Options { nodes: 2, apps: 0, ..small("none", 0) };
+    assert_eq!(sweep(u64::MAX - 2..u64::MAX, &last, 3, |_, _| {}).seeds, 2);
+}
+
+#[test]
 fn a_sweep_runs_each_seed_once_and_says_how_to_replay_it() {
     let mut seen = Vec::new();
     let report = sweep(4..7, &small("none", 0), 2, |seed, one| seen.push((seed, one.replay.clone())));

@@ -21,7 +21,7 @@ use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, inc
 use super::process::Process;
 use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
-use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
+use super::schedule::{FAULTS_BEGIN, FAULTS_END, Schedule};
 use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
@@ -205,7 +205,7 @@ impl World {
     }
 
     pub fn run(mut self, until: Instant) -> Report {
-        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (RUN_END, false)] {
+        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (until, false)] {
             self.lose_messages(are_lost);
             self.run_until(end.min(until));
         }

@@ -33,6 +33,8 @@ struct Open {
 pub(super) struct Holds {
     submissions: BTreeMap<AppId, Submission>,
     open: BTreeMap<(HostNo, u64), Open>,
+    /// When each host that stood still last went on.
+    resumed: BTreeMap<HostNo, Instant>,
     swept: Instant,
 }
 
@@ -46,6 +48,9 @@ impl Checker for Holds {
             Seen::Fault(Fault::Killed { host } | Fault::Restarted { host }) => {
                 let there = self.submissions.values_mut().filter(|submission| submission.host == *host);
                 there.for_each(|submission| submission.ended = submission.ended.or(Some(at)));
+            }
+            Seen::Fault(Fault::Resumed { host }) => {
+                self.resumed.insert(*host, at);
             }
             Seen::Hold { host, hold, app } => self.see(at, (*host, *hold), *app, findings),
             _ => {}
@@ -66,7 +71,9 @@ impl Holds {
             Some(Submission { ended: Some(ended), .. }) => *ended,
             None => Instant::ZERO,
         };
-        if at.since(needed.max(open.first)) > LEFT_MAX && !open.is_reported {
+        // What was sent to a paused host is heard at its return: its life begins then.
+        let resumed = self.resumed.get(&hold.0).copied().unwrap_or(Instant::ZERO);
+        if at.since(needed.max(open.first).max(resumed)) > LEFT_MAX && !open.is_reported {
             open.is_reported = true;
             findings.add(NAME, at, format!("host {}: a hold for {app:?} that nobody needs stays", hold.0));
         }

@@ -342,6 +342,12 @@ fn a_hold_ends_with_its_submission_or_a_life_later() {
     history.push((29_500, fault(Fault::Killed { host: 2 })));
     history.extend((30..45).map(|second| (second * 1_000, hold(7))));
     check(&history, &none, &["holds_end"]);
+    // The same on a host that stood still meanwhile: it hears the last renewal when it goes on.
+    let paused = [(29_600, fault(Fault::Paused { host: 1 })), (36_500, fault(Fault::Resumed { host: 1 }))];
+    let late: Vec<_> = history.iter().filter(|(ms, _)| !(29_600..36_500).contains(ms)).cloned().collect();
+    let mut late: Vec<_> = late.into_iter().chain(paused).collect();
+    late.sort_by_key(|(ms, _)| *ms);
+    check(&late, &none, &[]);
     // A recruiter's hold begins when no submission is left, and is not renewed.
     let recruited = |seconds: u64| (80..80 + seconds).map(|second| (second * 1_000, hold(9)));
     let after =

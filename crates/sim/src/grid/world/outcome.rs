@@ -43,7 +43,7 @@ impl World {
             files_on: self.hosts_with_files(app.record.id),
             is_lost: app.is_lost,
             over: self.over_slots(app.record.id, app.record.slots),
-            chance_since: self.chances.get(&app.record.id).copied(),
+            chance_since: self.chances.get(&app.record.id).map(|chance| chance.since),
         });
         Snapshot { views: views.collect(), apps: apps.collect(), cut_off: self.cut_off() }
     }
