@@ -57,7 +57,7 @@ pub(crate) struct Reserved {
 
 impl Ports {
     /// A number for each port: the one that it has, the one that an earlier start of this run got, or a new
-    /// one.
+    /// one. One that it has and that somebody listens on is refused.
     pub(crate) fn reserve(&self, run: SlotRun, wanted: &[PortRef], address: IpAddr) -> io::Result<Reserved> {
         let mut promises = self.promises();
         promises.retain(|_, promise| promise.ended.is_none_or(|ended| ended.elapsed() < KEPT));
@@ -70,7 +70,8 @@ impl Ports {
                     Some(number) => number,
                     None => any(&mut promises, &numbers, address)?,
                 },
-                fixed => fixed,
+                fixed if is_free(address, fixed) => fixed,
+                _ => return Err(io::ErrorKind::AddrInUse.into()),
             };
             numbers.push((port.clone(), number));
         }
@@ -206,8 +207,13 @@ mod tests {
         let first = ports.reserve(run(1), &auto(&["a"]), HERE).unwrap();
         let number = first.numbers[0].1;
         drop(first);
-        let _thief = TcpListener::bind((HERE, number)).unwrap();
+        let thief = TcpListener::bind((HERE, number)).unwrap();
         assert_ne!(ports.reserve(run(1), &auto(&["a"]), HERE).unwrap().numbers[0].1, number);
+        let fixed = [PortRef { name: "http".into(), port: number }];
+        let refused = ports.reserve(run(2), &fixed, HERE).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        drop(thief);
+        assert_eq!(ports.reserve(run(2), &fixed, HERE).unwrap().numbers[0].1, number);
     }
 
     #[test]

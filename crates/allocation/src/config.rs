@@ -64,8 +64,10 @@ pub struct Config {
     /// ... up to this. Both our guess: nobody waits long for a program that fails once, and one whose
     /// database is away for hours costs next to nothing.
     pub restart_pause_max: Duration,
-    /// Pause before a slot whose files nobody has is tried again. Our guess.
-    pub files_pause: Duration,
+    /// How long a node takes no slot of an application that it could not start, and none at all when the
+    /// whole node is in trouble. Our guess: what a disk needs to be cleaned by hand, or a crowd of processes
+    /// to end.
+    pub avoid: Duration,
     /// The placements that this node knows, a site's own among them.
     pub placements: Placements,
 }
@@ -100,7 +102,7 @@ impl Default for Config {
             failures_window: secs(60),
             restart_pause: millis(500),
             restart_pause_max: secs(60),
-            files_pause: secs(5),
+            avoid: secs(60),
             placements: Placements::default(),
         }
     }

@@ -66,6 +66,8 @@ pub enum HoldRefusal {
     SameApp,
     /// The application is known here as stopped.
     Stopped,
+    /// The node could not start this application just now, or could not start any.
+    Troubled,
 }
 
 #[derive(Clone, Debug)]

@@ -7,8 +7,8 @@ use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
-    Application, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources, Restart,
-    SlotReport, SlotState, Spec, Statement, Versions, Wanted,
+    Application, Confirm, Epoch, Exit, Failure, FailureKind, GuardianSet, Holds, Known, Message, Record,
+    Refused, Resources, Restart, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
 use xtreem_discovery::{FactsAsk, FixedPorts, Need, ParseError};
@@ -79,6 +79,21 @@ fn samples() -> Vec<Message> {
         neighbours: vec![known, Known { holder: None, ..known }],
         older: vec![Handle::from_u32(8)],
         peers: vec![],
+        failures: vec![
+            Failure {
+                node: NodeId::from_bytes([5; 16]),
+                at: Handle::from_u32(9),
+                kind: FailureKind::Node(Trouble::Port),
+                count: 3,
+            },
+            Failure {
+                node: NodeId::from_bytes([5; 16]),
+                at: Handle::from_u32(9),
+                kind: FailureKind::Program(Exit::Code(1)),
+                count: 1,
+            },
+        ],
+        failing: vec![Handle::from_u32(9)],
     };
     vec![
         Message::Renew { hold: 9 },

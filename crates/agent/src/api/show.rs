@@ -55,7 +55,11 @@ async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, picture: &Picture) 
     let Some(known) = picture.slots.get(&slot) else { return view::unknown_slot(slot) };
     let holder = picture.holder(known);
     let mut shown = view::known(known, holder);
-    if let (SlotState::FilesLost | SlotState::Failed(_), Some(holder)) = (known.state, holder) {
+    if let (
+        SlotState::FilesLost | SlotState::Failed(_) | SlotState::Failing(_) | SlotState::Troubled(_),
+        Some(holder),
+    ) = (known.state, holder)
+    {
         // A holder that does not answer leaves the slot without last words.
         let words = logs::of(agent, holder, app, slot, LAST_LINES).await.unwrap_or_default();
         shown.last_lines = words.unwrap_or_default().lines().map(str::to_owned).collect();

@@ -209,6 +209,10 @@ impl Following {
                 self.is_over = true;
                 ProgressLine::Complete { running, done, failed }
             }
+            Progress::Troubled { slot, trouble } => {
+                self.is_over = true;
+                ProgressLine::Troubled { slot, trouble: trouble.to_string() }
+            }
         }
     }
 }

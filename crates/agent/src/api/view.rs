@@ -44,6 +44,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            troubled: refused.troubled,
             not_isolated: refused.not_isolated,
             port_taken: refused.port_taken,
         },
@@ -153,6 +154,8 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
         SlotState::FilesLost => (api::SlotPhase::FilesLost, None),
         SlotState::Done(exit) => (api::SlotPhase::Done, Some(exit)),
         SlotState::Failed(exit) => (api::SlotPhase::Failed, Some(exit)),
+        SlotState::Failing(exit) => (api::SlotPhase::Failing, Some(exit)),
+        SlotState::Troubled(_) => (api::SlotPhase::Troubled, None),
     };
     api::SlotView {
         slot: number,
@@ -164,6 +167,10 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             Exit::Code(code) => api::ExitView::Code(code),
             Exit::Signal(signal) => api::ExitView::Signal(signal),
         }),
+        trouble: match state {
+            SlotState::Troubled(trouble) => Some(trouble.to_string()),
+            _ => None,
+        },
         last_lines: Vec::new(),
         ports: BTreeMap::new(),
     }

@@ -66,7 +66,11 @@ pub enum PlanError {
     #[error("command `{name}` not found in PATH ({path}){hint}")]
     NotFound { name: String, path: String, hint: String },
     #[error("there is no file {file} to execute")]
-    Missing { file: PathBuf },
+    Missing {
+        file: PathBuf,
+        /// It was to come with the program.
+        is_own: bool,
+    },
     #[error("{file} is not executable: mark it executable (chmod +x) or name its interpreter first")]
     NotExecutable { file: PathBuf },
     #[error("{path} cannot be hidden: the program needs it")]
@@ -187,7 +191,7 @@ fn find_program(name: &str, dir: &Path, env: &[(String, String)]) -> Result<Path
         return match is_executable(&file) {
             Some(true) => Ok(file),
             Some(false) => Err(PlanError::NotExecutable { file }),
-            None => Err(PlanError::Missing { file }),
+            None => Err(PlanError::Missing { is_own: !name.starts_with('/'), file }),
         };
     }
     let path = env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, value)| value);

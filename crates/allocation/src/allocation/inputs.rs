@@ -109,7 +109,7 @@ impl Allocation {
             }
             Ticket::Slot(app, slot) => {
                 if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_search_done(&mut cx, slot);
+                    app.on_search_done(&mut cx, slot, report.as_ref());
                 }
             }
         }

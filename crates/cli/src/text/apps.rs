@@ -119,8 +119,13 @@ pub fn slot_state(slot: &SlotView) -> String {
         SlotPhase::Done => "done",
         SlotPhase::Failed => "failed",
         SlotPhase::FilesLost => "files lost",
+        SlotPhase::Failing => "failing",
+        SlotPhase::Troubled => "troubled",
         SlotPhase::Unknown => "unknown",
     };
+    if let Some(trouble) = &slot.trouble {
+        return format!("{phase} ({})", trouble.replace(char::is_control, "?"));
+    }
     match slot.exit {
         None => phase.to_owned(),
         Some(ExitView::Code(code)) => format!("{phase} (exit {code})"),
@@ -165,6 +170,9 @@ pub fn progress(line: &ProgressLine, wanted: u16) -> String {
         ProgressLine::Complete { running, done, failed } => {
             format!("{} running, {done} done, {failed} failed", count((*running).into(), "slot"))
         }
+        ProgressLine::Troubled { slot, trouble } => {
+            format!("slot {slot} cannot be started: {}", trouble.replace(char::is_control, "?"))
+        }
         ProgressLine::Failed { error } => error.error.clone(),
     }
 }
@@ -184,6 +192,7 @@ mod tests {
             node: Some("ab".repeat(16)),
             address: Some("[fd00::1]:7227".to_owned()),
             exit,
+            trouble: None,
             last_lines: Vec::new(),
             ports: BTreeMap::new(),
         }

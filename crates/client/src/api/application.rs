@@ -17,8 +17,8 @@ pub struct SubmitRequest {
     pub wait_ms: Option<u64>,
 }
 
-/// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `not_placed`, `beaten` or
-/// `failed`. Closing the connection earlier gives the submission up unless it was accepted.
+/// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `troubled`, `not_placed`,
+/// `beaten` or `failed`. Closing the connection earlier gives the submission up unless it was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ProgressLine {
@@ -43,6 +43,9 @@ pub enum ProgressLine {
     Slot { slot: SlotView },
     /// Every slot runs or ended.
     Complete { running: u16, done: u16, failed: u16 },
+    /// Every slot runs, has ended or cannot be started, as this one: for this reason, on several nodes or on
+    /// all that match. The holders go on trying.
+    Troubled { slot: u16, trouble: String },
     /// The agent could not go on with the submission.
     Failed { error: ErrorBody },
 }
@@ -88,6 +91,10 @@ pub enum SlotPhase {
     Failed,
     /// No live node has its files.
     FilesLost,
+    /// The program failed and is started again, here or on another node.
+    Failing,
+    /// Nodes could not start it, for the reason in `trouble`; it is tried again.
+    Troubled,
     /// Nobody who was asked knows a holder.
     Unknown,
 }
@@ -114,6 +121,9 @@ pub struct SlotView {
     pub address: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitView>,
+    /// Why nodes cannot start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The last lines that a failed program wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,

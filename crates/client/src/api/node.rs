@@ -271,6 +271,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// It could not start this application just now, or any.
+    #[serde(default)]
+    pub troubled: u32,
     /// It cannot isolate programs, and its operator has not allowed that.
     #[serde(default)]
     pub not_isolated: u32,

@@ -29,6 +29,7 @@ pub struct Refused {
     pub same_app: u32,
     pub stopped: u32,
     pub mismatch: u32,
+    pub troubled: u32,
     pub not_isolated: u32,
     pub port_taken: u32,
 }
@@ -41,14 +42,21 @@ impl Refused {
             HoldRefusal::SameApp => &mut self.same_app,
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
+            HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
             HoldRefusal::PortTaken => &mut self.port_taken,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        let of_the_books = self.busy + self.too_many + self.same_app + self.stopped + self.port_taken;
-        of_the_books + self.mismatch + self.not_isolated
+        self.busy
+            + self.too_many
+            + self.same_app
+            + self.stopped
+            + self.mismatch
+            + self.not_isolated
+            + self.troubled
+            + self.port_taken
     }
 }
 

@@ -132,7 +132,10 @@ pub enum HoldRefusal {
     /// The node cannot isolate programs, and its operator has not allowed it to run them all the same.
     #[n(5)]
     NotIsolated,
-    /// Another slot or program has a port of the slot.
+    /// The node could not start this application just now, or could not start any.
     #[n(6)]
+    Troubled,
+    /// Another slot or program has a port of the slot.
+    #[n(7)]
     PortTaken,
 }

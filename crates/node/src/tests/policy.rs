@@ -240,6 +240,8 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         neighbours: vec![],
         older: vec![],
         peers: vec![],
+        failures: Vec::new(),
+        failing: Vec::new(),
     };
     let sent = said(Message::Allocation(Allocation::Confirm(confirm.into())));
     let refused = Refused::Forbidden { rule: "mine".to_string() };

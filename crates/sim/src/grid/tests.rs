@@ -1,5 +1,6 @@
 //! Small worlds, run whole.
 
+mod failures;
 mod placement;
 
 use super::{Faults, Options, Report, Trace, run, sweep};

@@ -18,7 +18,9 @@ use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
-use super::process::Process;
+#[cfg(test)]
+use super::process::State;
+use super::process::{Process, Sickness};
 use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
 use super::schedule::{FAULTS_BEGIN, FAULTS_END, Schedule};
@@ -91,6 +93,8 @@ pub(crate) struct World {
     schedule: Schedule,
     /// The host that submits everything; any host does when there is none.
     pub submitter: Option<HostNo>,
+    /// What is wrong with hosts.
+    pub(in crate::grid) sick: BTreeMap<HostNo, Sickness>,
     config: Arc<Config>,
     apps: Vec<App>,
     by_id: BTreeMap<AppId, usize>,
@@ -164,6 +168,7 @@ impl World {
             forged: 0,
             schedule,
             submitter: None,
+            sick: BTreeMap::new(),
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
             by_id: BTreeMap::new(),
@@ -242,6 +247,24 @@ impl World {
         let mut runs = vec![0; self.hosts.len()];
         self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
         runs
+    }
+
+    /// Hosts on which slots of the application run now, one entry a slot, in the order of the slots.
+    #[cfg(test)]
+    pub fn running(&self, app: &AppId) -> Vec<(u16, HostNo)> {
+        let processes = self.live.iter().map(|number| &self.processes[*number]);
+        let runs = processes.filter(|process| process.run.app == *app && process.state == State::Running);
+        let mut runs: Vec<_> = runs.map(|process| (process.run.slot, process.host)).collect();
+        runs.sort_unstable();
+        runs
+    }
+
+    /// Hosts on which a slot of the application was started so far.
+    #[cfg(test)]
+    pub fn tried(&self, app: &AppId, slot: u16) -> std::collections::BTreeSet<HostNo> {
+        let runs =
+            self.processes.iter().filter(|process| (process.run.app, process.run.slot) == (*app, slot));
+        runs.map(|process| process.host).collect()
     }
 
     pub fn apps(&self) -> &[App] {

@@ -45,6 +45,7 @@ impl World {
             is_accepted: false,
             submitted: self.now,
             complete: None,
+            trouble: None,
             refused: None,
             turned_away: 0,
             is_lost: false,
@@ -176,13 +177,15 @@ impl World {
             | Progress::Forbidden { .. }
             | Progress::NoSuchNode { .. }
             | Progress::Beaten { .. }
-            | Progress::Complete { .. } => false,
+            | Progress::Complete { .. }
+            | Progress::Troubled { .. } => false,
         };
         self.see(&Seen::Submission { host, app, is_active });
         let Some(known) = self.by_id.get(&app).map(|number| &mut self.apps[*number]) else { return };
         match progress {
             Progress::Accepted => known.is_accepted = true,
             Progress::Complete { .. } => known.complete = Some(self.now),
+            Progress::Troubled { trouble, .. } => known.trouble = Some(*trouble),
             Progress::Waiting { .. } => known.turned_away += 1,
             Progress::NotPlaced { .. } | Progress::Forbidden { .. } | Progress::NoSuchNode { .. } => {
                 self.turn_away(app);
