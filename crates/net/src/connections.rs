@@ -65,6 +65,8 @@ impl Service {
     pub const PIECES: Service = Service(1);
     /// Logs of slots.
     pub const LOGS: Service = Service(2);
+    /// Ports of slots.
+    pub const PORTS: Service = Service(3);
 }
 
 /// A stream that a peer opened for a service of this agent.

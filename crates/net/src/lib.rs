@@ -37,7 +37,7 @@ pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,
 };
-pub use measure::Measure;
+pub use measure::{IsPortFree, Measure};
 pub use named::{Contacts, Named, NamesPeers};
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};

@@ -58,6 +58,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    /// Of those that were asked for last.
+    pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
@@ -99,6 +101,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            ports_in_use: Vec::new(),
             isolates: true,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),

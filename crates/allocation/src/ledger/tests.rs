@@ -4,7 +4,40 @@ const LIFE: Duration = Duration::from_secs(10);
 
 fn ask(app: u8, cores_milli: u32) -> Ask {
     let resources = Resources { cores_milli, memory_bytes: 1 << 20, disk_bytes: 0 };
-    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false, patience: 0, is_spare: false }
+    let (colocate, patience, is_spare, ports) = (false, 0, false, FixedPorts::NONE);
+    Ask { app: AppId::from_bytes([app; 16]), resources, colocate, patience, is_spare, ports }
+}
+
+fn with_ports(app: u8, ports: &[u16]) -> Ask {
+    Ask { ports: FixedPorts::new(ports.iter().copied()).expect("good ones"), ..ask(app, 100) }
+}
+
+#[test]
+fn a_port_is_booked_once_whether_held_or_allocated_and_given_back() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    let mut hold = |ledger: &mut Ledger, ask| ledger.hold(now, LIFE, BOB, ask, &mut rng);
+    let id = hold(&mut ledger, with_ports(1, &[80, 443])).expect("free").id;
+    assert_eq!(hold(&mut ledger, with_ports(2, &[443])), Err(HoldRefusal::PortTaken));
+    let second = Ask { colocate: true, ..with_ports(1, &[80]) };
+    assert_eq!(hold(&mut ledger, second), Err(HoldRefusal::PortTaken), "not even its own application");
+    assert!(hold(&mut ledger, with_ports(3, &[81])).is_ok());
+    assert!(ledger.confirm(now, BOB, id, AppId::from_bytes([1; 16]), 0));
+    assert_eq!(hold(&mut ledger, with_ports(2, &[443])), Err(HoldRefusal::PortTaken));
+    ledger.free(AppId::from_bytes([1; 16]), 0);
+    assert!(hold(&mut ledger, with_ports(2, &[443])).is_ok());
+}
+
+#[test]
+fn a_hold_whose_turn_is_earlier_takes_the_port_and_only_whoever_has_it_goes() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    let mut hold = |ledger: &mut Ledger, ask| ledger.hold(now, LIFE, BOB, ask, &mut rng);
+    let other = hold(&mut ledger, ask(8, 100)).expect("free").id;
+    let later = hold(&mut ledger, with_ports(9, &[80])).expect("free").id;
+    let earlier = hold(&mut ledger, with_ports(1, &[80])).expect("its turn is earlier");
+    assert_eq!(earlier.revoked, [(BOB, later)]);
+    assert!(ledger.holds().any(|(id, _, _)| id == other));
 }
 
 fn ledger() -> (Ledger, Rng) {

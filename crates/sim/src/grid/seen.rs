@@ -150,8 +150,8 @@ pub(crate) struct AppFacts {
     /// Slots that some live node knows as done or failed.
     pub over: BTreeSet<u16>,
     /// When the time began that lasts to the end and in which somebody could have given it a missing process,
-    /// yet no further slot came: a holder or guardian that is not cut off, and a host that matches and has
-    /// room.
+    /// yet no further slot came: a holder that is not cut off, or without any holder such a guardian, and a
+    /// host that matches and has room.
     pub chance_since: Option<Instant>,
 }
 
