@@ -21,6 +21,8 @@ mod durable;
 mod environment;
 pub mod exec;
 mod fault_switch;
+#[doc(hidden)]
+pub mod fuzzed;
 mod identity;
 mod isolation;
 mod lifecycle;

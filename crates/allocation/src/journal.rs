@@ -146,6 +146,7 @@ mod tests {
         let record = Record {
             id: APP,
             owner: NodeId::from_bytes([1; 16]),
+            submitter: NodeId::from_bytes([3; 16]),
             name: "app".to_string(),
             spec_digest: Digest::from_bytes([2; 32]),
             slots: 1,

@@ -12,7 +12,6 @@ use super::App;
 use crate::context::Context;
 use crate::guardian::Guard;
 use crate::knowledge::Entry;
-use crate::ledger::Reserved;
 use crate::message::Message;
 use crate::mine::{Mine, Phase};
 use crate::recruit;
@@ -46,8 +45,7 @@ impl App {
                 continue;
             }
             let hold = cx.books.rng.next_u64();
-            let spec = &app.application.spec;
-            cx.books.ledger.reserve(Reserved { id: hold, app: app.id(), slot, resources: spec.resources });
+            cx.books.ledger.reserve(hold, app.id(), slot, &app.application.spec);
             offers.push(Offer { slot, epoch, hold });
             // Its epoch counts for the next one, and against older news.
             let own = Known { slot, epoch, holder: None, state: SlotState::Starting };

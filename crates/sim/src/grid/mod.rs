@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod fit;
 pub(crate) mod host;
+mod liar;
 mod notary;
 mod power;
 mod process;

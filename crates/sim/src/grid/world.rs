@@ -3,6 +3,7 @@
 mod chances;
 mod disks;
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -20,6 +21,7 @@ use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
+use super::liar::Liars;
 #[cfg(test)]
 use super::process::State;
 use super::process::{Process, Sickness};
@@ -111,6 +113,8 @@ pub(crate) struct World {
     rng: Rng,
     /// For what disks draw, so that all else stays as it is without them.
     disk_rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -147,6 +151,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -183,6 +188,7 @@ impl World {
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
             disk_rng: Rng::derive(seed, 0, "disk"),
+            liars: Liars::default(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -327,6 +333,7 @@ impl World {
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -424,7 +431,7 @@ impl World {
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);
