@@ -27,6 +27,10 @@ pub(crate) struct Entry {
     pub claimed: Option<Instant>,
     /// When the holder began to be looked for.
     pub unknown: Option<Instant>,
+    /// What the holder is now that its agent has restarted.
+    pub successor: Option<Handle>,
+    /// The holder is back and keeps room for the slot: itself, and the number of its hold.
+    pub offer: Option<(Handle, u64)>,
     /// When this holder became known.
     since: Instant,
 }
@@ -49,6 +53,8 @@ impl Entry {
             gave_up: false,
             claimed: None,
             unknown: Some(now),
+            successor: None,
+            offer: None,
             since: now,
         }
     }
@@ -78,6 +84,14 @@ impl Entry {
             self.is_declared = false;
             self.claimed = None;
         }
+        self.unknown = None;
+    }
+
+    /// Lost from then on.
+    pub fn mark_lost_later(&mut self, at: Instant) {
+        self.lost = Some(at);
+        self.is_declared = true;
+        self.claimed = None;
         self.unknown = None;
     }
 
@@ -206,6 +220,7 @@ impl Knowledge {
     }
 
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
-        self.entries.values().filter_map(|entry| entry.holder).for_each(f);
+        self.entries.values().filter_map(|entry| entry.holder).for_each(&mut *f);
+        self.entries.values().filter_map(|entry| entry.successor).for_each(f);
     }
 }

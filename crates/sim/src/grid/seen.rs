@@ -47,10 +47,11 @@ pub(crate) enum Seen {
         used: Resources,
         running: Resources,
     },
-    /// A hold that is open on a node.
+    /// A hold that is open on a node, and who asked for it.
     Hold {
         host: HostNo,
         hold: u64,
+        requester: HostNo,
         app: AppId,
     },
     /// A submission holds nodes or is about to (`is_active`), or waits, or is over.
@@ -77,6 +78,23 @@ pub(crate) enum Seen {
         app: AppId,
         by: Handle,
     },
+    /// Somebody was told that the node has taken this; `is_stored` when a disk has it.
+    Acknowledged {
+        app: AppId,
+        what: &'static str,
+        is_stored: bool,
+    },
+    /// These members lie.
+    Liars {
+        hosts: Vec<HostNo>,
+    },
+    /// An honest node confirms a slot: under this epoch it runs elsewhere from now on.
+    Confirming {
+        by: HostNo,
+        app: AppId,
+        slot: u16,
+        epoch: Epoch,
+    },
     Fault(Fault),
 }
 
@@ -99,6 +117,12 @@ pub(crate) enum Fault {
         host: HostNo,
     },
     Healed {
+        host: HostNo,
+    },
+    /// Some machines are about to lose their power.
+    PowerCut,
+    /// This one has; it comes back as another incarnation.
+    PowerLost {
         host: HostNo,
     },
     /// The part of each host.

@@ -1,7 +1,9 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
 mod chances;
+mod disks;
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -17,7 +19,9 @@ use xtreem_node::{Config, Event, Me, Message, Node};
 use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
+use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
+use super::liar::Liars;
 #[cfg(test)]
 use super::process::State;
 use super::process::{Process, Sickness};
@@ -107,6 +111,10 @@ pub(crate) struct World {
     chances: chances::Chances,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// For what disks draw, so that all else stays as it is without them.
+    disk_rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -143,6 +151,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -178,6 +187,8 @@ impl World {
             replaced_ms: Vec::new(),
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
+            disk_rng: Rng::derive(seed, 0, "disk"),
+            liars: Liars::default(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -316,11 +327,13 @@ impl World {
             What::KeepFiles { incarnation, app, sources, attempts } => {
                 self.keep_files(host, incarnation, app, sources, attempts);
             }
+            What::Synced { incarnation } => self.synced(host, incarnation),
             What::Action { index } => self.act(self.schedule.actions[index].1),
             What::Undo(undo) => self.undo(host, undo),
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -418,7 +431,7 @@ impl World {
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);
@@ -469,6 +482,8 @@ impl World {
         host.node = Some(Box::new(node));
         host.power = Power::On;
         let incarnation = host.incarnation;
+        let saved = host.disk.read(self.now, number, me.handle);
+        self.with_node(number, |node, now, out| node.restore(now, saved, out));
         self.join(number, incarnation);
     }
 
@@ -587,6 +602,7 @@ impl Machine {
             attributes: self.attributes,
             offer: self.offer,
             files: Vec::new(),
+            disk: Disk::default(),
         }
     }
 }
