@@ -24,5 +24,5 @@ mod sandbox;
 pub use helper::{INTERNAL_COMMAND, internal_main};
 pub use log::{Log, LogChunk};
 pub use order::{Exit, Isolation, Kernel, Landlock, ProgramUser};
-pub use plan::{LOG_MAX_BYTES, Plan, PlanError, Wanted};
+pub use plan::{LOG_MAX_BYTES, Plan, PlanError, TEMPORARY, Wanted};
 pub use running::{Running, StartError, give, start};

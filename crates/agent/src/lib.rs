@@ -17,9 +17,12 @@ pub mod config;
 mod contacts;
 mod declared;
 mod deploy;
+mod durable;
 mod environment;
 pub mod exec;
 mod fault_switch;
+#[doc(hidden)]
+pub mod fuzzed;
 mod identity;
 mod isolation;
 mod lifecycle;

@@ -323,7 +323,7 @@ async fn the_environment_is_only_what_was_given() {
     let expected = [
         format!("HOME={}", dir.display()),
         "PATH=/bin".into(),
-        format!("TMPDIR={}/.tmp", dir.display()),
+        format!("TMPDIR={}/{}", dir.display(), exec::TEMPORARY),
         "XTREEM_SLOT=3".into(),
     ];
     assert_eq!(lines, expected);
@@ -353,7 +353,7 @@ async fn hidden_directories_are_hidden_and_the_slots_own_is_not() {
         "../../api",
         "../../slots",
         "../../slots/a",
-        "../../slots/a/.tmp",
+        "../../slots/a/.xtreem-tmp",
         "../../slots/a/data",
         "",
     ];

@@ -3,6 +3,7 @@
 mod inputs;
 mod messages;
 mod records;
+mod restoring;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -17,7 +18,9 @@ use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
-use crate::{Ask, Config, Description, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources, Wish};
+use crate::{
+    Ask, Config, Description, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources, Trouble, Wish,
+};
 
 /// Most applications that one node takes part in; confirms and appointments beyond it are refused.
 pub const APPS_MAX: usize = 1_024;
@@ -82,6 +85,7 @@ impl Core for Allocation {
         self.apps.values_mut().for_each(|app| app.on_gone(call.now, peer));
         self.submissions.values_mut().for_each(|submission| submission.on_gone(call.now, peer));
         self.revoked.retain(|(requester, _)| *requester != peer);
+        self.books.journal.forget(peer);
         self.stopped.values_mut().for_each(|stopped| stopped.is_told(peer));
         for published in &mut self.published {
             published.waiting.retain(|waiting| *waiting != peer);
@@ -90,6 +94,7 @@ impl Core for Allocation {
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.books.ledger.for_each_handle(f);
+        self.books.journal.for_each_handle(f);
         self.apps.values().for_each(|app| app.for_each_handle(f));
         self.stopped.values().for_each(|stopped| stopped.for_each_handle(f));
         self.submissions.values().for_each(|submission| submission.for_each_handle(f));
@@ -129,8 +134,21 @@ impl<H: Host> Driven<H> for Allocation {
             }
         }
         self.published.retain(|published| published.until > now && !published.waiting.is_empty());
-        self.stopped.retain(|_, stopped| now.since(stopped.since) < config.keep);
-        self.apps.retain(|_, app| app.left.is_none_or(|left| now.since(left) < app.keep(config)));
+        let journal = &mut self.books.journal;
+        self.stopped.retain(|id, stopped| {
+            let stays = now.since(stopped.since) < config.keep;
+            if !stays {
+                journal.mark(*id);
+            }
+            stays
+        });
+        self.apps.retain(|id, app| {
+            let stays = app.left.is_none_or(|left| now.since(left) < app.keep(config));
+            if !stays {
+                journal.mark(*id);
+            }
+            stays
+        });
         self.sweep(host);
     }
 }
@@ -155,6 +173,11 @@ impl Allocation {
         &self.books.ledger
     }
 
+    /// What keeps this node from granting holds to anybody just now.
+    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
+        self.books.troubles.of_node(now)
+    }
+
     pub fn faults(&self) -> Faults {
         self.books.faults
     }
@@ -163,6 +186,12 @@ impl Allocation {
     pub fn hold(&mut self, call: Call<'_, Config>, requester: Handle, ask: Ask) -> Result<u64, HoldRefusal> {
         if self.stopped.contains_key(&ask.app) {
             return Err(HoldRefusal::Stopped);
+        }
+        if self.books.journal.is_stalled(call.now) {
+            return Err(HoldRefusal::Stalled);
+        }
+        if self.books.troubles.keep_off(call.now, ask.app) {
+            return Err(HoldRefusal::Troubled);
         }
         let Books { ledger, rng, .. } = &mut self.books;
         let granted = ledger.hold(call.now, call.config.hold, requester, ask, rng)?;
@@ -242,7 +271,7 @@ impl Allocation {
     pub fn apps(&self) -> impl Iterator<Item = AppHere<'_>> {
         let active = self.apps.values().map(|app| AppHere {
             record: &app.application.record,
-            slots: app.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot).collect(),
+            slots: app.slots_here(),
             is_guardian: app.is_guardian(),
             is_former: app.left.is_some(),
             is_finished: app.is_finished,

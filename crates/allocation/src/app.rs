@@ -4,8 +4,10 @@ mod guardian;
 mod holder;
 mod news;
 mod recruit;
+mod restored;
 mod watch;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -14,11 +16,14 @@ use xtreem_base::{AppId, Duration, Handle, Instant};
 use crate::context::Context;
 use crate::guardian::{Guard, Guardians};
 use crate::knowledge::Knowledge;
-use crate::message::{KNOWN_MAX, Message, REPORTS_MAX, Versions};
+use crate::message::{KNOWN_MAX, Message, PEERS_MAX, REPORTS_MAX, Versions};
 use crate::mine::{Mine, Phase};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
+use crate::restored::Restored;
 use crate::{Application, Config, Epoch, Host, Known, Notice, Record, SlotReport, SlotState, Wish, window};
+
+pub(crate) use self::restored::of_a_stranger;
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
@@ -37,7 +42,11 @@ pub(crate) struct App {
     /// Nodes that may have the files although they hold and guard nothing here: former holders and guardians,
     /// and who confirmed or appointed this node, its submitter at first. The oldest goes first.
     suppliers: Vec<Handle>,
+    /// Nodes on which the program of some slot failed; the oldest goes first.
+    pub failing: Vec<Handle>,
     pub recruits: BTreeMap<u16, Recruit>,
+    /// What is left of the time before this agent's start.
+    pub restored: Option<Box<Restored>>,
     /// No recruiting before this: the node was paused and waits for word of newer epochs.
     pub quiet_until: Instant,
     /// All slots are done.
@@ -60,7 +69,9 @@ impl App {
             guard: None,
             older: OlderHolders::default(),
             suppliers: Vec::new(),
+            failing: Vec::new(),
             recruits: BTreeMap::new(),
+            restored: None,
             quiet_until: now,
             is_finished: false,
             left: None,
@@ -137,8 +148,9 @@ impl App {
     /// The highest counter of any epoch known here.
     pub fn top_counter(&self, slot: u16) -> u32 {
         let entry = self.known.entry(slot).map_or(0, |entry| entry.epoch.counter);
-        if entry > 0 {
-            return entry;
+        let own = self.mine(slot).map_or(0, |mine| mine.epoch.counter);
+        if entry.max(own) > 0 {
+            return entry.max(own);
         }
         let known = self.known.iter().map(|(_, entry)| entry.epoch.counter);
         known.chain(self.mine.iter().map(|mine| mine.epoch.counter)).max().unwrap_or(0)
@@ -178,6 +190,8 @@ impl App {
         if self.left.is_none() {
             self.left = Some(cx.now);
             self.abort_recruits(cx);
+            self.drop_offers(cx);
+            cx.books.journal.mark(self.id());
             cx.host.event(Wish::LeaveCollection { app: self.id() });
         }
     }
@@ -195,6 +209,9 @@ impl App {
     /// This node becomes a holder or guardian. Watches that stood still since an earlier time begin anew.
     pub fn take_up_duty(&mut self, now: Instant) {
         self.never_began = false;
+        if self.is_asleep() {
+            self.be_awake(now);
+        }
         if self.left.take().is_some() || (self.mine.is_empty() && self.guard.is_none()) {
             let held = self.known.iter_mut().filter(|(_, entry)| entry.holder.is_some());
             held.for_each(|(_, entry)| entry.mark_alive(now));
@@ -216,10 +233,20 @@ impl App {
         }
     }
 
+    /// The program failed on that node.
+    pub fn is_failing(&mut self, peer: Handle) {
+        if !self.failing.contains(&peer) {
+            if self.failing.len() >= PEERS_MAX {
+                self.failing.remove(0);
+            }
+            self.failing.push(peer);
+        }
+    }
+
     /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for
     /// them, it is asked as well.
     pub fn on_speaker(&mut self, me: Handle, from: Handle) {
-        let waits = self.mine.iter().any(|mine| matches!(mine.phase, Phase::NoFiles { .. }));
+        let waits = self.mine.iter().any(Mine::waits_for_files);
         if waits && from != me && !self.partners(me).contains(&from) {
             self.add_supplier(from);
         }
@@ -235,7 +262,7 @@ impl App {
 
     /// Leaves when this node neither holds nor guards anything any more.
     pub fn leave_when_idle<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.mine.is_empty() && self.guard.is_none() {
+        if self.mine.is_empty() && self.guard.is_none() && !self.has_offers() {
             self.leave(cx);
         }
     }
@@ -260,6 +287,7 @@ impl App {
     pub fn on_gone(&mut self, now: Instant, peer: Handle) {
         self.older.forget(peer);
         self.suppliers.retain(|supplier| *supplier != peer);
+        self.failing.retain(|failing| *failing != peer);
         for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
             entry.mark_lost(now);
             self.due = now;
@@ -300,7 +328,10 @@ impl App {
 
     /// Does all that is due.
     pub fn tick<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.is_active() {
+        if self.restored.is_some() {
+            self.tick_restored(cx);
+        }
+        if self.is_active() && !self.is_asleep() {
             self.tick_mine(cx);
             self.tick_watches(cx);
             self.tick_locate(cx);
@@ -329,7 +360,10 @@ impl App {
         if let Some(left) = self.left {
             due = due.min(left + self.keep(config));
         }
-        if self.is_active() {
+        due = due.min(self.restored_due());
+        if self.is_asleep() {
+            due = due.min(now + BUSY_PERIOD);
+        } else if self.is_active() {
             for slot in self.watched() {
                 due = due.min(match self.known.entry(slot) {
                     Some(entry) if entry.state.is_final() && entry.live_holder().is_none() => continue,
@@ -340,7 +374,8 @@ impl App {
             if !self.recruits.is_empty() || self.mine.iter().any(Mine::is_announcing) {
                 due = due.min(now + BUSY_PERIOD);
             }
-            due = self.mine.iter().filter_map(|mine| mine.due(config)).fold(due, Instant::min);
+            let own = self.mine.iter().filter(|mine| !self.recruits.contains_key(&mine.slot));
+            due = own.filter_map(|mine| mine.due(config)).fold(due, Instant::min);
             due = due.min(self.guardians_due()).min(self.guard_due(config));
         }
         due.max(now + Duration::from_millis(1))
@@ -350,6 +385,7 @@ impl App {
     pub fn set_record<H: Host>(&mut self, cx: &mut Context<'_, H>, record: Record) {
         let slots = record.slots;
         self.application.record = record.clone();
+        cx.books.journal.mark(record.id);
         cx.host.event(Notice::RecordChanged { record: record.clone() });
         let superfluous: Vec<u16> =
             self.mine.iter().filter(|mine| mine.slot >= slots).map(|mine| mine.slot).collect();
@@ -372,10 +408,15 @@ impl App {
         self.known.for_each_handle(f);
         self.guardians.set.members.iter().for_each(|peer| f(*peer));
         self.older.peers().for_each(&mut *f);
-        self.suppliers.iter().for_each(|peer| f(*peer));
+        self.suppliers.iter().chain(&self.failing).for_each(|peer| f(*peer));
         self.recruits.values().for_each(|recruit| recruit.for_each_handle(f));
+        self.guardians.successor.into_iter().for_each(&mut *f);
+        if let Some(restored) = &self.restored {
+            restored.for_each_handle(f);
+        }
         for mine in &self.mine {
             f(mine.confirmed_by);
+            mine.history.iter().for_each(|failure| f(failure.at));
             if let Phase::Announcing { waiting, .. } = &mine.phase {
                 waiting.iter().for_each(|peer| f(*peer));
             }

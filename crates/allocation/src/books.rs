@@ -3,7 +3,9 @@
 use xtreem_base::{Call, Rng};
 
 use crate::context::Context;
+use crate::journal::Journal;
 use crate::ledger::Ledger;
+use crate::trouble::Troubles;
 use crate::{Config, Fault, Faults, Me};
 
 /// Lent to one application or submission at a time, by [`Books::context`].
@@ -15,6 +17,8 @@ pub(crate) struct Books {
     /// Confirms made by this incarnation.
     pub attempts: u32,
     pub faults: Faults,
+    pub journal: Journal,
+    pub troubles: Troubles,
     /// The first fault of the message that is being handled.
     first_fault: Option<Fault>,
 }
@@ -27,6 +31,8 @@ impl Books {
             ledger: Ledger::default(),
             attempts: 0,
             faults: Faults::default(),
+            journal: Journal::default(),
+            troubles: Troubles::default(),
             first_fault: None,
         }
     }

@@ -16,7 +16,8 @@ pub struct Config {
     pub back_off: Duration,
     /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
     pub back_off_max: Duration,
-    /// An allocation lapses whose program has not started by then (docs/design/allocation.md, "Allocation").
+    /// An allocation lapses whose program has neither started nor come nearer to its start for so long
+    /// (docs/design/allocation.md, "Allocation").
     pub start_limit: Duration,
     /// A claim is announced this often (docs/design/allocation.md, "Claims").
     pub claim_period: Duration,
@@ -54,6 +55,11 @@ pub struct Config {
     /// A node that has left an application still answers for it this long. Our guess: longer than most splits
     /// of a few minutes, short enough to bound memory.
     pub former_keep: Duration,
+    /// A role that came back from the disk wakes no earlier: who replaced this node has asked for it by then.
+    /// Longer than [`Config::older_period_late`].
+    pub restored_quiet: Duration,
+    /// ... and waits no longer for partners that stay silent. Our guess: machines of a site boot within it.
+    pub restored_limit: Duration,
     /// A program that failed this often ...
     pub failures_max: usize,
     /// ... within this time is failed for good (docs/design/allocation.md, "Failures of a program").
@@ -63,8 +69,10 @@ pub struct Config {
     /// ... up to this. Both our guess: nobody waits long for a program that fails once, and one whose
     /// database is away for hours costs next to nothing.
     pub restart_pause_max: Duration,
-    /// Pause before a slot whose files nobody has is tried again. Our guess.
-    pub files_pause: Duration,
+    /// How long a node takes no slot of an application that it could not start, and none at all when the
+    /// whole node is in trouble. Our guess: what a disk needs to be cleaned by hand, or a crowd of processes
+    /// to end.
+    pub avoid: Duration,
     /// The placements that this node knows, a site's own among them.
     pub placements: Placements,
 }
@@ -95,11 +103,13 @@ impl Default for Config {
             resume_quiet: millis(1_500),
             guardian_lapse: secs(60),
             former_keep: secs(600),
+            restored_quiet: secs(6),
+            restored_limit: secs(20),
             failures_max: 5,
             failures_window: secs(60),
             restart_pause: millis(500),
             restart_pause_max: secs(60),
-            files_pause: secs(5),
+            avoid: secs(60),
             placements: Placements::default(),
         }
     }

@@ -21,10 +21,16 @@ pub(crate) struct Entry {
     pub lost: Option<Instant>,
     /// This loss was told to the host, or the holder itself said that it has nothing.
     pub is_declared: bool,
+    /// The lost holder itself said so: it answers, and may be asked to hold the slot again.
+    pub gave_up: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
     /// When the holder began to be looked for.
     pub unknown: Option<Instant>,
+    /// What the holder is now that its agent has restarted.
+    pub successor: Option<Handle>,
+    /// The holder is back and keeps room for the slot: itself, and the number of its hold.
+    pub offer: Option<(Handle, u64)>,
     /// When this holder became known.
     since: Instant,
 }
@@ -44,8 +50,11 @@ impl Entry {
             watch: Watch::new(now, Rng::new(rng.next_u64())),
             lost: None,
             is_declared: false,
+            gave_up: false,
             claimed: None,
             unknown: Some(now),
+            successor: None,
+            offer: None,
             since: now,
         }
     }
@@ -78,10 +87,19 @@ impl Entry {
         self.unknown = None;
     }
 
+    /// Lost from then on.
+    pub fn mark_lost_later(&mut self, at: Instant) {
+        self.lost = Some(at);
+        self.is_declared = true;
+        self.claimed = None;
+        self.unknown = None;
+    }
+
     /// The holder itself says that it holds nothing.
     pub fn mark_given_up(&mut self, now: Instant) {
         self.mark_lost(now);
         self.is_declared = true;
+        self.gave_up = true;
     }
 
     /// A sign of life of the holder.
@@ -89,6 +107,7 @@ impl Entry {
         self.watch.answered(now);
         self.lost = None;
         self.is_declared = false;
+        self.gave_up = false;
         self.unknown = None;
     }
 }
@@ -145,6 +164,12 @@ impl Knowledge {
         holders
     }
 
+    /// Live holders of slots that have not ended: whose slot is done or failed has its room back.
+    pub fn busy_holders(&self) -> Vec<Handle> {
+        let busy = self.entries.values().filter(|entry| !entry.state.is_final());
+        busy.filter_map(Entry::live_holder).collect()
+    }
+
     /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
     pub fn learn(&mut self, now: Instant, news: Known, first_hand: bool, rng: &mut Rng) -> Learned {
         let entry = self.entry_or_unknown(news.slot, now, rng);
@@ -195,6 +220,7 @@ impl Knowledge {
     }
 
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
-        self.entries.values().filter_map(|entry| entry.holder).for_each(f);
+        self.entries.values().filter_map(|entry| entry.holder).for_each(&mut *f);
+        self.entries.values().filter_map(|entry| entry.successor).for_each(f);
     }
 }

@@ -28,6 +28,7 @@ use crate::named::Named;
 use crate::namesake::{self, Doubts};
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
+use crate::restore::{self, SavedBytes};
 use crate::roaming::Roaming;
 use crate::socket;
 use crate::statements;
@@ -373,6 +374,13 @@ impl Driver {
         Some(handle)
     }
 
+    pub(crate) fn restore(&mut self, saved: SavedBytes) -> usize {
+        let own = (self.node.me().id, self.place.handle);
+        let (saved, unreadable) = restore::read(saved, &mut self.outbox.table, own);
+        self.node.restore(monotonic_now(), saved, &mut self.outbox);
+        unreadable
+    }
+
     fn take_message(&mut self, from: Handle, bytes: &[u8]) {
         let mut decoder = Decoder::new(bytes);
         let decoded = decoder.decode_with::<_, Message>(&mut self.outbox.table);
@@ -386,6 +394,9 @@ impl Driver {
         let now = monotonic_now();
         if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
+        }
+        if let Some(ports) = message.ports() {
+            self.measuring.look_at(&mut self.node, ports);
         }
         self.node.handle_message(now, from, message, &mut self.outbox);
     }

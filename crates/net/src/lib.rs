@@ -9,6 +9,9 @@ mod claims;
 mod connections;
 mod counters;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzed;
+mod guests;
 mod hello;
 mod identity;
 mod join;
@@ -20,6 +23,7 @@ mod peers;
 mod plane;
 mod policy;
 mod records;
+mod restore;
 mod roaming;
 mod socket;
 mod statements;
@@ -30,19 +34,21 @@ pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
+pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,
 };
 pub use join::{parse_address, resolve};
-pub use measure::Measure;
+pub use measure::{IsPortFree, Measure};
 pub use named::{Contacts, Named, NamesPeers};
 pub use namesake::Doubts;
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};
 pub use records::{RecordFault, sign_record, verify_record, verify_spec};
+pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;
 pub use tls::TlsError;
 pub use xtreem_wire::{Contact, Roles, VoRoot};

@@ -17,10 +17,11 @@ use crate::counters::{Counters, Tally};
 use crate::driver::{Command, Driver, Inputs, Outbox, Place, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
-use crate::measure::Measure;
+use crate::measure::{IsPortFree, Measure};
 use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
 use crate::plane::DatagramPlane;
+use crate::restore::SavedBytes;
 use crate::roaming::{Roaming, by_route};
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
@@ -171,9 +172,16 @@ impl Net {
         .await
     }
 
-    /// From now on `measure` runs before questions about this machine are answered.
-    pub async fn set_measure(&self, measure: Measure) -> Result<(), Stopped> {
-        self.ask(move |driver| driver.measuring.set(measure)).await
+    /// Takes up what the node kept of its time before this start: the first thing that it is told. Says how
+    /// many values could not be read.
+    pub async fn restore(&self, saved: SavedBytes) -> Result<usize, Stopped> {
+        self.ask(move |driver| driver.restore(saved)).await
+    }
+
+    /// From now on `measure` runs before questions about this machine are answered, and `is_port_free` before
+    /// a hold with such a port is granted.
+    pub async fn set_measure(&self, measure: Measure, is_port_free: IsPortFree) -> Result<(), Stopped> {
+        self.ask(move |driver| driver.measuring.set(measure, is_port_free)).await
     }
 
     /// As before a question, for this node's own search.

@@ -5,8 +5,8 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Me, Notary};
-use xtreem_base::{Duration, Events, Handle, Instant, Rng, Sink, Wake};
+use xtreem_allocation::{Allocation, Kept, Me, Notary};
+use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
 use xtreem_membership::coordinates::Coordinates;
@@ -15,6 +15,7 @@ use xtreem_membership::reference::Reference;
 
 use crate::desk::Desk;
 use crate::errands::Errand;
+use crate::helpers::Helpers;
 use crate::part::{Part, Seat};
 use crate::parts::aggregates::Aggregates;
 use crate::parts::collections::Collections;
@@ -36,6 +37,16 @@ const _: () = assert!(
 pub trait Output: Notary + Sink<Message> + Events<Event> {}
 
 impl<T: Notary + Sink<Message> + Events<Event>> Output for T {}
+
+/// What a host kept of a node's time before its start.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    pub kept: Vec<Kept>,
+    /// The contacts by which it saw whether it was cut off.
+    pub reference: Vec<Handle>,
+    /// How long ago it was last known to run.
+    pub away: Duration,
+}
 
 /// A grid node without sockets, clock or processes.
 ///
@@ -59,6 +70,8 @@ pub struct Node {
     pub(crate) contradicts: bool,
     /// Another machine has this node's key.
     pub(crate) is_cloned: bool,
+    /// Of those that were asked for last.
+    pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
@@ -67,6 +80,10 @@ pub struct Node {
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) is_cut_off: bool,
+    /// The host keeps things on disk.
+    pub(crate) keeps_reference: bool,
+    /// Who was asked about whom.
+    pub(crate) helpers: Helpers,
 }
 
 impl Node {
@@ -99,12 +116,15 @@ impl Node {
             attributes: Attributes::default(),
             contradicts: false,
             is_cloned: false,
+            ports_in_use: Vec::new(),
             isolates: true,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),
             silent: Vec::new(),
             is_cut_off: false,
+            keeps_reference: false,
+            helpers: Helpers::default(),
             desk: Desk { me, config, loopback: VecDeque::new() },
         }
     }
@@ -123,8 +143,34 @@ impl Node {
         ]
     }
 
+    /// Takes up what the host kept of the time before this start; from now on it keeps what
+    /// [`Notice::Store`](xtreem_allocation::Notice::Store) and [`Event::Reference`] tell it to. To be called once,
+    /// when the offer is set and before anything else comes in.
+    pub fn restore(&mut self, now: Instant, saved: Saved, out: &mut impl Output) {
+        let Saved { kept, reference, away } = saved;
+        let call = self.reference.narrow(self.desk.call(now));
+        self.reference.restore(call, reference);
+        self.keeps_reference = true;
+        let (allocation, call, mut host) = self.allocating(now, out);
+        allocation.restore(call, kept, away, &mut host);
+        self.settle(now, out);
+    }
+
+    /// The host has on disk what it was told to keep, up to `number`.
+    pub fn stored(&mut self, now: Instant, number: u64, out: &mut impl Output) {
+        let (allocation, call, mut host) = self.allocating(now, out);
+        allocation.handle_stored(call, number, &mut host);
+        self.settle(now, out);
+    }
+
+    /// The disk takes too long to write: this node grants no holds until it has.
+    pub fn is_disk_stalled(&self, now: Instant) -> bool {
+        self.allocation.is_disk_stalled(now)
+    }
+
     /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it
-    /// is now, if that is known, is remembered in its place: it may have lost everybody.
+    /// is now, if that is known, is remembered in its place: it may have lost everybody, and may have its old
+    /// roles yet.
     pub fn handle_gone(
         &mut self,
         now: Instant,
@@ -132,6 +178,11 @@ impl Node {
         successor: Option<Handle>,
         out: &mut impl Output,
     ) {
+        if let Some(successor) = successor {
+            let call = self.reference.narrow(self.desk.call(now));
+            self.reference.rename(call, peer, successor);
+            self.allocation.handle_successor(peer, successor);
+        }
         let parts: [&mut dyn Part; 9] = [
             &mut self.grid,
             &mut self.collections,
@@ -212,6 +263,10 @@ impl Node {
             Relay::Ping { origin } => post.send(from, Message::Relay(Relay::Pong { origin })),
             Relay::Pong { origin } => post.send(origin, Message::Relay(Relay::Alive { about: from })),
             Relay::Alive { about } => {
+                // Only who was asked is believed: anybody could else keep a dead holder's slot empty.
+                if !self.helpers.answers(now, from, about) {
+                    return;
+                }
                 let call = self.allocation.narrow(call);
                 self.allocation.handle_alive(call, about);
             }
@@ -224,9 +279,10 @@ impl Node {
             let (allocation, call, mut host) = self.allocating(now, out);
             allocation.handle_resume(call, &mut host);
         }
-        let Node { desk, grid, collections, reference, .. } = self;
+        let Node { desk, grid, collections, reference, rng, .. } = self;
         let (call, mut post) = desk.open(now, out);
         grid.handle_timeout(call, &mut post.lend(Message::Grid).answering(call, reference));
+        turn_to_proven(grid, reference, rng, call);
         collections.handle_timeout(call, &mut post);
         reference.handle_timeout(call, &mut post.lend(Message::Reference));
         let (discovery, call, mut hosted) = self.searching(now, out);
@@ -255,6 +311,19 @@ impl Node {
     /// Shows every handle in use, some more than once: the others may leave the driver's table.
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.parts().into_iter().for_each(|part| part.for_each_handle(f));
+    }
+}
+
+/// A contact that was silent makes room for one that answered lately: what others say fills views, and never
+/// the reference set.
+fn turn_to_proven(grid: &mut Seat<Cyclon>, reference: &Reference, rng: &mut Rng, call: Call<'_, Config>) {
+    if grid.has_vacancy() {
+        let known: Vec<Handle> = grid.contacts().collect();
+        let proven: Vec<Handle> = reference.peers().filter(|peer| !known.contains(peer)).collect();
+        if let Some(contact) = rng.pick(&proven).copied() {
+            let config = grid.narrow(call).config;
+            grid.prefer(config, contact);
+        }
     }
 }
 

@@ -19,7 +19,7 @@ use xtreem_allocation::{
     Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
-use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
+use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
 use crate::{Config, Event, Me, Message, Node};
 
@@ -29,6 +29,10 @@ enum Program {
     Serves,
     Finishes,
     Fails,
+    /// Its files take five minutes, and the node hears of them every half a minute.
+    FetchesForLong,
+    /// Its files never come.
+    Hangs,
 }
 
 struct Outbox {
@@ -79,8 +83,14 @@ impl Events<Event> for Outbox {
 type Queue = BTreeMap<(Instant, u64), Work>;
 
 enum Work {
-    Deliver { from: Handle, to: Handle, message: Box<Message> },
+    Deliver {
+        from: Handle,
+        to: Handle,
+        message: Box<Message>,
+    },
     Started(usize, SlotRun),
+    /// So many times more, and then it starts.
+    Progress(usize, SlotRun, u32),
     Exited(usize, SlotRun, Exit),
 }
 
@@ -103,6 +113,8 @@ struct Net {
     starts: usize,
     /// Guardians that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
+    /// Whom a node declared lost.
+    declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
     searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
@@ -136,6 +148,7 @@ impl Net {
             taken: 0,
             starts: 0,
             fetches: Vec::new(),
+            declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
             seed,
@@ -184,13 +197,18 @@ impl Net {
         match event {
             Event::Allocation(Notice::Start { run, .. }) => {
                 self.starts += 1;
-                self.push(self.now + Duration::from_millis(100), Work::Started(at, run));
+                match self.program {
+                    Program::Hangs => {}
+                    Program::FetchesForLong => self.push(self.now, Work::Progress(at, run, 10)),
+                    _ => self.push(self.now + Duration::from_millis(100), Work::Started(at, run)),
+                }
             }
             Event::Allocation(Notice::Stop { run, .. }) => {
                 self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
             }
             Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
             Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
+            Event::Allocation(Notice::HolderLost { peer, .. }) => self.declared.push((at, peer)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);
@@ -242,11 +260,16 @@ impl Net {
                 self.running.insert((at, run));
                 self.with(at, |node, now, out| node.program_started(now, run, out));
                 let exit = match self.program {
-                    Program::Serves => return,
+                    Program::Serves | Program::FetchesForLong | Program::Hangs => return,
                     Program::Finishes => Exit::Code(0),
                     Program::Fails => Exit::Code(1),
                 };
                 self.push(self.now + Duration::from_secs(1), Work::Exited(at, run, exit));
+            }
+            Work::Progress(at, run, more) => {
+                self.with(at, |node, now, out| node.program_progress(now, run, out));
+                let next = if more == 0 { Work::Started(at, run) } else { Work::Progress(at, run, more - 1) };
+                self.push(self.now + SECS(30), next);
             }
             Work::Exited(at, run, exit) => {
                 self.running.remove(&(at, run));
@@ -290,6 +313,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         restart: Restart::OnFailure,
         payload: Arc::from(&b"run me"[..]),
         placement: "".into(),
+        ports: FixedPorts::NONE,
     };
     let record = Record {
         id: AppId::from_bytes([7; 16]),
@@ -437,15 +461,39 @@ fn an_application_whose_slots_are_all_done_is_done() {
 }
 
 #[test]
-fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
+fn a_start_that_comes_nearer_is_waited_for_and_one_that_hangs_is_tried_elsewhere() {
+    let mut net = Net::new(16, 6);
+    net.program = Program::FetchesForLong;
+    net.submit(3, 4);
+    net.run(SECS(300));
+    assert_eq!((net.starts, net.slots()), (4, vec![]), "each began once, and none is given up");
+    net.run(SECS(60));
+    assert_eq!((net.starts, net.slots()), (4, vec![0, 1, 2, 3]));
+
+    let mut net = Net::new(16, 6);
+    net.program = Program::Hangs;
+    net.submit(3, 4);
+    net.run(SECS(55));
+    assert_eq!(net.starts, 4);
+    net.program = Program::Serves;
+    net.run(SECS(30));
+    assert_eq!((net.starts, net.slots()), (8, vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone() {
     let mut net = Net::new(16, 4);
     net.program = Program::Fails;
     let app = net.submit(3, 2);
-    net.run(SECS(90));
-    assert_eq!(net.starts, 10, "two slots, five starts each");
+    net.run(SECS(150));
+    assert_eq!(net.starts, 30, "two slots, three nodes, five starts each");
     let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
-    let states: Vec<SlotState> = known.map(|known| known.state).collect();
-    assert!(states.len() >= 2 && states.iter().all(|state| *state == SlotState::Failed(Exit::Code(1))));
+    let known: Vec<_> = known.collect();
+    for slot in 0..2 {
+        let newest = known.iter().filter(|known| known.slot == slot).max_by_key(|known| known.epoch);
+        let state = newest.expect("somebody remembers it").state;
+        assert_eq!(state, SlotState::Failed(Exit::Code(1)), "slot {slot}");
+    }
 }
 
 #[test]
@@ -462,6 +510,21 @@ fn a_node_that_contradicts_itself_or_cannot_isolate_programs_or_whose_key_is_cop
     assert_eq!((report.matched, report.granted), (6, 3));
     let refused = report.refused;
     assert_eq!((refused.mismatch, refused.not_isolated, refused.cloned), (1, 1, 1));
+}
+
+#[test]
+fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port() {
+    let mut net = Net::new(6, 8);
+    net.with(4, |node, _, _| node.set_ports_in_use(vec![79, 80]));
+    let mut application = application(6, Wanted::Running);
+    let ports = FixedPorts::new([80]).expect("a port");
+    application.spec = Arc::new(Spec { ports, colocate: true, ..(*application.spec).clone() });
+    net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    assert_eq!((report.granted, report.refused.port_taken), (5, 1), "colocation changes nothing");
 }
 
 #[test]

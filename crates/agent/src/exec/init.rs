@@ -45,7 +45,7 @@ pub(super) fn supervise(order: &Order, line: &mut Line, helper_lives: Option<Own
         }
         Err(error) => {
             let reason = format!("{}: {error}", order.program.display());
-            line.report(&Report::NotStarted { reason });
+            line.report(&Report::NotStarted { reason, errno: error.raw_os_error() });
         }
     }
 }

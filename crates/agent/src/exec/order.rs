@@ -66,7 +66,11 @@ pub(super) enum Report {
     /// The kernel refused a namespace or a mount; the program was not started.
     NoNamespaces { reason: String },
     /// The program could not be executed.
-    NotStarted { reason: String },
+    NotStarted {
+        reason: String,
+        /// The system's number for it.
+        errno: Option<i32>,
+    },
     /// The program ended.
     Ended(Exit),
 }

@@ -11,8 +11,8 @@ use super::order::{Kernel, Mode, ORDER_MAX_BYTES, Order, ProgramUser};
 pub const LOG_MAX_BYTES: u64 = 4 << 20;
 /// Where commands are looked for unless the plan's environment names a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
-/// Name of the directory for temporary files inside the slot's own directory.
-pub(super) const TEMPORARY: &str = ".tmp";
+/// Name of the directory for temporary files inside the slot's own directory. No file of a program has it.
+pub const TEMPORARY: &str = ".xtreem-tmp";
 
 /// Hidden in any case: sockets by which a program would have a service of the agent's user start something
 /// outside (systemd --user, D-Bus, screen).
@@ -36,7 +36,7 @@ pub struct Plan {
     pub command: Vec<String>,
     /// The slot's own directory, holding its files already; the program starts in it.
     pub dir: PathBuf,
-    /// The whole environment, besides defaults for `PATH`, `HOME` (`dir`) and `TMPDIR` (`dir/.tmp`).
+    /// The whole environment, besides defaults for `PATH`, `HOME` (`dir`) and `TMPDIR` (in `dir`).
     pub env: Vec<(String, String)>,
     /// Directory of the log; made when missing. Must not lie in `dir`, where the program could change it.
     pub log_dir: PathBuf,
@@ -66,7 +66,11 @@ pub enum PlanError {
     #[error("command `{name}` not found in PATH ({path}){hint}")]
     NotFound { name: String, path: String, hint: String },
     #[error("there is no file {file} to execute")]
-    Missing { file: PathBuf },
+    Missing {
+        file: PathBuf,
+        /// It was to come with the program.
+        is_own: bool,
+    },
     #[error("{file} is not executable: mark it executable (chmod +x) or name its interpreter first")]
     NotExecutable { file: PathBuf },
     #[error("{path} cannot be hidden: the program needs it")]
@@ -187,7 +191,7 @@ fn find_program(name: &str, dir: &Path, env: &[(String, String)]) -> Result<Path
         return match is_executable(&file) {
             Some(true) => Ok(file),
             Some(false) => Err(PlanError::NotExecutable { file }),
-            None => Err(PlanError::Missing { file }),
+            None => Err(PlanError::Missing { is_own: !name.starts_with('/'), file }),
         };
     }
     let path = env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, value)| value);

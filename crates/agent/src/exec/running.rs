@@ -34,12 +34,12 @@ pub enum StartError {
     #[error("the slot's log or temporary directory cannot be made: {0}")]
     Disk(std::io::Error),
     #[error("the helper process cannot be started from {self_exe}: {reason}")]
-    Helper { self_exe: String, reason: String },
+    Helper { self_exe: String, reason: String, errno: Option<i32> },
     /// Nothing but namespaces was allowed, and the kernel refused them.
     #[error("programs cannot be isolated on this machine: {reason}")]
     NotIsolated { reason: String },
     #[error("the program cannot be executed: {reason}")]
-    Refused { reason: String },
+    Refused { reason: String, errno: Option<i32> },
 }
 
 /// A program with its sandbox. Dropping it kills everything in the sandbox.
@@ -86,10 +86,9 @@ pub async fn start(plan: Plan, self_exe: &Path) -> Result<Running, StartError> {
             tracing::info!(pid = running.pid, isolation = %running.isolation, "program started");
             Ok(running)
         }
-        Report::NotStarted { reason } | Report::NoNamespaces { reason } => {
-            Err(StartError::Refused { reason })
-        }
-        Report::Ended(exit) => Err(StartError::Refused { reason: exit.to_string() }),
+        Report::NotStarted { reason, errno } => Err(StartError::Refused { reason, errno }),
+        Report::NoNamespaces { reason } => Err(StartError::Refused { reason, errno: None }),
+        Report::Ended(exit) => Err(StartError::Refused { reason: exit.to_string(), errno: None }),
     }
 }
 
@@ -114,12 +113,18 @@ pub fn give(path: &Path, user: ProgramUser) -> std::io::Result<()> {
 
 /// Starts one helper, gives it its order and takes its first report.
 async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Report), StartError> {
-    let failed = |reason: String| StartError::Helper { self_exe: self_exe.display().to_string(), reason };
+    let failed =
+        |reason: String| StartError::Helper { self_exe: self_exe.display().to_string(), reason, errno: None };
+    let refused = |error: std::io::Error| StartError::Helper {
+        self_exe: self_exe.display().to_string(),
+        reason: error.to_string(),
+        errno: error.raw_os_error(),
+    };
     let (output, log_pipe) = pipe2(OFlag::O_CLOEXEC).map_err(|error| StartError::Disk(error.into()))?;
     let mut command = Command::new(self_exe);
     command.arg(INTERNAL_COMMAND).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log_pipe));
-    let mut helper = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let mut helper = command.spawn().map_err(refused)?;
     // The command holds the log's writing end until it is dropped; the log ends when all writers are gone.
     drop(command);
     let pid = helper.id().unwrap_or_default();
@@ -131,7 +136,7 @@ async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Rep
     std::thread::Builder::new()
         .name("slot-log".into())
         .spawn(move || filled.fill_from(File::from(output)))
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(refused)?;
     let mut reports = Reports { pipe: BufReader::new(reports), line: Vec::new() };
     let exchange = async {
         // A helper that takes no order has no report either.

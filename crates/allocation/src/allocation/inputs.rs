@@ -109,7 +109,7 @@ impl Allocation {
             }
             Ticket::Slot(app, slot) => {
                 if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_search_done(&mut cx, slot);
+                    app.on_search_done(&mut cx, slot, report.as_ref());
                 }
             }
         }
@@ -148,6 +148,11 @@ impl Allocation {
         self.with_app(call, run.app, host, |app, cx| app.on_started(cx, run));
     }
 
+    /// The program of this run is not started yet, but its start comes nearer.
+    pub fn handle_progress<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, host: &mut H) {
+        self.with_app(call, run.app, host, |app, cx| app.on_progress(cx.now, run));
+    }
+
     /// The program of this run has ended.
     pub fn handle_exited<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, exit: Exit, host: &mut H) {
         self.with_app(call, run.app, host, |app, cx| app.on_exited(cx, run, exit));
@@ -169,6 +174,6 @@ impl Allocation {
     /// This node was paused: it asks for newer epochs of its slots before it acts.
     pub fn handle_resume<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
         let mut cx = self.books.context(call, host);
-        self.apps.values_mut().for_each(|app| app.resume(&mut cx));
+        self.apps.values_mut().filter(|app| !app.is_asleep()).for_each(|app| app.resume(&mut cx));
     }
 }

@@ -20,6 +20,9 @@ impl App {
         }
         self.meet_holder(cx, from);
         let SlotReport { slot, epoch, state, done_run } = report;
+        if matches!(state, SlotState::Failing(_)) {
+            self.is_failing(from);
+        }
         let news = Known { slot, epoch, holder: Some(from), state };
         self.take(cx, news, Some(from));
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
@@ -86,6 +89,7 @@ impl App {
 
     /// After news of a slot: who runs it now is no longer looked for.
     fn settle<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        cx.books.journal.mark(self.id());
         let Some(entry) = self.known.entry(slot) else { return };
         let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
         if let Some(holder) = entry.live_holder()
@@ -151,6 +155,7 @@ impl App {
             return;
         }
         self.is_finished = true;
+        cx.books.journal.mark(self.id());
         for (_, entry) in self.known.iter_mut() {
             entry.done_run = self.application.record.slots;
         }

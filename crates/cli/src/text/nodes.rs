@@ -255,6 +255,8 @@ fn account(report: &SearchReport) -> String {
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
         (refused.cloned, "share their key with another machine (`xtreem node` there says where)"),
+        (refused.port_taken, "have one of its ports in use"),
+        (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
     ];
     let reasons: Vec<_> =

@@ -274,9 +274,15 @@ pub struct HoldRefusals {
     /// Another machine has its key.
     #[serde(default)]
     pub cloned: u32,
+    /// It could not start this application just now, or any.
+    #[serde(default)]
+    pub troubled: u32,
     /// It cannot isolate programs, and its operator has not allowed that.
     #[serde(default)]
     pub not_isolated: u32,
+    /// Another slot or program has one of the ports.
+    #[serde(default)]
+    pub port_taken: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -30,7 +30,9 @@ pub struct Refused {
     pub stopped: u32,
     pub mismatch: u32,
     pub cloned: u32,
+    pub troubled: u32,
     pub not_isolated: u32,
+    pub port_taken: u32,
 }
 
 impl Refused {
@@ -42,13 +44,22 @@ impl Refused {
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
             HoldRefusal::Cloned => &mut self.cloned,
+            HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
+            HoldRefusal::PortTaken => &mut self.port_taken,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        let kinds = [self.busy, self.too_many, self.same_app, self.stopped, self.mismatch];
-        kinds.iter().sum::<u32>() + self.cloned + self.not_isolated
+        self.busy
+            + self.too_many
+            + self.same_app
+            + self.stopped
+            + self.mismatch
+            + self.cloned
+            + self.not_isolated
+            + self.troubled
+            + self.port_taken
     }
 }
 

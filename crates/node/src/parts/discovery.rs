@@ -26,6 +26,7 @@ pub(crate) struct SearchHost<'a> {
     pub judge: Judge<'a>,
     pub contradicts: bool,
     pub is_cloned: bool,
+    pub ports_in_use: &'a [u16],
     pub isolates: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
@@ -47,6 +48,7 @@ impl Node {
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
             is_cloned: self.is_cloned,
+            ports_in_use: &self.ports_in_use,
             isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
@@ -101,15 +103,20 @@ impl Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
-        let (colocate, patience, is_spare) = (ask.colocate, ask.patience, ask.is_spare);
-        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare };
+        if ask.ports.numbers().iter().any(|port| self.ports_in_use.contains(port)) {
+            return HoldAnswer::Refused(HoldRefusal::PortTaken);
+        }
+        let (colocate, patience, is_spare, ports) = (ask.colocate, ask.patience, ask.is_spare, ask.ports);
+        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare, ports };
         match self.allocation.hold(self.call, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {
                 allocation::HoldRefusal::Busy => HoldRefusal::Busy,
+                allocation::HoldRefusal::PortTaken => HoldRefusal::PortTaken,
                 allocation::HoldRefusal::TooMany => HoldRefusal::TooMany,
                 allocation::HoldRefusal::SameApp => HoldRefusal::SameApp,
                 allocation::HoldRefusal::Stopped => HoldRefusal::Stopped,
+                allocation::HoldRefusal::Troubled | allocation::HoldRefusal::Stalled => HoldRefusal::Troubled,
             }),
         }
     }

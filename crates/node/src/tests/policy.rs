@@ -206,6 +206,7 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             patience: 0,
             by: claim(owner).into(),
             is_spare: false,
+            ports: FixedPorts::NONE,
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
         let route =
@@ -239,6 +240,8 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         neighbours: vec![],
         older: vec![],
         peers: vec![],
+        failures: Vec::new(),
+        failing: Vec::new(),
     };
     let sent = said(Message::Allocation(Allocation::Confirm(confirm.into())));
     let refused = Refused::Forbidden { rule: "mine".to_string() };

@@ -30,6 +30,10 @@ pub(super) enum What {
         sources: Vec<Handle>,
         attempts: u32,
     },
+    /// The oldest write that its node ordered is on the disk.
+    Synced {
+        incarnation: u8,
+    },
     /// The next action of the schedule.
     Action {
         index: usize,
@@ -48,6 +52,8 @@ pub(super) enum What {
     SendStop {
         app: usize,
     },
+    /// A liar says something that nobody asked for.
+    Lie,
     /// Every node is asked how much it has given away.
     Sample,
 }

@@ -1,7 +1,9 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
 mod chances;
+mod disks;
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -17,11 +19,15 @@ use xtreem_node::{Config, Event, Me, Message, Node};
 use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
+use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
-use super::process::Process;
+use super::liar::Liars;
+#[cfg(test)]
+use super::process::State;
+use super::process::{Process, Sickness};
 use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
-use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
+use super::schedule::{FAULTS_BEGIN, FAULTS_END, Schedule};
 use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
@@ -91,6 +97,8 @@ pub(crate) struct World {
     schedule: Schedule,
     /// The host that submits everything; any host does when there is none.
     pub submitter: Option<HostNo>,
+    /// What is wrong with hosts.
+    pub(in crate::grid) sick: BTreeMap<HostNo, Sickness>,
     config: Arc<Config>,
     apps: Vec<App>,
     by_id: BTreeMap<AppId, usize>,
@@ -103,6 +111,10 @@ pub(crate) struct World {
     chances: chances::Chances,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// For what disks draw, so that all else stays as it is without them.
+    disk_rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -139,6 +151,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -164,6 +177,7 @@ impl World {
             forged: 0,
             schedule,
             submitter: None,
+            sick: BTreeMap::new(),
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
             by_id: BTreeMap::new(),
@@ -173,6 +187,8 @@ impl World {
             replaced_ms: Vec::new(),
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
+            disk_rng: Rng::derive(seed, 0, "disk"),
+            liars: Liars::default(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -205,7 +221,7 @@ impl World {
     }
 
     pub fn run(mut self, until: Instant) -> Report {
-        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (RUN_END, false)] {
+        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (until, false)] {
             self.lose_messages(are_lost);
             self.run_until(end.min(until));
         }
@@ -242,6 +258,24 @@ impl World {
         let mut runs = vec![0; self.hosts.len()];
         self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
         runs
+    }
+
+    /// Hosts on which slots of the application run now, one entry a slot, in the order of the slots.
+    #[cfg(test)]
+    pub fn running(&self, app: &AppId) -> Vec<(u16, HostNo)> {
+        let processes = self.live.iter().map(|number| &self.processes[*number]);
+        let runs = processes.filter(|process| process.run.app == *app && process.state == State::Running);
+        let mut runs: Vec<_> = runs.map(|process| (process.run.slot, process.host)).collect();
+        runs.sort_unstable();
+        runs
+    }
+
+    /// Hosts on which a slot of the application was started so far.
+    #[cfg(test)]
+    pub fn tried(&self, app: &AppId, slot: u16) -> std::collections::BTreeSet<HostNo> {
+        let runs =
+            self.processes.iter().filter(|process| (process.run.app, process.run.slot) == (*app, slot));
+        runs.map(|process| process.host).collect()
     }
 
     pub fn apps(&self) -> &[App] {
@@ -293,11 +327,13 @@ impl World {
             What::KeepFiles { incarnation, app, sources, attempts } => {
                 self.keep_files(host, incarnation, app, sources, attempts);
             }
+            What::Synced { incarnation } => self.synced(host, incarnation),
             What::Action { index } => self.act(self.schedule.actions[index].1),
             What::Undo(undo) => self.undo(host, undo),
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -395,7 +431,7 @@ impl World {
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);
@@ -446,6 +482,8 @@ impl World {
         host.node = Some(Box::new(node));
         host.power = Power::On;
         let incarnation = host.incarnation;
+        let saved = host.disk.read(self.now, number, me.handle);
+        self.with_node(number, |node, now, out| node.restore(now, saved, out));
         self.join(number, incarnation);
     }
 
@@ -564,6 +602,7 @@ impl Machine {
             attributes: self.attributes,
             offer: self.offer,
             files: Vec::new(),
+            disk: Disk::default(),
         }
     }
 }

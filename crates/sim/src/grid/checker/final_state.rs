@@ -102,7 +102,8 @@ impl Checker for FinalState {
                 self.stopped.insert(*app);
             }
             Seen::Fault(fault) => {
-                if let Fault::Killed { host } | Fault::Restarted { host } = fault {
+                if let Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host } = fault
+                {
                     self.host_died(at, *host);
                 }
                 self.partitions.observe(at, fault);
@@ -122,7 +123,8 @@ impl Checker for FinalState {
                     Ok(()) => {}
                     Err(Wrong::Missing(_)) if !had_chance => {}
                     Err(Wrong::Missing(what) | Wrong::Present(what)) => {
-                        findings.add(NAME, at, format!("slot {number} of {:?}: {what}", app.app));
+                        let what = format!("slot {number} of {:?}: {what}", app.app);
+                        findings.add_about(app.app, NAME, at, what);
                     }
                 }
             }

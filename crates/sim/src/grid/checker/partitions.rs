@@ -56,12 +56,15 @@ impl Partitions {
 
     pub fn observe(&mut self, at: Instant, fault: &Fault) {
         match fault {
-            Fault::Killed { host } | Fault::Restarted { host } => self.died[*host as usize] = true,
+            Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host } => {
+                self.died[*host as usize] = true
+            }
             Fault::Paused { host } => self.paused[*host as usize] = Span::Now,
             Fault::Resumed { host } => self.paused[*host as usize] = Span::Until(at),
             Fault::Cut { host } => self.cut[*host as usize] = Span::Now,
             Fault::Healed { host } => self.cut[*host as usize] = Span::Until(at),
             Fault::Split { parts } => self.splits.push(Split { parts: parts.clone(), span: Span::Now }),
+            Fault::PowerCut => {}
             Fault::Merged => {
                 if let Some(split) = self.splits.last_mut() {
                     split.span = Span::Until(at);
@@ -90,9 +93,12 @@ impl Partitions {
         self.splits.iter().any(|split| split.span.reaches(now) && apart(split))
     }
 
-    /// Whether the host was ever killed, restarted, paused or cut.
+    /// Whether the host was ever killed, restarted, paused or cut, or is not there at all.
     pub fn ever_faulted(&self, host: HostNo) -> bool {
         let host = host as usize;
-        self.died[host] || self.cut[host] != Span::Never || self.paused[host] != Span::Never
+        host >= self.died.len()
+            || self.died[host]
+            || self.cut[host] != Span::Never
+            || self.paused[host] != Span::Never
     }
 }

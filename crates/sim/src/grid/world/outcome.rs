@@ -5,7 +5,7 @@ use xtreem_discovery::{AppSummary, Role};
 
 use super::World;
 use crate::grid::apps::Stop;
-use crate::grid::host::{Host, HostNo};
+use crate::grid::host::{Host, HostNo, Power};
 use crate::grid::process::State;
 use crate::grid::report::{Report, machine};
 use crate::grid::schedule::RUN_END;
@@ -22,7 +22,10 @@ impl World {
             }
             let id = app.record.id;
             let saves = |app: &AppSummary| app.id == id && matches!(app.role, Role::Holder | Role::Guardian);
-            let knows = |host: &Host| host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+            let knows = |host: &Host| {
+                let is_in_memory = host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+                is_in_memory || (host.power != Power::Dead && host.disk.has(id))
+            };
             if !self.hosts.iter().any(knows) {
                 self.trace_app(id, None, "is LOST: nobody is left who holds or guards it");
                 self.apps[number].is_lost = true;
@@ -32,7 +35,7 @@ impl World {
 
     fn snapshot(&self) -> Snapshot {
         let views = self.hosts.iter().enumerate().filter_map(|(number, host)| {
-            let node = host.node.as_ref()?;
+            let node = host.node.as_ref().filter(|_| !self.liars.has(number as HostNo))?;
             Some((host.handle(number as HostNo), node.contacts()))
         });
         let apps = self.apps.iter().map(|app| AppFacts {
@@ -43,7 +46,7 @@ impl World {
             files_on: self.hosts_with_files(app.record.id),
             is_lost: app.is_lost,
             over: self.over_slots(app.record.id, app.record.slots),
-            chance_since: self.chances.get(&app.record.id).copied(),
+            chance_since: self.chances.get(&app.record.id).map(|chance| chance.since),
         });
         Snapshot { views: views.collect(), apps: apps.collect(), cut_off: self.cut_off() }
     }
@@ -60,6 +63,7 @@ impl World {
         for checker in self.checkers.iter_mut().filter(|_| is_over) {
             checker.finish(self.now, &end, &mut self.findings);
         }
+        self.findings.leave_out_the_excused();
         if self.trace.is_on() {
             for violation in &self.findings.list {
                 trace::line(
@@ -100,6 +104,9 @@ impl World {
             forged: self.forged,
             messages: self.messages,
             events: self.events,
+            liars: self.liars.hosts().len() as u32,
+            lies: self.liars.lies,
+            entrusted: self.findings.excused(),
             virtual_ms: self.now.as_millis(),
             cpu_seconds,
             events_per_cpu_second: (self.events as f64 / cpu_seconds.max(1e-9)) as u64,
