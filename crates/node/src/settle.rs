@@ -80,7 +80,7 @@ impl Node {
         };
         if is_cut_off != self.is_cut_off {
             self.is_cut_off = is_cut_off;
-            out.event(Event::CutOff { is_cut_off });
+            out.event(Event::CutOff { reach: self.reach(now) });
         }
     }
 }
