@@ -1,7 +1,7 @@
 //! What all parts of a running agent share.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use xtreem_base::{Instant, Rng};
 use xtreem_discovery::Attributes;
@@ -9,6 +9,8 @@ use xtreem_net::{Net, Outbox, Stopped};
 use xtreem_node::Node;
 
 use crate::config::Config;
+use crate::durable::Durable;
+use crate::isolation::{self, Standing};
 use crate::lifecycle::State;
 use crate::ports::Ports;
 use crate::slots::Slots;
@@ -22,6 +24,7 @@ pub(crate) struct Agent {
     pub(crate) state: State,
     pub(crate) net: Net,
     pub(crate) store: Store,
+    pub(crate) durable: Durable,
     /// Where leftovers of slots go.
     pub(crate) trash: Trash,
     pub(crate) slots: Slots,
@@ -33,8 +36,8 @@ pub(crate) struct Agent {
     pub(crate) identity_file: PathBuf,
     /// As last told to the node.
     pub(crate) attributes: Mutex<Attributes>,
-    /// How programs are shut in here, in words, once it was tried.
-    pub(crate) isolation: OnceLock<String>,
+    /// How programs are shut in here, and whether this node may take slots.
+    pub(crate) standing: Standing,
 }
 
 impl Agent {
@@ -53,7 +56,7 @@ impl Agent {
 
     /// What programs must not see: the node's key, and everything that the agent keeps.
     pub(crate) fn hidden(&self) -> Vec<PathBuf> {
-        vec![self.state.dir().to_owned(), self.identity_file.clone(), self.config.control.path.clone()]
+        isolation::hidden(&self.config, self.state.dir(), &self.identity_file)
     }
 
     pub(crate) fn attributes(&self) -> Attributes {

@@ -32,12 +32,20 @@ pub const NODE_NAME_MAX_BYTES: usize = 48;
 /// Levels of the log when nothing is said.
 pub const DEFAULT_LOG: &str = "info";
 
+/// Whether this is an address to join by, as `HOST:PORT`.
+pub fn is_address(text: &str) -> bool {
+    file::check_join(text).is_ok()
+}
+
 /// Everything an agent is told at its start.
 #[derive(Clone, Debug)]
 pub struct Config {
+    /// The file that said all this, if one did.
+    pub file: Option<PathBuf>,
     /// Identity, files, slots and sockets live here; one agent at a time.
     pub state_dir: PathBuf,
-    /// Credential bundle of this node; without one a development VO is made in the state directory.
+    /// Credential bundle of this node; without one that of an accepted invitation, or a development VO that
+    /// is made in the state directory.
     pub identity: Option<PathBuf>,
     /// Signed policy of the VO to begin with; a newer one comes from the grid.
     pub policy: Option<PathBuf>,
@@ -56,6 +64,8 @@ pub struct Config {
     pub control: Control,
     /// How programs are shut in.
     pub isolation: Wanted,
+    /// Name or number of the user that programs run as: of an agent that is root.
+    pub run_as: Option<String>,
     /// Filter of the log, as `info` or `info,xtreem_agent=debug`.
     pub log: String,
     /// An emulated host: declared attributes override what is measured.
@@ -98,6 +108,7 @@ impl Config {
         let path = if is_system { DEFAULT_CONTROL.into() } else { state_dir.join("control.sock") };
         let control = Control { path, mode: 0o600 };
         Config {
+            file: None,
             state_dir,
             identity: None,
             policy: None,
@@ -109,6 +120,7 @@ impl Config {
             offer: Offer::default(),
             control,
             isolation: Wanted::Namespaces,
+            run_as: None,
             log: DEFAULT_LOG.to_owned(),
             emulated: false,
             cyclon_period: None,
@@ -130,7 +142,8 @@ impl Config {
     /// Checks `text`, which stands in `file`; relative paths in it start at the file's directory.
     pub fn parse(file: &Path, text: &str) -> Result<Self, ConfigError> {
         let name = file.display().to_string();
-        file::parse(file, Source { name: &name, text }).map_err(ConfigError::Wrong)
+        let config = file::parse(file, Source { name: &name, text }).map_err(ConfigError::Wrong)?;
+        Ok(Config { file: Some(file.to_owned()), ..config })
     }
 
     /// Adds a `--join` address of the command line.

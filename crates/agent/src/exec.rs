@@ -6,10 +6,12 @@
 //! the agent dies, the pipe ends, PID 1 exits, and the kernel kills everything in its namespace, `setsid` or
 //! not. PID 1 also dies with the helper (`PR_SET_PDEATHSIG`). See pid_namespaces(7), user_namespaces(7).
 //!
-//! Where the kernel grants no namespaces the helper itself is a subreaper over the program's process group.
-//! [`Isolation`] says so, and what that costs.
+//! Two layers keep the program from the rest of the machine: its mounts (`sandbox`), and Landlock (`fence`).
+//! Where the kernel grants no namespaces nothing is started, unless the plan allows it: then the helper
+//! itself is a subreaper over the program's process group. [`Isolation`] says which layers hold.
 #![deny(unsafe_code)]
 
+mod fence;
 mod helper;
 mod init;
 mod log;
@@ -21,6 +23,6 @@ mod sandbox;
 
 pub use helper::{INTERNAL_COMMAND, internal_main};
 pub use log::{Log, LogChunk};
-pub use order::{Exit, Isolation};
-pub use plan::{LOG_MAX_BYTES, Plan, PlanError, Wanted};
-pub use running::{Running, StartError, start};
+pub use order::{Exit, Isolation, Kernel, Landlock, ProgramUser};
+pub use plan::{LOG_MAX_BYTES, Plan, PlanError, TEMPORARY, Wanted};
+pub use running::{Running, StartError, give, start};

@@ -1,13 +1,16 @@
-//! Whose node this is: the configured credential, or a development VO made on the first day.
+//! Whose node this is: the configured credential, the one of an invitation that was accepted, or a
+//! development VO made on the first day.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use xtreem_net::{Identity, LoadError, MakeError, Roles, VoKey};
+use xtreem_net::{Identity, Invitation, LoadError, MakeError, Roles, VoKey};
 
 use crate::config::Config;
+use crate::contacts;
+use crate::lifecycle::{self, StateError};
 
 /// Validity of what a development VO issues.
 const DEVELOPMENT_DAYS: u32 = 365;
@@ -23,17 +26,55 @@ pub enum IdentityError {
     Save { dir: PathBuf, error: io::Error },
 }
 
+/// Where an accepted invitation is kept, in the state directory.
+const ACCEPTED: &str = "identity.pem";
+
+/// An invitation was not accepted. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    #[error(transparent)]
+    State(#[from] StateError),
+    #[error(
+        "{} is another node's identity: move it away, with `incarnation` and `policy` beside it, if this machine is \
+         to be the invited node from now on",
+        .file.display()
+    )]
+    Another { file: PathBuf },
+    #[error("{} cannot be written: {error}", .file.display())]
+    Save { file: PathBuf, error: io::Error },
+}
+
+/// Makes the machine with this state directory the invited node: an agent that has no `identity` configured
+/// is it from its next start. Returns the file with the identity.
+pub fn accept(state_dir: &Path, invitation: &Invitation) -> Result<PathBuf, AcceptError> {
+    let (dir, _lock) = lifecycle::lock(state_dir)?;
+    let file = dir.join(ACCEPTED);
+    let failed = |error| AcceptError::Save { file: file.clone(), error };
+    if file.exists() {
+        match Identity::load(&file) {
+            Ok(there) if there.id() == invitation.identity.id() => {}
+            _ => return Err(AcceptError::Another { file }),
+        }
+    } else {
+        invitation.identity.save(&file).map_err(failed)?;
+    }
+    contacts::save(&dir, &invitation.join).map_err(failed)?;
+    Ok(file)
+}
+
 /// The node's identity and the file that it is in.
 pub(crate) fn load(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf), IdentityError> {
+    let accepted = state_dir.join(ACCEPTED);
     match &config.identity {
         Some(file) => Ok((Identity::load(file)?, file.clone())),
+        None if accepted.exists() => Ok((Identity::load(&accepted)?, accepted)),
         None => development(config, state_dir),
     }
 }
 
 /// A VO of this one node and one user; files of an earlier start are used again.
 ///
-/// Other nodes join it with credentials that `xtreem vo issue` signs with its root key.
+/// Other nodes join it with credentials that `xtreem vo invite` and `xtreem vo issue` sign with its root key.
 fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf), IdentityError> {
     let dir = state_dir.join("development");
     let node_file = dir.join("node.pem");
@@ -57,7 +98,7 @@ fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf),
     tracing::warn!(
         dir = %dir.display(),
         "no identity is configured: this node uses a development VO of its own; \
-         sign with user.pem there, issue credentials for more nodes with `xtreem vo issue --dir` of it"
+         sign with user.pem there, and invite more nodes with `xtreem vo invite --dir` of it"
     );
     Ok((Identity::load(&node_file)?, node_file))
 }
@@ -77,5 +118,28 @@ mod tests {
         let user = Identity::load(&file.with_file_name("user.pem")).unwrap();
         assert!(user.roles().may_submit());
         assert_eq!(user.root().id(), first.root().id());
+    }
+
+    #[test]
+    fn an_accepted_invitation_is_the_nodes_identity_and_another_one_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = dir.path().join("state");
+        let vo = VoKey::create("test").unwrap();
+        let invite = |name| {
+            let identity = vo.issue_node(name, 1).unwrap();
+            Invitation { identity, join: vec!["node1.example:7227".to_owned()] }
+        };
+        let (invited, other) = (invite("n1"), invite("n2"));
+        let config = Config::new(state.clone());
+        for _ in 0..2 {
+            accept(&state, &invited).unwrap();
+            assert_eq!(load(&config, &state).unwrap().0.id(), invited.identity.id());
+        }
+        assert_eq!(contacts::load(&state), ["node1.example:7227"]);
+        assert!(matches!(accept(&state, &other), Err(AcceptError::Another { .. })));
+        let running = lifecycle::lock(&state).unwrap();
+        let words = accept(&state, &invited).unwrap_err().to_string();
+        assert!(words.contains("another agent uses the state directory"), "{words}");
+        drop(running);
     }
 }

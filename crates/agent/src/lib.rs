@@ -14,11 +14,15 @@ mod api;
 mod bulk;
 pub mod complaint;
 pub mod config;
+mod contacts;
 mod declared;
 mod deploy;
+mod durable;
 mod environment;
 pub mod exec;
 mod fault_switch;
+#[doc(hidden)]
+pub mod fuzzed;
 mod identity;
 mod isolation;
 mod lifecycle;
@@ -40,6 +44,8 @@ mod waiting;
 
 pub use config::Config;
 pub use fault_switch::FAULT_SWITCH_ENV;
+pub use identity::{AcceptError, accept};
+pub use isolation::{RunAsError, is_root_of_machine};
 pub use run::{AgentError, run, run_until};
 
 /// The binary that this process runs, also when its file was replaced by an update. Its `main` calls

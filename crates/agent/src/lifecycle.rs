@@ -1,35 +1,55 @@
 //! One agent a state directory, and one number a start.
 //!
 //! A node's incarnation tells its runs apart, so it is on disk before anything is sent under it: after a
-//! crash the next run is higher. Names of slots' directories begin with it: what earlier runs left is told
-//! from what this one has, and is removed while the agent works ([`crate::trash`]).
+//! crash the next run is higher. It is at least the time, in seconds, so that it is also higher when the
+//! state directory was lost. Names of slots' directories begin with it: what earlier runs left is told from
+//! what this one has, and is removed while the agent works ([`crate::trash`]).
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::api::listener::PATH_MAX_BYTES;
 use crate::reserve::{Reserve, is_full};
 use crate::trash;
 
 /// Longest content of the incarnation file that is looked at.
 const COUNTER_MAX_BYTES: u64 = 32;
 
+/// Longest part of a slot socket's path after the state directory: `/s/` and the number of its start, of 64
+/// bits.
+const SLOT_SOCKET_MAX_BYTES: usize = 3 + 20;
+
+/// From here the seconds of incarnations count: 2026-01-01T00:00Z, in unix time. They fit 32 bits until
+/// 2162-02-07.
+const FIRST_SECOND: Duration = Duration::from_secs(1_767_225_600);
+
 /// Why the state directory cannot be used. Nothing was started.
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     #[error("the state directory {} cannot be used: {error}; name a writable one as `state_dir`", .dir.display())]
     Directory { dir: PathBuf, error: io::Error },
+    #[error(
+        "the path of the state directory {} has {len} bytes: sockets lie in it, whose paths the kernel limits, so that \
+         it may have at most {max}; name a shorter one as `state_dir`",
+        .dir.display()
+    )]
+    LongPath { dir: PathBuf, len: usize, max: usize },
     #[error("another agent uses the state directory {}: stop it or name another `state_dir`", .dir.display())]
     InUse { dir: PathBuf },
     #[error("{} does not hold an incarnation number; when it is lost, give the node a new identity", .file.display())]
     Counter { file: PathBuf },
     #[error("{} cannot be written: {error}", .file.display())]
     NotWritable { file: PathBuf, error: io::Error },
-    #[error("this node was started 4294967295 times; give it a new identity")]
+    #[error(
+        "this node's incarnation is 4294967295, the highest that there is; give it a new identity and a new \
+         `state_dir`"
+    )]
     WornOut,
 }
 
@@ -46,17 +66,8 @@ impl State {
     /// Locks `dir`, counts this start and makes the directories that are missing. `reserve_bytes` of the disk
     /// are kept for the agent itself.
     pub(crate) fn open(dir: &Path, reserve_bytes: u64) -> Result<State, StateError> {
-        let unusable = |error| StateError::Directory { dir: dir.to_owned(), error };
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
-        let dir = dir.canonicalize().map_err(unusable)?;
-        let lock_file = dir.join("lock");
-        let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_file);
-        let file = open.map_err(|error| StateError::NotWritable { file: lock_file, error })?;
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, nix::errno::Errno::EWOULDBLOCK)) => return Err(StateError::InUse { dir }),
-            Err((_, errno)) => return Err(StateError::Directory { dir, error: errno.into() }),
-        };
+        let (dir, lock) = lock(dir)?;
+        check_room_for_sockets(&dir)?;
         let reserve = Arc::new(Reserve::find(&dir, reserve_bytes));
         let incarnation = next_incarnation(&dir, &reserve)?;
         let state = State { dir, incarnation, reserve, _lock: lock };
@@ -84,7 +95,8 @@ impl State {
         &self.dir
     }
 
-    /// Counts the starts of this node, from 1.
+    /// Higher at every start: the seconds since the year 2026 began, or one more than at the last start where
+    /// that is higher, as after two starts within a second or with a clock that was set back.
     pub(crate) fn incarnation(&self) -> u32 {
         self.incarnation
     }
@@ -124,6 +136,28 @@ impl State {
     }
 }
 
+/// Makes the directory if it is not there, and keeps every agent out of it until the lock is dropped. Returns
+/// its real path.
+pub(crate) fn lock(dir: &Path) -> Result<(PathBuf, Flock<File>), StateError> {
+    let unusable = |error| StateError::Directory { dir: dir.to_owned(), error };
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(unusable)?;
+    let dir = dir.canonicalize().map_err(unusable)?;
+    let lock_file = dir.join("lock");
+    let open = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&lock_file);
+    let file = open.map_err(|error| StateError::NotWritable { file: lock_file, error })?;
+    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(lock) => Ok((dir, lock)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Err(StateError::InUse { dir }),
+        Err((_, errno)) => Err(StateError::Directory { dir, error: errno.into() }),
+    }
+}
+
+/// Whether the socket of any slot finds room for its path in this directory.
+fn check_room_for_sockets(dir: &Path) -> Result<(), StateError> {
+    let (len, max) = (dir.as_os_str().len(), PATH_MAX_BYTES - SLOT_SOCKET_MAX_BYTES);
+    if len <= max { Ok(()) } else { Err(StateError::LongPath { dir: dir.to_owned(), len, max }) }
+}
+
 /// A directory of the agent itself, made when it is missing. A program that shares the agent's user may have
 /// taken its permissions away, or put something else there.
 fn own_directory(dir: &Path) -> io::Result<()> {
@@ -142,7 +176,18 @@ fn own_directory(dir: &Path) -> io::Result<()> {
     fs::DirBuilder::new().mode(0o700).create(dir)
 }
 
-/// Reads the counter, adds one, and returns it once it is on disk.
+/// The seconds since [`FIRST_SECOND`]; zero when the clock shows an earlier time, or one beyond 32 bits.
+fn seconds(now: SystemTime) -> u32 {
+    let first = SystemTime::UNIX_EPOCH + FIRST_SECOND;
+    now.duration_since(first).ok().and_then(|since| since.as_secs().try_into().ok()).unwrap_or(0)
+}
+
+/// The incarnation after `last` (zero: none is known) of a node that starts at `now`.
+fn after(last: u32, now: SystemTime) -> Option<u32> {
+    Some(last.checked_add(1)?.max(seconds(now)))
+}
+
+/// Reads the last incarnation and returns the next one once it is on disk.
 fn next_incarnation(dir: &Path, reserve: &Reserve) -> Result<u32, StateError> {
     let file = dir.join("incarnation");
     let wrong = || StateError::Counter { file: file.clone() };
@@ -155,7 +200,7 @@ fn next_incarnation(dir: &Path, reserve: &Reserve) -> Result<u32, StateError> {
             text.trim().parse::<u32>().map_err(|_| wrong())?
         }
     };
-    let next = last.checked_add(1).ok_or(StateError::WornOut)?;
+    let next = after(last, SystemTime::now()).ok_or(StateError::WornOut)?;
     let written = reserve.writing(|| write_durably(dir, &file, &next)).or_else(|error| {
         // There was nothing in reserve: a few bytes fit where the last number is.
         if is_full(&error) { write_over(&file, &next) } else { Err(error) }
@@ -193,15 +238,35 @@ mod tests {
     }
 
     #[test]
-    fn every_start_counts_and_names_its_slots_anew() {
+    fn an_incarnation_is_higher_than_the_last_and_not_below_the_clock() {
+        let at = |second: u64| SystemTime::UNIX_EPOCH + FIRST_SECOND + Duration::from_secs(second);
+        let early = SystemTime::UNIX_EPOCH;
+        let end = u64::from(u32::MAX);
+        let rows = [
+            ("the first start", 0, at(28_000_000), Some(28_000_000)),
+            ("the state was lost", 0, at(28_000_100), Some(28_000_100)),
+            ("two starts within a second", 28_000_100, at(28_000_100), Some(28_000_101)),
+            ("the clock was set back", 28_000_100, at(5), Some(28_000_101)),
+            ("a clock that stands at 1970", 0, early, Some(1)),
+            ("a clock beyond 32 bits", 7, at(end + 1), Some(8)),
+            ("the last second", 7, at(end), Some(u32::MAX)),
+            ("nothing is higher", u32::MAX, at(9), None),
+        ];
+        for (what, last, now, next) in rows {
+            assert_eq!(after(last, now), next, "{what}");
+        }
+    }
+
+    #[test]
+    fn every_start_is_higher_and_names_its_slots_anew() {
         let dir = tempfile::tempdir().unwrap();
         let first = open(dir.path()).unwrap();
-        assert_eq!(first.incarnation(), 1);
+        let number = first.incarnation();
         assert!(matches!(open(dir.path()), Err(StateError::InUse { .. })));
         let name = first.name_of(1);
         drop(first);
         let second = open(dir.path()).unwrap();
-        assert_eq!(second.incarnation(), 2);
+        assert!(second.incarnation() > number);
         assert_ne!(second.name_of(1), name);
         assert!(
             second.name_of(1).starts_with(&second.names_begin()) && !name.starts_with(&second.names_begin())
@@ -228,9 +293,9 @@ mod tests {
     fn a_number_written_over_another_is_read_back() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("incarnation");
-        fs::write(&file, "99\n").unwrap();
-        write_over(&file, &100).unwrap();
-        assert_eq!(open(dir.path()).unwrap().incarnation(), 101);
+        fs::write(&file, "3999999999\n").unwrap();
+        write_over(&file, &4_000_000_000).unwrap();
+        assert_eq!(open(dir.path()).unwrap().incarnation(), 4_000_000_001);
         write_over(&file, &4_294_967_294).unwrap();
         assert_eq!(open(dir.path()).unwrap().incarnation(), u32::MAX);
     }
@@ -254,5 +319,16 @@ mod tests {
         fs::write(dir.path().join("file"), "").unwrap();
         let error = open(&dir.path().join("file/state")).unwrap_err().to_string();
         assert!(error.contains("file/state"), "{error}");
+    }
+
+    #[test]
+    fn a_directory_whose_slots_could_have_no_sockets_is_refused_at_the_start() {
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path().canonicalize().unwrap();
+        let of_len = |len: usize| base.join("x".repeat(len - base.as_os_str().len() - 1));
+        let max = PATH_MAX_BYTES - SLOT_SOCKET_MAX_BYTES;
+        assert!(open(&of_len(max)).is_ok());
+        let error = open(&of_len(max + 1)).unwrap_err().to_string();
+        assert!(error.contains("at most 84; name a shorter one as `state_dir`"), "{error}");
     }
 }

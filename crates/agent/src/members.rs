@@ -49,7 +49,8 @@ pub(crate) fn keep_files(agent: &Arc<Agent>, app: AppId, spec: Arc<Spec>, source
         let members = Members { agent: &agent, app };
         let mut rng = crate::agent::random();
         for round in 1..=KEEP_ROUNDS {
-            match deploy::fetch_all(&agent.store, &members, &program.files, &sources, &mut rng).await {
+            match deploy::fetch_all(&agent.store, &members, &program.files, &sources, &mut rng, &|| {}).await
+            {
                 Ok(()) => return tracing::debug!(?app, "the files of a guarded application are here"),
                 Err(missing) if round == KEEP_ROUNDS => {
                     tracing::warn!(?app, %missing, "guarded without its files")

@@ -5,9 +5,10 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use xtreem_allocation::policy::SignedPolicy;
+use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
 use xtreem_membership::rumour::Newer;
 use xtreem_net::{PolicyFault, VoRoot, verify_policy};
+use xtreem_node::Node;
 
 use crate::agent::Agent;
 
@@ -57,15 +58,12 @@ pub(crate) fn at_start(
     Ok(all)
 }
 
-/// A newer policy is in force: keeps it.
+/// A newer policy is in force: keeps it. Or the one in force has a rival of its version.
 pub(crate) fn changed(agent: &Arc<Agent>, newer: Newer<SignedPolicy>) {
     let (signed, version) = (newer.document, newer.version.version);
     tracing::info!(version, digest = ?signed.digest, "a policy of the VO is in force");
     if newer.before.version == version {
-        tracing::warn!(
-            version,
-            "two policies of this version were signed: the one with the higher digest is in force; sign a newer one"
-        );
+        tracing::warn!("{}", two_signed(newer.version, newer.before));
     }
     let agent = agent.clone();
     // A disk may take its time to sync.
@@ -77,6 +75,22 @@ pub(crate) fn changed(agent: &Arc<Agent>, newer: Newer<SignedPolicy>) {
     });
 }
 
+/// What to say of two policies of one version, if this node has seen two.
+pub(crate) fn rivalry(node: &Node) -> Option<String> {
+    let ((_, _, version), rival) = (node.policy()?, node.rival_policy()?);
+    Some(two_signed(version, rival))
+}
+
+fn two_signed(winner: PolicyVersion, loser: PolicyVersion) -> String {
+    format!(
+        "two policies of version {} were signed: {} is in force everywhere, as the higher digest, and {} is not; \
+         sign the one that is meant with version = {}",
+        winner.version,
+        winner.digest,
+        loser.digest,
+        winner.version.saturating_add(1)
+    )
+}
 /// Two policies may come within one sync. Which of them is kept does not matter: after a restart the newest
 /// comes from the grid.
 static KEEPING: Mutex<()> = Mutex::new(());

@@ -8,6 +8,9 @@ use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 use xtreem_base::Digest;
+use xtreem_discovery::FixedPorts;
+
+use crate::exec::TEMPORARY;
 
 /// Longest encoding of a program; allocation carries no longer payload.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;
@@ -167,6 +170,9 @@ impl Program {
             if file.path.split('/').any(|part| matches!(part, "" | "." | "..")) {
                 return bad("a path is relative and stays inside the slot's directory");
             }
+            if file.path.split('/').next() == Some(TEMPORARY) {
+                return bad("that name is the directory for temporary files");
+            }
             if file.len > FILE_MAX_BYTES {
                 return bad("larger than 16 GiB");
             }
@@ -201,6 +207,14 @@ impl Program {
             }
         }
         Ok(())
+    }
+}
+
+impl Program {
+    /// Numbers that its ports have. As many fit as a program may have ports, and each is there once.
+    pub fn fixed_ports(&self) -> FixedPorts {
+        let numbers = self.ports.iter().map(|port| port.port).filter(|number| *number > 0);
+        FixedPorts::new(numbers).unwrap_or_default()
     }
 }
 

@@ -11,7 +11,7 @@ use xtreem_node::Node;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
-use crate::machine;
+use crate::{machine, ports, store};
 
 /// Between two measurements for what travels with links. Whoever visits is answered with what is measured
 /// then ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
@@ -124,7 +124,9 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             measure(&agent, &shared, node, now);
         }
     };
-    if agent.net.set_measure(Box::new(measure)).await.is_err() {
+    let address = agent.net.local_addr().ip();
+    let is_port_free = move |port| ports::is_free(address, port);
+    if agent.net.set_measure(Box::new(measure), Box::new(is_port_free)).await.is_err() {
         return;
     }
     let mut period = tokio::time::interval(PERIOD);
@@ -133,6 +135,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
         period.tick().await;
         if round.is_multiple_of(STATICS_EVERY) {
             truth.compare_statics(&agent).await;
+            agent.store.give_up_idle(store::IDLE_MAX);
         }
         if agent.net.measure().await.is_err() {
             return;

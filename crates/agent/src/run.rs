@@ -4,7 +4,7 @@ use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,15 +12,18 @@ use tokio::sync::mpsc;
 use xtreem_allocation::Notice;
 use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Contacts, Identity, Named, Net, NetConfig};
+use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept};
 use xtreem_node::Event;
 
 use crate::agent::{Agent, random_u64};
 use crate::api::operator;
 use crate::config::Config;
+use crate::contacts;
 use crate::declared::{self, DeclaredError};
+use crate::durable::{self, Durable};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
+use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::ports::Ports;
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
@@ -28,7 +31,7 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::trash::Trash;
 use crate::waiting::Waiting;
-use crate::{isolation, members, policy, publisher, services};
+use crate::{members, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -37,6 +40,9 @@ const HAND_BACK_MAX: Duration = Duration::from_secs(8);
 /// Longest time that the end waits for leftovers to be removed (our guess: those of most programs take far
 /// less).
 const TRASH_MAX: Duration = Duration::from_secs(2);
+
+/// Longest time for what waits to be written at the end.
+const DISK_MAX: Duration = Duration::from_secs(5);
 
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -59,6 +65,8 @@ pub enum AgentError {
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
     Control { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    RunAs(#[from] RunAsError),
     #[error("signals cannot be taken: {0}")]
     Signals(io::Error),
     #[error("no thread can be started: {0}")]
@@ -81,8 +89,13 @@ pub async fn run(config: Config) -> Result<(), AgentError> {
 /// Runs an agent until `end` is ready, and then stops its programs.
 pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<(), AgentError> {
     let fault_switch = fault_switch::file(&config, std::env::var_os(FAULT_SWITCH_ENV))?;
+    let user = isolation::program_user(&config)?;
     let reserve = if config.emulated { RESERVE_EMULATED_BYTES } else { RESERVE_BYTES };
     let state = State::open(&config.state_dir, reserve)?;
+    isolation::open_the_way(&config, &state, user)
+        .map_err(|error| StateError::Directory { dir: state.dir().to_owned(), error })?;
+    // Before anything is sent: a socket that cannot lie where it is to lie is no reason to be met and to go.
+    operator::check(&config.control)?;
     let (identity, identity_file) = identity::load(&config, state.dir())?;
     let policies = policy::at_start(identity.root(), config.policy.as_deref(), state.dir())?;
     let mut attributes = publisher::statics(&config, &state.slots_dir())?;
@@ -95,7 +108,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         bind: config.bind,
         advertise: config.advertise.or_else(|| outward_address(&config)),
         incarnation: state.incarnation(),
-        join: resolve(&config.join).await?,
+        join: resolve(&config.join, &contacts::load(state.dir())).await?,
         attributes: digest(&attributes),
         node: Arc::new(node_config(&config)),
         seed: random_u64(),
@@ -105,6 +118,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     };
     let trash = Trash::start(&state).map_err(AgentError::Threads)?;
     store.discard_into(trash.clone());
+    let (durable, saved) =
+        Durable::open(state.dir(), state.reserve().clone()).map_err(AgentError::Threads)?;
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
@@ -114,6 +129,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         state,
         net,
         store,
+        durable,
         trash,
         slots: Slots::default(),
         ports: Ports::default(),
@@ -121,35 +137,46 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         name,
         identity_file,
         attributes: Mutex::new(attributes.clone()),
-        isolation: OnceLock::new(),
+        standing: Standing::new(user),
     });
     agent
         .tell(move |node, now, out| {
             node.set_attributes(now, attributes);
             node.set_offer(offer);
+            // Until it was tried.
+            node.set_isolates(false);
             for signed in policies {
                 // They were verified and read when they were loaded.
                 let _ = node.set_policy(now, signed, out);
             }
         })
         .await;
+    restore(&agent, saved).await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
+    // Before anybody is answered: whoever finds the agent up finds it as it will be.
+    isolation::look(&agent).await;
     let tasks = [
+        tokio::spawn(durable::run(agent.clone())),
         tokio::spawn(publisher::run(agent.clone())),
         tokio::spawn(services::run(agent.clone(), streams)),
-        tokio::spawn(isolation::probe(agent.clone())),
+        tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
     ];
     tokio::select! {
         () = work(&agent, &mut events) => tracing::error!("the node has stopped"),
         () = end => {}
     }
+    agent.durable.freeze();
     hand_back(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
+    let closing = agent.clone();
+    // A disk that does not write must not keep the agent.
+    let _ =
+        tokio::time::timeout(DISK_MAX, tokio::task::spawn_blocking(move || closing.durable.close())).await;
     // What takes longer is removed after the next start.
     let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
-    let _ = std::fs::remove_file(&agent.config.control.path);
+    operator::remove(&agent.config.control);
     tracing::info!("agent stopped");
     Ok(())
 }
@@ -199,8 +226,11 @@ fn outward_address(config: &Config) -> Option<IpAddr> {
 }
 
 /// Every address of every name to join by.
-async fn resolve(join: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
+async fn resolve(join: &[String], kept: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
     let mut addresses = Vec::new();
+    for address in kept {
+        addresses.extend(tokio::net::lookup_host(address).await.into_iter().flatten());
+    }
     for address in join {
         let found = tokio::net::lookup_host(address).await;
         let found = found.map_err(|error| AgentError::Join { address: address.clone(), error })?;
@@ -219,6 +249,18 @@ fn digest(attributes: &Attributes) -> Digest {
     // Writing to a vector cannot fail.
     let bytes = minicbor::to_vec(&statics).unwrap_or_default();
     Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
+}
+
+/// Takes up what this node had when its agent ended.
+async fn restore(agent: &Agent, saved: SavedBytes) {
+    let (roles, contacts) = (saved.kept.len(), saved.reference.len());
+    let unreadable = agent.net.restore(saved).await.unwrap_or_default();
+    if roles > 0 {
+        tracing::info!(roles, contacts, "taken up from the disk: others are asked how they stand");
+    }
+    if unreadable > 0 {
+        tracing::error!(unreadable, "roles that cannot be read are left out");
+    }
 }
 
 /// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to
@@ -251,6 +293,10 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
                 );
             }
             Named { what: Event::CutOff { reach: None }, .. } => tracing::info!("no longer cut off"),
+            Named { what: Event::Reference(peers), contacts } => {
+                let peers: Vec<_> = contacts.all_of(peers).map(|(_, contact)| contact).collect();
+                agent.durable.put_reference(&peers);
+            }
             search @ Named { what: Event::Search(_), .. } => agent.waiting.publish(search),
         }
     }
@@ -275,6 +321,9 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
                 let exit = xtreem_allocation::Exit::Signal(15);
                 agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
             }
+        }
+        Notice::Store { number, app, what } => {
+            agent.durable.put(number, app, what.map(|kept| encode_kept(*kept, &contacts)));
         }
         Notice::AppLeft { app } => {
             tracing::info!(?app, "application left");

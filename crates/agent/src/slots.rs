@@ -3,6 +3,7 @@
 //! The node core decides what is started and stopped; this table only carries it out, and remembers the last
 //! words of runs that ended.
 
+mod failure;
 mod run;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use xtreem_allocation::StopReason;
-use xtreem_allocation::{Exit, SlotRun, Spec};
+use xtreem_allocation::{SlotRun, Spec};
 use xtreem_base::AppId;
 use xtreem_net::Contact;
 
@@ -211,7 +212,3 @@ impl Table {
         words?.log.map(|(_, dir)| dir)
     }
 }
-
-/// The exit that stands for a program that never ran: as shells say "not found" and "cannot be executed".
-pub(crate) const NOT_FOUND: Exit = Exit::Code(127);
-pub(crate) const NOT_EXECUTABLE: Exit = Exit::Code(126);

@@ -12,6 +12,7 @@
 
 mod fetch;
 mod files;
+mod idle;
 mod pieces;
 mod put;
 mod room;
@@ -22,17 +23,21 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use thiserror::Error;
 use xtreem_base::Digest;
 
+pub(crate) use fetch::verify as verify_piece;
 pub use fetch::{AcceptError, Claim, Fetch, FetchError, Progress};
+pub use idle::IDLE_MAX;
 pub use pieces::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, PIECE_BYTES, Pieces, piece_count};
 pub use put::{Blob, FileKind, PlaceError, PutError};
 pub use serve::{Offer, ServeError};
 
 use crate::trash::Trash;
 use fetch::Underway;
+use idle::Idle;
 use pieces::footprint;
 
 /// Bytes on disk, fetches included, unless the configuration says otherwise. Our guess: some hundred
@@ -52,6 +57,7 @@ pub enum OpenError {
 #[derive(Clone, Debug)]
 pub struct Store {
     shared: Arc<Shared>,
+    idle: Arc<Idle>,
 }
 
 #[derive(Debug)]
@@ -93,7 +99,8 @@ impl Store {
         let used_bytes = blobs.values().map(|&len| footprint(len)).sum();
         let index = Mutex::new(Index { blobs, used_bytes, ..Index::default() });
         let (dir, trash) = (dir.to_owned(), OnceLock::new());
-        Ok(Store { shared: Arc::new(Shared { dir, total_max_bytes, index, trash, _lock: lock }) })
+        let shared = Arc::new(Shared { dir, total_max_bytes, index, trash, _lock: lock });
+        Ok(Store { shared, idle: Arc::default() })
     }
 
     /// From now on what is no longer wanted goes there; without it whoever gives it up waits for its removal.
@@ -114,6 +121,11 @@ impl Store {
     /// Bytes on disk, or promised to contents that are coming in.
     pub fn used_bytes(&self) -> u64 {
         self.shared.index().used_bytes
+    }
+
+    /// Gives up what came of fetches that nobody has gone on with for `age`.
+    pub fn give_up_idle(&self, age: Duration) {
+        self.idle.give_up_older(age);
     }
 
     /// Removes the content; files that are open stay readable. False when it was not here.

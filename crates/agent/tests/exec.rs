@@ -13,7 +13,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use xtreem_agent::exec::{self, Exit, Isolation, Plan, PlanError, Running, StartError, Wanted};
+mod intruder;
+
+use intruder::BE_INTRUDER;
+use xtreem_agent::exec::{
+    self, Exit, Kernel, Landlock, Plan, PlanError, ProgramUser, Running, StartError, Wanted,
+};
 
 /// How long a condition may take to come true before a test fails; nothing here needs a tenth of it.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -47,8 +52,11 @@ const TESTS: &[Test] = tests![
     no_descriptor_reaches_the_program,
     impossible_plans_are_refused_with_the_reason,
     a_file_that_cannot_be_executed_is_refused_with_the_reason,
-    works_inside_another_sandbox_and_for_another_user,
-    a_kernel_without_namespaces_means_a_process_group_and_the_reason,
+    a_program_that_tries_everything_gets_nowhere_behind_either_layer,
+    programs_of_an_agent_that_is_root_run_as_the_user_that_it_names,
+    what_a_program_needs_of_the_machine_it_has,
+    works_for_another_user_and_not_inside_another_sandbox,
+    a_kernel_without_namespaces_starts_nothing_unless_that_is_allowed,
 ];
 
 fn main() -> ExitCode {
@@ -60,6 +68,7 @@ fn main() -> ExitCode {
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [BE_AGENT, dir, marker, isolation] => return block_on(be_agent(Path::new(dir), marker, isolation)),
         [BE_REFUSED, dir] => return block_on(be_refused(Path::new(dir))),
+        [BE_INTRUDER, ref tries @ ..] => return intruder::be_intruder(tries),
         [BE_NESTED, dir] => return block_on(be_nested(Path::new(dir))),
         _ => {}
     }
@@ -87,7 +96,8 @@ struct Slot {
 
 impl Slot {
     fn new() -> Slot {
-        let slot = Slot { root: tempfile::tempdir().expect("a temporary directory") };
+        // Not in /tmp, which programs do not see at all.
+        let slot = Slot { root: tempfile::tempdir_in("/var/tmp").expect("a temporary directory") };
         fs::create_dir_all(slot.dir()).expect("a directory");
         slot
     }
@@ -110,7 +120,7 @@ async fn start(plan: Plan) -> Running {
     let wanted = plan.isolation;
     let running = exec::start(plan, Path::new(SELF)).await.expect("starts");
     // On a kernel without user namespaces these tests would test nothing: better to fail there.
-    assert_eq!(*running.isolation() == Isolation::Namespaces, wanted == Wanted::Namespaces);
+    assert_eq!(running.isolation().has_namespaces(), wanted == Wanted::Namespaces);
     running
 }
 
@@ -313,7 +323,7 @@ async fn the_environment_is_only_what_was_given() {
     let expected = [
         format!("HOME={}", dir.display()),
         "PATH=/bin".into(),
-        format!("TMPDIR={}/.tmp", dir.display()),
+        format!("TMPDIR={}/{}", dir.display(), exec::TEMPORARY),
         "XTREEM_SLOT=3".into(),
     ];
     assert_eq!(lines, expected);
@@ -343,7 +353,7 @@ async fn hidden_directories_are_hidden_and_the_slots_own_is_not() {
         "../../api",
         "../../slots",
         "../../slots/a",
-        "../../slots/a/.tmp",
+        "../../slots/a/.xtreem-tmp",
         "../../slots/a/data",
         "",
     ];
@@ -430,28 +440,228 @@ async fn a_file_that_cannot_be_executed_is_refused_with_the_reason() {
     assert!(error.contains("internal_main"), "{error}");
 }
 
-/// The program is this binary again, as an agent inside the sandbox: without capabilities, as one of its
-/// users.
-async fn works_inside_another_sandbox_and_for_another_user() {
+/// Places that a program has no business with, on a machine laid out for it in the slot's temporary
+/// directory.
+struct Target {
+    slot: Slot,
+    control: std::os::unix::net::UnixListener,
+    hall: std::os::unix::net::UnixListener,
+    tries: Vec<String>,
+}
+
+impl Target {
+    fn new() -> Target {
+        use std::os::linux::net::SocketAddrExt;
+        let slot = Slot::new();
+        let root = slot.root.path().canonicalize().expect("exists");
+        for dir in ["etc/xtreem", "home", "state/store", "state/slots/b"] {
+            fs::create_dir_all(root.join(dir)).expect("a directory");
+        }
+        let files = [
+            "etc/xtreem/agent.toml",
+            "etc/xtreem/node.pem",
+            "home/mail",
+            "state/store/blob",
+            "state/slots/b/data",
+            "open",
+        ];
+        for file in files {
+            fs::write(root.join(file), "of others").expect("written");
+        }
+        let control = std::os::unix::net::UnixListener::bind(root.join("state/control.sock"));
+        let name = format!("xtreem-test-{}", std::process::id());
+        let hall = std::os::unix::net::SocketAddr::from_abstract_name(&name);
+        let hall = std::os::unix::net::UnixListener::bind_addr(&hall.expect("a name"));
+        let agent = std::process::id();
+        let mut tries: Vec<String> = Vec::new();
+        for file in files {
+            let kinds: &[&str] = if file == "open" { &[] } else { &["read"] };
+            for kind in kinds.iter().chain(&["write", "mode", "rename", "remove"]) {
+                tries.push(format!("{kind}:{}", root.join(file).display()));
+            }
+        }
+        for place in ["etc/xtreem", "home", "state", "state/store", "state/slots", "state/slots/b", ""] {
+            tries.push(format!("make:{}", root.join(place).join("new").display()));
+        }
+        tries.push(format!("make:/etc/{name}"));
+        tries.push(format!("make:/var/tmp/{name}"));
+        tries.push(format!("connect:{}", root.join("state/control.sock").display()));
+        tries.push(format!("abstract:{name}"));
+        for kind in ["signal", "trace", "environ"] {
+            tries.push(format!("{kind}:{agent}"));
+        }
+        Target { slot, control: control.expect("bound"), hall: hall.expect("bound"), tries }
+    }
+
+    /// What of `tries` the program could.
+    async fn could(
+        &self,
+        tries: &[String],
+        change: impl FnOnce(&mut Plan),
+    ) -> (Vec<String>, exec::Isolation) {
+        let dir = self.slot.dir();
+        let binary = dir.join("intruder");
+        if !binary.exists() {
+            fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
+        }
+        let root = self.slot.root.path();
+        let mut plan = self.slot.shell("");
+        plan.command = vec!["./intruder".to_owned(), BE_INTRUDER.to_owned()];
+        plan.command.extend_from_slice(tries);
+        plan.hidden = vec![root.join("state"), root.join("etc/xtreem"), root.join("home")];
+        change(&mut plan);
+        let mut running = exec::start(plan, Path::new(SELF)).await.expect("starts");
+        assert_eq!(running.wait().await, Exit::Code(0), "{:?}", running.log().tail_lines(99));
+        let mut lines = running.log().tail_lines(1000).expect("readable");
+        assert_eq!(lines.pop().as_deref(), Some("tried all"), "{lines:?}");
+        (lines, running.isolation().clone())
+    }
+}
+
+async fn a_program_that_tries_everything_gets_nowhere_behind_either_layer() {
+    let target = Target::new();
+    let shared = |dir: &str| format!("{dir}/xtreem-left-{}", std::process::id());
+    let own = [format!("leave:{}", target.slot.dir().join("mine").display()), "write:/dev/null".to_owned()];
+    let temporary = ["/tmp", "/dev/shm"].map(|dir| format!("leave:{}", shared(dir)));
+    let tries = [&target.tries[..], &own, &temporary].concat();
+    let could = |tries: &[String]| tries.iter().map(|one| format!("could {one}")).collect::<Vec<_>>();
+    for kernel in [Kernel::AsItIs, Kernel::Before5_12] {
+        let (done, isolation) = target.could(&tries, |plan| plan.kernel = kernel).await;
+        let mut expected = could(&[&own[..], &temporary].concat());
+        if kernel == Kernel::Before5_12 {
+            // The network's namespace is the machine's, and with it these names.
+            assert!(matches!(isolation.landlock, Landlock::Missing { .. }), "{isolation}");
+            let hall = target.tries.iter().filter(|one| one.starts_with("abstract")).cloned();
+            expected.splice(..0, could(&hall.collect::<Vec<_>>()));
+        }
+        assert_eq!(done, expected, "{isolation}");
+        for dir in ["/tmp", "/dev/shm"] {
+            assert!(!Path::new(&shared(dir)).exists(), "{dir} is the machine's");
+        }
+    }
+    if nix::unistd::geteuid().is_root() {
+        // Alone, the second layer does not hold a superuser.
+        let me = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
+        return as_nobody(me.path(), &["a_program_that_tries_everything"]);
+    }
+    let process_group = |plan: &mut Plan| plan.isolation = Wanted::ProcessGroup;
+    let (done, isolation) = target.could(&tries, process_group).await;
+    if matches!(isolation.landlock, Landlock::Version(6..)) {
+        // Without namespaces Landlock alone: it knows nothing of permission bits and of the way to a socket,
+        // and nobody has a /tmp of his own.
+        let is_open = |one: &&String| one.starts_with("mode") || one.starts_with("connect");
+        let open: Vec<_> = target.tries.iter().filter(is_open).cloned().collect();
+        let expected = [&open[..], &own].concat();
+        assert_eq!(done, could(&expected), "{isolation}");
+    }
+    // And without any layer the program could nearly all: this test can fail.
+    let (done, _) = target
+        .could(&tries, |plan| {
+            plan.isolation = Wanted::ProcessGroup;
+            plan.kernel = Kernel::Before5_12;
+        })
+        .await;
+    assert!(done.len() * 2 > tries.len(), "{done:?}");
+    for expected in ["node.pem", "connect:", "abstract:", "signal:", "trace:", "environ:", "/dev/shm/"] {
+        assert!(done.iter().any(|line| line.contains(expected)), "{expected}: {done:?}");
+    }
+    for dir in ["/tmp", "/dev/shm"] {
+        let _ = fs::remove_file(shared(dir));
+    }
+    drop((target.control, target.hall));
+}
+
+/// Where this is root of the machine.
+async fn programs_of_an_agent_that_is_root_run_as_the_user_that_it_names() {
+    if !xtreem_agent::is_root_of_machine() {
+        return;
+    }
+    let user = ProgramUser { uid: 65_534, gid: 65_534 };
+    let target = Target::new();
+    let mut tries = target.tries.clone();
+    tries.extend(["read:/etc/shadow", "write:/etc/passwd", "list:/root", "make:/root/new"].map(String::from));
+    let own = format!("leave:{}", target.slot.dir().join("mine").display());
+    tries.push(own.clone());
+    // What namespaces open, an operator who has none must.
+    for dir in [target.slot.root.path().to_owned(), target.slot.state(), target.slot.state().join("slots")] {
+        fs::set_permissions(dir, fs::Permissions::from_mode(0o711)).expect("opened");
+    }
+    fs::copy(std::env::current_exe().expect("known"), target.slot.dir().join("intruder")).expect("copied");
+    for (isolation, kernel) in [
+        (Wanted::Namespaces, Kernel::AsItIs),
+        (Wanted::Namespaces, Kernel::Before5_12),
+        (Wanted::ProcessGroup, Kernel::AsItIs),
+        (Wanted::ProcessGroup, Kernel::Before5_12),
+    ] {
+        exec::give(&target.slot.dir(), user).expect("given");
+        let change =
+            |plan: &mut Plan| (plan.isolation, plan.kernel, plan.user) = (isolation, kernel, Some(user));
+        let (done, found) = target.could(&tries, change).await;
+        // What everybody may, this user may: without namespaces nothing hides it.
+        let everybodys = [own.as_str(), "abstract:", "read:/var/tmp", "make:/var/tmp/xtreem-test", "signal:"];
+        let may = if isolation == Wanted::Namespaces { &everybodys[..2] } else { &everybodys[..] };
+        let harmful = |line: &&String| !may.iter().any(|one| line.contains(one));
+        let harm: Vec<_> = done.iter().filter(harmful).collect();
+        assert!(harm.is_empty() && done.iter().any(|line| line.contains(&own)), "{found}: {done:?}");
+    }
+    let who =
+        "id -u; id -G; grep -E '^(Groups|CapEff|NoNewPrivs)' /proc/self/status; id -u > own; stat -c %u own";
+    let mut plan = target.slot.shell(who);
+    plan.user = Some(user);
+    fs::remove_dir_all(target.slot.dir()).expect("removed");
+    fs::create_dir(target.slot.dir()).expect("made");
+    exec::give(&target.slot.dir(), user).expect("given");
+    let lines = output(plan).await;
+    let expected = ["65534", "65534", "Groups:\t", "CapEff:\t0000000000000000", "NoNewPrivs:\t1", "65534"];
+    assert_eq!(lines.iter().map(|line| line.trim_end_matches(' ')).collect::<Vec<_>>(), expected);
+}
+
+/// A fence that stops ordinary programs would be switched off.
+async fn what_a_program_needs_of_the_machine_it_has() {
+    let script = "ls / > /dev/null; cat /etc/hostname > /dev/null; ls /proc/self/fd > /dev/null
+        echo out > /dev/stdout; echo err > /dev/stderr; head -c 8 /dev/urandom | wc -c
+        mktemp > /dev/null; d=$(mktemp -d /tmp/x.XXX); echo a > $d/a; mv $d/a $d/b; ln -s b $d/c; cat $d/c
+        mkfifo p; (echo through > p &); cat p; cp /bin/true ./t; ./t && echo ran; : > /dev/shm/s && echo shared
+        sleep 100 & kill $! && echo killed; chmod 700 t; touch -d yesterday t; rm t; mkdir -p a/b; mv a/b c";
+    let expected = ["out", "err", "8", "a", "through", "ran", "shared", "killed"];
+    for kernel in [Kernel::AsItIs, Kernel::Before5_12] {
+        let slot = Slot::new();
+        let mut plan = slot.shell(script);
+        plan.hidden = vec![slot.state()];
+        plan.kernel = kernel;
+        assert_eq!(output(plan).await, expected, "{kernel:?}");
+    }
+}
+
+/// The program is this binary again, as an agent inside the sandbox, without capabilities: Landlock lets it
+/// mount nothing, so it starts no programs of its own. Then the same as a user of the machine.
+async fn works_for_another_user_and_not_inside_another_sandbox() {
     let slot = Slot::new();
     let binary = slot.dir().join("agent");
     fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
-    let mut plan = slot.shell("exec ./agent be-nested nested");
+    let mut plan = slot.shell("./agent be-nested nested");
     plan.hidden = vec![slot.state()];
-    let lines = output(plan).await;
-    assert_eq!(lines.last().map(String::as_str), Some("nested is well"), "{lines:?}");
+    let mut running = start(plan).await;
+    let exit = running.wait().await;
+    let lines = running.log().tail_lines(99).expect("readable");
+    let is_refused = lines.iter().any(|line| line.contains("NotIsolated"));
+    assert!(exit != Exit::Code(0) && is_refused, "{exit} {lines:?}");
     if nix::unistd::geteuid().is_root() {
-        let nobody = tempfile::tempdir().expect("a temporary directory");
-        let theirs = nobody.path().join("agent");
-        fs::copy(binary, &theirs).expect("copied");
-        std::os::unix::fs::chown(nobody.path(), Some(65534), Some(65534)).expect("given away");
-        let mut agent = Command::new(&theirs);
-        agent.args([BE_NESTED, "nested"]).uid(65534).gid(65534).current_dir(nobody.path());
-        let output = agent.output().expect("starts");
-        let text =
-            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-        assert_eq!(text, "nested is well\n");
+        let nobody = tempfile::tempdir_in("/var/tmp").expect("a temporary directory");
+        as_nobody(nobody.path(), &[BE_NESTED, "nested"]);
+    } else {
+        assert_eq!(be_nested(&slot.root.path().join("nested")).await, ExitCode::SUCCESS);
     }
+}
+
+/// Runs this binary, in a directory of its own, as a user without rights.
+fn as_nobody(dir: &Path, args: &[&str]) {
+    let binary = dir.join("agent");
+    fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
+    std::os::unix::fs::chown(dir, Some(65534), Some(65534)).expect("given away");
+    let mut agent = Command::new(&binary);
+    let output = agent.args(args).uid(65534).gid(65534).current_dir(dir).output().expect("starts");
+    assert!(output.status.success(), "{output:?}");
 }
 
 async fn be_nested(dir: &Path) -> ExitCode {
@@ -466,12 +676,11 @@ async fn be_nested(dir: &Path) -> ExitCode {
     let lines = running.log().tail_lines(9).expect("readable");
     assert!(lines[0].contains("No such file"), "{lines:?}");
     assert!(lines[1].parse::<u32>().is_ok_and(|count| count < 8), "{lines:?}");
-    println!("nested is well");
     ExitCode::SUCCESS
 }
 
 /// An agent in a user namespace that may have no further ones below it.
-async fn a_kernel_without_namespaces_means_a_process_group_and_the_reason() {
+async fn a_kernel_without_namespaces_starts_nothing_unless_that_is_allowed() {
     let slot = Slot::new();
     let binary = std::env::current_exe().expect("known");
     let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" be-refused \"$1\"";
@@ -480,13 +689,19 @@ async fn a_kernel_without_namespaces_means_a_process_group_and_the_reason() {
     let output = agent.output().expect("starts");
     let text =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.starts_with("process group only, the agent's files are not hidden (unshare"), "{text}");
-    assert!(text.contains("ENOSPC"), "{text}");
+    let mut lines = text.lines();
+    let refusal = lines.next().unwrap_or_default();
+    assert!(refusal.starts_with("programs cannot be isolated on this machine: unshare user"), "{text}");
+    assert!(refusal.contains("ENOSPC"), "{text}");
+    assert!(lines.next().is_some_and(|line| line.contains("no namespaces (unshare")), "{text}");
 }
 
 async fn be_refused(dir: &Path) -> ExitCode {
     let command = ["sh", "-c", "echo here; exit 6"].map(String::from).to_vec();
-    let plan = Plan::new(command, dir.to_owned(), dir.with_file_name("log"));
+    let mut plan = Plan::new(command, dir.to_owned(), dir.with_file_name("log"));
+    let refused = exec::start(plan.clone(), Path::new(SELF)).await.expect_err("not isolated");
+    println!("{refused}");
+    plan.isolation = Wanted::NamespacesIfPossible;
     let mut running = exec::start(plan, Path::new(SELF)).await.expect("starts all the same");
     assert_eq!(running.wait().await, Exit::Code(6));
     assert_eq!(running.log().tail_lines(9).expect("readable"), ["here"]);

@@ -18,7 +18,9 @@ use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
-use crate::{Ask, Config, Description, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources, Wish};
+use crate::{
+    Ask, Config, Description, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources, Trouble, Wish,
+};
 
 /// Most applications that one node takes part in; confirms and appointments beyond it are refused.
 pub const APPS_MAX: usize = 1_024;
@@ -171,6 +173,11 @@ impl Allocation {
         &self.books.ledger
     }
 
+    /// What keeps this node from granting holds to anybody just now.
+    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
+        self.books.troubles.of_node(now)
+    }
+
     pub fn faults(&self) -> Faults {
         self.books.faults
     }
@@ -182,6 +189,9 @@ impl Allocation {
         }
         if self.books.journal.is_stalled(call.now) {
             return Err(HoldRefusal::Stalled);
+        }
+        if self.books.troubles.keep_off(call.now, ask.app) {
+            return Err(HoldRefusal::Troubled);
         }
         let Books { ledger, rng, .. } = &mut self.books;
         let granted = ledger.hold(call.now, call.config.hold, requester, ask, rng)?;

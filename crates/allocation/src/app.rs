@@ -16,7 +16,7 @@ use xtreem_base::{AppId, Duration, Handle, Instant};
 use crate::context::Context;
 use crate::guardian::{Guard, Guardians};
 use crate::knowledge::Knowledge;
-use crate::message::{KNOWN_MAX, Message, REPORTS_MAX, Versions};
+use crate::message::{KNOWN_MAX, Message, PEERS_MAX, REPORTS_MAX, Versions};
 use crate::mine::{Mine, Phase};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
@@ -42,6 +42,8 @@ pub(crate) struct App {
     /// Nodes that may have the files although they hold and guard nothing here: former holders and guardians,
     /// and who confirmed or appointed this node, its submitter at first. The oldest goes first.
     suppliers: Vec<Handle>,
+    /// Nodes on which the program of some slot failed; the oldest goes first.
+    pub failing: Vec<Handle>,
     pub recruits: BTreeMap<u16, Recruit>,
     /// What is left of the time before this agent's start.
     pub restored: Option<Box<Restored>>,
@@ -67,6 +69,7 @@ impl App {
             guard: None,
             older: OlderHolders::default(),
             suppliers: Vec::new(),
+            failing: Vec::new(),
             recruits: BTreeMap::new(),
             restored: None,
             quiet_until: now,
@@ -145,8 +148,9 @@ impl App {
     /// The highest counter of any epoch known here.
     pub fn top_counter(&self, slot: u16) -> u32 {
         let entry = self.known.entry(slot).map_or(0, |entry| entry.epoch.counter);
-        if entry > 0 {
-            return entry;
+        let own = self.mine(slot).map_or(0, |mine| mine.epoch.counter);
+        if entry.max(own) > 0 {
+            return entry.max(own);
         }
         let known = self.known.iter().map(|(_, entry)| entry.epoch.counter);
         known.chain(self.mine.iter().map(|mine| mine.epoch.counter)).max().unwrap_or(0)
@@ -229,10 +233,20 @@ impl App {
         }
     }
 
+    /// The program failed on that node.
+    pub fn is_failing(&mut self, peer: Handle) {
+        if !self.failing.contains(&peer) {
+            if self.failing.len() >= PEERS_MAX {
+                self.failing.remove(0);
+            }
+            self.failing.push(peer);
+        }
+    }
+
     /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for
     /// them, it is asked as well.
     pub fn on_speaker(&mut self, me: Handle, from: Handle) {
-        let waits = self.mine.iter().any(|mine| matches!(mine.phase, Phase::NoFiles { .. }));
+        let waits = self.mine.iter().any(Mine::waits_for_files);
         if waits && from != me && !self.partners(me).contains(&from) {
             self.add_supplier(from);
         }
@@ -273,6 +287,7 @@ impl App {
     pub fn on_gone(&mut self, now: Instant, peer: Handle) {
         self.older.forget(peer);
         self.suppliers.retain(|supplier| *supplier != peer);
+        self.failing.retain(|failing| *failing != peer);
         for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
             entry.mark_lost(now);
             self.due = now;
@@ -359,7 +374,8 @@ impl App {
             if !self.recruits.is_empty() || self.mine.iter().any(Mine::is_announcing) {
                 due = due.min(now + BUSY_PERIOD);
             }
-            due = self.mine.iter().filter_map(|mine| mine.due(config)).fold(due, Instant::min);
+            let own = self.mine.iter().filter(|mine| !self.recruits.contains_key(&mine.slot));
+            due = own.filter_map(|mine| mine.due(config)).fold(due, Instant::min);
             due = due.min(self.guardians_due()).min(self.guard_due(config));
         }
         due.max(now + Duration::from_millis(1))
@@ -392,7 +408,7 @@ impl App {
         self.known.for_each_handle(f);
         self.guardians.set.members.iter().for_each(|peer| f(*peer));
         self.older.peers().for_each(&mut *f);
-        self.suppliers.iter().for_each(|peer| f(*peer));
+        self.suppliers.iter().chain(&self.failing).for_each(|peer| f(*peer));
         self.recruits.values().for_each(|recruit| recruit.for_each_handle(f));
         self.guardians.successor.into_iter().for_each(&mut *f);
         if let Some(restored) = &self.restored {
@@ -400,6 +416,7 @@ impl App {
         }
         for mine in &self.mine {
             f(mine.confirmed_by);
+            mine.history.iter().for_each(|failure| f(failure.at));
             if let Phase::Announcing { waiting, .. } = &mine.phase {
                 waiting.iter().for_each(|peer| f(*peer));
             }

@@ -5,6 +5,7 @@ use xtreem_base::{Call, Rng};
 use crate::context::Context;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
+use crate::trouble::Troubles;
 use crate::{Config, Fault, Faults, Me};
 
 /// Lent to one application or submission at a time, by [`Books::context`].
@@ -17,6 +18,7 @@ pub(crate) struct Books {
     pub attempts: u32,
     pub faults: Faults,
     pub journal: Journal,
+    pub troubles: Troubles,
     /// The first fault of the message that is being handled.
     first_fault: Option<Fault>,
 }
@@ -30,6 +32,7 @@ impl Books {
             attempts: 0,
             faults: Faults::default(),
             journal: Journal::default(),
+            troubles: Troubles::default(),
             first_fault: None,
         }
     }

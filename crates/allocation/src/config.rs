@@ -16,7 +16,8 @@ pub struct Config {
     pub back_off: Duration,
     /// ... up to this. Both our guess: a search takes up to 10 s, programs run for minutes.
     pub back_off_max: Duration,
-    /// An allocation lapses whose program has not started by then (docs/design/allocation.md, "Allocation").
+    /// An allocation lapses whose program has neither started nor come nearer to its start for so long
+    /// (docs/design/allocation.md, "Allocation").
     pub start_limit: Duration,
     /// A claim is announced this often (docs/design/allocation.md, "Claims").
     pub claim_period: Duration,
@@ -68,8 +69,10 @@ pub struct Config {
     /// ... up to this. Both our guess: nobody waits long for a program that fails once, and one whose
     /// database is away for hours costs next to nothing.
     pub restart_pause_max: Duration,
-    /// Pause before a slot whose files nobody has is tried again. Our guess.
-    pub files_pause: Duration,
+    /// How long a node takes no slot of an application that it could not start, and none at all when the
+    /// whole node is in trouble. Our guess: what a disk needs to be cleaned by hand, or a crowd of processes
+    /// to end.
+    pub avoid: Duration,
     /// The placements that this node knows, a site's own among them.
     pub placements: Placements,
 }
@@ -106,7 +109,7 @@ impl Default for Config {
             failures_window: secs(60),
             restart_pause: millis(500),
             restart_pause_max: secs(60),
-            files_pause: secs(5),
+            avoid: secs(60),
             placements: Placements::default(),
         }
     }

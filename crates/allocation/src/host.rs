@@ -6,11 +6,11 @@ use xtreem_base::{AppId, Events, Handle, Instant, Sink};
 use xtreem_discovery::{Facts, FactsAsk};
 
 use crate::policy::Refusal;
-use crate::{Message, Notice, Record, Wish};
+use crate::{Message, Notary, Notice, Record, Wish};
 
 /// Lent by the composing node to every call. Wishes and notices are carried out in the order in which they
 /// are given.
-pub trait Host: Sink<Message> + Events<Wish> + Events<Notice> {
+pub trait Host: Notary + Sink<Message> + Events<Wish> + Events<Notice> {
     /// Whether this node is cut off from the grid. Starts a check when none is recent.
     fn connection(&mut self, now: Instant) -> Connection;
     /// What this node tells of itself; `free` is filled in by the caller.

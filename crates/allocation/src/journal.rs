@@ -1,8 +1,8 @@
 //! What the host keeps on disk for this node, and what waits to be said until it is there.
 //!
-//! Each change of a role is handed to the host with a number; the host says up to which number all is on disk.
-//! An answer by which others count on this node goes out no earlier. Without a host that keeps anything the
-//! journal is off: nothing is handed over, and nothing waits.
+//! Each change of a role is handed to the host with a number; the host says up to which number all is on
+//! disk. An answer by which others count on this node goes out no earlier. Without a host that keeps anything
+//! the journal is off: nothing is handed over, and nothing waits.
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
@@ -12,13 +12,13 @@ use xtreem_base::{AppId, Duration, Handle, Instant};
 use crate::Message;
 use crate::role::Kept;
 
-/// Most answers that wait for the disk; one more is not given, and is asked for again. Our guess: far above what
-/// comes in while a disk writes.
+/// Most answers that wait for the disk; one more is not given, and is asked for again. Our guess: far above
+/// what comes in while a disk writes.
 pub(crate) const ACKS_MAX: usize = 1_024;
 /// Most writes whose age is remembered; of more only the oldest matter.
 const OUTSTANDING_MAX: usize = 64;
-/// A write that takes longer than this means that the disk stalls: nothing new is promised. Our guess: ten times
-/// what a busy rotating disk takes.
+/// A write that takes longer than this means that the disk stalls: nothing new is promised. Our guess: ten
+/// times what a busy rotating disk takes.
 pub(crate) const STORE_LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Debug)]
@@ -69,8 +69,8 @@ impl Journal {
         core::mem::take(&mut self.unsaved)
     }
 
-    /// Takes what there is now to keep of an application; says under which number the host gets it, if that is
-    /// anything new.
+    /// Takes what there is now to keep of an application; says under which number the host gets it, if that
+    /// is anything new.
     pub fn replace(&mut self, now: Instant, app: AppId, what: Option<&Kept>) -> Option<u64> {
         if self.kept.get(&app).map(|(kept, _)| kept) == what {
             return None;
@@ -146,6 +146,7 @@ mod tests {
         let record = Record {
             id: APP,
             owner: NodeId::from_bytes([1; 16]),
+            submitter: NodeId::from_bytes([3; 16]),
             name: "app".to_string(),
             spec_digest: Digest::from_bytes([2; 32]),
             slots: 1,

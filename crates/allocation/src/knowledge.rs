@@ -21,6 +21,8 @@ pub(crate) struct Entry {
     pub lost: Option<Instant>,
     /// This loss was told to the host, or the holder itself said that it has nothing.
     pub is_declared: bool,
+    /// The lost holder itself said so: it answers, and may be asked to hold the slot again.
+    pub gave_up: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
     /// When the holder began to be looked for.
@@ -48,6 +50,7 @@ impl Entry {
             watch: Watch::new(now, Rng::new(rng.next_u64())),
             lost: None,
             is_declared: false,
+            gave_up: false,
             claimed: None,
             unknown: Some(now),
             successor: None,
@@ -96,6 +99,7 @@ impl Entry {
     pub fn mark_given_up(&mut self, now: Instant) {
         self.mark_lost(now);
         self.is_declared = true;
+        self.gave_up = true;
     }
 
     /// A sign of life of the holder.
@@ -103,6 +107,7 @@ impl Entry {
         self.watch.answered(now);
         self.lost = None;
         self.is_declared = false;
+        self.gave_up = false;
         self.unknown = None;
     }
 }
@@ -157,6 +162,12 @@ impl Knowledge {
         holders.sort_unstable();
         holders.dedup();
         holders
+    }
+
+    /// Live holders of slots that have not ended: whose slot is done or failed has its room back.
+    pub fn busy_holders(&self) -> Vec<Handle> {
+        let busy = self.entries.values().filter(|entry| !entry.state.is_final());
+        busy.filter_map(Entry::live_holder).collect()
     }
 
     /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.

@@ -1,16 +1,22 @@
 //! What this node offers, what is held, what is allocated. The sum never exceeds the offer.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_discovery::FixedPorts;
 
-use crate::Resources;
+use crate::{Resources, Spec};
 
 /// Most open holds of one requester (docs/design/allocation.md, "Allocation").
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;
+
+/// However often it is renewed, a hold that is not confirmed ends after so long: twice what the longest
+/// attempt of a submission takes. Our guess. Who needs it has to ask again, in turn with others.
+pub const HOLD_LIFE_MAX: Duration = Duration::from_secs(120);
 
 /// What a visit asks to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub struct Ask {
     /// One of more than the asker needs, to choose among them: it gets what is free only, never what somebody
     /// holds, and whoever needs the node gets it. Once renewed or locked it is like any other.
     pub is_spare: bool,
+    /// Numbers that the slot wants to listen on: a node has each of them once.
+    pub ports: FixedPorts,
 }
 
 impl Ask {
@@ -55,6 +63,8 @@ pub(crate) struct Granted {
 pub enum HoldRefusal {
     /// Not enough of some resource is free.
     Busy,
+    /// Another slot has one of the ports.
+    PortTaken,
     /// The requester has too many open holds here, or all requesters together have.
     TooMany,
     /// This node runs or holds a slot of the application, which does not colocate.
@@ -63,6 +73,8 @@ pub enum HoldRefusal {
     Stopped,
     /// The disk of this node does not take what it would have to remember.
     Stalled,
+    /// The node could not start this application just now, or could not start any.
+    Troubled,
 }
 
 #[derive(Clone, Debug)]
@@ -73,15 +85,24 @@ pub(crate) struct Hold {
     /// Its requester has all that it needs and is about to confirm: not to be revoked.
     is_locked: bool,
     expires: Instant,
+    /// It is not renewed beyond this.
+    ends: Instant,
+}
+
+/// A confirmed hold.
+#[derive(Clone, Debug)]
+struct Booked {
+    app: AppId,
+    slot: u16,
+    resources: Resources,
+    ports: FixedPorts,
 }
 
 /// Room kept for a slot that this node held when its agent ended.
 #[derive(Clone, Debug)]
-pub(crate) struct Reserved {
-    pub id: u64,
-    pub app: AppId,
-    pub slot: u16,
-    pub resources: Resources,
+struct Reserved {
+    id: u64,
+    booked: Booked,
 }
 
 /// The books of one node.
@@ -89,7 +110,7 @@ pub(crate) struct Reserved {
 pub struct Ledger {
     offer: Resources,
     holds: Vec<Hold>,
-    allocations: Vec<(AppId, u16, Resources)>,
+    allocations: Vec<Booked>,
     /// Nobody's yet; whoever confirms its slot gets it.
     reserved: Vec<Reserved>,
     /// Holds that ended because nobody renewed, released or confirmed them.
@@ -109,8 +130,8 @@ impl Ledger {
     /// Held and allocated together.
     pub fn used(&self) -> Resources {
         let held = self.holds.iter().map(|hold| hold.ask.resources);
-        let allocated = self.allocations.iter().map(|(_, _, resources)| *resources);
-        let reserved = self.reserved.iter().map(|reserved| reserved.resources);
+        let allocated = self.allocations.iter().map(|booked| booked.resources);
+        let reserved = self.reserved.iter().map(|reserved| reserved.booked.resources);
         held.chain(allocated).chain(reserved).fold(Resources::default(), |sum, part| sum.plus(&part))
     }
 
@@ -147,32 +168,56 @@ impl Ledger {
             return Err(HoldRefusal::SameApp);
         }
         let own = self.holds.iter().filter(|hold| hold.requester == requester).count();
-        if own >= HOLDS_PER_REQUESTER_MAX || self.holds.len() >= HOLDS_MAX {
+        if own >= HOLDS_PER_REQUESTER_MAX {
             return Err(HoldRefusal::TooMany);
         }
-        let going = self.in_the_way(&ask).ok_or(HoldRefusal::Busy)?;
+        let mut going = self.in_the_way(&ask)?;
+        if self.holds.len() - going.len() >= HOLDS_MAX {
+            going.push(self.last_of_the_greediest(own).ok_or(HoldRefusal::TooMany)?);
+        }
         let revoked = going.iter().map(|hold| (hold.requester, hold.id)).collect();
         self.holds.retain(|hold| !going.iter().any(|gone| gone.id == hold.id));
         let id = rng.next_u64();
         let is_locked = ask.patience == Ask::FIRST_OF_ALL && !ask.is_spare;
-        self.holds.push(Hold { id, requester, ask, is_locked, expires: now + life });
+        let (expires, ends) = (now + life, now + HOLD_LIFE_MAX);
+        self.holds.push(Hold { id, requester, ask, is_locked, expires, ends });
         Ok(Granted { id, revoked })
     }
 
-    /// The holds that have to go for `ask`; nothing when it does not fit even so.
-    fn in_the_way(&self, ask: &Ask) -> Option<Vec<Hold>> {
+    /// The last hold of whoever has most of them, when that is more than one more than `own`: a few who ask
+    /// for nothing, often, leave room in the table for everybody.
+    fn last_of_the_greediest(&self, own: usize) -> Option<Hold> {
+        let mut counts: BTreeMap<Handle, usize> = BTreeMap::new();
+        self.holds.iter().for_each(|hold| *counts.entry(hold.requester).or_default() += 1);
+        let (greediest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let last = self.holds.iter().rev().find(|hold| hold.requester == greediest)?;
+        (most > own + 1).then(|| last.clone())
+    }
+
+    /// The holds that have to go for `ask`, or why it does not fit even so.
+    fn in_the_way(&self, ask: &Ask) -> Result<Vec<Hold>, HoldRefusal> {
+        let is_later = |hold: &Hold| !hold.is_locked && ask.is_before(&hold.ask);
+        let clashes = |ports: &FixedPorts| ports.overlaps(&ask.ports);
+        let is_kept = |hold: &Hold| clashes(&hold.ask.ports) && !is_later(hold);
+        let booked = self.allocations.iter().chain(self.reserved.iter().map(|reserved| &reserved.booked));
+        if booked.into_iter().any(|booked| clashes(&booked.ports)) || self.holds.iter().any(is_kept) {
+            return Err(HoldRefusal::PortTaken);
+        }
         let mut used = self.used().plus(&ask.resources);
-        let is_later = |hold: &&Hold| !hold.is_locked && ask.is_before(&hold.ask);
-        let mut later: Vec<&Hold> = self.holds.iter().filter(is_later).collect();
-        later.sort_by_key(|hold| (!hold.ask.is_spare, hold.ask.patience, Reverse(hold.ask.app)));
+        let mut later: Vec<&Hold> = self.holds.iter().filter(|hold| is_later(hold)).collect();
+        // Those that have a port of this one go in any case.
+        later.sort_by_key(|hold| {
+            let stays = !clashes(&hold.ask.ports);
+            (stays, !hold.ask.is_spare, hold.ask.patience, Reverse(hold.ask.app))
+        });
         let mut going = Vec::new();
-        let mut later = later.into_iter();
-        while !self.offer.covers(&used) {
-            let hold = later.next()?;
+        let mut later = later.into_iter().peekable();
+        while later.peek().is_some_and(|hold| clashes(&hold.ask.ports)) || !self.offer.covers(&used) {
+            let hold = later.next().ok_or(HoldRefusal::Busy)?;
             used = used.minus(&hold.ask.resources);
             going.push(hold.clone());
         }
-        Some(going)
+        Ok(going)
     }
 
     /// Keeps a hold for another life, `locked` against those whose turn is earlier or not. False when there
@@ -190,7 +235,7 @@ impl Ledger {
         else {
             return false;
         };
-        hold.expires = now + life;
+        hold.expires = (now + life).min(hold.ends);
         // Its asker has made its choice.
         hold.ask.is_spare = false;
         hold.is_locked = locked || hold.ask.patience == Ask::FIRST_OF_ALL;
@@ -202,15 +247,17 @@ impl Ledger {
     }
 
     /// Keeps room for a slot of before, whatever is offered now: a slot that runs keeps its room as well.
-    pub(crate) fn reserve(&mut self, reserved: Reserved) {
-        self.reserved.push(reserved);
+    pub(crate) fn reserve(&mut self, id: u64, app: AppId, slot: u16, spec: &Spec) {
+        let booked = Booked { app, slot, resources: spec.resources, ports: spec.ports };
+        self.reserved.push(Reserved { id, booked });
     }
 
     pub(crate) fn unreserve(&mut self, id: u64) {
         self.reserved.retain(|reserved| reserved.id != id);
     }
 
-    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of `slot`.
+    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of
+    /// `slot`.
     pub(crate) fn confirm(
         &mut self,
         now: Instant,
@@ -220,10 +267,10 @@ impl Ledger {
         slot: u16,
     ) -> bool {
         self.expire(now);
-        let is_kept = |kept: &Reserved| kept.id == id && kept.app == app && kept.slot == slot;
+        let is_kept = |kept: &Reserved| kept.id == id && (kept.booked.app, kept.booked.slot) == (app, slot);
         if let Some(at) = self.reserved.iter().position(is_kept) {
             let reserved = self.reserved.swap_remove(at);
-            self.allocations.push((app, slot, reserved.resources));
+            self.allocations.push(reserved.booked);
             return true;
         }
         let Some(at) = self
@@ -234,12 +281,13 @@ impl Ledger {
             return false;
         };
         let hold = self.holds.swap_remove(at);
-        self.allocations.push((app, slot, hold.ask.resources));
+        let Ask { resources, ports, .. } = hold.ask;
+        self.allocations.push(Booked { app, slot, resources, ports });
         true
     }
 
     pub(crate) fn free(&mut self, app: AppId, slot: u16) {
-        self.allocations.retain(|(a, s, _)| (*a, *s) != (app, slot));
+        self.allocations.retain(|booked| (booked.app, booked.slot) != (app, slot));
     }
 
     /// True when anybody holds resources for `app` here.
@@ -263,8 +311,8 @@ impl Ledger {
 
     fn has_app(&self, app: AppId) -> bool {
         self.holds.iter().any(|hold| hold.ask.app == app)
-            || self.allocations.iter().any(|(other, _, _)| *other == app)
-            || self.reserved.iter().any(|reserved| reserved.app == app)
+            || self.allocations.iter().any(|booked| booked.app == app)
+            || self.reserved.iter().any(|reserved| reserved.booked.app == app)
     }
 }
 

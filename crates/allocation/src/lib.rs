@@ -12,9 +12,11 @@ extern crate alloc;
 mod allocation;
 mod app;
 mod books;
+mod chain;
 mod config;
 mod context;
 mod epoch;
+mod failure;
 mod fault;
 mod guardian;
 mod host;
@@ -28,6 +30,7 @@ mod notice;
 mod older;
 pub mod placement;
 pub mod policy;
+mod proof;
 mod record;
 mod recruit;
 mod resources;
@@ -37,17 +40,24 @@ mod slot;
 mod statement;
 mod stopped;
 mod submission;
+mod trouble;
 mod window;
 mod wish;
 
 pub use allocation::{Allocation, AppHere, Me, SubmitRefusal};
+pub use chain::Chain;
 pub use config::Config;
 pub use epoch::Epoch;
+pub use failure::{FAILURES_MAX, Failure, FailureKind, Trouble};
 pub use fault::{Fault, Faults};
 pub use host::{Connection, Host};
 pub use ledger::{Ask, HoldRefusal, Ledger};
-pub use message::{Confirm, GuardianSet, Holds, Message, Refused, Versions};
+pub use message::{Confirm, GuardianSet, Holds, Message, Refused, SetVersion, Versions};
 pub use notice::{Description, NotStarted, Notice, Progress, StopReason};
+pub use proof::{
+    Appointment, Body, Claim, Evidence, FINALS_MAX, Final, LINKS_MAX, LINKS_SENT_MAX, Link, Notary,
+    ROOTS_MAX, SETS_MAX, STEP_MAX, Signed,
+};
 pub use record::{
     Application, NAME_MAX_BYTES, PAYLOAD_MAX_BYTES, PROOF_MAX_BYTES, Record, RecordVersion, Restart,
     SLOTS_MAX, Spec, Wanted,

@@ -12,7 +12,10 @@ use xtreem_discovery::{Facts, FactsAsk};
 use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
-use crate::{Application, Epoch, Known, Offer, Record, RecordVersion, SlotReport, Standing, Statement};
+use crate::{
+    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, SlotReport, Standing,
+    Statement,
+};
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
 pub const KNOWN_MAX: usize = 64;
@@ -75,6 +78,12 @@ pub struct Confirm {
     /// Members of the application's own collection.
     #[cbor(n(7), decode_with = "decode_peers")]
     pub peers: Vec<Handle>,
+    /// What failed of this slot on other nodes.
+    #[cbor(n(12), decode_with = "decode_failures")]
+    pub failures: Vec<Failure>,
+    /// Nodes on which the program of any slot failed: they come last.
+    #[cbor(n(13), decode_with = "decode_peers")]
+    pub failing: Vec<Handle>,
 }
 
 /// Why a confirm was refused. Nothing was allocated.
@@ -363,8 +372,8 @@ pub enum Message {
         #[n(1)]
         facts: Box<Facts>,
     },
-    /// A node whose agent restarted to its partners: how does the application stand? It may offer a slot that it
-    /// held.
+    /// A node whose agent restarted to its partners: how does the application stand? It may offer a slot that
+    /// it held.
     #[n(40)]
     Return {
         #[n(0)]
@@ -489,6 +498,10 @@ fn decode_reports<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<SlotReport>
 
 fn decode_peers<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {
     bounded(d, ctx, PEERS_MAX, "too many peers in one message")
+}
+
+fn decode_failures<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Failure>, decode::Error> {
+    bounded(d, ctx, FAILURES_MAX, "too many failures in one message")
 }
 
 fn decode_guardians<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {

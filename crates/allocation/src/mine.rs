@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Handle, Instant};
 
-use crate::{Config, Epoch, Known, SlotRun, SlotState};
+use crate::failure::History;
+use crate::{Config, Epoch, FailureKind, Known, SlotRun, SlotState, Trouble};
 
 /// Doubled so often, every pause is at its longest.
 const DOUBLINGS_MAX: u32 = 16;
@@ -18,18 +19,20 @@ pub(crate) enum Phase {
         until: Instant,
         resend: Instant,
     },
-    /// The host was asked to start the program.
+    /// The host was asked to start the program; `since` is when, or when it last told of progress.
     Starting {
         since: Instant,
     },
     Running,
-    /// The program failed and is started again after a while.
+    /// The program ended, or could not be started, and is started again after a while.
     Pausing {
         until: Instant,
+        why: Option<FailureKind>,
     },
-    /// No live node has its files.
-    NoFiles {
+    /// Another node is looked for, from then on: this one failed, or its program did here.
+    Moving {
         until: Instant,
+        why: FailureKind,
     },
     /// The host was asked to stop the program.
     Stopping {
@@ -64,6 +67,8 @@ pub(crate) struct Mine {
     pub runs_since: Instant,
     /// Ends in a row, each before the program had run for as long as failures count.
     quick_ends: u32,
+    /// What failed of the slot, here and before on other nodes.
+    pub history: History,
 }
 
 impl Mine {
@@ -78,27 +83,35 @@ impl Mine {
             failures: Vec::new(),
             runs_since: Instant::ZERO,
             quick_ends: 0,
+            history: History::default(),
         }
     }
 
-    /// The program failed. Says whether it did so too often.
+    /// The program failed. Says whether it did so too often, from which on it is counted anew.
     pub fn fails_too_often(&mut self, now: Instant, config: &Config) -> bool {
         self.failures.retain(|at| now.since(*at) < config.failures_window);
-        if self.failures.len() < config.failures_max {
-            self.failures.push(now);
+        self.failures.push(now);
+        let is_too_often = self.failures.len() >= config.failures_max;
+        if is_too_often {
+            self.failures.clear();
         }
-        self.failures.len() >= config.failures_max
+        is_too_often
     }
 
-    /// The program ended and is started again after a pause, twice as long each time up to its end. One that
-    /// ran for as long as failures count begins with the shortest again.
-    pub fn pause(&mut self, now: Instant, config: &Config) {
+    /// The program ended: once it had run for long enough, earlier failures are over.
+    pub fn judge_run(&mut self, now: Instant, config: &Config) {
         if now.since(self.runs_since) >= config.failures_window {
             self.quick_ends = 0;
+            self.history.is_healthy();
         }
+    }
+
+    /// The program ended and is started again after a pause, twice as long each time up to its end. After one
+    /// that ran for as long as failures count the shortest comes again.
+    pub fn pause(&mut self, now: Instant, config: &Config, why: Option<FailureKind>) {
         let pause = config.restart_pause * (1 << self.quick_ends.min(DOUBLINGS_MAX));
         self.quick_ends = self.quick_ends.saturating_add(1);
-        self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max) };
+        self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max), why };
     }
 
     /// As told to others.
@@ -108,12 +121,32 @@ impl Mine {
 
     /// As it is.
     pub fn own_state(&self) -> SlotState {
+        use FailureKind::{Node, Program};
+        let not_running = || self.history.lasting_trouble().map_or(SlotState::Starting, SlotState::Troubled);
         match &self.phase {
             Phase::Running => SlotState::Running,
-            Phase::NoFiles { .. } => SlotState::FilesLost,
+            Phase::Pausing { why: Some(Program(exit)), .. } | Phase::Moving { why: Program(exit), .. } => {
+                SlotState::Failing(*exit)
+            }
+            // That no other node can be had is what its user has to know.
+            Phase::Pausing { why: Some(Node(trouble)), .. } => SlotState::Troubled(*trouble),
+            Phase::Moving { why: Node(Trouble::Files), .. } if not_running() == SlotState::Starting => {
+                SlotState::FilesLost
+            }
             Phase::Ended(state) => *state,
             Phase::Stopping { then: Then::End(state) } => *state,
-            _ => SlotState::Starting,
+            Phase::Starting { .. } | Phase::Moving { .. } | Phase::Announcing { .. } => not_running(),
+            Phase::Pausing { why: None, .. } | Phase::Stopping { .. } => SlotState::Starting,
+        }
+    }
+
+    /// No node that could be reached has had its files so far.
+    pub fn waits_for_files(&self) -> bool {
+        let files = FailureKind::Node(Trouble::Files);
+        match self.phase {
+            Phase::Pausing { why, .. } => why == Some(files),
+            Phase::Moving { why, .. } => why == files,
+            _ => false,
         }
     }
 
@@ -134,7 +167,7 @@ impl Mine {
     pub fn due(&self, config: &Config) -> Option<Instant> {
         match self.phase {
             Phase::Starting { since } => Some(since + config.start_limit),
-            Phase::Pausing { until } | Phase::NoFiles { until } => Some(until),
+            Phase::Pausing { until, .. } | Phase::Moving { until, .. } => Some(until),
             _ => None,
         }
     }
@@ -161,8 +194,9 @@ mod tests {
         for _ in 0..ends {
             mine.runs_since = at(now);
             now += run;
-            mine.pause(at(now), &config);
-            let Phase::Pausing { until } = mine.phase else { panic!("it pauses") };
+            mine.judge_run(at(now), &config);
+            mine.pause(at(now), &config, None);
+            let Phase::Pausing { until, .. } = mine.phase else { panic!("it pauses") };
             pauses.push(until.since(at(now)).as_millis());
             now += until.since(at(now)).as_millis();
         }
@@ -185,7 +219,9 @@ mod tests {
         for millis in [0, 1_000, 3_000, 6_000] {
             assert!(!mine.fails_too_often(at(millis), &config));
         }
-        assert!(mine.clone().fails_too_often(at(11_000), &config));
+        let mut often = mine.clone();
+        assert!(often.fails_too_often(at(11_000), &config));
+        assert!(!often.fails_too_often(at(12_000), &config), "it is counted anew");
         assert!(!mine.fails_too_often(at(120_000), &config), "failures long ago do not count");
     }
 }

@@ -8,7 +8,7 @@ use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::Report;
 
 use crate::policy::Refusal;
-use crate::{Application, Exit, Kept, Known, Record, SlotRun, SlotState};
+use crate::{Application, Exit, Kept, Known, Record, SlotRun, SlotState, Trouble};
 
 /// One thing that happened or has to be done on this machine. The node around passes it on as it is.
 #[derive(Clone, Debug)]
@@ -89,9 +89,9 @@ pub enum StopReason {
 /// What a host reports when a program could not be started.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotStarted {
-    /// No live node has the files.
-    FilesLost,
-    /// The program cannot be started on this node: this counts as a failure of the slot.
+    /// The node is not able to: another one is tried at once.
+    Trouble(Trouble),
+    /// The program is not fit to be started, as a file that is not executable: this counts as its exit.
     Broken(Exit),
 }
 
@@ -125,6 +125,9 @@ pub enum Progress {
     Slot { slot: u16, state: SlotState, holder: Option<Handle> },
     /// Every slot runs or ended: the submission is over.
     Complete { running: u16, done: u16, failed: u16 },
+    /// Every slot runs, has ended, or cannot be started, as this one: the submission is over, and the holders
+    /// go on trying.
+    Troubled { slot: u16, trouble: Trouble },
 }
 
 /// What one node knows of an application.

@@ -143,4 +143,8 @@ impl Document for SignedPolicy {
     fn version(&self) -> Result<PolicyVersion, PolicyError> {
         self.open().map(|(_, version)| version)
     }
+
+    fn are_rivals(one: PolicyVersion, other: PolicyVersion) -> bool {
+        one.version == other.version && one.digest != other.digest
+    }
 }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Digest, NodeId};
-use xtreem_discovery::Need;
+use xtreem_discovery::{FixedPorts, Need};
 
 use crate::Resources;
 use crate::placement::PLACEMENT_MAX_BYTES;
@@ -55,6 +55,9 @@ pub struct Record {
     pub wanted: Wanted,
     #[cbor(n(7), encode_with = "encode_bytes", decode_with = "decode_proof")]
     pub proof: Arc<[u8]>,
+    /// The node through which this generation is submitted: it places the first holders.
+    #[n(8)]
+    pub submitter: NodeId,
 }
 
 /// Enough of a record to see which of two is newer.
@@ -123,6 +126,9 @@ pub struct Spec {
     /// empty for any.
     #[cbor(n(5), encode_with = "encode_text", decode_with = "decode_placement")]
     pub placement: Arc<str>,
+    /// Ports that the payload asks for by number: the node of a slot has nobody else on them.
+    #[n(6)]
+    pub ports: FixedPorts,
 }
 
 /// A record together with the specification that it names.
@@ -193,7 +199,11 @@ fn decode_placement<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<str>, decod
     Ok(text.into())
 }
 
-fn bounded_bytes(d: &mut Decoder<'_>, max: usize, why: &'static str) -> Result<Arc<[u8]>, decode::Error> {
+pub(crate) fn bounded_bytes(
+    d: &mut Decoder<'_>,
+    max: usize,
+    why: &'static str,
+) -> Result<Arc<[u8]>, decode::Error> {
     let bytes = d.bytes()?;
     if bytes.len() > max {
         return Err(decode::Error::message(why));

@@ -14,8 +14,8 @@ pub(crate) const RETURN_PERIOD: Duration = Duration::from_secs(1);
 pub(crate) const OFFERS_AT_A_TIME: usize = 8;
 /// An answer counts so long: some rounds.
 const HEARD: Duration = Duration::from_secs(5);
-/// Slots that nobody took back are given up after this. Our guess: the time in which all of an application runs
-/// again.
+/// Slots that nobody took back are given up after this. Our guess: the time in which all of an application
+/// runs again.
 pub(crate) const OFFER_LIMIT: Duration = Duration::from_secs(60);
 
 /// How somebody that a restored role asks stands to the application.
@@ -95,8 +95,8 @@ impl Restored {
         self.heard.keys().any(|peer| self.standing(now, peer) == Some(Standing::Awake))
     }
 
-    /// `quiet` after the start whoever replaced this node has asked for it; `limit` after it the others are not
-    /// waited for any longer.
+    /// `quiet` after the start whoever replaced this node has asked for it; `limit` after it the others are
+    /// not waited for any longer.
     pub fn ripe(&self, now: Instant, partners: &[Handle], quiet: Duration, limit: Duration) -> Ripe {
         if self.is_led(now) {
             return Ripe::Led;

@@ -1,5 +1,5 @@
-//! What a node keeps on its disk of the applications that it takes part in, so that a power cut of all machines
-//! costs time and nothing else.
+//! What a node keeps on its disk of the applications that it takes part in, so that a power cut of all
+//! machines costs time and nothing else.
 //!
 //! A role names peers by handles, as every core does; the host writes them as what they stand for (node id,
 //! address, incarnation) and reads them back at the next start. `docs/protocols/allocation.md`, "On disk".
@@ -73,8 +73,20 @@ impl Kept {
         }
     }
 
-    /// Lets `f` change every peer that it names: a host whose handles are not written out, as the simulator's,
-    /// puts its own new one in the place of the one that it had.
+    /// Leaves out the peers that `is_known` does not accept.
+    pub fn retain_handles(&mut self, is_known: &dyn Fn(Handle) -> bool) {
+        match self {
+            Kept::Role(role) => {
+                role.guardians.members.retain(|peer| is_known(*peer));
+                let known = role.known.iter_mut();
+                known.for_each(|known| known.holder = known.holder.filter(|peer| is_known(*peer)));
+            }
+            Kept::Stopped { untold, .. } => untold.retain(|peer| is_known(*peer)),
+        }
+    }
+
+    /// Lets `f` change every peer that it names: a host whose handles are not written out, as the
+    /// simulator's, puts its own new one in the place of the one that it had.
     pub fn map_handles(&mut self, f: &mut dyn FnMut(Handle) -> Handle) {
         match self {
             Kept::Role(role) => {

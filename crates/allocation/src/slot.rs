@@ -5,7 +5,7 @@ use core::fmt;
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Handle};
 
-use crate::Epoch;
+use crate::{Epoch, Trouble};
 
 /// How a program ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
@@ -42,9 +42,17 @@ pub enum SlotState {
     Starting,
     #[n(2)]
     Running,
-    /// No live node has the files of the program; tried again while the application wants to run.
+    /// No live node has the files of the program; tried again, here or elsewhere, while the application wants
+    /// to run.
     #[n(5)]
     FilesLost,
+    /// The program failed, and is started again, here or elsewhere.
+    #[n(6)]
+    Failing(#[n(0)] Exit),
+    /// So many nodes could not start it for this reason, or the only one, that its user is to know; it is
+    /// tried again all the same.
+    #[n(7)]
+    Troubled(#[n(0)] Trouble),
     /// The program finished its work: not replaced, its node freed.
     #[n(3)]
     Done(#[n(0)] Exit),

@@ -1,7 +1,7 @@
 //! What a message brings that somebody signed: the driver verifies it before a core sees it.
 
 use crate::policy::SignedPolicy;
-use crate::{Application, Record};
+use crate::{Application, Claim, Record};
 
 /// Something in a message that its sender need not be believed.
 #[derive(Clone, Copy, Debug)]
@@ -10,6 +10,9 @@ pub enum Statement<'a> {
     Record(&'a Record),
     /// The specification has the digest that the record names. The record is a statement of its own.
     Application(&'a Application),
+    /// The node that [`Claim::signer`] names signed it, and is a member of the VO with the role of a node.
+    /// Its credential may have expired since.
+    Claim(Claim<'a>, &'a [u8]),
     /// The signature of the VO's root is good, and the digest is the document's.
     Policy(&'a SignedPolicy),
 }

@@ -347,7 +347,19 @@ impl Submission {
         let version = self.set_version(APPOINT_ROUNDS + 1, cx);
         let guardians = GuardianSet { version, members: self.guardians.clone() };
         let application = self.application.clone();
-        let confirm = Confirm { application, slot, epoch, hold, guardians, neighbours, older, peers };
+        let (failures, failing) = (Vec::new(), Vec::new());
+        let confirm = Confirm {
+            application,
+            slot,
+            epoch,
+            hold,
+            guardians,
+            neighbours,
+            older,
+            peers,
+            failures,
+            failing,
+        };
         let place = &mut self.places[at];
         place.known.epoch = epoch;
         place.sent += 1;
@@ -429,18 +441,25 @@ impl Submission {
     }
 
     fn check_complete<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        let (mut running, mut done, mut failed) = (0, 0, 0);
+        let (mut running, mut done, mut failed, mut troubled) = (0, 0, 0, None);
         for place in &self.places {
             match place.known.state {
                 SlotState::Running if place.known.holder.is_some() => running += 1,
                 SlotState::Done(_) => done += 1,
                 SlotState::Failed(_) => failed += 1,
+                SlotState::Troubled(trouble) => troubled = troubled.or(Some((place.known.slot, trouble))),
                 _ => return,
             }
         }
         if !self.is_over && self.phase == Phase::Rest {
             self.is_over = true;
-            self.tell_host(cx, Progress::Complete { running, done, failed });
+            self.tell_host(
+                cx,
+                match troubled {
+                    Some((slot, trouble)) => Progress::Troubled { slot, trouble },
+                    None => Progress::Complete { running, done, failed },
+                },
+            );
         }
     }
 

@@ -7,11 +7,11 @@ use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
-    Application, Confirm, Epoch, GuardianSet, Holds, Known, Message, Record, Refused, Resources, Restart,
-    SlotReport, SlotState, Spec, Statement, Versions, Wanted,
+    Application, Confirm, Epoch, Exit, Failure, FailureKind, GuardianSet, Holds, Known, Message, Record,
+    Refused, Resources, Restart, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
-use xtreem_discovery::{FactsAsk, Need, ParseError};
+use xtreem_discovery::{FactsAsk, FixedPorts, Need, ParseError};
 
 /// Writes a handle as its number.
 struct Numbers;
@@ -48,6 +48,7 @@ fn record(wanted: Wanted) -> Record {
         generation: 2,
         wanted,
         proof: Arc::from(&[1, 2, 3][..]),
+        submitter: NodeId::from_bytes([5; 16]),
     }
 }
 
@@ -66,6 +67,7 @@ fn samples() -> Vec<Message> {
         restart: Restart::Always,
         payload: Arc::from(&b"payload"[..]),
         placement: "near host07".into(),
+        ports: FixedPorts::new([80, 443]).expect("two ports"),
     };
     let application = Application { record: record(Wanted::Running), spec: Arc::new(spec) };
     let confirm = Confirm {
@@ -77,6 +79,21 @@ fn samples() -> Vec<Message> {
         neighbours: vec![known, Known { holder: None, ..known }],
         older: vec![Handle::from_u32(8)],
         peers: vec![],
+        failures: vec![
+            Failure {
+                node: NodeId::from_bytes([5; 16]),
+                at: Handle::from_u32(9),
+                kind: FailureKind::Node(Trouble::Port),
+                count: 3,
+            },
+            Failure {
+                node: NodeId::from_bytes([5; 16]),
+                at: Handle::from_u32(9),
+                kind: FailureKind::Program(Exit::Code(1)),
+                count: 1,
+            },
+        ],
+        failing: vec![Handle::from_u32(9)],
     };
     vec![
         Message::Renew { hold: 9 },
@@ -116,10 +133,11 @@ const DATAGRAM_MAX_BYTES: usize = 1_000;
 #[test]
 fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
     for message in samples() {
-        let (mut records, mut applications) = (0, 0);
+        let (mut records, mut applications, mut claims) = (0, 0, 0);
         message.for_each_statement(&mut |claim| match claim {
             Statement::Record(_) => records += 1,
             Statement::Application(_) => applications += 1,
+            Statement::Claim(..) => claims += 1,
             Statement::Policy(_) => panic!("{message:?} has no policy"),
         });
         let want = match &message {
@@ -128,7 +146,7 @@ fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
             Message::Refused { why: Refused::Record(_), .. } => (1, 0),
             _ => (0, 0),
         };
-        assert_eq!((records, applications), want, "{message:?}");
+        assert_eq!((records, applications, claims), (want.0, want.1, 0), "{message:?}");
         let travel = message.travel();
         if travel.plane == Plane::Datagram {
             assert_eq!(records, 0, "{message:?}");
@@ -165,6 +183,7 @@ fn a_specification_travels_with_the_text_of_its_requirement_and_a_wrong_text_is_
             restart: Restart::Never,
             payload: Arc::from([]),
             placement: "".into(),
+            ports: FixedPorts::NONE,
         };
         let mut bytes = minicbor::to_vec(&spec).expect("writing to memory does not fail");
         let at = bytes.windows(text.len()).position(|part| part == blanks.as_bytes()).expect("its text");

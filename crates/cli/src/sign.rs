@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use xtreem_allocation::{Application, Record, Wanted};
-use xtreem_base::{AppId, Digest};
+use xtreem_base::{AppId, Digest, NodeId};
+use xtreem_client::OperatorClient;
 use xtreem_client::api::RecordView;
 use xtreem_net::{Identity, sign_record};
 
 use crate::app_file::AppFile;
 use crate::exit::{Exit, Failure};
 
-/// A new application with a fresh id, signed by `user`.
-pub fn application(app: &AppFile, user: &Identity) -> Result<Application, Failure> {
+/// A new application with a fresh id, signed by `user`, to be submitted through the node `submitter`.
+pub fn application(app: &AppFile, user: &Identity, submitter: NodeId) -> Result<Application, Failure> {
     let spec = app.spec().map_err(Failure::usage)?;
     let encoded = encoded(&spec)?;
     let mut record = Record {
@@ -23,9 +24,16 @@ pub fn application(app: &AppFile, user: &Identity) -> Result<Application, Failur
         generation: 1,
         wanted: Wanted::Running,
         proof: Arc::from([]),
+        submitter,
     };
     sign_record(user, &mut record);
     Ok(Application { record, spec: Arc::new(spec) })
+}
+
+/// The node behind an agent: it places what is submitted through it.
+pub async fn submitter(client: &OperatorClient) -> Result<NodeId, Failure> {
+    let id = client.node().await?.id;
+    id.parse().map_err(|_| Failure::new(Exit::Failed, "the agent's answer has a wrong node id"))
 }
 
 /// The record that stops the application of `current` for good.
@@ -40,6 +48,7 @@ pub fn stopped(current: &RecordView, user: &Identity) -> Result<Record, Failure>
         generation: current.generation.saturating_add(1),
         wanted: Wanted::Stopped,
         proof: Arc::from([]),
+        submitter: current.submitter.parse().map_err(|_| wrong("submitter"))?,
     };
     sign_record(user, &mut record);
     Ok(record)
@@ -87,7 +96,7 @@ mod tests {
         let vo = VoKey::create("physics.example").expect("a VO");
         let alice = vo.issue_user("alice", Roles::SUBMIT, 1).expect("a user");
         let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970").as_secs();
-        let application = application(&app(), &alice).expect("an application");
+        let application = application(&app(), &alice, NodeId::from_bytes([3; 16])).expect("an application");
         assert_eq!(verify_record(&vo.root(), now, &application.record), Ok(()));
         assert_eq!(verify_spec(&application), Ok(()));
         let bytes = encoded(&application).expect("bytes");
@@ -102,6 +111,7 @@ mod tests {
             slots: running.slots,
             generation: running.generation,
             wanted: WantedView::Running,
+            submitter: running.submitter.to_string(),
         };
         let stopped = stopped(&view, &alice).expect("a record");
         assert_eq!(verify_record(&vo.root(), now, &stopped), Ok(()));
@@ -111,7 +121,8 @@ mod tests {
     #[test]
     fn every_submission_has_its_own_id() {
         let alice = VoKey::create("v").expect("a VO").issue_user("alice", Roles::SUBMIT, 1).expect("a user");
-        let id = || application(&app(), &alice).expect("an application").record.id;
+        let id =
+            || application(&app(), &alice, NodeId::from_bytes([3; 16])).expect("an application").record.id;
         assert_ne!(id(), id());
     }
 }

@@ -49,7 +49,16 @@ pub struct SoFar {
 /// How a submission ended.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {
-    Complete { running: u16, done: u16, failed: u16 },
+    Complete {
+        running: u16,
+        done: u16,
+        failed: u16,
+    },
+    /// This slot cannot be started; its holder goes on trying.
+    Troubled {
+        slot: u16,
+        trouble: String,
+    },
     NotPlaced(SearchReport),
     Beaten(RecordView),
     Failed(ErrorBody),
@@ -99,6 +108,9 @@ impl SoFar {
             ProgressLine::Complete { running, done, failed } => {
                 self.outcome = Some(Outcome::Complete { running: *running, done: *done, failed: *failed });
             }
+            ProgressLine::Troubled { slot, trouble } => {
+                self.outcome = Some(Outcome::Troubled { slot: *slot, trouble: trouble.clone() });
+            }
             ProgressLine::NotPlaced { report } => self.outcome = Some(Outcome::NotPlaced(report.clone())),
             ProgressLine::Beaten { by } => self.outcome = Some(Outcome::Beaten(by.clone())),
             ProgressLine::Failed { error } => self.outcome = Some(Outcome::Failed(error.clone())),
@@ -109,7 +121,7 @@ impl SoFar {
     pub fn exit(&self) -> Exit {
         match &self.outcome {
             Some(Outcome::Complete { failed: 0, .. }) => Exit::Success,
-            Some(Outcome::Complete { .. } | Outcome::NotPlaced(_)) => Exit::Failed,
+            Some(Outcome::Complete { .. } | Outcome::Troubled { .. } | Outcome::NotPlaced(_)) => Exit::Failed,
             Some(Outcome::Beaten(_)) => Exit::Refused,
             Some(Outcome::Failed(error)) => {
                 Failure::from(ClientError::Refused { status: 500, body: error.clone() }).exit
@@ -133,7 +145,9 @@ mod tests {
             node: none.clone(),
             address: none,
             exit: None,
+            trouble: None,
             last_lines: vec![],
+            ports: std::collections::BTreeMap::new(),
         };
         ProgressLine::Slot { slot }
     }
@@ -160,6 +174,7 @@ mod tests {
         let table = [
             (Some(ProgressLine::Complete { running: 6, done: 0, failed: 0 }), Exit::Success),
             (Some(ProgressLine::Complete { running: 5, done: 0, failed: 1 }), Exit::Failed),
+            (Some(ProgressLine::Troubled { slot: 0, trouble: "port in use".into() }), Exit::Failed),
             (Some(ProgressLine::Failed { error: error(ErrorKind::Definite) }), Exit::Failed),
             (Some(ProgressLine::Failed { error: error(ErrorKind::Indefinite) }), Exit::Indefinite),
             (None, Exit::Indefinite),

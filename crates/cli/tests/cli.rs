@@ -46,7 +46,7 @@ fn bad_input_is_refused_with_code_2_and_words_on_standard_error() {
     let home = home();
     fs::write(home.path().join("app.toml"), "name = \"web\"\nnodes = 0\ncommand = [\"true\"]\n")
         .expect("a file");
-    let table: [(&[&str], &str); 10] = [
+    let table: [(&[&str], &str); 13] = [
         (&["fly"], "unrecognized subcommand"),
         (&["nodes", "cpu.cores >= "], " --> requirement:1:14\n"),
         (&["run", "none.toml"], "none.toml: No such file"),
@@ -56,6 +56,9 @@ fn bad_input_is_refused_with_code_2_and_words_on_standard_error() {
         (&["agent", "--config", "app.toml"], " --> app.toml:3:1\n"),
         (&["agent", "--state-dir", "s", "--join", "nowhere"], "nowhere"),
         (&["vo", "issue", "--name", "n"], "there is no VO"),
+        (&["vo", "invite", "--join", "a:1"], "there is no VO"),
+        (&["vo", "accept", "hello", "--state-dir", "s"], "this is no invitation"),
+        (&["vo", "accept", "xtreem-invite-1.AAAA", "--out", "n.pem"], "this is no invitation"),
         (&["sim", "membership", "--nodes", "1"], "expected 2 to"),
     ];
     for (arguments, words) in table {
@@ -301,4 +304,70 @@ fn the_web_example_serves_its_page_without_a_grid_and_ends_on_sigterm() {
     let nowhere = ran(xtreem(home.path()).args(["example", "web"]).env("XTREEM_PORT_HTTP", "http"));
     assert_eq!(nowhere.code, Some(2));
     assert!(nowhere.err.contains("'http' for '--port <PORT>'"), "{}", nowhere.err);
+}
+
+/// An agent of this test, ended with it.
+struct Agent(std::process::Child);
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It is a child that was not waited for yet.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Starts an agent with this state directory in `home`, on a free port of loopback, and waits until it
+/// answers.
+fn agent(home: &Path, state: &str) -> Agent {
+    let config = format!("state_dir = \"{state}\"\nbind = \"127.0.0.1:0\"\nemulated = true\n");
+    fs::write(home.join(format!("{state}.toml")), config).expect("written");
+    let log = fs::File::create(home.join(format!("{state}.log"))).expect("a log");
+    let mut command = xtreem(home);
+    command.args(["agent", "--config", &format!("{state}.toml")]).stderr(log);
+    let agent = Agent(command.spawn().expect("started"));
+    node(home, state, |_| true);
+    agent
+}
+
+/// What `xtreem node` says of it, once it is as it should be.
+fn node(home: &Path, state: &str, is_good: impl Fn(&serde_json::Value) -> bool) -> serde_json::Value {
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    let socket = format!("{state}/control.sock");
+    loop {
+        let asked = ran(xtreem(home).args(["node", "--json", "--socket", &socket]));
+        let answer = serde_json::from_str(&asked.out).ok().filter(|answer| is_good(answer));
+        if let Some(answer) = answer {
+            return answer;
+        }
+        let log = fs::read_to_string(home.join(format!("{state}.log"))).unwrap_or_default();
+        assert!(std::time::Instant::now() < end, "{} {}\n{log}", asked.out, asked.err);
+    }
+}
+
+#[test]
+fn the_line_of_an_invitation_makes_a_second_machine_a_member() {
+    let home = home();
+    let home = home.path();
+    let _first = agent(home, "first");
+    let first = node(home, "first", |_| true);
+    let invite = ["vo", "invite", "--dir", "first/development", "--socket", "first/control.sock"];
+    let invited = ran(xtreem(home).args(invite));
+    assert_eq!((invited.code, invited.out.lines().count()), (Some(0), 1), "{}", invited.err);
+    assert!(invited.err.contains("contains the private key"), "{}", invited.err);
+    // The line as it is printed, but for the second command, whose agent would take the usual port.
+    let (accept, start) = invited.out.trim().split_once(" && ").expect("two commands");
+    assert_eq!(start, "xtreem agent --state-dir ~/xtreem");
+    let bin = Path::new(env!("CARGO_BIN_EXE_xtreem")).parent().expect("a directory").to_owned();
+    let mut shell = Command::new("/bin/sh");
+    shell.env_clear().env("HOME", home).env("PATH", bin).current_dir(home).args(["-c", accept]);
+    let accepted = ran(&mut shell);
+    assert_eq!(accepted.code, Some(0), "{}", accepted.err);
+    let _second = agent(home, "xtreem");
+    let second = node(home, "xtreem", |node| node["contacts"] == 1);
+    assert_eq!(second["vo"], first["vo"]);
+    assert_ne!(second["id"], first["id"]);
+    let again = ran(&mut shell);
+    assert_eq!(again.code, Some(2));
+    assert!(again.err.contains("another agent uses the state directory"), "{}", again.err);
 }

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::control::{Answer, Incoming, Order, Reply, Request, send};
 use crate::error::LabError;
 use crate::internal::{COMMAND, this_program};
+use crate::spec::LabUser;
 
 /// How long the lab may take to do one thing. Starting 1,000 hosts takes the longest: 25 s on two busy
 /// cores; our guess leaves room for slower ones.
@@ -98,6 +99,7 @@ impl Control {
 pub(crate) async fn start_and_wait(
     role: &'static str,
     control: BlockingUnixStream,
+    user: Option<LabUser>,
 ) -> io::Result<watch::Receiver<bool>> {
     let (started_sender, started) = oneshot::channel();
     let (ended_sender, ended) = watch::channel(false);
@@ -105,6 +107,10 @@ pub(crate) async fn start_and_wait(
         let mut command = Command::new(this_program());
         // A process group of its own: Ctrl-C is for this process, which may want to end in order.
         command.args([COMMAND, role]).stdin(OwnedFd::from(control)).stdout(Stdio::null()).process_group(0);
+        if let Some(LabUser { uid, gid }) = user {
+            // This also gives up the superuser's other groups.
+            command.uid(uid).gid(gid);
+        }
         match command.spawn() {
             Ok(mut child) => {
                 drop(command);

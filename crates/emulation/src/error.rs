@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::spec::{MAX_HOSTS, MAX_NAME_BYTES, MAX_STATE_DIR_BYTES};
+use crate::spec::{LabUser, MAX_HOSTS, MAX_NAME_BYTES, MAX_STATE_DIR_BYTES};
 
 /// Why no lab was started. Nothing is left running.
 #[derive(Debug, Error)]
@@ -22,6 +22,19 @@ pub enum StartError {
     /// Unix sockets in the hosts' directories would have paths that the kernel does not take.
     #[error("the lab's state directory {} is longer than {MAX_STATE_DIR_BYTES} bytes", .0.display())]
     StateDirTooLong(PathBuf),
+    /// The user whose processes the hosts are could not get to its files.
+    #[error(
+        "the lab's state directory {} lies in {}, which user {} of the hosts may not enter: choose another place",
+        path.display(), closed.display(), user.uid
+    )]
+    StateDirClosed {
+        /// The directory.
+        path: PathBuf,
+        /// The one above it that is closed.
+        closed: PathBuf,
+        /// Of [`LabOptions`](crate::LabOptions).
+        user: LabUser,
+    },
     /// The lab process cannot be started or spoken to.
     #[error("cannot start the lab process")]
     Launch(#[from] io::Error),

@@ -5,7 +5,7 @@ use std::fs::DirBuilder;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Shutdown};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, lchown};
 use std::os::unix::net::UnixStream as BlockingUnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,8 +20,8 @@ use crate::error::{LabError, StartError};
 use crate::host_init::LOG;
 use crate::internal::{COMMAND, LAUNCHER, LOOPBACK_LAB};
 use crate::spec::{
-    ChildSpec, Exit, Host, HostSpec, HostStatus, LabOptions, MAX_HOSTS, MAX_NAME_BYTES, MAX_STATE_DIR_BYTES,
-    Network, NetworkChoice,
+    ChildSpec, Exit, Host, HostSpec, HostStatus, LabOptions, LabUser, MAX_HOSTS, MAX_NAME_BYTES,
+    MAX_STATE_DIR_BYTES, Network, NetworkChoice,
 };
 use crate::{fallback, netlink};
 
@@ -36,6 +36,7 @@ pub struct Lab {
     number: u32,
     hosts_dir: PathBuf,
     state_dir: PathBuf,
+    user: Option<LabUser>,
     control: Arc<Control>,
     /// A second handle of the control socket, to close it whatever else holds it.
     socket: BlockingUnixStream,
@@ -49,26 +50,27 @@ impl Lab {
         if std::env::args_os().nth(1).is_some_and(|arg| arg == COMMAND) {
             return Err(StartError::Died);
         }
-        let state_dir = make_dir(&options.state_dir)?;
-        match options.network {
-            NetworkChoice::Namespaces => Self::launch(state_dir, Network::Namespaces).await,
+        let LabOptions { state_dir, network, user } = options;
+        let state_dir = make_dir(&state_dir, user)?;
+        match network {
+            NetworkChoice::Namespaces => Self::launch(state_dir, user, Network::Namespaces).await,
             NetworkChoice::Loopback => {
                 let reason = "asked for".to_owned();
-                Self::launch(state_dir, Network::Loopback { reason }).await
+                Self::launch(state_dir, user, Network::Loopback { reason }).await
             }
-            NetworkChoice::Auto => match Self::launch(state_dir.clone(), Network::Namespaces).await {
+            NetworkChoice::Auto => match Self::launch(state_dir.clone(), user, Network::Namespaces).await {
                 Err(StartError::NoNamespaces { reason }) => {
-                    Self::launch(state_dir, Network::Loopback { reason }).await
+                    Self::launch(state_dir, user, Network::Loopback { reason }).await
                 }
                 result => result,
             },
         }
     }
 
-    async fn launch(state_dir: PathBuf, network: Network) -> Result<Self, StartError> {
+    async fn launch(state_dir: PathBuf, user: Option<LabUser>, network: Network) -> Result<Self, StartError> {
         let (ours, theirs) = BlockingUnixStream::pair()?;
         let role = if network == Network::Namespaces { LAUNCHER } else { LOOPBACK_LAB };
-        let ended = start_and_wait(role, theirs).await?;
+        let ended = start_and_wait(role, theirs, user).await?;
         let socket = ours.try_clone()?;
         ours.set_nonblocking(true)?;
         let (reader, writer) = UnixStream::from_std(ours)?.into_split();
@@ -82,7 +84,7 @@ impl Lab {
         let control = Control::start(incoming, writer);
         let hosts_dir = state_dir.join("hosts");
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
-        Ok(Self { network, number, hosts_dir, state_dir, control, socket, ended })
+        Ok(Self { network, number, hosts_dir, state_dir, user, control, socket, ended })
     }
 
     /// Which kind of network the hosts are on, and why. To be told to the user.
@@ -131,6 +133,7 @@ impl Lab {
         }
         for host in &hosts {
             make_private_dir(&host.dir)
+                .and_then(|()| give(&host.dir, self.user))
                 .map_err(|error| LabError::failed(format!("making {}", host.dir.display()), error))?;
         }
         self.control.done(Order::Spawn(orders)).await?;
@@ -237,6 +240,7 @@ impl Lab {
         // A lab that was killed here earlier may have left one.
         let _ = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(failed)?;
+        give(&path, self.user).map_err(failed)?;
         let order = ChildOrder { id, socket: path.clone().into_os_string(), program };
         let started = self.control.done(Order::RunChild(order)).await;
         let accepted = match started {
@@ -291,16 +295,48 @@ impl LabChild {
 }
 
 /// Makes the state directory with the hosts' directory in it; returns its absolute path.
-fn make_dir(path: &Path) -> Result<PathBuf, StartError> {
+fn make_dir(path: &Path, user: Option<LabUser>) -> Result<PathBuf, StartError> {
     let failed = |source| StartError::StateDir { path: path.to_owned(), source };
     make_private_dir(&path.join("hosts")).map_err(failed)?;
     let path = path.canonicalize().map_err(failed)?;
+    if let Some(user) = user {
+        lchown(&path, Some(user.uid), Some(user.gid)).map_err(failed)?;
+        give(&path.join("hosts"), Some(user)).map_err(failed)?;
+        if let Some(closed) = path.ancestors().skip(1).find(|dir| !lets_in(dir, user)) {
+            return Err(StartError::StateDirClosed { path: path.clone(), closed: closed.to_owned(), user });
+        }
+    }
     let bytes: &OsStr = path.as_os_str();
     if bytes.as_bytes().len() > MAX_STATE_DIR_BYTES {
         Err(StartError::StateDirTooLong(path))
     } else {
         Ok(path)
     }
+}
+
+/// Whether the user may pass through a directory.
+fn lets_in(dir: &Path, user: LabUser) -> bool {
+    dir.metadata().is_ok_and(|found| {
+        let bit = match (found.uid() == user.uid, found.gid() == user.gid) {
+            (true, _) => 0o100,
+            (false, true) => 0o010,
+            (false, false) => 0o001,
+        };
+        found.mode() & bit != 0
+    })
+}
+
+/// Gives `path`, and what is below it, to the lab's user, if it has one. For what only this process changes
+/// meanwhile: links in it are not followed.
+fn give(path: &Path, user: Option<LabUser>) -> io::Result<()> {
+    let Some(LabUser { uid, gid }) = user else { return Ok(()) };
+    lchown(path, Some(uid), Some(gid))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
 }
 
 fn make_private_dir(path: &Path) -> io::Result<()> {

@@ -36,6 +36,6 @@ pub use fallback::{FAULT_SWITCH_ENV, FaultSwitch};
 pub use internal::{internal_main, this_program};
 pub use lab::{Lab, LabChild};
 pub use spec::{
-    AgentState, ChildSpec, Exit, Host, HostSpec, HostStatus, LabOptions, MAX_HOSTS, MAX_NAME_BYTES,
+    AgentState, ChildSpec, Exit, Host, HostSpec, HostStatus, LabOptions, LabUser, MAX_HOSTS, MAX_NAME_BYTES,
     MAX_STATE_DIR_BYTES, Network, NetworkChoice,
 };

@@ -25,6 +25,16 @@ pub struct LabOptions {
     pub state_dir: PathBuf,
     /// Which kind of network to make.
     pub network: NetworkChoice,
+    /// Whose processes the lab and all in it are, for a caller that is root of the machine: root of a host is
+    /// then nobody outside. The state directory becomes this user's. Without one they are the caller's.
+    pub user: Option<LabUser>,
+}
+
+/// A user of the machine, by its numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LabUser {
+    pub uid: u32,
+    pub gid: u32,
 }
 
 /// Which kind of network a lab may make.

@@ -47,7 +47,8 @@ fn runtime() -> tokio::runtime::Runtime {
 
 fn namespaces_are_forbidden() -> Option<String> {
     let dir = tempfile::tempdir().expect("a directory");
-    let options = LabOptions { state_dir: dir.path().to_owned(), network: NetworkChoice::Namespaces };
+    let options =
+        LabOptions { state_dir: dir.path().to_owned(), network: NetworkChoice::Namespaces, user: None };
     match runtime().block_on(Lab::start(options)) {
         Ok(_) => None,
         Err(StartError::NoNamespaces { reason }) => Some(reason),

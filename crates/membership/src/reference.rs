@@ -21,8 +21,8 @@ use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Sink, Travel, W
 pub const MEMBERS_MAX: usize = 16;
 /// The set changes all the time; the host is told of it this often ...
 pub const KEEP_PERIOD: Duration = Duration::from_secs(60);
-/// ... and so soon when it has become larger. Both our guess: a set of a minute ago has nearly the same meaning,
-/// and the first one is what a fresh grid needs.
+/// ... and so soon when it has become larger. Both our guess: a set of a minute ago has nearly the same
+/// meaning, and the first one is what a fresh grid needs.
 pub const KEEP_LARGER: Duration = Duration::from_secs(2);
 /// Below this a set decides nothing.
 pub const MEMBERS_MIN: usize = 3;
@@ -182,8 +182,8 @@ impl Reference {
         self.conclude(now);
     }
 
-    /// Takes up the set of the time before this start. This node counts as cut off until half of this very set
-    /// answers: else the first machine to boot after a power cut would take itself for the whole grid.
+    /// Takes up the set of the time before this start. This node counts as cut off until half of this very
+    /// set answers: else the first machine to boot after a power cut would take itself for the whole grid.
     pub fn restore(&mut self, call: Call<'_, Config>, peers: impl IntoIterator<Item = Handle>) {
         for peer in peers {
             self.take_in(Member { peer, answered_at: call.now, answered: false });

@@ -32,6 +32,9 @@ pub trait Document: Clone {
     const NONE: Self::Version;
 
     fn version(&self) -> Result<Self::Version, Self::Error>;
+
+    /// Whether two different documents bear one number, which is their author's mistake.
+    fn are_rivals(one: Self::Version, other: Self::Version) -> bool;
 }
 
 /// The numbers of the protocol.
@@ -61,12 +64,13 @@ impl<V, D> Message<V, D> {
     }
 }
 
-/// A newer document has come.
+/// A newer document has come, or the one that is in force has a rival.
 #[derive(Clone, Debug)]
 pub struct Newer<D: Document> {
+    /// The one in force from now on, or as before.
     pub document: Arc<D>,
     pub version: D::Version,
-    /// What it takes the place of.
+    /// What it takes the place of, or what it wins over.
     pub before: D::Version,
 }
 
@@ -80,6 +84,8 @@ pub trait Contacts {
 #[derive(Clone, Debug)]
 pub struct Rumour<D: Document> {
     held: Option<(Arc<D>, D::Version)>,
+    /// Another document with the number of the one in force: its author signed two.
+    rival: Option<D::Version>,
     due: Instant,
     asked: u8,
     rng: Rng,
@@ -89,7 +95,7 @@ impl<D: Document> Rumour<D> {
     /// A node that has no document. It asks first at a random point in the first period and a half.
     pub fn new(config: &Config, mut rng: Rng, now: Instant) -> Self {
         let due = now + rng.jitter(config.period, 50);
-        Rumour { held: None, due, asked: 0, rng }
+        Rumour { held: None, rival: None, due, asked: 0, rng }
     }
 
     /// The version in force here.
@@ -101,6 +107,11 @@ impl<D: Document> Rumour<D> {
         self.held.as_ref().map(|(document, _)| document)
     }
 
+    /// A document with the number of the one in force that this node has seen, and that lost against it.
+    pub fn rival(&self) -> Option<D::Version> {
+        self.rival
+    }
+
     /// Takes a newer document, spreads it and tells of it; an older one changes nothing. Returns whether it
     /// is the one that this node has now.
     pub fn take<S>(&mut self, call: Call<'_, Config>, document: D, out: &mut S) -> Result<bool, D::Error>
@@ -109,14 +120,30 @@ impl<D: Document> Rumour<D> {
     {
         let (version, before) = (document.version()?, self.version());
         if version <= before {
+            self.note_rival(version, out);
             return Ok(version == before);
         }
         let document = Arc::new(document);
+        self.rival = if D::are_rivals(version, before) { Some(before) } else { None };
         self.held = Some((document.clone(), version));
         self.due = call.now + self.rng.jitter(call.config.period, 25);
         self.offer(FANOUT, out);
         out.event(Newer { document, version, before });
         Ok(true)
+    }
+
+    /// Tells of a document that bears the number of the one in force and lost against it, once.
+    fn note_rival(&mut self, version: D::Version, out: &mut impl Events<Newer<D>>) {
+        let Some((document, held)) = &self.held else { return };
+        if self.rival.is_none() && D::are_rivals(version, *held) {
+            self.rival = Some(version);
+            out.event(Newer { document: document.clone(), version: *held, before: version });
+        }
+    }
+
+    /// Whether an offer speaks of a rival that is not known yet. Only its document proves it.
+    fn is_new_rival(&self, theirs: D::Version) -> bool {
+        self.rival.is_none() && self.held.is_some() && D::are_rivals(theirs, self.version())
     }
 
     fn offer<S>(&mut self, contacts: usize, out: &mut S)
@@ -160,6 +187,9 @@ where
         match message {
             Message::Offer(theirs) if theirs > self.version() => out.send(from, Message::Fetch),
             Message::Offer(theirs) if theirs < self.version() => {
+                if self.is_new_rival(theirs) {
+                    out.send(from, Message::Fetch);
+                }
                 out.send(from, Message::Offer(self.version()));
             }
             Message::Offer(_) => {}
@@ -169,7 +199,14 @@ where
                 }
             }
             Message::Document(document) => {
+                let before = self.held.clone();
                 self.take(call, *document, out)?;
+                // The other side is to know of it, too: nobody will offer it the one that lost any more.
+                if let Some((lost, version)) = before
+                    && self.rival == Some(version)
+                {
+                    out.send(from, Message::Document(Box::new(D::clone(&lost))));
+                }
             }
         }
         Ok(())

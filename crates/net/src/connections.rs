@@ -4,6 +4,7 @@
 //! bidirectional stream that begins with the service's number. Whichever side dialled, both sides use a
 //! connection. There is no keep-alive: a connection silent for [`IDLE_MAX`] ends by itself.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,21 +13,28 @@ use std::time::Duration;
 use quinn::{Connection, Endpoint, Incoming, RecvStream, SendStream, TransportConfig, VarInt};
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
+use tracing::warn;
 use xtreem_base::NodeId;
 use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
+use crate::guests::Guests;
 use crate::hello::{Manners, MeetError, Met};
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
+use crate::stranger::{WHAT_TO_DO, vo_in};
+use crate::tls::Dialler;
 
 /// Connections kept for sending; the longest unused one goes (`notes/substrate.md` section 6: about 32).
 const LINKS_MAX: usize = 64;
 
 /// Incoming connections at one time; beyond it the newest are refused. Eight megabytes at 39 KiB each.
 const INCOMING_MAX: usize = 256;
+
+/// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
+const INCOMING_PER_PEER_MAX: usize = 8;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
 const QUEUE_MAX: usize = 64;
@@ -44,6 +52,9 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 /// again as the cut lasted, and a new handshake costs a millisecond.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(10);
 
+/// Nodes of other VOs that try to join are told of so often (our guess: they try every half minute).
+const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
+
 /// What a bidirectional stream is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Service(pub u8);
@@ -54,6 +65,8 @@ impl Service {
     pub const PIECES: Service = Service(1);
     /// Logs of slots.
     pub const LOGS: Service = Service(2);
+    /// Ports of slots.
+    pub const PORTS: Service = Service(3);
 }
 
 /// A stream that a peer opened for a service of this agent.
@@ -112,13 +125,16 @@ struct Links {
 pub(crate) struct Connections {
     pub endpoint: Endpoint,
     pub socket: Arc<SharedSocket>,
-    pub client: quinn::ClientConfig,
+    pub dialler: Dialler,
     pub manners: Manners,
     pub tally: Arc<Tally>,
     pub inbound: mpsc::Sender<Inbound>,
     pub services: mpsc::Sender<ServiceStream>,
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
+    guests: Arc<Guests>,
+    /// When a node of another VO was last told of.
+    stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
 }
 
@@ -141,7 +157,7 @@ impl Connections {
     pub(crate) fn new(
         endpoint: Endpoint,
         socket: Arc<SharedSocket>,
-        client: quinn::ClientConfig,
+        dialler: Dialler,
         manners: Manners,
         tally: Arc<Tally>,
         inbound: mpsc::Sender<Inbound>,
@@ -152,13 +168,15 @@ impl Connections {
         Arc::new(Connections {
             endpoint,
             socket,
-            client,
+            dialler,
             manners,
             tally,
             inbound,
             services,
             links,
             incoming,
+            guests: Guests::new(INCOMING_PER_PEER_MAX),
+            stranger_told: Mutex::default(),
             closed,
         })
     }
@@ -191,23 +209,47 @@ impl Connections {
             return;
         };
         tokio::spawn(async move {
+            let (addr, mut asked) = (incoming.remote_address(), None);
             let meeting = async {
-                let connection = incoming.await?;
+                let mut connecting = incoming.accept()?;
+                asked = connecting.handshake_data().await.ok().and_then(asked_for);
+                let connection = connecting.await?;
                 let met = self.manners.answer(&connection).await?;
                 Ok((connection, met))
             };
             match timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout)) {
                 Ok((connection, met)) => {
                     let peer = met.peer.clone();
+                    let Some(seat) = self.guests.seat(peer.member.id()) else {
+                        self.tally.add(Count::Refused);
+                        connection.close(0u32.into(), b"too many connections");
+                        return;
+                    };
                     if self.inbound.send(Inbound::Met(met)).await.is_ok() {
                         self.adopt(&connection, &peer);
                         self.serve(connection, peer).await;
                     }
+                    drop(seat);
                 }
-                Err(error) => self.tally.add(error.count()),
+                Err(error) => {
+                    self.tally.add(error.count());
+                    self.note_stranger(addr, asked);
+                }
             }
             drop(permit);
         });
+    }
+
+    /// Tells of a node of another VO that tried to join; of many, one a while.
+    fn note_stranger(&self, addr: SocketAddr, asked: Option<NodeId>) {
+        let own = self.manners.identity.root().id();
+        let Some(theirs) = asked.filter(|vo| *vo != own) else { return };
+        let mut told = self.stranger_told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        if told.is_none_or(|last| now.duration_since(last) >= STRANGER_TOLD_EVERY) {
+            *told = Some(now);
+            warn!(%addr, %theirs, %own, "a node of another VO tried to join this one; {WHAT_TO_DO}");
+        }
     }
 
     /// Meets whoever is at `addr`.
@@ -337,13 +379,22 @@ impl Connections {
         expected: Option<Contact>,
     ) -> Result<(Connection, Arc<Peer>), MeetError> {
         let addr = self.socket.reachable(addr);
+        // It worked when the node started.
+        let (client, stranger) = self.dialler.dial().map_err(|_| MeetError::Hello)?;
         let meeting = async {
-            let name = crate::tls::SERVER_NAME;
-            let connection = self.endpoint.connect_with(self.client.clone(), addr, name)?.await?;
+            let name = &self.dialler.server_name;
+            let connection = self.endpoint.connect_with(client, addr, name)?.await?;
             let met = self.manners.greet(&connection).await?;
             Ok((connection, met))
         };
-        let (connection, met) = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout))?;
+        let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
+        let (connection, met) = met.map_err(|error| match stranger.get() {
+            Some(theirs) => {
+                let own = self.manners.identity.root().id();
+                MeetError::AnotherVo { theirs: theirs.words(), own }
+            }
+            None => error,
+        })?;
         let peer = met.peer.clone();
         // The node learns in any case who lives there.
         self.inbound.send(Inbound::Met(met)).await.map_err(|_| MeetError::Hello)?;
@@ -407,6 +458,12 @@ impl Connections {
         // No task can leave the map half changed: each change is one call.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The VO that a dialling node says it belongs to.
+fn asked_for(data: Box<dyn Any>) -> Option<NodeId> {
+    let data = data.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
+    vo_in(data.server_name.as_deref()?)
 }
 
 type Made = (Link, mpsc::Receiver<Vec<u8>>, watch::Sender<State>);

@@ -45,6 +45,8 @@ pub enum Count {
     UnknownVersion,
     /// An application record whose proof does not hold.
     BadRecord,
+    /// A link, a final state or an appointment that the node that it names has not signed.
+    BadClaim,
     /// A policy that the VO's root has not signed.
     BadPolicy,
     /// More came in than the node could take: the newest is dropped.

@@ -9,11 +9,14 @@ use minicbor::Decoder;
 use nix::time::{ClockId, clock_gettime};
 use tokio::sync::mpsc;
 use tracing::{debug, info, trace, warn};
-use xtreem_base::{Duration, Events, Handle, Instant, Plane, Sink};
+use xtreem_allocation::{Claim, Notary};
+use xtreem_base::{Duration, Events, Handle, Instant, NodeId, Plane, Sink};
 use xtreem_node::{Event, Message, Node};
 use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
 use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
+use crate::Identity;
+use crate::claims::{Vouched, sign_claim};
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
@@ -23,6 +26,7 @@ use crate::measure::Measuring;
 use crate::named::Named;
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
+use crate::restore::{self, SavedBytes};
 use crate::socket;
 use crate::statements;
 
@@ -41,11 +45,28 @@ const SLEEP_MAX: StdDuration = StdDuration::from_secs(1);
 /// A closure to run in the node's task.
 pub(crate) type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
-/// What a node asked for during one call.
-#[derive(Default)]
+/// What a node asked for during one call, and whom it asks who is who.
 pub struct Outbox {
     messages: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    pub(crate) table: PeerTable,
+    identity: Identity,
+}
+
+impl Outbox {
+    pub(crate) fn new(table: PeerTable, identity: Identity) -> Outbox {
+        Outbox { messages: Vec::new(), events: Vec::new(), table, identity }
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.table.contact(peer).map(|contact| contact.id)
+    }
+
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        sign_claim(&self.identity, claim)
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -63,13 +84,13 @@ impl Events<Event> for Outbox {
 /// A node and everything it needs to be one.
 pub(crate) struct Driver {
     pub node: Node,
-    pub table: PeerTable,
     pub outbox: Outbox,
     pub join: Join,
     pub measuring: Measuring,
     own: Handle,
     plane: DatagramPlane,
     root: VoRoot,
+    vouched: Vouched,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
     /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
@@ -100,7 +121,7 @@ impl Driver {
     pub(crate) fn new(
         node: Node,
         own: Handle,
-        table: PeerTable,
+        outbox: Outbox,
         plane: DatagramPlane,
         root: VoRoot,
         connections: Arc<Connections>,
@@ -108,12 +129,12 @@ impl Driver {
         correction_ms: Arc<AtomicI64>,
     ) -> Driver {
         let tally = connections.tally.clone();
-        let (outbox, waiting) = (Outbox::default(), VecDeque::new());
+        let (waiting, vouched) = (VecDeque::new(), Vouched::default());
         let measuring = Measuring::default();
         Driver {
             node,
-            table,
             outbox,
+            vouched,
             join,
             measuring,
             own,
@@ -198,9 +219,9 @@ impl Driver {
             trace!(why = wake.why, "the node wakes up");
             self.node.handle_timeout(now, &mut self.outbox);
         }
-        if self.table.wants_sweep() {
+        if self.outbox.table.wants_sweep() {
             let (node, own) = (&self.node, self.own);
-            self.table.sweep(|mut live| {
+            self.outbox.table.sweep(|mut live| {
                 live(own);
                 node.for_each_handle(&mut live);
             });
@@ -244,7 +265,7 @@ impl Driver {
 
     /// The handle of a peer that proved itself. Its older incarnations are gone from now on.
     pub(crate) fn meet(&mut self, peer: &Peer) -> Option<Handle> {
-        let (handle, gone) = self.table.intern_proven(peer.contact())?;
+        let (handle, gone) = self.outbox.table.intern_proven(peer.contact())?;
         let now = monotonic_now();
         for old in &gone {
             info!(peer = peer.member.name(), incarnation = peer.record.incarnation, "peer restarted");
@@ -253,19 +274,29 @@ impl Driver {
         Some(handle)
     }
 
+    pub(crate) fn restore(&mut self, saved: SavedBytes) -> usize {
+        let own = (self.node.me().id, self.own);
+        let (saved, unreadable) = restore::read(saved, &mut self.outbox.table, own);
+        self.node.restore(monotonic_now(), saved, &mut self.outbox);
+        unreadable
+    }
+
     fn take_message(&mut self, from: Handle, bytes: &[u8]) {
         let mut decoder = Decoder::new(bytes);
-        let decoded = decoder.decode_with::<_, Message>(&mut self.table);
+        let decoded = decoder.decode_with::<_, Message>(&mut self.outbox.table);
         let message = match decoded {
             Ok(message) if decoder.position() == bytes.len() => message,
             _ => return self.tally.add(Count::Malformed),
         };
-        if let Err(why) = statements::verify(&self.root, unix_now(), &message) {
+        if let Err(why) = statements::verify(&self.root, &mut self.vouched, unix_now(), &message) {
             return self.tally.add(why);
         }
         let now = monotonic_now();
         if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
+        }
+        if let Some(ports) = message.ports() {
+            self.measuring.look_at(&mut self.node, ports);
         }
         self.node.handle_message(now, from, message, &mut self.outbox);
     }
@@ -287,13 +318,14 @@ impl Driver {
 
     /// Does what the node asked for.
     fn flush(&mut self) {
-        let Outbox { messages, events } = std::mem::take(&mut self.outbox);
+        let messages = std::mem::take(&mut self.outbox.messages);
+        let events = std::mem::take(&mut self.outbox.events);
         for (to, message) in messages {
             self.send(to, &message);
         }
         for event in events {
             if self.waiting.len() < EVENTS_MAX {
-                self.waiting.push_back(Named::new(event, &self.table));
+                self.waiting.push_back(Named::new(event, &self.outbox.table));
             } else {
                 self.tally.add(Count::EventsLost);
             }
@@ -301,11 +333,11 @@ impl Driver {
     }
 
     fn send(&mut self, to: Handle, message: &Message) {
-        let Some(contact) = self.table.contact(to) else {
+        let Some(contact) = self.outbox.table.contact(to) else {
             return self.tally.add(Count::UnknownPeer);
         };
         let mut bytes = Vec::new();
-        if minicbor::encode_with(message, &mut bytes, &mut self.table).is_err() {
+        if minicbor::encode_with(message, &mut bytes, &mut self.outbox.table).is_err() {
             // The message names a handle that was swept.
             return self.tally.add(Count::UnknownPeer);
         }

@@ -8,9 +8,11 @@ use minicbor::{Decode, Encode};
 use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
+use xtreem_base::NodeId;
 
 use crate::counters::Count;
 use crate::plane::{NotVouched, Peer, vouch};
+use crate::stranger::WHAT_TO_DO;
 use crate::tls::ed25519_key_of;
 use crate::{Identity, Service};
 
@@ -20,7 +22,7 @@ const HELLO_MAX_BYTES: usize = 384;
 /// What a node says of itself.
 #[derive(Debug, Encode, Decode)]
 #[cbor(array)]
-struct Hello {
+pub(crate) struct Hello {
     #[cbor(n(0), with = "minicbor::bytes")]
     credential: Vec<u8>,
     #[cbor(n(1), with = "minicbor::bytes")]
@@ -51,6 +53,8 @@ pub enum MeetError {
     SomebodyElse,
     #[error("this is our own address")]
     Oneself,
+    #[error("the node there belongs to another VO, {theirs}; this one to {own}. {WHAT_TO_DO}")]
+    AnotherVo { theirs: String, own: NodeId },
 }
 
 impl MeetError {
@@ -58,6 +62,7 @@ impl MeetError {
         match self {
             // The peer's certificate did not please us, or ours did not please the peer.
             MeetError::Connection(quinn::ConnectionError::TransportError(_)) => Count::Stranger,
+            MeetError::AnotherVo { .. } => Count::Stranger,
             MeetError::Malformed => Count::Malformed,
             MeetError::NotVouched(why) => why.count(),
             MeetError::TwoKeys => Count::Forged,

@@ -20,8 +20,10 @@ use xtreem_wire::{Claims, IssueError, Member, Roles, VoRoot};
 use crate::tls::SERVER_NAME;
 
 mod files;
+mod invitation;
 
 pub use files::LoadError;
+pub use invitation::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, InvitationError};
 
 /// Credentials begin a day before they are made, so that a member whose clock is late can use its own at
 /// once.
@@ -129,6 +131,8 @@ impl VoKey {
         days: u32,
     ) -> Result<Certificate, rcgen::Error> {
         let mut leaf = params(name, now_unix, days);
+        // A node of another VO, which cannot check this, says whose node it met.
+        leaf.distinguished_name.push(DnType::OrganizationName, self.root().id().to_string());
         leaf.subject_alt_names = CertificateParams::new([SERVER_NAME.to_owned()])?.subject_alt_names;
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages =

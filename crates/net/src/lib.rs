@@ -5,9 +5,13 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod claims;
 mod connections;
 mod counters;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzed;
+mod guests;
 mod hello;
 mod identity;
 mod join;
@@ -18,21 +22,29 @@ mod peers;
 mod plane;
 mod policy;
 mod records;
+mod restore;
 mod socket;
 mod statements;
+mod stranger;
 mod tls;
 
+pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
+pub use guests::{Guests, Seat};
 pub use hello::MeetError;
-pub use identity::{Identity, LoadError, MakeError, VoKey};
-pub use measure::Measure;
+pub use identity::{
+    INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
+    VoKey,
+};
+pub use measure::{IsPortFree, Measure};
 pub use named::{Contacts, Named, NamesPeers};
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};
 pub use records::{RecordFault, sign_record, verify_record, verify_spec};
+pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;
 pub use tls::TlsError;
 pub use xtreem_wire::{Contact, Roles, VoRoot};

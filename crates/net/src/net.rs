@@ -17,10 +17,11 @@ use crate::counters::{Counters, Tally};
 use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
-use crate::measure::Measure;
+use crate::measure::{IsPortFree, Measure};
 use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
 use crate::plane::DatagramPlane;
+use crate::restore::SavedBytes;
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
 use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
@@ -105,6 +106,7 @@ impl Net {
         let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
         let root = *identity.root();
         let plane = DatagramPlane::new(identity.clone(), record);
+        let signer = identity.clone();
         let manners = Manners { identity, record: plane.record().to_vec() };
 
         let tally = Arc::new(Tally::default());
@@ -112,12 +114,10 @@ impl Net {
         let (socket, datagrams) =
             SharedSocket::new(wrapped, tally.clone(), cable).map_err(StartError::Socket)?;
         let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
-        let mut client = quinn::ClientConfig::new(tls.client);
-        client.transport_config(transport());
 
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
         let connections =
-            Connections::new(endpoint, socket, client, manners, tally, inbound_sender, services);
+            Connections::new(endpoint, socket, tls.client, manners, tally, inbound_sender, services);
         tokio::spawn(connections.clone().accept());
 
         let mut table = PeerTable::default();
@@ -127,8 +127,9 @@ impl Net {
         let node = Node::new(node_config, Me { handle, id: own.id, incarnation }, seed, now);
         let correction_ms = Arc::new(AtomicI64::new(0));
         let join = Join::new(now, join);
+        let outbox = Outbox::new(table, signer);
         let driver =
-            Driver::new(node, handle, table, plane, root, connections.clone(), join, correction_ms.clone());
+            Driver::new(node, handle, outbox, plane, root, connections.clone(), join, correction_ms.clone());
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let inputs = Inputs { datagrams, inbound, commands: received };
@@ -151,14 +152,21 @@ impl Net {
     ) -> Result<Named<R>, Stopped> {
         self.ask(move |driver| {
             let answer = f(&mut driver.node, monotonic_now(), &mut driver.outbox);
-            Named::new(answer, &driver.table)
+            Named::new(answer, &driver.outbox.table)
         })
         .await
     }
 
-    /// From now on `measure` runs before questions about this machine are answered.
-    pub async fn set_measure(&self, measure: Measure) -> Result<(), Stopped> {
-        self.ask(move |driver| driver.measuring.set(measure)).await
+    /// Takes up what the node kept of its time before this start: the first thing that it is told. Says how
+    /// many values could not be read.
+    pub async fn restore(&self, saved: SavedBytes) -> Result<usize, Stopped> {
+        self.ask(move |driver| driver.restore(saved)).await
+    }
+
+    /// From now on `measure` runs before questions about this machine are answered, and `is_port_free` before
+    /// a hold with such a port is granted.
+    pub async fn set_measure(&self, measure: Measure, is_port_free: IsPortFree) -> Result<(), Stopped> {
+        self.ask(move |driver| driver.measuring.set(measure, is_port_free)).await
     }
 
     /// As before a question, for this node's own search.
@@ -168,7 +176,7 @@ impl Net {
 
     /// The handle for a contact; `None` when the table is full or the node has stopped.
     pub async fn handle_of(&self, contact: Contact) -> Option<Handle> {
-        self.ask(move |driver| driver.table.intern(contact)).await.ok().flatten()
+        self.ask(move |driver| driver.outbox.table.intern(contact)).await.ok().flatten()
     }
 
     /// Opens a stream to a service of another agent. Connections end after ten silent seconds: a stream that

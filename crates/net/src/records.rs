@@ -62,7 +62,7 @@ mod tests {
     use crate::VoKey;
     use crate::identity::unix_now;
     use xtreem_allocation::Wanted;
-    use xtreem_base::AppId;
+    use xtreem_base::{AppId, NodeId};
 
     fn record(owner: &Identity) -> Record {
         Record {
@@ -74,6 +74,7 @@ mod tests {
             generation: 1,
             wanted: Wanted::Running,
             proof: Arc::from([]),
+            submitter: NodeId::from_bytes([9; 16]),
         }
     }
 

@@ -1,17 +1,20 @@
 //! Mutual TLS: both sides show a certificate of the VO's own root, or the handshake fails.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use quinn::crypto::rustls::{NoInitialCipherSuite, QuicClientConfig, QuicServerConfig};
 use rustls::RootCertStore;
-use rustls::client::Resumption;
+use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::CertificateDer;
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use thiserror::Error;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
+use xtreem_base::NodeId;
 
 use crate::Identity;
+use crate::connections::transport;
+use crate::stranger::{self, Stranger, Verifier};
 
 /// Every node's certificate carries this name, as who a node is follows from its key, not from a name.
 pub(crate) const SERVER_NAME: &str = "node.xtreem";
@@ -34,8 +37,31 @@ pub enum TlsError {
 
 /// The two configurations of one endpoint.
 pub(crate) struct Tls {
-    pub client: Arc<QuicClientConfig>,
+    pub client: Dialler,
     pub server: Arc<QuicServerConfig>,
+}
+
+/// Makes the configuration of each dial.
+pub(crate) struct Dialler {
+    config: rustls::ClientConfig,
+    verifier: Arc<WebPkiServerVerifier>,
+    vo: NodeId,
+    /// To dial under: it tells the dialled node our VO.
+    pub server_name: String,
+}
+
+impl Dialler {
+    /// For one dial; the other is set when the dialled node is of another VO.
+    pub(crate) fn dial(
+        &self,
+    ) -> Result<(quinn::ClientConfig, Arc<OnceLock<Stranger>>), NoInitialCipherSuite> {
+        let mut config = self.config.clone();
+        let (verifier, stranger) = Verifier::new(self.verifier.clone(), self.vo);
+        config.dangerous().set_certificate_verifier(Arc::new(verifier));
+        let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config)?));
+        client.transport_config(transport());
+        Ok((client, stranger))
+    }
 }
 
 impl Tls {
@@ -47,9 +73,12 @@ impl Tls {
         let roots = Arc::new(roots);
         let provider: Arc<CryptoProvider> = Arc::new(ring::default_provider());
 
+        let server_verifier =
+            WebPkiServerVerifier::builder_with_provider(roots.clone(), provider.clone()).build()?;
         let mut client = rustls::ClientConfig::builder_with_provider(provider.clone())
             .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_root_certificates(roots.clone())
+            .dangerous()
+            .with_custom_certificate_verifier(server_verifier.clone())
             .with_client_auth_cert(chain.clone(), identity.pkcs8().into())?;
         client.alpn_protocols = vec![ALPN.to_vec()];
         // A resumed session would skip the check of an expired certificate.
@@ -64,10 +93,12 @@ impl Tls {
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
 
-        Ok(Tls {
-            client: Arc::new(QuicClientConfig::try_from(client)?),
-            server: Arc::new(QuicServerConfig::try_from(server)?),
-        })
+        let vo = identity.root().id();
+        let dialler =
+            Dialler { config: client, verifier: server_verifier, vo, server_name: stranger::server_name(vo) };
+        // What cannot work is found now and not at the first dial.
+        dialler.dial()?;
+        Ok(Tls { client: dialler, server: Arc::new(QuicServerConfig::try_from(server)?) })
     }
 }
 

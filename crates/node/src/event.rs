@@ -16,7 +16,7 @@ pub enum Event {
     Allocation(Notice),
     /// A search made here for a user of this node goes on or ends.
     Search(SearchEvent),
-    /// A newer policy of the VO is in force here: keep it.
+    /// A newer policy of the VO is in force here: keep it. Or the one in force has a rival of its version.
     Policy(Newer<SignedPolicy>),
     /// Fewer than half of the reference set answer: this node recruits nobody until they do. Without reach: they
     /// do again.

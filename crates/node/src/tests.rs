@@ -15,10 +15,11 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Application, Exit, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec, Wanted,
+    Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec,
+    Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
-use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
+use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
 use crate::{Config, Event, Me, Message, Node};
 
@@ -28,12 +29,42 @@ enum Program {
     Serves,
     Finishes,
     Fails,
+    /// Its files take five minutes, and the node hears of them every half a minute.
+    FetchesForLong,
+    /// Its files never come.
+    Hangs,
 }
 
-#[derive(Default)]
 struct Outbox {
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    me: NodeId,
+    /// Of all nodes, in their order.
+    ids: Vec<NodeId>,
+}
+
+impl Outbox {
+    fn new(me: NodeId, ids: &[NodeId]) -> Outbox {
+        Outbox { sent: Vec::new(), events: Vec::new(), me, ids: ids.to_vec() }
+    }
+}
+
+/// For a node that need not know who is who.
+impl Default for Outbox {
+    fn default() -> Outbox {
+        Outbox::new(NodeId::from_bytes([0; 16]), &[])
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.ids.get(peer.as_u32() as usize).copied()
+    }
+
+    /// Who signs, and what: enough to see a forged one.
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        [&self.me.as_bytes()[..], &claim.bytes()].concat().into()
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -52,13 +83,20 @@ impl Events<Event> for Outbox {
 type Queue = BTreeMap<(Instant, u64), Work>;
 
 enum Work {
-    Deliver { from: Handle, to: Handle, message: Box<Message> },
+    Deliver {
+        from: Handle,
+        to: Handle,
+        message: Box<Message>,
+    },
     Started(usize, SlotRun),
+    /// So many times more, and then it starts.
+    Progress(usize, SlotRun, u32),
     Exited(usize, SlotRun, Exit),
 }
 
 struct Net {
     nodes: Vec<Option<Node>>,
+    ids: Vec<NodeId>,
     /// Draws the nodes' ids.
     rng: Rng,
     seed: u64,
@@ -75,6 +113,8 @@ struct Net {
     starts: usize,
     /// Guardians that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
+    /// Whom a node declared lost.
+    declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
     searches: BTreeMap<(usize, SearchId), (BTreeSet<Handle>, Option<Report>)>,
 }
@@ -97,6 +137,7 @@ impl Net {
     fn of(nodes: usize, seed: u64, config: &Arc<Config>, attributes: impl Fn(usize) -> Attributes) -> Net {
         let mut net = Net {
             nodes: Vec::new(),
+            ids: Vec::new(),
             queue: Queue::new(),
             number: 0,
             now: Instant::ZERO,
@@ -107,6 +148,7 @@ impl Net {
             taken: 0,
             starts: 0,
             fetches: Vec::new(),
+            declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
             seed,
@@ -130,10 +172,11 @@ impl Net {
         node.set_attributes(self.now, attributes);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         self.nodes.push(Some(node));
+        self.ids.push(me.id);
     }
 
     fn with<R>(&mut self, at: usize, f: impl FnOnce(&mut Node, Instant, &mut Outbox) -> R) -> Option<R> {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(self.ids[at], &self.ids);
         let result = f(self.nodes[at].as_mut()?, self.now, &mut outbox);
         for (to, message) in outbox.sent {
             let latency = Duration::from_millis(5 + self.number % 7);
@@ -154,13 +197,18 @@ impl Net {
         match event {
             Event::Allocation(Notice::Start { run, .. }) => {
                 self.starts += 1;
-                self.push(self.now + Duration::from_millis(100), Work::Started(at, run));
+                match self.program {
+                    Program::Hangs => {}
+                    Program::FetchesForLong => self.push(self.now, Work::Progress(at, run, 10)),
+                    _ => self.push(self.now + Duration::from_millis(100), Work::Started(at, run)),
+                }
             }
             Event::Allocation(Notice::Stop { run, .. }) => {
                 self.push(self.now + Duration::from_millis(100), Work::Exited(at, run, Exit::Signal(15)));
             }
             Event::Allocation(Notice::Submission { progress, .. }) => self.progress.push(progress),
             Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
+            Event::Allocation(Notice::HolderLost { peer, .. }) => self.declared.push((at, peer)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);
@@ -212,11 +260,16 @@ impl Net {
                 self.running.insert((at, run));
                 self.with(at, |node, now, out| node.program_started(now, run, out));
                 let exit = match self.program {
-                    Program::Serves => return,
+                    Program::Serves | Program::FetchesForLong | Program::Hangs => return,
                     Program::Finishes => Exit::Code(0),
                     Program::Fails => Exit::Code(1),
                 };
                 self.push(self.now + Duration::from_secs(1), Work::Exited(at, run, exit));
+            }
+            Work::Progress(at, run, more) => {
+                self.with(at, |node, now, out| node.program_progress(now, run, out));
+                let next = if more == 0 { Work::Started(at, run) } else { Work::Progress(at, run, more - 1) };
+                self.push(self.now + SECS(30), next);
             }
             Work::Exited(at, run, exit) => {
                 self.running.remove(&(at, run));
@@ -231,7 +284,8 @@ impl Net {
     }
 
     fn submit(&mut self, at: usize, slots: u16) -> AppId {
-        let application = application(slots, Wanted::Running);
+        let mut application = application(slots, Wanted::Running);
+        application.record.submitter = self.ids[at];
         let app = application.record.id;
         self.with(at, |node, now, out| node.submit(now, application, Duration::ZERO, out))
             .expect("it lives")
@@ -259,6 +313,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         restart: Restart::OnFailure,
         payload: Arc::from(&b"run me"[..]),
         placement: "".into(),
+        ports: FixedPorts::NONE,
     };
     let record = Record {
         id: AppId::from_bytes([7; 16]),
@@ -269,6 +324,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         generation: if wanted == Wanted::Stopped { 2 } else { 1 },
         wanted,
         proof: Arc::from(&[][..]),
+        submitter: NodeId::from_bytes([0; 16]),
     };
     Application { record, spec: Arc::new(spec) }
 }
@@ -405,27 +461,68 @@ fn an_application_whose_slots_are_all_done_is_done() {
 }
 
 #[test]
-fn a_slot_that_fails_five_times_is_failed_and_left_alone() {
-    let mut net = Net::new(16, 4);
-    net.program = Program::Fails;
-    let app = net.submit(3, 2);
-    net.run(SECS(90));
-    assert_eq!(net.starts, 10, "two slots, five starts each");
-    let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
-    let states: Vec<SlotState> = known.map(|known| known.state).collect();
-    assert!(states.len() >= 2 && states.iter().all(|state| *state == SlotState::Failed(Exit::Code(1))));
+fn a_start_that_comes_nearer_is_waited_for_and_one_that_hangs_is_tried_elsewhere() {
+    let mut net = Net::new(16, 6);
+    net.program = Program::FetchesForLong;
+    net.submit(3, 4);
+    net.run(SECS(300));
+    assert_eq!((net.starts, net.slots()), (4, vec![]), "each began once, and none is given up");
+    net.run(SECS(60));
+    assert_eq!((net.starts, net.slots()), (4, vec![0, 1, 2, 3]));
+
+    let mut net = Net::new(16, 6);
+    net.program = Program::Hangs;
+    net.submit(3, 4);
+    net.run(SECS(55));
+    assert_eq!(net.starts, 4);
+    net.program = Program::Serves;
+    net.run(SECS(30));
+    assert_eq!((net.starts, net.slots()), (8, vec![0, 1, 2, 3]));
 }
 
 #[test]
-fn a_node_whose_declaration_contradicts_its_measurement_is_not_held() {
+fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone() {
+    let mut net = Net::new(16, 4);
+    net.program = Program::Fails;
+    let app = net.submit(3, 2);
+    net.run(SECS(150));
+    assert_eq!(net.starts, 30, "two slots, three nodes, five starts each");
+    let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
+    let known: Vec<_> = known.collect();
+    for slot in 0..2 {
+        let newest = known.iter().filter(|known| known.slot == slot).max_by_key(|known| known.epoch);
+        let state = newest.expect("somebody remembers it").state;
+        assert_eq!(state, SlotState::Failed(Exit::Code(1)), "slot {slot}");
+    }
+}
+
+#[test]
+fn a_node_that_contradicts_itself_or_cannot_isolate_programs_is_not_held() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_contradicts(true));
+    net.with(2, |node, _, _| node.set_isolates(false));
     net.submit(0, 6);
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.matched, report.granted, report.refused.mismatch), (6, 5, 1));
+    assert_eq!((report.matched, report.granted), (6, 4));
+    assert_eq!((report.refused.mismatch, report.refused.not_isolated), (1, 1));
+}
+
+#[test]
+fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port() {
+    let mut net = Net::new(6, 8);
+    net.with(4, |node, _, _| node.set_ports_in_use(vec![79, 80]));
+    let mut application = application(6, Wanted::Running);
+    let ports = FixedPorts::new([80]).expect("a port");
+    application.spec = Arc::new(Spec { ports, colocate: true, ..(*application.spec).clone() });
+    net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    assert_eq!((report.granted, report.refused.port_taken), (5, 1), "colocation changes nothing");
 }
 
 #[test]
@@ -435,6 +532,7 @@ fn a_requirement_that_nobody_meets_names_the_clause() {
     let requirement = "cpu.cores >= 2 && cpu.cores > 64".parse().expect("a requirement");
     let spec = Spec { requirement, ..(*application.spec).clone() };
     application.spec = Arc::new(spec);
+    application.record.submitter = net.ids[0];
     net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {

@@ -10,7 +10,7 @@ mod tests;
 
 use std::fmt;
 
-use xtreem_allocation::Resources;
+use xtreem_allocation::{Resources, Restart};
 use xtreem_base::{Duration, Instant, Rng};
 use xtreem_discovery::Attributes;
 
@@ -127,6 +127,7 @@ impl Options {
             requirement: parsed("gpu.count >= 1"),
             resources: Resources::SLOT_DEFAULT,
             colocate: false,
+            restart: Restart::OnFailure,
             placement: self.placement.as_str().into(),
             wait: WAIT,
         };

@@ -26,6 +26,11 @@ impl Digest {
 impl Digest {
     /// For sums over things whose order says nothing: what happens at different nodes at different times.
     pub fn of(words: [u64; 2]) -> u64 {
+        Digest::of_all(words)
+    }
+
+    /// Of any number of words, in their order.
+    pub fn of_all(words: impl IntoIterator<Item = u64>) -> u64 {
         let mut digest = Digest::default();
         words.into_iter().for_each(|word| digest.add(word));
         digest.0

@@ -24,6 +24,12 @@ pub enum Domain {
     Application,
     /// A VO's root says who may do what.
     Policy,
+    /// A node that recruits says who holds a slot of an application under which epoch.
+    Link,
+    /// The holder of a slot says how it ended.
+    Final,
+    /// A holder or the submitting node says who guards an application.
+    Guardians,
 }
 
 impl Domain {
@@ -34,6 +40,9 @@ impl Domain {
             Domain::Datagram => b"xtreem/1 datagram\0",
             Domain::Application => b"xtreem/1 application\0",
             Domain::Policy => b"xtreem/1 policy\0",
+            Domain::Link => b"xtreem/1 link\0",
+            Domain::Final => b"xtreem/1 final\0",
+            Domain::Guardians => b"xtreem/1 guardians\0",
         }
     }
 
@@ -78,11 +87,23 @@ pub fn verify_proof(
     bytes: &[u8],
     proof: &[u8],
 ) -> Result<Member, ProofError> {
+    let signer = verify_proof_timeless(root, domain, bytes, proof)?;
+    signer.check_time(now_unix)?;
+    Ok(signer)
+}
+
+/// As [`verify_proof`], whether or not the signer's credential is valid now: for what was signed long ago.
+pub fn verify_proof_timeless(
+    root: &VoRoot,
+    domain: Domain,
+    bytes: &[u8],
+    proof: &[u8],
+) -> Result<Member, ProofError> {
     if proof.len() > PROOF_MAX_BYTES {
         return Err(ProofError::TooLong { len: proof.len() });
     }
     let (credential, signature) = split(proof).ok_or(ProofError::Malformed)?;
-    let signer = root.verify(credential, now_unix)?;
+    let signer = root.verify_timeless(credential)?;
     if verify(signer.key(), domain, bytes, signature) { Ok(signer) } else { Err(ProofError::BadSignature) }
 }
 
@@ -158,6 +179,24 @@ mod tests {
             verify_proof(&stranger, NOW, Domain::Application, b"six nodes", &proof),
             Err(ProofError::Credential(CredentialError::WrongVo { .. }))
         ));
+    }
+
+    #[test]
+    fn what_was_signed_long_ago_still_counts_where_that_is_wanted() {
+        let (key, credential) = member("host07", Roles::NODE);
+        let root = VoRoot::of(&root_key());
+        let proof = prove(&key, &credential, Domain::Link, b"slot 3");
+        let late = NOW + 100 * 365 * 86_400;
+        assert!(matches!(
+            verify_proof(&root, late, Domain::Link, b"slot 3", &proof),
+            Err(ProofError::Credential(CredentialError::Expired { .. }))
+        ));
+        let signer = verify_proof_timeless(&root, Domain::Link, b"slot 3", &proof).expect("own proof");
+        assert_eq!((signer.name(), signer.roles()), ("host07", Roles::NODE));
+        for other in [Domain::Final, Domain::Guardians, Domain::Application] {
+            let verdict = verify_proof_timeless(&root, other, b"slot 3", &proof);
+            assert_eq!(verdict, Err(ProofError::BadSignature), "{other:?}");
+        }
     }
 
     #[test]

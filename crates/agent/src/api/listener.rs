@@ -3,68 +3,126 @@
 use std::fs;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
-use std::os::fd::AsRawFd as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::serve::Listener;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, listen, socket};
+use axum::Router;
+use axum::extract::connect_info::Connected;
+use axum::middleware::from_fn;
+use axum::serve::{IncomingStream, Listener};
+use nix::errno::Errno;
+use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
 use nix::sys::stat::{Mode, fchmod};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Sleep, sleep};
 
+use super::guests::{self, Guest, Guests, HEAD_MAX, Verdict, Visitor};
+
+/// Longest path of a socket: the kernel's address has 108 bytes, of which the last is zero (unix(7)).
+pub(crate) const PATH_MAX_BYTES: usize = 107;
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 128;
 /// After a failed accept, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
-/// Longest wait for the head of a connection's first request: whoever connects and is silent must not keep
-/// the room from others (our guess; a request is a few hundred bytes on one machine).
-const HEAD_MAX: Duration = Duration::from_secs(10);
-/// What ends the head of a request (RFC 9112, section 2.1).
-const HEAD_END: &[u8] = b"\r\n\r\n";
 
 /// Opens the socket with these permission bits.
 ///
 /// The bits are set before the file exists: Linux makes the file with those of the socket (unix(7)), so that
 /// there is no moment in which others could connect. The umask takes some of them away; they are given back
-/// before anybody can connect at all. A file that a dead agent left is replaced.
+/// before anybody can connect at all. A socket that a dead agent left is replaced, and nothing else.
 pub(super) fn open(path: &Path, mode: u32) -> io::Result<UnixListener> {
-    if let Some(dir) = path.parent()
-        && !dir.exists()
-    {
-        fs::DirBuilder::new().recursive(true).mode(0o755).create(dir)?;
+    let address = UnixAddr::new(path).map_err(|_| too_long(path))?;
+    if let Some(dir) = path.parent() {
+        make_dir(dir)?;
     }
-    if path.exists() {
-        if std::os::unix::net::UnixStream::connect(path).is_ok() {
-            return Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent answers there"));
-        }
-        fs::remove_file(path)?;
-    }
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    let fd = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    remove_stale(path, &address)?;
+    let fd = stream_socket()?;
     fchmod(&fd, Mode::from_bits_truncate(mode))?;
-    bind(fd.as_raw_fd(), &UnixAddr::new(path)?)?;
+    bind(fd.as_raw_fd(), &address)?;
     fs::set_permissions(path, fs::Permissions::from_mode(mode))?;
     listen(&fd, Backlog::new(BACKLOG)?)?;
     UnixListener::from_std(fd.into())
 }
 
-/// Accepts while there is room; the others wait in the kernel's queue.
-pub(super) struct Bounded {
-    listener: UnixListener,
-    room: Arc<Semaphore>,
+/// Whether a socket can lie there: the kernel takes so many bytes (unix(7)).
+pub(crate) fn check_path(path: &Path) -> io::Result<()> {
+    UnixAddr::new(path).map(drop).map_err(|_| too_long(path))
 }
 
-impl Bounded {
-    pub(super) fn new(listener: UnixListener, connections_max: usize) -> Self {
-        Bounded { listener, room: Arc::new(Semaphore::new(connections_max)) }
+fn too_long(path: &Path) -> io::Error {
+    let (len, max) = (path.as_os_str().len(), PATH_MAX_BYTES);
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("its path has {len} bytes, and that of a socket at most {max}: name a shorter one"),
+    )
+}
+
+fn stream_socket() -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    Ok(socket(AddressFamily::Unix, SockType::Stream, flags, None)?)
+}
+
+/// Makes `dir` and what is missing above it, for all to enter whatever the umask: the socket's own bits say
+/// who may connect. What is there is left as it is.
+fn make_dir(dir: &Path) -> io::Result<()> {
+    if dir.as_os_str().is_empty() || dir.exists() {
+        return Ok(());
     }
+    if let Some(above) = dir.parent() {
+        make_dir(above)?;
+    }
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.and_then(|()| fs::set_permissions(dir, fs::Permissions::from_mode(0o755))),
+    }
+}
+
+/// Removes a socket at which nobody listens any more.
+fn remove_stale(path: &Path, address: &UnixAddr) -> io::Result<()> {
+    let found = match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if !found.file_type().is_socket() {
+        let words =
+            "something is there that is no socket, and it is left alone: move it away or name another path";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, words));
+    }
+    match connect(stream_socket()?.as_raw_fd(), address) {
+        Err(Errno::ECONNREFUSED) => fs::remove_file(path),
+        // A full queue is somebody's, too.
+        Ok(()) | Err(Errno::EAGAIN) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "another agent answers there"))
+        }
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Removes the socket at the end of an agent, unless something else lies there by now.
+pub(super) fn remove(path: &Path) {
+    if fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket()) {
+        // What cannot be removed is replaced at the next start.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Answers at this socket, at most so many connections at one time, until it is aborted.
+pub(super) async fn serve(listener: UnixListener, connections_max: usize, routes: Router) -> io::Result<()> {
+    let routes = routes.layer(from_fn(guests::attend));
+    let bounded = Bounded { listener, guests: Guests::new(connections_max) };
+    axum::serve(bounded, routes.into_make_service_with_connect_info::<Visitor>()).await
+}
+
+/// Accepts while there is room; the others wait in the kernel's queue.
+struct Bounded {
+    listener: UnixListener,
+    guests: Arc<Guests>,
 }
 
 impl Listener for Bounded {
@@ -73,10 +131,11 @@ impl Listener for Bounded {
 
     async fn accept(&mut self) -> (Connection, ()) {
         loop {
-            // The semaphore is never closed.
-            let Ok(permit) = self.room.clone().acquire_owned().await else { continue };
             match self.listener.accept().await {
-                Ok((stream, _)) => return (Connection::new(stream, permit), ()),
+                Ok((stream, _)) => {
+                    self.guests.make_room().await;
+                    return (Connection::new(stream, self.guests.enter()), ());
+                }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the local API could not be accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -90,42 +149,22 @@ impl Listener for Bounded {
     }
 }
 
-/// A connection that gives its room back when it ends.
-pub(super) struct Connection {
-    stream: UnixStream,
-    /// Until the first request is there.
-    head: Option<Head>,
-    _permit: OwnedSemaphorePermit,
-}
-
-/// The head of a request, as far as it came.
-struct Head {
-    deadline: Pin<Box<Sleep>>,
-    /// Bytes of its end that came in a row.
-    ended: usize,
-}
-
-impl Head {
-    /// Takes the next bytes; says whether the head is whole.
-    fn is_whole_with(&mut self, bytes: &[u8]) -> bool {
-        for byte in bytes {
-            self.ended = match *byte {
-                byte if byte == HEAD_END[self.ended] => self.ended + 1,
-                b'\r' => 1,
-                _ => 0,
-            };
-            if self.ended == HEAD_END.len() {
-                return true;
-            }
-        }
-        false
+impl Connected<IncomingStream<'_, Bounded>> for Visitor {
+    fn connect_info(stream: IncomingStream<'_, Bounded>) -> Self {
+        stream.io().guest.visitor()
     }
 }
 
+/// A connection that gives its room back when it ends, and ends when it asks nothing.
+struct Connection {
+    stream: UnixStream,
+    guest: Guest,
+    alarm: Pin<Box<Sleep>>,
+}
+
 impl Connection {
-    fn new(stream: UnixStream, permit: OwnedSemaphorePermit) -> Self {
-        let head = Head { deadline: Box::pin(sleep(HEAD_MAX)), ended: 0 };
-        Connection { stream, head: Some(head), _permit: permit }
+    fn new(stream: UnixStream, guest: Guest) -> Self {
+        Connection { stream, guest, alarm: Box::pin(sleep(HEAD_MAX)) }
     }
 }
 
@@ -135,15 +174,19 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let Some(head) = &mut self.head else { return polled };
-        if polled.is_ready() && head.is_whole_with(&buffer.filled()[before..]) {
-            self.head = None;
-        } else if head.deadline.as_mut().poll(context).is_ready() {
-            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        if polled.is_ready() {
+            return polled;
         }
-        polled
+        match self.guest.verdict(context) {
+            Verdict::Busy => Poll::Pending,
+            Verdict::SentAway => Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
+            Verdict::IdleUntil(end) => {
+                self.alarm.as_mut().reset(end);
+                ready!(self.alarm.as_mut().poll(context));
+                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            }
+        }
     }
 }
 
@@ -192,16 +235,70 @@ mod tests {
         }
     }
 
-    async fn pair() -> (UnixStream, Connection) {
+    /// The bits in a process that makes files for nobody. The umask is the whole process's, so this test runs
+    /// itself again.
+    #[test]
+    fn an_umask_takes_no_bits_of_a_socket_and_its_directory() {
+        const AGAIN: &str = "XTREEM_TEST_SOCKET_DIR";
+        let Some(dir) = std::env::var_os(AGAIN) else {
+            let dir = tempfile::tempdir().unwrap();
+            let name = "api::listener::tests::an_umask_takes_no_bits_of_a_socket_and_its_directory";
+            let me = std::env::current_exe().unwrap();
+            let script = format!("umask 0777; exec \"$0\" --exact {name}");
+            let status = std::process::Command::new("/bin/sh")
+                .args(["-c", &script])
+                .arg(me)
+                .env(AGAIN, dir.path())
+                .status()
+                .unwrap();
+            return assert!(status.success());
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let _guard = runtime.enter();
+        let bits = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for mode in [0o600, 0o660, 0o666] {
+            let path = Path::new(&dir).join(format!("{mode:o}/run/socket"));
+            let _socket = open(&path, mode).unwrap();
+            assert_eq!(bits(&path), mode);
+            assert!(path.ancestors().skip(1).take(2).all(|dir| bits(dir) == 0o755));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_dead_agents_socket_is_replaced_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let words = |path: &Path| open(path, 0o600).map(drop).unwrap_err().to_string();
+        drop(open(&path, 0o600).unwrap());
+        let alive = open(&path, 0o600).expect("the old one is replaced");
+        assert!(words(&path).contains("another agent answers there"));
+        drop(alive);
+        for (name, content) in [("file", Some("precious")), ("dir", None)] {
+            let there = dir.path().join(name);
+            match content {
+                Some(content) => fs::write(&there, content).unwrap(),
+                None => fs::create_dir(&there).unwrap(),
+            }
+            assert!(words(&there).contains("is no socket, and it is left alone"), "{}", words(&there));
+            remove(&there);
+            assert!(there.exists());
+        }
+        let link = dir.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        assert!(words(&link).contains("left alone"));
+        let long = dir.path().join("x".repeat(PATH_MAX_BYTES));
+        assert!(words(&long).contains("at most 107"), "{}", words(&long));
+    }
+
+    fn connection() -> (UnixStream, Connection) {
         let (asker, asked) = UnixStream::pair().unwrap();
-        let room = Arc::new(Semaphore::new(1));
-        (asker, Connection::new(asked, room.acquire_owned().await.unwrap()))
+        (asker, Connection::new(asked, Guests::new(1).enter()))
     }
 
     #[tokio::test(start_paused = true)]
     async fn whoever_asks_nothing_is_sent_away() {
         for said in [&b""[..], b"GET /v1/node HTTP/1.1\r\nHost: x\r\n"] {
-            let (mut asker, mut asked) = pair().await;
+            let (mut asker, mut asked) = connection();
             asker.write_all(said).await.unwrap();
             let mut heard = Vec::new();
             let end = asked.read_to_end(&mut heard).await.unwrap_err();
@@ -209,27 +306,78 @@ mod tests {
         }
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn whoever_has_asked_may_wait_for_the_answer() {
-        let (mut asker, mut asked) = pair().await;
-        for part in [&b"GET / HTTP/1.1\r\nA: b\r"[..], b"\n\r\n"] {
-            asker.write_all(part).await.unwrap();
-            asked.read_exact(&mut vec![0; part.len()]).await.unwrap();
-        }
-        let mut more = [0];
-        let silence = tokio::time::timeout(10 * HEAD_MAX, asked.read(&mut more)).await;
-        assert!(silence.is_err(), "{silence:?}");
+    /// Serves two connections at a time; `/wait` is answered with a first byte, and the rest never comes.
+    struct Served {
+        dir: tempfile::TempDir,
+        serving: tokio::task::JoinHandle<io::Result<()>>,
     }
 
-    #[test]
-    fn the_end_of_a_head_is_found_wherever_it_is_cut() {
-        let text = b"GET / HTTP/1.1\r\nA: \r\r\n\r\n";
-        for cut in 0..text.len() {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-            let _guard = runtime.enter();
-            let mut head = Head { deadline: Box::pin(sleep(HEAD_MAX)), ended: 0 };
-            assert!(!head.is_whole_with(&text[..cut]));
-            assert!(head.is_whole_with(&text[cut..]));
+    impl Drop for Served {
+        fn drop(&mut self) {
+            self.serving.abort();
         }
+    }
+
+    impl Served {
+        fn new() -> Served {
+            let dir = tempfile::tempdir().unwrap();
+            let socket = open(&dir.path().join("socket"), 0o600).unwrap();
+            let endless = || async {
+                let first = futures_util::stream::once(async { Ok::<_, io::Error>("x") });
+                let rest = futures_util::stream::pending();
+                axum::body::Body::from_stream(futures_util::StreamExt::chain(first, rest))
+            };
+            let routes = Router::new()
+                .route("/now", axum::routing::get(|| async { "now" }))
+                .route("/wait", axum::routing::get(endless));
+            Served { dir, serving: tokio::spawn(serve(socket, 2, routes)) }
+        }
+
+        async fn connect(&self) -> UnixStream {
+            UnixStream::connect(self.dir.path().join("socket")).await.unwrap()
+        }
+    }
+
+    /// Asks, and reads the beginning of the answer.
+    async fn ask(stream: &mut UnixStream, path: &str) -> String {
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = [0; 15];
+        stream.read_exact(&mut answer).await.unwrap();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    const OK: &str = "HTTP/1.1 200 OK";
+
+    #[tokio::test]
+    async fn the_longest_idle_makes_room_and_whoever_waits_for_an_answer_stays() {
+        let served = Served::new();
+        let mut waiting = served.connect().await;
+        assert_eq!(ask(&mut waiting, "/wait").await, OK);
+        let mut silent = served.connect().await;
+        for _ in 0..3 {
+            let mut asker = served.connect().await;
+            assert_eq!(ask(&mut asker, "/now").await, OK);
+            let mut rest = Vec::new();
+            // Whoever was idle longest is gone, and the connection ends without a word.
+            silent.read_to_end(&mut rest).await.unwrap();
+            silent = asker;
+        }
+        let more = tokio::time::timeout(Duration::from_millis(50), async {
+            let mut all = Vec::new();
+            waiting.read_to_end(&mut all).await
+        });
+        assert!(more.await.is_err(), "who waits was sent away");
+    }
+
+    #[tokio::test]
+    async fn when_all_wait_for_answers_a_newcomer_waits_for_one_of_them_to_go() {
+        let served = Served::new();
+        let (mut first, mut second) = (served.connect().await, served.connect().await);
+        assert_eq!((ask(&mut first, "/wait").await, ask(&mut second, "/wait").await), (OK.into(), OK.into()));
+        let mut third = served.connect().await;
+        let mut asking = Box::pin(ask(&mut third, "/now"));
+        assert!(tokio::time::timeout(Duration::from_millis(50), &mut asking).await.is_err());
+        drop(first);
+        assert_eq!(asking.await, OK);
     }
 }

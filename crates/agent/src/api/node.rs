@@ -12,15 +12,16 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
+use crate::policy;
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, reach, faults) = agent
+    let (status, reach, faults, troubles) = agent
         .node(|node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), node.reach(now), faults)
+            (node.status(), node.reach(now), faults, policy::rivalry(node).into_iter().collect())
         })
         .await?;
     let own = agent.net.own_contact();
@@ -46,8 +47,10 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         used: view::resources(&status.used),
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
-        isolation: agent.isolation.get().cloned().unwrap_or_else(|| "not tried yet".to_owned()),
+        isolation: agent.standing.words(),
+        takes_no_slots: agent.standing.may_take_slots().err().map(|why| why.to_string()),
         network: format!("UDP, bound to {}", agent.config.bind),
+        troubles,
         left_behind: agent.trash.left_behind(),
         disk_is_full: !agent.state.reserve().is_held(),
     }))

@@ -1,13 +1,13 @@
 //! The operator's socket: whoever may write to its file may ask everything.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
-use super::listener::{self, Bounded};
-use super::{apps, error, events, files, grid, logs, node, policy, record, search, show, submit};
+use super::{apps, error, events, files, grid, listener, logs, node, policy, record, search, show, submit};
 use crate::agent::Agent;
 use crate::config::Control;
 use crate::run::AgentError;
@@ -15,10 +15,23 @@ use crate::run::AgentError;
 /// Connections at one time (our guess: people and their scripts on one machine).
 const CONNECTIONS_MAX: usize = 64;
 
+/// Whether the socket can lie at its path.
+pub(crate) fn check(control: &Control) -> Result<(), AgentError> {
+    listener::check_path(&control.path).map_err(|error| failed(control, error))
+}
+
 /// Opens the socket.
 pub(crate) fn bind(control: &Control) -> Result<UnixListener, AgentError> {
-    listener::open(&control.path, control.mode)
-        .map_err(|error| AgentError::Control { path: control.path.clone(), error })
+    listener::open(&control.path, control.mode).map_err(|error| failed(control, error))
+}
+
+fn failed(control: &Control, error: io::Error) -> AgentError {
+    AgentError::Control { path: control.path.clone(), error }
+}
+
+/// Removes the socket.
+pub(crate) fn remove(control: &Control) {
+    listener::remove(&control.path);
 }
 
 /// Serves until aborted.
@@ -38,7 +51,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(agent);
-    let served = axum::serve(Bounded::new(control, CONNECTIONS_MAX), routes).await;
+    let served = listener::serve(control, CONNECTIONS_MAX, routes).await;
     if let Err(error) = served {
         tracing::error!(%error, "the operator's socket has ended");
     }

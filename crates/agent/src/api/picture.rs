@@ -186,6 +186,7 @@ mod tests {
             generation,
             wanted: Wanted::Running,
             proof: [].into(),
+            submitter: id,
         };
         let known = |&(slot, counter, state): &(u16, u32, SlotState)| Known {
             slot,

@@ -19,8 +19,7 @@ use tokio::task::JoinHandle;
 use xtreem_allocation::SlotRun;
 
 use super::error::{self, ApiError};
-use super::listener::{self, Bounded};
-use super::{events, self_application};
+use super::{events, listener, self_application};
 use crate::agent::Agent;
 use crate::ports::Reserved;
 use crate::program::PortRef;
@@ -74,7 +73,7 @@ impl SlotSocket {
             .with_state(slot.clone());
         let serving = tokio::spawn(async move {
             // It ends when it is aborted.
-            let _ = axum::serve(Bounded::new(socket, CONNECTIONS_MAX), routes).await;
+            let _ = listener::serve(socket, CONNECTIONS_MAX, routes).await;
         });
         Ok(SlotSocket { path, slot, serving })
     }

@@ -1,5 +1,7 @@
 //! From the node's types to those of the API.
 
+use std::collections::BTreeMap;
+
 use xtreem_allocation::{Exit, Known, Record, SlotState, Wanted};
 use xtreem_client::api;
 use xtreem_discovery::{Attributes, Ended, Histogram, Number, Plan, Report, SetReport, Value};
@@ -42,6 +44,9 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            troubled: refused.troubled,
+            not_isolated: refused.not_isolated,
+            port_taken: refused.port_taken,
         },
         forbidden: report
             .forbidden
@@ -126,6 +131,7 @@ pub(super) fn record(record: &Record) -> api::RecordView {
         slots: record.slots,
         generation: record.generation,
         wanted: wanted(record.wanted),
+        submitter: record.submitter.to_string(),
     }
 }
 
@@ -148,6 +154,8 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
         SlotState::FilesLost => (api::SlotPhase::FilesLost, None),
         SlotState::Done(exit) => (api::SlotPhase::Done, Some(exit)),
         SlotState::Failed(exit) => (api::SlotPhase::Failed, Some(exit)),
+        SlotState::Failing(exit) => (api::SlotPhase::Failing, Some(exit)),
+        SlotState::Troubled(_) => (api::SlotPhase::Troubled, None),
     };
     api::SlotView {
         slot: number,
@@ -159,7 +167,12 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             Exit::Code(code) => api::ExitView::Code(code),
             Exit::Signal(signal) => api::ExitView::Signal(signal),
         }),
+        trouble: match state {
+            SlotState::Troubled(trouble) => Some(trouble.to_string()),
+            _ => None,
+        },
         last_lines: Vec::new(),
+        ports: BTreeMap::new(),
     }
 }
 
@@ -173,5 +186,6 @@ pub(super) fn unknown_slot(number: u16) -> api::SlotView {
 }
 
 pub(super) fn peer(contact: Contact, slot: Option<u16>) -> api::Peer {
-    api::Peer { node: contact.id.to_string(), address: contact.addr.to_string(), slot }
+    let (node, address) = (contact.id.to_string(), contact.addr.to_string());
+    api::Peer { node, address, slot, ports: BTreeMap::new() }
 }

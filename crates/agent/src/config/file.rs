@@ -42,6 +42,7 @@ struct Raw {
     cyclon_period: Option<Spanned<String>>,
     trie_period: Option<Spanned<String>>,
     isolation: Option<Spanned<String>>,
+    run_as: Option<Spanned<String>>,
     attributes: Option<Spanned<toml::Table>>,
     offer: Option<RawOffer>,
     control: Option<RawControl>,
@@ -105,9 +106,19 @@ fn checked(base: &Path, text: &str, raw: Raw) -> Result<Config, Wrong> {
     if let Some(isolation) = &raw.isolation {
         config.isolation = match isolation.get_ref().as_str() {
             "namespaces" => Wanted::Namespaces,
+            "namespaces-if-possible" => Wanted::NamespacesIfPossible,
             "process-group" => Wanted::ProcessGroup,
-            _ => return Err(wrong(isolation, "expected \"namespaces\" or \"process-group\"")),
+            _ => {
+                let expected = "expected \"namespaces\", \"namespaces-if-possible\" or \"process-group\"";
+                return Err(wrong(isolation, expected));
+            }
         };
+    }
+    if let Some(user) = raw.run_as {
+        if ["", "0", "root"].contains(&user.get_ref().trim()) {
+            return Err(wrong(&user, "expected the name of a user other than root, for programs alone"));
+        }
+        config.run_as = Some(user.into_inner());
     }
     if let Some(table) = raw.attributes {
         let place = Place { text, span: table.span() };

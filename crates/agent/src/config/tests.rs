@@ -30,6 +30,7 @@ emulated = true
 cyclon_period = "1.5s"
 trie_period = "9s"
 isolation = "process-group"
+run_as = "nobody"
 
 [attributes]
 gpu.count = 2
@@ -60,6 +61,7 @@ filter = "debug"
     assert_eq!(config.cyclon_period, Some(Duration::from_millis(1_500)));
     assert_eq!(config.trie_period, Some(Duration::from_secs(9)));
     assert_eq!(config.isolation, Wanted::ProcessGroup);
+    assert_eq!(config.run_as.as_deref(), Some("nobody"));
     let offer =
         Offer { cores_milli: Some(500), memory_bytes: Some(4 << 30), disk_bytes: Some(1_000_000_000_000) };
     assert_eq!(config.offer, offer);
@@ -95,6 +97,8 @@ fn wrong_files_are_refused_with_line_and_reason() {
         ("emulated = true\ncyclon_period = \"1ms\"", 2, "100ms"),
         ("trie_period = \"1s\"", 1, "emulated"),
         ("isolation = \"none\"", 1, "process-group"),
+        ("run_as = \"root\"", 1, "other than root"),
+        ("run_as = \"0\"", 1, "other than root"),
         ("[offer]\nmemory = \"8gb\"", 2, "no size"),
         ("[offer]\ncores = -1", 2, "cores"),
         ("[control]\nmode = \"0066\"", 2, "permission"),

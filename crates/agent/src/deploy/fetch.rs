@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -20,12 +21,17 @@ use crate::store::{AcceptError, Fetch, FetchError, Pieces, Progress, Store};
 const SOURCES_AT_ONCE: usize = 4;
 /// Sources kept in mind for one file.
 const SOURCES_MAX: usize = 64;
-/// A source that has not answered a request after this is left for another (our guess: a piece of 256 KiB
-/// takes 10 s at 200 kbit/s).
+/// A source that is silent for so long is left for another (our guess: thousands of round trips).
 const ANSWER_MAX: Duration = Duration::from_secs(10);
-/// After so long without one new piece from anybody the files count as lost. Our guess: longer than the
-/// agents of a split take to find each other, shorter than the 60 s in which a confirmed program must start.
+/// A piece takes so long at most: 256 KiB at 50 kbit/s. Shorter than [`PROVED_MAX`], so that another source
+/// can be asked for it.
+const PIECE_MAX: Duration = Duration::from_secs(40);
+/// After so long without a byte of a piece from anybody the files count as lost. Our guess: longer than the
+/// agents of a split take to find each other.
 pub(super) const GIVE_UP: Duration = Duration::from_secs(20);
+/// After so long without one whole piece they count as lost, too, whatever trickles in. Shorter than the 60 s
+/// after which the node takes a start for stuck that comes no nearer.
+pub(super) const PROVED_MAX: Duration = Duration::from_secs(50);
 /// Between two rounds over the sources, and between two questions to one that has nothing new.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Questions to a source that has nothing new before it is left.
@@ -54,20 +60,39 @@ pub(crate) enum Missing {
     NotStored { digest: Digest, reason: String },
 }
 
-/// Brings every file of a program into the store.
+/// Brings every file of a program into the store. `tell` is called with each piece that came.
 pub(crate) async fn fetch_all(
     store: &Store,
     peers: &impl Peers,
     files: &[FileRef],
     sources: &[Contact],
     rng: &mut Rng,
+    tell: &(dyn Fn() + Sync),
 ) -> Result<(), Missing> {
     for file in files {
         if !store.has(file.digest) {
-            fetch_one(store, peers, file, sources, rng).await?;
+            fetch_one(store, peers, file, sources, rng, tell).await?;
         }
     }
     Ok(())
+}
+
+/// One file on its way.
+struct Transfer<'a> {
+    fetch: Fetch,
+    /// When the last bytes of a piece came.
+    heard: Mutex<Instant>,
+    tell: &'a (dyn Fn() + Sync),
+}
+
+impl Transfer<'_> {
+    fn hear(&self) {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    fn heard(&self) -> Instant {
+        *self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 async fn fetch_one(
@@ -76,33 +101,45 @@ async fn fetch_one(
     file: &FileRef,
     given: &[Contact],
     rng: &mut Rng,
+    tell: &(dyn Fn() + Sync),
 ) -> Result<(), Missing> {
     let (digest, len) = (file.digest, file.len);
     let not_stored = |reason: String| Missing::NotStored { digest, reason };
     let begun = {
         let store = store.clone();
-        bulk::PIECES_IN.run(move || store.fetch(digest, len)).await
+        bulk::PIECES_IN.run(move || begin(&store, digest, len)).await
     };
     let fetch = match begun.map_err(|error| not_stored(error.to_string()))? {
         Ok(fetch) => fetch,
         Err(FetchError::Present(_)) => return Ok(()),
         Err(error) => return Err(not_stored(error.to_string())),
     };
+    let transfer = Transfer { fetch, heard: Mutex::new(Instant::now()), tell };
     let mut sources: Vec<Contact> = given.iter().copied().take(SOURCES_MAX).collect();
-    let mut liars: Vec<Contact> = Vec::new();
-    let mut give_up = Instant::now() + GIVE_UP;
+    let (mut liars, mut slow): (Vec<Contact>, Vec<Contact>) = (Vec::new(), Vec::new());
+    let mut proved = Instant::now();
     loop {
-        let before = fetch.pieces().len();
+        let before = transfer.fetch.pieces().len();
         rng.shuffle(&mut sources);
-        match round(peers, &fetch, &sources, rng, give_up).await {
+        // Who let a piece wait is asked after the others.
+        sources.sort_by_key(|source| slow.contains(source));
+        let until = transfer.heard() + GIVE_UP;
+        match round(peers, &transfer, &sources, rng, until).await {
             Round::Complete => return Ok(()),
             Round::NotStored(reason) => return Err(not_stored(reason)),
-            Round::Over { lied } => liars.extend(lied),
+            Round::Over { lied, late } => {
+                liars.extend(lied);
+                slow.extend(late);
+            }
         }
-        let here = fetch.pieces();
+        let here = transfer.fetch.pieces();
+        let now = Instant::now();
         if here.len() > before {
-            give_up = Instant::now() + GIVE_UP;
-        } else if Instant::now() >= give_up {
+            // Another task may have brought it.
+            tell();
+            transfer.hear();
+            proved = now;
+        } else if now >= transfer.heard() + GIVE_UP || now >= proved + PROVED_MAX {
             return Err(Missing::Lost { digest, here: here.len(), count: here.count() });
         }
         sleep(PAUSE).await;
@@ -115,11 +152,21 @@ async fn fetch_one(
     }
 }
 
+/// Content without a byte needs no source, and no source could send it.
+fn begin(store: &Store, digest: Digest, len: u64) -> Result<Fetch, FetchError> {
+    let is_empty = len == 0 && digest.as_bytes() == blake3::hash(b"").as_bytes();
+    if is_empty && store.put_reader(io::empty()).is_ok() {
+        return Err(FetchError::Present(digest));
+    }
+    store.fetch(digest, len)
+}
+
 enum Round {
     Complete,
-    /// No source has anything more; those that sent wrong pieces.
+    /// No source has anything more; those that sent wrong pieces, and those that were too slow with one.
     Over {
         lied: Vec<Contact>,
+        late: Vec<Contact>,
     },
     NotStored(String),
 }
@@ -127,22 +174,22 @@ enum Round {
 /// Asks every source once, some at a time.
 async fn round(
     peers: &impl Peers,
-    fetch: &Fetch,
+    transfer: &Transfer<'_>,
     sources: &[Contact],
     rng: &mut Rng,
     until: Instant,
 ) -> Round {
     let mut waiting = sources.iter();
-    let mut lied = Vec::new();
+    let (mut lied, mut late) = (Vec::new(), Vec::new());
     let mut under_way = FuturesUnordered::new();
     loop {
         while under_way.len() < SOURCES_AT_ONCE {
             let Some(&source) = waiting.next() else { break };
             let rng = Rng::new(rng.next_u64());
-            under_way.push(async move { (source, pull(peers, fetch, source, rng, until).await) });
+            under_way.push(async move { (source, pull(peers, transfer, source, rng, until).await) });
         }
         match under_way.next().await {
-            None => return Round::Over { lied },
+            None => return Round::Over { lied, late },
             Some((_, Ok(true))) => return Round::Complete,
             Some((_, Ok(false))) => {}
             Some((source, Err(PullError::Piece(AcceptError::Disk(error))))) => {
@@ -152,6 +199,10 @@ async fn round(
             Some((source, Err(PullError::Piece(error)))) => {
                 tracing::warn!(?source, %error, "source sent a wrong piece and is not asked again");
                 lied.push(source);
+            }
+            Some((source, Err(PullError::Late))) => {
+                tracing::debug!(?source, "source is too slow with a piece");
+                late.push(source);
             }
             Some((source, Err(PullError::Stream(error)))) => {
                 tracing::debug!(?source, %error, "source left");
@@ -163,6 +214,8 @@ async fn round(
 #[derive(Debug)]
 enum PullError {
     Stream(io::Error),
+    /// One piece took too long.
+    Late,
     Piece(AcceptError),
 }
 
@@ -181,11 +234,12 @@ impl From<tokio::time::error::Elapsed> for PullError {
 /// Takes pieces from one source until it has nothing new; true when the content is complete.
 async fn pull(
     peers: &impl Peers,
-    fetch: &Fetch,
+    transfer: &Transfer<'_>,
     source: Contact,
     mut rng: Rng,
     until: Instant,
 ) -> Result<bool, PullError> {
+    let fetch = &transfer.fetch;
     let (mut from, mut to) = timeout(ANSWER_MAX, peers.open(source)).await??;
     let mut idle_turns = 0;
     loop {
@@ -193,13 +247,18 @@ async fn pull(
         while let Some(claim) = fetch.claim(&offered, rng.next_u64()) {
             let request = Request::Piece(fetch.digest(), claim.index());
             timeout(ANSWER_MAX, protocol::write_request(&mut to, request)).await??;
-            let encoded = timeout(ANSWER_MAX, protocol::read_piece(&mut from)).await??;
+            let hear = || transfer.hear();
+            let piece = protocol::read_piece(&mut from, ANSWER_MAX, &hear);
+            let encoded = timeout(PIECE_MAX, piece).await.map_err(|_| PullError::Late)??;
             if encoded.is_empty() {
                 return Ok(false);
             }
             match bulk::PIECES_IN.run(move || claim.accept(&encoded)).await? {
                 Ok(Progress::Complete) => return Ok(true),
-                Ok(Progress::Incomplete) => idle_turns = 0,
+                Ok(Progress::Incomplete) => {
+                    (transfer.tell)();
+                    idle_turns = 0;
+                }
                 Err(error) => return Err(PullError::Piece(error)),
             }
         }

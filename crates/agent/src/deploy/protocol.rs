@@ -4,8 +4,10 @@
 //! length, then as many bytes; a length of zero means "I have nothing of that".
 
 use std::io;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::time::timeout;
 use xtreem_base::Digest;
 
 use crate::store::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, Offer, Pieces, piece_count};
@@ -18,13 +20,13 @@ const LEN_BYTES: usize = 8;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Offer(Digest),
     Piece(Digest, u32),
 }
 
 /// Reads the next request; nothing when the asker is done.
-pub(super) async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Request>> {
+pub(crate) async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Request>> {
     let mut bytes = [0; REQUEST_BYTES];
     if from.read(&mut bytes[..1]).await? == 0 {
         return Ok(None);
@@ -61,15 +63,16 @@ pub(super) async fn write_answer(to: &mut (impl AsyncWrite + Unpin), body: &[u8]
 }
 
 async fn read_answer(from: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Vec<u8>> {
+    let mut body = vec![0; read_len(from, max).await?];
+    from.read_exact(&mut body).await?;
+    Ok(body)
+}
+
+async fn read_len(from: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<usize> {
     let mut len = [0; 4];
     from.read_exact(&mut len).await?;
     let len = u32::from_be_bytes(len) as usize;
-    if len > max {
-        return Err(garbage("answer longer than it can be"));
-    }
-    let mut body = vec![0; len];
-    from.read_exact(&mut body).await?;
-    Ok(body)
+    if len > max { Err(garbage("answer longer than it can be")) } else { Ok(len) }
 }
 
 pub(super) fn offer_body(offer: &Offer) -> Vec<u8> {
@@ -80,7 +83,7 @@ pub(super) fn offer_body(offer: &Offer) -> Vec<u8> {
 
 /// The pieces that the other side has of a content of `len` bytes; nothing when it has none, or speaks of
 /// another length.
-pub(super) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) -> io::Result<Option<Pieces>> {
+pub(crate) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) -> io::Result<Option<Pieces>> {
     let max = LEN_BYTES + piece_count(BLOB_MAX_BYTES).div_ceil(8) as usize;
     let body = read_answer(from, max).await?;
     if body.is_empty() {
@@ -95,9 +98,23 @@ pub(super) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) ->
     Pieces::from_bytes(piece_count(len), bits).map(Some).ok_or_else(|| garbage("offer of another shape"))
 }
 
-/// The encoded piece, not yet verified; empty when the other side does not have it.
-pub(super) async fn read_piece(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    read_answer(from, ENCODED_MAX_BYTES).await
+/// The encoded piece, not yet verified; empty when the other side does not have it. It may take its time as
+/// long as the other side is never silent for longer than `silence_max`; `hear` is called when bytes came.
+pub(crate) async fn read_piece(
+    from: &mut (impl AsyncRead + Unpin),
+    silence_max: Duration,
+    hear: &(dyn Fn() + Sync),
+) -> io::Result<Vec<u8>> {
+    let mut body = vec![0; timeout(silence_max, read_len(from, ENCODED_MAX_BYTES)).await??];
+    let mut have = 0;
+    while have < body.len() {
+        match timeout(silence_max, from.read(&mut body[have..])).await?? {
+            0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            more => have += more,
+        }
+        hear();
+    }
+    Ok(body)
 }
 
 fn garbage(why: &'static str) -> io::Error {

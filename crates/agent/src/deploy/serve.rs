@@ -12,8 +12,8 @@ use crate::store::Store;
 
 /// A stream on which nothing is asked for so long is closed (our guess: an asker keeps several streams open).
 const IDLE_MAX: Duration = Duration::from_secs(30);
-/// An asker that takes no answer for so long is given up.
-const WRITE_MAX: Duration = Duration::from_secs(30);
+/// An asker that takes longer for one answer is given up; it has left by then itself.
+const WRITE_MAX: Duration = Duration::from_secs(60);
 
 /// Answers requests until the asker ends the stream, sends garbage or stalls.
 pub(crate) async fn serve(

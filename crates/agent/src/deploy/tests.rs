@@ -2,8 +2,9 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt as _, duplex, split};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, duplex, split};
 use xtreem_base::{Digest, NodeId, Rng};
 use xtreem_net::Contact;
 
@@ -19,6 +20,8 @@ enum Source {
     Garbage(Vec<u8>),
     /// Ends the stream after so many bytes.
     Breaks(Store, usize),
+    /// Sends so many bytes a second.
+    Slow(Store, usize),
     Unreachable,
 }
 
@@ -51,8 +54,24 @@ impl Peers for Grid {
                 tokio::spawn(super::serve(store, far_read, inner_write));
                 tokio::spawn(async move {
                     let (outer_read, _keep) = split(outer);
-                    let mut limited = tokio::io::AsyncReadExt::take(outer_read, len as u64);
+                    let mut limited = outer_read.take(len as u64);
                     let _ = tokio::io::copy(&mut limited, &mut far_write).await;
+                    drop(inner_read);
+                });
+            }
+            Source::Slow(store, rate) => {
+                let (inner, outer) = duplex(1 << 10);
+                let (inner_read, inner_write) = split(inner);
+                tokio::spawn(super::serve(store, far_read, inner_write));
+                tokio::spawn(async move {
+                    let (mut outer_read, _keep) = split(outer);
+                    let mut part = vec![0; 1 << 10];
+                    while let Ok(len @ 1..) = outer_read.read(&mut part).await {
+                        tokio::time::sleep(Duration::from_secs_f64(len as f64 / rate as f64)).await;
+                        if far_write.write_all(&part[..len]).await.is_err() {
+                            break;
+                        }
+                    }
                     drop(inner_read);
                 });
             }
@@ -92,7 +111,7 @@ async fn check(make: impl Fn(Store) -> Vec<Source>, later: usize) -> Result<(), 
     let late = known.split_off(known.len() - later);
     let grid = Grid { sources, later: Mutex::new(late) };
     let files = [file(digest, content.len())];
-    fetch_all(&to, &grid, &files, &known, &mut Rng::new(2)).await?;
+    fetch_all(&to, &grid, &files, &known, &mut Rng::new(2), &|| {}).await?;
     assert!(to.has(digest));
     let mut found = Vec::new();
     io::Read::read_to_end(&mut to.open_blob(digest).unwrap().unwrap().file, &mut found).unwrap();
@@ -135,4 +154,50 @@ async fn files_that_nobody_has_are_lost_after_a_named_time() {
     let lost = check(|_| vec![Source::Unreachable], 0).await.unwrap_err();
     assert!(matches!(lost, Missing::Lost { here: 0, .. }), "{lost}");
     assert!(started.elapsed() >= super::fetch::GIVE_UP);
+}
+
+/// 5 MB at 16 kB/s.
+#[tokio::test(start_paused = true)]
+async fn a_transfer_may_take_minutes_as_long_as_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let (from, to) = (store(dir.path(), "from"), store(dir.path(), "to"));
+    let content = vec![7; 20 * PIECE_BYTES as usize];
+    let digest = from.put_reader(content.as_slice()).unwrap();
+    let sources = BTreeMap::from([(contact(1), Source::Slow(from, 16 << 10))]);
+    let grid = Grid { sources, later: Mutex::default() };
+    let started = tokio::time::Instant::now();
+    let (told, longest) = (Mutex::new(started), Mutex::new(Duration::ZERO));
+    let tell = || {
+        let mut told = told.lock().unwrap();
+        let mut longest = longest.lock().unwrap();
+        *longest = told.elapsed().max(*longest);
+        *told = tokio::time::Instant::now();
+    };
+    let files = [file(digest, content.len())];
+    fetch_all(&to, &grid, &files, &[contact(1)], &mut Rng::new(2), &tell).await.unwrap();
+    assert!(to.has(digest));
+    assert!(started.elapsed() > Duration::from_secs(300), "it was slow: {:?}", started.elapsed());
+    assert!(*longest.lock().unwrap() < Duration::from_secs(30), "its progress was told all along");
+}
+
+/// Bytes trickle in, and never become a piece.
+#[tokio::test(start_paused = true)]
+async fn a_transfer_that_brings_no_piece_ends() {
+    let started = tokio::time::Instant::now();
+    let lost = check(|store| vec![Source::Slow(store, 600)], 0).await.unwrap_err();
+    assert!(matches!(lost, Missing::Lost { here: 0, .. }), "{lost}");
+    assert!(started.elapsed() < Duration::from_secs(150), "{:?}", started.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_without_a_byte_needs_no_source() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = store(dir.path(), "to");
+    let empty = Digest::from_bytes(*blake3::hash(b"").as_bytes());
+    let grid = Grid::default();
+    fetch_all(&to, &grid, &[file(empty, 0)], &[], &mut Rng::new(2), &|| {}).await.unwrap();
+    assert!(to.has(empty));
+    let other = Digest::from_bytes([1; 32]);
+    let lie = fetch_all(&to, &grid, &[file(other, 0)], &[], &mut Rng::new(2), &|| {}).await;
+    assert!(matches!(lie, Err(Missing::Lost { .. })), "{lie:?}");
 }

@@ -9,12 +9,13 @@ use std::process::ExitCode;
 use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
 use super::init::{Scope, supervise};
-use super::order::{Mode, ORDER_MAX_BYTES, Order, Report};
-use super::{raw, sandbox};
+use super::order::{ORDER_MAX_BYTES, Order, Report};
+use super::{order, raw, sandbox};
 
 /// First argument that makes a binary the helper.
 pub const INTERNAL_COMMAND: &str = "internal-exec";
@@ -84,11 +85,14 @@ fn help() -> io::Result<()> {
     let mut line = Line::take_over()?;
     chdir("/")?;
     let order = line.order()?;
+    // What the agent's own files need is nothing to the program, and a directory made for its mounts must be
+    // open to another user.
+    umask(Mode::from_bits_truncate(0o022));
     // When memory runs out the kernel shall choose the program, not the agent (proc_pid_oom_score_adj(5)).
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
     match order.mode {
-        Mode::Namespaces => run_in_namespaces(line, &order),
-        Mode::ProcessGroup => {
+        order::Mode::Namespaces => run_in_namespaces(line, &order),
+        order::Mode::ProcessGroup => {
             prctl::set_child_subreaper(true)?;
             supervise(&order, &mut line, None, Scope::ProcessGroup);
             Ok(())
@@ -97,7 +101,7 @@ fn help() -> io::Result<()> {
 }
 
 fn run_in_namespaces(mut line: Line, order: &Order) -> io::Result<()> {
-    if let Err(refused) = sandbox::enter_namespaces() {
+    if let Err(refused) = sandbox::enter_namespaces(order) {
         line.report(&Report::NoNamespaces { reason: refused.to_string() });
         return Ok(());
     }

@@ -17,9 +17,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpid};
 
+use super::fence;
 use super::helper::Line;
-use super::order::{Exit, Order, Report, TERMINATE};
-use super::raw::{self, Image};
+use super::order::{Exit, Landlock, Order, Report, TERMINATE};
+use super::raw::{self, Becoming, Image};
 
 /// Open files a program starts with, and may raise itself to: systemd's defaults since 240, which keep
 /// `select(2)` working.
@@ -37,19 +38,19 @@ pub(super) enum Scope {
 /// Runs the program to its end, or to the end of the agent or the helper.
 pub(super) fn supervise(order: &Order, line: &mut Line, helper_lives: Option<OwnedFd>, scope: Scope) {
     match start(order, scope) {
-        Ok((program, signals)) => {
-            line.report(&Report::Started);
+        Ok((program, signals, landlock)) => {
+            line.report(&Report::Started { landlock });
             let exit = watch(program, line, &signals, helper_lives.as_ref(), scope);
             line.report(&Report::Ended(exit));
         }
         Err(error) => {
             let reason = format!("{}: {error}", order.program.display());
-            line.report(&Report::NotStarted { reason });
+            line.report(&Report::NotStarted { reason, errno: error.raw_os_error() });
         }
     }
 }
 
-fn start(order: &Order, scope: Scope) -> std::io::Result<(Pid, SignalFd)> {
+fn start(order: &Order, scope: Scope) -> std::io::Result<(Pid, SignalFd, Landlock)> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
@@ -59,10 +60,12 @@ fn start(order: &Order, scope: Scope) -> std::io::Result<(Pid, SignalFd)> {
     limit_resources()?;
     let mut command = Command::new(&order.program);
     command.current_dir(&order.dir).stdin(Stdio::null()).process_group(0);
-    raw::execute(&mut command, image(order)?, (scope == Scope::ProcessGroup).then(getpid));
+    let (fence, landlock) = fence::build(order)?;
+    let parent = (scope == Scope::ProcessGroup).then(getpid);
+    raw::execute(&mut command, image(order)?, Becoming { parent, user: order.user, fence });
     let child = command.spawn()?;
     // A process number fits i32: the kernel's own type.
-    Ok((Pid::from_raw(child.id() as i32), arrivals))
+    Ok((Pid::from_raw(child.id() as i32), arrivals, landlock))
 }
 
 fn image(order: &Order) -> std::io::Result<Image> {

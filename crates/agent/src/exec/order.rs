@@ -23,15 +23,34 @@ pub(super) enum Mode {
     ProcessGroup,
 }
 
+/// The user that a program runs as, other than the agent's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProgramUser {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+/// What of the kernel may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kernel {
+    AsItIs,
+    /// Neither Landlock (Linux 5.13) nor mount_setattr(2) (Linux 5.12), whatever the kernel has: what older
+    /// machines do can be tried on newer ones.
+    Before5_12,
+}
+
 /// Everything the helper needs, already checked by the agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Order {
     pub mode: Mode,
+    pub kernel: Kernel,
+    /// Whom the program runs as; without one, the agent's user.
+    pub user: Option<ProgramUser>,
     /// Absolute path of the executable.
     pub program: PathBuf,
     /// Arguments, the program's name not among them.
     pub arguments: Vec<String>,
-    /// The slot's own directory: absolute, no symbolic links.
+    /// The slot's own directory: absolute, no symbolic links. [`TEMPORARY`](super::plan::TEMPORARY) is in it.
     pub dir: PathBuf,
     pub env: Vec<(String, String)>,
     /// Covered in the program's mount namespace, except `dir` and `visible`.
@@ -42,12 +61,16 @@ pub(super) struct Order {
 /// What the helper tells the agent.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
-    /// The program runs.
-    Started,
+    /// The program runs, behind this fence.
+    Started { landlock: Landlock },
     /// The kernel refused a namespace or a mount; the program was not started.
     NoNamespaces { reason: String },
     /// The program could not be executed.
-    NotStarted { reason: String },
+    NotStarted {
+        reason: String,
+        /// The system's number for it.
+        errno: Option<i32>,
+    },
     /// The program ended.
     Ended(Exit),
 }
@@ -70,25 +93,43 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What stands between a running program and the rest of the machine.
+/// Whether Landlock holds a program (landlock(7)).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Landlock {
+    /// In this version, of those that this agent knows. From 6 on also signals and abstract sockets.
+    Version(u8),
+    /// The kernel has none, or it is switched off.
+    Missing { reason: String },
+}
+
+/// What stands between a running program and the rest of the machine: two layers, of which either may be
+/// missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Isolation {
-    /// Own user, PID, mount and IPC namespaces: hidden paths are hidden, and no process can escape its end.
-    Namespaces,
-    /// Only a process group under a subreaper. Hidden paths are readable with the agent's rights, and when
-    /// the helper itself is killed (not the agent) processes that called `setsid` survive.
-    ProcessGroup {
-        /// Why there are no namespaces.
-        reason: String,
-    },
+pub struct Isolation {
+    /// Own user (unless the agent is root), PID, mount and IPC namespaces: what is hidden is hidden, the
+    /// rest is read only, and no process escapes its end. Without them, why not; then there is a process
+    /// group under a subreaper, and when the helper itself is killed (not the agent) processes that called
+    /// `setsid` survive.
+    pub namespaces: Result<(), String>,
+    pub landlock: Landlock,
+}
+
+impl Isolation {
+    pub fn has_namespaces(&self) -> bool {
+        self.namespaces.is_ok()
+    }
 }
 
 impl fmt::Display for Isolation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Isolation::Namespaces => f.write_str("own namespaces"),
-            Isolation::ProcessGroup { reason } => {
-                write!(f, "process group only, the agent's files are not hidden ({reason})")
+        match (&self.namespaces, &self.landlock) {
+            (Ok(()), Landlock::Version(version)) => write!(f, "own namespaces, Landlock {version}"),
+            (Ok(()), Landlock::Missing { reason }) => write!(f, "own namespaces, no Landlock ({reason})"),
+            (Err(why), Landlock::Version(version)) => {
+                write!(f, "Landlock {version} only, no namespaces ({why})")
+            }
+            (Err(why), Landlock::Missing { reason }) => {
+                write!(f, "none: no namespaces ({why}), no Landlock ({reason})")
             }
         }
     }

@@ -5,20 +5,26 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::order::{Mode, ORDER_MAX_BYTES, Order};
+use super::order::{Kernel, Mode, ORDER_MAX_BYTES, Order, ProgramUser};
 
 /// Bytes of log kept for a slot unless the plan says otherwise. Our guess: some 40,000 lines.
 pub const LOG_MAX_BYTES: u64 = 4 << 20;
 /// Where commands are looked for unless the plan's environment names a `PATH`.
 const DEFAULT_PATH: &str = "/usr/local/bin:/usr/bin:/bin:/usr/local/sbin:/usr/sbin:/sbin";
-/// Name of the directory for temporary files inside the slot's own directory.
-pub(super) const TEMPORARY: &str = ".tmp";
+/// Name of the directory for temporary files inside the slot's own directory. No file of a program has it.
+pub const TEMPORARY: &str = ".xtreem-tmp";
 
-/// Whether namespaces are to be tried.
+/// Hidden in any case: sockets by which a program would have a service of the agent's user start something
+/// outside (systemd --user, D-Bus, screen).
+const ALWAYS_HIDDEN: [&str; 2] = ["/run/user", "/run/screen"];
+
+/// Whether a program needs namespaces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// Namespaces; a process group where the kernel has none.
+    /// Namespaces, or it does not start.
     Namespaces,
+    /// Namespaces; a process group where the kernel has none.
+    NamespacesIfPossible,
     /// A process group in any case.
     ProcessGroup,
 }
@@ -30,7 +36,7 @@ pub struct Plan {
     pub command: Vec<String>,
     /// The slot's own directory, holding its files already; the program starts in it.
     pub dir: PathBuf,
-    /// The whole environment, besides defaults for `PATH`, `HOME` (`dir`) and `TMPDIR` (`dir/.tmp`).
+    /// The whole environment, besides defaults for `PATH`, `HOME` (`dir`) and `TMPDIR` (in `dir`).
     pub env: Vec<(String, String)>,
     /// Directory of the log; made when missing. Must not lie in `dir`, where the program could change it.
     pub log_dir: PathBuf,
@@ -42,6 +48,10 @@ pub struct Plan {
     /// Files and directories under a hidden one that stay visible, such as the local API's socket.
     pub visible: Vec<PathBuf>,
     pub isolation: Wanted,
+    /// Whom the program runs as, other than the agent's user: needs an agent that is root. `dir` and all in
+    /// it must be that user's already.
+    pub user: Option<ProgramUser>,
+    pub kernel: Kernel,
 }
 
 /// A plan that cannot be run as it stands. Nothing was started, no state was touched.
@@ -56,7 +66,11 @@ pub enum PlanError {
     #[error("command `{name}` not found in PATH ({path}){hint}")]
     NotFound { name: String, path: String, hint: String },
     #[error("there is no file {file} to execute")]
-    Missing { file: PathBuf },
+    Missing {
+        file: PathBuf,
+        /// It was to come with the program.
+        is_own: bool,
+    },
     #[error("{file} is not executable: mark it executable (chmod +x) or name its interpreter first")]
     NotExecutable { file: PathBuf },
     #[error("{path} cannot be hidden: the program needs it")]
@@ -81,6 +95,8 @@ impl Plan {
             hidden: Vec::new(),
             visible: Vec::new(),
             isolation: Wanted::Namespaces,
+            user: None,
+            kernel: Kernel::AsItIs,
         }
     }
 
@@ -110,6 +126,8 @@ impl Plan {
         let env = self.environment(&dir)?;
         let order = Order {
             mode,
+            kernel: self.kernel,
+            user: self.user,
             program: find_program(name, &dir, &env)?,
             arguments: arguments.to_vec(),
             env,
@@ -147,8 +165,8 @@ impl Plan {
 
     /// Existing hidden paths, parents before children, nothing twice.
     fn hidden_paths(&self, dir: &Path) -> Result<Vec<PathBuf>, PlanError> {
-        let mut hidden: Vec<PathBuf> =
-            self.hidden.iter().filter_map(|path| path.canonicalize().ok()).collect();
+        let all = self.hidden.iter().map(PathBuf::as_path).chain(ALWAYS_HIDDEN.map(Path::new));
+        let mut hidden: Vec<PathBuf> = all.filter_map(|path| path.canonicalize().ok()).collect();
         hidden.retain(|path| !path.starts_with(dir));
         hidden.sort();
         hidden.dedup_by(|later, earlier| later.starts_with(earlier));
@@ -173,7 +191,7 @@ fn find_program(name: &str, dir: &Path, env: &[(String, String)]) -> Result<Path
         return match is_executable(&file) {
             Some(true) => Ok(file),
             Some(false) => Err(PlanError::NotExecutable { file }),
-            None => Err(PlanError::Missing { file }),
+            None => Err(PlanError::Missing { is_own: !name.starts_with('/'), file }),
         };
     }
     let path = env.iter().find(|(key, _)| key == "PATH").map_or("", |(_, value)| value);

@@ -1,18 +1,23 @@
-//! The only unsafe code of the agent: three system calls that no safe interface covers.
-#![expect(unsafe_code, reason = "fork, close_range and a hook between fork and exec have no safe form")]
+//! The only unsafe code of the agent: system calls that no safe interface covers.
+#![expect(unsafe_code, reason = "fork, close_range, mount_setattr and a hook before exec have no safe form")]
 
 use std::ffi::CString;
 use std::io;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
-use nix::libc;
+use landlock::RulesetCreated;
+use nix::errno::Errno;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{ForkResult, Pid, execve, fork, getppid};
+use nix::unistd::{ForkResult, Gid, Pid, Uid, execve, fork, getppid, setgroups, setresgid, setresuid};
+use nix::{NixPath, libc};
 
-/// Forks. The caller must have succeeded with `unshare(CLONE_NEWUSER)` just before, which the kernel refuses
-/// to a process with more than one thread (unshare(2), `EINVAL`).
+use super::order::ProgramUser;
+
+/// Forks. The caller is the helper, which has a single thread: it starts none, and where it made a user
+/// namespace just before, the kernel would have refused that to more than one (unshare(2), `EINVAL`).
 pub(super) fn fork_after_unshare() -> nix::Result<ForkResult> {
     // SAFETY: with a single thread no lock of the C library or of Rust can be held by another thread at the
     // moment of the fork, so the child may run any code.
@@ -26,6 +31,44 @@ pub(super) fn close_on_exec_from_3() {
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
 }
 
+/// How far a change of mounts goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Depth {
+    This,
+    AllBelow,
+}
+
+/// Makes the mount at `path`, and with [`Depth::AllBelow`] all mounts below it, read only, or takes that
+/// back. mount_setattr(2), Linux 5.12: `ENOSYS` before.
+pub(super) fn set_read_only(path: &Path, is_read_only: bool, depth: Depth) -> nix::Result<()> {
+    let (set, clear) = if is_read_only { (libc::MOUNT_ATTR_RDONLY, 0) } else { (0, libc::MOUNT_ATTR_RDONLY) };
+    let change = libc::mount_attr { attr_set: set, attr_clr: clear, propagation: 0, userns_fd: 0 };
+    let flags = if depth == Depth::AllBelow { libc::AT_RECURSIVE } else { 0 };
+    let result = path.with_nix_path(|path| {
+        // SAFETY: both pointers are to values that outlive the call, the length is that of the second one,
+        // and the kernel only reads.
+        unsafe {
+            libc::syscall(
+                libc::SYS_mount_setattr,
+                libc::AT_FDCWD,
+                path.as_ptr(),
+                flags,
+                std::ptr::from_ref(&change),
+                size_of::<libc::mount_attr>(),
+            )
+        }
+    })?;
+    Errno::result(result).map(drop)
+}
+
+/// What the program's process becomes between fork and exec.
+pub(super) struct Becoming {
+    /// It dies when this process, the calling one, does.
+    pub parent: Option<Pid>,
+    pub user: Option<ProgramUser>,
+    pub fence: Option<RulesetCreated>,
+}
+
 /// What execve(2) takes.
 pub(super) struct Image {
     pub path: CString,
@@ -33,19 +76,28 @@ pub(super) struct Image {
     pub env: Vec<CString>,
 }
 
-/// Makes `command`, once forked, become `image` with all signals let through; with `parent`, the calling
-/// process, it also dies when that one dies.
+/// Makes `command`, once forked, become `image` with all signals let through, as `becoming` says.
 ///
 /// The image is executed here and not by `command` itself, because the C library's `execvp` hands what is no
 /// program (one for another architecture, say) to a shell instead of failing.
-pub(super) fn execute(command: &mut Command, image: Image, parent: Option<Pid>) {
+pub(super) fn execute(command: &mut Command, image: Image, mut becoming: Becoming) {
     let hook = move || -> io::Result<()> {
         SigSet::empty().thread_set_mask()?;
-        if let Some(parent) = parent {
+        if let Some(ProgramUser { uid, gid }) = becoming.user {
+            let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+            setgroups(&[])?;
+            setresgid(gid, gid, gid)?;
+            setresuid(uid, uid, uid)?;
+        }
+        // After the change of user, which takes it back (prctl(2)).
+        if let Some(parent) = becoming.parent {
             prctl::set_pdeathsig(Signal::SIGKILL)?;
             if getppid() != parent {
                 return Err(io::Error::from_raw_os_error(libc::ESRCH));
             }
+        }
+        if let Some(fence) = becoming.fence.take() {
+            fence.restrict_self().map_err(io::Error::other)?;
         }
         execve(&image.path, &image.arguments, &image.env)?;
         Ok(())

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 
 use super::helper::INTERNAL_COMMAND;
 use super::log::Log;
-use super::order::{Exit, Isolation, Mode, REPORT_MAX_BYTES, Report, TERMINATE};
+use super::order::{Exit, Isolation, Landlock, Mode, ProgramUser, REPORT_MAX_BYTES, Report, TERMINATE};
 use super::plan::{Plan, PlanError, TEMPORARY, Wanted};
 
 /// Longest time from the order to the program's start. Measured: 5 ms; the rest is for a machine that swaps.
@@ -34,9 +34,12 @@ pub enum StartError {
     #[error("the slot's log or temporary directory cannot be made: {0}")]
     Disk(std::io::Error),
     #[error("the helper process cannot be started from {self_exe}: {reason}")]
-    Helper { self_exe: String, reason: String },
+    Helper { self_exe: String, reason: String, errno: Option<i32> },
+    /// Nothing but namespaces was allowed, and the kernel refused them.
+    #[error("programs cannot be isolated on this machine: {reason}")]
+    NotIsolated { reason: String },
     #[error("the program cannot be executed: {reason}")]
-    Refused { reason: String },
+    Refused { reason: String, errno: Option<i32> },
 }
 
 /// A program with its sandbox. Dropping it kills everything in the sandbox.
@@ -58,53 +61,70 @@ pub struct Running {
 ///
 /// Needs a tokio runtime with time and IO. Cancelling leaves nothing behind.
 pub async fn start(plan: Plan, self_exe: &Path) -> Result<Running, StartError> {
-    let mode = match plan.isolation {
-        Wanted::Namespaces => Mode::Namespaces,
-        Wanted::ProcessGroup => Mode::ProcessGroup,
+    let first = if plan.isolation == Wanted::ProcessGroup { Mode::ProcessGroup } else { Mode::Namespaces };
+    let order = plan.order(first)?;
+    make_temporary(&plan).map_err(StartError::Disk)?;
+    let log = || Log::create(&plan.log_dir, plan.log_max_bytes).map_err(StartError::Disk);
+    let (mut running, mut report) = launch(&order, log()?, self_exe).await?;
+    let mut namespaces = match first {
+        Mode::Namespaces => Ok(()),
+        Mode::ProcessGroup => Err("as configured".to_owned()),
     };
-    let order = plan.order(mode)?;
-    let has_own_temporary = plan.env.iter().any(|(key, _)| key == "TMPDIR");
-    if !has_own_temporary {
-        std::fs::create_dir_all(plan.dir.join(TEMPORARY)).map_err(StartError::Disk)?;
-    }
-    let log = Log::create(&plan.log_dir, plan.log_max_bytes).map_err(StartError::Disk)?;
-    let (mut running, report) = launch(&order, log, self_exe).await?;
-    let report = match report {
-        Report::NoNamespaces { reason } => {
-            tracing::warn!(%reason, "no namespaces: the program runs in a process group, files are not hidden");
-            let order = plan.order(Mode::ProcessGroup)?;
-            // Its log is finished, and a second helper needs a fresh one.
-            let log = Log::create(&plan.log_dir, plan.log_max_bytes).map_err(StartError::Disk)?;
-            let (second, report) = launch(&order, log, self_exe).await?;
-            running = second;
-            running.isolation = Isolation::ProcessGroup { reason };
-            report
+    if let Report::NoNamespaces { reason } = report {
+        if plan.isolation == Wanted::Namespaces {
+            return Err(StartError::NotIsolated { reason });
         }
-        report => report,
-    };
-    if plan.isolation == Wanted::ProcessGroup {
-        running.isolation = Isolation::ProcessGroup { reason: "as configured".into() };
+        tracing::warn!(%reason, "no namespaces: the program runs as a child of the agent, as is allowed");
+        let order = plan.order(Mode::ProcessGroup)?;
+        // The first log is finished, and a second helper needs a fresh one.
+        (running, report) = launch(&order, log()?, self_exe).await?;
+        namespaces = Err(reason);
     }
     match report {
-        Report::Started => {
+        Report::Started { landlock } => {
+            running.isolation = Isolation { namespaces, landlock };
             tracing::info!(pid = running.pid, isolation = %running.isolation, "program started");
             Ok(running)
         }
-        Report::NotStarted { reason } | Report::NoNamespaces { reason } => {
-            Err(StartError::Refused { reason })
-        }
-        Report::Ended(exit) => Err(StartError::Refused { reason: exit.to_string() }),
+        Report::NotStarted { reason, errno } => Err(StartError::Refused { reason, errno }),
+        Report::NoNamespaces { reason } => Err(StartError::Refused { reason, errno: None }),
+        Report::Ended(exit) => Err(StartError::Refused { reason: exit.to_string(), errno: None }),
     }
+}
+
+/// The directory for temporary files, which is also the program's `/tmp`.
+fn make_temporary(plan: &Plan) -> std::io::Result<()> {
+    let temporary = plan.dir.join(TEMPORARY);
+    std::fs::create_dir_all(&temporary)?;
+    plan.user.map_or(Ok(()), |user| give(&temporary, user))
+}
+
+/// Gives `path`, and what is below it, to the user that a program runs as. For what the agent has just made:
+/// a program may change nothing of it meanwhile.
+pub fn give(path: &Path, user: ProgramUser) -> std::io::Result<()> {
+    std::os::unix::fs::lchown(path, Some(user.uid), Some(user.gid))?;
+    if path.symlink_metadata()?.is_dir() {
+        for entry in std::fs::read_dir(path)? {
+            give(&entry?.path(), user)?;
+        }
+    }
+    Ok(())
 }
 
 /// Starts one helper, gives it its order and takes its first report.
 async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Report), StartError> {
-    let failed = |reason: String| StartError::Helper { self_exe: self_exe.display().to_string(), reason };
+    let failed =
+        |reason: String| StartError::Helper { self_exe: self_exe.display().to_string(), reason, errno: None };
+    let refused = |error: std::io::Error| StartError::Helper {
+        self_exe: self_exe.display().to_string(),
+        reason: error.to_string(),
+        errno: error.raw_os_error(),
+    };
     let (output, log_pipe) = pipe2(OFlag::O_CLOEXEC).map_err(|error| StartError::Disk(error.into()))?;
     let mut command = Command::new(self_exe);
     command.arg(INTERNAL_COMMAND).env_clear().current_dir("/");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log_pipe));
-    let mut helper = command.spawn().map_err(|error| failed(error.to_string()))?;
+    let mut helper = command.spawn().map_err(refused)?;
     // The command holds the log's writing end until it is dropped; the log ends when all writers are gone.
     drop(command);
     let pid = helper.id().unwrap_or_default();
@@ -116,7 +136,7 @@ async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Rep
     std::thread::Builder::new()
         .name("slot-log".into())
         .spawn(move || filled.fill_from(File::from(output)))
-        .map_err(|error| failed(error.to_string()))?;
+        .map_err(refused)?;
     let mut reports = Reports { pipe: BufReader::new(reports), line: Vec::new() };
     let exchange = async {
         // A helper that takes no order has no report either.
@@ -135,7 +155,8 @@ async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Rep
         Ok(Err(error)) => return Err(failed(error.to_string())),
         Err(_) => return Err(failed(format!("no answer within {START_MAX:?}"))),
     };
-    let isolation = Isolation::Namespaces;
+    let not_yet = Landlock::Missing { reason: "not started".to_owned() };
+    let isolation = Isolation { namespaces: Ok(()), landlock: not_yet };
     Ok((
         Running { helper, control: Some(control), reports, log, isolation, pid, exit: None, end: None },
         report,
@@ -175,7 +196,7 @@ impl Running {
     }
 
     /// Waits for the program's end. When this returns, nothing of the program runs (without namespaces: as
-    /// far as [`Isolation::ProcessGroup`] promises) and its log is complete. May be cancelled and called
+    /// far as [`Isolation`] promises) and its log is complete. May be cancelled and called
     /// again.
     pub async fn wait(&mut self) -> Exit {
         if let Some(end) = self.end {

@@ -31,6 +31,7 @@ fn impossible_programs_are_refused() {
     let table: Vec<(&str, Break)> = vec![
         ("empty", Box::new(|p| p.command.clear())),
         ("empty", Box::new(|p| p.command[0].clear())),
+        ("temporary", Box::new(move |p| p.files[0] = file(".xtreem-tmp/x"))),
         ("zero byte", Box::new(|p| p.command.push("a\0b".into()))),
         ("4096 bytes", Box::new(|p| p.command.push("x".repeat(4_097)))),
         ("too many", Box::new(|p| p.command = vec!["x".into(); 257])),

@@ -5,28 +5,27 @@ use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::watch;
-use xtreem_allocation::NotStarted;
-use xtreem_allocation::{Exit, SlotRun};
+use xtreem_allocation::{Exit, SlotRun, Trouble};
 
-use super::{Grace, NOT_EXECUTABLE, NOT_FOUND, Order};
+use super::failure::Failure;
+use super::{Grace, Order};
 use crate::agent::Agent;
 use crate::api::slot_socket::SlotSocket;
 use crate::bulk;
-use crate::deploy::{self, Missing};
+use crate::deploy;
 use crate::environment::{Place, environment};
-use crate::exec::{self, Plan, PlanError, Running, StartError};
+use crate::exec::{self, Plan, Running, StartError};
 use crate::members::Members;
 use crate::program::{Program, SELF_COMMAND};
 use crate::store::FileKind;
 use crate::trash::Trash;
 
-/// How a run ended before its program ran.
-enum Failure {
-    FilesLost(String),
-    Broken(Exit, String),
-}
+/// Between two words of progress to the node (our guess: it waits 60 s for one).
+const PROGRESS_PERIOD: Duration = Duration::from_secs(5);
 
 /// What one run has on this machine; given to be removed when dropped.
 struct Premises {
@@ -38,6 +37,29 @@ struct Premises {
 impl Drop for Premises {
     fn drop(&mut self) {
         self.trash.discard(std::mem::take(&mut self.dir));
+    }
+}
+
+/// How often files have moved on towards the start of the program.
+#[derive(Clone, Debug, Default)]
+struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    fn tell(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Tells the node now and then, so that it does not take a slow start for a stuck one. Never returns.
+    async fn pass_on(&self, agent: &Agent, run: SlotRun) {
+        let mut told = 0;
+        loop {
+            tokio::time::sleep(PROGRESS_PERIOD).await;
+            let now = self.0.load(Ordering::Relaxed);
+            if now != told {
+                told = now;
+                agent.tell(move |node, now, out| node.program_progress(now, run, out)).await;
+            }
+        }
     }
 }
 
@@ -57,8 +79,10 @@ pub(super) async fn carry_out(
         log_dir: agent.state.logs_dir().join(&name),
         trash: agent.trash.clone(),
     });
+    let progress = Progress::default();
     let prepared = tokio::select! {
-        prepared = prepare(&agent, &order, &premises, number) => prepared,
+        prepared = prepare(&agent, &order, &premises, number, &progress) => prepared,
+        () = progress.pass_on(&agent, run) => return,
         _ = asked_to_stop(&mut stop) => {
             let trouble = "stopped before it was started".to_owned();
             agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), Some(trouble));
@@ -88,10 +112,7 @@ pub(super) async fn carry_out(
 }
 
 async fn not_started(agent: &Agent, run: SlotRun, premises: &Premises, failure: Failure) {
-    let (why, reason) = match failure {
-        Failure::FilesLost(reason) => (NotStarted::FilesLost, reason),
-        Failure::Broken(exit, reason) => (NotStarted::Broken(exit), reason),
-    };
+    let Failure { why, reason } = failure;
     tracing::warn!(app = ?run.app, slot = run.slot, %reason, "slot not started");
     agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), Some(reason));
     agent.tell(move |node, now, out| node.program_not_started(now, run, why, out)).await;
@@ -130,23 +151,28 @@ async fn prepare(
     order: &Order,
     premises: &Arc<Premises>,
     number: u64,
+    progress: &Progress,
 ) -> Result<(Running, SlotSocket), Failure> {
     let program = Program::from_payload(&order.spec.payload)
-        .map_err(|error| Failure::Broken(NOT_EXECUTABLE, error.to_string()))?;
+        .map_err(|error| Failure::of_node(Trouble::Other, error))?;
+    if order.spec.ports != program.fixed_ports() {
+        return Err(Failure::of_node(
+            Trouble::Other,
+            "the specification's ports are not those of its program",
+        ));
+    }
     let application = Members { agent, app: order.run.app };
     let mut rng = crate::agent::random();
-    deploy::fetch_all(&agent.store, &application, &program.files, &order.sources, &mut rng).await.map_err(
-        |missing| match missing {
-            Missing::Lost { .. } => Failure::FilesLost(missing.to_string()),
-            Missing::NotStored { .. } => Failure::Broken(NOT_EXECUTABLE, missing.to_string()),
-        },
-    )?;
-    let broken = |error: io::Error| Failure::Broken(NOT_EXECUTABLE, error.to_string());
-    lay_out(agent, &program, premises).await.map_err(broken)?;
+    let tell = || progress.tell();
+    let files = &program.files;
+    deploy::fetch_all(&agent.store, &application, files, &order.sources, &mut rng, &tell).await?;
+    let on_disk = |error: io::Error| Failure::of_io(&error, Trouble::Disk);
+    lay_out(agent, &program, premises, progress).await.map_err(on_disk)?;
     let address: IpAddr = agent.net.local_addr().ip();
-    let ports = agent.ports.reserve(&program.ports, address).map_err(broken)?;
+    let ports = agent.ports.reserve(order.run, &program.ports, address);
+    let ports = ports.map_err(|error| Failure::of_io(&error, Trouble::Port))?;
     let path = agent.state.sockets_dir().join(number.to_string());
-    let socket = SlotSocket::open(agent, order, path, ports).map_err(broken)?;
+    let socket = SlotSocket::open(agent, order, path, ports).map_err(on_disk)?;
     let place = Place {
         run: order.run,
         app_name: &order.name,
@@ -161,14 +187,15 @@ async fn prepare(
         hidden: agent.hidden(),
         visible: vec![socket.path().to_owned()],
         isolation: agent.config.isolation,
+        user: agent.standing.user,
         ..Plan::new(command(&program), premises.dir.clone(), premises.log_dir.clone())
     };
-    let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.map_err(|error| {
-        let exit = match error {
-            StartError::Plan(PlanError::NotFound { .. } | PlanError::Missing { .. }) => NOT_FOUND,
-            _ => NOT_EXECUTABLE,
-        };
-        Failure::Broken(exit, error.to_string())
+    // Asked again here: a hold may be older than what was found since.
+    agent.standing.may_take_slots().map_err(|why| Failure::of_node(Trouble::Isolation, why))?;
+    let running = exec::start(plan, Path::new(crate::SELF_EXE)).await.inspect_err(|error| {
+        if matches!(error, StartError::NotIsolated { .. }) {
+            agent.standing.doubt();
+        }
     })?;
     Ok((running, socket))
 }
@@ -185,8 +212,15 @@ fn command(program: &Program) -> Vec<String> {
 /// Makes the slot's directory and puts the program's files there.
 ///
 /// When it is dropped the copying goes on to its end, and only then the directory goes.
-async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>) -> io::Result<()> {
+async fn lay_out(
+    agent: &Arc<Agent>,
+    program: &Program,
+    premises: &Arc<Premises>,
+    progress: &Progress,
+) -> io::Result<()> {
+    let progress = progress.clone();
     let (store, files, premises) = (agent.store.clone(), program.files.clone(), premises.clone());
+    let user = agent.standing.user;
     let laid_out = bulk::LAYING_OUT.run(move || {
         // A new one: nothing that another program left is in it.
         let dir = &premises.dir;
@@ -198,9 +232,9 @@ async fn lay_out(agent: &Arc<Agent>, program: &Program, premises: &Arc<Premises>
                 fs::create_dir_all(parent)?;
             }
             let kind = if file.executable { FileKind::Program } else { FileKind::Data };
-            store.place(file.digest, &target, kind).map_err(io::Error::other)?;
+            store.place(file.digest, &target, kind, &|| progress.tell()).map_err(io::Error::other)?;
         }
-        Ok(())
+        user.map_or(Ok(()), |user| exec::give(dir, user))
     });
     laid_out.await?
 }

@@ -60,15 +60,36 @@ pub enum Progress {
     Complete,
 }
 
-/// Content being fetched; clones share it. When the last one is dropped before the end, what came is removed.
+/// Content being fetched; clones share it. When the last one is dropped before the end, what came is kept for
+/// a while: the next fetch of the content goes on from there.
 #[derive(Clone, Debug)]
 pub struct Fetch {
     underway: Arc<Underway>,
+    _in_use: Arc<InUse>,
+}
+
+/// Somebody fetches.
+#[derive(Debug)]
+struct InUse {
+    underway: Arc<Underway>,
+    store: Store,
+}
+
+impl Drop for InUse {
+    fn drop(&mut self) {
+        let state = self.underway.state();
+        // Without a piece there is nothing to keep, and not even the length is proved.
+        let is_worth_keeping = !state.is_complete && !state.here.is_empty();
+        drop(state);
+        if is_worth_keeping {
+            self.store.idle.keep(self.underway.clone());
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Underway {
-    store: Store,
+    shared: Arc<Shared>,
     digest: Digest,
     len: u64,
     files: Temporary,
@@ -101,10 +122,10 @@ impl Store {
             return Err(FetchError::Present(digest));
         }
         if let Some(underway) = self.underway(digest) {
-            return join(underway, len);
+            return self.join(underway, len);
         }
         let mut room = Room::empty(&self.shared);
-        room.grow(footprint(len)).map_err(|no_room| FetchError::Full {
+        self.grow(&mut room, footprint(len)).map_err(|no_room| FetchError::Full {
             wanted_bytes: no_room.wanted_bytes,
             free_bytes: no_room.free_bytes,
         })?;
@@ -113,9 +134,18 @@ impl Store {
         files.tree.set_len(geometry(len).outboard_size())?;
         let none = Pieces::none(piece_count(len));
         let state = State { here: none.clone(), claimed: none, room, is_complete: false };
-        let ours = Underway { store: self.clone(), digest, len, files, state: Mutex::new(state) };
+        let ours = Underway { shared: self.shared.clone(), digest, len, files, state: Mutex::new(state) };
         let underway = self.shared.register(Arc::new(ours));
-        join(underway, len)
+        self.join(underway, len)
+    }
+
+    fn join(&self, underway: Arc<Underway>, len: u64) -> Result<Fetch, FetchError> {
+        if underway.len != len {
+            return Err(FetchError::OtherLength { digest: underway.digest, len: underway.len });
+        }
+        self.idle.take(&underway);
+        let in_use = InUse { underway: underway.clone(), store: self.clone() };
+        Ok(Fetch { underway, _in_use: Arc::new(in_use) })
     }
 }
 
@@ -135,13 +165,6 @@ impl Shared {
             }
         }
     }
-}
-
-fn join(underway: Arc<Underway>, len: u64) -> Result<Fetch, FetchError> {
-    if underway.len == len {
-        return Ok(Fetch { underway });
-    }
-    Err(FetchError::OtherLength { digest: underway.digest, len: underway.len })
 }
 
 impl Fetch {
@@ -222,31 +245,37 @@ impl Claim {
             return Ok(Progress::Incomplete);
         }
         if !state.is_complete {
-            underway.store.keep(underway.digest, underway.len, &underway.files, &mut state.room)?;
+            underway.shared.keep(underway.digest, underway.len, &underway.files, &mut state.room)?;
             state.is_complete = true;
             // Should the content be removed one day, it can be fetched anew.
-            underway.store.shared.index().fetches.remove(&underway.digest);
+            underway.shared.index().fetches.remove(&underway.digest);
         }
         Ok(Progress::Complete)
     }
 
-    fn verify(&self, mut encoded: &[u8]) -> Result<Vec<BaoContentItem>, AcceptError> {
-        let underway = &self.underway;
-        let ranges = chunks(self.index, piece_count(underway.len));
-        let tree = geometry(underway.len);
-        let items = DecodeResponseIter::new(root(underway.digest), tree, &mut encoded, &ranges)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| match error {
-                DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
-                    AcceptError::Truncated(self.index)
-                }
-                DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
-                    AcceptError::Wrong(self.index)
-                }
-                DecodeError::Io(error) => AcceptError::Disk(error),
-            })?;
-        if encoded.is_empty() { Ok(items) } else { Err(AcceptError::TooLong(self.index)) }
+    fn verify(&self, encoded: &[u8]) -> Result<Vec<BaoContentItem>, AcceptError> {
+        verify(self.underway.digest, self.underway.len, self.index, encoded)
     }
+}
+
+/// A piece of a content of that digest and length, if these bytes are one.
+pub(crate) fn verify(
+    digest: Digest,
+    len: u64,
+    index: u32,
+    mut encoded: &[u8],
+) -> Result<Vec<BaoContentItem>, AcceptError> {
+    let ranges = chunks(index, piece_count(len));
+    let items = DecodeResponseIter::new(root(digest), geometry(len), &mut encoded, &ranges)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| match error {
+            DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => AcceptError::Truncated(index),
+            DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
+                AcceptError::Wrong(index)
+            }
+            DecodeError::Io(error) => AcceptError::Disk(error),
+        })?;
+    if encoded.is_empty() { Ok(items) } else { Err(AcceptError::TooLong(index)) }
 }
 
 impl Drop for Claim {
@@ -276,7 +305,7 @@ impl Underway {
 
 impl Drop for Underway {
     fn drop(&mut self) {
-        let mut index = self.store.shared.index();
+        let mut index = self.shared.index();
         // A newer fetch of the same content may have taken the place.
         if index.fetches.get(&self.digest).is_some_and(|entry| entry.strong_count() == 0) {
             index.fetches.remove(&self.digest);

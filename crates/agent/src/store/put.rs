@@ -10,10 +10,10 @@ use bao_tree::io::sync::outboard_post_order;
 use thiserror::Error;
 use xtreem_base::Digest;
 
-use super::Store;
 use super::files::{Temporary, blob_path};
 use super::pieces::{BLOB_MAX_BYTES, geometry, root};
 use super::room::{NoRoom, Room};
+use super::{Shared, Store};
 
 /// Content was not stored; the store is as before.
 #[derive(Debug, Error)]
@@ -82,11 +82,11 @@ impl Store {
             if len > BLOB_MAX_BYTES {
                 return Err(PutError::TooBig);
             }
-            room.grow(read as u64)?;
+            self.grow(&mut room, read as u64)?;
             (&temporary.data).write_all(&buffer[..read]).map_err(PutError::Disk)?;
         }
         let tree = geometry(len);
-        room.grow(tree.outboard_size())?;
+        self.grow(&mut room, tree.outboard_size())?;
         let hash_pairs = || {
             (&temporary.data).rewind()?;
             let mut out = BufWriter::new(&temporary.tree);
@@ -95,21 +95,8 @@ impl Store {
             io::Result::Ok(hash)
         };
         let digest = Digest::from_bytes(*hash_pairs().map_err(PutError::Disk)?.as_bytes());
-        self.keep(digest, len, &temporary, &mut room).map_err(PutError::Disk)?;
+        self.shared.keep(digest, len, &temporary, &mut room).map_err(PutError::Disk)?;
         Ok(digest)
-    }
-
-    /// Makes content final whose digest and length are proved; what is here already stays.
-    pub(super) fn keep(&self, digest: Digest, len: u64, from: &Temporary, room: &mut Room) -> io::Result<()> {
-        if self.has(digest) {
-            return Ok(());
-        }
-        from.keep(&self.shared.dir, digest)?;
-        // Two threads may have brought the same content: the files are the same, the second's room goes back.
-        if self.shared.index().blobs.insert(digest, len).is_none() {
-            room.keep();
-        }
-        Ok(())
     }
 
     /// `None` when the content is not here as a whole.
@@ -121,10 +108,17 @@ impl Store {
     /// Puts a copy of the content at `target`, which must not exist yet, and verifies every byte on the way.
     ///
     /// A copy, not a link: the program owns its file and could write through a link into the store.
-    pub fn place(&self, digest: Digest, target: &Path, kind: FileKind) -> Result<(), PlaceError> {
+    /// `tell` is called again and again while it goes on.
+    pub fn place(
+        &self,
+        digest: Digest,
+        target: &Path,
+        kind: FileKind,
+        tell: &dyn Fn(),
+    ) -> Result<(), PlaceError> {
         let mut blob = self.open_blob(digest)?.ok_or(PlaceError::Unknown(digest))?;
         let mut file = File::options().write(true).create_new(true).mode(0o600).open(target)?;
-        let copied = copy_hashed(&mut blob.file, &mut file).and_then(|hash| {
+        let copied = copy_hashed(&mut blob.file, &mut file, tell).and_then(|hash| {
             let mode = if kind == FileKind::Program { 0o755 } else { 0o644 };
             file.set_permissions(Permissions::from_mode(mode)).map(|()| hash)
         });
@@ -142,7 +136,22 @@ impl Store {
     }
 }
 
-fn copy_hashed(from: &mut File, to: &mut File) -> io::Result<blake3::Hash> {
+impl Shared {
+    /// Makes content final whose digest and length are proved; what is here already stays.
+    pub(super) fn keep(&self, digest: Digest, len: u64, from: &Temporary, room: &mut Room) -> io::Result<()> {
+        if self.index().blobs.contains_key(&digest) {
+            return Ok(());
+        }
+        from.keep(&self.dir, digest)?;
+        // Two threads may have brought the same content: the files are the same, the second's room goes back.
+        if self.index().blobs.insert(digest, len).is_none() {
+            room.keep();
+        }
+        Ok(())
+    }
+}
+
+fn copy_hashed(from: &mut File, to: &mut File, tell: &dyn Fn()) -> io::Result<blake3::Hash> {
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; 256 << 10];
     loop {
@@ -151,6 +160,7 @@ fn copy_hashed(from: &mut File, to: &mut File) -> io::Result<blake3::Hash> {
             len => {
                 hasher.update(&buffer[..len]);
                 to.write_all(&buffer[..len])?;
+                tell();
             }
         }
     }

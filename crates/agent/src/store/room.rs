@@ -2,13 +2,25 @@
 
 use std::sync::Arc;
 
-use super::Shared;
+use super::{Shared, Store};
 
 /// No room: more than the store's bound would be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom {
     pub wanted_bytes: u64,
     pub free_bytes: u64,
+}
+
+impl Store {
+    /// Adds to `room`. Fetches that nobody goes on with give way first.
+    pub(super) fn grow(&self, room: &mut Room, more_bytes: u64) -> Result<(), NoRoom> {
+        loop {
+            match room.grow(more_bytes) {
+                Err(_) if self.idle.give_up_oldest() => {}
+                grown => return grown,
+            }
+        }
+    }
 }
 
 #[derive(Debug)]

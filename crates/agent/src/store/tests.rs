@@ -61,10 +61,10 @@ fn content_of_any_length_is_found_by_its_blake3_hash_and_placed_whole() {
         assert_eq!(store.put_reader(&bytes[..]).expect("stored again"), digest);
         assert_eq!(store.open_blob(digest).expect("readable").expect("there").len, len as u64);
         let target = dir.path().join(format!("placed-{len}"));
-        store.place(digest, &target, FileKind::Program).expect("placed");
+        store.place(digest, &target, FileKind::Program, &|| {}).expect("placed");
         assert_eq!(fs::read(&target).expect("readable"), bytes);
         assert!(
-            matches!(store.place(digest, &target, FileKind::Data), Err(PlaceError::Disk(_))),
+            matches!(store.place(digest, &target, FileKind::Data, &|| {}), Err(PlaceError::Disk(_))),
             "not over a file"
         );
     }
@@ -84,7 +84,7 @@ fn content_of_any_length_travels_piece_by_piece() {
         to.remove(digest).expect("removed");
         let again = to.fetch(digest, len as u64).expect("begun anew");
         assert_eq!(transfer(&from, &again), Progress::Complete);
-        to.place(digest, &dir.path().join(format!("{len}")), FileKind::Data).expect("right bytes");
+        to.place(digest, &dir.path().join(format!("{len}")), FileKind::Data, &|| {}).expect("right bytes");
     }
     assert_eq!(to.used_bytes(), from.used_bytes());
     assert_eq!(files_in(dir.path()), 0);
@@ -111,6 +111,39 @@ fn a_fetch_goes_on_from_another_source_that_has_only_some_pieces() {
     assert!(matches!(middle.piece(digest, 1), Err(ServeError::NoPiece { .. })));
     assert_eq!(transfer(&source, &ours), Progress::Complete);
     assert_eq!(transfer(&last, &theirs), Progress::Complete);
+}
+
+#[test]
+fn what_came_of_a_fetch_is_kept_for_the_next_until_its_room_is_needed() {
+    let ((_a, source), (dir, here)) = (store(TOTAL_MAX_BYTES), store(6 * PIECE as u64));
+    let len = 4 * PIECE;
+    let digest = source.put_reader(&content(len)[..]).expect("stored");
+    let bring = |count: usize| {
+        let fetch = here.fetch(digest, len as u64).expect("begun");
+        for _ in 0..count {
+            let claim = fetch.claim(&Pieces::all(4), 0).expect("wanted");
+            let piece = source.piece(digest, claim.index()).expect("served");
+            claim.accept(&piece).expect("right");
+        }
+        fetch.pieces().len()
+    };
+    assert_eq!(bring(0), 0);
+    assert_eq!((here.used_bytes(), files_in(dir.path())), (0, 0), "nothing came, nothing is kept");
+    assert_eq!((bring(1), bring(1), bring(0)), (1, 2, 2), "each goes on where the last one ended");
+    assert_eq!(here.offer(digest).expect("served to others").pieces.len(), 2);
+
+    here.put_reader(&content(3 * PIECE)[..]).expect("what nobody goes on with gives way");
+    assert_eq!((here.offer(digest), files_in(dir.path())), (None, 0));
+
+    let (_b, here) = store(TOTAL_MAX_BYTES);
+    let fetch = here.fetch(digest, len as u64).expect("begun");
+    let claim = fetch.claim(&Pieces::all(4), 0).expect("wanted");
+    claim.accept(&source.piece(digest, 3).expect("served")).expect("right");
+    drop(fetch);
+    here.give_up_idle(IDLE_MAX);
+    assert!(here.offer(digest).is_some());
+    here.give_up_idle(std::time::Duration::ZERO);
+    assert_eq!((here.offer(digest), here.used_bytes()), (None, 0));
 }
 
 #[test]
@@ -181,7 +214,10 @@ fn damage_on_the_disk_is_noticed_and_removed() {
         fs::write(&path, bytes).expect("written");
         let target = dir.path().join("target");
         if place_first {
-            assert!(matches!(store.place(digest, &target, FileKind::Data), Err(PlaceError::Damaged(_))));
+            assert!(matches!(
+                store.place(digest, &target, FileKind::Data, &|| {}),
+                Err(PlaceError::Damaged(_))
+            ));
         } else {
             assert!(matches!(store.piece(digest, 0), Err(ServeError::Damaged(_))));
         }

@@ -158,7 +158,7 @@ pub async fn two_submissions_that_did_not_see_each_other_are_both_shown() {
     let mut unseen = None;
     for pair in 0..PAIRS_MAX {
         let name = format!("twin{pair}");
-        let (one, two) = (twin(&name), twin(&name));
+        let (one, two) = (lab.through(1, twin(&name)), lab.through(2, twin(&name)));
         let (first, second) = tokio::join!(
             lab.try_submit_to(1, &one, Some(PATIENCE)),
             lab.try_submit_to(2, &two, Some(PATIENCE))

@@ -1,23 +1,24 @@
 //! A few agents of one VO, each a process with a state directory of its own.
 
 use std::fs;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, geteuid};
 use tempfile::TempDir;
 use tokio::time::{Instant, sleep};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use xtreem_agent::Config;
 use xtreem_agent::program::{FileRef, Program};
+use xtreem_agent::{Config, is_root_of_machine};
 use xtreem_allocation::policy::{Policy, Rule};
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
-use xtreem_base::{AppId, Digest};
+use xtreem_base::{AppId, Digest, NodeId};
 use xtreem_client::api::{NodeStatus, ProgressLine, SearchRequest};
 use xtreem_client::{ClientError, OperatorClient};
 use xtreem_net::{Identity, Roles, VoKey, sign_record};
@@ -66,6 +67,11 @@ pub struct Lab {
 }
 
 impl Agent {
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.dir.join("log")).unwrap_or_default()
+    }
+
     /// From now on its threads may run on these cores only.
     pub fn run_on(&self, cores: &CpuSet) {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).expect("its threads");
@@ -74,6 +80,17 @@ impl Agent {
             // A thread may have ended meanwhile.
             let _ = sched_setaffinity(Pid::from_raw(id), cores);
         }
+    }
+}
+
+impl Agent {
+    /// Its configuration and key lie here, and its state.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 }
 
@@ -88,8 +105,7 @@ impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
             for agent in &self.agents {
-                let log = fs::read_to_string(agent.dir.join("log")).unwrap_or_default();
-                eprintln!("=== {} {}\n{log}", agent.dir.display(), agent.id);
+                eprintln!("=== {} {}\n{}", agent.dir.display(), agent.id, agent.log());
             }
         }
     }
@@ -140,8 +156,45 @@ impl Lab {
         lab
     }
 
+    /// One agent of a user without rights on a machine whose kernel grants no namespaces.
+    pub async fn without_namespaces(config: &str) -> Lab {
+        let mut lab = Lab::stranger();
+        let root = lab.root.path().to_owned();
+        let binary = root.join("agent");
+        fs::copy(std::env::current_exe().expect("known"), &binary).expect("copied");
+        let dir = lab.prepare(0, &format!("{config}[attributes]\nrole = \"worker\"\n"));
+        let mut command = Command::new("unshare");
+        if geteuid().is_root() {
+            for path in [&root, &binary, &dir, &dir.join("agent.toml"), &dir.join("node.pem")] {
+                std::os::unix::fs::chown(path, Some(65_534), Some(65_534)).expect("given away");
+            }
+            command.uid(65_534).gid(65_534);
+        }
+        // In a user namespace that may have no further ones below it.
+        let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" \"$@\"";
+        command.args(["-Ur", "sh", "-c", script]).arg(binary);
+        lab.add(dir, command).await;
+        lab
+    }
+
+    /// One agent that is what this process is, and is told nothing of users.
+    pub async fn unprepared() -> Lab {
+        let mut lab = Lab::stranger();
+        let dir = lab.prepare(0, "[attributes]\nrole = \"worker\"\n");
+        lab.add(dir, Command::new("/proc/self/exe")).await;
+        lab
+    }
+
     /// Starts an agent; `config` is what is not the same for all.
     async fn start(&mut self, number: usize, config: &str) -> NodeStatus {
+        // An agent that is root runs programs as somebody else, or none.
+        let run_as = if is_root_of_machine() { "run_as = \"nobody\"\n" } else { "" };
+        let dir = self.prepare(number, &format!("{run_as}{config}"));
+        self.add(dir, Command::new("/proc/self/exe")).await
+    }
+
+    /// The directory of an agent, with what it needs.
+    fn prepare(&self, number: usize, config: &str) -> PathBuf {
         let dir = self.root.path().join(number.to_string());
         fs::create_dir(&dir).expect("a directory");
         let identity = self.member(&format!("node{number}"));
@@ -151,10 +204,26 @@ impl Lab {
              [log]\nfilter = \"info,xtreem_agent=debug\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
-        let (process, status) = launch(&dir).await;
+        dir
+    }
+
+    async fn add(&mut self, dir: PathBuf, command: Command) -> NodeStatus {
+        let (process, status) = launch(&dir, command).await;
         let client = OperatorClient::new(dir.join("state/control.sock"));
         self.agents.push(Agent { id: status.id.clone(), client, dir, process });
         status
+    }
+
+    /// Starts one more agent with a policy of its own, that joins by the first one.
+    pub async fn start_with_policy(&mut self, number: usize, signed: &[u8]) {
+        let file = self.root.path().join(format!("policy{number}"));
+        fs::write(&file, signed).expect("written");
+        let mut config = format!("emulated = true\ncyclon_period = \"200ms\"\npolicy = {file:?}\n");
+        if let Some(first) = self.agents.first() {
+            let join = first.client.node().await.expect("an answer").address;
+            config.push_str(&format!("join = [\"{join}\"]\n"));
+        }
+        self.start(number, &config).await;
     }
 
     /// A credential of one more node of this VO.
@@ -183,6 +252,7 @@ impl Lab {
             restart: Restart::OnFailure,
             payload: program.to_payload().expect("a program").into(),
             placement: placement.into(),
+            ports: program.fixed_ports(),
         };
         let encoded = minicbor::to_vec(&spec).expect("encoded");
         let mut id = [0; 16];
@@ -196,9 +266,23 @@ impl Lab {
             generation: 1,
             wanted: Wanted::Running,
             proof: [].into(),
+            submitter: self.submitter(0),
         };
         sign_record(&self.user, &mut record);
         Application { record, spec: Arc::new(spec) }
+    }
+
+    /// The node of this agent; nobody in a VO without agents.
+    pub fn submitter(&self, at: usize) -> NodeId {
+        let id = self.agents.get(at).map(|agent| agent.id.parse().expect("an id"));
+        id.unwrap_or(NodeId::from_bytes([0; 16]))
+    }
+
+    /// The same application, submitted through another agent.
+    pub fn through(&self, at: usize, mut app: Application) -> Application {
+        app.record.submitter = self.submitter(at);
+        sign_record(&self.user, &mut app.record);
+        app
     }
 
     /// A policy signed by the VO's root, encoded.
@@ -235,7 +319,12 @@ impl Lab {
     /// Submits to the first agent until there are nodes for it: on a busy machine a search may meet nobody in
     /// time.
     pub async fn place(&self, app: &Application) -> Vec<ProgressLine> {
-        let lines = self.try_submit_to(0, app, Some(PATIENCE)).await.expect("submitted");
+        self.place_at(0, app).await
+    }
+
+    /// The same by the agent of that number.
+    pub async fn place_at(&self, at: usize, app: &Application) -> Vec<ProgressLine> {
+        let lines = self.try_submit_to(at, app, Some(PATIENCE)).await.expect("submitted");
         let is_accepted = |line: &ProgressLine| matches!(line, ProgressLine::Accepted { .. });
         assert!(lines.iter().any(is_accepted), "{lines:?}");
         lines
@@ -286,7 +375,7 @@ impl Lab {
              cyclon_period = \"200ms\"\njoin = [\"{join}\"]\n[attributes]\nrole = \"worker\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
-        let (process, status) = launch(&dir).await;
+        let (process, status) = launch(&dir, Command::new("/proc/self/exe")).await;
         let client = OperatorClient::new(dir.join("state/control.sock"));
         Agent { id: status.id, client, dir, process }
     }
@@ -355,11 +444,38 @@ impl Lab {
         status.expect("it has ended")
     }
 
+    pub async fn status(&self, id: &str) -> NodeStatus {
+        let agent = self.agents.iter().find(|agent| agent.id == id).expect("an agent of this lab");
+        agent.client.node().await.expect("an answer")
+    }
+
+    /// Removes all that it keeps but its credential.
+    pub fn lose_state(&mut self, id: &str) {
+        fs::remove_dir_all(self.agent(id).dir.join("state")).expect("removed");
+    }
+
     pub async fn restart(&mut self, id: &str) -> NodeStatus {
         let agent = self.agent(id);
-        let (process, status) = launch(&agent.dir).await;
+        let (process, status) = launch(&agent.dir, Command::new("/proc/self/exe")).await;
         agent.process = process;
         status
+    }
+
+    /// Kills all agents in one moment, and starts them again where they were: a machine keeps its address.
+    pub async fn cut_power(&mut self) {
+        for agent in &self.agents {
+            let address = agent.client.node().await.expect("an answer").address;
+            let file = agent.dir.join("agent.toml");
+            let config = fs::read_to_string(&file).expect("a configuration");
+            fs::write(&file, config.replace("127.0.0.1:0", &address)).expect("written");
+        }
+        self.agents.iter_mut().for_each(|agent| agent.process.kill().expect("killed"));
+        for agent in &mut self.agents {
+            agent.process.wait().expect("dead");
+        }
+        for id in self.agents.iter().map(|agent| agent.id.clone()).collect::<Vec<_>>() {
+            self.restart(&id).await;
+        }
     }
 
     /// Processes that run in a slot's directory of this lab.
@@ -382,9 +498,9 @@ impl Lab {
     }
 }
 
-async fn launch(dir: &Path) -> (Child, NodeStatus) {
+async fn launch(dir: &Path, mut command: Command) -> (Child, NodeStatus) {
     let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
-    let process = Command::new("/proc/self/exe")
+    let process = command
         .args([super::BE_AGENT, &dir.join("agent.toml").display().to_string()])
         .stdin(Stdio::null())
         .stderr(log)

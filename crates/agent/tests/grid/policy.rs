@@ -66,6 +66,14 @@ pub async fn a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule() {
 
     let client = &lab.agents[2].client;
     refused(client.set_policy(lab.policy(2, vec![])).await, 409);
+    let same = vec![rule("workers-for-alice", workers(), &["alice"])];
+    client.set_policy(lab.policy(3, same)).await.expect("the very same policy does no harm");
+    // One of the two digests is the higher one: neither other policy of this version may come in.
+    for rules in [vec![], vec![rule("size", Limit::NodesPerApplication(1), &[])]] {
+        let error = client.set_policy(lab.policy(3, rules)).await.expect_err("a second one of version 3");
+        let words = "another policy of version 3 is in force: two policies never share a version";
+        assert_eq!((error.status(), error.to_string().as_str()), (Some(409), words));
+    }
     refused(client.set_policy(Lab::stranger().policy(9, vec![])).await, 403);
     refused(client.set_policy(vec![1, 2, 3]).await, 400);
     let last = lab.agents[2].id.clone();
@@ -88,6 +96,30 @@ pub async fn a_user_who_holds_enough_is_refused_more_until_some_end() {
     until("the user has room again", async || {
         let lines = lab.submit(&lab.application("second", 1, &shell("exec sleep 600"))).await;
         matches!(lines.last(), Some(ProgressLine::Complete { running: 1, .. }))
+    })
+    .await;
+}
+
+/// Two nodes that did not know of each other were given two policies of one version.
+pub async fn two_policies_of_one_version_are_told_on_every_node_that_saw_both() {
+    let mut lab = Lab::stranger();
+    let rules = |max| vec![rule("size", Limit::NodesPerApplication(max), &[])];
+    for number in 0..2 {
+        let signed = lab.policy(7, rules(number + 1));
+        lab.start_with_policy(number as usize, &signed).await;
+    }
+    until("both have the same one and say that there are two", async || {
+        let mut digests = Vec::new();
+        for agent in &lab.agents {
+            let node = agent.client.node().await.expect("an answer");
+            let policy = agent.client.policy().await.expect("an answer").policy.expect("a policy");
+            let is_told = node.troubles.iter().any(|trouble| trouble.contains("with version = 8"));
+            if !is_told || policy.rival.is_none() || !agent.log().contains("two policies of version 7") {
+                return false;
+            }
+            digests.push(policy.digest);
+        }
+        digests[0] == digests[1]
     })
     .await;
 }

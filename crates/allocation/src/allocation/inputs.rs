@@ -109,7 +109,7 @@ impl Allocation {
             }
             Ticket::Slot(app, slot) => {
                 if let Some(app) = self.apps.get_mut(&app) {
-                    app.on_search_done(&mut cx, slot);
+                    app.on_search_done(&mut cx, slot, report.as_ref());
                 }
             }
         }
@@ -146,6 +146,11 @@ impl Allocation {
     /// The program of this run is started.
     pub fn handle_started<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, host: &mut H) {
         self.with_app(call, run.app, host, |app, cx| app.on_started(cx, run));
+    }
+
+    /// The program of this run is not started yet, but its start comes nearer.
+    pub fn handle_progress<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, host: &mut H) {
+        self.with_app(call, run.app, host, |app, cx| app.on_progress(cx.now, run));
     }
 
     /// The program of this run has ended.

@@ -247,6 +247,9 @@ impl Allocation {
         if !is_here && let Err(refusal) = host.judge_hold(&confirm.application.record, owned) {
             return refuse(&mut self.books.ledger, host, Refused::Forbidden { rule: refusal.rule });
         }
+        if !is_here && self.books.troubles.keep_off(call.now, app) {
+            return refuse(&mut self.books.ledger, host, Refused::NoHold);
+        }
         if !self.apps.contains_key(&app) {
             if self.apps.len() >= APPS_MAX {
                 self.books.fault(Fault::TooManyApps);

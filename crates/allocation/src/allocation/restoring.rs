@@ -12,8 +12,9 @@ use crate::stopped::Stopped;
 use crate::{Config, Host, Kept, Notice};
 
 impl Allocation {
-    /// From now on the host keeps what [`Notice::Store`] tells it to. `kept` is what it kept of the time before
-    /// this start; the node was `away` since. To be called when the offer is known and before anything else.
+    /// From now on the host keeps what [`Notice::Store`] tells it to. `kept` is what it kept of the time
+    /// before this start; the node was `away` since. To be called when the offer is known and before anything
+    /// else.
     pub fn restore<H: Host>(
         &mut self,
         call: Call<'_, Config>,
@@ -26,6 +27,9 @@ impl Allocation {
         let is_remembered = away < call.config.keep;
         for kept in kept {
             let app = kept.app();
+            if self.apps.contains_key(&app) || self.stopped.contains_key(&app) {
+                continue;
+            }
             self.books.journal.has(kept.clone());
             match kept {
                 Kept::Stopped { record, untold } if self.stopped.len() < STOPPED_MAX => {
@@ -61,8 +65,8 @@ impl Allocation {
         self.stopped.values_mut().for_each(|stopped| stopped.rename(old, new));
     }
 
-    /// Hands over what changed, and gives the answers that waited for what is on disk by now. Called after every
-    /// input.
+    /// Hands over what changed, and gives the answers that waited for what is on disk by now. Called after
+    /// every input.
     pub fn save<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
         for app in self.books.journal.take_unsaved() {
             let kept = self.kept(app);

@@ -86,6 +86,11 @@ impl App {
         }
         if self.guardians.needs_more() && self.guardians.appoint_due <= cx.now {
             self.guardians.appoint_due = cx.now + APPOINT_PERIOD;
+            // Where nobody can take their place they may be back before somebody can.
+            for peer in &self.guardians.silent {
+                let (app, versions, mine) = (self.id(), self.versions(), self.reports(slot));
+                cx.host.send(*peer, Message::GuardianProbe { app, versions, mine });
+            }
             match cx.host.connection(cx.now) {
                 Connection::Connected if cx.now >= self.quiet_until => self.appoint(cx, epoch),
                 // As for holders: what a node that is cut off did not hear proves nothing.

@@ -2,18 +2,24 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::Handle;
+use xtreem_base::{Handle, Instant};
 
-use super::App;
+use super::{App, BUSY_PERIOD};
 use crate::context::Context;
+use crate::failure::{History, Next};
+use crate::knowledge::Entry;
 use crate::message::{Confirm, Message, Refused};
 use crate::mine::{Mine, Phase, Then};
-use crate::{Epoch, Exit, Host, Known, NotStarted, Notice, Restart, SlotRun, SlotState, StopReason, Wish};
+use crate::{
+    Connection, Epoch, Exit, FailureKind, Host, Known, NotStarted, Notice, Restart, SlotRun, SlotState,
+    StopReason, Wish,
+};
 
 impl App {
     /// A recruiter wants this node to hold a slot. Records have been compared already.
     pub fn on_confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, confirm: Confirm) {
-        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, .. } = confirm;
+        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, failures, failing, .. } =
+            confirm;
         let app = self.id();
         let refuse = |cx: &mut Context<'_, H>, why| {
             cx.books.ledger.release(from, hold);
@@ -59,7 +65,10 @@ impl App {
         waiting.sort_unstable();
         waiting.dedup();
         let phase = Phase::Announcing { waiting, until: cx.now + cx.config.announce_limit, resend: cx.now };
-        self.mine.push(Mine::new(slot, epoch, phase, from));
+        failing.into_iter().for_each(|peer| self.is_failing(peer));
+        let mut mine = Mine::new(slot, epoch, phase, from);
+        mine.history = History::told(failures);
+        self.mine.push(mine);
         self.mine.sort_by_key(|mine| mine.slot);
         // What the neighbours' news above made this node yield may have been all that it had.
         self.left = None;
@@ -125,7 +134,7 @@ impl App {
                 let run = mine.run(app);
                 cx.host.event(Notice::Stop { run, why });
             }
-            Phase::Announcing { .. } | Phase::Pausing { .. } | Phase::NoFiles { .. } | Phase::Ended(_) => {
+            Phase::Announcing { .. } | Phase::Pausing { .. } | Phase::Moving { .. } | Phase::Ended(_) => {
                 self.after_stop(cx, slot, then);
             }
         }
@@ -133,6 +142,8 @@ impl App {
     }
 
     fn after_stop<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, then: Then) {
+        // It may be looked for another node for it, while it is held here.
+        self.abort_recruit(cx, slot);
         cx.books.ledger.free(self.id(), slot);
         cx.books.journal.mark(self.id());
         match then {
@@ -160,7 +171,17 @@ impl App {
         if matches!(mine.phase, Phase::Starting { .. }) {
             mine.phase = Phase::Running;
             mine.runs_since = cx.now;
+            mine.history.is_started();
+            cx.books.troubles.is_over(run.app);
             self.own_slot_changed(cx, run.slot);
+        }
+    }
+
+    /// What comes before the start goes on: files arrive, or are laid out.
+    pub fn on_progress(&mut self, now: Instant, run: SlotRun) {
+        let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
+        if let Phase::Starting { since } = &mut mine.phase {
+            *since = now;
         }
     }
 
@@ -172,43 +193,93 @@ impl App {
             Phase::Starting { .. } | Phase::Running => {}
             _ => return,
         }
+        mine.judge_run(cx.now, cx.config);
         match (restart, exit.is_success()) {
             (Restart::Never | Restart::OnFailure, true) => self.end_slot(cx, run.slot, SlotState::Done(exit)),
             (Restart::Never, false) => self.end_slot(cx, run.slot, SlotState::Failed(exit)),
-            (Restart::OnFailure, false) | (Restart::Always, _) => self.count_failure(cx, run.slot, exit),
+            (Restart::Always, true) => {
+                mine.pause(cx.now, cx.config, None);
+                self.own_slot_changed(cx, run.slot);
+            }
+            (Restart::OnFailure | Restart::Always, false) => self.count_failure(cx, run.slot, exit),
         }
     }
 
     pub fn on_not_started<H: Host>(&mut self, cx: &mut Context<'_, H>, run: SlotRun, why: NotStarted) {
-        let exit = match why {
-            NotStarted::Broken(exit) => exit,
-            NotStarted::FilesLost => {
-                let until = cx.now + cx.config.files_pause;
-                let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else {
-                    return;
-                };
-                match mine.phase {
-                    Phase::Starting { .. } => {
-                        mine.phase = Phase::NoFiles { until };
-                        self.own_slot_changed(cx, run.slot);
-                    }
-                    Phase::Stopping { then } => self.after_stop(cx, run.slot, then),
-                    _ => {}
-                }
-                return;
-            }
+        let trouble = match why {
+            NotStarted::Broken(exit) => return self.on_exited(cx, run, exit),
+            NotStarted::Trouble(trouble) => trouble,
         };
-        self.on_exited(cx, run, exit);
+        cx.books.troubles.note(cx.now, run.app, trouble, cx.config);
+        let (me, restart) = (cx.me, self.application.spec.restart);
+        let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
+        match mine.phase {
+            Phase::Stopping { then } => return self.after_stop(cx, run.slot, then),
+            Phase::Starting { .. } => {}
+            _ => return,
+        }
+        let why = FailureKind::Node(trouble);
+        mine.history.note(me.id, me.handle, why);
+        let next = mine.history.next(restart, why, false);
+        self.follow(cx, run.slot, why, next);
     }
 
+    /// The program failed: after a few times in a short while it is tried on another node.
     fn count_failure<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, exit: Exit) {
-        let is_lasting = self.application.spec.restart == Restart::Always;
+        let (me, restart) = (cx.me, self.application.spec.restart);
+        self.is_failing(me.handle);
+        let why = FailureKind::Program(exit);
+        let is_well = |holder: Handle| !self.failing.contains(&holder);
+        let runs =
+            |entry: &Entry| entry.state == SlotState::Running && entry.live_holder().is_some_and(is_well);
+        let others_run = self.known.iter().any(|(_, entry)| runs(entry));
         let Some(mine) = self.mine_mut(slot) else { return };
-        if mine.fails_too_often(cx.now, cx.config) && !is_lasting {
-            self.end_slot(cx, slot, SlotState::Failed(exit));
+        let next = if mine.fails_too_often(cx.now, cx.config) {
+            mine.history.note(me.id, me.handle, why);
+            mine.history.next(restart, why, others_run)
         } else {
-            mine.pause(cx.now, cx.config);
-            self.own_slot_changed(cx, slot);
+            Next::Here { pause: None }
+        };
+        self.follow(cx, slot, why, next);
+    }
+
+    fn follow<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, why: FailureKind, next: Next) {
+        let Some(mine) = self.mine_mut(slot) else { return };
+        match (next, why) {
+            (Next::Final, FailureKind::Program(exit)) => {
+                return self.end_slot(cx, slot, SlotState::Failed(exit));
+            }
+            (Next::Elsewhere { pause }, _) => mine.phase = Phase::Moving { until: cx.now + pause, why },
+            (Next::Here { pause: Some(pause) }, _) => {
+                mine.phase = Phase::Pausing { until: cx.now + pause, why: Some(why) };
+            }
+            (Next::Here { pause: None } | Next::Final, _) => mine.pause(cx.now, cx.config, Some(why)),
+        }
+        self.own_slot_changed(cx, slot);
+    }
+
+    /// No other node could be had for a slot that is to move. `is_only`: no other one matches.
+    pub fn stay<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, is_only: bool) {
+        let restart = self.application.spec.restart;
+        let Some(mine) = self.mine(slot) else { return };
+        if let Phase::Moving { why, .. } = mine.phase {
+            let next = mine.history.next_when_alone(restart, why, is_only);
+            self.follow(cx, slot, why, next);
+        }
+    }
+
+    /// Looks for another node; this one stays the slot's holder until that has confirmed.
+    fn tick_move<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        let pause = match cx.host.connection(cx.now) {
+            Connection::Connected if cx.now >= self.quiet_until => {
+                self.start_recruit(cx, slot, 0);
+                BUSY_PERIOD
+            }
+            Connection::Connected | Connection::Pending => BUSY_PERIOD,
+            Connection::CutOff => cx.config.search_pause,
+        };
+        if let Some(Phase::Moving { until, .. }) = self.mine_mut(slot).map(|mine| &mut mine.phase) {
+            *until = cx.now + pause;
         }
     }
 
@@ -253,6 +324,7 @@ impl App {
         for slot in slots {
             let versions = self.versions();
             let app = self.id();
+            let is_moving = self.recruits.contains_key(&slot);
             let Some(mine) = self.mine_mut(slot) else { continue };
             let epoch = mine.epoch;
             match &mut mine.phase {
@@ -269,7 +341,8 @@ impl App {
                 Phase::Starting { since } if now.since(*since) >= config.start_limit => {
                     self.stop_slot(cx, slot, StopReason::Freed);
                 }
-                Phase::Pausing { until } | Phase::NoFiles { until } if *until <= now => self.start(cx, slot),
+                Phase::Pausing { until, .. } if *until <= now => self.start(cx, slot),
+                Phase::Moving { until, .. } if *until <= now && !is_moving => self.tick_move(cx, slot),
                 _ => {}
             }
         }

@@ -20,6 +20,9 @@ impl App {
         }
         self.meet_holder(cx, from);
         let SlotReport { slot, epoch, state, done_run } = report;
+        if matches!(state, SlotState::Failing(_)) {
+            self.is_failing(from);
+        }
         let news = Known { slot, epoch, holder: Some(from), state };
         self.take(cx, news, Some(from));
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {

@@ -6,15 +6,16 @@ mod facts;
 use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Handle};
-use xtreem_discovery::{Facts, Need};
+use xtreem_discovery::{Ended, Facts, Need, Report};
 
 use super::App;
 use crate::context::Context;
 use crate::look::{LOOK_LIMIT, LOOK_ON, Look};
 use crate::message::{Confirm, GUARDIANS, Message, Refused};
+use crate::mine::{Mine, Phase as MinePhase};
 use crate::placement::{self, Candidate};
 use crate::recruit::{Phase, Recruit};
-use crate::{Ask, Connection, Epoch, Host, Known, SlotState, Ticket, Wish};
+use crate::{Ask, Connection, Epoch, FailureKind, Host, Known, SlotState, Ticket, Wish};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
@@ -31,6 +32,11 @@ fn checking<H: Host>(cx: &Context<'_, H>, mut waiting: Vec<Handle>, kept: &[(Han
     waiting.extend(kept.iter().map(|(peer, _)| *peer).filter(|peer| *peer != me));
     let limit = if kept.is_empty() { cx.config.record_check } else { cx.config.facts_limit };
     Phase::Checking { waiting, again: cx.now + FACTS_AGAIN, until: cx.now + limit }
+}
+
+/// Whether a search has shown that no node matches but those that it was to leave out.
+fn is_only(report: &Report) -> bool {
+    report.ended == Ended::Exhausted && report.matched == 0 && report.lost == 0
 }
 
 impl App {
@@ -123,7 +129,7 @@ impl App {
     }
 
     /// The search is over; `Searching` without candidates still means that it found nobody.
-    pub fn on_search_done<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+    pub fn on_search_done<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, report: Option<&Report>) {
         let set = self.set();
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         match recruit.phase {
@@ -141,6 +147,12 @@ impl App {
             }
             None => recruit.searches == 1,
         };
+        if !follows_up && self.mine(slot).is_some_and(Mine::is_held) {
+            // One that is to move has a place where it can stay.
+            self.recruits.remove(&slot);
+            return self.stay(cx, slot, report.is_some_and(is_only));
+        }
+        let Some(recruit) = self.recruits.get_mut(&slot) else { return };
         let pause = if follows_up { Duration::ZERO } else { cx.config.search_pause };
         recruit.phase = Phase::Pausing { until: cx.now + cx.books.rng.jitter(pause, 25) };
         self.due = cx.now;
@@ -157,6 +169,10 @@ impl App {
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
         self.learn(cx, news);
+        if self.left.is_some() {
+            // It took the only slot that was here.
+            return;
+        }
         cx.host.event(Wish::JoinCollection { app: self.id(), members: alloc::vec![from] });
     }
 
@@ -300,14 +316,34 @@ impl App {
         let spec = self.application.spec.clone();
         let wishes = cx.placement(&spec).wishes(1);
         let set = self.set();
-        let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
+        let mut exclude = if spec.colocate { Vec::new() } else { self.known.busy_holders() };
         // Silent nodes would only cost the search its time-outs.
-        exclude.extend(
-            self.known.iter().filter(|(_, entry)| entry.lost.is_some()).filter_map(|(_, e)| e.holder),
-        );
+        let lost = self.known.iter().filter(|(_, entry)| entry.lost.is_some());
+        let (gave_up, silent): (Vec<_>, Vec<_>) = lost.partition(|(_, entry)| entry.gave_up);
+        exclude.extend(silent.into_iter().filter_map(|(_, entry)| entry.holder));
+        let gave_up: Vec<Handle> = gave_up.into_iter().filter_map(|(_, entry)| entry.holder).collect();
         let guardians = self.guardians.set.members.clone();
+        // The slot itself failed there, or that of another: they come last.
+        let mut last = self.failing.clone();
+        if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
+            exclude.push(cx.me.handle);
+            let is_of_program = |kind| matches!(kind, FailureKind::Program(_));
+            let moves_for_program = matches!(mine.phase, MinePhase::Moving { why, .. } if is_of_program(why));
+            for failure in mine.history.iter() {
+                // What failed of itself there is not tried there again; a node's trouble may be over.
+                let is_out = moves_for_program && is_of_program(failure.kind);
+                if is_out { &mut exclude } else { &mut last }.push(failure.at);
+            }
+        }
         let Some(recruit) = self.recruits.get_mut(&slot) else { return };
+        if recruit.searches == 0 {
+            exclude.extend(last);
+        }
         let is_looking = wishes.surplus > 0 && !recruit.gives_way;
+        if recruit.searches == 0 && set.is_none() {
+            // Who gave a slot up had its reasons; in a small grid it may be the only one that is left.
+            exclude.extend(gave_up);
+        }
         if recruit.searches == 0 && !is_looking && set.is_none() {
             // A guardian that became a holder would have to be replaced as well: only when nobody else is
             // left, or when it is better than others.
@@ -321,7 +357,7 @@ impl App {
         recruit.phase = Phase::Searching(look);
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
-        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
+        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking, ports: spec.ports };
         let of_set = set.and_then(|set| {
             let demands = asked::of_the_new(&set, &recruit.kept);
             demands.get(recruit.demand).or(demands.last()).cloned()
@@ -347,6 +383,9 @@ impl App {
         }
         let mut older: Vec<Handle> = self.older.of(slot).collect();
         older.extend(self.known.entry(slot).and_then(|entry| entry.holder));
+        let moved = self.mine(slot).filter(|mine| mine.is_held());
+        older.extend(moved.map(|_| me));
+        let failures = moved.map(|mine| mine.history.to_vec()).unwrap_or_default();
         older.sort_unstable();
         older.dedup();
         older.retain(|old| *old != peer);
@@ -364,6 +403,8 @@ impl App {
             neighbours,
             older,
             peers,
+            failures,
+            failing: self.failing.clone(),
         };
         cx.host.send(peer, Message::Confirm(confirm.into()));
         let resend = cx.now + cx.config.reply_timeout;

@@ -1,7 +1,7 @@
 //! A role from before this agent's start: it asks how the application stands, and offers its slots.
 //!
-//! Whoever is awake recruits as if this node had never been, and takes an offer where it has come in time. Only
-//! where nobody is awake the role wakes by itself: its slots go on under new epochs of this node's own.
+//! Whoever is awake recruits as if this node had never been, and takes an offer where it has come in time.
+//! Only where nobody is awake the role wakes by itself: its slots go on under new epochs of this node's own.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -12,7 +12,6 @@ use super::App;
 use crate::context::Context;
 use crate::guardian::Guard;
 use crate::knowledge::Entry;
-use crate::ledger::Reserved;
 use crate::message::Message;
 use crate::mine::{Mine, Phase};
 use crate::recruit;
@@ -20,8 +19,8 @@ use crate::restored::{OFFER_LIMIT, OFFERS_AT_A_TIME, Offer, RETURN_PERIOD, Resto
 use crate::role::Role;
 use crate::{Connection, Epoch, Host, Known, Notice, SlotReport, SlotState, Ticket, Versions, Wish};
 
-/// How long one that wakes waits for others that have restarted before it recruits their slots. Our guess: they
-/// ask and offer once a second.
+/// How long one that wakes waits for others that have restarted before it recruits their slots. Our guess:
+/// they ask and offer once a second.
 const GRACE: Duration = Duration::from_secs(2);
 
 impl App {
@@ -46,8 +45,7 @@ impl App {
                 continue;
             }
             let hold = cx.books.rng.next_u64();
-            let spec = &app.application.spec;
-            cx.books.ledger.reserve(Reserved { id: hold, app: app.id(), slot, resources: spec.resources });
+            cx.books.ledger.reserve(hold, app.id(), slot, &app.application.spec);
             offers.push(Offer { slot, epoch, hold });
             // Its epoch counts for the next one, and against older news.
             let own = Known { slot, epoch, holder: None, state: SlotState::Starting };
@@ -139,8 +137,8 @@ impl App {
         }
     }
 
-    /// Everybody who had a part in the application when this node's agent ended, as far as known, without `me`;
-    /// those that have restarted as what they are now.
+    /// Everybody who had a part in the application when this node's agent ended, as far as known, without
+    /// `me`; those that have restarted as what they are now.
     fn old_partners(&self, me: Handle) -> Vec<Handle> {
         let holders = self.known.iter().filter_map(|(_, entry)| entry.successor.or(entry.holder));
         let mut partners: Vec<Handle> = holders.chain(self.guardians.set.members.iter().copied()).collect();

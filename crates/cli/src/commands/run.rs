@@ -122,7 +122,8 @@ async fn submit(
 ) -> Result<Attempt, Failure> {
     let mut show = Show::new(app.nodes);
     upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
-    let application = sign::application(app, user)?;
+    let submitter = sign::submitter(client).await?;
+    let application = sign::application(app, user, submitter)?;
     let id = application.record.id.to_string();
     let started = Instant::now();
     let submission = Submission::begin(client, &application, wait).await?;
@@ -164,6 +165,7 @@ fn ran<'a>(app: &'a AppFile, attempt: &'a Attempt, exit: Exit) -> Ran<'a> {
     let (mut counts, mut report, mut error) = ((0, 0, 0), None, None);
     match &attempt.so_far.outcome {
         Some(Outcome::Complete { running, done, failed }) => counts = (*running, *done, *failed),
+        Some(Outcome::Troubled { slot, trouble }) => error = Some(cannot_start(*slot, trouble)),
         Some(Outcome::NotPlaced(why)) => report = Some(why),
         Some(Outcome::Beaten(by)) => error = Some(format!("beaten by generation {}", by.generation)),
         Some(Outcome::Failed(why)) => error = Some(why.error.clone()),
@@ -185,6 +187,12 @@ fn ran<'a>(app: &'a AppFile, attempt: &'a Attempt, exit: Exit) -> Ran<'a> {
     }
 }
 
+/// Why a slot does not run, after several nodes or all that match have been tried.
+fn cannot_start(slot: u16, trouble: &str) -> String {
+    let trouble = trouble.replace(char::is_control, "?");
+    format!("slot {slot} cannot be started on the nodes that were tried: {trouble}")
+}
+
 /// The last lines for a human.
 fn told(app: &AppFile, attempt: &Attempt) -> String {
     let id = &attempt.id;
@@ -202,6 +210,12 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
             "{} runs as {id} with {} ({running} running, {done} done): xtreem show {id}\n",
             app.name,
             text::count((*failed).into(), "failed slot")
+        ),
+        (Some(Outcome::Troubled { slot, trouble }), _) => format!(
+            "{} was accepted as {id}, but {}.\n\
+             It goes on trying, later and later: xtreem show {id}, xtreem stop {id}\n",
+            app.name,
+            cannot_start(*slot, trouble)
         ),
         (Some(Outcome::NotPlaced(_)), _) => {
             "Nothing was started. --wait tries again until enough nodes are found.\n".to_owned()

@@ -91,6 +91,7 @@ mod tests {
                 slots: 1,
                 generation: 7,
                 wanted,
+                submitter: String::new(),
             })
         };
         let table = [

@@ -1,5 +1,6 @@
 //! `xtreem vo`: the root key of a VO, and credentials signed with it.
 
+mod invite;
 mod policy;
 
 use std::fs;
@@ -38,6 +39,18 @@ enum Command {
                       --role submit --out alice.pem"
     )]
     Issue(Issue),
+    /// Invite a machine: print one line to paste there, with a new node's identity and where the grid is
+    #[command(
+        after_help = "Examples:\n  xtreem vo invite\n  xtreem vo invite --name node7 --days 30 --join \
+                      node1.physics.example:7227\n\nThe line contains a private key: paste it on one machine."
+    )]
+    Invite(invite::Invite),
+    /// Become the invited node: what the line of `xtreem vo invite` runs
+    #[command(
+        after_help = "Examples:\n  echo INVITATION | xtreem vo accept --state-dir ~/xtreem\n  echo INVITATION | xtreem \
+                      vo accept --out /etc/xtreem/node.pem"
+    )]
+    Accept(invite::Accept),
     /// Show whose a credential is and how long it is valid
     #[command(after_help = "Examples:\n  xtreem vo show\n  xtreem vo show node7.pem")]
     Show(Show),
@@ -106,6 +119,8 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Create(arguments) => create(&arguments),
         Command::Issue(arguments) => issue(&arguments),
+        Command::Invite(arguments) => invite::invite(&arguments),
+        Command::Accept(arguments) => invite::accept(&arguments),
         Command::Show(arguments) => show(&arguments),
         Command::Policy(arguments) => policy::run(arguments),
     }
@@ -217,7 +232,8 @@ fn only_vo(all: &Path) -> Result<PathBuf, Failure> {
     match &vos[..] {
         [directory] => Ok(directory.clone()),
         [] => Err(Failure::usage(format!("there is no VO under {}", all.display()))
-            .with_hint("make one with `xtreem vo create NAME`, or name its directory with --dir")),
+            .with_hint("make one with `xtreem vo create NAME`, or name its directory with --dir: an agent without `identity` has \
+                        one in STATE_DIR/development")),
         _ => {
             let choices: String = vos.iter().map(|vo| format!("\n  --dir {}", vo.display())).collect();
             Err(Failure::usage(format!("there are several VOs; name one:{choices}")))

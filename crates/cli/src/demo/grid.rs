@@ -8,9 +8,12 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 use xtreem_agent::config::DEFAULT_PORT;
+use xtreem_agent::is_root_of_machine;
 use xtreem_client::OperatorClient;
 use xtreem_client::api::{NodeStatus, SearchRequest};
-use xtreem_emulation::{DISK, Host, HostSpec, Lab, LabOptions, Network, NetworkChoice, this_program};
+use xtreem_emulation::{
+    DISK, Host, HostSpec, Lab, LabOptions, LabUser, Network, NetworkChoice, this_program,
+};
 use xtreem_net::{Identity, VoKey};
 use xtreem_wire::Roles;
 
@@ -77,13 +80,18 @@ pub struct Grid {
 impl Grid {
     /// A grid under `dir` without hosts, and its VO.
     pub async fn start(dir: &Path, network: NetworkChoice, seed: u64, show: &Show) -> Result<Grid, Failure> {
-        let lab = Lab::start(LabOptions { state_dir: dir.to_owned(), network }).await;
+        let user = is_root_of_machine().then(nobody);
+        let lab = Lab::start(LabOptions { state_dir: dir.to_owned(), network, user }).await;
         let lab = lab.map_err(|e| failed(&e))?;
         if let Network::Loopback { reason } = lab.network() {
             show.say(&format!(
                 "NO NAMESPACES: {reason}. Hosts are processes on loopback addresses instead: nothing keeps \
-                 them from seeing each other."
+                 them from seeing each other. Their agents are told to run programs also where those cannot be \
+                 isolated (`isolation = \"namespaces-if-possible\"`): run only programs that you trust."
             ));
+        }
+        if user.is_some() {
+            show.say("Started by root: everything of the hosts is run as user nobody instead.");
         }
         let vo = VoKey::create("development").map_err(|e| failed(&e))?;
         let user = vo.issue_user("developer", Roles::SUBMIT, CREDENTIAL_DAYS).map_err(|e| failed(&e))?;
@@ -150,9 +158,14 @@ impl Grid {
             .collect();
         let config = dir.join("agent.toml");
         let period = period(count).as_millis();
+        // Where hosts have no namespaces, programs have none, and nobody's own work is at stake.
+        let isolation = match self.lab.network() {
+            Network::Namespaces => "",
+            Network::Loopback { .. } => "isolation = \"namespaces-if-possible\"\n",
+        };
         let state = self.disk_bytes.map_or(".", |_| DISK);
         let text = format!(
-            "state_dir = \"{state}\"\ncontrol.path = \"control.sock\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
+            "{isolation}state_dir = \"{state}\"\ncontrol.path = \"control.sock\"\nidentity = \"node.pem\"\nname = \"{name}\"\nbind = \"{address}\"\njoin = {join:?}\n\
              emulated = true\ncyclon_period = \"{period}ms\"\ntrie_period = \"{period}ms\"\n{}",
             profile(index, self.seed).toml()
         );
@@ -194,6 +207,17 @@ impl Grid {
     /// Ends everything; on return nothing of the grid runs.
     pub async fn stop(self) {
         self.lab.stop().await;
+    }
+}
+
+/// Whom the hosts of a superuser belong to.
+fn nobody() -> LabUser {
+    // The number that the kernel shows for users that it does not know, and nearly every list of users has
+    // it.
+    const NOBODY: u32 = 65_534;
+    match nix::unistd::User::from_name("nobody") {
+        Ok(Some(user)) if !user.uid.is_root() => LabUser { uid: user.uid.as_raw(), gid: user.gid.as_raw() },
+        _ => LabUser { uid: NOBODY, gid: NOBODY },
     }
 }
 

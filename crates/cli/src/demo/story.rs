@@ -74,7 +74,8 @@ pub async fn tell(grid: &mut Grid, show: &Show) -> Result<Report, Failure> {
     let port = usable_port(grid, &mut app);
     let task = Task { hosts: grid.hosts.iter().map(GridHost::ip).collect(), port };
     let traffic = Traffic::start(&grid.lab, &task).await?;
-    let application = sign::application(&app, &grid.user)?;
+    let submitter = sign::submitter(&grid.hosts[0].client).await?;
+    let application = sign::application(&app, &grid.user, submitter)?;
     let id = application.record.id.to_string();
     let losses = Losses::listen(&grid.hosts, &id);
     let submitted = Instant::now();

@@ -248,6 +248,9 @@ fn account(report: &SearchReport) -> String {
         (refused.same_app, "had a slot of it already"),
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
+        (refused.port_taken, "have one of its ports in use"),
+        (refused.troubled, "cannot start programs just now"),
+        (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
     ];
     let reasons: Vec<_> =
         reasons.iter().filter(|(n, _)| *n > 0).map(|(n, why)| format!("{n} {why}")).collect();
@@ -301,7 +304,13 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["offered", &resources(&node.offered)]);
     text.row(["used", &resources(&node.used)]);
     text.row(["isolation", &node.isolation]);
+    if let Some(why) = &node.takes_no_slots {
+        text.row(["slots", &format!("takes none: {why}")]);
+    }
     text.row(["network", &node.network]);
+    for trouble in &node.troubles {
+        text.row(["TROUBLE", trouble]);
+    }
     if node.disk_is_full {
         text.row(["disk", "full: there is no room to keep for the agent's own state"]);
     }

@@ -1,5 +1,7 @@
 //! Submitting, finding, showing and stopping applications.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Blob, ErrorBody, Peer, SearchReport};
@@ -15,8 +17,8 @@ pub struct SubmitRequest {
     pub wait_ms: Option<u64>,
 }
 
-/// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `not_placed`, `beaten` or
-/// `failed`. Closing the connection earlier gives the submission up unless it was accepted.
+/// One line of the answer to [`SubmitRequest`]; the answer ends after `complete`, `troubled`, `not_placed`,
+/// `beaten` or `failed`. Closing the connection earlier gives the submission up unless it was accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum ProgressLine {
@@ -41,6 +43,9 @@ pub enum ProgressLine {
     Slot { slot: SlotView },
     /// Every slot runs or ended.
     Complete { running: u16, done: u16, failed: u16 },
+    /// Every slot runs, has ended or cannot be started, as this one: for this reason, on several nodes or on
+    /// all that match. The holders go on trying.
+    Troubled { slot: u16, trouble: String },
     /// The agent could not go on with the submission.
     Failed { error: ErrorBody },
 }
@@ -67,6 +72,8 @@ pub struct RecordView {
     pub slots: u16,
     pub generation: u32,
     pub wanted: WantedView,
+    /// The node through which this generation was submitted.
+    pub submitter: String,
 }
 
 /// Where a slot is in its life.
@@ -84,6 +91,10 @@ pub enum SlotPhase {
     Failed,
     /// No live node has its files.
     FilesLost,
+    /// The program failed and is started again, here or on another node.
+    Failing,
+    /// Nodes could not start it, for the reason in `trouble`; it is tried again.
+    Troubled,
     /// Nobody who was asked knows a holder.
     Unknown,
 }
@@ -110,9 +121,27 @@ pub struct SlotView {
     pub address: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitView>,
+    /// Why nodes cannot start it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
     /// The last lines that a failed program wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
+    /// Port numbers by the names of `app.toml`, where its node told them. The program listens at them, and at
+    /// the IP address of `address`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// How much of an application an answer covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covered {
+    /// Slots that the application has.
+    pub slots: u16,
+    /// Those that are known here to run on a node.
+    pub known: u16,
+    /// Those of them whose nodes told their ports. When the first to be asked has none, nobody else is asked.
+    pub ports: u16,
 }
 
 /// `GET /v1/apps[?name=N]`: the applications that a search over the grid met.
@@ -168,6 +197,8 @@ pub struct AppShow {
     /// Which of the matching nodes get the slots; empty when any does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub placement: String,
+    #[serde(default)]
+    pub covered: Covered,
 }
 
 /// `POST /v1/apps/{id}/record`: publish a newer record, for example a stopped one.

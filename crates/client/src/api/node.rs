@@ -49,7 +49,7 @@ pub struct NodeStatus {
     pub name: String,
     pub vo: String,
     pub address: String,
-    /// Counts the starts of the agent.
+    /// Higher at every start of the agent.
     pub incarnation: u32,
     /// Version of the agent's program.
     pub version: String,
@@ -70,8 +70,14 @@ pub struct NodeStatus {
     pub counters: BTreeMap<String, u64>,
     /// How programs are kept apart on this machine, in words.
     pub isolation: String,
+    /// Why this node takes no slots; absent when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub takes_no_slots: Option<String>,
     /// What network the agent uses, in words.
     pub network: String,
+    /// What is wrong with this node and what to do, a sentence or two each; empty when all is well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub troubles: Vec<String>,
     /// What slots left and nobody can remove.
     #[serde(default)]
     pub left_behind: LeftBehind,
@@ -286,6 +292,15 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// It could not start this application just now, or any.
+    #[serde(default)]
+    pub troubled: u32,
+    /// It cannot isolate programs, and its operator has not allowed that.
+    #[serde(default)]
+    pub not_isolated: u32,
+    /// Another slot or program has one of the ports.
+    #[serde(default)]
+    pub port_taken: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -26,6 +26,9 @@ pub struct PolicyView {
     /// BLAKE3 hash of the document.
     pub digest: String,
     pub rules: Vec<RuleView>,
+    /// Digest of another policy that the VO's root signed under this version, and that lost.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rival: Option<String>,
 }
 
 /// One rule, in words.

@@ -29,6 +29,9 @@ pub struct Refused {
     pub same_app: u32,
     pub stopped: u32,
     pub mismatch: u32,
+    pub troubled: u32,
+    pub not_isolated: u32,
+    pub port_taken: u32,
 }
 
 impl Refused {
@@ -39,11 +42,21 @@ impl Refused {
             HoldRefusal::SameApp => &mut self.same_app,
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
+            HoldRefusal::Troubled => &mut self.troubled,
+            HoldRefusal::NotIsolated => &mut self.not_isolated,
+            HoldRefusal::PortTaken => &mut self.port_taken,
         } += 1;
     }
 
     pub fn total(&self) -> u32 {
-        self.busy + self.too_many + self.same_app + self.stopped + self.mismatch
+        self.busy
+            + self.too_many
+            + self.same_app
+            + self.stopped
+            + self.mismatch
+            + self.not_isolated
+            + self.troubled
+            + self.port_taken
     }
 }
 

@@ -19,7 +19,7 @@ pub const MARK: &str = "XTREEM_EMULATION_TEST";
 const DEADLINE: Duration = Duration::from_secs(30);
 
 pub async fn start_in(kind: NetworkChoice, state_dir: PathBuf) -> Lab {
-    Lab::start(LabOptions { state_dir, network: kind }).await.expect("a lab")
+    Lab::start(LabOptions { state_dir, network: kind, user: None }).await.expect("a lab")
 }
 
 pub async fn start(kind: NetworkChoice) -> (Lab, tempfile::TempDir) {

@@ -15,6 +15,11 @@ impl Document for Paper {
     fn version(&self) -> Result<u32, &'static str> {
         if self.0 == 0 { Err("unreadable") } else { Ok(self.0) }
     }
+
+    /// The number is what stands before the last digit.
+    fn are_rivals(one: u32, other: u32) -> bool {
+        one / 10 == other / 10 && one != other
+    }
 }
 
 type Said = Message<u32, Paper>;
@@ -105,4 +110,28 @@ fn without_a_document_a_node_asks_three_times_and_with_one_it_goes_on() {
     node.take(call(100), Paper(1), &mut out).unwrap();
     run(&mut node, &mut out);
     assert_eq!(out.sent.len(), usize::from(ASKING_ROUNDS) + FANOUT + 10);
+}
+
+#[test]
+fn two_documents_of_one_number_are_told_on_both_sides_once_and_the_higher_stays() {
+    let ((mut low, mut from_low), (mut high, mut from_high)) = (node(0), node(0));
+    low.take(call(1), Paper(71), &mut from_low).unwrap();
+    high.take(call(1), Paper(72), &mut from_high).unwrap();
+    // An offer is a claim; only the document itself proves that its author signed two.
+    high.handle_message(call(2), h(1), Message::Offer(71), &mut from_high).unwrap();
+    let asked: Vec<_> = from_high.sent.drain(..).map(|(_, message)| message).collect();
+    assert_eq!((asked, high.rival()), (vec![Message::Fetch, Message::Offer(72)], None));
+    for _ in 0..2 {
+        high.handle_message(call(3), h(1), Message::Document(Box::new(Paper(71))), &mut from_high).unwrap();
+        high.handle_message(call(3), h(1), Message::Offer(71), &mut from_high).unwrap();
+    }
+    assert_eq!((high.version(), high.rival(), from_high.news), (72, Some(71), vec![(0, 72), (71, 72)]));
+    assert!(from_high.sent.iter().all(|(_, message)| *message == Message::Offer(72)), "it asks once");
+    low.handle_message(call(3), h(1), Message::Document(Box::new(Paper(72))), &mut from_low).unwrap();
+    assert_eq!((low.version(), low.rival(), &from_low.news[1..]), (72, Some(71), &[(71, 72)][..]));
+    let told =
+        |(to, message): &(Handle, Said)| *to == h(1) && *message == Message::Document(Box::new(Paper(71)));
+    assert_eq!(from_low.sent.iter().filter(|sent| told(sent)).count(), 1, "whoever won is told what lost");
+    low.take(call(4), Paper(80), &mut from_low).unwrap();
+    assert_eq!(low.rival(), None, "a higher number ends it");
 }

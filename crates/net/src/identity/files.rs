@@ -12,7 +12,7 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use xtreem_wire::{CredentialError, VoRoot};
 
-use super::{Identity, VoKey, from_pkcs8, pkcs8, unix_now};
+use super::{Identity, SigningKey, VoKey, from_pkcs8, pkcs8, unix_now};
 use crate::tls::ed25519_key_of;
 
 const KEY: &str = "PRIVATE KEY";
@@ -103,29 +103,58 @@ impl Identity {
         let mut certificates: Vec<_> =
             all(CERTIFICATE).map(|der| CertificateDer::from(der.to_vec())).collect();
         let ca = certificates.pop().ok_or_else(|| wrong("no certificate of the VO in it"))?;
+        Identity::assemble(key, credential, certificates.pop(), ca).map_err(|flaw| flaw.of_file(path))
+    }
+
+    /// Checks that the parts of an identity belong together and are valid now.
+    pub(super) fn assemble(
+        key: SigningKey,
+        credential: &[u8],
+        leaf: Option<CertificateDer<'static>>,
+        ca: CertificateDer<'static>,
+    ) -> Result<Identity, Flaw> {
         let root = ed25519_key_of(&ca)
             .and_then(|key| VoRoot::from_bytes(&key))
-            .ok_or_else(|| wrong("the VO's certificate has no Ed25519 key"))?;
-        let leaf = certificates.pop();
+            .ok_or(Flaw::Content("the VO's certificate has no Ed25519 key"))?;
         let member = root.verify(credential, unix_now()).map_err(|error| match error {
-            CredentialError::Expired { not_after } => LoadError::Expired { path: path.to_owned(), not_after },
-            CredentialError::NotYetValid { not_before } => {
-                LoadError::NotYetValid { path: path.to_owned(), not_before }
-            }
-            CredentialError::WrongVo { .. } => wrong("the credential is of another VO"),
-            CredentialError::BadSignature => wrong("the credential is not signed by the VO's root"),
+            CredentialError::Expired { not_after } => Flaw::Expired { not_after },
+            CredentialError::NotYetValid { not_before } => Flaw::NotYetValid { not_before },
+            CredentialError::WrongVo { .. } => Flaw::Content("the credential is of another VO"),
+            CredentialError::BadSignature => Flaw::Content("the credential is not signed by the VO's root"),
             CredentialError::TooLong { .. } | CredentialError::Malformed => {
-                wrong("the credential is damaged")
+                Flaw::Content("the credential is damaged")
             }
         })?;
         let public = key.verifying_key();
         if *member.key() != public {
-            return Err(wrong("the credential is of another key"));
+            return Err(Flaw::Content("the credential is of another key"));
         }
         if leaf.as_ref().is_some_and(|leaf| ed25519_key_of(leaf) != Some(public.to_bytes())) {
-            return Err(wrong("the certificate is of another key"));
+            return Err(Flaw::Content("the certificate is of another key"));
         }
         Ok(Identity { key, credential: credential.into(), member: Arc::new(member), leaf, ca, root })
+    }
+}
+
+/// Why parts are no identity, wherever they come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub(super) enum Flaw {
+    #[error("{0}")]
+    Content(&'static str),
+    #[error("the credential expired on {}", date(*not_after))]
+    Expired { not_after: u64 },
+    #[error("the credential is valid from {} only; is this machine's clock right?", date(*not_before))]
+    NotYetValid { not_before: u64 },
+}
+
+impl Flaw {
+    fn of_file(self, path: &Path) -> LoadError {
+        let path = path.to_owned();
+        match self {
+            Flaw::Content(what) => LoadError::Content { path, what },
+            Flaw::Expired { not_after } => LoadError::Expired { path, not_after },
+            Flaw::NotYetValid { not_before } => LoadError::NotYetValid { path, not_before },
+        }
     }
 }
 

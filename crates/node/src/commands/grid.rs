@@ -36,6 +36,19 @@ impl Node {
         self.contradicts
     }
 
+    /// Says whether programs may run here: whether the machine can shut them in, or its operator allows them
+    /// all the same. While they may not, every hold is refused for that. They may until the host says
+    /// otherwise.
+    pub fn set_isolates(&mut self, isolates: bool) {
+        self.isolates = isolates;
+    }
+
+    /// Says which ports are in use on this machine, of those that a slot wants. Until it is said anew, a hold
+    /// that needs one of them is refused.
+    pub fn set_ports_in_use(&mut self, ports: Vec<u16>) {
+        self.ports_in_use = ports;
+    }
+
     /// Sets what this node offers to slots.
     pub fn set_offer(&mut self, offer: Resources) {
         self.allocation.set_offer(offer);
@@ -75,6 +88,11 @@ impl Node {
     /// The policy in force here.
     pub fn policy(&self) -> Option<(&Arc<SignedPolicy>, &Policy, PolicyVersion)> {
         self.policies.in_force()
+    }
+
+    /// A policy with the version of the one in force that this node has seen, and that lost against it.
+    pub fn rival_policy(&self) -> Option<PolicyVersion> {
+        self.policies.rival()
     }
 
     /// Where this node stands in the network.

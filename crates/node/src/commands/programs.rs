@@ -12,6 +12,13 @@ impl Node {
         self.settle(now, out);
     }
 
+    /// Files of the program arrive: its start takes its time, and goes on.
+    pub fn program_progress(&mut self, now: Instant, run: SlotRun, out: &mut impl Output) {
+        let (allocation, call, mut host) = self.allocating(now, out);
+        allocation.handle_progress(call, run, &mut host);
+        self.settle(now, out);
+    }
+
     pub fn program_exited(&mut self, now: Instant, run: SlotRun, exit: Exit, out: &mut impl Output) {
         let (allocation, call, mut host) = self.allocating(now, out);
         allocation.handle_exited(call, run, exit, &mut host);

@@ -1,13 +1,14 @@
 //! What the allocation core sees of its node.
 
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_allocation::policy::Refusal;
 use xtreem_allocation::{
-    Allocation, AppHere, Connection, Host, Message as AllocationMessage, Notice, Record, Wish,
+    Allocation, AppHere, Claim, Connection, Host, Message as AllocationMessage, Notary, Notice, Record, Wish,
 };
-use xtreem_base::{AppId, Call, Coordinate, Events, Handle, Instant, Sink};
+use xtreem_base::{AppId, Call, Coordinate, Events, Handle, Instant, NodeId, Sink};
 use xtreem_discovery::{AppFilter, AppSummary, Facts, FactsAsk, Role, limits};
 use xtreem_membership::Cyclon;
 use xtreem_membership::reference::{self, Reference, Verdict};
@@ -77,6 +78,16 @@ impl<O> Events<Wish> for AllocationHost<'_, O> {
 impl<O> Events<Notice> for AllocationHost<'_, O> {
     fn event(&mut self, notice: Notice) {
         self.effects.push_back(Effect::Notice(notice));
+    }
+}
+
+impl<O: Output> Notary for AllocationHost<'_, O> {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.post.out.id_of(peer)
+    }
+
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        self.post.out.sign(claim)
     }
 }
 

@@ -25,6 +25,8 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub ports_in_use: &'a [u16],
+    pub isolates: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
@@ -44,6 +46,8 @@ impl Node {
             attributes: &self.attributes,
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
+            ports_in_use: &self.ports_in_use,
+            isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
             grid: &self.grid,
@@ -80,6 +84,9 @@ impl Host for SearchHost<'_> {
     }
 
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        if !self.isolates {
+            return HoldAnswer::Refused(HoldRefusal::NotIsolated);
+        }
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
         }
@@ -91,15 +98,20 @@ impl Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
-        let (colocate, patience, is_spare) = (ask.colocate, ask.patience, ask.is_spare);
-        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare };
+        if ask.ports.numbers().iter().any(|port| self.ports_in_use.contains(port)) {
+            return HoldAnswer::Refused(HoldRefusal::PortTaken);
+        }
+        let (colocate, patience, is_spare, ports) = (ask.colocate, ask.patience, ask.is_spare, ask.ports);
+        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare, ports };
         match self.allocation.hold(self.call, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {
-                allocation::HoldRefusal::Busy | allocation::HoldRefusal::Stalled => HoldRefusal::Busy,
+                allocation::HoldRefusal::Busy => HoldRefusal::Busy,
+                allocation::HoldRefusal::PortTaken => HoldRefusal::PortTaken,
                 allocation::HoldRefusal::TooMany => HoldRefusal::TooMany,
                 allocation::HoldRefusal::SameApp => HoldRefusal::SameApp,
                 allocation::HoldRefusal::Stopped => HoldRefusal::Stopped,
+                allocation::HoldRefusal::Troubled | allocation::HoldRefusal::Stalled => HoldRefusal::Troubled,
             }),
         }
     }

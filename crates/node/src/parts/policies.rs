@@ -35,6 +35,11 @@ impl Policies {
         self.in_force.as_ref().map(|now| (&now.signed, &now.policy, now.version))
     }
 
+    /// A policy with the number of the one in force that lost against it: the VO's root signed two.
+    pub fn rival(&self) -> Option<PolicyVersion> {
+        self.rumour.rival()
+    }
+
     /// Puts a newer policy in force and tells of it; an older one changes nothing. Returns whether it is in
     /// force now.
     pub fn take<S>(

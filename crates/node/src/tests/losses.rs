@@ -4,10 +4,18 @@ use xtreem_membership::Message as Shuffling;
 
 use super::*;
 
+fn cores(count: u64) -> Attributes {
+    let mut attributes = Attributes::default();
+    attributes.set("cpu.cores", Value::from(count)).expect("a short name and one value");
+    attributes
+}
+
 #[test]
 fn guardians_fetch_the_files_from_the_submitter_too_as_the_first_holder_may_die_at_once() {
+    let config = Arc::new(Config::emulated());
     for seed in 0..5 {
-        let mut net = Net::new(16, seed);
+        // The submitter itself does not match.
+        let mut net = Net::of(16, seed, &config, |at| cores(if at == 0 { 1 } else { 4 }));
         net.submit(0, 1);
         net.run(SECS(5));
         assert_eq!(net.fetches.len(), 3, "seed {seed}");
@@ -24,10 +32,65 @@ fn who_restarted_is_tried_as_what_it_is_now() {
     node.remember(old);
     node.handle_gone(Instant::from_millis(20_000), old, Some(new), &mut Outbox::default());
     let mut out = Outbox::default();
-    while out.sent.is_empty() {
+    for _ in 0..20 {
         node.handle_timeout(node.next_timeout().at, &mut out);
     }
     let is_ping = |message: &Message| matches!(message, Message::Grid(Shuffling::Ping { .. }));
     assert!(out.sent.iter().any(|(to, message)| *to == new && is_ping(message)), "{:?}", out.sent);
     assert!(out.sent.iter().all(|(to, _)| *to != old));
+}
+
+#[test]
+fn a_node_that_gave_a_slot_up_takes_it_again_where_nobody_else_can() {
+    let config = Arc::new(Config::emulated());
+    for seed in 0..3 {
+        let mut net = Net::of(3, seed, &config, |at| cores(if at < 2 { 4 } else { 1 }));
+        net.submit(2, 2);
+        net.run(SECS(5));
+        let &(at, run) = net.running.iter().next().expect("both run");
+        net.with(at, |node, now, out| node.free(now, run, out));
+        net.run(SECS(20));
+        assert_eq!(net.slots(), [0, 1], "seed {seed}");
+    }
+}
+
+#[test]
+fn a_guardian_that_was_silent_for_a_while_is_one_again_when_nobody_could_take_its_place() {
+    for seed in 0..3 {
+        let mut net = Net::new(3, seed);
+        net.submit(0, 2);
+        net.run(SECS(5));
+        let holders: BTreeSet<usize> = net.running.iter().map(|(at, _)| *at).collect();
+        let guardian = (0..3).find(|at| !holders.contains(at)).expect("two of three hold");
+        let away = net.nodes[guardian].take();
+        net.run(SECS(20));
+        net.nodes[guardian] = away;
+        net.run(SECS(5));
+        // Somebody comes who could be a guardian.
+        net.add(&Arc::new(Config::emulated()), cores(1));
+        net.with(3, |node, now, out| node.join(now, handle(0), out));
+        net.run(SECS(20));
+        assert_eq!(net.declared, [], "seed {seed}");
+        let guards = |at: usize| net.nodes[at].as_ref().is_some_and(|node| !node.apps().is_empty());
+        assert!(guards(guardian) && guards(3), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_whose_slot_is_done_takes_another_one_that_was_lost() {
+    let config = Arc::new(Config::emulated());
+    for seed in 0..3 {
+        // Three match and hold a slot each; the fourth submits and guards.
+        let mut net = Net::of(4, seed, &config, |at| cores(if at < 3 { 4 } else { 1 }));
+        net.submit(3, 3);
+        net.run(SECS(5));
+        let &(at, run) = net.running.iter().find(|(_, run)| run.slot == 0).expect("it runs");
+        net.push(net.now, Work::Exited(at, run, Exit::Code(0)));
+        net.run(SECS(5));
+        // The holder of slot 1 comes first among those who look for a holder of slot 2.
+        net.kill(net.holder(2));
+        net.run(SECS(25));
+        assert_eq!(net.slots(), [1, 2], "seed {seed}");
+        assert_eq!(net.holder(2), at, "seed {seed}");
+    }
 }

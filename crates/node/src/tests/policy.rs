@@ -43,6 +43,7 @@ impl Net {
         let mut application = application(slots, Wanted::Running);
         application.record.id = AppId::from_bytes([app; 16]);
         application.record.owner = NodeId::from_bytes([owner; 16]);
+        application.record.submitter = self.ids[at];
         self.with(at, |node, now, out| node.submit(now, application, Duration::ZERO, out)).expect("it lives")
     }
 }
@@ -68,6 +69,7 @@ fn a_policy_reaches_every_node_and_the_newer_one_wins() {
     assert!(net.policies.contains(&(7, 3, true)), "{:?}", net.policies);
     // A node that comes later asks for it.
     net.nodes[5] = Some(newcomer(5));
+    net.ids[5] = NodeId::from_bytes([0xee; 16]);
     net.with(5, |node, now, out| node.join(now, handle(0), out));
     net.run(SECS(12));
     assert_eq!(net.versions().len(), 1);
@@ -204,6 +206,7 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             patience: 0,
             by: claim(owner).into(),
             is_spare: false,
+            ports: FixedPorts::NONE,
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
         let route =
@@ -211,7 +214,7 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         Message::Discovery(Discovery::Visit { search: 1, attributes: false, query, route, facts: None })
     };
     let mut said = |message| {
-        let mut outbox = Outbox::default();
+        let mut outbox = Outbox::new(NodeId::from_bytes([0; 16]), &[]);
         let node = net.nodes[1].as_mut().expect("it lives");
         node.handle_message(net.now, handle(3), message, &mut outbox);
         outbox.sent
@@ -237,6 +240,8 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         neighbours: vec![],
         older: vec![],
         peers: vec![],
+        failures: Vec::new(),
+        failing: Vec::new(),
     };
     let sent = said(Message::Allocation(Allocation::Confirm(confirm.into())));
     let refused = Refused::Forbidden { rule: "mine".to_string() };

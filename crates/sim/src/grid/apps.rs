@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Wanted};
+use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Trouble, Wanted};
 use xtreem_base::{AppId, Digest, Duration, Instant, NodeId, Rng};
-use xtreem_discovery::Need;
+use xtreem_discovery::{FixedPorts, Need};
 
 use super::host::HostNo;
 use super::seen::Behaviour;
@@ -19,6 +19,7 @@ pub(crate) struct Shape {
     pub requirement: Need,
     pub resources: Resources,
     pub colocate: bool,
+    pub restart: Restart,
     pub placement: Arc<str>,
     /// How long its submission tries again by itself; without, its user does.
     pub wait: Duration,
@@ -64,6 +65,7 @@ impl Shape {
             requirement: parsed(REQUIREMENTS[rng.below(REQUIREMENTS.len() as u32) as usize]),
             resources,
             colocate: rng.chance(1, 8),
+            restart: Restart::OnFailure,
             placement: PLACEMENTS[rng.below(PLACEMENTS.len() as u32) as usize].into(),
             wait: Duration::ZERO,
         }
@@ -85,14 +87,16 @@ impl Shape {
             generation: 1,
             wanted: Wanted::Running,
             proof: Arc::from([]),
+            submitter: NodeId::from_bytes([0; 16]),
         };
         let spec = Spec {
             requirement: self.requirement.clone(),
             resources: self.resources,
             colocate: self.colocate,
-            restart: Restart::OnFailure,
+            restart: self.restart,
             payload: Arc::from([]),
             placement: self.placement.clone(),
+            ports: FixedPorts::NONE,
         };
         Application { record, spec: Arc::new(spec) }
     }
@@ -113,6 +117,8 @@ pub(crate) struct App {
     pub submitted: Instant,
     /// When every slot ran or had ended.
     pub complete: Option<Instant>,
+    /// Why its submission was told that a slot cannot be started.
+    pub trouble: Option<Trouble>,
     /// When it was turned away for good.
     pub refused: Option<Instant>,
     /// Searches that found too few nodes and were followed by another attempt.

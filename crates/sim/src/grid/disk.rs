@@ -1,4 +1,5 @@
-//! A host's disk: what its node told it to keep. It outlives the agent, but for the writes that were under way.
+//! A host's disk: what its node told it to keep. It outlives the agent, but for the writes that were under
+//! way.
 
 use std::collections::{BTreeMap, VecDeque};
 

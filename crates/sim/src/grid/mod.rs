@@ -9,7 +9,10 @@ pub(crate) mod checker;
 mod clock;
 mod disk;
 mod faults;
+mod fit;
 pub(crate) mod host;
+mod liar;
+mod notary;
 mod power;
 mod process;
 mod queue;
@@ -25,15 +28,13 @@ pub(crate) mod world;
 
 pub use checker::Violation;
 pub use faults::{FaultKind, Faults, UnknownFault};
+pub use fit::{APPS_MAX, NODE_BYTES, NODES_MAX, SEEDS_MAX, THREADS_MAX, UNTIL_MAX, Unfit};
 pub use report::{Failure, Report, SweepReport};
 pub use schedule::Schedule;
 pub use sweep::sweep;
 pub use trace::Trace;
 
 use xtreem_base::Instant;
-
-/// Most hosts of a world: a handle has 24 bits for them.
-pub const NODES_MAX: u32 = 1 << 24;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -46,8 +47,8 @@ pub struct Options {
     pub seed: u64,
     /// Applications whose events are printed on the error output.
     pub trace: Trace,
-    /// Ends the run at this virtual time, in seconds. What is left by then is judged only when it is the
-    /// usual end.
+    /// Ends the run at this virtual time, in seconds. What is left then is judged unless it is before the
+    /// usual end; after that one everything stays calm.
     pub until: Option<u64>,
 }
 
@@ -74,9 +75,8 @@ pub fn plan(options: &Options) -> Schedule {
 /// Runs one seed to its end.
 ///
 /// # Panics
-/// When `options.nodes` is zero or above [`NODES_MAX`].
+/// When `options.nodes` is zero or above [`NODES_MAX`]; see [`Options::check`].
 pub fn run(options: &Options) -> Report {
     assert!((1..=NODES_MAX).contains(&options.nodes), "a world has 1 to {NODES_MAX} nodes");
-    let until = options.until.map_or(schedule::RUN_END, Instant::from_secs);
-    world::World::new(options).run(until.min(schedule::RUN_END))
+    world::World::new(options).run(options.until.map_or(schedule::RUN_END, Instant::from_secs))
 }

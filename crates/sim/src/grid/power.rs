@@ -1,5 +1,5 @@
-//! When machines lose their power, which of them, and when each is back: drawn from a stream of its own, so that
-//! the other faults of a seed are the same with it and without.
+//! When machines lose their power, which of them, and when each is back: drawn from a stream of its own, so
+//! that the other faults of a seed are the same with it and without.
 
 use xtreem_base::{Duration, Instant, Rng};
 

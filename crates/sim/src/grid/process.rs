@@ -1,6 +1,6 @@
 //! A model of the agent's half: programs are fetched, run, end by themselves or are stopped.
 
-use xtreem_allocation::{Exit, Resources, SlotRun};
+use xtreem_allocation::{Exit, Resources, SlotRun, Trouble};
 use xtreem_base::{Duration, Handle, Rng};
 
 use super::host::HostNo;
@@ -23,6 +23,16 @@ pub(super) enum State {
     },
     Running,
     Gone,
+}
+
+/// What is wrong with a host, so that programs do not run there.
+#[cfg_attr(not(test), expect(dead_code, reason = "sweeps keep hosts well, tests make them sick"))]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::grid) enum Sickness {
+    /// They are started and end at once with an error.
+    ProgramsFail,
+    /// They cannot be started.
+    CannotStart(Trouble),
 }
 
 /// What a process does next.

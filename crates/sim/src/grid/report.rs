@@ -32,6 +32,14 @@ pub struct Report {
     pub replacement_ms_p99: u64,
     pub replacement_ms_max: u64,
     pub false_failures: u32,
+    /// Members that lie, and how many lies they told.
+    pub liars: u32,
+    pub lies: u64,
+    /// Applications that a liar submitted or was asked to hold or guard: they are not judged.
+    pub entrusted: u32,
+    /// Messages with a claim that its signer has not signed: dropped on arrival, as every driver does.
+    #[serde(default)]
+    pub forged: u64,
     pub messages: u64,
     pub events: u64,
     pub virtual_ms: u64,
@@ -99,12 +107,19 @@ pub(super) mod machine {
 
     /// Resident memory of this process.
     pub fn resident_bytes() -> u64 {
-        let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let kilobytes = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_ascii_whitespace().next())
-            .and_then(|number| number.parse::<u64>().ok());
-        kilobytes.unwrap_or(0) * 1_024
+        read_bytes("/proc/self/status", "VmRSS:").unwrap_or(0)
+    }
+
+    /// Memory that this machine could still give without swapping, if it says so.
+    pub fn available_bytes() -> Option<u64> {
+        read_bytes("/proc/meminfo", "MemAvailable:")
+    }
+
+    /// A line of kibibytes.
+    fn read_bytes(path: &str, name: &str) -> Option<u64> {
+        let text = fs::read_to_string(path).ok()?;
+        let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
+        let kilobytes = rest.split_ascii_whitespace().next()?.parse::<u64>().ok()?;
+        kilobytes.checked_mul(1_024)
     }
 }

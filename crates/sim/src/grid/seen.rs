@@ -47,10 +47,11 @@ pub(crate) enum Seen {
         used: Resources,
         running: Resources,
     },
-    /// A hold that is open on a node.
+    /// A hold that is open on a node, and who asked for it.
     Hold {
         host: HostNo,
         hold: u64,
+        requester: HostNo,
         app: AppId,
     },
     /// A submission holds nodes or is about to (`is_active`), or waits, or is over.
@@ -82,6 +83,17 @@ pub(crate) enum Seen {
         app: AppId,
         what: &'static str,
         is_stored: bool,
+    },
+    /// These members lie.
+    Liars {
+        hosts: Vec<HostNo>,
+    },
+    /// An honest node confirms a slot: under this epoch it runs elsewhere from now on.
+    Confirming {
+        by: HostNo,
+        app: AppId,
+        slot: u16,
+        epoch: Epoch,
     },
     Fault(Fault),
 }
@@ -149,8 +161,9 @@ pub(crate) struct AppFacts {
     pub is_lost: bool,
     /// Slots that some live node knows as done or failed.
     pub over: BTreeSet<u16>,
-    /// When the time began that lasts to the end and in which somebody could have given it a missing process:
-    /// a holder or guardian that is not cut off, and a host that matches and has room.
+    /// When the time began that lasts to the end and in which somebody could have given it a missing process,
+    /// yet no further slot came: a holder that is not cut off, or without any holder such a guardian, and a
+    /// host that matches and has room.
     pub chance_since: Option<Instant>,
 }
 

@@ -16,17 +16,22 @@ pub fn sweep(
     threads: usize,
     mut on_done: impl FnMut(u64, &Report),
 ) -> SweepReport {
-    let next = AtomicU64::new(seeds.start);
+    let count = seeds.end.saturating_sub(seeds.start);
+    // How many were begun: it never comes near its own end, while a seed may.
+    let begun = AtomicU64::new(0);
     let mut report = SweepReport::default();
     thread::scope(|scope| {
         let (done, reports) = mpsc::sync_channel(threads.max(1));
         for _ in 0..threads.max(1) {
-            let (done, next, end) = (done.clone(), &next, seeds.end);
+            let (done, begun, first) = (done.clone(), &begun, seeds.start);
             scope.spawn(move || {
                 loop {
-                    let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let is_over = seed >= end;
-                    if is_over || done.send(run(&Options { seed, ..options.clone() })).is_err() {
+                    let number = begun.fetch_add(1, Ordering::Relaxed);
+                    if number >= count {
+                        return;
+                    }
+                    let seed = first + number;
+                    if done.send(run(&Options { seed, ..options.clone() })).is_err() {
                         return;
                     }
                 }

@@ -1,5 +1,6 @@
 //! Small worlds, run whole.
 
+mod failures;
 mod placement;
 
 use super::{Faults, Options, Report, Trace, run, sweep};
@@ -39,6 +40,22 @@ fn dead_holders_are_replaced() {
         replaced += report.replaced;
     }
     assert!(replaced > 0, "some of the kills hit holders");
+}
+
+#[test]
+fn a_run_may_end_early_or_much_later() {
+    let of = |until| run(&Options { until, ..small("kill,restart", 3) });
+    assert_eq!(of(Some(30)).virtual_ms, 30_000);
+    let (usual, later) = (of(None), of(Some(400)));
+    assert_eq!((usual.virtual_ms, later.virtual_ms), (170_000, 400_000));
+    assert!(usual.ok && later.ok, "{:#?}", later.violations);
+    assert!(later.messages > usual.messages);
+}
+
+#[test]
+fn a_sweep_to_the_last_seed_of_all_ends() {
+    let last = Options { nodes: 2, apps: 0, ..small("none", 0) };
+    assert_eq!(sweep(u64::MAX - 2..u64::MAX, &last, 3, |_, _| {}).seeds, 2);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod chances;
 mod disks;
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -10,8 +11,8 @@ mod users;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use xtreem_allocation::Resources;
-use xtreem_base::{AppId, Duration, Events, Handle, Instant, Rng, Sink};
+use xtreem_allocation::{Claim, Notary, Resources};
+use xtreem_base::{AppId, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::Attributes;
 use xtreem_node::{Config, Event, Me, Message, Node};
 
@@ -20,14 +21,17 @@ use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
-use super::process::Process;
+use super::liar::Liars;
+#[cfg(test)]
+use super::process::State;
+use super::process::{Process, Sickness};
 use super::queue::{Undo, WORLD, What};
 use super::report::{Report, machine};
-use super::schedule::{FAULTS_BEGIN, FAULTS_END, RUN_END, Schedule};
+use super::schedule::{FAULTS_BEGIN, FAULTS_END, Schedule};
 use super::seen::Seen;
 use super::size::Sizes;
 use super::trace::{self, Trace};
-use super::{Options, plan};
+use super::{Options, notary, plan};
 use crate::agenda::Agenda;
 use crate::digest::Digest;
 use crate::link::{Latency, Link};
@@ -42,10 +46,29 @@ const CONTACTS: usize = 3;
 const START_SPREAD_MICROS: u64 = 1_000_000;
 
 /// What a node says in one call, kept until the call is over.
-#[derive(Default)]
 struct Outbox {
     sends: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    /// Whose call it is.
+    me: HostNo,
+    /// Of the world, from which the ids of all hosts come.
+    seed: u64,
+}
+
+impl Outbox {
+    fn new(seed: u64) -> Self {
+        Outbox { sends: Vec::new(), events: Vec::new(), me: 0, seed }
+    }
+}
+
+impl Notary for Outbox {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        Some(node_id(self.seed, host_of(peer)))
+    }
+
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        notary::token(node_id(self.seed, self.me), claim)
+    }
 }
 
 impl Sink<Message> for Outbox {
@@ -69,9 +92,13 @@ pub(crate) struct World {
     link: Link,
     /// Messages that the link was asked to carry: tells the fates of two of one instant apart.
     carried: u32,
+    /// Messages that were dropped because somebody else than the node named had signed what is in them.
+    forged: u64,
     schedule: Schedule,
     /// The host that submits everything; any host does when there is none.
     pub submitter: Option<HostNo>,
+    /// What is wrong with hosts.
+    pub(in crate::grid) sick: BTreeMap<HostNo, Sickness>,
     config: Arc<Config>,
     apps: Vec<App>,
     by_id: BTreeMap<AppId, usize>,
@@ -86,6 +113,8 @@ pub(crate) struct World {
     rng: Rng,
     /// For what disks draw, so that all else stays as it is without them.
     disk_rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -122,6 +151,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -144,8 +174,10 @@ impl World {
             hosts: Vec::with_capacity(nodes as usize),
             link: Link::new(seed, latency, 0),
             carried: 0,
+            forged: 0,
             schedule,
             submitter: None,
+            sick: BTreeMap::new(),
             config: Arc::new(Config::emulated()),
             apps: Vec::new(),
             by_id: BTreeMap::new(),
@@ -156,7 +188,8 @@ impl World {
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
             disk_rng: Rng::derive(seed, 0, "disk"),
-            outbox: Outbox::default(),
+            liars: Liars::default(),
+            outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
             trace,
@@ -188,7 +221,7 @@ impl World {
     }
 
     pub fn run(mut self, until: Instant) -> Report {
-        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (RUN_END, false)] {
+        for (end, are_lost) in [(FAULTS_BEGIN, false), (FAULTS_END, true), (until, false)] {
             self.lose_messages(are_lost);
             self.run_until(end.min(until));
         }
@@ -225,6 +258,24 @@ impl World {
         let mut runs = vec![0; self.hosts.len()];
         self.processes.iter().for_each(|process| runs[process.host as usize] += 1);
         runs
+    }
+
+    /// Hosts on which slots of the application run now, one entry a slot, in the order of the slots.
+    #[cfg(test)]
+    pub fn running(&self, app: &AppId) -> Vec<(u16, HostNo)> {
+        let processes = self.live.iter().map(|number| &self.processes[*number]);
+        let runs = processes.filter(|process| process.run.app == *app && process.state == State::Running);
+        let mut runs: Vec<_> = runs.map(|process| (process.run.slot, process.host)).collect();
+        runs.sort_unstable();
+        runs
+    }
+
+    /// Hosts on which a slot of the application was started so far.
+    #[cfg(test)]
+    pub fn tried(&self, app: &AppId, slot: u16) -> std::collections::BTreeSet<HostNo> {
+        let runs =
+            self.processes.iter().filter(|process| (process.run.app, process.run.slot) == (*app, slot));
+        runs.map(|process| process.host).collect()
     }
 
     pub fn apps(&self) -> &[App] {
@@ -282,6 +333,7 @@ impl World {
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -309,6 +361,9 @@ impl World {
                 if host.waiting.len() < PAUSED_QUEUE_MAX {
                     host.waiting.push_back((from, to, message));
                 }
+            }
+            Power::On if host.incarnation == incarnation_of(to) && !notary::holds(&message) => {
+                self.forged += 1;
             }
             Power::On if host.incarnation == incarnation_of(to) => {
                 self.with_node(receiver, |node, now, out| node.handle_message(now, from, message, out));
@@ -371,11 +426,12 @@ impl World {
     ) -> Option<R> {
         let host = &mut self.hosts[number as usize];
         let local = host.clock.local(self.now);
-        let mut outbox = std::mem::take(&mut self.outbox);
+        let mut outbox = std::mem::replace(&mut self.outbox, Outbox::new(self.seed));
+        outbox.me = number;
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);

@@ -52,9 +52,10 @@ impl Show {
                 bar.set_position(0);
                 bar.println(&words);
             }
-            ProgressLine::NotPlaced { .. } | ProgressLine::Beaten { .. } | ProgressLine::Failed { .. } => {
-                bar.println(&words);
-            }
+            ProgressLine::NotPlaced { .. }
+            | ProgressLine::Troubled { .. }
+            | ProgressLine::Beaten { .. }
+            | ProgressLine::Failed { .. } => bar.println(&words),
         }
         bar.set_message(words);
     }

@@ -1,7 +1,7 @@
 //! `xtreem sim grid`.
 
 use clap::Args;
-use xtreem_sim::grid::{self, Faults, NODES_MAX, Options, Report, Trace};
+use xtreem_sim::grid::{self, Faults, Options, Report, Trace};
 
 use crate::exit::{Exit, Failure};
 use crate::output;
@@ -10,14 +10,19 @@ use crate::text::{Table, bytes};
 /// The world of one run; a sweep has the same without the seed.
 #[derive(Args, Debug)]
 pub struct World {
-    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=i64::from(NODES_MAX)))]
+    #[arg(long, default_value_t = 1_000)]
     nodes: u32,
     /// Applications of about 10 slots
     #[arg(long, default_value_t = 20)]
     apps: u32,
-    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock
+    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock,power, and liar: 2 % of
+    /// the members lie
     #[arg(long, default_value_t = Faults::ALL)]
     faults: Faults,
+    /// End the run at this second of virtual time instead of 170: earlier without judging what is left, or
+    /// later after a longer calm
+    #[arg(long, value_name = "SECONDS")]
+    until: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -30,9 +35,6 @@ pub struct Arguments {
     world: World,
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// End the run at this second of virtual time, without judging what is left; the whole run takes 170
-    #[arg(long, value_name = "SECONDS")]
-    until: Option<u64>,
     /// Print first what will happen and when, on standard error
     #[arg(long)]
     plan: bool,
@@ -46,14 +48,14 @@ pub struct Arguments {
 
 impl World {
     pub fn options(&self, seed: u64) -> Options {
-        let World { nodes, apps, faults } = *self;
-        Options { nodes, apps, faults, seed, ..Options::default() }
+        let World { nodes, apps, faults, until } = *self;
+        Options { nodes, apps, faults, seed, until, ..Options::default() }
     }
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let (trace, until) = (trace(&arguments.trace), arguments.until);
-    let options = Options { trace, until, ..arguments.world.options(arguments.seed) };
+    let options = Options { trace: trace(&arguments.trace), ..arguments.world.options(arguments.seed) };
+    options.check(1).map_err(Failure::usage)?;
     if arguments.plan {
         eprintln!("{}", grid::plan(&options));
     }
@@ -90,6 +92,13 @@ fn table(report: &Report) -> String {
         ("slots replaced", report.replaced.to_string()),
         ("replaced after", format!("{p50} ms (median), {p99} ms (99 %), {max} ms (longest)")),
         ("false failures", report.false_failures.to_string()),
+        (
+            "liars",
+            format!(
+                "{}, {} lies, {} applications entrusted to them",
+                report.liars, report.lies, report.entrusted
+            ),
+        ),
         ("messages", report.messages.to_string()),
         ("events", report.events.to_string()),
         ("virtual time", format!("{:.1} s", report.virtual_ms as f64 / 1_000.0)),

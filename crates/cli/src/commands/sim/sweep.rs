@@ -44,11 +44,13 @@ fn seeds(text: &str) -> Result<Range<u64>, String> {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let threads =
         arguments.threads.unwrap_or_else(|| thread::available_parallelism().map_or(1, |cores| cores.get()));
+    let options = arguments.world.options(0);
+    options.check_sweep(&arguments.seeds, threads).map_err(Failure::usage)?;
     let bar = std::io::stderr().is_terminal().then(|| {
         let seeds = arguments.seeds.end - arguments.seeds.start;
         ProgressBar::with_draw_target(Some(seeds), ProgressDrawTarget::stderr())
     });
-    let report = grid::sweep(arguments.seeds.clone(), &arguments.world.options(0), threads, |seed, one| {
+    let report = grid::sweep(arguments.seeds.clone(), &options, threads, |seed, one| {
         if let Some(bar) = &bar {
             bar.inc(1);
         }

@@ -155,5 +155,14 @@ fn print(policy: Option<&PolicyView>, json: bool) -> Result<(), Failure> {
     for rule in &policy.rules {
         table.row([&rule.name, &rule.says]);
     }
-    output::print(&format!("version {} ({})\n{table}", policy.version, policy.digest))
+    let conflict = policy.rival.as_ref().map(|rival| {
+        format!(
+            "CONFLICT: another policy of version {} was signed ({rival}); it is not in force. Sign the one that is \
+             meant with version = {}.\n",
+            policy.version,
+            policy.version.saturating_add(1)
+        )
+    });
+    let conflict = conflict.unwrap_or_default();
+    output::print(&format!("version {} ({})\n{table}{conflict}", policy.version, policy.digest))
 }

@@ -47,7 +47,8 @@ impl Apps {
             let app = app.map_err(|e| failed(&e))?;
             let client = &grid.hosts[at % grid.hosts.len()].client;
             upload(client, &app, |_| {}).await?;
-            let application = sign::application(&app, &grid.user)?;
+            let submitter = sign::submitter(client).await?;
+            let application = sign::application(&app, &grid.user, submitter)?;
             let id = application.record.id.to_string();
             let mut submission =
                 Submission::begin(client, &application, Some(Duration::from_secs(60))).await?;

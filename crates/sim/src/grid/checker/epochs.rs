@@ -36,7 +36,7 @@ impl Checker for Epochs {
         let is_same = first == holder || (has_ended && host_of(first) == host_of(holder));
         if !is_same {
             let what = format!("{run:?} is held by {first:?} and by {holder:?}");
-            findings.add(NAME, at, what);
+            findings.add_about(run.app, NAME, at, what);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! A power cut loses nothing that was acknowledged, and brings nothing back that had ended.
 //!
-//! Source: `docs/protocols/allocation.md`, "On disk". Whoever is told that an application is accepted, or that a
-//! record was taken, can count on it: it is on a disk by then. After a power cut no slot is started that was told
-//! as done or failed, and none of an application whose stop had been taken, [`SPREAD`] before, unless another
-//! fault was in the way of the news.
+//! Source: `docs/protocols/allocation.md`, "On disk". Whoever is told that an application is accepted, or
+//! that a record was taken, can count on it: it is on a disk by then. After a power cut no slot is started
+//! that was told as done or failed, and none of an application whose stop had been taken, [`SPREAD`] before,
+//! unless another fault was in the way of the news.
 
 use std::collections::BTreeMap;
 

@@ -41,7 +41,7 @@ impl Checker for Stopped {
                 let is_stored = self.stored_on.get(&run.app).is_some_and(|all| all.contains(host));
                 if is_stored || self.knows.get(&run.app).is_some_and(|all| all.contains(&handle)) {
                     let what = format!("host {host} starts {run:?} although it knows that it is stopped");
-                    findings.add(NAME, at, what);
+                    findings.add_about(run.app, NAME, at, what);
                 }
             }
             Seen::ProcessStarted { host, run } => {
@@ -69,7 +69,8 @@ impl Checker for Stopped {
             let is_known = self.knows.get(&run.app).is_some_and(|all| !all.is_empty())
                 || self.stored_on.get(&run.app).is_some_and(|all| !all.is_empty());
             if self.issued.contains(&run.app) && is_known {
-                findings.add(NAME, at, format!("host {host} still runs {run:?} after its stop"));
+                let what = format!("host {host} still runs {run:?} after its stop");
+                findings.add_about(run.app, NAME, at, what);
             }
         }
     }

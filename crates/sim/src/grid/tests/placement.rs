@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xtreem_allocation::Resources;
+use xtreem_allocation::{Resources, Restart};
 use xtreem_base::{Duration, Instant};
 use xtreem_discovery::Attributes;
 
@@ -32,6 +32,7 @@ fn placed(slots: u16, requirement: &str, placement: &str) -> Shape {
         requirement: parsed(requirement),
         resources: Resources::SLOT_DEFAULT,
         colocate: false,
+        restart: Restart::OnFailure,
         placement: placement.into(),
         wait: Duration::ZERO,
     }

@@ -7,55 +7,77 @@ use xtreem_base::{AppId, Instant};
 use xtreem_discovery::Role;
 
 use super::World;
-use crate::grid::apps::Stop;
+use crate::grid::apps::{App, Stop};
 use crate::grid::host::{Host, HostNo};
 use crate::grid::process::State;
 
-/// Since when each application that lacks a process could have been given one all the time.
-pub(super) type Chances = BTreeMap<AppId, Instant>;
+/// An application that lacks a process which somebody could give it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Chance {
+    /// Since when that is so, or since when no further slot of it came: where slot after slot comes back, it
+    /// goes on.
+    pub since: Instant,
+    /// Most slots that ran meanwhile.
+    most: usize,
+}
+
+pub(super) type Chances = BTreeMap<AppId, Chance>;
 
 impl World {
     /// Looks at every application that lacks a process.
     pub(super) fn sample_chances(&mut self) {
         let short = self.short_apps();
-        self.chances.retain(|app, _| short.iter().any(|number| self.apps[*number].record.id == *app));
+        self.chances.retain(|app, _| short.iter().any(|(number, _)| self.apps[*number].record.id == *app));
         if short.is_empty() {
             return;
         }
         let served = self.served();
-        for number in short {
+        for (number, runs) in short {
             let id = self.apps[number].record.id;
-            if served.contains(&id) && self.has_room(number) {
-                self.chances.entry(id).or_insert(self.now);
-            } else {
+            let fresh = Chance { since: self.now, most: runs };
+            if !served.contains(&id) || !self.has_room(number) {
                 self.chances.remove(&id);
+            } else if self.chances.get(&id).is_none_or(|chance| chance.most < runs) {
+                self.chances.insert(id, fresh);
             }
         }
     }
 
-    /// Applications with fewer processes than slots, those aside of which none is asked.
-    fn short_apps(&self) -> Vec<usize> {
+    /// Applications with fewer processes than slots, and how many they have; those aside of which none is
+    /// asked.
+    fn short_apps(&self) -> Vec<(usize, usize)> {
         let mut running: BTreeMap<AppId, BTreeSet<u16>> = BTreeMap::new();
         for process in self.live.iter().map(|number| &self.processes[*number]) {
             if process.state == State::Running {
                 running.entry(process.run.app).or_default().insert(process.run.slot);
             }
         }
-        let lacks = |number: &usize| {
-            let app = &self.apps[*number];
+        let lacking = |(number, app): (usize, &App)| {
             let runs = running.get(&app.record.id).map_or(0, BTreeSet::len);
-            app.is_accepted && !app.is_lost && app.stop != Stop::Taken && runs < usize::from(app.record.slots)
+            let is_asked = app.is_accepted && !app.is_lost && app.stop != Stop::Taken;
+            (is_asked && runs < usize::from(app.record.slots)).then_some((number, runs))
         };
-        (0..self.apps.len()).filter(lacks).collect()
+        self.apps.iter().enumerate().filter_map(lacking).collect()
     }
 
-    /// Applications that have a holder or guardian who is not cut off.
+    /// Applications of which somebody may recruit: a holder that is not cut off, or, where no holder is left,
+    /// such a guardian.
     fn served(&self) -> BTreeSet<AppId> {
-        let may_recruit = |host: &&Host| host.is_running();
-        let nodes = self.hosts.iter().filter(may_recruit).filter_map(|host| host.node.as_ref());
-        let connected = nodes.filter(|node| !node.status().is_cut_off);
-        let on_duty = connected.flat_map(|node| node.apps());
-        on_duty.filter(|app| matches!(app.role, Role::Holder | Role::Guardian)).map(|app| app.id).collect()
+        let (mut held, mut served, mut guarded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let running = self.hosts.iter().filter(|host| host.is_running());
+        for node in running.filter_map(|host| host.node.as_ref()) {
+            let is_connected = !node.status().is_cut_off;
+            for app in node.apps() {
+                match (app.role, is_connected) {
+                    (Role::Holder, true) => _ = served.insert(app.id),
+                    (Role::Holder, false) => _ = held.insert(app.id),
+                    (Role::Guardian, true) => _ = guarded.insert(app.id),
+                    (Role::Guardian, false) | (Role::Former, _) => {}
+                }
+            }
+        }
+        served.extend(guarded.difference(&held).copied());
+        served
     }
 
     /// Whether some host matches, has room for one more slot, and none of the application if that matters.

@@ -35,7 +35,7 @@ impl World {
 
     fn snapshot(&self) -> Snapshot {
         let views = self.hosts.iter().enumerate().filter_map(|(number, host)| {
-            let node = host.node.as_ref()?;
+            let node = host.node.as_ref().filter(|_| !self.liars.has(number as HostNo))?;
             Some((host.handle(number as HostNo), node.contacts()))
         });
         let apps = self.apps.iter().map(|app| AppFacts {
@@ -46,7 +46,7 @@ impl World {
             files_on: self.hosts_with_files(app.record.id),
             is_lost: app.is_lost,
             over: self.over_slots(app.record.id, app.record.slots),
-            chance_since: self.chances.get(&app.record.id).copied(),
+            chance_since: self.chances.get(&app.record.id).map(|chance| chance.since),
         });
         Snapshot { views: views.collect(), apps: apps.collect(), cut_off: self.cut_off() }
     }
@@ -63,6 +63,7 @@ impl World {
         for checker in self.checkers.iter_mut().filter(|_| is_over) {
             checker.finish(self.now, &end, &mut self.findings);
         }
+        self.findings.leave_out_the_excused();
         if self.trace.is_on() {
             for violation in &self.findings.list {
                 trace::line(
@@ -100,8 +101,12 @@ impl World {
             replacement_ms_p50: percentile(&self.replaced_ms, 50),
             replacement_ms_p99: percentile(&self.replaced_ms, 99),
             replacement_ms_max: percentile(&self.replaced_ms, 100),
+            forged: self.forged,
             messages: self.messages,
             events: self.events,
+            liars: self.liars.hosts().len() as u32,
+            lies: self.liars.lies,
+            entrusted: self.findings.excused(),
             virtual_ms: self.now.as_millis(),
             cpu_seconds,
             events_per_cpu_second: (self.events as f64 / cpu_seconds.max(1e-9)) as u64,

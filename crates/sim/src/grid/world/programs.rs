@@ -1,12 +1,11 @@
 //! The agents' half: programs are started, end and are stopped, and nodes are told.
 
-use xtreem_allocation::NotStarted;
-use xtreem_allocation::{Resources, SlotRun};
+use xtreem_allocation::{NotStarted, Resources, SlotRun, Trouble};
 use xtreem_base::{AppId, Duration, Handle, Instant};
 
 use super::World;
 use crate::grid::host::{HostNo, Power, host_of};
-use crate::grid::process::{FETCH_ATTEMPTS, FETCH_RETRY, Process, State, Step};
+use crate::grid::process::{FETCH_ATTEMPTS, FETCH_RETRY, Process, Sickness, State, Step};
 use crate::grid::queue::What;
 use crate::grid::schedule::FAULTS_END;
 use crate::grid::seen::{Behaviour, Seen};
@@ -70,7 +69,7 @@ impl World {
     }
 
     fn fetched(&mut self, number: usize, attempts: u32) {
-        let Process { host, run, behaviour, is_ordered, .. } = self.processes[number];
+        let Process { host, run, is_ordered, .. } = self.processes[number];
         if is_ordered {
             return;
         }
@@ -83,11 +82,23 @@ impl World {
             self.forget(number);
             self.see(&Seen::FilesLost { run });
             self.with_node(host, |node, now, out| {
-                node.program_not_started(now, run, NotStarted::FilesLost, out);
+                node.program_not_started(now, run, NotStarted::Trouble(Trouble::Files), out);
             });
             return;
         }
         self.store_files(host, run.app);
+        if let Some(Sickness::CannotStart(trouble)) = self.sick.get(&host).copied() {
+            self.trace_app(run.app, Some(host), format_args!("slot {} not started: {trouble}", run.slot));
+            self.forget(number);
+            self.with_node(host, |node, now, out| {
+                node.program_not_started(now, run, NotStarted::Trouble(trouble), out);
+            });
+            return;
+        }
+        if self.sick.get(&host) == Some(&Sickness::ProgramsFail) {
+            self.processes[number].behaviour = Behaviour::Broken;
+        }
+        let behaviour = self.processes[number].behaviour;
         self.processes[number].state = State::Running;
         self.trace_app(run.app, Some(host), format_args!("slot {} RUNS under {}", run.slot, run.epoch));
         self.see(&Seen::ProcessStarted { host, run });
@@ -235,9 +246,9 @@ impl World {
 
     fn see_holds(&mut self, host: HostNo) {
         let Some(node) = &self.hosts[host as usize].node else { return };
-        let open: Vec<(u64, AppId)> = node.holds().map(|(hold, _, app)| (hold, app)).collect();
-        for (hold, app) in open {
-            self.see(&Seen::Hold { host, hold, app });
+        let open: Vec<_> = node.holds().collect();
+        for (hold, requester, app) in open {
+            self.see(&Seen::Hold { host, hold, requester: host_of(requester), app });
         }
     }
 }

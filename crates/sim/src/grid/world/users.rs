@@ -1,6 +1,6 @@
 //! Users: they submit applications, stop them, and try again when nothing came of it.
 
-use xtreem_allocation::{Notice, Progress, Record};
+use xtreem_allocation::{Notice, Progress, Record, Wanted};
 use xtreem_base::{AppId, Duration, Handle, Wake};
 use xtreem_node::Event;
 
@@ -8,7 +8,7 @@ use super::World;
 use crate::grid::apps::Shape;
 use crate::grid::apps::{App, Stop};
 use crate::grid::disk::Write;
-use crate::grid::host::{HostNo, host_of, incarnation_of};
+use crate::grid::host::{HostNo, host_of, incarnation_of, node_id};
 use crate::grid::process::State;
 use crate::grid::queue::{WORLD, What};
 use crate::grid::schedule::FAULTS_END;
@@ -28,9 +28,15 @@ impl World {
     pub(super) fn submit(&mut self, shape: usize, attempts: u32) {
         let Some(submitter) = self.submitter.or_else(|| self.some_running_host()) else { return };
         let Shape { behaviour, resources, name, wait, .. } = self.schedule.apps[shape].clone();
-        let application = self.schedule.apps[shape].application(&mut self.rng);
+        let mut application = self.schedule.apps[shape].application(&mut self.rng);
+        application.record.submitter = node_id(self.seed, submitter);
         let record = application.record.clone();
+        let stopped = Record { generation: record.generation + 1, wanted: Wanted::Stopped, ..record.clone() };
+        self.liars.learn(&application, vec![record.clone(), stopped]);
         let id = record.id;
+        if self.liars.has(submitter) {
+            self.findings.excuse(id);
+        }
         if self.trace.covers(id, &name) {
             self.traced.push(format!("{id:?}"));
         }
@@ -45,6 +51,7 @@ impl World {
             is_accepted: false,
             submitted: self.now,
             complete: None,
+            trouble: None,
             refused: None,
             turned_away: 0,
             is_lost: false,
@@ -178,7 +185,8 @@ impl World {
             | Progress::Forbidden { .. }
             | Progress::NoSuchNode { .. }
             | Progress::Beaten { .. }
-            | Progress::Complete { .. } => false,
+            | Progress::Complete { .. }
+            | Progress::Troubled { .. } => false,
         };
         self.see(&Seen::Submission { host, app, is_active });
         if matches!(progress, Progress::Accepted) {
@@ -189,6 +197,7 @@ impl World {
         match progress {
             Progress::Accepted => known.is_accepted = true,
             Progress::Complete { .. } => known.complete = Some(self.now),
+            Progress::Troubled { trouble, .. } => known.trouble = Some(*trouble),
             Progress::Waiting { .. } => known.turned_away += 1,
             Progress::NotPlaced { .. } | Progress::Forbidden { .. } | Progress::NoSuchNode { .. } => {
                 self.turn_away(app);
