@@ -12,6 +12,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant};
+use xtreem_membership::detector;
 
 use crate::context::Context;
 use crate::guardian::{Guard, Guardians};
@@ -21,12 +22,17 @@ use crate::mine::{Mine, Phase};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
 use crate::restored::Restored;
-use crate::{Application, Config, Epoch, Host, Known, Notice, Record, SlotReport, SlotState, Wish, window};
+use crate::{
+    Application, Config, Epoch, Host, Known, Notice, Record, Silence, SlotReport, SlotState, Wish, window,
+};
 
 pub(crate) use self::restored::of_a_stranger;
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
+/// A holder that was not heard for so long counts as silent: it missed the probes that make it suspected.
+const SILENT_AFTER: Duration =
+    Duration::from_micros(detector::PROBE_PERIOD.as_micros() * (detector::MISSES as u64 + 1));
 /// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
 const SUPPLIERS_MAX: usize = 16;
 
@@ -143,6 +149,21 @@ impl App {
         slots.sort_unstable();
         slots.dedup();
         slots.into_iter().filter_map(|slot| self.newest(slot, me)).take(KNOWN_MAX).collect()
+    }
+
+    /// The slots around its own whose holders have not been heard for longer than a probe takes.
+    pub fn silences(&self, now: Instant) -> Vec<Silence> {
+        let watched = self.watched();
+        let silence = |slot: &u16| {
+            let entry =
+                self.known.entry(*slot).filter(|entry| entry.holder.is_some() && !entry.state.is_final())?;
+            let span = now.since(entry.heard?);
+            (span >= SILENT_AFTER).then(|| Silence {
+                slot: *slot,
+                seconds: u32::try_from(span.as_micros() / 1_000_000).unwrap_or(u32::MAX),
+            })
+        };
+        watched.iter().filter_map(silence).collect()
     }
 
     /// The highest counter of any epoch known here.
@@ -299,6 +320,7 @@ impl App {
     pub fn on_alive(&mut self, now: Instant, peer: Handle) {
         for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
             entry.watch.answered(now);
+            entry.heard = Some(now);
         }
         self.guardians.on_alive(now, peer);
     }

@@ -33,6 +33,8 @@ pub(crate) struct Entry {
     pub offer: Option<(Handle, u64)>,
     /// When this holder became known.
     since: Instant,
+    /// When it last gave a sign of life, if it ever did.
+    pub heard: Option<Instant>,
 }
 
 /// A holder has to watch this long before it can have noticed a loss; until then nobody waits for it to
@@ -56,6 +58,7 @@ impl Entry {
             successor: None,
             offer: None,
             since: now,
+            heard: None,
         }
     }
 

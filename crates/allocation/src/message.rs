@@ -13,8 +13,8 @@ use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
 use crate::{
-    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, SlotReport, Standing,
-    Statement,
+    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, Silence, SlotReport,
+    Standing, Statement,
 };
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
@@ -343,6 +343,8 @@ pub enum Message {
         guardians: Vec<Handle>,
         #[cbor(n(3), decode_with = "decode_placement")]
         placement: String,
+        #[cbor(n(4), decode_with = "decode_silences")]
+        silences: Vec<Silence>,
     },
     /// Requester to node: keep this hold, and give it to nobody else: I have all that I need.
     #[n(23)]
@@ -494,6 +496,10 @@ fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<
 
 fn decode_reports<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<SlotReport>, decode::Error> {
     bounded(d, ctx, REPORTS_MAX, "too many own slots in one message")
+}
+
+fn decode_silences<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Silence>, decode::Error> {
+    bounded(d, ctx, KNOWN_MAX, "too many silent slots in one message")
 }
 
 fn decode_peers<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {

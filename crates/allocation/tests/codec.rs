@@ -8,7 +8,7 @@ use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
     Application, Confirm, Epoch, Exit, Failure, FailureKind, GuardianSet, Holds, Known, Message, Record,
-    Refused, Resources, Restart, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
+    Refused, Resources, Restart, Silence, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
 use xtreem_discovery::{FactsAsk, FixedPorts, Need, ParseError};
@@ -114,6 +114,7 @@ fn samples() -> Vec<Message> {
             slots: vec![known],
             guardians: vec![],
             placement: "spread by site".into(),
+            silences: vec![Silence { slot: 3, seconds: 12 }],
         },
         Message::AskFacts { app, facts: FactsAsk::new(["rack", "site"]).expect("names") },
         Message::Facts { app, facts: Box::default() },

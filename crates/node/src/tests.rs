@@ -452,7 +452,7 @@ fn an_application_whose_slots_are_all_done_is_done() {
         assert_eq!(net.starts, usize::from(slots), "every slot ran once");
         for node in net.nodes.iter().flatten() {
             assert_eq!(node.status().used, Resources::default());
-            if let Some(known) = node.app(app) {
+            if let Some(known) = node.app(net.now, app) {
                 let is_done = |known: &xtreem_allocation::Known| matches!(known.state, SlotState::Done(_));
                 assert!(known.slots.iter().all(is_done), "{:?}", known.slots);
             }
@@ -487,7 +487,8 @@ fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone(
     let app = net.submit(3, 2);
     net.run(SECS(150));
     assert_eq!(net.starts, 30, "two slots, three nodes, five starts each");
-    let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
+    let known =
+        net.nodes.iter().flatten().filter_map(|node| node.app(net.now, app)).flat_map(|app| app.slots);
     let known: Vec<_> = known.collect();
     for slot in 0..2 {
         let newest = known.iter().filter(|known| known.slot == slot).max_by_key(|known| known.epoch);

@@ -3,7 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Call, Handle};
+use xtreem_base::{AppId, Call, Handle, Instant};
 
 use super::{APPS_MAX, Allocation};
 use crate::app::{App, of_a_stranger};
@@ -78,10 +78,10 @@ impl Allocation {
                 }
                 self.with_app(call, app, host, |app, cx| app.on_appointed(cx, from));
             }
-            Message::Describe { app } => self.on_describe(from, app, host),
-            Message::Description { record, slots, guardians, placement } => {
+            Message::Describe { app } => self.on_describe(call.now, from, app, host),
+            Message::Description { record, slots, guardians, placement, silences } => {
                 let (app, record) = (record.id, *record);
-                let description = Description { record, slots, guardians, placement };
+                let description = Description { record, slots, guardians, placement, silences };
                 host.event(Notice::Described { app, from, description });
             }
             Message::ProbeAck { app, versions, slot, holds, newest } => {
@@ -307,15 +307,17 @@ impl Allocation {
         });
     }
 
-    fn on_describe<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
+    fn on_describe<H: Host>(&mut self, now: Instant, from: Handle, app: AppId, host: &mut H) {
         let remembered = self.stopped.get(&app).map(|stopped| Description {
             record: stopped.record.clone(),
             slots: Vec::new(),
             guardians: Vec::new(),
             placement: String::new(),
+            silences: Vec::new(),
         });
-        let Some(known) = remembered.or_else(|| self.describe_here(app)) else { return };
-        let Description { record, slots, guardians, placement } = known;
-        host.send(from, Message::Description { record: record.into(), slots, guardians, placement });
+        let Some(known) = remembered.or_else(|| self.describe_here(now, app)) else { return };
+        let Description { record, slots, guardians, placement, silences } = known;
+        let record = record.into();
+        host.send(from, Message::Description { record, slots, guardians, placement, silences });
     }
 }

@@ -26,6 +26,7 @@ impl App {
         let news = Known { slot, epoch, holder: Some(from), state };
         self.take(cx, news, Some(from));
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
+            entry.heard = Some(cx.now);
             entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
         }
         if done_run >= self.slots() {
