@@ -43,8 +43,8 @@ impl OperatorClient {
         self.http.get("/v1/node").await
     }
 
-    /// The operator's word that the nodes which the agent's node lost are gone for good. Refused when it is not
-    /// cut off.
+    /// The operator's word that the nodes which the agent's node lost are gone for good. Refused when it is
+    /// not cut off.
     pub async fn accept_loss(&self) -> Result<LossAccepted, ClientError> {
         self.http.post("/v1/node/accept-loss", &()).await
     }

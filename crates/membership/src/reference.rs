@@ -227,8 +227,8 @@ impl Reference {
     }
 
     /// The operator's word that the members which do not answer are gone for good: those that answer are the
-    /// whole set from now on, and this node counts as connected. Returns how many were given up; nothing unless
-    /// the node is cut off.
+    /// whole set from now on, and this node counts as connected. Returns how many were given up; nothing
+    /// unless the node is cut off.
     pub fn accept_loss(&mut self, call: Call<'_, Config>) -> Option<u8> {
         let reach = self.reach(call)?;
         for at in (0..usize::from(self.len)).rev() {

@@ -18,8 +18,8 @@ pub enum Event {
     Search(SearchEvent),
     /// A newer policy of the VO is in force here: keep it. Or the one in force has a rival of its version.
     Policy(Newer<SignedPolicy>),
-    /// Fewer than half of the reference set answer: this node recruits nobody until they do. Without reach: they
-    /// do again.
+    /// Fewer than half of the reference set answer: this node recruits nobody until they do. Without reach:
+    /// they do again.
     CutOff { reach: Option<Reach> },
     /// The contacts by which this node sees whether it is cut off: keep them for its next start.
     Reference(Vec<Handle>),

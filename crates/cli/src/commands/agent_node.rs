@@ -29,9 +29,9 @@ pub struct Arguments {
 enum Command {
     /// Say that the nodes which this one lost are gone for good, so that it replaces what ran on them
     ///
-    /// A node that reaches fewer than half of those it knew cannot tell their death from its own lost network: it
-    /// keeps what it runs and replaces nothing. This word ends that, on this node only. If the others are alive
-    /// after all, slots run twice until both sides meet.
+    /// A node that reaches fewer than half of those it knew cannot tell their death from its own lost
+    /// network: it keeps what it runs and replaces nothing. This word ends that, on this node only. If the
+    /// others are alive after all, slots run twice until both sides meet.
     #[command(after_help = "Example:\n  xtreem node accept-loss")]
     AcceptLoss(AcceptLoss),
 }
