@@ -248,7 +248,8 @@ impl App {
     pub fn add_supplier(&mut self, peer: Handle) {
         if !self.suppliers.contains(&peer) {
             if self.suppliers.len() >= SUPPLIERS_MAX {
-                self.suppliers.remove(0);
+                // The first one is nearest to the submitter, who had the files before anybody.
+                self.suppliers.remove(1);
             }
             self.suppliers.push(peer);
         }

@@ -84,6 +84,9 @@ pub struct Confirm {
     /// Nodes on which the program of any slot failed: they come last.
     #[cbor(n(13), decode_with = "decode_peers")]
     pub failing: Vec<Handle>,
+    /// Nodes that may have the files although they neither hold nor guard anything.
+    #[cbor(n(14), decode_with = "decode_peers")]
+    pub sources: Vec<Handle>,
 }
 
 /// Why a confirm was refused. Nothing was allocated.

@@ -347,7 +347,7 @@ impl Submission {
         let version = self.set_version(APPOINT_ROUNDS + 1, cx);
         let guardians = GuardianSet { version, members: self.guardians.clone() };
         let application = self.application.clone();
-        let (failures, failing) = (Vec::new(), Vec::new());
+        let (failures, failing, sources) = (Vec::new(), Vec::new(), Vec::new());
         let confirm = Confirm {
             application,
             slot,
@@ -359,6 +359,7 @@ impl Submission {
             peers,
             failures,
             failing,
+            sources,
         };
         let place = &mut self.places[at];
         place.known.epoch = epoch;

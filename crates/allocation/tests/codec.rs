@@ -94,6 +94,7 @@ fn samples() -> Vec<Message> {
             },
         ],
         failing: vec![Handle::from_u32(9)],
+        sources: vec![Handle::from_u32(10)],
     };
     vec![
         Message::Renew { hold: 9 },

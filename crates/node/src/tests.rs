@@ -111,7 +111,7 @@ struct Net {
     policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
-    /// Guardians that were told to fetch the files, and from whom.
+    /// Guardians and holders that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
     /// Whom a node declared lost.
     declared: Vec<(usize, Handle)>,
@@ -195,8 +195,9 @@ impl Net {
 
     fn on_event(&mut self, at: usize, event: Event) {
         match event {
-            Event::Allocation(Notice::Start { run, .. }) => {
+            Event::Allocation(Notice::Start { run, sources, .. }) => {
                 self.starts += 1;
+                self.fetches.push((at, sources));
                 match self.program {
                     Program::Hangs => {}
                     Program::FetchesForLong => self.push(self.now, Work::Progress(at, run, 10)),

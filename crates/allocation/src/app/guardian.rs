@@ -123,6 +123,9 @@ impl App {
         let mut older: Vec<Handle> = self.older.peers().filter(|peer| *peer != candidate).collect();
         older.sort_unstable();
         older.dedup();
+        let others = self.suppliers.iter().filter(|peer| **peer != candidate && !older.contains(peer));
+        let others: Vec<Handle> = others.copied().collect();
+        older.extend(others);
         older.truncate(PEERS_MAX);
         let message = Message::Appoint {
             application: self.application.clone().into(),

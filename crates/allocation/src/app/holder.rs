@@ -18,8 +18,8 @@ use crate::{
 impl App {
     /// A recruiter wants this node to hold a slot. Records have been compared already.
     pub fn on_confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, confirm: Confirm) {
-        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, failures, failing, .. } =
-            confirm;
+        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, failures, .. } = confirm;
+        let Confirm { failing, sources, .. } = confirm;
         let app = self.id();
         let refuse = |cx: &mut Context<'_, H>, why| {
             cx.books.ledger.release(from, hold);
@@ -52,10 +52,13 @@ impl App {
         for known in neighbours.iter().filter(|known| known.slot != slot) {
             self.learn(cx, *known);
         }
+        for peer in sources.into_iter().filter(|peer| *peer != cx.me.handle) {
+            self.add_supplier(peer);
+        }
+        self.add_supplier(from);
         for peer in older {
             self.suspect(cx.now, slot, peer);
         }
-        self.add_supplier(from);
         let mut members = peers;
         members.extend(self.known.holders());
         members.retain(|peer| *peer != cx.me.handle);

@@ -405,6 +405,7 @@ impl App {
             peers,
             failures,
             failing: self.failing.clone(),
+            sources: self.suppliers.clone(),
         };
         cx.host.send(peer, Message::Confirm(confirm.into()));
         let resend = cx.now + cx.config.reply_timeout;

@@ -242,6 +242,7 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         peers: vec![],
         failures: Vec::new(),
         failing: Vec::new(),
+        sources: Vec::new(),
     };
     let sent = said(Message::Allocation(Allocation::Confirm(confirm.into())));
     let refused = Refused::Forbidden { rule: "mine".to_string() };
