@@ -95,6 +95,7 @@ mod tests {
                 Kind::Number(Unit::Bytes) => "bytes",
                 Kind::Number(Unit::Hertz) => "hertz",
                 Kind::Text => "text",
+                Kind::Flag => "flag",
                 Kind::List => "list",
             };
             let dynamic = if *dynamic { " yes" } else { "" };
