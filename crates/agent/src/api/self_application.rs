@@ -92,9 +92,10 @@ async fn ports_of(
     let running = held.filter(|(known, _)| known.state == SlotState::Running);
     let running: Vec<_> = running.map(|(known, contact)| (known.slot, known.epoch, contact)).collect();
     let known = running.len();
-    let told = match slot.ports().is_empty() {
-        true => BTreeMap::new(),
-        false => ports::of(&slot.agent, slot.run.app, running).await,
+    let told = if slot.ports().is_empty() {
+        BTreeMap::new()
+    } else {
+        ports::of(&slot.agent, slot.run.app, running).await
     };
     let covered = ports::covered(description.record.slots, known, &told);
     (told, covered)
