@@ -105,7 +105,8 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
     let mut attributes = agent.attributes();
     let set = add_all(&mut attributes, &fresh)
         .and_then(|()| declared::set(&mut attributes, "address", agent.net.local_addr().to_string()))
-        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
+        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64))
+        .and_then(|()| declared::set(&mut attributes, "cut_off", status.is_cut_off));
     if let Err(error) = set {
         tracing::warn!(%error, "a measured attribute was left out");
     }

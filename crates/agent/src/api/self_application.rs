@@ -104,7 +104,7 @@ async fn ports_of(
 /// What this node knows of the slot's application.
 async fn description(slot: &Slot) -> Result<Named<Description>, ApiError> {
     let app = slot.run.app;
-    let Named { what, contacts } = slot.agent.net.call_named(move |node, _, _| node.app(app)).await?;
+    let Named { what, contacts } = slot.agent.net.call_named(move |node, now, _| node.app(now, app)).await?;
     let ended = || ApiError::definite(StatusCode::GONE, "this slot's application has ended on this node");
     Ok(Named { what: what.ok_or_else(ended)?, contacts })
 }
