@@ -160,7 +160,7 @@ impl Allocation {
             }
             Message::Returned { app, versions, standing } => {
                 self.on_app(call, from, app, versions, host, |app, cx| {
-                    app.on_returned(cx.now, from, standing);
+                    app.on_returned(cx.now, cx.me.handle, from, standing);
                 });
             }
             Message::GuardianProbe { app, versions, mine } => {
@@ -169,10 +169,7 @@ impl Allocation {
                 }
                 self.on_app(call, from, app, Some(versions), host, |app, cx| {
                     mine.iter().for_each(|report| app.hear(cx, from, *report));
-                    if app.is_guardian() && app.is_asleep() {
-                        // Only a holder that is awake looks after its guardians.
-                        app.be_awake(cx.now);
-                    }
+                    app.wake_as_guardian(cx.now, cx.me.handle, from);
                     let versions = app.is_guardian().then(|| app.versions());
                     cx.host.send(from, Message::GuardianAck { app: app.id(), versions });
                 });

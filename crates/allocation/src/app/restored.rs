@@ -171,11 +171,19 @@ impl App {
         }
     }
 
-    /// The answer.
-    pub fn on_returned(&mut self, now: Instant, from: Handle, standing: Standing) {
-        if let Some(restored) = &mut self.restored {
+    /// The answer. Only those are believed that had a part in the application when this node knew it.
+    pub fn on_returned(&mut self, now: Instant, me: Handle, from: Handle, standing: Standing) {
+        let is_partner = self.restored.is_some() && self.old_partners(me).contains(&from);
+        if let Some(restored) = self.restored.as_mut().filter(|_| is_partner) {
             restored.hear(now, from, standing);
             self.due = now;
+        }
+    }
+
+    /// A holder looks after its guardians, so it is awake: then so is this one, if it knows the holder.
+    pub fn wake_as_guardian(&mut self, now: Instant, me: Handle, from: Handle) {
+        if self.is_asleep() && self.is_guardian() && self.old_partners(me).contains(&from) {
+            self.be_awake(now);
         }
     }
 
