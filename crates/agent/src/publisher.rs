@@ -104,7 +104,8 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
     let used = status.slots + status.open_holds;
     let mut attributes = agent.attributes();
     let set = add_all(&mut attributes, &fresh)
-        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
+        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64))
+        .and_then(|()| declared::set(&mut attributes, "cut_off", status.is_cut_off));
     if let Err(error) = set {
         tracing::warn!(%error, "a measured attribute was left out");
     }

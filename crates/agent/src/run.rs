@@ -284,10 +284,15 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
-            Named { what: Event::CutOff { is_cut_off: true }, .. } => {
-                tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
+            Named { what: Event::CutOff { reach: Some(reach) }, .. } => {
+                let (answering, members, needed) = (reach.answering, reach.members, reach.needed());
+                let minutes = reach.ends_in.as_micros().div_ceil(60_000_000);
+                tracing::warn!(
+                    "cut off: this node reaches {answering} of {members} and replaces nothing until {needed} \
+                     answer, for {minutes} min at most; when the others are gone for good: `xtreem node accept-loss`"
+                );
             }
-            Named { what: Event::CutOff { is_cut_off: false }, .. } => tracing::info!("no longer cut off"),
+            Named { what: Event::CutOff { reach: None }, .. } => tracing::info!("no longer cut off"),
             Named { what: Event::Reference(peers), contacts } => {
                 let peers: Vec<_> = contacts.all_of(peers).map(|(_, contact)| contact).collect();
                 agent.durable.put_reference(&peers);

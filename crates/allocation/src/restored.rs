@@ -142,13 +142,14 @@ mod tests {
     fn a_restored_role_wakes_only_when_nobody_else_is_awake_and_somebody_knows_its_record() {
         use Standing::{Asleep, Awake, Stranger};
         let all = [(1, Asleep), (2, Asleep), (3, Asleep)];
-        let table: [(u64, bool, &[(u32, Standing)], Ripe); 10] = [
+        let table: [(u64, bool, &[(u32, Standing)], Ripe); 11] = [
             (7, true, &all, Ripe::ToWake),
             (5, true, &all, Ripe::NotYet),
             (7, true, &all[..2], Ripe::NotYet),
             (7, true, &[(1, Asleep), (2, Stranger), (3, Asleep)], Ripe::ToWake),
             (7, true, &[(1, Stranger), (2, Stranger), (3, Stranger)], Ripe::NotYet),
             (7, true, &[(1, Asleep), (2, Asleep), (3, Awake)], Ripe::Led),
+            (7, true, &[(9, Awake)], Ripe::Led),
             (20, true, &all[..1], Ripe::ToWake),
             (20, false, &all[..1], Ripe::ToWake),
             (20, true, &[], Ripe::ToWake),

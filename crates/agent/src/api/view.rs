@@ -171,6 +171,7 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             SlotState::Troubled(trouble) => Some(trouble.to_string()),
             _ => None,
         },
+        silent_s: None,
         last_lines: Vec::new(),
         ports: BTreeMap::new(),
     }

@@ -305,7 +305,9 @@ fn attribute(name: &str, value: toml::Value) -> Result<Value, String> {
     let is_right = match (kind, &found) {
         (None, _) => true,
         (Some(Kind::Number(_)), Value::Number(number)) => number.as_thousandths() >= 0,
-        (Some(Kind::Text), Value::Text(_)) | (Some(Kind::List), Value::List(_)) => true,
+        (Some(Kind::Text), Value::Text(_))
+        | (Some(Kind::Flag), Value::Flag(_))
+        | (Some(Kind::List), Value::List(_)) => true,
         _ => false,
     };
     if is_right { Ok(found) } else { Err(format!("expected {}, found {found}", expected(kind))) }
@@ -315,6 +317,7 @@ fn expected(kind: Option<Kind>) -> &'static str {
     match kind {
         Some(Kind::Number(_)) => "a number that is not negative",
         Some(Kind::Text) => "a text",
+        Some(Kind::Flag) => "true or false",
         Some(Kind::List) => "a list of texts",
         None => "a value",
     }

@@ -1,8 +1,8 @@
 //! Matches of a search, and why there are no more.
 
 use xtreem_client::api::{
-    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, NodeMatch, NodeStatus, Plan, Reached,
-    Resources, SearchReport, SetReport,
+    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, LossAccepted, NodeMatch, NodeStatus, Plan,
+    Reach, Reached, Resources, SearchReport, SetReport,
 };
 use xtreem_discovery::standard::{self, Kind, Unit};
 
@@ -297,7 +297,7 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["incarnation", &node.incarnation.to_string()]);
     text.row(["version", &node.version]);
     text.row(["contacts", &node.contacts.to_string()]);
-    text.row(["cut off", if node.cut_off { "yes: too few contacts answer" } else { "no" }]);
+    text.row(["cut off", cut_off(node).as_deref().unwrap_or("no")]);
     if let Some(clock) = clock(node.clock_correction_ms) {
         text.row(["clock", &clock]);
     }
@@ -327,6 +327,37 @@ pub fn status(node: &NodeStatus) -> String {
         text.row([name.clone(), count.to_string()]);
     }
     text.to_string()
+}
+
+/// That a node is cut off, and what that means, in one line; nothing when it is not.
+pub fn cut_off(node: &NodeStatus) -> Option<String> {
+    match node.reach {
+        Some(Reach { answering, members, needed, ends_in_s }) if node.cut_off => Some(format!(
+            "this node reaches {answering} of {members}: it replaces nothing until {needed} answer, for {} at \
+             most. If the others are gone for good: `xtreem node accept-loss`",
+            duration(ends_in_s)
+        )),
+        _ => node.cut_off.then(|| "too few contacts answer: it replaces nothing".to_owned()),
+    }
+}
+
+/// Minutes, or seconds where there are few.
+fn duration(seconds: u64) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+}
+
+/// What the operator's word did, and where it is still to be given.
+pub fn loss_accepted(accepted: LossAccepted, elsewhere: &[NodeMatch]) -> String {
+    let given_up = count(accepted.given_up.into(), "node");
+    let mut text = format!("This node waits no longer for {given_up}, and replaces what ran there.\n");
+    if !elsewhere.is_empty() {
+        text += "These nodes are cut off, too, and wait for the same word, each on its own machine:\n";
+    }
+    for node in elsewhere {
+        let host = node.attributes.get("host").map_or_else(|| "?".to_owned(), AttributeValue::to_string);
+        text += &format!("  {} ({})\n", host.replace(char::is_control, "?"), node.address);
+    }
+    text
 }
 
 /// What is wrong with the machine's clock, if anything is.

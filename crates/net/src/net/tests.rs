@@ -233,7 +233,7 @@ async fn replayed_flipped_and_truncated_datagrams_are_counted_each_for_itself() 
     let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
     let mut plane = DatagramPlane::new(issue(&vo, "b"), record);
     let mut seal = || {
-        let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0) });
+        let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0), nonce: 1 });
         let mut table = PeerTable::default();
         table.intern_proven(Contact { id: NodeId::from_bytes([1; 16]), addr, incarnation: 1 });
         let mut payload = Vec::new();

@@ -11,14 +11,20 @@ fn cores(count: u64) -> Attributes {
 }
 
 #[test]
-fn guardians_fetch_the_files_from_the_submitter_too_as_the_first_holder_may_die_at_once() {
+fn the_submitter_stays_a_source_of_files_for_guardians_and_every_later_holder() {
     let config = Arc::new(Config::emulated());
     for seed in 0..5 {
         // The submitter itself does not match.
         let mut net = Net::of(16, seed, &config, |at| cores(if at == 0 { 1 } else { 4 }));
         net.submit(0, 1);
         net.run(SECS(5));
-        assert_eq!(net.fetches.len(), 3, "seed {seed}");
+        assert_eq!(net.fetches.len(), 4, "seed {seed}: three guardians and the holder");
+        // Nobody may have the files but the submitter, whichever holder comes next.
+        for _ in 0..3 {
+            net.kill(net.holder(0));
+            net.run(SECS(40));
+        }
+        assert!(net.fetches.len() >= 7, "seed {seed}");
         for (at, sources) in &net.fetches {
             assert!(*at == 0 || sources.contains(&handle(0)), "seed {seed}: {at} asks {sources:?}");
         }
@@ -73,5 +79,24 @@ fn a_guardian_that_was_silent_for_a_while_is_one_again_when_nobody_could_take_it
         assert_eq!(net.declared, [], "seed {seed}");
         let guards = |at: usize| net.nodes[at].as_ref().is_some_and(|node| !node.apps().is_empty());
         assert!(guards(guardian) && guards(3), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_node_whose_slot_is_done_takes_another_one_that_was_lost() {
+    let config = Arc::new(Config::emulated());
+    for seed in 0..3 {
+        // Three match and hold a slot each; the fourth submits and guards.
+        let mut net = Net::of(4, seed, &config, |at| cores(if at < 3 { 4 } else { 1 }));
+        net.submit(3, 3);
+        net.run(SECS(5));
+        let &(at, run) = net.running.iter().find(|(_, run)| run.slot == 0).expect("it runs");
+        net.push(net.now, Work::Exited(at, run, Exit::Code(0)));
+        net.run(SECS(5));
+        // The holder of slot 1 comes first among those who look for a holder of slot 2.
+        net.kill(net.holder(2));
+        net.run(SECS(25));
+        assert_eq!(net.slots(), [1, 2], "seed {seed}");
+        assert_eq!(net.holder(2), at, "seed {seed}");
     }
 }
