@@ -68,6 +68,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    /// Another machine has this node's key.
+    pub(crate) is_cloned: bool,
     /// Of those that were asked for last.
     pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
@@ -113,6 +115,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            is_cloned: false,
             ports_in_use: Vec::new(),
             isolates: true,
             errands: BTreeMap::new(),

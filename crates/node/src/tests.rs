@@ -543,17 +543,19 @@ fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone(
 }
 
 #[test]
-fn a_node_that_contradicts_itself_or_cannot_isolate_programs_is_not_held() {
+fn a_node_that_contradicts_itself_or_cannot_isolate_programs_or_whose_key_is_copied_is_not_held() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_contradicts(true));
+    net.with(3, |node, _, _| node.set_cloned(true));
     net.with(2, |node, _, _| node.set_isolates(false));
     net.submit(0, 6);
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.matched, report.granted), (6, 4));
-    assert_eq!((report.refused.mismatch, report.refused.not_isolated), (1, 1));
+    assert_eq!((report.matched, report.granted), (6, 3));
+    let refused = report.refused;
+    assert_eq!((refused.mismatch, refused.not_isolated, refused.cloned), (1, 1, 1));
 }
 
 #[test]

@@ -12,7 +12,7 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::policy;
+use crate::{namesake, policy};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let (status, reach, faults, troubles) = agent
@@ -21,9 +21,10 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), node.reach(now), faults, policy::rivalry(node).into_iter().collect())
+            (node.status(), node.reach(now), faults, policy::rivalry(node))
         })
         .await?;
+    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -48,7 +49,8 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
         isolation: agent.standing.words(),
-        takes_no_slots: agent.standing.may_take_slots().err().map(|why| why.to_string()),
+        takes_no_slots: namesake::why_no_slots(&agent)
+            .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles,
         left_behind: agent.trash.left_behind(),

@@ -44,6 +44,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            cloned: refused.cloned,
             troubled: refused.troubled,
             not_isolated: refused.not_isolated,
             port_taken: refused.port_taken,

@@ -147,8 +147,12 @@ fn wrong<T>(value: &Spanned<T>, reason: impl Into<String>) -> Wrong {
 }
 
 fn address(text: &Spanned<String>) -> Result<SocketAddr, Wrong> {
-    text.get_ref().parse().map_err(|_| {
-        wrong(text, format!("{:?} is no address: expected 10.0.0.7:7227 or [fd00::7]:7227", text.get_ref()))
+    xtreem_net::parse_address(text.get_ref()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong(text, error.to_string()),
+        _ => {
+            let expected = "expected 10.0.0.7:7227 or [fd00::7]:7227";
+            wrong(text, format!("{:?} is no address: {expected}", text.get_ref()))
+        }
     })
 }
 
@@ -266,6 +270,9 @@ fn flatten(config: &mut Config, place: &Place<'_>, prefix: &str, table: toml::Ta
 fn check_may_declare(name: &str, is_emulated: bool) -> Result<(), &'static str> {
     if name.starts_with("offer.") {
         return Err("what a node offers is told under [offer]");
+    }
+    if name.starts_with("identity.") {
+        return Err("only the node itself says whether its identity is its own");
     }
     if name.starts_with("slots.") {
         return Err("only the node itself counts its slots");

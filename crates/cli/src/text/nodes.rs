@@ -10,6 +10,8 @@ use super::{Table, Widths, bytes, cores, short};
 
 /// Columns that are shown whatever the requirement says.
 const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
+/// Attribute of a node whose key another machine has, too: that one's address.
+const CLONED: &str = "identity.cloned";
 /// Characters of a value in a table.
 const CELL_MAX_CHARS: usize = 32;
 
@@ -28,7 +30,11 @@ impl Columns {
 
 fn cells(names: &[String], node: &NodeMatch) -> impl Iterator<Item = String> {
     let attributes = names.iter().map(|name| cell(name, &node.attributes));
-    [short(&node.id).to_owned(), node.address.clone()].into_iter().chain(attributes)
+    let address = match node.attributes.get(CLONED) {
+        Some(other) => format!("{} CLONED at {other}", node.address),
+        None => node.address.clone(),
+    };
+    [short(&node.id).to_owned(), address].into_iter().chain(attributes)
 }
 
 /// A row a node: the usual attributes, and those that the requirement names.
@@ -248,6 +254,7 @@ fn account(report: &SearchReport) -> String {
         (refused.same_app, "had a slot of it already"),
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
+        (refused.cloned, "share their key with another machine (`xtreem node` there says where)"),
         (refused.port_taken, "have one of its ports in use"),
         (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),

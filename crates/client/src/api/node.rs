@@ -292,6 +292,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// Another machine has its key.
+    #[serde(default)]
+    pub cloned: u32,
     /// It could not start this application just now, or any.
     #[serde(default)]
     pub troubled: u32,

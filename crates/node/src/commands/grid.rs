@@ -31,6 +31,12 @@ impl Node {
         self.contradicts = contradicts;
     }
 
+    /// Says whether another machine, which started earlier or at the same moment, has this node's key. While
+    /// it does, every hold is refused for that.
+    pub fn set_cloned(&mut self, is_cloned: bool) {
+        self.is_cloned = is_cloned;
+    }
+
     /// As set by [`Self::set_contradicts`].
     pub fn contradicts(&self) -> bool {
         self.contradicts
