@@ -77,7 +77,7 @@ fn wrong_command_lines_are_refused() {
         ("xtreem logs web --follow --json", ErrorKind::ArgumentConflict),
         ("xtreem sim membership --kill 0.8", ErrorKind::ValueValidation),
         ("xtreem sim grid --faults kill,fire", ErrorKind::ValueValidation),
-        ("xtreem sim grid --nodes 0", ErrorKind::ValueValidation),
+        ("xtreem sim grid --nodes many", ErrorKind::ValueValidation),
         ("xtreem sim sweep", ErrorKind::MissingRequiredArgument),
         ("xtreem sim sweep --seeds 9..3", ErrorKind::ValueValidation),
     ];
