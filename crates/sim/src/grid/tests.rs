@@ -59,6 +59,27 @@ fn a_sweep_to_the_last_seed_of_all_ends() {
 }
 
 #[test]
+fn a_power_cut_ends_nothing_that_was_acknowledged() {
+    for (nodes, seed) in [(3, 1), (6, 2), (10, 3), (60, 4), (60, 5), (60, 6)] {
+        let report = run(&Options { nodes, ..small("power", seed) });
+        assert!(report.ok, "{nodes} {seed}: {:#?}", report.violations);
+        assert_eq!(report.lost, 0, "{nodes} {seed}");
+    }
+}
+
+#[test]
+fn the_other_faults_of_a_seed_are_the_same_with_power_and_without() {
+    use crate::grid::schedule::{Action, Schedule};
+    for seed in 0..20 {
+        let all = Schedule::draw(60, 3, Faults::ALL, seed);
+        let others = Schedule::draw(60, 3, Faults::ALL.without(super::FaultKind::Power), seed);
+        let is_other = |action: &Action| !matches!(action, Action::Power { .. });
+        let left: Vec<_> = all.actions.into_iter().filter(|(_, action)| is_other(action)).collect();
+        assert_eq!(left, others.actions, "seed {seed}");
+    }
+}
+
+#[test]
 fn a_sweep_runs_each_seed_once_and_says_how_to_replay_it() {
     let mut seen = Vec::new();
     let report = sweep(4..7, &small("none", 0), 2, |seed, one| seen.push((seed, one.replay.clone())));

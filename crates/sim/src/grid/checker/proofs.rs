@@ -412,3 +412,37 @@ fn a_hold_ends_with_its_submission_or_a_life_later() {
     check(&after(11), &none, &[]);
     check(&after(14), &none, &["holds_end"]);
 }
+
+#[test]
+fn what_was_acknowledged_and_is_on_no_disk_is_found() {
+    let taken = |is_stored| Seen::Acknowledged { app: APP, what: "the stop", is_stored };
+    check(&[(0, taken(true))], &nothing(), &[]);
+    check(&[(0, taken(false))], &nothing(), &[super::power::NAME]);
+}
+
+#[test]
+fn a_slot_that_had_ended_and_starts_after_a_power_cut_is_found() {
+    let history = |told: u64| {
+        [
+            (told, changed(1, 1, SlotState::Done(Exit::Code(0)))),
+            (40_000, fault(Fault::PowerCut)),
+            (60_000, ordered(2, 2)),
+        ]
+    };
+    check(&history(10_000), &nothing(), &[super::power::NAME]);
+    check(&history(30_000), &nothing(), &[]);
+    // Without a power cut this is another checker's affair, and with other trouble the news may be late.
+    let mut quiet = history(10_000).to_vec();
+    quiet.remove(1);
+    check(&quiet, &nothing(), &[]);
+    let mut troubled = history(10_000).to_vec();
+    troubled.insert(1, (20_000, fault(Fault::Cut { host: 3 })));
+    check(&troubled, &nothing(), &[]);
+}
+
+#[test]
+fn a_stopped_application_that_starts_after_a_power_cut_is_found() {
+    let history = [(0, stop_taken(3)), (40_000, fault(Fault::PowerCut)), (60_000, ordered(2, 1))];
+    check(&history, &nothing(), &[super::power::NAME]);
+    check(&[(40_000, fault(Fault::PowerCut)), (60_000, ordered(2, 1))], &nothing(), &[]);
+}
