@@ -5,7 +5,7 @@
 //! every node serves what it has so far, so that the first source's upload stays near one copy.
 
 mod fetch;
-mod protocol;
+pub(crate) mod protocol;
 mod serve;
 
 pub(crate) use fetch::{Missing, Peers, Reader, Writer, fetch_all};

@@ -20,6 +20,8 @@ mod deploy;
 mod environment;
 pub mod exec;
 mod fault_switch;
+#[doc(hidden)]
+pub mod fuzzed;
 mod identity;
 mod isolation;
 mod lifecycle;

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 use xtreem_base::Digest;
+use xtreem_discovery::FixedPorts;
 
 use crate::exec::TEMPORARY;
 
@@ -206,6 +207,14 @@ impl Program {
             }
         }
         Ok(())
+    }
+}
+
+impl Program {
+    /// Numbers that its ports have. As many fit as a program may have ports, and each is there once.
+    pub fn fixed_ports(&self) -> FixedPorts {
+        let numbers = self.ports.iter().map(|port| port.port).filter(|number| *number > 0);
+        FixedPorts::new(numbers).unwrap_or_default()
     }
 }
 

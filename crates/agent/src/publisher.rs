@@ -11,7 +11,7 @@ use xtreem_node::Node;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
-use crate::{machine, store};
+use crate::{machine, ports, store};
 
 /// Between two measurements for what travels with links. Whoever visits is answered with what is measured
 /// then ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
@@ -123,7 +123,9 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             measure(&agent, &shared, node, now);
         }
     };
-    if agent.net.set_measure(Box::new(measure)).await.is_err() {
+    let address = agent.net.local_addr().ip();
+    let is_port_free = move |port| ports::is_free(address, port);
+    if agent.net.set_measure(Box::new(measure), Box::new(is_port_free)).await.is_err() {
         return;
     }
     let mut period = tokio::time::interval(PERIOD);

@@ -1,37 +1,42 @@
-//! Streams that other agents open here: pieces of files, and logs.
+//! Streams that other agents open here: pieces of files, logs, and ports of slots.
 
 use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
-use xtreem_net::{Service, ServiceStream};
+use xtreem_net::{Guests, Service, ServiceStream};
 
 use crate::agent::Agent;
-use crate::{deploy, logs};
+use crate::{deploy, logs, ports};
 
 /// Streams served at one time; one more is refused, and its opener tries another node (our guess: 64 pieces
 /// of 256 KiB under way are 16 MiB).
 const STREAMS_MAX: usize = 64;
 /// Streams that wait to be looked at.
 pub(crate) const WAITING_MAX: usize = 64;
+/// Of the streams that are served, those of one node: a fetch uses a few, and nobody alone takes all.
+const STREAMS_PER_PEER_MAX: usize = 16;
 
 /// Serves until the node stops.
 pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceStream>) {
     let room = Arc::new(Semaphore::new(STREAMS_MAX));
+    let guests = Guests::new(STREAMS_PER_PEER_MAX);
     while let Some(stream) = streams.recv().await {
         // Dropping the stream resets it.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
+        let Some(seat) = guests.seat(stream.peer.contact().id) else { continue };
         let agent = agent.clone();
         tokio::spawn(async move {
             let ServiceStream { service, peer, send, receive } = stream;
             let served = match service {
                 Service::PIECES => deploy::serve(agent.store.clone(), receive, send).await,
                 Service::LOGS => logs::serve(&agent, receive, send).await,
+                Service::PORTS => ports::serve(&agent, receive, send).await,
                 _ => Err(std::io::Error::other("unknown service")),
             };
             if let Err(error) = served {
                 tracing::debug!(peer = ?peer.contact().id, ?service, %error, "stream ended early");
             }
-            drop(permit);
+            drop((permit, seat));
         });
     }
 }

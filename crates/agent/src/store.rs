@@ -28,6 +28,7 @@ use std::time::Duration;
 use thiserror::Error;
 use xtreem_base::Digest;
 
+pub(crate) use fetch::verify as verify_piece;
 pub use fetch::{AcceptError, Claim, Fetch, FetchError, Progress};
 pub use idle::IDLE_MAX;
 pub use pieces::{BLOB_MAX_BYTES, ENCODED_MAX_BYTES, PIECE_BYTES, Pieces, piece_count};

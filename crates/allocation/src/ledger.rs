@@ -1,9 +1,11 @@
 //! What this node offers, what is held, what is allocated. The sum never exceeds the offer.
 
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
+use xtreem_discovery::FixedPorts;
 
 use crate::Resources;
 
@@ -11,6 +13,10 @@ use crate::Resources;
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
 /// Most open holds of all requesters; one more is refused. Our guess.
 pub const HOLDS_MAX: usize = 1_024;
+
+/// However often it is renewed, a hold that is not confirmed ends after so long: twice what the longest
+/// attempt of a submission takes. Our guess. Who needs it has to ask again, in turn with others.
+pub const HOLD_LIFE_MAX: Duration = Duration::from_secs(120);
 
 /// What a visit asks to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +29,8 @@ pub struct Ask {
     /// One of more than the asker needs, to choose among them: it gets what is free only, never what somebody
     /// holds, and whoever needs the node gets it. Once renewed or locked it is like any other.
     pub is_spare: bool,
+    /// Numbers that the slot wants to listen on: a node has each of them once.
+    pub ports: FixedPorts,
 }
 
 impl Ask {
@@ -55,6 +63,8 @@ pub(crate) struct Granted {
 pub enum HoldRefusal {
     /// Not enough of some resource is free.
     Busy,
+    /// Another slot has one of the ports.
+    PortTaken,
     /// The requester has too many open holds here, or all requesters together have.
     TooMany,
     /// This node runs or holds a slot of the application, which does not colocate.
@@ -73,6 +83,17 @@ pub(crate) struct Hold {
     /// Its requester has all that it needs and is about to confirm: not to be revoked.
     is_locked: bool,
     expires: Instant,
+    /// It is not renewed beyond this.
+    ends: Instant,
+}
+
+/// A confirmed hold.
+#[derive(Clone, Debug)]
+struct Booked {
+    app: AppId,
+    slot: u16,
+    resources: Resources,
+    ports: FixedPorts,
 }
 
 /// The books of one node.
@@ -80,7 +101,7 @@ pub(crate) struct Hold {
 pub struct Ledger {
     offer: Resources,
     holds: Vec<Hold>,
-    allocations: Vec<(AppId, u16, Resources)>,
+    allocations: Vec<Booked>,
     /// Holds that ended because nobody renewed, released or confirmed them.
     lapsed: u64,
 }
@@ -98,7 +119,7 @@ impl Ledger {
     /// Held and allocated together.
     pub fn used(&self) -> Resources {
         let held = self.holds.iter().map(|hold| hold.ask.resources);
-        let allocated = self.allocations.iter().map(|(_, _, resources)| *resources);
+        let allocated = self.allocations.iter().map(|booked| booked.resources);
         held.chain(allocated).fold(Resources::default(), |sum, part| sum.plus(&part))
     }
 
@@ -135,32 +156,55 @@ impl Ledger {
             return Err(HoldRefusal::SameApp);
         }
         let own = self.holds.iter().filter(|hold| hold.requester == requester).count();
-        if own >= HOLDS_PER_REQUESTER_MAX || self.holds.len() >= HOLDS_MAX {
+        if own >= HOLDS_PER_REQUESTER_MAX {
             return Err(HoldRefusal::TooMany);
         }
-        let going = self.in_the_way(&ask).ok_or(HoldRefusal::Busy)?;
+        let mut going = self.in_the_way(&ask)?;
+        if self.holds.len() - going.len() >= HOLDS_MAX {
+            going.push(self.last_of_the_greediest(own).ok_or(HoldRefusal::TooMany)?);
+        }
         let revoked = going.iter().map(|hold| (hold.requester, hold.id)).collect();
         self.holds.retain(|hold| !going.iter().any(|gone| gone.id == hold.id));
         let id = rng.next_u64();
         let is_locked = ask.patience == Ask::FIRST_OF_ALL && !ask.is_spare;
-        self.holds.push(Hold { id, requester, ask, is_locked, expires: now + life });
+        let (expires, ends) = (now + life, now + HOLD_LIFE_MAX);
+        self.holds.push(Hold { id, requester, ask, is_locked, expires, ends });
         Ok(Granted { id, revoked })
     }
 
-    /// The holds that have to go for `ask`; nothing when it does not fit even so.
-    fn in_the_way(&self, ask: &Ask) -> Option<Vec<Hold>> {
+    /// The last hold of whoever has most of them, when that is more than one more than `own`: a few who ask
+    /// for nothing, often, leave room in the table for everybody.
+    fn last_of_the_greediest(&self, own: usize) -> Option<Hold> {
+        let mut counts: BTreeMap<Handle, usize> = BTreeMap::new();
+        self.holds.iter().for_each(|hold| *counts.entry(hold.requester).or_default() += 1);
+        let (greediest, most) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+        let last = self.holds.iter().rev().find(|hold| hold.requester == greediest)?;
+        (most > own + 1).then(|| last.clone())
+    }
+
+    /// The holds that have to go for `ask`, or why it does not fit even so.
+    fn in_the_way(&self, ask: &Ask) -> Result<Vec<Hold>, HoldRefusal> {
+        let is_later = |hold: &Hold| !hold.is_locked && ask.is_before(&hold.ask);
+        let clashes = |ports: &FixedPorts| ports.overlaps(&ask.ports);
+        let is_kept = |hold: &Hold| clashes(&hold.ask.ports) && !is_later(hold);
+        if self.allocations.iter().any(|booked| clashes(&booked.ports)) || self.holds.iter().any(is_kept) {
+            return Err(HoldRefusal::PortTaken);
+        }
         let mut used = self.used().plus(&ask.resources);
-        let is_later = |hold: &&Hold| !hold.is_locked && ask.is_before(&hold.ask);
-        let mut later: Vec<&Hold> = self.holds.iter().filter(is_later).collect();
-        later.sort_by_key(|hold| (!hold.ask.is_spare, hold.ask.patience, Reverse(hold.ask.app)));
+        let mut later: Vec<&Hold> = self.holds.iter().filter(|hold| is_later(hold)).collect();
+        // Those that have a port of this one go in any case.
+        later.sort_by_key(|hold| {
+            let stays = !clashes(&hold.ask.ports);
+            (stays, !hold.ask.is_spare, hold.ask.patience, Reverse(hold.ask.app))
+        });
         let mut going = Vec::new();
-        let mut later = later.into_iter();
-        while !self.offer.covers(&used) {
-            let hold = later.next()?;
+        let mut later = later.into_iter().peekable();
+        while later.peek().is_some_and(|hold| clashes(&hold.ask.ports)) || !self.offer.covers(&used) {
+            let hold = later.next().ok_or(HoldRefusal::Busy)?;
             used = used.minus(&hold.ask.resources);
             going.push(hold.clone());
         }
-        Some(going)
+        Ok(going)
     }
 
     /// Keeps a hold for another life, `locked` against those whose turn is earlier or not. False when there
@@ -178,7 +222,7 @@ impl Ledger {
         else {
             return false;
         };
-        hold.expires = now + life;
+        hold.expires = (now + life).min(hold.ends);
         // Its asker has made its choice.
         hold.ask.is_spare = false;
         hold.is_locked = locked || hold.ask.patience == Ask::FIRST_OF_ALL;
@@ -207,12 +251,13 @@ impl Ledger {
             return false;
         };
         let hold = self.holds.swap_remove(at);
-        self.allocations.push((app, slot, hold.ask.resources));
+        let Ask { resources, ports, .. } = hold.ask;
+        self.allocations.push(Booked { app, slot, resources, ports });
         true
     }
 
     pub(crate) fn free(&mut self, app: AppId, slot: u16) {
-        self.allocations.retain(|(a, s, _)| (*a, *s) != (app, slot));
+        self.allocations.retain(|booked| (booked.app, booked.slot) != (app, slot));
     }
 
     /// True when anybody holds resources for `app` here.
@@ -236,7 +281,7 @@ impl Ledger {
 
     fn has_app(&self, app: AppId) -> bool {
         self.holds.iter().any(|hold| hold.ask.app == app)
-            || self.allocations.iter().any(|(other, _, _)| *other == app)
+            || self.allocations.iter().any(|booked| booked.app == app)
     }
 }
 

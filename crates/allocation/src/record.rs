@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Digest, NodeId};
-use xtreem_discovery::Need;
+use xtreem_discovery::{FixedPorts, Need};
 
 use crate::Resources;
 use crate::placement::PLACEMENT_MAX_BYTES;
@@ -126,6 +126,9 @@ pub struct Spec {
     /// empty for any.
     #[cbor(n(5), encode_with = "encode_text", decode_with = "decode_placement")]
     pub placement: Arc<str>,
+    /// Ports that the payload asks for by number: the node of a slot has nobody else on them.
+    #[n(6)]
+    pub ports: FixedPorts,
 }
 
 /// A record together with the specification that it names.

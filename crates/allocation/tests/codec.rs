@@ -11,7 +11,7 @@ use xtreem_allocation::{
     Refused, Resources, Restart, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
-use xtreem_discovery::{FactsAsk, Need, ParseError};
+use xtreem_discovery::{FactsAsk, FixedPorts, Need, ParseError};
 
 /// Writes a handle as its number.
 struct Numbers;
@@ -67,6 +67,7 @@ fn samples() -> Vec<Message> {
         restart: Restart::Always,
         payload: Arc::from(&b"payload"[..]),
         placement: "near host07".into(),
+        ports: FixedPorts::new([80, 443]).expect("two ports"),
     };
     let application = Application { record: record(Wanted::Running), spec: Arc::new(spec) };
     let confirm = Confirm {
@@ -182,6 +183,7 @@ fn a_specification_travels_with_the_text_of_its_requirement_and_a_wrong_text_is_
             restart: Restart::Never,
             payload: Arc::from([]),
             placement: "".into(),
+            ports: FixedPorts::NONE,
         };
         let mut bytes = minicbor::to_vec(&spec).expect("writing to memory does not fail");
         let at = bytes.windows(text.len()).position(|part| part == blanks.as_bytes()).expect("its text");

@@ -95,6 +95,7 @@ impl AppFile {
             restart: self.restart,
             payload: Arc::from(self.program.to_payload()?),
             placement: self.placement.as_str().into(),
+            ports: self.program.fixed_ports(),
         })
     }
 }

@@ -8,6 +8,8 @@ mod app_file;
 mod commands;
 mod demo;
 mod exit;
+#[cfg(test)]
+mod fuzz;
 mod output;
 #[cfg(test)]
 mod pages;

@@ -147,6 +147,7 @@ mod tests {
             exit: None,
             trouble: None,
             last_lines: vec![],
+            ports: std::collections::BTreeMap::new(),
         };
         ProgressLine::Slot { slot }
     }

@@ -11,8 +11,8 @@ mod policy;
 mod slot;
 
 pub use application::{
-    AppList, AppShow, AppSummary, ExitView, Holder, MemberRole, ProgressLine, RecordReply, RecordRequest,
-    RecordView, SlotPhase, SlotView, SubmitRequest, WantedView,
+    AppList, AppShow, AppSummary, Covered, ExitView, Holder, MemberRole, ProgressLine, RecordReply,
+    RecordRequest, RecordView, SlotPhase, SlotView, SubmitRequest, WantedView,
 };
 pub use blob::Blob;
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};

@@ -41,7 +41,7 @@ impl SlotClient {
     /// At most `count` other members of the application, drawn at random from the application-wide
     /// collection.
     pub async fn peers(&self, count: u16) -> Result<Vec<Peer>, ClientError> {
-        self.http.get(&format!("/v1/self/peers?count={count}")).await.map(|Peers { peers }| peers)
+        self.http.get(&format!("/v1/self/peers?count={count}")).await.map(|Peers { peers, .. }| peers)
     }
 
     /// The application as this node knows it.

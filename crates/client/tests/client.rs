@@ -225,7 +225,7 @@ async fn a_program_shows_its_token_and_reads_its_events() {
         "data: \"state\":\"starting\"}\n\n",
         "event: unheard-of\ndata: 1\n\n",
         "event: record\r\ndata: {\"id\":\"00\",\"owner\":\"01\",\"name\":\"web\",\"spec_digest\":\"02\",",
-        "\"slots\":6,\"generation\":2,\"wanted\":\"stopped\"}\r\n\r\n",
+        "\"slots\":6,\"generation\":2,\"wanted\":\"stopped\",\"submitter\":\"03\"}\r\n\r\n",
         "event: lost\ndata: {\"node\":\"ab\",\"address\":\"[fd00::1]:7227\",\"slot\":2}\n\n",
         "event: dropped\ndata: {\"dropped\":7}\n\n",
     );

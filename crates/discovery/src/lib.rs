@@ -39,6 +39,7 @@ pub use visit::application::{AppFilter, AppSummary, Role};
 pub use visit::hold::{Claimant, HoldAnswer, HoldAsk, HoldRefusal};
 pub use visit::host::{Host, Hosted, SearchEvent};
 pub use visit::message::{Answer, Message, Query};
+pub use visit::ports::FixedPorts;
 pub use visit::route::{Link, Place, Route, Step};
 
 /// The maxima and defaults that hold for what arrives from other nodes and from users.
@@ -65,5 +66,6 @@ pub mod limits {
     };
     pub use crate::visit::application::{APP_NAME_LEN_MAX, APPLICATIONS_MAX, SLOTS_HERE_MAX};
     pub use crate::visit::message::CONTACTS_MAX;
+    pub use crate::visit::ports::FIXED_PORTS_MAX;
     pub use crate::visit::route::LINKS_MAX;
 }

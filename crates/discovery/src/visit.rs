@@ -4,4 +4,5 @@ pub(crate) mod application;
 pub(crate) mod hold;
 pub(crate) mod host;
 pub(crate) mod message;
+pub(crate) mod ports;
 pub(crate) mod route;

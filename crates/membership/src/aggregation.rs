@@ -197,7 +197,7 @@ impl Aggregation {
 
     fn start_round(&mut self, call: Call<'_, Config>, out: &mut (impl Sink<Message> + Sampler)) {
         if self.epochs.is_over(call) {
-            self.begin(call, self.epochs.number + 1, 0);
+            self.begin(call, self.epochs.number.saturating_add(1), 0);
         }
         self.parts.iter_mut().for_each(Part::start_round);
         if self.epochs.is_in {
@@ -235,7 +235,7 @@ impl Aggregation {
             self.estimate = Some(Arc::new(estimate));
             self.is_heard = false;
         }
-        let follows = epoch == last.number + 1;
+        let follows = epoch == last.number.saturating_add(1);
         self.bounds = match self.next.take() {
             Some(next) if follows => next,
             None if follows && self.bounds.again() == self.bounds.rank => self.bounds.clone(),
@@ -315,7 +315,7 @@ impl Aggregation {
             offer(head.epoch, &self.bounds);
         }
         if let Some(next) = self.next.as_ref().filter(|next| next.rank < head.next) {
-            offer(head.epoch + 1, next);
+            offer(head.epoch.saturating_add(1), next);
         }
     }
 
@@ -335,7 +335,7 @@ impl Aggregation {
         if !bounds.is_sound() {
             return Err(Fault::Unsound);
         }
-        if epoch == self.epochs.number + 1 && bounds.rank < self.next_rank() {
+        if epoch == self.epochs.number.saturating_add(1) && bounds.rank < self.next_rank() {
             self.next = Some(bounds);
         } else if epoch == self.epochs.number
             && bounds.rank < self.bounds.rank

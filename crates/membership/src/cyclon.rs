@@ -16,6 +16,14 @@ use crate::message::{Message, Peer, Peers, SHUFFLE_PEERS_MAX};
 use crate::remembered::{REMEMBERED_MAX, Remembered};
 use crate::view::{Places, View};
 
+/// Exchanges and walks of others that change a full view in one round: on average there is one, and more than
+/// four in one round of 270.
+const TAKEN_MAX: u8 = 4;
+/// Contacts tried in one round at most, whatever is configured.
+const RETRIES_MAX: u8 = 15;
+/// The bit that says that the first contact of the round was silent.
+const VACANT: u8 = 0x80;
+
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
@@ -53,8 +61,9 @@ pub struct Cyclon {
     view: View,
     remembered: Remembered,
     seq: u16,
-    /// Contacts tried in this round.
-    tries: u8,
+    /// Of this round: contacts tried in the lowest four bits, exchanges of others taken in the next three,
+    /// and whether the first contact was silent.
+    round: u8,
     /// Answers to join walks that may still come.
     welcomes: u8,
 }
@@ -76,7 +85,7 @@ impl Cyclon {
             view: View::EMPTY,
             remembered: Remembered::new(seq),
             seq,
-            tries: 0,
+            round: 0,
             welcomes: 0,
         }
     }
@@ -133,7 +142,7 @@ impl Cyclon {
             self.lose_pending(out);
         }
         self.view.grow_older();
-        self.tries = 0;
+        self.round &= VACANT;
         self.shuffle_with_oldest(call, out);
         self.pinged = self.remembered.pick(&mut self.rng).unwrap_or(Handle::NONE);
         if self.pinged != Handle::NONE {
@@ -145,11 +154,56 @@ impl Cyclon {
     /// Steps 2 to 4 of the paper's shuffle. The contact leaves the view now: the link turns round.
     fn shuffle_with_oldest(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
         let Some(contact) = self.view.take_oldest() else { return };
+        self.round += 1;
+        self.shuffle(call, contact, out);
+    }
+
+    /// Whether the first contact of a round was silent, said once: its place may be given to one that is
+    /// known to be there. Who fills views with contacts that are not there has no node to itself then.
+    pub fn has_vacancy(&mut self) -> bool {
+        let has = self.round & VACANT != 0;
+        self.round &= !VACANT;
+        has
+    }
+
+    /// Takes in one that is known to be there, to be asked next.
+    pub fn prefer(&mut self, config: &Config, contact: Handle) {
+        if contact == self.me || contact == Handle::NONE || self.view.contains(contact) {
+            return;
+        }
+        let peer = Peer { handle: contact, age: u16::MAX };
+        if !self.view.push(config.view_limit(), peer) {
+            self.view.replace_random(&mut self.rng, peer);
+        }
+    }
+
+    fn tries(&self) -> u8 {
+        self.round & 0xf
+    }
+
+    fn taken(&self) -> u8 {
+        self.round >> 4 & 0x7
+    }
+
+    /// Whether what `from` brings may take the place of neighbours: of nobody twice in a round, as long as it
+    /// is not forgotten, and only so often. Whoever is refused is answered all the same.
+    fn takes(&mut self, config: &Config, from: Handle) -> bool {
+        if self.view.len() < config.view_limit() {
+            return true;
+        }
+        let is_repeated = self.taken() > 0 && self.view.is_fresh(from);
+        if is_repeated || self.taken() >= TAKEN_MAX {
+            return false;
+        }
+        self.round += 1 << 4;
+        true
+    }
+
+    fn shuffle(&mut self, call: Call<'_, Config>, contact: Handle, out: &mut impl Sink<Message>) {
         let places = self.view.random_places(&mut self.rng, call.config.shuffle_limit() - 1);
         let peers = self.view.peers_at(&places);
         self.view.tell(&places);
         self.seq = self.seq.wrapping_add(1);
-        self.tries += 1;
         self.pending = contact;
         self.reply_deadline = call.now + call.config.reply_timeout;
         out.send(contact, Message::Shuffle { seq: self.seq, peers });
@@ -170,6 +224,10 @@ impl Cyclon {
         let places = self.view.random_places(&mut self.rng, config.shuffle_limit());
         let reply = self.view.peers_at(&places);
         self.remembered.remove(from);
+        if !self.takes(config, from) {
+            out.send(from, Message::ShuffleReply { seq, peers: reply });
+            return Ok(());
+        }
         peers.push(Peer { handle: from, age: 0 });
         self.merge(config, &peers, &places);
         out.send(from, Message::ShuffleReply { seq, peers: reply });
@@ -318,7 +376,10 @@ impl<S: Sink<Message>> Driven<S> for Cyclon {
         let now = call.now;
         if self.reply_deadline <= now {
             self.lose_pending(out);
-            if self.tries < call.config.retries {
+            if self.tries() == 1 {
+                self.round |= VACANT;
+            }
+            if self.tries() < call.config.retries.min(RETRIES_MAX) {
                 self.shuffle_with_oldest(call, out);
             }
         }

@@ -184,6 +184,11 @@ impl View {
         known.is_some()
     }
 
+    /// Whether it was heard of in this round.
+    pub(crate) fn is_fresh(&self, handle: Handle) -> bool {
+        self.position(handle).is_some_and(|at| self.ages[at] == 0)
+    }
+
     /// Adds a neighbour that the view does not contain. False when there is no room.
     pub(crate) fn push(&mut self, limit: usize, peer: Peer) -> bool {
         let at = self.len();

@@ -20,6 +20,7 @@ use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
+use crate::guests::Guests;
 use crate::hello::{Manners, MeetError, Met};
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
@@ -31,6 +32,9 @@ const LINKS_MAX: usize = 64;
 
 /// Incoming connections at one time; beyond it the newest are refused. Eight megabytes at 39 KiB each.
 const INCOMING_MAX: usize = 256;
+
+/// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
+const INCOMING_PER_PEER_MAX: usize = 8;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
 const QUEUE_MAX: usize = 64;
@@ -61,6 +65,8 @@ impl Service {
     pub const PIECES: Service = Service(1);
     /// Logs of slots.
     pub const LOGS: Service = Service(2);
+    /// Ports of slots.
+    pub const PORTS: Service = Service(3);
 }
 
 /// A stream that a peer opened for a service of this agent.
@@ -126,6 +132,7 @@ pub(crate) struct Connections {
     pub services: mpsc::Sender<ServiceStream>,
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
+    guests: Arc<Guests>,
     /// When a node of another VO was last told of.
     stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
@@ -168,6 +175,7 @@ impl Connections {
             services,
             links,
             incoming,
+            guests: Guests::new(INCOMING_PER_PEER_MAX),
             stranger_told: Mutex::default(),
             closed,
         })
@@ -212,10 +220,16 @@ impl Connections {
             match timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout)) {
                 Ok((connection, met)) => {
                     let peer = met.peer.clone();
+                    let Some(seat) = self.guests.seat(peer.member.id()) else {
+                        self.tally.add(Count::Refused);
+                        connection.close(0u32.into(), b"too many connections");
+                        return;
+                    };
                     if self.inbound.send(Inbound::Met(met)).await.is_ok() {
                         self.adopt(&connection, &peer);
                         self.serve(connection, peer).await;
                     }
+                    drop(seat);
                 }
                 Err(error) => {
                     self.tally.add(error.count());

@@ -287,6 +287,9 @@ impl Driver {
         if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
         }
+        if let Some(ports) = message.ports() {
+            self.measuring.look_at(&mut self.node, ports);
+        }
         self.node.handle_message(now, from, message, &mut self.outbox);
     }
 

@@ -22,7 +22,7 @@ const HELLO_MAX_BYTES: usize = 384;
 /// What a node says of itself.
 #[derive(Debug, Encode, Decode)]
 #[cbor(array)]
-struct Hello {
+pub(crate) struct Hello {
     #[cbor(n(0), with = "minicbor::bytes")]
     credential: Vec<u8>,
     #[cbor(n(1), with = "minicbor::bytes")]

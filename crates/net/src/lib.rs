@@ -9,6 +9,9 @@ mod claims;
 mod connections;
 mod counters;
 mod driver;
+#[doc(hidden)]
+pub mod fuzzed;
+mod guests;
 mod hello;
 mod identity;
 mod join;
@@ -28,12 +31,13 @@ pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use driver::Outbox;
+pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,
 };
-pub use measure::Measure;
+pub use measure::{IsPortFree, Measure};
 pub use named::{Contacts, Named, NamesPeers};
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};

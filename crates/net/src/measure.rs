@@ -1,11 +1,16 @@
 //! Asks the host what the node says of itself, just before a question about that is answered.
 
 use xtreem_base::{Duration, Instant};
+use xtreem_discovery::FixedPorts;
 use xtreem_node::Node;
 
 /// Measures the machine and tells the node. It runs in the node's task: a fraction of a millisecond is fine,
 /// waiting for a disk or a network is not.
 pub type Measure = Box<dyn FnMut(&mut Node, Instant) + Send>;
+
+/// Whether this machine has the port free, for TCP and UDP. It runs in the node's task, at most as often as a
+/// visit has ports.
+pub type IsPortFree = Box<dyn Fn(u16) -> bool + Send>;
 
 /// Questions that come within so long are answered by one measurement (our guess: a twentieth of a core at
 /// most goes into measuring, whatever is asked).
@@ -15,12 +20,21 @@ const SHARED_FOR: Duration = Duration::from_millis(20);
 #[derive(Default)]
 pub(crate) struct Measuring {
     measure: Option<Measure>,
+    is_port_free: Option<IsPortFree>,
     last: Option<Instant>,
 }
 
 impl Measuring {
-    pub(crate) fn set(&mut self, measure: Measure) {
-        *self = Measuring { measure: Some(measure), last: None };
+    pub(crate) fn set(&mut self, measure: Measure, is_port_free: IsPortFree) {
+        *self = Measuring { measure: Some(measure), is_port_free: Some(is_port_free), last: None };
+    }
+
+    /// Before a visit that asks for a hold with these ports is answered.
+    pub(crate) fn look_at(&self, node: &mut Node, ports: &FixedPorts) {
+        if let Some(is_free) = self.is_port_free.as_ref().filter(|_| !ports.is_empty()) {
+            let taken = ports.numbers().iter().copied().filter(|port| !is_free(*port));
+            node.set_ports_in_use(taken.collect());
+        }
     }
 
     /// Before a question is answered.
@@ -52,9 +66,10 @@ mod tests {
         measuring.refresh(&mut node, at(0));
         let count = Arc::new(AtomicU32::new(0));
         let counted = count.clone();
-        measuring.set(Box::new(move |_, _| {
+        let count_it = move |_: &mut Node, _| {
             counted.fetch_add(1, Ordering::Relaxed);
-        }));
+        };
+        measuring.set(Box::new(count_it), Box::new(|_| true));
         for (millis, times) in [(1, 1), (5, 1), (20, 1), (21, 2), (40, 2), (1_000, 3)] {
             measuring.refresh(&mut node, at(millis));
             assert_eq!(count.load(Ordering::Relaxed), times, "at {millis} ms");

@@ -17,7 +17,7 @@ use crate::counters::{Counters, Tally};
 use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
-use crate::measure::Measure;
+use crate::measure::{IsPortFree, Measure};
 use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
 use crate::plane::DatagramPlane;
@@ -156,9 +156,10 @@ impl Net {
         .await
     }
 
-    /// From now on `measure` runs before questions about this machine are answered.
-    pub async fn set_measure(&self, measure: Measure) -> Result<(), Stopped> {
-        self.ask(move |driver| driver.measuring.set(measure)).await
+    /// From now on `measure` runs before questions about this machine are answered, and `is_port_free` before
+    /// a hold with such a port is granted.
+    pub async fn set_measure(&self, measure: Measure, is_port_free: IsPortFree) -> Result<(), Stopped> {
+        self.ask(move |driver| driver.measuring.set(measure, is_port_free)).await
     }
 
     /// As before a question, for this node's own search.

@@ -106,6 +106,7 @@ impl Node {
             colocate: ask.colocate,
             patience: ask.patience,
             is_spare: ask.is_spare,
+            ports: ask.ports,
             by: self.allocation.record(ask.app).map_or_else(nobody, claimant).into(),
         };
         // A submission holds a whole set or nothing: a part of one is not looked for.

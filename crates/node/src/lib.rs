@@ -12,6 +12,7 @@ mod config;
 mod desk;
 mod errands;
 mod event;
+mod helpers;
 mod message;
 mod node;
 mod part;

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use xtreem_allocation::Statement;
 use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
 use xtreem_base::{AppId, Handle, HandleTable, Travel};
-use xtreem_discovery::trie;
+use xtreem_discovery::{self as discovery, FixedPorts, Query, trie};
 use xtreem_membership::{aggregation, coordinates, reference, rumour};
 
 /// How the VO's policy is spread.
@@ -74,6 +74,17 @@ pub enum Relay {
 }
 
 impl Message {
+    /// The ports of the hold that this asks for, if it asks for one.
+    pub fn ports(&self) -> Option<&FixedPorts> {
+        match self {
+            Message::Discovery(discovery::Message::Visit { query, .. }) => match query {
+                Query::Nodes { hold, .. } => hold.as_ref().map(|ask| &ask.ports),
+                Query::Applications(_) => None,
+            },
+            _ => None,
+        }
+    }
+
     pub fn travel(&self) -> Travel {
         match self {
             Message::Grid(message) | Message::App(_, message) => message.travel(),

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{Allocation, Me, Notary};
-use xtreem_base::{Duration, Events, Handle, Instant, Rng, Sink, Wake};
+use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
 use xtreem_membership::coordinates::Coordinates;
@@ -15,6 +15,7 @@ use xtreem_membership::reference::Reference;
 
 use crate::desk::Desk;
 use crate::errands::Errand;
+use crate::helpers::Helpers;
 use crate::part::{Part, Seat};
 use crate::parts::aggregates::Aggregates;
 use crate::parts::collections::Collections;
@@ -57,6 +58,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    /// Of those that were asked for last.
+    pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
@@ -65,6 +68,8 @@ pub struct Node {
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) is_cut_off: bool,
+    /// Who was asked about whom.
+    pub(crate) helpers: Helpers,
 }
 
 impl Node {
@@ -96,12 +101,14 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            ports_in_use: Vec::new(),
             isolates: true,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),
             silent: Vec::new(),
             is_cut_off: false,
+            helpers: Helpers::default(),
             desk: Desk { me, config, loopback: VecDeque::new() },
         }
     }
@@ -209,6 +216,10 @@ impl Node {
             Relay::Ping { origin } => post.send(from, Message::Relay(Relay::Pong { origin })),
             Relay::Pong { origin } => post.send(origin, Message::Relay(Relay::Alive { about: from })),
             Relay::Alive { about } => {
+                // Only who was asked is believed: anybody could else keep a dead holder's slot empty.
+                if !self.helpers.answers(now, from, about) {
+                    return;
+                }
                 let call = self.allocation.narrow(call);
                 self.allocation.handle_alive(call, about);
             }
@@ -221,9 +232,10 @@ impl Node {
             let (allocation, call, mut host) = self.allocating(now, out);
             allocation.handle_resume(call, &mut host);
         }
-        let Node { desk, grid, collections, reference, .. } = self;
+        let Node { desk, grid, collections, reference, rng, .. } = self;
         let (call, mut post) = desk.open(now, out);
         grid.handle_timeout(call, &mut post.lend(Message::Grid).answering(call, reference));
+        turn_to_proven(grid, reference, rng, call);
         collections.handle_timeout(call, &mut post);
         reference.handle_timeout(call, &mut post.lend(Message::Reference));
         let (discovery, call, mut hosted) = self.searching(now, out);
@@ -252,6 +264,19 @@ impl Node {
     /// Shows every handle in use, some more than once: the others may leave the driver's table.
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.parts().into_iter().for_each(|part| part.for_each_handle(f));
+    }
+}
+
+/// A contact that was silent makes room for one that answered lately: what others say fills views, and never
+/// the reference set.
+fn turn_to_proven(grid: &mut Seat<Cyclon>, reference: &Reference, rng: &mut Rng, call: Call<'_, Config>) {
+    if grid.has_vacancy() {
+        let known: Vec<Handle> = grid.contacts().collect();
+        let proven: Vec<Handle> = reference.peers().filter(|peer| !known.contains(peer)).collect();
+        if let Some(contact) = rng.pick(&proven).copied() {
+            let config = grid.narrow(call).config;
+            grid.prefer(config, contact);
+        }
     }
 }
 

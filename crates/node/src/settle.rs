@@ -50,6 +50,7 @@ impl Node {
             Wish::AskOthers { about, helpers } => {
                 let (_, mut post) = self.desk.open(now, out);
                 for helper in helpers {
+                    self.helpers.ask(now, helper, about);
                     post.send(helper, Message::Relay(Relay::Ask { about }));
                 }
             }

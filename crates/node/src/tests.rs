@@ -20,7 +20,7 @@ use xtreem_allocation::{
     Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
-use xtreem_discovery::{Attributes, Report, SearchEvent, SearchId, Value};
+use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
 use crate::{Config, Event, Me, Message, Node};
 
@@ -314,6 +314,7 @@ fn application(slots: u16, wanted: Wanted) -> Application {
         restart: Restart::OnFailure,
         payload: Arc::from(&b"run me"[..]),
         placement: "".into(),
+        ports: FixedPorts::NONE,
     };
     let record = Record {
         id: AppId::from_bytes([7; 16]),
@@ -508,6 +509,21 @@ fn a_node_that_contradicts_itself_or_cannot_isolate_programs_is_not_held() {
     };
     assert_eq!((report.matched, report.granted), (6, 4));
     assert_eq!((report.refused.mismatch, report.refused.not_isolated), (1, 1));
+}
+
+#[test]
+fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port() {
+    let mut net = Net::new(6, 8);
+    net.with(4, |node, _, _| node.set_ports_in_use(vec![79, 80]));
+    let mut application = application(6, Wanted::Running);
+    let ports = FixedPorts::new([80]).expect("a port");
+    application.spec = Arc::new(Spec { ports, colocate: true, ..(*application.spec).clone() });
+    net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
+    net.run(SECS(12));
+    let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+        panic!("{:?}", net.progress)
+    };
+    assert_eq!((report.granted, report.refused.port_taken), (5, 1), "colocation changes nothing");
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn run(mut words: impl Iterator<Item = String>) -> Result<bool, String> {
             "--apps" => options.apps = number()?,
             "--faults" => options.faults = value.parse().map_err(|error| format!("{error}"))?,
             "--until" => options.until = Some(u64::from(number()?)),
-            "--seed" => options.seed = u64::from(number()?),
+            "--seed" => options.seed = value.parse().map_err(|error| format!("{word} {value}: {error}"))?,
             "--seeds" => {
                 let ends = value.split_once("..").ok_or("--seeds wants A..B")?;
                 let end = |text: &str| text.parse::<u64>().map_err(|error| format!("{text}: {error}"));

@@ -13,7 +13,7 @@ use super::error::ApiError;
 use super::picture::{self, Picture};
 use super::{body, view};
 use crate::agent::Agent;
-use crate::logs;
+use crate::{logs, ports};
 
 /// Lines shown of a slot that failed.
 const LAST_LINES: u32 = 20;
@@ -27,11 +27,21 @@ pub(super) async fn show(
     let app: AppId = body::id(&id, "application")?;
     let picture = picture::look(&agent, app).await?.ok_or_else(|| picture::nobody_knows(app))?;
     let slots = (0..picture.record.slots).map(|slot| one_slot(&agent, app, slot, &picture));
-    let slots: Vec<SlotView> = futures_util::stream::iter(slots).buffered(ASKED_AT_ONCE).collect().await;
+    let mut slots: Vec<SlotView> = futures_util::stream::iter(slots).buffered(ASKED_AT_ONCE).collect().await;
+    let running = picture.slots.values().filter(|known| known.state == SlotState::Running);
+    let holders = running.filter_map(|known| Some((known.slot, known.epoch, picture.holder(known)?)));
+    let holders: Vec<_> = holders.collect();
+    let known = holders.len();
+    let mut told = ports::of(&agent, app, holders).await;
+    let covered = ports::covered(picture.record.slots, known, &told);
+    for slot in &mut slots {
+        slot.ports = told.remove(&slot.slot).unwrap_or_default();
+    }
     let guardians = picture.contacts.all_of(picture.guardians.iter().copied());
     let guardians = guardians.map(|(_, contact)| view::peer(contact, None)).collect();
     let (record, lost) = (view::record(&picture.record), is_lost(&picture));
-    Ok(Json(AppShow { record, slots, guardians, lost, placement: picture.placement }))
+    let placement = picture.placement;
+    Ok(Json(AppShow { record, slots, guardians, lost, placement, covered }))
 }
 
 /// Only this node, which submitted it, remembers it.

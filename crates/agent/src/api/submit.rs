@@ -14,12 +14,13 @@ use xtreem_allocation::{Application, Notice, Progress, Record, SubmitRefusal};
 use xtreem_base::{AppId, Duration};
 use xtreem_client::api::{ErrorBody, ErrorKind, ProgressLine, SearchReport, SubmitRequest};
 use xtreem_discovery::{AppFilter, Query, Report, SearchSpec};
-use xtreem_net::{Contacts, Named, verify_spec};
-use xtreem_node::Event;
+use xtreem_net::{Contacts, Named, Outbox, verify_spec};
+use xtreem_node::{Event, Node};
 
 use super::error::ApiError;
 use super::{body, picture, record, search, view};
 use crate::agent::Agent;
+use crate::ports;
 use crate::program::Program;
 use crate::waiting::{Subscription, Topic};
 
@@ -46,7 +47,15 @@ pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     refuse_second(&agent, &application.record).await?;
     let app = application.record.id;
     let events = agent.waiting.subscribe(Topic::Submission(app))?;
-    let submitted = agent.node(move |node, now, out| node.submit(now, application, wait, out)).await?;
+    // Its own visit is the only one that comes to this node without a look at the machine's ports.
+    let address = agent.net.local_addr().ip();
+    let wanted = application.spec.ports.numbers().iter().copied();
+    let taken: Vec<u16> = wanted.filter(|port| !ports::is_free(address, *port)).collect();
+    let submit = move |node: &mut Node, now, out: &mut Outbox| {
+        node.set_ports_in_use(taken);
+        node.submit(now, application, wait, out)
+    };
+    let submitted = agent.node(submit).await?;
     submitted.map_err(|refusal| match refusal {
         SubmitRefusal::Forbidden(_) => {
             ApiError::definite(StatusCode::FORBIDDEN, refusal).with_hint(POLICY_HINT)
@@ -77,6 +86,9 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
         }
     }
     let program = Program::from_payload(&spec.payload).map_err(ApiError::bad_request)?;
+    if spec.ports != program.fixed_ports() {
+        return Err(ApiError::bad_request("the specification's ports are not those of its program"));
+    }
     match program.files.iter().find(|file| !agent.store.has(file.digest)) {
         None => Ok(()),
         Some(file) => {

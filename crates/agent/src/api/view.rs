@@ -1,5 +1,7 @@
 //! From the node's types to those of the API.
 
+use std::collections::BTreeMap;
+
 use xtreem_allocation::{Exit, Known, Record, SlotState, Wanted};
 use xtreem_client::api;
 use xtreem_discovery::{Attributes, Ended, Histogram, Number, Plan, Report, SetReport, Value};
@@ -44,6 +46,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             mismatch: refused.mismatch,
             troubled: refused.troubled,
             not_isolated: refused.not_isolated,
+            port_taken: refused.port_taken,
         },
         forbidden: report
             .forbidden
@@ -169,6 +172,7 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             _ => None,
         },
         last_lines: Vec::new(),
+        ports: BTreeMap::new(),
     }
 }
 
@@ -182,5 +186,6 @@ pub(super) fn unknown_slot(number: u16) -> api::SlotView {
 }
 
 pub(super) fn peer(contact: Contact, slot: Option<u16>) -> api::Peer {
-    api::Peer { node: contact.id.to_string(), address: contact.addr.to_string(), slot }
+    let (node, address) = (contact.id.to_string(), contact.addr.to_string());
+    api::Peer { node, address, slot, ports: BTreeMap::new() }
 }

@@ -20,13 +20,13 @@ const LEN_BYTES: usize = 8;
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
+pub(crate) enum Request {
     Offer(Digest),
     Piece(Digest, u32),
 }
 
 /// Reads the next request; nothing when the asker is done.
-pub(super) async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Request>> {
+pub(crate) async fn read_request(from: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Request>> {
     let mut bytes = [0; REQUEST_BYTES];
     if from.read(&mut bytes[..1]).await? == 0 {
         return Ok(None);
@@ -83,7 +83,7 @@ pub(super) fn offer_body(offer: &Offer) -> Vec<u8> {
 
 /// The pieces that the other side has of a content of `len` bytes; nothing when it has none, or speaks of
 /// another length.
-pub(super) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) -> io::Result<Option<Pieces>> {
+pub(crate) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) -> io::Result<Option<Pieces>> {
     let max = LEN_BYTES + piece_count(BLOB_MAX_BYTES).div_ceil(8) as usize;
     let body = read_answer(from, max).await?;
     if body.is_empty() {
@@ -100,7 +100,7 @@ pub(super) async fn read_offer(from: &mut (impl AsyncRead + Unpin), len: u64) ->
 
 /// The encoded piece, not yet verified; empty when the other side does not have it. It may take its time as
 /// long as the other side is never silent for longer than `silence_max`; `hear` is called when bytes came.
-pub(super) async fn read_piece(
+pub(crate) async fn read_piece(
     from: &mut (impl AsyncRead + Unpin),
     silence_max: Duration,
     hear: &(dyn Fn() + Sync),

@@ -155,6 +155,12 @@ async fn prepare(
 ) -> Result<(Running, SlotSocket), Failure> {
     let program = Program::from_payload(&order.spec.payload)
         .map_err(|error| Failure::of_node(Trouble::Other, error))?;
+    if order.spec.ports != program.fixed_ports() {
+        return Err(Failure::of_node(
+            Trouble::Other,
+            "the specification's ports are not those of its program",
+        ));
+    }
     let application = Members { agent, app: order.run.app };
     let mut rng = crate::agent::random();
     let tell = || progress.tell();
@@ -163,7 +169,7 @@ async fn prepare(
     let on_disk = |error: io::Error| Failure::of_io(&error, Trouble::Disk);
     lay_out(agent, &program, premises, progress).await.map_err(on_disk)?;
     let address: IpAddr = agent.net.local_addr().ip();
-    let ports = agent.ports.reserve(&program.ports, address);
+    let ports = agent.ports.reserve(order.run, &program.ports, address);
     let ports = ports.map_err(|error| Failure::of_io(&error, Trouble::Port))?;
     let path = agent.state.sockets_dir().join(number.to_string());
     let socket = SlotSocket::open(agent, order, path, ports).map_err(on_disk)?;

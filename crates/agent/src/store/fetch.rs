@@ -253,23 +253,29 @@ impl Claim {
         Ok(Progress::Complete)
     }
 
-    fn verify(&self, mut encoded: &[u8]) -> Result<Vec<BaoContentItem>, AcceptError> {
-        let underway = &self.underway;
-        let ranges = chunks(self.index, piece_count(underway.len));
-        let tree = geometry(underway.len);
-        let items = DecodeResponseIter::new(root(underway.digest), tree, &mut encoded, &ranges)
-            .collect::<Result<Vec<_>, _>>()
-            .map_err(|error| match error {
-                DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
-                    AcceptError::Truncated(self.index)
-                }
-                DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
-                    AcceptError::Wrong(self.index)
-                }
-                DecodeError::Io(error) => AcceptError::Disk(error),
-            })?;
-        if encoded.is_empty() { Ok(items) } else { Err(AcceptError::TooLong(self.index)) }
+    fn verify(&self, encoded: &[u8]) -> Result<Vec<BaoContentItem>, AcceptError> {
+        verify(self.underway.digest, self.underway.len, self.index, encoded)
     }
+}
+
+/// A piece of a content of that digest and length, if these bytes are one.
+pub(crate) fn verify(
+    digest: Digest,
+    len: u64,
+    index: u32,
+    mut encoded: &[u8],
+) -> Result<Vec<BaoContentItem>, AcceptError> {
+    let ranges = chunks(index, piece_count(len));
+    let items = DecodeResponseIter::new(root(digest), geometry(len), &mut encoded, &ranges)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| match error {
+            DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => AcceptError::Truncated(index),
+            DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
+                AcceptError::Wrong(index)
+            }
+            DecodeError::Io(error) => AcceptError::Disk(error),
+        })?;
+    if encoded.is_empty() { Ok(items) } else { Err(AcceptError::TooLong(index)) }
 }
 
 impl Drop for Claim {

@@ -252,6 +252,7 @@ impl Lab {
             restart: Restart::OnFailure,
             payload: program.to_payload().expect("a program").into(),
             placement: placement.into(),
+            ports: program.fixed_ports(),
         };
         let encoded = minicbor::to_vec(&spec).expect("encoded");
         let mut id = [0; 16];

@@ -13,6 +13,7 @@ mod leftovers;
 mod liar;
 mod placement;
 mod policy;
+mod ports;
 mod program;
 
 use std::ffi::OsString;
@@ -55,6 +56,8 @@ const TESTS: &[Test] = tests![
     leftovers::removing_a_mountain_of_files_disturbs_nobody,
     leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
+    ports::ports_of_any_number_are_told_to_users_and_members,
+    ports::a_port_in_use_keeps_a_node_from_matching,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
     policy::a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule,
@@ -197,7 +200,7 @@ async fn programs_ask_their_agent_who_they_and_their_peers_are() {
     let app = lab.application("asker", 2, &program);
     lab.place(&app).await;
     let id = app.record.id.to_string();
-    until("the program has asked everything", async || lab.log(&id, 0).await.contains("peers ok")).await;
+    until("the program has asked everything", async || lab.log(&id, 0).await.contains("peer of slot")).await;
     let log = lab.log(&id, 0).await;
     for expected in
         ["self ok", "application ok", "refused without token", "greeting hello", "environment clean"]

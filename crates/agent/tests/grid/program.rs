@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tokio::time::timeout;
-use xtreem_client::api::SlotEvent;
+use xtreem_client::api::{Peer, SlotEvent, SlotView};
 use xtreem_client::{ClientError, SlotClient};
 
 pub const BE_PROGRAM: &str = "be-program";
@@ -63,6 +63,28 @@ async fn ask() -> Result<(), ClientError> {
         peers = client.peers(8).await?;
     }
     println!("peers ok");
+    let is_other = |slot: &SlotView| slot.slot != me.slot && slot.ports.contains_key("http");
+    let mut told = client.application().await?;
+    while !told.slots.iter().any(is_other) {
+        if let Ok(event) = timeout(POLL, events.next()).await {
+            event?;
+        }
+        told = client.application().await?;
+    }
+    for slot in told.slots.iter().filter(|slot| is_other(slot)) {
+        println!("slot {} listens at {}", slot.slot, slot.ports["http"]);
+    }
+    let has_ports = |peer: &Peer| peer.ports.contains_key("http");
+    let mut peers = client.peers(8).await?;
+    while !peers.iter().any(has_ports) {
+        if let Ok(event) = timeout(POLL, events.next()).await {
+            event?;
+        }
+        peers = client.peers(8).await?;
+    }
+    for peer in peers.iter().filter(|peer| has_ports(peer)) {
+        println!("peer of slot {} listens at {}", peer.slot.unwrap_or_default(), peer.ports["http"]);
+    }
     while let Some(event) = events.next().await? {
         if let SlotEvent::Slot(slot) = event {
             println!("slot {} changed", slot.slot);

@@ -354,7 +354,7 @@ impl App {
         recruit.phase = Phase::Searching(look);
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = if is_looking { 0 } else { Ask::FIRST_OF_ALL };
-        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
+        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking, ports: spec.ports };
         let of_set = set.and_then(|set| {
             let demands = asked::of_the_new(&set, &recruit.kept);
             demands.get(recruit.demand).or(demands.last()).cloned()

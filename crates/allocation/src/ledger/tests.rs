@@ -4,7 +4,40 @@ const LIFE: Duration = Duration::from_secs(10);
 
 fn ask(app: u8, cores_milli: u32) -> Ask {
     let resources = Resources { cores_milli, memory_bytes: 1 << 20, disk_bytes: 0 };
-    Ask { app: AppId::from_bytes([app; 16]), resources, colocate: false, patience: 0, is_spare: false }
+    let (colocate, patience, is_spare, ports) = (false, 0, false, FixedPorts::NONE);
+    Ask { app: AppId::from_bytes([app; 16]), resources, colocate, patience, is_spare, ports }
+}
+
+fn with_ports(app: u8, ports: &[u16]) -> Ask {
+    Ask { ports: FixedPorts::new(ports.iter().copied()).expect("good ones"), ..ask(app, 100) }
+}
+
+#[test]
+fn a_port_is_booked_once_whether_held_or_allocated_and_given_back() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    let mut hold = |ledger: &mut Ledger, ask| ledger.hold(now, LIFE, BOB, ask, &mut rng);
+    let id = hold(&mut ledger, with_ports(1, &[80, 443])).expect("free").id;
+    assert_eq!(hold(&mut ledger, with_ports(2, &[443])), Err(HoldRefusal::PortTaken));
+    let second = Ask { colocate: true, ..with_ports(1, &[80]) };
+    assert_eq!(hold(&mut ledger, second), Err(HoldRefusal::PortTaken), "not even its own application");
+    assert!(hold(&mut ledger, with_ports(3, &[81])).is_ok());
+    assert!(ledger.confirm(now, BOB, id, AppId::from_bytes([1; 16]), 0));
+    assert_eq!(hold(&mut ledger, with_ports(2, &[443])), Err(HoldRefusal::PortTaken));
+    ledger.free(AppId::from_bytes([1; 16]), 0);
+    assert!(hold(&mut ledger, with_ports(2, &[443])).is_ok());
+}
+
+#[test]
+fn a_hold_whose_turn_is_earlier_takes_the_port_and_only_whoever_has_it_goes() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    let mut hold = |ledger: &mut Ledger, ask| ledger.hold(now, LIFE, BOB, ask, &mut rng);
+    let other = hold(&mut ledger, ask(8, 100)).expect("free").id;
+    let later = hold(&mut ledger, with_ports(9, &[80])).expect("free").id;
+    let earlier = hold(&mut ledger, with_ports(1, &[80])).expect("its turn is earlier");
+    assert_eq!(earlier.revoked, [(BOB, later)]);
+    assert!(ledger.holds().any(|(id, _, _)| id == other));
 }
 
 fn ledger() -> (Ledger, Rng) {
@@ -61,6 +94,36 @@ fn a_requester_has_at_most_64_open_holds() {
     }
     assert_eq!(ledger.hold(Instant::ZERO, LIFE, ALICE, ask(64, 1), &mut rng), Err(HoldRefusal::TooMany));
     assert!(ledger.hold(Instant::ZERO, LIFE, BOB, ask(64, 1), &mut rng).is_ok());
+}
+
+#[test]
+fn a_hold_ends_however_often_it_is_renewed() {
+    let (mut ledger, mut rng) = ledger();
+    let mut now = Instant::ZERO;
+    let hold = ledger.hold(now, LIFE, ALICE, ask(1, 100), &mut rng).expect("room").id;
+    while now < Instant::ZERO + HOLD_LIFE_MAX {
+        assert!(ledger.renew(now, LIFE, ALICE, hold, true), "{now:?}");
+        now += Duration::from_secs(3);
+    }
+    assert!(!ledger.renew(now, LIFE, ALICE, hold, true));
+    assert_eq!((ledger.open_holds(), ledger.lapsed_holds()), (0, 1));
+}
+
+#[test]
+fn a_few_who_hold_nothing_often_do_not_fill_the_table() {
+    let (mut ledger, mut rng) = ledger();
+    ledger.set_offer(Resources { memory_bytes: 4 << 30, ..ledger.offer() });
+    let many = HOLDS_MAX / HOLDS_PER_REQUESTER_MAX;
+    for requester in 0..many as u32 {
+        for _ in 0..HOLDS_PER_REQUESTER_MAX {
+            let nothing = Ask { patience: Ask::FIRST_OF_ALL, colocate: true, ..ask(7, 0) };
+            let peer = Handle::from_u32(1_000 + requester);
+            assert!(ledger.hold(Instant::ZERO, LIFE, peer, nothing, &mut rng).is_ok());
+        }
+    }
+    let granted = ledger.hold(Instant::ZERO, LIFE, BOB, ask(1, 100), &mut rng).expect("somebody gives way");
+    assert_eq!((granted.revoked.len(), ledger.open_holds()), (1, HOLDS_MAX));
+    assert!(granted.revoked[0].0.as_u32() >= 1_000);
 }
 
 /// An ask for the whole node.

@@ -100,7 +100,7 @@ impl Submission {
         let is_looking = surplus > 0 && !self.gives_way;
         let (resources, colocate) = (spec.resources, spec.colocate);
         let patience = self.attempts.min(PATIENCE_MAX);
-        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking };
+        let ask = Ask { app, resources, colocate, patience, is_spare: is_looking, ports: spec.ports };
         let held = self.places.iter().filter(|_| !colocate).filter_map(|place| place.known.holder);
         let others = self.guardians.iter().chain(&self.refusers).copied();
         let exclude = held.chain(others).collect();

@@ -59,22 +59,30 @@ pub fn show(app: &AppShow) -> String {
         "guardians",
         if guardians.is_empty() { "-".to_owned() } else { guardians.join(", ") }.as_str(),
     ]);
-    let mut table = Table::new(["SLOT", "STATE", "NODE", "ADDRESS", "EPOCH"]);
+    let has_ports = app.slots.iter().any(|slot| !slot.ports.is_empty());
+    let head_of_table = ["SLOT", "STATE", "NODE", "ADDRESS", "EPOCH", "PORTS"];
+    let mut table = Table::new(head_of_table.into_iter().take(if has_ports { 6 } else { 5 }));
     // Of a stopped application nobody has to remember the slots.
     let is_known =
         |slot: &&SlotView| record.wanted == WantedView::Running || slot.state != SlotPhase::Unknown;
     for slot in app.slots.iter().filter(is_known) {
-        table.row([
+        let row = [
             slot.slot.to_string(),
             slot_state(slot),
             slot.node.as_deref().map_or("-", short).to_owned(),
             slot.address.clone().unwrap_or_else(|| "-".to_owned()),
             slot.epoch.clone().unwrap_or_else(|| "-".to_owned()),
-        ]);
+            ports(slot),
+        ];
+        table.row(row.into_iter().take(if has_ports { 6 } else { 5 }));
     }
     let mut text = head.to_string();
     if !table.is_empty() {
         text.push_str(&format!("\n{table}"));
+    }
+    if has_ports && app.covered.ports < app.covered.known {
+        let known = count(app.covered.known.into(), "running slot");
+        text.push_str(&format!("\nPorts of {} of {known} were told.\n", app.covered.ports));
     }
     for slot in app.slots.iter().filter(|slot| !slot.last_lines.is_empty()) {
         text.push_str(&format!("\nLast lines of slot {}:\n", slot.slot));
@@ -99,6 +107,12 @@ fn overall(app: &AppShow) -> String {
     } else {
         format!("ended: {failed} of {} failed", count(app.slots.len(), "slot"))
     }
+}
+
+/// Names and numbers of a slot's ports.
+fn ports(slot: &SlotView) -> String {
+    let ports: Vec<_> = slot.ports.iter().map(|(name, number)| format!("{name} {number}")).collect();
+    if ports.is_empty() { "-".to_owned() } else { ports.join(", ") }
 }
 
 /// A slot's state in words, with its exit.
@@ -171,7 +185,9 @@ pub fn progress(line: &ProgressLine, wanted: u16) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtreem_client::api::{Holder, Peer, RecordView};
+    use std::collections::BTreeMap;
+
+    use xtreem_client::api::{Covered, Holder, Peer, RecordView};
 
     fn slot(slot: u16, state: SlotPhase, exit: Option<ExitView>) -> SlotView {
         SlotView {
@@ -183,6 +199,7 @@ mod tests {
             exit,
             trouble: None,
             last_lines: Vec::new(),
+            ports: BTreeMap::new(),
         }
     }
 
@@ -198,8 +215,9 @@ mod tests {
             submitter: "56".repeat(16),
         };
         let guardians =
-            vec![Peer { node: "34".repeat(16), address: "[fd00::9]:7227".to_owned(), slot: None }];
-        AppShow { record, slots, guardians, lost: false, placement: "spread by site".to_owned() }
+            vec![Peer { node: "34".repeat(16), address: "[fd00::9]:7227".to_owned(), ..Peer::default() }];
+        let covered = Covered { slots: 2, known: 1, ports: 0 };
+        AppShow { record, slots, guardians, lost: false, placement: "spread by site".to_owned(), covered }
     }
 
     #[test]
@@ -224,6 +242,18 @@ Last lines of slot 1:
   out of luck?
 ";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn show_tells_ports_where_there_are_some_and_says_how_many_told_theirs() {
+        let mut first = slot(0, SlotPhase::Running, None);
+        first.ports = [("admin".to_owned(), 9_000), ("http".to_owned(), 20_123)].into();
+        let slots = vec![first, slot(1, SlotPhase::Running, None)];
+        let shown = AppShow { covered: Covered { slots: 2, known: 2, ports: 1 }, ..app(slots) };
+        let text = show(&shown);
+        assert!(text.contains("EPOCH       PORTS\n"), "{text}");
+        assert!(text.contains("0000000001  admin 9000, http 20123\n"), "{text}");
+        assert!(text.ends_with("\nPorts of 1 of 2 running slots were told.\n"), "{text}");
     }
 
     #[test]

@@ -248,6 +248,7 @@ fn account(report: &SearchReport) -> String {
         (refused.same_app, "had a slot of it already"),
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
+        (refused.port_taken, "have one of its ports in use"),
         (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
     ];

@@ -1,5 +1,7 @@
 //! Submitting, finding, showing and stopping applications.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Blob, ErrorBody, Peer, SearchReport};
@@ -125,6 +127,21 @@ pub struct SlotView {
     /// The last lines that a failed program wrote.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last_lines: Vec<String>,
+    /// Port numbers by the names of `app.toml`, where its node told them. The program listens at them, and at
+    /// the IP address of `address`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
+}
+
+/// How much of an application an answer covers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Covered {
+    /// Slots that the application has.
+    pub slots: u16,
+    /// Those that are known here to run on a node.
+    pub known: u16,
+    /// Those of them whose nodes told their ports. When the first to be asked has none, nobody else is asked.
+    pub ports: u16,
 }
 
 /// `GET /v1/apps[?name=N][&all=true]`: the applications that a search over the grid met; without `all` those
@@ -185,6 +202,8 @@ pub struct AppShow {
     /// Which of the matching nodes get the slots; empty when any does.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub placement: String,
+    #[serde(default)]
+    pub covered: Covered,
 }
 
 /// `POST /v1/apps/{id}/record`: publish a newer record, for example a stopped one.

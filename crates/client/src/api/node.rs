@@ -277,6 +277,9 @@ pub struct HoldRefusals {
     /// It cannot isolate programs, and its operator has not allowed that.
     #[serde(default)]
     pub not_isolated: u32,
+    /// Another slot or program has one of the ports.
+    #[serde(default)]
+    pub port_taken: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RecordView, SlotView, WantedView};
+use super::{Covered, RecordView, SlotView, WantedView};
 
 /// An application in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,19 +31,24 @@ pub struct SlotSelf {
 }
 
 /// One member of an application.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peer {
     pub node: String,
     pub address: String,
     /// The slot it holds, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slot: Option<u16>,
+    /// Port numbers of that slot by the names of `app.toml`, where its node told them.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// `GET /v1/self/peers?count=k`: a random subset of the other members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Peers {
     pub peers: Vec<Peer>,
+    #[serde(default)]
+    pub covered: Covered,
 }
 
 /// `GET /v1/self/application`: the application as this node knows it.
@@ -52,6 +57,8 @@ pub struct SlotApplication {
     pub application: AppBrief,
     /// Slots that this node knows something of, not all.
     pub slots: Vec<SlotView>,
+    #[serde(default)]
+    pub covered: Covered,
 }
 
 /// Data of a `dropped` event.

@@ -18,7 +18,7 @@ use crate::region::Region;
 use crate::search::aim::Aims;
 use crate::search::report::{Ended, Plan, Report};
 use crate::search::spec::SearchId;
-use crate::trie::Trie;
+use crate::trie::{COUNT_MAX, Trie};
 use crate::visit::host::{Host, SearchEvent, SearchSink};
 use crate::visit::message::Message;
 use crate::visit::route::{Link, Place};
@@ -30,6 +30,8 @@ pub use message::{
 /// Queries of others that a node works on at once; a further one is declined. A query for all costs a node
 /// one (our guess: a grid has tens of users who ask for everything in the same seconds).
 pub const TASKS_MAX: usize = 256;
+/// Of them, for one and the same node: nobody alone keeps others from asking (our guess: as TASKS_MAX).
+pub const TASKS_PER_PARENT_MAX: usize = 32;
 /// How often a node that is not done says so (our guess: a fraction of what users notice).
 const PULSE: Duration = Duration::from_secs(1);
 /// A node not heard of for so long is given up, and the next of its subtree is asked: two pulses and a slow
@@ -182,7 +184,7 @@ impl Gathering {
         let matches = |i: &usize| task.region.contains(&alternates[*i].key.codes(task.dimensions));
         let left = (0..alternates.len()).filter(|i| child.tried >> i & 1 == 0);
         let Some(i) = left.max_by_key(|i| (matches(i), self.rng.next_u32())) else {
-            task.tally.lost += u64::from(child.link.count);
+            task.tally.miss(child.link.count);
             task.waiting.remove(&number);
             self.children.remove(&number);
             self.deadlines.clear(&Timer::Child(number));
@@ -217,7 +219,9 @@ impl Gathering {
         let Delegate { task, gather, schema, len, key, time_ms, last } = delegate;
         let is_there =
             |trie: &Trie| (last || trie.is_settled()) && trie.key().common_prefix(&key) >= usize::from(len);
-        if self.tasks.len() >= TASKS_MAX || !host.trie(Some(schema)).is_some_and(is_there) {
+        let is_his = |task: &&Task| matches!(task.whose, For::Parent(parent, _) if parent == from);
+        let is_busy = || self.tasks.values().filter(is_his).count() >= TASKS_PER_PARENT_MAX;
+        if self.tasks.len() >= TASKS_MAX || is_busy() || !host.trie(Some(schema)).is_some_and(is_there) {
             return out.send(from, Message::Declined { task });
         }
         let time = Duration::from_millis(time_ms.into()).min(crate::search::spec::DEADLINE_MAX);
@@ -327,7 +331,7 @@ impl Gathering {
         for number in core::mem::take(&mut task.waiting) {
             self.deadlines.clear(&Timer::Child(number));
             if let Some(child) = self.children.remove(&number) {
-                task.tally.unopened += u64::from(child.link.count);
+                task.tally.leave(child.link.count);
             }
         }
         task.tell_most(out);
@@ -368,14 +372,14 @@ impl Gathering {
                         // Its matches got lost on the way. It cannot tell them again.
                         if let Some(task) = self.tasks.get_mut(&id) {
                             task.waiting.remove(&number);
-                            task.tally.lost += 1;
+                            task.tally.miss(1);
                         }
                         self.children.remove(&number);
                         self.proceed(id, out);
                         continue;
                     }
                     if let Some(task) = self.tasks.get_mut(&id) {
-                        task.tally.silent += 1;
+                        task.tally.silent = (task.tally.silent + 1).min(COUNT_MAX);
                     }
                     out.contact_silent(silent);
                     self.hand_on(now, number, out);
@@ -464,7 +468,7 @@ impl Tally {
         Report {
             plan: Plan::Gather,
             round_trips: self.depth,
-            visited: self.visited + self.silent,
+            visited: self.visited.saturating_add(self.silent),
             answered: self.visited,
             silent: self.silent,
             matched: self.matched,

@@ -31,6 +31,7 @@ pub struct Refused {
     pub mismatch: u32,
     pub troubled: u32,
     pub not_isolated: u32,
+    pub port_taken: u32,
 }
 
 impl Refused {
@@ -43,6 +44,7 @@ impl Refused {
             HoldRefusal::Mismatch => &mut self.mismatch,
             HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
+            HoldRefusal::PortTaken => &mut self.port_taken,
         } += 1;
     }
 
@@ -54,6 +56,7 @@ impl Refused {
             + self.mismatch
             + self.not_isolated
             + self.troubled
+            + self.port_taken
     }
 }
 

@@ -399,7 +399,7 @@ impl Table {
                     });
                 }
                 None => {
-                    all.count += bucket.alternates().len() as u32;
+                    all.count = (all.count + bucket.alternates().len() as u32).min(COUNT_MAX);
                     for known in bucket.alternates() {
                         all.area.join(&Area::of(&known.key.codes(self.dimensions.into())));
                     }

@@ -11,6 +11,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, NodeId};
 
 use crate::bounded;
+use crate::visit::ports::FixedPorts;
 
 /// Bytes of a user's name, as long as in a credential.
 const USER_NAME_LEN_MAX: usize = 48;
@@ -57,6 +58,9 @@ pub struct HoldAsk {
     /// everybody.
     #[n(7)]
     pub is_spare: bool,
+    /// Numbers that nobody else on the node may have.
+    #[n(8)]
+    pub ports: FixedPorts,
 }
 
 fn encode_claimant<C, W: Write>(
@@ -131,4 +135,7 @@ pub enum HoldRefusal {
     /// The node could not start this application just now, or could not start any.
     #[n(6)]
     Troubled,
+    /// Another slot or program has a port of the slot.
+    #[n(7)]
+    PortTaken,
 }

@@ -20,6 +20,10 @@ pub(super) const OPEN_AGE: Age = 3 * ROUND;
 const LONELY_AGE: Age = 3 * ROUND;
 /// Peers that must say so before an unexpected epoch is believed.
 const WITNESSES: usize = 3;
+/// Nobody who knows of an epoch believes in one farther ahead, whoever says so: seven months of a split grid.
+const AHEAD_MAX: u32 = 1 << 16;
+/// The highest that a newcomer believes in: after that many there is room for as many more.
+const NUMBER_MAX: u32 = u32::MAX / 2;
 
 #[derive(Clone, Debug)]
 pub(super) struct Epochs {
@@ -69,8 +73,12 @@ impl Epochs {
         if epoch <= self.number {
             return Word::Known;
         }
+        let highest = if self.number == 0 { NUMBER_MAX } else { self.number.saturating_add(AHEAD_MAX) };
+        if epoch > highest {
+            return Word::Unexpected;
+        }
         let is_ripe = self.number == 0 || self.age(call) >= call.config.ripe_age();
-        if epoch == self.number + 1 && is_ripe {
+        if epoch == self.number.saturating_add(1) && is_ripe {
             return Word::Begun { epoch, age: age.min(call.config.age_max() / 4) };
         }
         if epoch < self.claim.0 {
@@ -158,7 +166,7 @@ mod tests {
     fn three_peers_are_believed_at_the_lowest_word_and_one_never() {
         let mut epochs = at(7, 5 * ROUND);
         for _ in 0..9 {
-            assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(1), u32::MAX, 0), Word::Unexpected);
+            assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(1), 60_000, 0), Word::Unexpected);
         }
         assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(2), 40, 60), Word::Unexpected);
         assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(3), 41, 70), Word::Begun { epoch: 40, age: 60 });
@@ -166,6 +174,24 @@ mod tests {
         assert!(!epochs.is_in);
         assert_eq!(epochs.age(Call::new(&CONFIG, NOW)), 60);
         assert_eq!(epochs.hear(Call::new(&CONFIG, NOW), peer(2), 42, 6), Word::Unexpected);
+    }
+
+    #[test]
+    fn no_number_of_peers_leads_far_ahead_or_to_the_last_number() {
+        for (number, epoch, is_believed) in [
+            (7, 7 + AHEAD_MAX, true),
+            (7, 8 + AHEAD_MAX, false),
+            (7, u32::MAX, false),
+            (0, NUMBER_MAX, true),
+            (0, NUMBER_MAX + 1, false),
+            (u32::MAX - 1, u32::MAX, true),
+            (u32::MAX, u32::MAX, false),
+        ] {
+            let mut epochs = Epochs { number, ..Epochs::new(NOW) };
+            let heard = (1..10).map(|from| epochs.hear(Call::new(&CONFIG, NOW), peer(from), epoch, 0));
+            let is_begun = heard.into_iter().any(|word| matches!(word, Word::Begun { .. }));
+            assert_eq!(is_begun, is_believed, "{number} {epoch}");
+        }
     }
 
     #[test]

@@ -202,7 +202,11 @@ impl Aggregation {
         if part.is_none() && why != Why::Asked {
             return Err(Fault::Unsolicited);
         }
-        out.contact_answered(from);
+        // What says that it was asked is no sign of life: anybody may say so, and the reference set would be
+        // whoever speaks most.
+        if part.is_some() {
+            out.contact_answered(from);
+        }
         if head.schema != self.schema {
             return Ok(());
         }

@@ -99,10 +99,11 @@ impl Cyclon {
     /// The end of a walk.
     fn take_in(&mut self, config: &Config, joiner: Handle, out: &mut impl Sink<Message>) {
         let peer = Peer { handle: joiner, age: 0 };
-        let replaced = if self.view.refresh(joiner) || self.view.push(config.view_limit(), peer) {
-            None
-        } else {
-            self.view.replace_random(&mut self.rng, peer)
+        let has_place = self.view.refresh(joiner) || self.view.push(config.view_limit(), peer);
+        // Beyond the limit the newcomer still learns of this node, and becomes known by its own exchanges.
+        let replaced = match has_place || !self.takes(config, joiner) {
+            true => None,
+            false => self.view.replace_random(&mut self.rng, peer),
         };
         self.remembered.remove(joiner);
         out.send(joiner, Message::Welcome { replaced });

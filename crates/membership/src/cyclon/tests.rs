@@ -214,6 +214,61 @@ fn a_shuffle_is_answered_while_an_own_one_is_open() {
     assert_eq!(view_of(&node), [10, 11].into());
 }
 
+/// Neighbours of a node with a full view of 1 to 20 that are left after these messages, all in one round.
+fn left_of_twenty(node: &mut Cyclon, messages: impl IntoIterator<Item = (u32, Message)>) -> usize {
+    let config = Config::default();
+    for (from, message) in messages {
+        let heard =
+            node.handle_message(Call::new(&config, Instant::ZERO), h(from), message, &mut Sent::default());
+        assert_eq!(heard, Ok(()));
+    }
+    view_of(node).into_iter().filter(|peer| *peer <= 20).count()
+}
+
+#[test]
+fn nobody_fills_a_view_with_contacts_that_are_not_there() {
+    let shuffle = |nth: u32| {
+        let invented = |i| Peer { handle: h(1_000 + nth * 10 + i), age: 0 };
+        Message::Shuffle { seq: nth as u16, peers: (0..7).map(invented).collect() }
+    };
+    let walk = |nth: u32| Message::Walk { joiner: h(1_000 + nth), ttl: 0 };
+    // One who insists, whose own entry may be pushed out by what it brings.
+    let left = left_of_twenty(&mut seeded(100, 1..=20), (0..2).map(|nth| (500, shuffle(nth))));
+    assert!(left >= 12, "{left}: one exchange changes eight");
+    let walks = |count: u32| (0..count).map(|nth| (500, walk(nth)));
+    assert_eq!(left_of_twenty(&mut seeded(100, 1..=20), walks(1_000)), 20 - usize::from(TAKEN_MAX));
+    // A hundred who do: the view is theirs, and no more of it is changed.
+    let mut node = seeded(100, 1..=20);
+    left_of_twenty(&mut node, (0..100).map(|nth| (500 + nth, shuffle(nth))));
+    assert_eq!(node.taken(), TAKEN_MAX);
+}
+
+#[test]
+fn where_the_first_contact_is_silent_one_that_is_there_is_asked_before_all_others() {
+    let config = Config::default();
+    let (mut node, mut sink) = (seeded(100, 1..=20), Sent::default());
+    let mut step = |node: &mut Cyclon| {
+        let now = node.next_timeout(&config).at;
+        node.handle_timeout(Call::new(&config, now), &mut sink);
+        let asked = |(to, message): &(Handle, Message)| {
+            matches!(message, Message::Shuffle { .. }).then_some(to.as_u32())
+        };
+        sink.sent.iter().filter_map(asked).collect::<Vec<_>>()
+    };
+    assert_eq!(step(&mut node).len(), 1);
+    assert!(!node.has_vacancy(), "it may answer yet");
+    assert_eq!(step(&mut node).len(), 2);
+    assert!(node.has_vacancy() && !node.has_vacancy(), "said once");
+    node.prefer(&config, h(77));
+    assert_eq!(step(&mut node)[2..], [77]);
+    step(&mut node);
+    assert!(!node.has_vacancy(), "once a round");
+    // A view without room gives a place.
+    let mut full = seeded(100, 1..=20);
+    full.prefer(&config, h(77));
+    assert!(view_of(&full).contains(&77) && view_of(&full).len() == 20);
+}
+
 #[test]
 fn two_nodes_find_each_other_again_and_again() {
     let mut world = World::default();

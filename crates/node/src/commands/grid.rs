@@ -42,6 +42,12 @@ impl Node {
         self.isolates = isolates;
     }
 
+    /// Says which ports are in use on this machine, of those that a slot wants. Until it is said anew, a hold
+    /// that needs one of them is refused.
+    pub fn set_ports_in_use(&mut self, ports: Vec<u16>) {
+        self.ports_in_use = ports;
+    }
+
     /// Sets what this node offers to slots.
     pub fn set_offer(&mut self, offer: Resources) {
         self.allocation.set_offer(offer);

@@ -25,6 +25,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub ports_in_use: &'a [u16],
     pub isolates: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
@@ -45,6 +46,7 @@ impl Node {
             attributes: &self.attributes,
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
+            ports_in_use: &self.ports_in_use,
             isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
@@ -96,12 +98,16 @@ impl Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
-        let (colocate, patience, is_spare) = (ask.colocate, ask.patience, ask.is_spare);
-        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare };
+        if ask.ports.numbers().iter().any(|port| self.ports_in_use.contains(port)) {
+            return HoldAnswer::Refused(HoldRefusal::PortTaken);
+        }
+        let (colocate, patience, is_spare, ports) = (ask.colocate, ask.patience, ask.is_spare, ask.ports);
+        let ask = Ask { app: ask.app, resources, colocate, patience, is_spare, ports };
         match self.allocation.hold(self.call, from, ask) {
             Ok(id) => HoldAnswer::Granted { id },
             Err(refusal) => HoldAnswer::Refused(match refusal {
                 allocation::HoldRefusal::Busy => HoldRefusal::Busy,
+                allocation::HoldRefusal::PortTaken => HoldRefusal::PortTaken,
                 allocation::HoldRefusal::TooMany => HoldRefusal::TooMany,
                 allocation::HoldRefusal::SameApp => HoldRefusal::SameApp,
                 allocation::HoldRefusal::Stopped => HoldRefusal::Stopped,

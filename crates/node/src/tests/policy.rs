@@ -206,6 +206,7 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
             patience: 0,
             by: claim(owner).into(),
             is_spare: false,
+            ports: FixedPorts::NONE,
         };
         let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
         let route =

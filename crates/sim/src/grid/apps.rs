@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use xtreem_allocation::{Application, Record, Resources, Restart, Spec, Trouble, Wanted};
 use xtreem_base::{AppId, Digest, Duration, Instant, NodeId, Rng};
-use xtreem_discovery::Need;
+use xtreem_discovery::{FixedPorts, Need};
 
 use super::host::HostNo;
 use super::seen::Behaviour;
@@ -96,6 +96,7 @@ impl Shape {
             restart: self.restart,
             payload: Arc::from([]),
             placement: self.placement.clone(),
+            ports: FixedPorts::NONE,
         };
         Application { record, spec: Arc::new(spec) }
     }

@@ -10,6 +10,7 @@ mod clock;
 mod faults;
 mod fit;
 pub(crate) mod host;
+mod liar;
 mod notary;
 mod process;
 mod queue;

@@ -48,6 +48,8 @@ pub(super) enum What {
     SendStop {
         app: usize,
     },
+    /// A liar says something that nobody asked for.
+    Lie,
     /// Every node is asked how much it has given away.
     Sample,
 }

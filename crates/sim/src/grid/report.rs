@@ -32,6 +32,11 @@ pub struct Report {
     pub replacement_ms_p99: u64,
     pub replacement_ms_max: u64,
     pub false_failures: u32,
+    /// Members that lie, and how many lies they told.
+    pub liars: u32,
+    pub lies: u64,
+    /// Applications that a liar submitted or was asked to hold or guard: they are not judged.
+    pub entrusted: u32,
     /// Messages with a claim that its signer has not signed: dropped on arrival, as every driver does.
     #[serde(default)]
     pub forged: u64,

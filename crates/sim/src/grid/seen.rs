@@ -47,10 +47,11 @@ pub(crate) enum Seen {
         used: Resources,
         running: Resources,
     },
-    /// A hold that is open on a node.
+    /// A hold that is open on a node, and who asked for it.
     Hold {
         host: HostNo,
         hold: u64,
+        requester: HostNo,
         app: AppId,
     },
     /// A submission holds nodes or is about to (`is_active`), or waits, or is over.
@@ -76,6 +77,17 @@ pub(crate) enum Seen {
     StopTaken {
         app: AppId,
         by: Handle,
+    },
+    /// These members lie.
+    Liars {
+        hosts: Vec<HostNo>,
+    },
+    /// An honest node confirms a slot: under this epoch it runs elsewhere from now on.
+    Confirming {
+        by: HostNo,
+        app: AppId,
+        slot: u16,
+        epoch: Epoch,
     },
     Fault(Fault),
 }
@@ -138,8 +150,8 @@ pub(crate) struct AppFacts {
     /// Slots that some live node knows as done or failed.
     pub over: BTreeSet<u16>,
     /// When the time began that lasts to the end and in which somebody could have given it a missing process,
-    /// yet no further slot came: a holder or guardian that is not cut off, and a host that matches and has
-    /// room.
+    /// yet no further slot came: a holder that is not cut off, or without any holder such a guardian, and a
+    /// host that matches and has room.
     pub chance_since: Option<Instant>,
 }
 

@@ -2,6 +2,7 @@
 
 mod chances;
 mod faults;
+mod lies;
 mod outcome;
 mod programs;
 mod users;
@@ -18,6 +19,7 @@ use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
+use super::liar::Liars;
 #[cfg(test)]
 use super::process::State;
 use super::process::{Process, Sickness};
@@ -107,6 +109,8 @@ pub(crate) struct World {
     chances: chances::Chances,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// Nobody without that fault.
+    liars: Liars,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -143,6 +147,7 @@ impl World {
             trace: options.trace.clone(),
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
+        world.set_liars(faults);
         world.report = Report {
             nodes,
             apps,
@@ -178,6 +183,7 @@ impl World {
             replaced_ms: Vec::new(),
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
+            liars: Liars::default(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -321,6 +327,7 @@ impl World {
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }
     }
@@ -418,7 +425,7 @@ impl World {
         let result = host.node.as_mut().map(|node| call(node, local, &mut outbox));
         let me = host.handle(number);
         for (to, message) in outbox.sends.drain(..) {
-            self.send(me, to, message);
+            self.utter(me, to, message);
         }
         for event in outbox.events.drain(..) {
             self.happen(number, event);

@@ -15,7 +15,8 @@ pub struct World {
     /// Applications of about 10 slots
     #[arg(long, default_value_t = 20)]
     apps: u32,
-    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock
+    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock, and liar: 2 % of the
+    /// members lie
     #[arg(long, default_value_t = Faults::ALL)]
     faults: Faults,
     /// End the run at this second of virtual time instead of 170: earlier without judging what is left, or
@@ -91,6 +92,13 @@ fn table(report: &Report) -> String {
         ("slots replaced", report.replaced.to_string()),
         ("replaced after", format!("{p50} ms (median), {p99} ms (99 %), {max} ms (longest)")),
         ("false failures", report.false_failures.to_string()),
+        (
+            "liars",
+            format!(
+                "{}, {} lies, {} applications entrusted to them",
+                report.liars, report.lies, report.entrusted
+            ),
+        ),
         ("messages", report.messages.to_string()),
         ("events", report.events.to_string()),
         ("virtual time", format!("{:.1} s", report.virtual_ms as f64 / 1_000.0)),

@@ -258,6 +258,7 @@ pub(super) fn with_holds(requirement: &str, wanted: u32) -> SearchSpec {
             slots: 3,
         }),
         is_spare: false,
+        ports: crate::FixedPorts::NONE,
     };
     SearchSpec::new(
         Query::Nodes { requirement: Requirement::parse(requirement).unwrap(), hold: Some(ask) },

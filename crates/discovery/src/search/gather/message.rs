@@ -152,17 +152,31 @@ impl Tally {
         (1..=COUNT_MAX).contains(&self.visited)
             && self.matched <= self.visited
             && self.silent <= COUNT_MAX
+            && self.lost.max(self.unopened) <= COUNT_MAX.into()
             && self.failing.len() == clauses
             && self.histogram.is_some() == query.histogram.is_some()
     }
 
+    /// Nodes, about, all links to which were dead.
+    pub(super) fn miss(&mut self, nodes: u32) {
+        self.lost = self.lost.saturating_add(nodes.into()).min(COUNT_MAX.into());
+    }
+
+    /// Nodes, about, for which there was no time.
+    pub(super) fn leave(&mut self, nodes: u32) {
+        self.unopened = self.unopened.saturating_add(nodes.into()).min(COUNT_MAX.into());
+    }
+
     pub(super) fn add(&mut self, other: Tally) {
         self.depth = self.depth.max(other.depth.saturating_add(1));
-        self.visited = self.visited.saturating_add(other.visited);
-        self.matched = self.matched.saturating_add(other.matched);
-        self.silent = self.silent.saturating_add(other.silent);
-        self.lost = self.lost.saturating_add(other.lost);
-        self.unopened = self.unopened.saturating_add(other.unopened);
+        // Cut at what is sound: two that lie below would else make the sum of all others look like a lie.
+        let sum = |mine: u32, theirs: u32| mine.saturating_add(theirs).min(COUNT_MAX);
+        self.visited = sum(self.visited, other.visited);
+        self.matched = sum(self.matched, other.matched);
+        self.silent = sum(self.silent, other.silent);
+        let sum = |mine: u64, theirs: u64| mine.saturating_add(theirs).min(COUNT_MAX.into());
+        self.lost = sum(self.lost, other.lost);
+        self.unopened = sum(self.unopened, other.unopened);
         for (mine, theirs) in self.failing.iter_mut().zip(other.failing) {
             *mine = mine.saturating_add(theirs);
         }

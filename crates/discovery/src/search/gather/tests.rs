@@ -290,6 +290,32 @@ fn a_word_that_makes_no_sense_is_not_taken() {
 }
 
 #[test]
+fn sums_of_lies_stay_what_a_node_can_say() {
+    let query =
+        Gather { requirement: Requirement::default(), list: false, attributes: false, histogram: None };
+    let whole = crate::trie::COUNT_MAX;
+    let lie = Tally {
+        visited: whole,
+        silent: whole,
+        lost: whole.into(),
+        unopened: whole.into(),
+        ..Tally::default()
+    };
+    assert!(lie.is_sound(&query));
+    assert!(!Tally { lost: u64::MAX, ..lie.clone() }.is_sound(&query));
+    assert!(!Tally { unopened: u64::MAX, ..lie.clone() }.is_sound(&query));
+    let mut sum = Tally { visited: 1, ..Tally::default() };
+    for _ in 0..20 {
+        sum.add(lie.clone());
+        sum.miss(whole);
+        sum.leave(whole);
+        assert!(sum.is_sound(&query), "{sum:?}");
+    }
+    let report = sum.report(&query.requirement, Ended::Exhausted);
+    assert_eq!(report.visited, 2 * whole);
+}
+
+#[test]
 fn words_from_those_not_asked_change_nothing() {
     let mut grid = Grid::new();
     grid.ask(all("cpu.cores >= 10"));
@@ -333,18 +359,23 @@ fn beyond_its_limit_a_node_declines() {
         time_ms: 5_000,
         last: false,
     };
-    let declined = |grid: &mut Grid, delegate| {
+    let declined_to = |grid: &mut Grid, parent, delegate| {
         grid.queue.clear();
         grid.with(peer, |discovery, call, to| {
-            discovery.handle_message(call, handle(7), Message::Delegate(delegate), to).unwrap();
+            discovery.handle_message(call, handle(parent), Message::Delegate(delegate), to).unwrap();
         });
         grid.queue.values().any(|(.., message)| matches!(message, Message::Declined { .. }))
     };
+    let declined = |grid: &mut Grid, delegate| declined_to(grid, 7, delegate);
     assert!(declined(&mut grid, delegate(0, 2, 0)), "a schema that does not run here");
-    for task in 0..TASKS_MAX as u32 {
+    for task in 0..TASKS_PER_PARENT_MAX as u32 {
         assert!(!declined(&mut grid, delegate(task, 1, 0)));
     }
-    assert!(declined(&mut grid, delegate(0, 1, 0)));
+    assert!(declined(&mut grid, delegate(0, 1, 0)), "nobody alone fills the table");
+    for task in TASKS_PER_PARENT_MAX as u32..TASKS_MAX as u32 {
+        assert!(!declined_to(&mut grid, 8 + task / 16, delegate(task, 1, 0)));
+    }
+    assert!(declined_to(&mut grid, 400, delegate(0, 1, 0)));
     let elsewhere = Delegate { key: key.sibling(0), ..delegate(0, 1, 1) };
     let mut other = Grid::new();
     assert!(declined(&mut other, elsewhere), "not its subtree");

@@ -34,7 +34,7 @@ impl Checker for Epochs {
         let first = *self.holders.entry(run).or_insert(holder);
         if first != holder {
             let what = format!("{run:?} is held by {first:?} and by {holder:?}");
-            findings.add(NAME, at, what);
+            findings.add_about(run.app, NAME, at, what);
         }
     }
 }

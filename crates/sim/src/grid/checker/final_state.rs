@@ -122,7 +122,8 @@ impl Checker for FinalState {
                     Ok(()) => {}
                     Err(Wrong::Missing(_)) if !had_chance => {}
                     Err(Wrong::Missing(what) | Wrong::Present(what)) => {
-                        findings.add(NAME, at, format!("slot {number} of {:?}: {what}", app.app));
+                        let what = format!("slot {number} of {:?}: {what}", app.app);
+                        findings.add_about(app.app, NAME, at, what);
                     }
                 }
             }

@@ -3,7 +3,7 @@
 //! Source: `docs/protocols/allocation.md`: a hold lives 10 s unless its submission renews it, and a
 //! submission that waits or is over renews none. Recruiters renew none at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use xtreem_base::{AppId, Duration, Instant};
 
@@ -15,6 +15,9 @@ pub(crate) const NAME: &str = "holds_end";
 
 /// A hold's life, and twice the time between two samples for what was under way.
 const LEFT_MAX: Duration = Duration::from_secs(12);
+
+/// A liar may ask for what it does not need, and renew it for so long.
+const LIFE_MAX: Duration = Duration::from_secs(60);
 
 /// One submission: its host, and since when it holds nothing.
 struct Submission {
@@ -33,6 +36,7 @@ struct Open {
 pub(super) struct Holds {
     submissions: BTreeMap<AppId, Submission>,
     open: BTreeMap<(HostNo, u64), Open>,
+    liars: BTreeSet<HostNo>,
     /// When each host that stood still last went on.
     resumed: BTreeMap<HostNo, Instant>,
     swept: Instant,
@@ -49,17 +53,28 @@ impl Checker for Holds {
                 let there = self.submissions.values_mut().filter(|submission| submission.host == *host);
                 there.for_each(|submission| submission.ended = submission.ended.or(Some(at)));
             }
+            Seen::Liars { hosts } => self.liars.extend(hosts),
+            Seen::Hold { host, hold, requester, app } => {
+                let is_of_a_liar = self.liars.contains(requester) || self.liars.contains(host);
+                self.see(at, (*host, *hold), *app, is_of_a_liar, findings);
+            }
             Seen::Fault(Fault::Resumed { host }) => {
                 self.resumed.insert(*host, at);
             }
-            Seen::Hold { host, hold, app } => self.see(at, (*host, *hold), *app, findings),
             _ => {}
         }
     }
 }
 
 impl Holds {
-    fn see(&mut self, at: Instant, hold: (HostNo, u64), app: AppId, findings: &mut Findings) {
+    fn see(
+        &mut self,
+        at: Instant,
+        hold: (HostNo, u64),
+        app: AppId,
+        is_of_a_liar: bool,
+        findings: &mut Findings,
+    ) {
         if at.since(self.swept) > LEFT_MAX {
             self.swept = at;
             self.open.retain(|_, open| at.since(open.last) <= LEFT_MAX);
@@ -73,7 +88,8 @@ impl Holds {
         };
         // What was sent to a paused host is heard at its return: its life begins then.
         let resumed = self.resumed.get(&hold.0).copied().unwrap_or(Instant::ZERO);
-        if at.since(needed.max(open.first).max(resumed)) > LEFT_MAX && !open.is_reported {
+        let left_max = if is_of_a_liar { LEFT_MAX + LIFE_MAX } else { LEFT_MAX };
+        if at.since(needed.max(open.first).max(resumed)) > left_max && !open.is_reported {
             open.is_reported = true;
             findings.add(NAME, at, format!("host {}: a hold for {app:?} that nobody needs stays", hold.0));
         }

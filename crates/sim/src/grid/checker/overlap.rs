@@ -68,7 +68,7 @@ impl Overlap {
                     "slot {} of {:?} runs on host {} ({}) and on host {} ({}) for {}",
                     slot.1, slot.0, a.host, a.run.epoch, b.host, b.run.epoch, pair.together
                 );
-                findings.add(NAME, at, what);
+                findings.add_about(slot.0, NAME, at, what);
             }
         }
     }

@@ -90,9 +90,12 @@ impl Partitions {
         self.splits.iter().any(|split| split.span.reaches(now) && apart(split))
     }
 
-    /// Whether the host was ever killed, restarted, paused or cut.
+    /// Whether the host was ever killed, restarted, paused or cut, or is not there at all.
     pub fn ever_faulted(&self, host: HostNo) -> bool {
         let host = host as usize;
-        self.died[host] || self.cut[host] != Span::Never || self.paused[host] != Span::Never
+        host >= self.died.len()
+            || self.died[host]
+            || self.cut[host] != Span::Never
+            || self.paused[host] != Span::Never
     }
 }

@@ -322,10 +322,67 @@ fn failures_that_faults_explain_are_excused() {
     check(&old, &nothing(), &[super::false_failures::NAME]);
 }
 
+fn liar() -> Seen {
+    Seen::Liars { hosts: vec![7] }
+}
+
+const fn confirming(by: u32, epoch: Epoch) -> Seen {
+    Seen::Confirming { by, app: APP, slot: 0, epoch }
+}
+
+#[test]
+fn where_liars_are_a_program_that_is_ended_without_a_cause_is_found() {
+    let history = |cause: Seen| [(0, liar()), (5, started(1, 1)), (10, cause), (20, ended(1, 1, None, true))];
+    let nothing_happens = lost(7, 2);
+    check(&history(nothing_happens), &nothing(), &[super::liars::NAME]);
+    for cause in [stop_taken(3), confirming(2, run(0, 2).epoch)] {
+        check(&history(cause), &nothing(), &[]);
+    }
+    check(&history(confirming(2, run(0, 1).epoch)), &nothing(), &[super::liars::NAME]);
+    // Where nobody lies other checkers judge it.
+    check(&history(lost(1, 9))[1..2], &nothing(), &[]);
+}
+
+#[test]
+fn where_liars_are_a_slot_that_starts_elsewhere_without_a_cause_is_found() {
+    let other = Epoch { recruiter: NodeId::from_bytes([2; 16]), ..run(0, 2).epoch };
+    let second = Seen::ProcessStarted { host: 2, run: SlotRun { epoch: other, ..run(0, 2) } };
+    let history = |cause: Seen| {
+        let (second, ends) = (second.clone(), ended(1, 1, None, true));
+        [(0, liar()), (5, started(1, 1)), (9, confirming(3, other)), (10, cause), (11, second), (12, ends)]
+    };
+    check(&history(lost(7, 2)), &nothing(), &[super::liars::NAME]);
+    for host in [1, 3] {
+        check(&history(fault(Fault::Cut { host })), &nothing(), &[]);
+    }
+}
+
+#[test]
+fn where_liars_are_a_slot_that_counts_as_ended_and_runs_is_found() {
+    let done = || changed(1, 1, SlotState::Done(Exit::Code(0)));
+    check(&[(0, liar()), (5, started(1, 1)), (10, done())], &nothing(), &[super::liars::NAME]);
+    let ends = ended(1, 1, Some(0), false);
+    check(&[(0, liar()), (5, started(1, 1)), (9, ends), (10, done())], &nothing(), &[]);
+}
+
+#[test]
+fn what_is_entrusted_to_a_liar_is_not_judged() {
+    let mut findings = Findings::default();
+    let mut checkers = all(HOSTS);
+    for seen in [ordered(1, 1), ordered(2, 1)] {
+        checkers.iter_mut().for_each(|c| c.observe(Instant::ZERO, &seen, &mut findings));
+    }
+    findings.add("of_nothing", Instant::ZERO, "stays".into());
+    assert_eq!(findings.list.len(), 2);
+    findings.excuse(APP);
+    findings.leave_out_the_excused();
+    assert_eq!(findings.list.len(), 1);
+}
+
 #[test]
 fn a_hold_ends_with_its_submission_or_a_life_later() {
     let submission = |is_active| Seen::Submission { host: 2, app: APP, is_active };
-    let hold = |number| Seen::Hold { host: 1, hold: number, app: APP };
+    let hold = |number| Seen::Hold { host: 1, hold: number, requester: 2, app: APP };
     let none = Snapshot::default();
     // Held for a minute by a submission that goes on, released within a hold's life after its end.
     let mut history = vec![(0, submission(true))];

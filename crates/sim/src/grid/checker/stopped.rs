@@ -37,7 +37,7 @@ impl Checker for Stopped {
                 let handle = handle_of(*host, *incarnation);
                 if self.knows.get(&run.app).is_some_and(|all| all.contains(&handle)) {
                     let what = format!("host {host} starts {run:?} although it knows that it is stopped");
-                    findings.add(NAME, at, what);
+                    findings.add_about(run.app, NAME, at, what);
                 }
             }
             Seen::ProcessStarted { host, run } => {
@@ -59,7 +59,8 @@ impl Checker for Stopped {
         for (run, host) in &self.running {
             let is_known = self.knows.get(&run.app).is_some_and(|all| !all.is_empty());
             if self.issued.contains(&run.app) && is_known {
-                findings.add(NAME, at, format!("host {host} still runs {run:?} after its stop"));
+                let what = format!("host {host} still runs {run:?} after its stop");
+                findings.add_about(run.app, NAME, at, what);
             }
         }
     }

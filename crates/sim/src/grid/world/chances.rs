@@ -60,13 +60,24 @@ impl World {
         self.apps.iter().enumerate().filter_map(lacking).collect()
     }
 
-    /// Applications that have a holder or guardian who is not cut off.
+    /// Applications of which somebody may recruit: a holder that is not cut off, or, where no holder is left,
+    /// such a guardian.
     fn served(&self) -> BTreeSet<AppId> {
-        let may_recruit = |host: &&Host| host.is_running();
-        let nodes = self.hosts.iter().filter(may_recruit).filter_map(|host| host.node.as_ref());
-        let connected = nodes.filter(|node| !node.status().is_cut_off);
-        let on_duty = connected.flat_map(|node| node.apps());
-        on_duty.filter(|app| matches!(app.role, Role::Holder | Role::Guardian)).map(|app| app.id).collect()
+        let (mut held, mut served, mut guarded) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+        let running = self.hosts.iter().filter(|host| host.is_running());
+        for node in running.filter_map(|host| host.node.as_ref()) {
+            let is_connected = !node.status().is_cut_off;
+            for app in node.apps() {
+                match (app.role, is_connected) {
+                    (Role::Holder, true) => _ = served.insert(app.id),
+                    (Role::Holder, false) => _ = held.insert(app.id),
+                    (Role::Guardian, true) => _ = guarded.insert(app.id),
+                    (Role::Guardian, false) | (Role::Former, _) => {}
+                }
+            }
+        }
+        served.extend(guarded.difference(&held).copied());
+        served
     }
 
     /// Whether some host matches, has room for one more slot, and none of the application if that matters.

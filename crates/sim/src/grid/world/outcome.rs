@@ -32,7 +32,7 @@ impl World {
 
     fn snapshot(&self) -> Snapshot {
         let views = self.hosts.iter().enumerate().filter_map(|(number, host)| {
-            let node = host.node.as_ref()?;
+            let node = host.node.as_ref().filter(|_| !self.liars.has(number as HostNo))?;
             Some((host.handle(number as HostNo), node.contacts()))
         });
         let apps = self.apps.iter().map(|app| AppFacts {
@@ -60,6 +60,7 @@ impl World {
         for checker in self.checkers.iter_mut().filter(|_| is_over) {
             checker.finish(self.now, &end, &mut self.findings);
         }
+        self.findings.leave_out_the_excused();
         if self.trace.is_on() {
             for violation in &self.findings.list {
                 trace::line(
@@ -100,6 +101,9 @@ impl World {
             forged: self.forged,
             messages: self.messages,
             events: self.events,
+            liars: self.liars.hosts().len() as u32,
+            lies: self.liars.lies,
+            entrusted: self.findings.excused(),
             virtual_ms: self.now.as_millis(),
             cpu_seconds,
             events_per_cpu_second: (self.events as f64 / cpu_seconds.max(1e-9)) as u64,

@@ -246,9 +246,9 @@ impl World {
 
     fn see_holds(&mut self, host: HostNo) {
         let Some(node) = &self.hosts[host as usize].node else { return };
-        let open: Vec<(u64, AppId)> = node.holds().map(|(hold, _, app)| (hold, app)).collect();
-        for (hold, app) in open {
-            self.see(&Seen::Hold { host, hold, app });
+        let open: Vec<_> = node.holds().collect();
+        for (hold, requester, app) in open {
+            self.see(&Seen::Hold { host, hold, requester: host_of(requester), app });
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Users: they submit applications, stop them, and try again when nothing came of it.
 
-use xtreem_allocation::{Notice, Progress, Record};
+use xtreem_allocation::{Notice, Progress, Record, Wanted};
 use xtreem_base::{AppId, Duration, Handle, Wake};
 use xtreem_node::Event;
 
@@ -30,7 +30,12 @@ impl World {
         let mut application = self.schedule.apps[shape].application(&mut self.rng);
         application.record.submitter = node_id(self.seed, submitter);
         let record = application.record.clone();
+        let stopped = Record { generation: record.generation + 1, wanted: Wanted::Stopped, ..record.clone() };
+        self.liars.learn(&application, vec![record.clone(), stopped]);
         let id = record.id;
+        if self.liars.has(submitter) {
+            self.findings.excuse(id);
+        }
         if self.trace.covers(id, &name) {
             self.traced.push(format!("{id:?}"));
         }

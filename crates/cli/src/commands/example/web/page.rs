@@ -30,7 +30,7 @@ pub(super) fn html(view: &View) -> String {
             ));
             body.push_str("<h2>Some others</h2>\n<ul>\n");
             for peer in &view.peers {
-                body.push_str(&format!("<li>{}</li>\n", link(peer, me.ports.get("http").copied())));
+                body.push_str(&format!("<li>{}</li>\n", link(peer)));
             }
             body.push_str("</ul>\n<h2>Recent changes</h2>\n<ul>\n");
             for change in &view.changes {
@@ -54,13 +54,13 @@ pub(super) fn html(view: &View) -> String {
     )
 }
 
-/// A peer serves the same page on the same port of its own address.
-fn link(peer: &Peer, port: Option<u16>) -> String {
+/// A peer serves the same page, where its port is known.
+fn link(peer: &Peer) -> String {
     let slot = peer.slot.map_or(String::new(), |slot| format!("slot {slot} "));
     let text = format!("{slot}on {}", escaped(short(&peer.node)));
-    match (peer.address.parse::<SocketAddr>(), port) {
+    match (peer.address.parse::<SocketAddr>(), peer.ports.get("http")) {
         (Ok(address), Some(port)) => {
-            let target = SocketAddr::new(address.ip(), port);
+            let target = SocketAddr::new(address.ip(), *port);
             format!("<a href=\"http://{target}/\">{text}</a>")
         }
         _ => format!("{text} ({})", escaped(&peer.address)),
@@ -95,7 +95,12 @@ mod tests {
         };
         View {
             whoami: Some(whoami),
-            peers: vec![Peer { node: "cd".repeat(16), address: "[fd00::3]:7227".to_owned(), slot: Some(3) }],
+            peers: vec![Peer {
+                node: "cd".repeat(16),
+                address: "[fd00::3]:7227".to_owned(),
+                slot: Some(3),
+                ports: [("http".to_owned(), 8080)].into(),
+            }],
             changes: vec![Change { at_seconds: 4, what: "slot 3 running".to_owned() }],
             uptime_seconds: 9,
             requests: 1,
