@@ -182,6 +182,7 @@ fn granted(id: u64) -> Message {
         place,
         only: false,
         facts: None,
+        left_out: 0,
     };
     Message::Answer { search: 1, answer }
 }
