@@ -9,6 +9,7 @@ use xtreem_net::{Net, Outbox, Stopped};
 use xtreem_node::Node;
 
 use crate::config::Config;
+use crate::durable::Durable;
 use crate::isolation::{self, Standing};
 use crate::lifecycle::State;
 use crate::ports::Ports;
@@ -23,6 +24,7 @@ pub(crate) struct Agent {
     pub(crate) state: State,
     pub(crate) net: Net,
     pub(crate) store: Store,
+    pub(crate) durable: Durable,
     /// Where leftovers of slots go.
     pub(crate) trash: Trash,
     pub(crate) slots: Slots,

@@ -17,6 +17,7 @@ pub mod config;
 mod contacts;
 mod declared;
 mod deploy;
+mod durable;
 mod environment;
 pub mod exec;
 mod fault_switch;

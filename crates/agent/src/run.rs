@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use xtreem_allocation::Notice;
 use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Contacts, Identity, Named, Net, NetConfig};
+use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept};
 use xtreem_node::Event;
 
 use crate::agent::{Agent, random_u64};
@@ -20,6 +20,7 @@ use crate::api::operator;
 use crate::config::Config;
 use crate::contacts;
 use crate::declared::{self, DeclaredError};
+use crate::durable::{self, Durable};
 use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
 use crate::isolation::{self, RunAsError, Standing};
@@ -39,6 +40,9 @@ const HAND_BACK_MAX: Duration = Duration::from_secs(8);
 /// Longest time that the end waits for leftovers to be removed (our guess: those of most programs take far
 /// less).
 const TRASH_MAX: Duration = Duration::from_secs(2);
+
+/// Longest time for what waits to be written at the end.
+const DISK_MAX: Duration = Duration::from_secs(5);
 
 /// Why an agent did not start. Nothing is left running.
 #[derive(Debug, thiserror::Error)]
@@ -114,6 +118,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     };
     let trash = Trash::start(&state).map_err(AgentError::Threads)?;
     store.discard_into(trash.clone());
+    let (durable, saved) =
+        Durable::open(state.dir(), state.reserve().clone()).map_err(AgentError::Threads)?;
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
@@ -123,6 +129,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         state,
         net,
         store,
+        durable,
         trash,
         slots: Slots::default(),
         ports: Ports::default(),
@@ -144,10 +151,12 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
             }
         })
         .await;
+    restore(&agent, saved).await;
     tracing::info!(offer = %offer, socket = %agent.config.control.path.display(), "agent started");
     // Before anybody is answered: whoever finds the agent up finds it as it will be.
     isolation::look(&agent).await;
     let tasks = [
+        tokio::spawn(durable::run(agent.clone())),
         tokio::spawn(publisher::run(agent.clone())),
         tokio::spawn(services::run(agent.clone(), streams)),
         tokio::spawn(isolation::watch(agent.clone())),
@@ -157,9 +166,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         () = work(&agent, &mut events) => tracing::error!("the node has stopped"),
         () = end => {}
     }
+    agent.durable.freeze();
     hand_back(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
+    let closing = agent.clone();
+    // A disk that does not write must not keep the agent.
+    let _ =
+        tokio::time::timeout(DISK_MAX, tokio::task::spawn_blocking(move || closing.durable.close())).await;
     // What takes longer is removed after the next start.
     let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
     operator::remove(&agent.config.control);
@@ -237,6 +251,18 @@ fn digest(attributes: &Attributes) -> Digest {
     Digest::from_bytes(*blake3::hash(&bytes).as_bytes())
 }
 
+/// Takes up what this node had when its agent ended.
+async fn restore(agent: &Agent, saved: SavedBytes) {
+    let (roles, contacts) = (saved.kept.len(), saved.reference.len());
+    let unreadable = agent.net.restore(saved).await.unwrap_or_default();
+    if roles > 0 {
+        tracing::info!(roles, contacts, "taken up from the disk: others are asked how they stand");
+    }
+    if unreadable > 0 {
+        tracing::error!(unreadable, "roles that cannot be read are left out");
+    }
+}
+
 /// Ends the programs. The node gives the slots up first: a program that exits with 0 because it was asked to
 /// end has not done its work, and is to run elsewhere.
 async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
@@ -262,6 +288,10 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
                 tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
             }
             Named { what: Event::CutOff { is_cut_off: false }, .. } => tracing::info!("no longer cut off"),
+            Named { what: Event::Reference(peers), contacts } => {
+                let peers: Vec<_> = contacts.all_of(peers).map(|(_, contact)| contact).collect();
+                agent.durable.put_reference(&peers);
+            }
             search @ Named { what: Event::Search(_), .. } => agent.waiting.publish(search),
         }
     }
@@ -286,6 +316,9 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
                 let exit = xtreem_allocation::Exit::Signal(15);
                 agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
             }
+        }
+        Notice::Store { number, app, what } => {
+            agent.durable.put(number, app, what.map(|kept| encode_kept(*kept, &contacts)));
         }
         Notice::AppLeft { app } => {
             tracing::info!(?app, "application left");

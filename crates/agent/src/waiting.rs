@@ -166,9 +166,10 @@ fn topic_of(event: &Event) -> Option<Topic> {
             Notice::Start { .. }
             | Notice::KeepFiles { .. }
             | Notice::Stop { .. }
-            | Notice::AppLeft { .. } => None,
+            | Notice::AppLeft { .. }
+            | Notice::Store { .. } => None,
         },
-        Event::Policy(_) | Event::CutOff { .. } => None,
+        Event::Policy(_) | Event::CutOff { .. } | Event::Reference(_) => None,
     }
 }
 

@@ -4,6 +4,7 @@ mod inputs;
 mod messages;
 mod over;
 mod records;
+mod restoring;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -88,6 +89,7 @@ impl Core for Allocation {
         self.apps.values_mut().for_each(|app| app.on_gone(call.now, peer));
         self.submissions.values_mut().for_each(|submission| submission.on_gone(call.now, peer));
         self.revoked.retain(|(requester, _)| *requester != peer);
+        self.books.journal.forget(peer);
         self.stopped.values_mut().for_each(|stopped| stopped.is_told(peer));
         for published in &mut self.published {
             published.waiting.retain(|waiting| *waiting != peer);
@@ -96,6 +98,7 @@ impl Core for Allocation {
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.books.ledger.for_each_handle(f);
+        self.books.journal.for_each_handle(f);
         self.apps.values().for_each(|app| app.for_each_handle(f));
         self.stopped.values().for_each(|stopped| stopped.for_each_handle(f));
         self.submissions.values().for_each(|submission| submission.for_each_handle(f));
@@ -135,9 +138,24 @@ impl<H: Host> Driven<H> for Allocation {
             }
         }
         self.published.retain(|published| published.until > now && !published.waiting.is_empty());
-        self.stopped.retain(|_, stopped| now.since(stopped.since) < config.keep);
-        self.apps.retain(|_, app| app.left.is_none_or(|left| now.since(left) < app.keep(config)));
-        self.finals.expire(now);
+        let journal = &mut self.books.journal;
+        self.stopped.retain(|id, stopped| {
+            let stays = now.since(stopped.since) < config.keep;
+            if !stays {
+                journal.mark(*id);
+            }
+            stays
+        });
+        self.apps.retain(|id, app| {
+            let stays = app.left.is_none_or(|left| now.since(left) < app.keep(config));
+            if !stays {
+                journal.mark(*id);
+            }
+            stays
+        });
+        for app in self.finals.expire(now) {
+            self.erase(now, app, host);
+        }
         self.sweep(now, host);
     }
 }
@@ -180,6 +198,9 @@ impl Allocation {
         // Who could not confirm grants no hold.
         if !self.apps.contains_key(&ask.app) && self.apps_in_view() >= APPS_MAX {
             return Err(HoldRefusal::Busy);
+        }
+        if self.books.journal.is_stalled(call.now) {
+            return Err(HoldRefusal::Stalled);
         }
         if self.books.troubles.keep_off(call.now, ask.app) {
             return Err(HoldRefusal::Troubled);
@@ -241,7 +262,7 @@ impl Allocation {
 
     /// Drops submissions that are over and stopped applications that have stopped here.
     fn sweep<H: Host>(&mut self, now: Instant, host: &mut H) {
-        self.settle_finished(now);
+        self.settle_finished(now, host);
         self.submissions.retain(|_, submission| !submission.is_over);
         let stopped = &self.stopped;
         self.apps.retain(|id, app| {
@@ -275,7 +296,7 @@ impl Allocation {
     pub fn apps(&self) -> impl Iterator<Item = AppHere<'_>> {
         let active = self.apps.values().map(|app| AppHere {
             record: &app.application.record,
-            slots: app.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot).collect(),
+            slots: app.slots_here(),
             is_guardian: app.is_guardian(),
             is_former: app.left.is_some(),
             is_finished: app.is_finished,

@@ -4,8 +4,10 @@ mod guardian;
 mod holder;
 mod news;
 mod recruit;
+mod restored;
 mod watch;
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
@@ -18,7 +20,10 @@ use crate::message::{KNOWN_MAX, Message, PEERS_MAX, REPORTS_MAX, Versions};
 use crate::mine::{Mine, Phase};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
+use crate::restored::Restored;
 use crate::{Application, Config, Epoch, Host, Known, Notice, Record, SlotReport, SlotState, Wish, window};
+
+pub(crate) use self::restored::of_a_stranger;
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
@@ -40,6 +45,8 @@ pub(crate) struct App {
     /// Nodes on which the program of some slot failed; the oldest goes first.
     pub failing: Vec<Handle>,
     pub recruits: BTreeMap<u16, Recruit>,
+    /// What is left of the time before this agent's start.
+    pub restored: Option<Box<Restored>>,
     /// No recruiting before this: the node was paused and waits for word of newer epochs.
     pub quiet_until: Instant,
     /// All slots have ended.
@@ -64,6 +71,7 @@ impl App {
             suppliers: Vec::new(),
             failing: Vec::new(),
             recruits: BTreeMap::new(),
+            restored: None,
             quiet_until: now,
             is_finished: false,
             left: None,
@@ -198,6 +206,8 @@ impl App {
         if self.left.is_none() {
             self.left = Some(cx.now);
             self.abort_recruits(cx);
+            self.drop_offers(cx);
+            cx.books.journal.mark(self.id());
             cx.host.event(Wish::LeaveCollection { app: self.id() });
         }
     }
@@ -215,6 +225,9 @@ impl App {
     /// This node becomes a holder or guardian. Watches that stood still since an earlier time begin anew.
     pub fn take_up_duty(&mut self, now: Instant) {
         self.never_began = false;
+        if self.is_asleep() {
+            self.be_awake(now);
+        }
         if self.left.take().is_some() || (self.mine.is_empty() && self.guard.is_none()) {
             let held = self.known.iter_mut().filter(|(_, entry)| entry.holder.is_some());
             held.for_each(|(_, entry)| entry.mark_alive(now));
@@ -265,7 +278,7 @@ impl App {
 
     /// Leaves when this node neither holds nor guards anything any more.
     pub fn leave_when_idle<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.mine.is_empty() && self.guard.is_none() {
+        if self.mine.is_empty() && self.guard.is_none() && !self.has_offers() {
             self.leave(cx);
         }
     }
@@ -331,7 +344,10 @@ impl App {
 
     /// Does all that is due.
     pub fn tick<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.is_active() {
+        if self.restored.is_some() {
+            self.tick_restored(cx);
+        }
+        if self.is_active() && !self.is_asleep() {
             self.tick_mine(cx);
             self.tick_watches(cx);
             self.tick_locate(cx);
@@ -360,7 +376,10 @@ impl App {
         if let Some(left) = self.left {
             due = due.min(left + self.keep(config));
         }
-        if self.is_active() {
+        due = due.min(self.restored_due());
+        if self.is_asleep() {
+            due = due.min(now + BUSY_PERIOD);
+        } else if self.is_active() {
             for slot in self.watched() {
                 due = due.min(match self.known.entry(slot) {
                     Some(entry) if entry.state.is_final() && entry.live_holder().is_none() => continue,
@@ -382,6 +401,7 @@ impl App {
     pub fn set_record<H: Host>(&mut self, cx: &mut Context<'_, H>, record: Record) {
         let slots = record.slots;
         self.application.record = record.clone();
+        cx.books.journal.mark(record.id);
         cx.host.event(Notice::RecordChanged { record: record.clone() });
         let superfluous: Vec<u16> =
             self.mine.iter().filter(|mine| mine.slot >= slots).map(|mine| mine.slot).collect();
@@ -406,6 +426,10 @@ impl App {
         self.older.peers().for_each(&mut *f);
         self.suppliers.iter().chain(&self.failing).for_each(|peer| f(*peer));
         self.recruits.values().for_each(|recruit| recruit.for_each_handle(f));
+        self.guardians.successor.into_iter().for_each(&mut *f);
+        if let Some(restored) = &self.restored {
+            restored.for_each_handle(f);
+        }
         for mine in &self.mine {
             f(mine.confirmed_by);
             mine.history.iter().for_each(|failure| f(failure.at));

@@ -3,6 +3,7 @@
 use xtreem_base::{Call, Rng};
 
 use crate::context::Context;
+use crate::journal::Journal;
 use crate::ledger::Ledger;
 use crate::trouble::Troubles;
 use crate::{Config, Fault, Faults, Me};
@@ -16,6 +17,7 @@ pub(crate) struct Books {
     /// Confirms made by this incarnation.
     pub attempts: u32,
     pub faults: Faults,
+    pub journal: Journal,
     pub troubles: Troubles,
     /// The first fault of the message that is being handled.
     first_fault: Option<Fault>,
@@ -29,6 +31,7 @@ impl Books {
             ledger: Ledger::default(),
             attempts: 0,
             faults: Faults::default(),
+            journal: Journal::default(),
             troubles: Troubles::default(),
             first_fault: None,
         }

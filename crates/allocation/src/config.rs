@@ -55,6 +55,11 @@ pub struct Config {
     /// A node that has left an application still answers for it this long. Our guess: longer than most splits
     /// of a few minutes, short enough to bound memory.
     pub former_keep: Duration,
+    /// A role that came back from the disk wakes no earlier: who replaced this node has asked for it by then.
+    /// Longer than [`Config::older_period_late`].
+    pub restored_quiet: Duration,
+    /// ... and waits no longer for partners that stay silent. Our guess: machines of a site boot within it.
+    pub restored_limit: Duration,
     /// A program that failed this often ...
     pub failures_max: usize,
     /// ... within this time is failed for good (docs/design/allocation.md, "Failures of a program").
@@ -98,6 +103,8 @@ impl Default for Config {
             resume_quiet: millis(1_500),
             guardian_lapse: secs(60),
             former_keep: secs(600),
+            restored_quiet: secs(6),
+            restored_limit: secs(20),
             failures_max: 5,
             failures_window: secs(60),
             restart_pause: millis(500),

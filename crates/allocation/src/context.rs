@@ -2,12 +2,12 @@
 
 use alloc::sync::Arc;
 
-use xtreem_base::Instant;
+use xtreem_base::{AppId, Handle, Instant};
 use xtreem_discovery::{Facts, FactsAsk, Free};
 
 use crate::books::Books;
 use crate::placement::{Placement, Random};
-use crate::{Config, Epoch, Host, Me, Resources, Spec};
+use crate::{Config, Epoch, Host, Me, Message, Resources, Spec};
 
 pub(crate) struct Context<'a, H> {
     pub config: &'a Config,
@@ -31,6 +31,18 @@ impl<H> Context<'_, H> {
         let ledger = &self.books.ledger;
         let Resources { cores_milli, memory_bytes, disk_bytes } = ledger.offer().minus(&ledger.used());
         Facts { free: Free { cores_milli, memory_bytes, disk_bytes }, ..self.host.facts(ask) }
+    }
+
+    /// An answer by which `to` counts on this node: it goes out once what led to it is on disk.
+    pub fn acknowledge(&mut self, app: AppId, to: Handle, answer: Message)
+    where
+        H: Host,
+    {
+        if self.books.journal.is_on() {
+            self.books.journal.ack(app, to, answer);
+        } else {
+            self.host.send(to, answer);
+        }
     }
 
     /// An epoch that no confirm has used.

@@ -89,13 +89,12 @@ pub(crate) struct Finals {
 }
 
 impl Finals {
-    pub fn insert(&mut self, now: Instant, app: AppId, of: FinalRecord) {
+    /// Says which one had to go for it.
+    pub fn insert(&mut self, now: Instant, app: AppId, of: FinalRecord) -> Option<AppId> {
         if self.by_app.insert(app, of).is_none() {
             self.order.push_back((now, app));
         }
-        while self.order.len() > FINAL_RECORDS_MAX {
-            self.forget_oldest();
-        }
+        if self.order.len() > FINAL_RECORDS_MAX { self.forget_oldest() } else { None }
     }
 
     pub fn get(&self, app: AppId) -> Option<&FinalRecord> {
@@ -115,20 +114,23 @@ impl Finals {
         self.order.iter().rev().filter_map(|(_, app)| self.by_app.get(app))
     }
 
-    pub fn expire(&mut self, now: Instant) {
+    /// Those whose time is over, which go.
+    pub fn expire(&mut self, now: Instant) -> Vec<AppId> {
+        let mut over = Vec::new();
         while self.order.front().is_some_and(|(since, _)| now.since(*since) >= FINAL_RECORDS_KEEP) {
-            self.forget_oldest();
+            over.extend(self.forget_oldest());
         }
+        over
     }
 
     pub fn next_due(&self) -> Instant {
         self.order.front().map_or(Instant::FAR, |(since, _)| *since + FINAL_RECORDS_KEEP)
     }
 
-    fn forget_oldest(&mut self) {
-        if let Some((_, app)) = self.order.pop_front() {
-            self.by_app.remove(&app);
-        }
+    fn forget_oldest(&mut self) -> Option<AppId> {
+        let (_, app) = self.order.pop_front()?;
+        self.by_app.remove(&app);
+        Some(app)
     }
 }
 
@@ -170,13 +172,15 @@ mod tests {
         let mut finals = Finals::default();
         let many = FINAL_RECORDS_MAX as u32 + 10;
         for number in 0..many {
-            finals.insert(Instant::from_millis(number.into()), app(number), over(number));
+            let gone = finals.insert(Instant::from_millis(number.into()), app(number), over(number));
+            assert_eq!(gone, number.checked_sub(FINAL_RECORDS_MAX as u32).map(app));
         }
         assert_eq!(finals.newest().count(), FINAL_RECORDS_MAX);
         assert!(!finals.contains(app(9)) && finals.contains(app(10)) && finals.contains(app(many - 1)));
         assert_eq!(finals.newest().next().map(|over| over.record.id), Some(app(many - 1)));
         assert_eq!(finals.next_due(), Instant::from_millis(10) + FINAL_RECORDS_KEEP);
-        finals.expire(Instant::from_millis(20) + FINAL_RECORDS_KEEP);
+        let gone = finals.expire(Instant::from_millis(20) + FINAL_RECORDS_KEEP);
+        assert_eq!((gone.len(), gone[0]), (11, app(10)));
         assert!(!finals.contains(app(20)) && finals.contains(app(21)));
         finals.expire(Instant::FAR);
         assert_eq!((finals.newest().count(), finals.next_due()), (0, Instant::FAR));

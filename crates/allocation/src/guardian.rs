@@ -25,6 +25,8 @@ pub(crate) struct Guardians {
     pub appoint_due: Instant,
     /// This node is the lowest live holder.
     pub is_on_duty: bool,
+    /// A lost member that restarted: it has the record and the files yet, and is the first to be asked.
+    pub successor: Option<Handle>,
 }
 
 impl Default for Guardians {
@@ -37,6 +39,7 @@ impl Default for Guardians {
             proposed: None,
             appoint_due: Instant::ZERO,
             is_on_duty: false,
+            successor: None,
         }
     }
 }
@@ -91,7 +94,7 @@ impl Guardians {
 /// This node's own duty as a guardian.
 #[derive(Clone, Debug)]
 pub(crate) struct Guard {
-    since: Instant,
+    pub since: Instant,
     /// Until a holder speaks to it a guardian is provisional: nothing may have been confirmed yet.
     pub has_met_holder: bool,
     /// Place in the guardian set.

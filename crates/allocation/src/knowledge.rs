@@ -27,6 +27,10 @@ pub(crate) struct Entry {
     pub claimed: Option<Instant>,
     /// When the holder began to be looked for.
     pub unknown: Option<Instant>,
+    /// What the holder is now that its agent has restarted.
+    pub successor: Option<Handle>,
+    /// The holder is back and keeps room for the slot: itself, and the number of its hold.
+    pub offer: Option<(Handle, u64)>,
     /// When this holder became known.
     since: Instant,
 }
@@ -49,6 +53,8 @@ impl Entry {
             gave_up: false,
             claimed: None,
             unknown: Some(now),
+            successor: None,
+            offer: None,
             since: now,
         }
     }
@@ -78,6 +84,14 @@ impl Entry {
             self.is_declared = false;
             self.claimed = None;
         }
+        self.unknown = None;
+    }
+
+    /// Lost from then on.
+    pub fn mark_lost_later(&mut self, at: Instant) {
+        self.lost = Some(at);
+        self.is_declared = true;
+        self.claimed = None;
         self.unknown = None;
     }
 
@@ -150,6 +164,12 @@ impl Knowledge {
         holders
     }
 
+    /// Live holders of slots that have not ended: whose slot is done or failed has its room back.
+    pub fn busy_holders(&self) -> Vec<Handle> {
+        let busy = self.entries.values().filter(|entry| !entry.state.is_final());
+        busy.filter_map(Entry::live_holder).collect()
+    }
+
     /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
     pub fn learn(&mut self, now: Instant, news: Known, first_hand: bool, rng: &mut Rng) -> Learned {
         let entry = self.entry_or_unknown(news.slot, now, rng);
@@ -200,6 +220,7 @@ impl Knowledge {
     }
 
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
-        self.entries.values().filter_map(|entry| entry.holder).for_each(f);
+        self.entries.values().filter_map(|entry| entry.holder).for_each(&mut *f);
+        self.entries.values().filter_map(|entry| entry.successor).for_each(f);
     }
 }

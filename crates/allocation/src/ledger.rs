@@ -7,7 +7,7 @@ use core::cmp::Reverse;
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 use xtreem_discovery::FixedPorts;
 
-use crate::Resources;
+use crate::{Resources, Spec};
 
 /// Most open holds of one requester (docs/design/allocation.md, "Allocation").
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
@@ -71,6 +71,8 @@ pub enum HoldRefusal {
     SameApp,
     /// The application is known here as stopped.
     Stopped,
+    /// The disk of this node does not take what it would have to remember.
+    Stalled,
     /// The node could not start this application just now, or could not start any.
     Troubled,
 }
@@ -96,12 +98,21 @@ struct Booked {
     ports: FixedPorts,
 }
 
+/// Room kept for a slot that this node held when its agent ended.
+#[derive(Clone, Debug)]
+struct Reserved {
+    id: u64,
+    booked: Booked,
+}
+
 /// The books of one node.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     offer: Resources,
     holds: Vec<Hold>,
     allocations: Vec<Booked>,
+    /// Nobody's yet; whoever confirms its slot gets it.
+    reserved: Vec<Reserved>,
     /// Holds that ended because nobody renewed, released or confirmed them.
     lapsed: u64,
 }
@@ -120,7 +131,8 @@ impl Ledger {
     pub fn used(&self) -> Resources {
         let held = self.holds.iter().map(|hold| hold.ask.resources);
         let allocated = self.allocations.iter().map(|booked| booked.resources);
-        held.chain(allocated).fold(Resources::default(), |sum, part| sum.plus(&part))
+        let reserved = self.reserved.iter().map(|reserved| reserved.booked.resources);
+        held.chain(allocated).chain(reserved).fold(Resources::default(), |sum, part| sum.plus(&part))
     }
 
     pub fn allocated_slots(&self) -> usize {
@@ -187,7 +199,8 @@ impl Ledger {
         let is_later = |hold: &Hold| !hold.is_locked && ask.is_before(&hold.ask);
         let clashes = |ports: &FixedPorts| ports.overlaps(&ask.ports);
         let is_kept = |hold: &Hold| clashes(&hold.ask.ports) && !is_later(hold);
-        if self.allocations.iter().any(|booked| clashes(&booked.ports)) || self.holds.iter().any(is_kept) {
+        let booked = self.allocations.iter().chain(self.reserved.iter().map(|reserved| &reserved.booked));
+        if booked.into_iter().any(|booked| clashes(&booked.ports)) || self.holds.iter().any(is_kept) {
             return Err(HoldRefusal::PortTaken);
         }
         let mut used = self.used().plus(&ask.resources);
@@ -233,7 +246,18 @@ impl Ledger {
         self.holds.retain(|hold| hold.id != id || hold.requester != requester);
     }
 
-    /// Turns a live hold of `requester` for `app` into the allocation of `slot`.
+    /// Keeps room for a slot of before, whatever is offered now: a slot that runs keeps its room as well.
+    pub(crate) fn reserve(&mut self, id: u64, app: AppId, slot: u16, spec: &Spec) {
+        let booked = Booked { app, slot, resources: spec.resources, ports: spec.ports };
+        self.reserved.push(Reserved { id, booked });
+    }
+
+    pub(crate) fn unreserve(&mut self, id: u64) {
+        self.reserved.retain(|reserved| reserved.id != id);
+    }
+
+    /// Turns a live hold of `requester` for `app`, or the room kept for `slot`, into the allocation of
+    /// `slot`.
     pub(crate) fn confirm(
         &mut self,
         now: Instant,
@@ -243,6 +267,12 @@ impl Ledger {
         slot: u16,
     ) -> bool {
         self.expire(now);
+        let is_kept = |kept: &Reserved| kept.id == id && (kept.booked.app, kept.booked.slot) == (app, slot);
+        if let Some(at) = self.reserved.iter().position(is_kept) {
+            let reserved = self.reserved.swap_remove(at);
+            self.allocations.push(reserved.booked);
+            return true;
+        }
         let Some(at) = self
             .holds
             .iter()
@@ -282,6 +312,7 @@ impl Ledger {
     fn has_app(&self, app: AppId) -> bool {
         self.holds.iter().any(|hold| hold.ask.app == app)
             || self.allocations.iter().any(|booked| booked.app == app)
+            || self.reserved.iter().any(|reserved| reserved.booked.app == app)
     }
 }
 

@@ -21,6 +21,7 @@ mod fault;
 mod finals;
 mod guardian;
 mod host;
+mod journal;
 mod knowledge;
 mod ledger;
 mod look;
@@ -34,6 +35,8 @@ mod proof;
 mod record;
 mod recruit;
 mod resources;
+mod restored;
+mod role;
 mod slot;
 mod statement;
 mod stopped;
@@ -62,6 +65,8 @@ pub use record::{
     SLOTS_MAX, Spec, Wanted,
 };
 pub use resources::Resources;
+pub use restored::{Offer, Standing};
+pub use role::{Kept, Role};
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
 pub use statement::Statement;
 pub use wish::{Ticket, Wish};

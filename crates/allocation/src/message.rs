@@ -12,7 +12,10 @@ use xtreem_discovery::{Facts, FactsAsk};
 use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
 use crate::record::SLOTS_MAX;
-use crate::{Application, Epoch, FAILURES_MAX, Failure, Known, Record, RecordVersion, SlotReport, Statement};
+use crate::{
+    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, SlotReport, Standing,
+    Statement,
+};
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
 pub const KNOWN_MAX: usize = 64;
@@ -369,6 +372,27 @@ pub enum Message {
         #[n(1)]
         facts: Box<Facts>,
     },
+    /// A node whose agent restarted to its partners: how does the application stand? It may offer a slot that
+    /// it held.
+    #[n(40)]
+    Return {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Versions,
+        #[n(2)]
+        offer: Option<Offer>,
+    },
+    /// Its answer.
+    #[n(41)]
+    Returned {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        versions: Option<Versions>,
+        #[n(2)]
+        standing: Standing,
+    },
     /// Node to requester: this hold is no more. Said when somebody whose turn is earlier gets it, and when
     /// one is to be kept that has lapsed.
     #[n(25)]
@@ -382,9 +406,10 @@ impl Message {
     /// What fits a datagram whatever its content travels as one; the others travel on streams.
     pub fn travel(&self) -> Travel {
         match self {
-            Message::Announce { .. } | Message::Probe { .. } | Message::GuardianProbe { .. } => {
-                Travel::DATAGRAM.padded(true)
-            }
+            Message::Announce { .. }
+            | Message::Probe { .. }
+            | Message::GuardianProbe { .. }
+            | Message::Return { .. } => Travel::DATAGRAM.padded(true),
             Message::Renew { .. }
             | Message::Release { .. }
             | Message::Lock { .. }
@@ -402,7 +427,8 @@ impl Message {
             | Message::RecordTaken { .. }
             | Message::AskRecord { .. }
             | Message::Describe { .. }
-            | Message::AskFacts { .. } => Travel::DATAGRAM,
+            | Message::AskFacts { .. }
+            | Message::Returned { .. } => Travel::DATAGRAM,
             Message::Confirm(_)
             | Message::Refused { .. }
             | Message::Tell { .. }
@@ -428,7 +454,7 @@ impl Message {
     }
 }
 
-fn bounded<'b, T: Decode<'b, C>, C>(
+pub(crate) fn bounded<'b, T: Decode<'b, C>, C>(
     d: &mut Decoder<'b>,
     ctx: &mut C,
     max: usize,

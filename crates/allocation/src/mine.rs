@@ -59,6 +59,8 @@ pub(crate) struct Mine {
     pub phase: Phase,
     pub confirmed_by: Handle,
     pub restarts: u32,
+    /// Its end is not on disk yet: others are told only then.
+    pub is_end_secret: bool,
     /// When the program failed, within the window that counts.
     failures: Vec<Instant>,
     /// Since when it runs, or is being started.
@@ -77,6 +79,7 @@ impl Mine {
             phase,
             confirmed_by,
             restarts: 0,
+            is_end_secret: false,
             failures: Vec::new(),
             runs_since: Instant::ZERO,
             quick_ends: 0,
@@ -111,7 +114,13 @@ impl Mine {
         self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max), why };
     }
 
+    /// As told to others.
     pub fn state(&self) -> SlotState {
+        if self.is_end_secret { SlotState::Running } else { self.own_state() }
+    }
+
+    /// As it is.
+    pub fn own_state(&self) -> SlotState {
         use FailureKind::{Node, Program};
         let not_running = || self.history.lasting_trouble().map_or(SlotState::Starting, SlotState::Troubled);
         match &self.phase {

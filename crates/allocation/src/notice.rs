@@ -1,5 +1,6 @@
 //! What the core tells the host of the node. The host is the agent, or the simulator's model of one.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -7,7 +8,7 @@ use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::Report;
 
 use crate::policy::Refusal;
-use crate::{Application, Exit, Known, Record, SlotRun, SlotState, Trouble};
+use crate::{Application, Exit, Kept, Known, Record, SlotRun, SlotState, Trouble};
 
 /// One thing that happened or has to be done on this machine. The node around passes it on as it is.
 #[derive(Clone, Debug)]
@@ -43,6 +44,9 @@ pub enum Notice {
     Submission { app: AppId, progress: Progress },
     /// A record sent by `publish` has arrived at `by`; `newer` is the record that beat it, if one did.
     RecordTaken { app: AppId, by: Handle, newer: Option<Record> },
+    /// Keep this on disk in the place of what was kept of the application, or nothing any more; answered by
+    /// `handle_stored` with the number.
+    Store { number: u64, app: AppId, what: Option<Box<Kept>> },
     /// The answer to `describe`.
     Described { app: AppId, from: Handle, description: Description },
 }
@@ -60,6 +64,7 @@ impl Notice {
                 holder.iter().copied().for_each(f);
             }
             Notice::RecordTaken { by, .. } => f(*by),
+            Notice::Store { what, .. } => what.iter().for_each(|kept| kept.for_each_handle(f)),
             Notice::Described { from, description, .. } => {
                 f(*from);
                 description.for_each_handle(f);

@@ -47,6 +47,13 @@ impl OlderHolders {
         self.list.retain(|old| old.peer != peer);
     }
 
+    /// A peer restarted; its new incarnation may have its old role yet.
+    pub fn rename(&mut self, old: Handle, new: Handle) {
+        for entry in self.list.iter_mut().filter(|entry| entry.peer == old) {
+            entry.peer = new;
+        }
+    }
+
     /// Those of one slot.
     pub fn of(&self, slot: u16) -> impl Iterator<Item = Handle> + '_ {
         self.list.iter().filter(move |old| old.slot == slot).map(|old| old.peer)

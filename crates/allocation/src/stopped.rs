@@ -1,9 +1,11 @@
 //! Stopped records: final, kept for a day, and told to everybody who may still run the application.
 
+use alloc::vec::Vec;
+
 use xtreem_base::{Call, Handle, Instant};
 
 use crate::older::OlderHolders;
-use crate::{Config, Host, Message, Record};
+use crate::{Config, Host, Kept, Message, Record};
 
 /// A record that ended an application.
 #[derive(Clone, Debug)]
@@ -21,6 +23,19 @@ impl Stopped {
     /// Keeps telling `peer` until it says that it knows.
     pub fn tell(&mut self, now: Instant, peer: Handle) {
         self.unreached.add(now, 0, peer);
+    }
+
+    /// A peer restarted: it has to be told all the same.
+    pub fn rename(&mut self, old: Handle, new: Handle) {
+        self.unreached.rename(old, new);
+    }
+
+    /// What is kept of it on disk.
+    pub fn kept(&self) -> Kept {
+        let mut untold: Vec<Handle> = self.unreached.peers().collect();
+        untold.sort_unstable();
+        untold.dedup();
+        Kept::Stopped { record: self.record.clone(), untold }
     }
 
     pub fn is_told(&mut self, peer: Handle) {

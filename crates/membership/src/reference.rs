@@ -12,11 +12,18 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::vec::Vec;
+
 use minicbor::{Decode, Encode};
 use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Sink, Travel, Wake};
 
 /// Contacts in the set; the one whose answer is oldest makes room for a new one.
 pub const MEMBERS_MAX: usize = 16;
+/// The set changes all the time; the host is told of it this often ...
+pub const KEEP_PERIOD: Duration = Duration::from_secs(60);
+/// ... and so soon when it has become larger. Both our guess: a set of a minute ago has nearly the same
+/// meaning, and the first one is what a fresh grid needs.
+pub const KEEP_LARGER: Duration = Duration::from_secs(2);
 /// Below this a set decides nothing.
 pub const MEMBERS_MIN: usize = 3;
 
@@ -106,6 +113,13 @@ struct Member {
     answered: bool,
 }
 
+/// What the host was told to keep.
+#[derive(Clone, Copy, Debug, Default)]
+struct Keeping {
+    len: u8,
+    at: Option<Instant>,
+}
+
 /// The reference set of one node and the state of its check.
 #[derive(Clone, Debug)]
 pub struct Reference {
@@ -113,6 +127,7 @@ pub struct Reference {
     len: u8,
     seq: u16,
     phase: Phase,
+    keeping: Keeping,
 }
 
 impl Default for Reference {
@@ -123,6 +138,7 @@ impl Default for Reference {
             len: 0,
             seq: 0,
             phase: Phase::Idle { connected_at: None },
+            keeping: Keeping::default(),
         }
     }
 }
@@ -147,6 +163,41 @@ impl Reference {
             self.drop_stale(config, now);
         }
         self.conclude(now);
+    }
+
+    /// Takes up the set of the time before this start. This node counts as cut off until half of this very
+    /// set answers: else the first machine to boot after a power cut would take itself for the whole grid.
+    pub fn restore(&mut self, call: Call<'_, Config>, peers: impl IntoIterator<Item = Handle>) {
+        for peer in peers {
+            self.take_in(Member { peer, answered_at: call.now, answered: false });
+        }
+        if self.members().len() >= MEMBERS_MIN {
+            self.phase = Phase::CutOff { since: call.now, next_probe: call.now };
+        }
+    }
+
+    /// A peer restarted: the member stays, under its new handle, and has just been heard.
+    pub fn rename(&mut self, call: Call<'_, Config>, old: Handle, new: Handle) {
+        if self.members().iter().any(|member| member.peer == new) {
+            return;
+        }
+        if let Some(member) = self.members_mut().iter_mut().find(|member| member.peer == old) {
+            *member = Member { peer: new, answered_at: call.now, answered: true };
+            self.conclude(call.now);
+        }
+    }
+
+    /// The set, when the host is to keep another one than it has. A set that is frozen, or too small to say
+    /// anything, is not kept.
+    pub fn take_changed(&mut self, now: Instant) -> Option<Vec<Handle>> {
+        let is_frozen = matches!(self.phase, Phase::CutOff { .. });
+        let Keeping { len, at } = self.keeping;
+        let due = at.map(|at| at + if self.len > len { KEEP_LARGER } else { KEEP_PERIOD });
+        if is_frozen || self.members().len() < MEMBERS_MIN || due.is_some_and(|due| now < due) {
+            return None;
+        }
+        self.keeping = Keeping { len: self.len, at: Some(now) };
+        Some(self.members().iter().map(|member| member.peer).collect())
     }
 
     /// Asks whether this node is cut off: starts a probe, joins the one that runs, or uses a fresh result.

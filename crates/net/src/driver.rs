@@ -26,6 +26,7 @@ use crate::measure::Measuring;
 use crate::named::Named;
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
+use crate::restore::{self, SavedBytes};
 use crate::socket;
 use crate::statements;
 
@@ -271,6 +272,13 @@ impl Driver {
             self.node.handle_gone(now, *old, Some(handle), &mut self.outbox);
         }
         Some(handle)
+    }
+
+    pub(crate) fn restore(&mut self, saved: SavedBytes) -> usize {
+        let own = (self.node.me().id, self.own);
+        let (saved, unreadable) = restore::read(saved, &mut self.outbox.table, own);
+        self.node.restore(monotonic_now(), saved, &mut self.outbox);
+        unreadable
     }
 
     fn take_message(&mut self, from: Handle, bytes: &[u8]) {

@@ -21,6 +21,7 @@ use crate::measure::{IsPortFree, Measure};
 use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
 use crate::plane::DatagramPlane;
+use crate::restore::SavedBytes;
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
 use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
@@ -154,6 +155,12 @@ impl Net {
             Named::new(answer, &driver.outbox.table)
         })
         .await
+    }
+
+    /// Takes up what the node kept of its time before this start: the first thing that it is told. Says how
+    /// many values could not be read.
+    pub async fn restore(&self, saved: SavedBytes) -> Result<usize, Stopped> {
+        self.ask(move |driver| driver.restore(saved)).await
     }
 
     /// From now on `measure` runs before questions about this machine are answered, and `is_port_free` before

@@ -1,5 +1,7 @@
 //! What a node tells its host. The host is the agent, or the simulator's model of one.
 
+use alloc::vec::Vec;
+
 use xtreem_allocation::Notice;
 use xtreem_allocation::policy::SignedPolicy;
 use xtreem_base::Handle;
@@ -17,6 +19,8 @@ pub enum Event {
     Policy(Newer<SignedPolicy>),
     /// Fewer than half of the reference set answer: this node recruits nobody until they do.
     CutOff { is_cut_off: bool },
+    /// The contacts by which this node sees whether it is cut off: keep them for its next start.
+    Reference(Vec<Handle>),
 }
 
 impl Event {
@@ -25,6 +29,7 @@ impl Event {
         match self {
             Event::Allocation(notice) => notice.for_each_handle(f),
             Event::Search(event) => event.for_each_handle(f),
+            Event::Reference(peers) => peers.iter().copied().for_each(f),
             Event::Policy(_) | Event::CutOff { .. } => {}
         }
     }

@@ -26,7 +26,7 @@ mod tests;
 pub use config::Config;
 pub use event::Event;
 pub use message::{Message, PolicyMessage, Relay};
-pub use node::{Node, Output};
+pub use node::{Node, Output, Saved};
 pub use parts::aggregates::GridEstimate;
 pub use status::Status;
 pub use xtreem_allocation::Me;

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Me, Notary};
+use xtreem_allocation::{Allocation, Kept, Me, Notary};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -38,6 +38,16 @@ pub trait Output: Notary + Sink<Message> + Events<Event> {}
 
 impl<T: Notary + Sink<Message> + Events<Event>> Output for T {}
 
+/// What a host kept of a node's time before its start.
+#[derive(Clone, Debug, Default)]
+pub struct Saved {
+    pub kept: Vec<Kept>,
+    /// The contacts by which it saw whether it was cut off.
+    pub reference: Vec<Handle>,
+    /// How long ago it was last known to run.
+    pub away: Duration,
+}
+
 /// A grid node without sockets, clock or processes.
 ///
 /// Inputs: `handle_message`, `handle_timeout`, `handle_gone`, commands, `program_*` reports. Outputs go into
@@ -68,6 +78,8 @@ pub struct Node {
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) is_cut_off: bool,
+    /// The host keeps things on disk.
+    pub(crate) keeps_reference: bool,
     /// Who was asked about whom.
     pub(crate) helpers: Helpers,
 }
@@ -108,6 +120,7 @@ impl Node {
             search_events: VecDeque::new(),
             silent: Vec::new(),
             is_cut_off: false,
+            keeps_reference: false,
             helpers: Helpers::default(),
             desk: Desk { me, config, loopback: VecDeque::new() },
         }
@@ -127,8 +140,34 @@ impl Node {
         ]
     }
 
+    /// Takes up what the host kept of the time before this start; from now on it keeps what
+    /// [`Notice::Store`](xtreem_allocation::Notice::Store) and [`Event::Reference`] tell it to. To be called once,
+    /// when the offer is set and before anything else comes in.
+    pub fn restore(&mut self, now: Instant, saved: Saved, out: &mut impl Output) {
+        let Saved { kept, reference, away } = saved;
+        let call = self.reference.narrow(self.desk.call(now));
+        self.reference.restore(call, reference);
+        self.keeps_reference = true;
+        let (allocation, call, mut host) = self.allocating(now, out);
+        allocation.restore(call, kept, away, &mut host);
+        self.settle(now, out);
+    }
+
+    /// The host has on disk what it was told to keep, up to `number`.
+    pub fn stored(&mut self, now: Instant, number: u64, out: &mut impl Output) {
+        let (allocation, call, mut host) = self.allocating(now, out);
+        allocation.handle_stored(call, number, &mut host);
+        self.settle(now, out);
+    }
+
+    /// The disk takes too long to write: this node grants no holds until it has.
+    pub fn is_disk_stalled(&self, now: Instant) -> bool {
+        self.allocation.is_disk_stalled(now)
+    }
+
     /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it
-    /// is now, if that is known, is remembered in its place: it may have lost everybody.
+    /// is now, if that is known, is remembered in its place: it may have lost everybody, and may have its old
+    /// roles yet.
     pub fn handle_gone(
         &mut self,
         now: Instant,
@@ -136,6 +175,11 @@ impl Node {
         successor: Option<Handle>,
         out: &mut impl Output,
     ) {
+        if let Some(successor) = successor {
+            let call = self.reference.narrow(self.desk.call(now));
+            self.reference.rename(call, peer, successor);
+            self.allocation.handle_successor(peer, successor);
+        }
         let parts: [&mut dyn Part; 9] = [
             &mut self.grid,
             &mut self.collections,

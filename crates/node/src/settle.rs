@@ -21,8 +21,9 @@ impl Node {
             self.tries.handle_silent(self.desk.call(now), peer);
         }
         for _ in 0..STEPS_MAX {
-            let (allocation, _, mut host) = self.allocating(now, out);
+            let (allocation, call, mut host) = self.allocating(now, out);
             allocation.tell_revoked(&mut host);
+            allocation.save(call, &mut host);
             if let Some(effect) = self.effects.pop_front() {
                 match effect {
                     Effect::Wish(wish) => self.grant(now, wish, out),
@@ -33,6 +34,7 @@ impl Node {
             } else if let Some(message) = self.desk.loopback.pop_front() {
                 self.dispatch(now, self.desk.me.handle, message, out);
             } else {
+                self.keep_reference(now, out);
                 return self.watch_connection(now, out);
             }
         }
@@ -58,6 +60,15 @@ impl Node {
                 self.collections.join(self.desk.call(now), app, self.desk.me.handle, members);
             }
             Wish::LeaveCollection { app } => self.collections.leave(app),
+        }
+    }
+
+    /// Hands the reference set over when it is another one than the host has.
+    fn keep_reference(&mut self, now: Instant, out: &mut impl Output) {
+        if self.keeps_reference
+            && let Some(peers) = self.reference.take_changed(now)
+        {
+            out.event(Event::Reference(peers));
         }
     }
 

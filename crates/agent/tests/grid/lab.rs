@@ -319,7 +319,12 @@ impl Lab {
     /// Submits to the first agent until there are nodes for it: on a busy machine a search may meet nobody in
     /// time.
     pub async fn place(&self, app: &Application) -> Vec<ProgressLine> {
-        let lines = self.try_submit_to(0, app, Some(PATIENCE)).await.expect("submitted");
+        self.place_at(0, app).await
+    }
+
+    /// The same by the agent of that number.
+    pub async fn place_at(&self, at: usize, app: &Application) -> Vec<ProgressLine> {
+        let lines = self.try_submit_to(at, app, Some(PATIENCE)).await.expect("submitted");
         let is_accepted = |line: &ProgressLine| matches!(line, ProgressLine::Accepted { .. });
         assert!(lines.iter().any(is_accepted), "{lines:?}");
         lines
@@ -454,6 +459,23 @@ impl Lab {
         let (process, status) = launch(&agent.dir, Command::new("/proc/self/exe")).await;
         agent.process = process;
         status
+    }
+
+    /// Kills all agents in one moment, and starts them again where they were: a machine keeps its address.
+    pub async fn cut_power(&mut self) {
+        for agent in &self.agents {
+            let address = agent.client.node().await.expect("an answer").address;
+            let file = agent.dir.join("agent.toml");
+            let config = fs::read_to_string(&file).expect("a configuration");
+            fs::write(&file, config.replace("127.0.0.1:0", &address)).expect("written");
+        }
+        self.agents.iter_mut().for_each(|agent| agent.process.kill().expect("killed"));
+        for agent in &mut self.agents {
+            agent.process.wait().expect("dead");
+        }
+        for id in self.agents.iter().map(|agent| agent.id.clone()).collect::<Vec<_>>() {
+            self.restart(&id).await;
+        }
     }
 
     /// Processes that run in a slot's directory of this lab.

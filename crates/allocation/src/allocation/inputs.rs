@@ -178,6 +178,6 @@ impl Allocation {
     /// This node was paused: it asks for newer epochs of its slots before it acts.
     pub fn handle_resume<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
         let mut cx = self.books.context(call, host);
-        self.apps.values_mut().for_each(|app| app.resume(&mut cx));
+        self.apps.values_mut().filter(|app| !app.is_asleep()).for_each(|app| app.resume(&mut cx));
     }
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, Call, Handle};
 
 use super::{APPS_MAX, Allocation};
-use crate::app::App;
+use crate::app::{App, of_a_stranger};
 use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::message::{Confirm, GuardianSet, Message, Refused, Versions};
@@ -155,12 +155,27 @@ impl Allocation {
             Message::Guardians { app, guardians } => {
                 self.on_app(call, from, app, None, host, |app, cx| app.adopt_guardians(cx, guardians));
             }
+            Message::Return { app, versions, offer } => {
+                if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
+                    return host.send(from, of_a_stranger(app));
+                }
+                self.on_app(call, from, app, Some(versions), host, |app, cx| app.on_return(cx, from, offer));
+            }
+            Message::Returned { app, versions, standing } => {
+                self.on_app(call, from, app, versions, host, |app, cx| {
+                    app.on_returned(cx.now, from, standing);
+                });
+            }
             Message::GuardianProbe { app, versions, mine } => {
                 if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
                     return host.send(from, Message::GuardianAck { app, versions: None });
                 }
                 self.on_app(call, from, app, Some(versions), host, |app, cx| {
                     mine.iter().for_each(|report| app.hear(cx, from, *report));
+                    if app.is_guardian() && app.is_asleep() {
+                        // Only a holder that is awake looks after its guardians.
+                        app.be_awake(cx.now);
+                    }
                     let versions = app.is_guardian().then(|| app.versions());
                     cx.host.send(from, Message::GuardianAck { app: app.id(), versions });
                 });

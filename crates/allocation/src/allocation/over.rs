@@ -8,18 +8,35 @@ use xtreem_base::{AppId, Handle, Instant};
 use super::Allocation;
 use crate::finals::FinalRecord;
 use crate::message::{GuardianSet, Message, Refused, Versions};
-use crate::{Description, Holds, Host, Known};
+use crate::{Description, Holds, Host, Known, Notice};
 
 impl Allocation {
     /// Moves what has ended, and needs nobody to be looked for any more, to the final records.
-    pub(super) fn settle_finished(&mut self, now: Instant) {
+    pub(super) fn settle_finished<H: Host>(&mut self, now: Instant, host: &mut H) {
         let me = self.books.me.handle;
-        let over: Vec<AppId> =
-            self.apps.iter().filter(|(_, app)| app.is_settled()).map(|(id, _)| *id).collect();
+        let is_on_disk = |id: &AppId| self.books.journal.is_stored(*id);
+        let settled = self.apps.iter().filter(|(id, app)| app.is_settled() && is_on_disk(id));
+        let over: Vec<AppId> = settled.map(|(id, _)| *id).collect();
         for id in over {
             if let Some(app) = self.apps.remove(&id) {
-                self.finals.insert(now, id, FinalRecord::of(&app, me));
+                self.remember(now, FinalRecord::of(&app, me), host);
             }
+        }
+    }
+
+    /// Its role stays on the disk as it is, and is not looked at any more.
+    pub(super) fn remember<H: Host>(&mut self, now: Instant, over: FinalRecord, host: &mut H) {
+        let app = over.record.id;
+        self.books.journal.leave(app);
+        if let Some(gone) = self.finals.insert(now, app, over) {
+            self.erase(now, gone, host);
+        }
+    }
+
+    /// Takes the role of a forgotten application from the disk.
+    pub(super) fn erase<H: Host>(&mut self, now: Instant, app: AppId, host: &mut H) {
+        if let Some(number) = self.books.journal.erase(now) {
+            host.event(Notice::Store { number, app, what: None });
         }
     }
 

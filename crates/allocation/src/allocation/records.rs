@@ -35,7 +35,8 @@ impl Allocation {
         if record.version() > version {
             host.send(from, Message::Record { record: record.clone().into() });
         } else {
-            host.send(from, Message::RecordTaken { app, version: record.version() });
+            let version = record.version();
+            self.acknowledge(from, app, Message::RecordTaken { app, version }, host);
         }
     }
 
@@ -91,7 +92,11 @@ impl Allocation {
             None => record.is_stopped().then_some(Message::RecordTaken { app, version }),
         };
         if let (Some(from), Some(answer)) = (from, answer) {
-            host.send(from, answer);
+            match answer {
+                // The other side counts on it from then on.
+                Message::RecordTaken { .. } => self.acknowledge(from, app, answer, host),
+                _ => host.send(from, answer),
+            }
         }
         if let Some(stopped) = self.stopped.get_mut(&app)
             && let Some(from) = from.filter(|_| record.is_stopped())
@@ -146,8 +151,12 @@ impl Allocation {
         stopped.tick(call, host);
         if self.stopped.len() >= STOPPED_MAX {
             let oldest = self.stopped.iter().min_by_key(|(_, stopped)| stopped.since).map(|(app, _)| *app);
-            oldest.and_then(|app| self.stopped.remove(&app));
+            if let Some(oldest) = oldest {
+                self.stopped.remove(&oldest);
+                self.books.journal.mark(oldest);
+            }
         }
+        self.books.journal.mark(app);
         self.stopped.insert(app, stopped);
     }
 }

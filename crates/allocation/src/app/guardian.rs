@@ -21,6 +21,7 @@ impl App {
         if !self.guardians.adopt(cx.now, set, &mut cx.books.rng) {
             return;
         }
+        cx.books.journal.mark(self.id());
         let rank = self.guardians.set.members.iter().position(|member| *member == cx.me.handle);
         match (&mut self.guard, rank) {
             (Some(guard), Some(rank)) => guard.rank = rank as u16,
@@ -105,7 +106,9 @@ impl App {
 
     fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, by: crate::Epoch) {
         let me = cx.me.handle;
-        let contacts = cx.host.grid_contacts(8);
+        // One that restarted has record and files.
+        let successor = self.guardians.successor.take();
+        let contacts = successor.into_iter().chain(cx.host.grid_contacts(8));
         let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
         let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
         for peer in self.guardians.silent.drain(..) {
@@ -163,7 +166,8 @@ impl App {
             self.meet_holder(cx, from);
         }
         self.adopt_guardians(cx, set);
-        cx.host.send(from, Message::Appointed { app: self.id() });
+        let app = self.id();
+        cx.acknowledge(app, from, Message::Appointed { app });
         self.due = cx.now;
     }
 
@@ -171,6 +175,7 @@ impl App {
     pub fn meet_holder<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
         let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };
         guard.has_met_holder = true;
+        cx.books.journal.mark(self.application.record.id);
         let mut sources = self.sources(cx);
         sources.retain(|peer| *peer != from);
         sources.insert(0, from);
@@ -180,6 +185,7 @@ impl App {
     pub fn tick_guard<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         if self.guard_due(cx.config) <= cx.now {
             self.guard = None;
+            cx.books.journal.mark(self.application.record.id);
             self.never_began = self.mine.is_empty();
             self.leave_when_idle(cx);
         }

@@ -33,7 +33,7 @@ impl App {
             let known = Known { slot, epoch: mine.epoch, holder: Some(cx.me.handle), state: mine.state() };
             if is_held && mine.epoch.has_same_recruiter(&epoch) && mine.epoch <= epoch {
                 cx.books.ledger.release(from, hold);
-                cx.host.send(from, Message::Confirmed { app, slot, epoch: known.epoch });
+                cx.acknowledge(app, from, Message::Confirmed { app, slot, epoch: known.epoch });
                 return;
             }
             return refuse(cx, if is_held { Refused::Higher(known) } else { Refused::NoHold });
@@ -72,7 +72,8 @@ impl App {
         self.mine.sort_by_key(|mine| mine.slot);
         // What the neighbours' news above made this node yield may have been all that it had.
         self.left = None;
-        cx.host.send(from, Message::Confirmed { app, slot, epoch });
+        cx.books.journal.mark(app);
+        cx.acknowledge(app, from, Message::Confirmed { app, slot, epoch });
         self.tick_mine(cx);
         self.due = cx.now;
     }
@@ -144,6 +145,7 @@ impl App {
         // It may be looked for another node for it, while it is held here.
         self.abort_recruit(cx, slot);
         cx.books.ledger.free(self.id(), slot);
+        cx.books.journal.mark(self.id());
         match then {
             Then::End(state) => {
                 if let Some(mine) = self.mine_mut(slot) {
@@ -282,11 +284,29 @@ impl App {
 
     fn end_slot<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, state: SlotState) {
         cx.books.ledger.free(self.id(), slot);
+        let is_end_secret = cx.books.journal.is_on();
         if let Some(mine) = self.mine_mut(slot) {
             mine.phase = Phase::Ended(state);
+            mine.is_end_secret = is_end_secret;
         }
-        self.own_slot_changed(cx, slot);
-        self.check_finished(cx);
+        cx.books.journal.mark(self.id());
+        if !is_end_secret {
+            self.own_slot_changed(cx, slot);
+            self.check_finished(cx);
+        }
+    }
+
+    /// What was handed over of this application is on disk: slots that ended may be told.
+    pub fn on_stored<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let ended: Vec<u16> =
+            self.mine.iter().filter(|mine| mine.is_end_secret).map(|mine| mine.slot).collect();
+        for slot in ended {
+            if let Some(mine) = self.mine_mut(slot) {
+                mine.is_end_secret = false;
+            }
+            self.own_slot_changed(cx, slot);
+            self.check_finished(cx);
+        }
     }
 
     fn own_slot_changed<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {

@@ -89,6 +89,7 @@ impl App {
 
     /// After news of a slot: who runs it now is no longer looked for.
     fn settle<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        cx.books.journal.mark(self.id());
         let Some(entry) = self.known.entry(slot) else { return };
         let (is_settled, known) = (entry.lost.is_none() || entry.state.is_final(), entry.known(slot));
         if let Some(holder) = entry.live_holder()
@@ -153,6 +154,7 @@ impl App {
             return;
         }
         self.is_finished = true;
+        cx.books.journal.mark(self.id());
         for (_, entry) in self.known.iter_mut() {
             entry.done_run = self.application.record.slots;
         }

@@ -309,11 +309,14 @@ impl App {
     }
 
     fn search<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        if self.take_offer(cx, slot) {
+            return;
+        }
         let app = self.id();
         let spec = self.application.spec.clone();
         let wishes = cx.placement(&spec).wishes(1);
         let set = self.set();
-        let mut exclude = if spec.colocate { Vec::new() } else { self.known.holders() };
+        let mut exclude = if spec.colocate { Vec::new() } else { self.known.busy_holders() };
         // Silent nodes would only cost the search its time-outs.
         let lost = self.known.iter().filter(|(_, entry)| entry.lost.is_some());
         let (gave_up, silent): (Vec<_>, Vec<_>) = lost.partition(|(_, entry)| entry.gave_up);

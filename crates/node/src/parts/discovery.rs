@@ -111,7 +111,7 @@ impl Host for SearchHost<'_> {
                 allocation::HoldRefusal::TooMany => HoldRefusal::TooMany,
                 allocation::HoldRefusal::SameApp => HoldRefusal::SameApp,
                 allocation::HoldRefusal::Stopped => HoldRefusal::Stopped,
-                allocation::HoldRefusal::Troubled => HoldRefusal::Troubled,
+                allocation::HoldRefusal::Troubled | allocation::HoldRefusal::Stalled => HoldRefusal::Troubled,
             }),
         }
     }

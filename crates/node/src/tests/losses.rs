@@ -75,3 +75,22 @@ fn a_guardian_that_was_silent_for_a_while_is_one_again_when_nobody_could_take_it
         assert!(guards(guardian) && guards(3), "seed {seed}");
     }
 }
+
+#[test]
+fn a_node_whose_slot_is_done_takes_another_one_that_was_lost() {
+    let config = Arc::new(Config::emulated());
+    for seed in 0..3 {
+        // Three match and hold a slot each; the fourth submits and guards.
+        let mut net = Net::of(4, seed, &config, |at| cores(if at < 3 { 4 } else { 1 }));
+        net.submit(3, 3);
+        net.run(SECS(5));
+        let &(at, run) = net.running.iter().find(|(_, run)| run.slot == 0).expect("it runs");
+        net.push(net.now, Work::Exited(at, run, Exit::Code(0)));
+        net.run(SECS(5));
+        // The holder of slot 1 comes first among those who look for a holder of slot 2.
+        net.kill(net.holder(2));
+        net.run(SECS(25));
+        assert_eq!(net.slots(), [1, 2], "seed {seed}");
+        assert_eq!(net.holder(2), at, "seed {seed}");
+    }
+}

@@ -20,11 +20,13 @@ pub enum FaultKind {
     Loss,
     /// Clocks are up to one hour off and up to 200 ppm too fast or too slow.
     Clock,
+    /// All machines, those of a site, or a share of them lose their power at once, and come back one by one.
+    Power,
     /// 2 % of the members lie.
     Liar,
 }
 
-const KINDS: [(FaultKind, &str); 8] = [
+const KINDS: [(FaultKind, &str); 9] = [
     (FaultKind::Kill, "kill"),
     (FaultKind::Cut, "cut"),
     (FaultKind::Split, "split"),
@@ -32,6 +34,7 @@ const KINDS: [(FaultKind, &str); 8] = [
     (FaultKind::Restart, "restart"),
     (FaultKind::Loss, "loss"),
     (FaultKind::Clock, "clock"),
+    (FaultKind::Power, "power"),
     (FaultKind::Liar, "liar"),
 ];
 
@@ -65,6 +68,10 @@ impl Faults {
 
     pub fn has(self, kind: FaultKind) -> bool {
         self.0 & kind.bit() != 0
+    }
+
+    pub fn without(self, kind: FaultKind) -> Faults {
+        Faults(self.0 & !kind.bit())
     }
 
     pub fn with(self, kind: FaultKind) -> Faults {
@@ -107,11 +114,13 @@ mod tests {
 
     #[test]
     fn lists_are_read_and_written_alike() {
-        for text in ["kill,cut,split,pause,restart,loss,clock", "none", "cut", "kill,clock", "kill,liar"] {
+        for text in
+            ["kill,cut,split,pause,restart,loss,clock,power", "none", "cut", "kill,clock", "kill,liar"]
+        {
             assert_eq!(text.parse::<Faults>().map(|faults| faults.to_string()), Ok(text.to_string()));
         }
         assert_eq!("clock, kill".parse::<Faults>(), "kill,clock".parse());
-        assert_eq!("kill,cut,split,pause,restart,loss,clock".parse(), Ok(Faults::ALL));
+        assert_eq!("kill,cut,split,pause,restart,loss,clock,power".parse(), Ok(Faults::ALL));
     }
 
     #[test]

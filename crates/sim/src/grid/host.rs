@@ -8,6 +8,7 @@ use xtreem_discovery::Attributes;
 use xtreem_node::{Message, Node};
 
 use super::clock::LocalClock;
+use super::disk::Disk;
 
 /// A host's place in the arena.
 pub(crate) type HostNo = u32;
@@ -65,6 +66,7 @@ pub(crate) struct Host {
     pub offer: Resources,
     /// Applications whose files are in this host's store; a store outlives its agent.
     pub files: Vec<AppId>,
+    pub disk: Disk,
 }
 
 impl Host {

@@ -7,11 +7,13 @@
 pub(crate) mod apps;
 pub(crate) mod checker;
 mod clock;
+mod disk;
 mod faults;
 mod fit;
 pub(crate) mod host;
 mod liar;
 mod notary;
+mod power;
 mod process;
 mod queue;
 mod report;

@@ -30,6 +30,10 @@ pub(super) enum What {
         sources: Vec<Handle>,
         attempts: u32,
     },
+    /// The oldest write that its node ordered is on the disk.
+    Synced {
+        incarnation: u8,
+    },
     /// The next action of the schedule.
     Action {
         index: usize,

@@ -9,6 +9,7 @@ use xtreem_base::{Duration, Instant, Rng};
 
 use super::apps::Shape;
 use super::faults::{FaultKind, Faults};
+use super::power::{self, Hit};
 
 /// The grid-wide collection mixes before anything else happens: ten rounds of the emulated period.
 pub(crate) const WARM_UP: Duration = Duration::from_secs(20);
@@ -51,6 +52,11 @@ pub(crate) enum Action {
     },
     Pause(Target, Duration),
     Restart(Target, Duration),
+    /// Machines lose their power at once; each is back within that time.
+    Power {
+        hit: Hit,
+        within: Duration,
+    },
 }
 
 /// The whole plan of a run.
@@ -73,7 +79,7 @@ impl Schedule {
     /// The plan of `seed`.
     pub(crate) fn draw(nodes: u32, apps: u32, faults: Faults, seed: u64) -> Self {
         let mut rng = Rng::derive(seed, 0, "schedule");
-        let chosen = swarm(faults, &mut rng);
+        let chosen = swarm(faults.without(FaultKind::Power), &mut rng);
         let shapes: Vec<_> = (0..apps).map(|number| Shape::draw(number, &mut rng)).collect();
         let mut plan = Plan { rng, apps, nodes, actions: Vec::new() };
         plan.submissions_and_stops();
@@ -89,6 +95,11 @@ impl Schedule {
             }
         }
         let mut actions = plan.actions;
+        let mut power = Rng::derive(seed, 0, "power");
+        let occurs = power.chance(3, 4) || chosen == Faults::NONE;
+        if faults.has(FaultKind::Power) && occurs {
+            actions.extend(power::cuts(&mut power));
+        }
         actions.sort_by_key(|(at, _)| *at);
         Schedule {
             apps: shapes,

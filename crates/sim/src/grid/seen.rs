@@ -78,6 +78,12 @@ pub(crate) enum Seen {
         app: AppId,
         by: Handle,
     },
+    /// Somebody was told that the node has taken this; `is_stored` when a disk has it.
+    Acknowledged {
+        app: AppId,
+        what: &'static str,
+        is_stored: bool,
+    },
     /// These members lie.
     Liars {
         hosts: Vec<HostNo>,
@@ -111,6 +117,12 @@ pub(crate) enum Fault {
         host: HostNo,
     },
     Healed {
+        host: HostNo,
+    },
+    /// Some machines are about to lose their power.
+    PowerCut,
+    /// This one has; it comes back as another incarnation.
+    PowerLost {
         host: HostNo,
     },
     /// The part of each host.

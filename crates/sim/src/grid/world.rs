@@ -1,6 +1,7 @@
 //! The world: hosts, network, processes, users, and the loop that lets the next thing happen.
 
 mod chances;
+mod disks;
 mod faults;
 mod lies;
 mod outcome;
@@ -18,6 +19,7 @@ use xtreem_node::{Config, Event, Me, Message, Node};
 use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
+use super::disk::Disk;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
 use super::liar::Liars;
 #[cfg(test)]
@@ -109,6 +111,8 @@ pub(crate) struct World {
     chances: chances::Chances,
     /// For all that faults, users and programs draw while the run goes on.
     rng: Rng,
+    /// For what disks draw, so that all else stays as it is without them.
+    disk_rng: Rng,
     /// Nobody without that fault.
     liars: Liars,
     outbox: Outbox,
@@ -183,6 +187,7 @@ impl World {
             replaced_ms: Vec::new(),
             chances: chances::Chances::new(),
             rng: Rng::derive(seed, 0, "world"),
+            disk_rng: Rng::derive(seed, 0, "disk"),
             liars: Liars::default(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
@@ -322,6 +327,7 @@ impl World {
             What::KeepFiles { incarnation, app, sources, attempts } => {
                 self.keep_files(host, incarnation, app, sources, attempts);
             }
+            What::Synced { incarnation } => self.synced(host, incarnation),
             What::Action { index } => self.act(self.schedule.actions[index].1),
             What::Undo(undo) => self.undo(host, undo),
             What::Join { incarnation } => self.join(host, incarnation),
@@ -476,6 +482,8 @@ impl World {
         host.node = Some(Box::new(node));
         host.power = Power::On;
         let incarnation = host.incarnation;
+        let saved = host.disk.read(self.now, number, me.handle);
+        self.with_node(number, |node, now, out| node.restore(now, saved, out));
         self.join(number, incarnation);
     }
 
@@ -594,6 +602,7 @@ impl Machine {
             attributes: self.attributes,
             offer: self.offer,
             files: Vec::new(),
+            disk: Disk::default(),
         }
     }
 }

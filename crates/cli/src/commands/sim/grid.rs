@@ -15,8 +15,8 @@ pub struct World {
     /// Applications of about 10 slots
     #[arg(long, default_value_t = 20)]
     apps: u32,
-    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock, and liar: 2 % of the
-    /// members lie
+    /// Kinds of faults: `none`, or some of kill,cut,split,pause,restart,loss,clock,power, and liar: 2 % of
+    /// the members lie
     #[arg(long, default_value_t = Faults::ALL)]
     faults: Faults,
     /// End the run at this second of virtual time instead of 170: earlier without judging what is left, or

@@ -102,7 +102,8 @@ impl Checker for FinalState {
                 self.stopped.insert(*app);
             }
             Seen::Fault(fault) => {
-                if let Fault::Killed { host } | Fault::Restarted { host } = fault {
+                if let Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host } = fault
+                {
                     self.host_died(at, *host);
                 }
                 self.partitions.observe(at, fault);

@@ -49,7 +49,7 @@ impl Checker for Holds {
                 let ended = (!is_active).then_some(at);
                 self.submissions.insert(*app, Submission { host: *host, ended });
             }
-            Seen::Fault(Fault::Killed { host } | Fault::Restarted { host }) => {
+            Seen::Fault(Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host }) => {
                 let there = self.submissions.values_mut().filter(|submission| submission.host == *host);
                 there.for_each(|submission| submission.ended = submission.ended.or(Some(at)));
             }

@@ -11,6 +11,7 @@ mod holds;
 mod liars;
 mod overlap;
 mod partitions;
+mod power;
 #[cfg(test)]
 mod proofs;
 mod stopped;
@@ -106,6 +107,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(component::Component),
         Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),
+        Box::new(power::Power::default()),
         Box::new(holds::Holds::default()),
         Box::new(false_failures::FalseFailures::new(hosts)),
         Box::new(liars::Harmless::new(hosts)),

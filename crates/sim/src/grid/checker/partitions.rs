@@ -56,12 +56,15 @@ impl Partitions {
 
     pub fn observe(&mut self, at: Instant, fault: &Fault) {
         match fault {
-            Fault::Killed { host } | Fault::Restarted { host } => self.died[*host as usize] = true,
+            Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host } => {
+                self.died[*host as usize] = true
+            }
             Fault::Paused { host } => self.paused[*host as usize] = Span::Now,
             Fault::Resumed { host } => self.paused[*host as usize] = Span::Until(at),
             Fault::Cut { host } => self.cut[*host as usize] = Span::Now,
             Fault::Healed { host } => self.cut[*host as usize] = Span::Until(at),
             Fault::Split { parts } => self.splits.push(Split { parts: parts.clone(), span: Span::Now }),
+            Fault::PowerCut => {}
             Fault::Merged => {
                 if let Some(split) = self.splits.last_mut() {
                     split.span = Span::Until(at);

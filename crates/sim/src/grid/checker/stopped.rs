@@ -19,6 +19,8 @@ pub(super) const NAME: &str = "stopped_stays_stopped";
 pub(super) struct Stopped {
     /// Incarnations that have seen the stopped record, dead ones removed.
     knows: BTreeMap<AppId, BTreeSet<Handle>>,
+    /// Hosts that acknowledged the stop: it is on their disks.
+    stored_on: BTreeMap<AppId, BTreeSet<HostNo>>,
     issued: BTreeSet<AppId>,
     running: BTreeSet<(SlotRun, HostNo)>,
 }
@@ -28,6 +30,7 @@ impl Checker for Stopped {
         match seen {
             Seen::StopTaken { app, by } => {
                 self.issued.insert(*app);
+                self.stored_on.entry(*app).or_default().insert(host_of(*by));
                 self.knows.entry(*app).or_default().insert(*by);
             }
             Seen::StopKnown { app, host, incarnation } => {
@@ -35,7 +38,8 @@ impl Checker for Stopped {
             }
             Seen::StartOrdered { host, incarnation, run } => {
                 let handle = handle_of(*host, *incarnation);
-                if self.knows.get(&run.app).is_some_and(|all| all.contains(&handle)) {
+                let is_stored = self.stored_on.get(&run.app).is_some_and(|all| all.contains(host));
+                if is_stored || self.knows.get(&run.app).is_some_and(|all| all.contains(&handle)) {
                     let what = format!("host {host} starts {run:?} although it knows that it is stopped");
                     findings.add_about(run.app, NAME, at, what);
                 }
@@ -46,7 +50,12 @@ impl Checker for Stopped {
             Seen::ProcessEnded { host, run, .. } => {
                 self.running.remove(&(*run, *host));
             }
-            Seen::Fault(Fault::Killed { host } | Fault::Restarted { host }) => {
+            Seen::Fault(Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host }) => {
+                if matches!(seen, Seen::Fault(Fault::Killed { .. })) {
+                    self.stored_on.values_mut().for_each(|all| {
+                        all.remove(host);
+                    });
+                }
                 for all in self.knows.values_mut() {
                     all.retain(|handle| host_of(*handle) != *host);
                 }
@@ -57,7 +66,8 @@ impl Checker for Stopped {
 
     fn finish(&mut self, at: Instant, _: &Snapshot, findings: &mut Findings) {
         for (run, host) in &self.running {
-            let is_known = self.knows.get(&run.app).is_some_and(|all| !all.is_empty());
+            let is_known = self.knows.get(&run.app).is_some_and(|all| !all.is_empty())
+                || self.stored_on.get(&run.app).is_some_and(|all| !all.is_empty());
             if self.issued.contains(&run.app) && is_known {
                 let what = format!("host {host} still runs {run:?} after its stop");
                 findings.add_about(run.app, NAME, at, what);

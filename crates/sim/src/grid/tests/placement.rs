@@ -162,20 +162,26 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
     // There is one host with site s7.
     const SET: &str =
         "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
-    let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
-    let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
-    let mut world = world_with(60, placed(3, SET, ""), (2, 0), actions);
-    let mut had = Vec::new();
-    for secs in [28, 58, 88, 118, 148, 178, 208] {
-        world.run_until(at(secs));
-        let hosts = world.hosts_of(&world.apps()[0].record.id);
-        let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
-        assert_eq!((hosts.len(), sites.len()), (3, 3), "{secs} s: {hosts:?} at {sites:?}");
-        had.push(hosts.contains(&0));
+    // One of three holders dies at a time, so that one seed in eleven spares the host in question.
+    let mut seeds_of_its_death = 0;
+    for seed in 1..5 {
+        let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
+        let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
+        let mut world = world_with(60, placed(3, SET, ""), (seed, 0), actions);
+        let mut had = Vec::new();
+        for secs in [28, 58, 88, 118, 148, 178, 208] {
+            world.run_until(at(secs));
+            let hosts = world.hosts_of(&world.apps()[0].record.id);
+            let sites: BTreeSet<String> = hosts.iter().map(|host| site(*host)).collect();
+            assert_eq!((hosts.len(), sites.len()), (3, 3), "seed {seed}, {secs} s: {hosts:?} at {sites:?}");
+            had.push(hosts.contains(&0));
+        }
+        // It is one of three holders until it dies.
+        assert!(had[0] && had.is_sorted_by(|a, b| a >= b), "seed {seed}: {had:?}");
+        seeds_of_its_death += u32::from(!had[6]);
+        assert!(world.violations().is_empty(), "seed {seed}: {:?}", world.violations());
     }
-    // It is one of three holders until it dies.
-    assert!(had[0] && !had[6] && had.is_sorted_by(|a, b| a >= b), "{had:?}");
-    assert!(world.violations().is_empty(), "{:?}", world.violations());
+    assert!(seeds_of_its_death > 0);
 }
 
 #[test]

@@ -4,6 +4,7 @@ use xtreem_base::{AppId, Duration, Rng};
 
 use super::World;
 use crate::grid::host::{HostNo, Power};
+use crate::grid::power::{Hit, outage};
 use crate::grid::queue::{Undo, WORLD, What};
 use crate::grid::schedule::{Action, Target};
 use crate::grid::seen::{Fault, Seen};
@@ -46,6 +47,7 @@ impl World {
                     self.undo_later(host, lasts, Undo::Resume);
                 }
             }
+            Action::Power { hit, within } => self.cut_power(hit, within),
             Action::Restart(target, lasts) => {
                 if let Some(host) = self.find(target).filter(|host| self.can_restart(*host)) {
                     self.take_down(host, Power::Restarting);
@@ -55,6 +57,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// All at once, each back at its own time. What the machines had is judged when all of them are down.
+    fn cut_power(&mut self, hit: Hit, within: Duration) {
+        self.fault(WORLD, Fault::PowerCut);
+        for host in 0..self.hosts.len() as HostNo {
+            let is_on = matches!(self.hosts[host as usize].power, Power::On | Power::Paused { .. });
+            let is_hit = hit.hits(host, &mut self.disk_rng);
+            let lasts = outage(within, &mut self.disk_rng);
+            if is_hit && is_on && self.can_restart(host) {
+                self.take_down(host, Power::Restarting);
+                self.fault(host, Fault::PowerLost { host });
+                self.undo_later(host, lasts, Undo::Start);
+            }
+        }
+        self.note_lost_apps();
     }
 
     fn undo_later(&mut self, host: HostNo, lasts: Duration, undo: Undo) {
@@ -114,6 +132,7 @@ impl World {
         host.incarnation = host.incarnation.saturating_add(1);
         host.armed = None;
         host.waiting.clear();
+        host.disk.lose_power(self.now, &mut self.disk_rng);
         self.kill_programs(number);
     }
 
@@ -134,6 +153,7 @@ impl World {
                     );
                 }
                 Fault::Merged => super::trace::line(self.now, None, "FAULT split is over"),
+                Fault::PowerCut => super::trace::line(self.now, None, "FAULT power cut"),
                 other => self.trace_host(host, format_args!("FAULT {other:?}")),
             }
         }

@@ -5,7 +5,7 @@ use xtreem_discovery::{AppSummary, Role};
 
 use super::World;
 use crate::grid::apps::Stop;
-use crate::grid::host::{Host, HostNo};
+use crate::grid::host::{Host, HostNo, Power};
 use crate::grid::process::State;
 use crate::grid::report::{Report, machine};
 use crate::grid::schedule::RUN_END;
@@ -22,7 +22,10 @@ impl World {
             }
             let id = app.record.id;
             let saves = |app: &AppSummary| app.id == id && matches!(app.role, Role::Holder | Role::Guardian);
-            let knows = |host: &Host| host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+            let knows = |host: &Host| {
+                let is_in_memory = host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+                is_in_memory || (host.power != Power::Dead && host.disk.has(id))
+            };
             if !self.hosts.iter().any(knows) {
                 self.trace_app(id, None, "is LOST: nobody is left who holds or guards it");
                 self.apps[number].is_lost = true;

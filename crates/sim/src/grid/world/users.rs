@@ -7,6 +7,7 @@ use xtreem_node::Event;
 use super::World;
 use crate::grid::apps::Shape;
 use crate::grid::apps::{App, Stop};
+use crate::grid::disk::Write;
 use crate::grid::host::{HostNo, host_of, incarnation_of, node_id};
 use crate::grid::process::State;
 use crate::grid::queue::{WORLD, What};
@@ -145,6 +146,7 @@ impl World {
             Event::Allocation(notice) => self.on_notice(host, notice),
             // Nobody searches, signs policies or watches the network here: the checkers see what comes of it.
             Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } => {}
+            Event::Reference(peers) => self.write(host, Write::Reference(peers)),
         }
     }
 
@@ -167,6 +169,7 @@ impl World {
             }
             Notice::Submission { app, progress } => self.on_progress(host, app, &progress),
             Notice::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
+            Notice::Store { number, app, what } => self.write(host, Write::Role { number, app, what }),
             Notice::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
             // Files are kept for ever here, and nobody asks for descriptions.
             Notice::AppLeft { .. } | Notice::Described { .. } => {}
@@ -186,6 +189,10 @@ impl World {
             | Progress::Troubled { .. } => false,
         };
         self.see(&Seen::Submission { host, app, is_active });
+        if matches!(progress, Progress::Accepted) {
+            let is_stored = self.hosts.iter().any(|host| host.disk.has(app));
+            self.see(&Seen::Acknowledged { app, what: "the submission", is_stored });
+        }
         let Some(known) = self.by_id.get(&app).map(|number| &mut self.apps[*number]) else { return };
         match progress {
             Progress::Accepted => known.is_accepted = true,
@@ -206,6 +213,8 @@ impl World {
         let Some(&number) = self.by_id.get(&app) else { return };
         if lives && newer.is_none_or(|newer| newer.is_stopped()) {
             self.apps[number].stop = Stop::Taken;
+            let is_stored = self.hosts[host_of(by) as usize].disk.has_stopped(app);
+            self.see(&Seen::Acknowledged { app, what: "the stop", is_stored });
             self.see(&Seen::StopTaken { app, by });
         }
     }

@@ -1,0 +1,326 @@
+//! What outlives the agent: its roles, the records that ended applications, the reference set. One redb file.
+//!
+//! The node says what is to be kept, under rising numbers; a thread of its own writes whatever waits in one
+//! transaction, syncs it, and says up to which number all is on disk. So a disk that is slow holds up nothing
+//! but the answers that wait for it. Peers stand in the file by id, address and incarnation, never by handle.
+//!
+//! A file that cannot be read, or is of another version, is moved aside: the node then has no roles, and says
+//! so.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use tokio::sync::watch;
+use xtreem_base::AppId;
+use xtreem_net::{Contact, SavedBytes};
+
+use crate::agent::Agent;
+use crate::reserve::Reserve;
+
+/// One value an application: a [`xtreem_allocation::Kept`].
+const ROLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("roles");
+/// The node's own affairs, by name.
+const NODE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("node");
+/// The form of the values. A file with another number is not read.
+const FORMAT: u8 = 1;
+/// Memory that redb may use for pages (our guess: some hundred roles).
+const CACHE_BYTES: usize = 4 << 20;
+/// The time is written this often, so that the next start knows how long the node was away.
+const ALIVE_PERIOD: Duration = Duration::from_secs(600);
+/// A write that failed is tried again after this.
+const RETRY: Duration = Duration::from_secs(1);
+/// Roles are dropped by a node that was away longer: stopped and finished applications stay so.
+const AWAY_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// A write that takes longer is told to the operator; the node grants no holds from then on.
+const SLOW: Duration = Duration::from_secs(5);
+
+/// What was found at the start.
+type Found = SavedBytes;
+
+/// The way to the file. Values that wait are bounded by the node's applications: of each only the newest
+/// waits.
+#[derive(Debug)]
+pub(crate) struct Durable {
+    shared: Arc<Shared>,
+    stored: watch::Receiver<u64>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    file: PathBuf,
+    queue: Mutex<Queue>,
+    /// Told whenever there is something to do.
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    waiting: Batch,
+    /// Since when the oldest thing waits that is not on disk yet.
+    since: Option<Instant>,
+    /// The agent hands its slots back: what it had stays on disk, for a start before others have taken it
+    /// over.
+    is_frozen: bool,
+    is_closed: bool,
+}
+
+/// What goes into one transaction.
+#[derive(Debug, Default)]
+struct Batch {
+    roles: BTreeMap<AppId, Option<Vec<u8>>>,
+    reference: Option<Vec<u8>>,
+    /// The highest number of the roles.
+    number: u64,
+}
+
+impl Batch {
+    fn is_empty(&self) -> bool {
+        self.roles.is_empty() && self.reference.is_none()
+    }
+
+    /// Puts back what could not be written, under what came meanwhile.
+    fn merge_older(&mut self, older: Batch) {
+        for (app, value) in older.roles {
+            self.roles.entry(app).or_insert(value);
+        }
+        self.reference = self.reference.take().or(older.reference);
+        self.number = self.number.max(older.number);
+    }
+}
+
+impl Durable {
+    /// Opens the file in `dir` and starts the thread.
+    pub(crate) fn open(dir: &Path, reserve: Arc<Reserve>) -> std::io::Result<(Durable, Found)> {
+        let file = dir.join("roles.redb");
+        let (database, found) = match catch(|| open(&file)) {
+            Ok((database, found)) => (Some(database), found),
+            Err(error) => {
+                let aside = file.with_extension("damaged");
+                tracing::error!(
+                    file = %file.display(), %error, aside = %aside.display(),
+                    "the node's roles cannot be read: it starts without them, and the file is moved aside"
+                );
+                let _ = fs::rename(&file, &aside);
+                let fresh = catch(|| {
+                    reserve.writing(|| open(&file).map_err(std::io::Error::other)).map_err(Box::from)
+                });
+                let fresh = fresh.inspect_err(|error| tracing::error!(%error, "roles cannot be kept"));
+                (fresh.ok().map(|(database, _)| database), Found::default())
+            }
+        };
+        let shared = Arc::new(Shared { file, queue: Mutex::default(), changed: Condvar::new() });
+        let (sender, stored) = watch::channel(0);
+        let (work, name) = (shared.clone(), "roles".to_owned());
+        let thread =
+            thread::Builder::new().name(name).spawn(move || work.run(database, &reserve, &sender))?;
+        Ok((Durable { shared, stored, thread: Mutex::new(Some(thread)) }, found))
+    }
+
+    /// Takes what the node wants kept of an application; nothing when it is nothing any more.
+    pub(crate) fn put(&self, number: u64, app: AppId, value: Option<Vec<u8>>) {
+        self.shared.add(|batch| {
+            batch.roles.insert(app, value);
+            batch.number = batch.number.max(number);
+        });
+    }
+
+    pub(crate) fn put_reference(&self, contacts: &[Contact]) {
+        // Writing to a vector cannot fail.
+        let bytes = minicbor::to_vec(contacts).unwrap_or_default();
+        self.shared.add(|batch| batch.reference = Some(bytes));
+    }
+
+    /// From now on nothing changes on disk.
+    pub(crate) fn freeze(&self) {
+        self.shared.queue().is_frozen = true;
+    }
+
+    /// Writes what waits, and ends. Blocks on the disk.
+    pub(crate) fn close(&self) {
+        self.shared.queue().is_closed = true;
+        self.shared.changed.notify_all();
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // A thread that panicked has said so.
+        let _ = thread.map(JoinHandle::join);
+    }
+
+    fn is_slow(&self) -> bool {
+        self.shared.queue().since.is_some_and(|since| since.elapsed() > SLOW)
+    }
+}
+
+/// Tells the node what is on disk, and the operator when that takes long.
+pub(crate) async fn run(agent: Arc<Agent>) {
+    let mut stored = agent.durable.stored.clone();
+    let mut was_slow = false;
+    loop {
+        match tokio::time::timeout(SLOW, stored.changed()).await {
+            Ok(Ok(())) => {
+                let number = *stored.borrow_and_update();
+                agent.tell(move |node, now, out| node.stored(now, number, out)).await;
+            }
+            Ok(Err(_)) => {
+                return tracing::error!("roles are kept no longer: the thread that wrote them is gone");
+            }
+            Err(_) => {}
+        }
+        let is_slow = agent.durable.is_slow();
+        if is_slow && !was_slow {
+            tracing::error!(
+                file = %agent.durable.shared.file.display(),
+                "the disk does not write what this node has to remember: it grants no holds until it does"
+            );
+        } else if was_slow && !is_slow {
+            tracing::info!("the disk writes again: this node grants holds");
+        }
+        was_slow = is_slow;
+    }
+}
+
+impl Shared {
+    /// A panic elsewhere cannot leave the queue half-changed: every change is one insertion.
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, change: impl FnOnce(&mut Batch)) {
+        let mut queue = self.queue();
+        if !queue.is_frozen {
+            change(&mut queue.waiting);
+            queue.since.get_or_insert_with(Instant::now);
+            self.changed.notify_all();
+        }
+    }
+
+    /// Waits until something is to be written; nothing at the end.
+    fn next(&self) -> Option<Batch> {
+        let mut queue = self.queue();
+        loop {
+            if !queue.waiting.is_empty() {
+                return Some(std::mem::take(&mut queue.waiting));
+            }
+            if queue.is_closed {
+                return None;
+            }
+            let waited = self.changed.wait_timeout(queue, ALIVE_PERIOD);
+            let (woken, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+            queue = woken;
+            if waited.timed_out() {
+                // Nothing but the time.
+                return Some(Batch::default());
+            }
+        }
+    }
+
+    fn run(&self, mut database: Option<Database>, reserve: &Reserve, stored: &watch::Sender<u64>) {
+        while let Some(batch) = self.next() {
+            let written = catch(|| {
+                if database.is_none() {
+                    database = Some(open(&self.file)?.0);
+                }
+                let database = database.as_ref().ok_or("no database")?;
+                reserve.writing(|| write(database, &batch).map_err(std::io::Error::other)).map_err(Box::from)
+            });
+            match written {
+                Ok(()) => {
+                    let mut queue = self.queue();
+                    queue.since = (!queue.waiting.is_empty()).then(Instant::now);
+                    drop(queue);
+                    stored.send_if_modified(|number| {
+                        std::mem::replace(number, batch.number.max(*number)) < batch.number
+                    });
+                }
+                Err(error) => {
+                    tracing::error!(file = %self.file.display(), %error, "what this node has to remember was not written");
+                    // After an error of the disk redb wants to be opened anew.
+                    database = None;
+                    let mut queue = self.queue();
+                    queue.waiting.merge_older(batch);
+                    if queue.is_closed {
+                        return;
+                    }
+                    let _ = self.changed.wait_timeout_while(queue, RETRY, |queue| !queue.is_closed);
+                }
+            }
+        }
+    }
+}
+
+type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// A damaged file must not end the agent, whatever it makes the database stumble over.
+fn catch<T>(f: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("the database stumbled over its file".into()))
+}
+
+fn open(file: &Path) -> Result<(Database, Found), Trouble> {
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(file)?;
+    let transaction = database.begin_write()?;
+    {
+        let mut node = transaction.open_table(NODE)?;
+        let format = node.get("format")?.map(|format| format.value().to_vec());
+        match format.as_deref() {
+            None => drop(node.insert("format", [FORMAT].as_slice())?),
+            Some([FORMAT]) => {}
+            Some(other) => return Err(format!("its format is {other:?}, this agent writes {FORMAT}").into()),
+        }
+        transaction.open_table(ROLES)?;
+    }
+    transaction.commit()?;
+    let found = read(&database)?;
+    Ok((database, found))
+}
+
+fn read(database: &Database) -> Result<Found, Trouble> {
+    let transaction = database.begin_read()?;
+    let node = transaction.open_table(NODE)?;
+    let alive = node.get("alive")?.and_then(|alive| Some(u64::from_be_bytes(alive.value().try_into().ok()?)));
+    let away =
+        alive.map_or(Duration::ZERO, |alive| Duration::from_secs(unix_seconds().saturating_sub(alive)));
+    if away > AWAY_MAX {
+        tracing::warn!(days = away.as_secs() / 86_400, "this node was away too long to take up what it had");
+        return Ok(Found::default());
+    }
+    let reference = node.get("reference")?.map(|bytes| minicbor::decode(bytes.value())).transpose()?;
+    let mut kept = Vec::new();
+    for row in transaction.open_table(ROLES)?.iter()? {
+        kept.push(row?.1.value().to_vec());
+    }
+    let away = xtreem_base::Duration::from_secs(away.as_secs());
+    Ok(Found { kept, reference: reference.unwrap_or_default(), away })
+}
+
+fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
+    let transaction = database.begin_write()?;
+    {
+        let mut roles = transaction.open_table(ROLES)?;
+        for (app, value) in &batch.roles {
+            match value {
+                Some(value) => drop(roles.insert(app.as_bytes().as_slice(), value.as_slice())?),
+                None => drop(roles.remove(app.as_bytes().as_slice())?),
+            }
+        }
+        let mut node = transaction.open_table(NODE)?;
+        if let Some(reference) = &batch.reference {
+            node.insert("reference", reference.as_slice())?;
+        }
+        node.insert("alive", unix_seconds().to_be_bytes().as_slice())?;
+    }
+    // Synced when it returns: redb's default.
+    transaction.commit()?;
+    Ok(())
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests;

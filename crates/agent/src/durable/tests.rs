@@ -1,0 +1,89 @@
+use std::net::SocketAddr;
+
+use xtreem_base::NodeId;
+
+use super::*;
+
+const APP: AppId = AppId::from_bytes([7; 16]);
+const OTHER: AppId = AppId::from_bytes([8; 16]);
+
+fn opened(dir: &Path) -> (Durable, Found) {
+    Durable::open(dir, Arc::new(Reserve::find(dir, 0))).unwrap()
+}
+
+#[tokio::test]
+async fn what_was_said_to_be_stored_is_found_by_the_next_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, found) = opened(dir.path());
+    assert!(found.kept.is_empty() && found.reference.is_empty());
+    let addr: SocketAddr = "127.0.0.1:7227".parse().unwrap();
+    let contact = Contact { id: NodeId::from_bytes([1; 16]), addr, incarnation: 3 };
+    durable.put(1, APP, Some(b"first".to_vec()));
+    durable.put(2, OTHER, Some(b"other".to_vec()));
+    durable.put_reference(&[contact]);
+    durable.put(3, APP, Some(b"second".to_vec()));
+    durable.put(4, OTHER, None);
+    let mut stored = durable.stored.clone();
+    assert_eq!(*stored.wait_for(|number| *number >= 4).await.unwrap(), 4);
+    durable.freeze();
+    durable.put(5, APP, None);
+    durable.close();
+    let (_, found) = opened(dir.path());
+    assert_eq!((found.kept, found.reference), (vec![b"second".to_vec()], vec![contact]));
+}
+
+#[test]
+fn a_damaged_file_is_moved_aside_and_the_node_starts_without_roles() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("roles.redb");
+    for damage in [b"".as_slice(), b"this is no database", &[0; 8_192]] {
+        let (durable, _) = opened(dir.path());
+        durable.put(1, APP, Some(b"role".to_vec()));
+        durable.close();
+        let mut bytes = fs::read(&file).unwrap();
+        match damage {
+            [] => bytes.truncate(bytes.len() / 2),
+            damage => bytes[..damage.len()].copy_from_slice(damage),
+        }
+        fs::write(&file, bytes).unwrap();
+        let (durable, found) = opened(dir.path());
+        assert!(found.kept.is_empty(), "{damage:?}");
+        assert!(dir.path().join("roles.damaged").exists(), "{damage:?}");
+        durable.put(1, APP, Some(b"role".to_vec()));
+        durable.close();
+        assert_eq!(opened(dir.path()).1.kept, [b"role".to_vec()]);
+    }
+}
+
+#[test]
+fn a_file_of_another_format_is_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, _) = opened(dir.path());
+    durable.put(1, APP, Some(b"role".to_vec()));
+    durable.close();
+    let database = Database::create(dir.path().join("roles.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    transaction.open_table(NODE).unwrap().insert("format", [FORMAT + 1].as_slice()).unwrap();
+    transaction.commit().unwrap();
+    drop(database);
+    assert!(opened(dir.path()).1.kept.is_empty());
+}
+
+#[test]
+fn a_node_that_was_away_for_a_month_has_no_roles() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, _) = opened(dir.path());
+    durable.put(1, APP, Some(b"role".to_vec()));
+    durable.close();
+    for (days, roles) in [(29, 1), (31, 0)] {
+        let database = Database::create(dir.path().join("roles.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let alive = unix_seconds() - days * 86_400;
+        transaction.open_table(NODE).unwrap().insert("alive", alive.to_be_bytes().as_slice()).unwrap();
+        transaction.commit().unwrap();
+        drop(database);
+        let (durable, found) = opened(dir.path());
+        assert_eq!(found.kept.len(), roles, "{days} days");
+        durable.close();
+    }
+}

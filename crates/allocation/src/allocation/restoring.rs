@@ -1,0 +1,111 @@
+//! The way to the disk and back: what changed is handed to the host, what was kept is taken up again.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use xtreem_base::{AppId, Call, Duration, Handle};
+
+use super::{APPS_MAX, Allocation, STOPPED_MAX};
+use crate::app::App;
+use crate::finals::FinalRecord;
+use crate::message::Message;
+use crate::stopped::Stopped;
+use crate::{Config, Host, Kept, Notice};
+
+impl Allocation {
+    /// From now on the host keeps what [`Notice::Store`] tells it to. `kept` is what it kept of the time
+    /// before this start; the node was `away` since. To be called when the offer is known and before anything
+    /// else.
+    pub fn restore<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        kept: Vec<Kept>,
+        away: Duration,
+        host: &mut H,
+    ) {
+        self.books.journal.turn_on();
+        // Others ask for old holders, and tell of stopped records, for so long.
+        let is_remembered = away < call.config.keep;
+        for kept in kept {
+            let app = kept.app();
+            if self.apps.contains_key(&app) || self.stopped.contains_key(&app) || self.finals.contains(app) {
+                continue;
+            }
+            self.books.journal.has(kept.clone());
+            match kept {
+                Kept::Stopped { record, untold } if self.stopped.len() < STOPPED_MAX => {
+                    let mut stopped = Stopped::new(record, call.now);
+                    untold.into_iter().for_each(|peer| stopped.tell(call.now, peer));
+                    self.stopped.insert(app, stopped);
+                }
+                Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
+                    let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
+                    if restored.is_settled() {
+                        let over = FinalRecord::of(&restored, self.books.me.handle);
+                        self.remember(call.now, over, host);
+                        continue;
+                    }
+                    self.apps.insert(app, restored);
+                }
+                _ => {}
+            }
+            self.books.journal.mark(app);
+        }
+    }
+
+    /// Everything up to `number` is on disk.
+    pub fn handle_stored<H: Host>(&mut self, call: Call<'_, Config>, number: u64, host: &mut H) {
+        self.books.journal.on_stored(call.now, number);
+        let mut cx = self.books.context(call, host);
+        for (id, app) in &mut self.apps {
+            if cx.books.journal.is_stored(*id) {
+                app.on_stored(&mut cx);
+            }
+        }
+        self.sweep(call.now, host);
+    }
+
+    /// Peer `old` restarted, and is `new` from now on. Comes before the old one is said to be gone.
+    pub fn handle_successor(&mut self, old: Handle, new: Handle) {
+        self.apps.values_mut().for_each(|app| app.on_successor(old, new));
+        self.stopped.values_mut().for_each(|stopped| stopped.rename(old, new));
+    }
+
+    /// Hands over what changed, and gives the answers that waited for what is on disk by now. Called after
+    /// every input.
+    pub fn save<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
+        for app in self.books.journal.take_unsaved() {
+            if self.finals.contains(app) {
+                continue;
+            }
+            let kept = self.kept(app);
+            if let Some(number) = self.books.journal.replace(call.now, app, kept.as_ref()) {
+                host.event(Notice::Store { number, app, what: kept.map(Box::new) });
+            }
+        }
+        for (to, message) in self.books.journal.take_acks() {
+            host.send(to, message);
+        }
+    }
+
+    /// What there is to keep of an application.
+    fn kept(&self, app: AppId) -> Option<Kept> {
+        if let Some(stopped) = self.stopped.get(&app) {
+            return Some(stopped.kept());
+        }
+        self.apps.get(&app)?.role().map(|role| Kept::Role(Box::new(role)))
+    }
+
+    /// Whether the disk takes too long: nothing new is promised until it has written what it has.
+    pub fn is_disk_stalled(&self, now: xtreem_base::Instant) -> bool {
+        self.books.journal.is_stalled(now)
+    }
+
+    pub(super) fn acknowledge<H: Host>(&mut self, to: Handle, app: AppId, answer: Message, host: &mut H) {
+        if self.books.journal.is_on() {
+            self.books.journal.ack(app, to, answer);
+        } else {
+            host.send(to, answer);
+        }
+    }
+}
