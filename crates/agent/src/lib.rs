@@ -29,6 +29,7 @@ mod lifecycle;
 mod logs;
 pub mod machine;
 mod members;
+mod namesake;
 mod policy;
 mod ports;
 pub mod program;

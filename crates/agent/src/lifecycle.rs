@@ -91,6 +91,13 @@ impl State {
         }
     }
 
+    /// The next start is above `known`: peers know that number of this node.
+    pub(crate) fn raise(&self, known: u32) -> Result<(), StateError> {
+        let file = self.dir.join("incarnation");
+        let written = self.reserve.writing(|| write_durably(&self.dir, &file, &known));
+        written.map_err(|error| StateError::NotWritable { file, error })
+    }
+
     pub(crate) fn dir(&self) -> &Path {
         &self.dir
     }

@@ -11,7 +11,7 @@ use xtreem_node::Node;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
-use crate::{machine, ports, store};
+use crate::{machine, namesake, ports, store};
 
 /// Between two measurements for what travels with links. Whoever visits is answered with what is measured
 /// then ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
@@ -104,11 +104,19 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
     let used = status.slots + status.open_holds;
     let mut attributes = agent.attributes();
     let set = add_all(&mut attributes, &fresh)
-        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64));
+        .and_then(|()| declared::set(&mut attributes, "address", agent.net.local_addr().to_string()))
+        .and_then(|()| declared::set(&mut attributes, "slots.used", used as u64))
+        .and_then(|()| declared::set(&mut attributes, "cut_off", status.is_cut_off));
     if let Err(error) = set {
         tracing::warn!(%error, "a measured attribute was left out");
     }
     agent.set_attributes(attributes.clone());
+    // Not among those that are told again: the mark goes when the other machine goes.
+    if let Some(other) = namesake::mark(agent)
+        && let Err(error) = declared::set(&mut attributes, namesake::ATTRIBUTE, other.to_string())
+    {
+        tracing::warn!(%error, "the mark of a second machine was left out");
+    }
     node.set_attributes(now, attributes);
 }
 

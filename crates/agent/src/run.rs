@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use xtreem_allocation::Notice;
 use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept};
+use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, resolve};
 use xtreem_node::Event;
 
 use crate::agent::{Agent, random_u64};
@@ -31,7 +31,7 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::trash::Trash;
 use crate::waiting::Waiting;
-use crate::{members, policy, publisher, services};
+use crate::{members, namesake, policy, publisher, services};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -59,8 +59,6 @@ pub enum AgentError {
     Declared(#[from] DeclaredError),
     #[error(transparent)]
     Store(#[from] store::OpenError),
-    #[error("cannot find the address of {address} to join by: {error}")]
-    Join { address: String, error: io::Error },
     #[error(transparent)]
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
@@ -71,19 +69,30 @@ pub enum AgentError {
     Signals(io::Error),
     #[error("no thread can be started: {0}")]
     Threads(io::Error),
+    #[error(
+        "the grid knows a later start of this node, with incarnation {known}, than this agent, which has taken a higher \
+         number: start it again"
+    )]
+    Outlived { known: u32 },
 }
 
 /// Runs an agent until SIGTERM or SIGINT, and then stops its programs.
 pub async fn run(config: Config) -> Result<(), AgentError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(AgentError::Signals)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(AgentError::Signals)?;
-    run_until(config, async move {
+    let ended = run_until(config, async move {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("SIGTERM: stopping"),
             _ = interrupt.recv() => tracing::info!("SIGINT: stopping"),
         }
     })
-    .await
+    .await;
+    if let Err(AgentError::Outlived { known }) = ended {
+        tracing::warn!(known, "starting again with a higher incarnation");
+        let error = namesake::start_again();
+        tracing::error!(%error, "this agent cannot start itself again");
+    }
+    ended
 }
 
 /// Runs an agent until `end` is ready, and then stops its programs.
@@ -104,11 +113,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let store = Store::open(&state.store_dir(), store::TOTAL_MAX_BYTES)?;
     let name = config.name.clone().unwrap_or_else(|| identity.name().to_owned());
     let (streams_in, streams) = mpsc::channel(services::WAITING_MAX);
+    let kept = contacts::load(state.dir());
     let net_config = NetConfig {
         bind: config.bind,
-        advertise: config.advertise.or_else(|| outward_address(&config)),
+        advertise: config.advertise,
         incarnation: state.incarnation(),
-        join: resolve(&config.join, &contacts::load(state.dir())).await?,
+        hints: hints(&config, &kept).await,
+        join: config.join.clone(),
+        kept,
         attributes: digest(&attributes),
         node: Arc::new(node_config(&config)),
         seed: random_u64(),
@@ -122,6 +134,10 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         Durable::open(state.dir(), state.reserve().clone()).map_err(AgentError::Threads)?;
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
+    if config.bind.ip().is_unspecified() && config.advertise.is_none() && net.local_addr().ip().is_loopback()
+    {
+        tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
+    }
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
@@ -161,12 +177,18 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tokio::spawn(services::run(agent.clone(), streams)),
         tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
+        tokio::spawn(contacts::keep(agent.clone())),
     ];
+    let mut ended = Ok(());
     tokio::select! {
         () = work(&agent, &mut events) => tracing::error!("the node has stopped"),
+        known = namesake::watch(&agent) => {
+            ended = agent.state.raise(known).map_err(AgentError::State).and(Err(AgentError::Outlived { known }));
+        }
         () = end => {}
     }
     agent.durable.freeze();
+    contacts::keep_now(&agent).await;
     hand_back(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
@@ -178,7 +200,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let _ = tokio::time::timeout(TRASH_MAX, agent.trash.emptied()).await;
     operator::remove(&agent.config.control);
     tracing::info!("agent stopped");
-    Ok(())
+    ended
 }
 
 fn announce(identity: &Identity, net: &Net, state: &State, name: &str) {
@@ -200,43 +222,26 @@ fn node_config(config: &Config) -> xtreem_node::Config {
     node
 }
 
-/// The address of this machine for those who will join it, when nobody says and there is nobody to join: the
-/// one that the system would send from.
-fn outward_address(config: &Config) -> Option<IpAddr> {
-    if !config.bind.ip().is_unspecified() || !config.join.is_empty() {
-        return None;
+/// Whom to ask the routing table about for the address that others are told, when the operator does not say
+/// it: the nodes to join by, the ones that were known before, the Internet, and this machine itself.
+async fn hints(config: &Config, kept: &[String]) -> Vec<SocketAddr> {
+    if config.advertise.is_some() || !config.bind.ip().is_unspecified() {
+        return Vec::new();
     }
-    // Connecting a UDP socket sends nothing: it asks the routing table. The addresses are those of
-    // documentation (RFC 5737, RFC 3849), which a default route covers.
-    let by_route = |own: IpAddr, far: IpAddr| {
-        let probe = UdpSocket::bind((own, 0)).ok()?;
-        probe.connect((far, 9)).ok()?;
-        Some(probe.local_addr().ok()?.ip())
-    };
-    let four = || by_route(Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::new(192, 0, 2, 1).into());
-    let six =
-        || by_route(Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into());
-    let found = if config.bind.is_ipv6() { six().or_else(four) } else { four() };
-    if found.is_none() {
-        tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
+    let names = config.join.iter().chain(kept).cloned();
+    let lookups: Vec<_> = names.map(|name| tokio::spawn(async move { resolve(&name).await })).collect();
+    let mut hints = Vec::new();
+    for lookup in lookups {
+        // Which name is not known the node says when it joins.
+        hints.extend(lookup.await.into_iter().flatten().flatten());
     }
-    let loopback =
-        if config.bind.is_ipv6() { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
-    Some(found.unwrap_or(loopback))
-}
-
-/// Every address of every name to join by.
-async fn resolve(join: &[String], kept: &[String]) -> Result<Vec<SocketAddr>, AgentError> {
-    let mut addresses = Vec::new();
-    for address in kept {
-        addresses.extend(tokio::net::lookup_host(address).await.into_iter().flatten());
-    }
-    for address in join {
-        let found = tokio::net::lookup_host(address).await;
-        let found = found.map_err(|error| AgentError::Join { address: address.clone(), error })?;
-        addresses.extend(found);
-    }
-    Ok(addresses)
+    // The addresses of documentation (RFC 5737, RFC 3849), which a default route covers.
+    let four: [IpAddr; 2] = [Ipv4Addr::new(192, 0, 2, 1).into(), Ipv4Addr::LOCALHOST.into()];
+    let six: [IpAddr; 2] =
+        [Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1).into(), Ipv6Addr::LOCALHOST.into()];
+    let last = if config.bind.is_ipv6() { [six[0], four[0], six[1]] } else { [four[0], four[1], four[1]] };
+    hints.extend(last.map(|ip| SocketAddr::new(ip, 9)));
+    hints
 }
 
 /// Of what does not change while the agent runs.
@@ -284,10 +289,15 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
-            Named { what: Event::CutOff { is_cut_off: true }, .. } => {
-                tracing::warn!("cut off: too few contacts answer, nobody is recruited until they do");
+            Named { what: Event::CutOff { reach: Some(reach) }, .. } => {
+                let (answering, members, needed) = (reach.answering, reach.members, reach.needed());
+                let minutes = reach.ends_in.as_micros().div_ceil(60_000_000);
+                tracing::warn!(
+                    "cut off: this node reaches {answering} of {members} and replaces nothing until {needed} \
+                     answer, for {minutes} min at most; when the others are gone for good: `xtreem node accept-loss`"
+                );
             }
-            Named { what: Event::CutOff { is_cut_off: false }, .. } => tracing::info!("no longer cut off"),
+            Named { what: Event::CutOff { reach: None }, .. } => tracing::info!("no longer cut off"),
             Named { what: Event::Reference(peers), contacts } => {
                 let peers: Vec<_> = contacts.all_of(peers).map(|(_, contact)| contact).collect();
                 agent.durable.put_reference(&peers);

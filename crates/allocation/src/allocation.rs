@@ -281,13 +281,14 @@ impl Allocation {
     }
 
     /// What this node knows of an application that it takes part in.
-    pub fn describe_here(&self, app: AppId) -> Option<Description> {
+    pub fn describe_here(&self, now: Instant, app: AppId) -> Option<Description> {
         let Some(app) = self.apps.get(&app) else { return self.describe_over(app) };
         Some(Description {
             record: app.application.record.clone(),
             slots: app.all_known(self.books.me.handle),
             guardians: app.guardians.set.members.clone(),
             placement: (*app.application.spec.placement).into(),
+            silences: app.silences(now),
         })
     }
 

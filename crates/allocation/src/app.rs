@@ -3,16 +3,22 @@
 mod guardian;
 mod holder;
 mod news;
+mod proofs;
 mod recruit;
 mod restored;
 mod watch;
+
+pub(crate) use proofs::Lately;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Duration, Handle, Instant};
+use xtreem_membership::detector;
 
+use self::proofs::Proving;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::guardian::{Guard, Guardians};
 use crate::knowledge::Knowledge;
@@ -21,12 +27,17 @@ use crate::mine::{Mine, Phase};
 use crate::older::OlderHolders;
 use crate::recruit::Recruit;
 use crate::restored::Restored;
-use crate::{Application, Config, Epoch, Host, Known, Notice, Record, SlotReport, SlotState, Wish, window};
+use crate::{
+    Application, Config, Epoch, Host, Known, Notice, Record, Silence, SlotReport, SlotState, Wish, window,
+};
 
 pub(crate) use self::restored::of_a_stranger;
 
 /// How often an application with something under way is looked at. Our guess: well below the shortest wait.
 const BUSY_PERIOD: Duration = Duration::from_millis(200);
+/// A holder that was not heard for so long counts as silent: it missed the probes that make it suspected.
+const SILENT_AFTER: Duration =
+    Duration::from_micros(detector::PROBE_PERIOD.as_micros() * (detector::MISSES as u64 + 1));
 /// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
 const SUPPLIERS_MAX: usize = 16;
 
@@ -35,6 +46,9 @@ pub(crate) struct App {
     pub application: Application,
     pub mine: Vec<Mine>,
     pub known: Knowledge,
+    /// What of it is proven.
+    pub chain: Chain,
+    proving: Proving,
     pub guardians: Guardians,
     /// This node's own duty as a guardian.
     pub guard: Option<Guard>,
@@ -62,6 +76,8 @@ pub(crate) struct App {
 impl App {
     pub fn new(application: Application, now: Instant) -> Self {
         App {
+            chain: Chain::new(application.record.id, application.record.submitter),
+            proving: Proving::default(),
             application,
             mine: Vec::new(),
             known: Knowledge::default(),
@@ -95,6 +111,11 @@ impl App {
 
     pub fn is_guardian(&self) -> bool {
         self.guard.is_some()
+    }
+
+    /// Holds or guards something, or is about to.
+    pub fn has_duties(&self) -> bool {
+        !self.mine.is_empty() || self.guard.is_some() || self.has_offers()
     }
 
     /// True while this node has duties here.
@@ -161,15 +182,19 @@ impl App {
         slots.into_iter().filter_map(|slot| self.newest(slot, me)).take(KNOWN_MAX).collect()
     }
 
-    /// The highest counter of any epoch known here.
-    pub fn top_counter(&self, slot: u16) -> u32 {
-        let entry = self.known.entry(slot).map_or(0, |entry| entry.epoch.counter);
-        let own = self.mine(slot).map_or(0, |mine| mine.epoch.counter);
-        if entry.max(own) > 0 {
-            return entry.max(own);
-        }
-        let known = self.known.iter().map(|(_, entry)| entry.epoch.counter);
-        known.chain(self.mine.iter().map(|mine| mine.epoch.counter)).max().unwrap_or(0)
+    /// The slots around its own whose holders have not been heard for longer than a probe takes.
+    pub fn silences(&self, now: Instant) -> Vec<Silence> {
+        let watched = self.watched();
+        let silence = |slot: &u16| {
+            let entry =
+                self.known.entry(*slot).filter(|entry| entry.holder.is_some() && !entry.state.is_final())?;
+            let span = now.since(entry.heard?);
+            (span >= SILENT_AFTER).then(|| Silence {
+                slot: *slot,
+                seconds: u32::try_from(span.as_micros() / 1_000_000).unwrap_or(u32::MAX),
+            })
+        };
+        watched.iter().filter_map(silence).collect()
     }
 
     /// Everybody who has a part in the application, as far as known here, without `me`.
@@ -195,9 +220,21 @@ impl App {
         }
     }
 
-    pub fn tell<H: Host>(&self, cx: &mut Context<'_, H>, to: Handle, slots: Vec<Known>) {
+    /// Tells of slots, with what proves it. What is only planned is not told.
+    pub fn tell<H: Host>(&self, cx: &mut Context<'_, H>, to: Handle, mut slots: Vec<Known>) {
+        slots.retain(|known| known.state != SlotState::Planned);
         if !slots.is_empty() {
-            cx.host.send(to, Message::Tell { app: self.id(), versions: self.versions(), slots });
+            self.tell_of(cx, to, slots, None);
+        }
+    }
+
+    /// Tells everybody concerned how an own slot ended: a report can only name it.
+    pub fn tell_end<H: Host>(&self, cx: &mut Context<'_, H>, slot: u16) {
+        let Some(known) = self.newest(slot, cx.me.handle).filter(|known| known.state.is_final()) else {
+            return;
+        };
+        for peer in self.partners(cx.me.handle) {
+            self.tell(cx, peer, alloc::vec![known]);
         }
     }
 
@@ -243,7 +280,8 @@ impl App {
     pub fn add_supplier(&mut self, peer: Handle) {
         if !self.suppliers.contains(&peer) {
             if self.suppliers.len() >= SUPPLIERS_MAX {
-                self.suppliers.remove(0);
+                // The first one is nearest to the submitter, who had the files before anybody.
+                self.suppliers.remove(1);
             }
             self.suppliers.push(peer);
         }
@@ -261,9 +299,10 @@ impl App {
 
     /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for
     /// them, it is asked as well.
-    pub fn on_speaker(&mut self, me: Handle, from: Handle) {
+    pub fn on_speaker<H: Host>(&mut self, cx: &Context<'_, H>, from: Handle) {
+        let me = cx.me.handle;
         let waits = self.mine.iter().any(Mine::waits_for_files);
-        if waits && from != me && !self.partners(me).contains(&from) {
+        if waits && from != me && !self.partners(me).contains(&from) && self.is_member(cx, from) {
             self.add_supplier(from);
         }
     }
@@ -278,7 +317,7 @@ impl App {
 
     /// Leaves when this node neither holds nor guards anything any more.
     pub fn leave_when_idle<H: Host>(&mut self, cx: &mut Context<'_, H>) {
-        if self.mine.is_empty() && self.guard.is_none() && !self.has_offers() {
+        if !self.has_duties() {
             self.leave(cx);
         }
     }
@@ -315,6 +354,7 @@ impl App {
     pub fn on_alive(&mut self, now: Instant, peer: Handle) {
         for (_, entry) in self.known.iter_mut().filter(|(_, entry)| entry.holder == Some(peer)) {
             entry.watch.answered(now);
+            entry.heard = Some(now);
         }
         self.guardians.on_alive(now, peer);
     }
@@ -401,6 +441,7 @@ impl App {
     pub fn set_record<H: Host>(&mut self, cx: &mut Context<'_, H>, record: Record) {
         let slots = record.slots;
         self.application.record = record.clone();
+        self.chain.add_root(record.submitter);
         cx.books.journal.mark(record.id);
         cx.host.event(Notice::RecordChanged { record: record.clone() });
         let superfluous: Vec<u16> =

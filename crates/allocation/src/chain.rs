@@ -9,8 +9,7 @@ use xtreem_base::{AppId, NodeId};
 
 use crate::message::SetVersion;
 use crate::proof::{
-    Appointment, Evidence, FINALS_MAX, Final, LINKS_MAX, LINKS_SENT_MAX, Link, ROOTS_MAX, SETS_MAX, STEP_MAX,
-    Signed,
+    Appointment, Evidence, FINALS_MAX, Final, LINKS_SENT_MAX, Link, ROOTS_MAX, SETS_MAX, STEP_MAX, Signed,
 };
 use crate::{Epoch, SlotState};
 
@@ -48,6 +47,11 @@ impl Chain {
         }
     }
 
+    /// How much is believed.
+    pub fn size(&self) -> usize {
+        self.links.len() + self.sets.len() + self.finals.len()
+    }
+
     /// The highest counter of any epoch believed.
     pub fn top(&self) -> u32 {
         self.top
@@ -63,9 +67,14 @@ impl Chain {
         self.link(slot, epoch).map(|link| link.body.holder)
     }
 
+    /// How the slot ended, and under which epoch.
+    pub fn ended(&self, slot: u16) -> Option<&Arc<Signed<Final>>> {
+        self.finals.get(&slot)
+    }
+
     /// How the slot ended.
     pub fn final_state(&self, slot: u16) -> Option<SlotState> {
-        self.finals.get(&slot).map(|ended| ended.body.state)
+        self.ended(slot).map(|ended| ended.body.state)
     }
 
     /// Whether the guardians of this version are these, and were appointed by somebody entitled to.
@@ -215,16 +224,16 @@ impl Chain {
 
     /// Keeps the links within their limit: those of `current` epochs stay, with what they hang on, then the
     /// latest.
-    pub fn trim(&mut self, current: impl IntoIterator<Item = (u16, Epoch)>) {
-        if self.links.len() <= LINKS_MAX {
+    pub fn trim(&mut self, most: usize, current: impl IntoIterator<Item = (u16, Epoch)>) {
+        if self.links.len() <= most {
             return;
         }
-        let mut walk = Walk::new(self, LINKS_MAX);
+        let mut walk = Walk::new(self, most);
         current.into_iter().for_each(|(slot, epoch)| walk.add_epoch(slot, epoch));
         (0..self.sets.len()).for_each(|at| walk.add_set(at));
         let (mut kept, _) = walk.run();
         let latest = (0..self.links.len()).rev();
-        let missing = LINKS_MAX.saturating_sub(kept.len());
+        let missing = most.saturating_sub(kept.len());
         let others: Vec<usize> = latest.filter(|at| !kept.contains(at)).take(missing).collect();
         kept.extend(others);
         kept.sort_unstable();

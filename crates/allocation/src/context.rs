@@ -47,7 +47,7 @@ impl<H> Context<'_, H> {
 
     /// An epoch that no confirm has used.
     pub fn fresh_epoch(&mut self, counter: u32) -> Epoch {
-        self.books.attempts += 1;
+        self.books.attempts = self.books.attempts.saturating_add(1);
         let attempt = self.books.attempts;
         Epoch { counter, recruiter: self.me.id, incarnation: self.me.incarnation, attempt }
     }

@@ -13,6 +13,8 @@ pub enum Fault {
     TooManyApps,
     #[error("an appointment does not name this node among the guardians: it was passed over")]
     NotAppointed,
+    #[error("a claim about a slot comes from somebody who is not entitled to it: it was passed over")]
+    NotEntitled,
     #[error("facts were not asked for, or name a place outside the world: they were passed over")]
     UnsuitableFacts,
 }
@@ -26,17 +28,20 @@ pub struct Faults {
     pub too_many_apps: u64,
     /// An appointment that does not name this node.
     pub not_appointed: u64,
+    /// A claim about a slot, by somebody who is not entitled to it.
+    pub not_entitled: u64,
     /// Facts that were not asked for, or a place outside the world.
     pub unsuitable_facts: u64,
 }
 
 impl Faults {
     /// Each count, by its name.
-    pub fn by_name(&self) -> [(&'static str, u64); 4] {
+    pub fn by_name(&self) -> [(&'static str, u64); 5] {
         [
             ("no_such_slot", self.no_such_slot),
             ("too_many_apps", self.too_many_apps),
             ("not_appointed", self.not_appointed),
+            ("not_entitled", self.not_entitled),
             ("unsuitable_facts", self.unsuitable_facts),
         ]
     }
@@ -45,6 +50,7 @@ impl Faults {
         let counter = match fault {
             Fault::NoSuchSlot => &mut self.no_such_slot,
             Fault::TooManyApps => &mut self.too_many_apps,
+            Fault::NotEntitled => &mut self.not_entitled,
             Fault::NotAppointed => &mut self.not_appointed,
             Fault::UnsuitableFacts => &mut self.unsuitable_facts,
         };

@@ -11,10 +11,10 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, Duration, Handle, Instant};
 
 use crate::app::App;
-use crate::{Epoch, Known, Record, SlotReport, SlotState};
+use crate::{Epoch, Evidence, Known, Me, Record, SlotReport, SlotState};
 
-/// Applications that ended and are remembered; the oldest go first. About 0.5 KiB each with its proof and one
-/// slot, and 60 bytes for each further slot: 50 MB when the table is full of single slots.
+/// Applications that ended and are remembered; the oldest go first. About 1.5 KiB each with one slot, most of
+/// it signatures: 150 MB when the table is full of those.
 pub const FINAL_RECORDS_MAX: usize = 100_000;
 /// How long. Our guess: longer than a month's bill takes to be read.
 pub(crate) const FINAL_RECORDS_KEEP: Duration = Duration::from_secs(30 * 24 * 3_600);
@@ -36,15 +36,17 @@ struct End {
 pub(crate) struct FinalRecord {
     pub record: Record,
     ends: Box<[End]>,
+    /// What shows that they are true.
+    pub evidence: Box<Evidence>,
 }
 
 impl FinalRecord {
     /// What stays of an application all of whose slots have ended.
-    pub fn of(app: &App, me: Handle) -> Self {
+    pub fn of(app: &App, me: Me) -> Self {
         let own = app.mine.iter().filter(|mine| mine.is_held());
         let own =
             own.map(|mine| End { slot: mine.slot, epoch: mine.epoch, state: mine.state(), is_own: true });
-        let known = app.all_known(me).into_iter().filter(|known| known.holder != Some(me));
+        let known = app.all_known(me.handle).into_iter().filter(|known| known.holder != Some(me.handle));
         let known = known.map(|known| End {
             slot: known.slot,
             epoch: known.epoch,
@@ -52,7 +54,8 @@ impl FinalRecord {
             is_own: false,
         });
         let ends: Vec<End> = own.chain(known).filter(|end| end.state.is_final()).take(SLOTS_MAX).collect();
-        FinalRecord { record: app.application.record.clone(), ends: ends.into() }
+        let evidence = app.chain.evidence(ends.iter().map(|end| (end.slot, end.epoch)), me.id).into();
+        FinalRecord { record: app.application.record.clone(), ends: ends.into(), evidence }
     }
 
     /// How a slot ended, if that is remembered. Its holder is not named, unless it is this node.
@@ -164,7 +167,7 @@ mod tests {
         };
         let state = SlotState::Done(Exit::Code(0));
         let ends = [End { slot: 0, epoch: Epoch::NONE, state, is_own: true }];
-        FinalRecord { record, ends: ends.into() }
+        FinalRecord { record, ends: ends.into(), evidence: Default::default() }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(crate) struct Entry {
     pub gave_up: bool,
     /// Last claim of a recruiter.
     pub claimed: Option<Instant>,
+    /// Who claimed it last, and since when without another one between.
+    claimer: Option<(Handle, Instant)>,
     /// When the holder began to be looked for.
     pub unknown: Option<Instant>,
     /// What the holder is now that its agent has restarted.
@@ -33,12 +35,18 @@ pub(crate) struct Entry {
     pub offer: Option<(Handle, u64)>,
     /// When this holder became known.
     since: Instant,
+    /// When it last gave a sign of life, if it ever did.
+    pub heard: Option<Instant>,
 }
 
 /// A holder has to watch this long before it can have noticed a loss; until then nobody waits for it to
 /// recruit.
 const SEASONED: Duration =
     Duration::from_micros(detector::PROBE_PERIOD.as_micros() * 4 + detector::INDIRECT_SPAN.as_micros());
+
+/// A recruiter that finds nobody for so long is not waited for any more: others may find somebody. Our guess:
+/// a few searches of the longest kind.
+const CLAIM_LIMIT: Duration = Duration::from_secs(120);
 
 impl Entry {
     pub fn unknown(now: Instant, rng: &mut Rng) -> Self {
@@ -52,11 +60,18 @@ impl Entry {
             is_declared: false,
             gave_up: false,
             claimed: None,
+            claimer: None,
             unknown: Some(now),
             successor: None,
             offer: None,
             since: now,
+            heard: None,
         }
+    }
+
+    /// Somebody signed that its holder has it; what is only planned is stated by a recruiter.
+    pub fn is_proven(&self) -> bool {
+        self.epoch > Epoch::NONE && self.state != SlotState::Planned
     }
 
     /// Its holder takes part in watching and recruiting.
@@ -82,16 +97,27 @@ impl Entry {
         if self.lost.is_none() {
             self.lost = Some(now);
             self.is_declared = false;
-            self.claimed = None;
+            (self.claimed, self.claimer) = (None, None);
         }
         self.unknown = None;
+    }
+
+    /// `peer` says that it recruits the slot; false when it has said so for too long to be waited for.
+    pub fn claim(&mut self, now: Instant, peer: Handle) -> bool {
+        let since = self.claimer.filter(|(claimer, _)| *claimer == peer).map_or(now, |(_, since)| since);
+        self.claimer = Some((peer, since));
+        let counts = now.since(since) < CLAIM_LIMIT;
+        if counts {
+            self.claimed = Some(now);
+        }
+        counts
     }
 
     /// Lost from then on.
     pub fn mark_lost_later(&mut self, at: Instant) {
         self.lost = Some(at);
         self.is_declared = true;
-        self.claimed = None;
+        (self.claimed, self.claimer) = (None, None);
         self.unknown = None;
     }
 
@@ -144,6 +170,10 @@ impl Knowledge {
         self.entries.entry(slot).or_insert_with(|| Entry::unknown(now, rng))
     }
 
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
     pub fn remove(&mut self, slot: u16) -> Option<Entry> {
         self.entries.remove(&slot)
     }
@@ -170,13 +200,22 @@ impl Knowledge {
         busy.filter_map(Entry::live_holder).collect()
     }
 
-    /// Takes news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
+    /// A recruiter says that this node is to hold the slot. What is proven of it stays.
+    pub fn plan(&mut self, now: Instant, slot: u16, epoch: Epoch, holder: Handle, rng: &mut Rng) {
+        let entry = self.entry_or_unknown(slot, now, rng);
+        if !entry.is_proven() && !entry.state.is_final() {
+            *entry = Entry { epoch, holder: Some(holder), unknown: None, ..Entry::unknown(now, rng) };
+        }
+    }
+
+    /// Takes proven news about a slot. `first_hand`: the holder itself says so, which is a sign of life.
     pub fn learn(&mut self, now: Instant, news: Known, first_hand: bool, rng: &mut Rng) -> Learned {
         let entry = self.entry_or_unknown(news.slot, now, rng);
-        if news.epoch < entry.epoch {
+        let is_planned = entry.state == SlotState::Planned;
+        if news.epoch < entry.epoch && !is_planned {
             return Learned::Stale;
         }
-        if news.epoch > entry.epoch {
+        if news.epoch != entry.epoch {
             let before = entry.holder.filter(|holder| Some(*holder) != news.holder);
             let keeps_final = entry.state.is_final() && !news.state.is_final();
             let state = if keeps_final { entry.state } else { news.state };

@@ -55,9 +55,9 @@ pub use finals::FINAL_RECORDS_MAX;
 pub use host::{Connection, Host};
 pub use ledger::{Ask, HoldRefusal, Ledger};
 pub use message::{Confirm, GuardianSet, Holds, Message, Refused, SetVersion, Versions};
-pub use notice::{Description, NotStarted, Notice, Progress, StopReason};
+pub use notice::{Description, NotStarted, Notice, Progress, Silence, StopReason};
 pub use proof::{
-    Appointment, Body, Claim, Evidence, FINALS_MAX, Final, LINKS_MAX, LINKS_SENT_MAX, Link, Notary,
+    Alive, Appointment, Body, Claim, Evidence, FINALS_MAX, Final, LINKS_MAX, LINKS_SENT_MAX, Link, Notary,
     ROOTS_MAX, SETS_MAX, STEP_MAX, Signed,
 };
 pub use record::{

@@ -6,15 +6,16 @@ use alloc::vec::Vec;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
-use xtreem_base::{AppId, Handle, HandleTable, Travel};
+use xtreem_base::{AppId, Handle, HandleTable, NodeId, Travel};
 use xtreem_discovery::{Facts, FactsAsk};
 
 use crate::placement::PLACEMENT_MAX_BYTES;
 use crate::policy::RULE_NAME_MAX_BYTES;
+use crate::proof::{Appointment, Body as _, Claim, Evidence, Notary, Signed};
 use crate::record::SLOTS_MAX;
 use crate::{
-    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, SlotReport, Standing,
-    Statement,
+    Application, Epoch, FAILURES_MAX, Failure, Known, Offer, Record, RecordVersion, Silence, SlotReport,
+    Standing, Statement,
 };
 
 /// Most slots named in one message: those around a slot, and the lowest ones for a guardian.
@@ -34,6 +35,9 @@ pub struct GuardianSet {
     pub version: SetVersion,
     #[cbor(n(1), decode_with = "decode_guardians")]
     pub members: Vec<Handle>,
+    /// Who says so, and that these nodes are meant.
+    #[n(2)]
+    pub claim: Option<Box<Signed<Appointment>>>,
 }
 
 /// Orders guardian sets.
@@ -47,12 +51,31 @@ pub struct SetVersion {
 }
 
 impl GuardianSet {
-    pub fn new(number: u32, by: Epoch, members: Vec<Handle>) -> Self {
-        GuardianSet { version: SetVersion { number, by }, members }
+    /// The word of this node: `signer` holds `slot` under the epoch of the version, or is the submitter. A
+    /// member that nobody is behind is left out.
+    pub fn signed(
+        notary: &impl Notary,
+        (app, slot, signer): (AppId, u16, NodeId),
+        version: SetVersion,
+        mut members: Vec<Handle>,
+    ) -> Self {
+        members.retain(|member| notary.id_of(*member).is_some());
+        let ids = members.iter().filter_map(|member| notary.id_of(*member)).collect();
+        let body = Appointment { app, slot, version, members: ids, signer };
+        GuardianSet { version, members, claim: Some(Box::new(Signed::new(notary, body))) }
+    }
+
+    /// The claim behind it, if it is of these very nodes and this version.
+    pub(crate) fn stated(&self, notary: &impl Notary) -> Option<&Signed<Appointment>> {
+        let claim = self.claim.as_deref()?;
+        let is_meant = |(handle, id): (&Handle, &NodeId)| notary.id_of(*handle) == Some(*id);
+        let are_same = claim.body.members.len() == self.members.len()
+            && self.members.iter().zip(&claim.body.members).all(is_meant);
+        (claim.body.version == self.version && are_same).then_some(claim)
     }
 
     pub(crate) const NONE: GuardianSet =
-        GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new() };
+        GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new(), claim: None };
 }
 
 /// Turns a hold into an allocation.
@@ -78,12 +101,18 @@ pub struct Confirm {
     /// Members of the application's own collection.
     #[cbor(n(7), decode_with = "decode_peers")]
     pub peers: Vec<Handle>,
+    /// The link of this epoch, and what it and the neighbours hang on. A newcomer begins with it.
+    #[n(8)]
+    pub evidence: Evidence,
     /// What failed of this slot on other nodes.
     #[cbor(n(12), decode_with = "decode_failures")]
     pub failures: Vec<Failure>,
     /// Nodes on which the program of any slot failed: they come last.
     #[cbor(n(13), decode_with = "decode_peers")]
     pub failing: Vec<Handle>,
+    /// Nodes that may have the files although they neither hold nor guard anything.
+    #[cbor(n(14), decode_with = "decode_peers")]
+    pub sources: Vec<Handle>,
 }
 
 /// Why a confirm was refused. Nothing was allocated.
@@ -95,7 +124,7 @@ pub enum Refused {
     NoHold,
     /// A higher epoch of the slot is known.
     #[n(1)]
-    Higher(#[n(0)] Known),
+    Higher(#[n(0)] Known, #[n(1)] Box<Evidence>),
     /// A newer record stopped the application or has no such slot.
     #[n(2)]
     Record(#[n(0)] Box<Record>),
@@ -231,7 +260,7 @@ pub enum Message {
         #[n(2)]
         order: u16,
     },
-    /// What the sender knows of slots that others hold.
+    /// What the sender knows of slots, with what proves it.
     #[n(10)]
     Tell {
         #[n(0)]
@@ -240,6 +269,18 @@ pub enum Message {
         versions: Versions,
         #[cbor(n(2), decode_with = "decode_known")]
         slots: Vec<Known>,
+        #[n(3)]
+        evidence: Box<Evidence>,
+    },
+    /// You named this epoch of this slot, or how it ended under it: prove it. Answered by `Tell`.
+    #[n(28)]
+    AskProof {
+        #[n(0)]
+        app: AppId,
+        #[n(1)]
+        slot: u16,
+        #[n(2)]
+        epoch: Epoch,
     },
     /// What the sender's own slots are at, told at once when it changes.
     #[n(11)]
@@ -271,6 +312,8 @@ pub enum Message {
         /// Nodes out of reach that may look after the other side of a split.
         #[cbor(n(3), decode_with = "decode_peers")]
         older: Vec<Handle>,
+        #[n(4)]
+        evidence: Box<Evidence>,
     },
     /// Its answer.
     #[n(14)]
@@ -343,6 +386,8 @@ pub enum Message {
         guardians: Vec<Handle>,
         #[cbor(n(3), decode_with = "decode_placement")]
         placement: String,
+        #[cbor(n(4), decode_with = "decode_silences")]
+        silences: Vec<Silence>,
     },
     /// Requester to node: keep this hold, and give it to nobody else: I have all that I need.
     #[n(23)]
@@ -421,6 +466,7 @@ impl Message {
             | Message::Claim { .. }
             | Message::Report { .. }
             | Message::Locate { .. }
+            | Message::AskProof { .. }
             | Message::Appointed { .. }
             | Message::Guardians { .. }
             | Message::GuardianAck { .. }
@@ -439,8 +485,28 @@ impl Message {
         }
     }
 
-    /// Shows all that the driver has to verify: every record, and every application with its record.
+    /// What nodes have signed in it.
+    fn for_each_claim(&self, f: &mut impl FnMut(Claim<'_>, &[u8])) {
+        let (evidence, guardians) = match self {
+            Message::Confirm(confirm) => (Some(&confirm.evidence), Some(&confirm.guardians)),
+            Message::Appoint { evidence, guardians, .. } => (Some(&**evidence), Some(guardians)),
+            Message::Tell { evidence, .. } => (Some(&**evidence), None),
+            Message::Refused { why: Refused::Higher(_, evidence), .. } => (Some(&**evidence), None),
+            Message::Guardians { guardians, .. } => (None, Some(guardians)),
+            _ => return,
+        };
+        if let Some(evidence) = evidence {
+            evidence.for_each_claim(f);
+        }
+        if let Some(claim) = guardians.and_then(|guardians| guardians.claim.as_ref()) {
+            f(claim.body.claim(), &claim.proof);
+        }
+    }
+
+    /// Shows all that the driver has to verify: every record, every application with its record, and every
+    /// claim of a node.
     pub fn for_each_statement(&self, f: &mut impl FnMut(Statement<'_>)) {
+        self.for_each_claim(&mut |claim, proof| f(Statement::Claim(claim, proof)));
         let application = match self {
             Message::Confirm(confirm) => &confirm.application,
             Message::Appoint { application, .. } => application,
@@ -494,6 +560,10 @@ fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<
 
 fn decode_reports<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<SlotReport>, decode::Error> {
     bounded(d, ctx, REPORTS_MAX, "too many own slots in one message")
+}
+
+fn decode_silences<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Silence>, decode::Error> {
+    bounded(d, ctx, KNOWN_MAX, "too many silent slots in one message")
 }
 
 fn decode_peers<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {

@@ -4,6 +4,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::Report;
 
@@ -138,6 +139,18 @@ pub struct Description {
     pub guardians: Vec<Handle>,
     /// As the application's specification has it; empty for a node that only remembers its record.
     pub placement: String,
+    /// Of the slots that it watches.
+    pub silences: Vec<Silence>,
+}
+
+/// A slot whose holder a watcher hears no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Silence {
+    #[n(0)]
+    pub slot: u16,
+    /// Since its last sign of life.
+    #[n(1)]
+    pub seconds: u32,
 }
 
 impl Description {

@@ -79,9 +79,24 @@ pub struct Appointment {
     pub signer: NodeId,
 }
 
-/// One of the three, for whoever signs or verifies it.
+/// A node answers somebody who asks for it through others: no third node can say this in its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Alive {
+    /// Who answers and signs.
+    #[n(0)]
+    pub node: NodeId,
+    /// Who asked.
+    #[n(1)]
+    pub origin: NodeId,
+    /// What it asked with.
+    #[n(2)]
+    pub nonce: u64,
+}
+
+/// One of them, for whoever signs or verifies it.
 #[derive(Clone, Copy, Debug)]
 pub enum Claim<'a> {
+    Alive(&'a Alive),
     Link(&'a Link),
     Final(&'a Final),
     Guardians(&'a Appointment),
@@ -91,6 +106,7 @@ impl Claim<'_> {
     /// The node whose signature is needed.
     pub fn signer(&self) -> NodeId {
         match self {
+            Claim::Alive(alive) => alive.node,
             Claim::Link(link) => link.epoch.recruiter,
             Claim::Final(ended) => ended.holder,
             Claim::Guardians(appointment) => appointment.signer,
@@ -100,6 +116,7 @@ impl Claim<'_> {
     /// What is signed.
     pub fn bytes(&self) -> Vec<u8> {
         let bytes = match self {
+            Claim::Alive(alive) => minicbor::to_vec(alive),
             Claim::Link(link) => minicbor::to_vec(link),
             Claim::Final(ended) => minicbor::to_vec(ended),
             Claim::Guardians(appointment) => minicbor::to_vec(appointment),
@@ -112,6 +129,12 @@ impl Claim<'_> {
 /// What can be signed.
 pub trait Body {
     fn claim(&self) -> Claim<'_>;
+}
+
+impl Body for Alive {
+    fn claim(&self) -> Claim<'_> {
+        Claim::Alive(self)
+    }
 }
 
 impl Body for Link {
@@ -150,9 +173,14 @@ pub struct Signed<T> {
 
 impl<T: Body> Signed<T> {
     /// Signs `body`.
-    pub fn by(notary: &impl Notary, body: T) -> Arc<Self> {
+    pub fn new(notary: &impl Notary, body: T) -> Self {
         let proof = notary.sign(body.claim());
-        Arc::new(Signed { body, proof })
+        Signed { body, proof }
+    }
+
+    /// Signs `body`, to be kept.
+    pub fn by(notary: &impl Notary, body: T) -> Arc<Self> {
+        Arc::new(Signed::new(notary, body))
     }
 }
 

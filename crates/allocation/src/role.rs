@@ -13,6 +13,7 @@ use xtreem_base::{AppId, Handle, HandleTable};
 
 use crate::message::{KNOWN_MAX, bounded};
 use crate::older::OLDER_MAX;
+use crate::proof::Evidence;
 use crate::record::SLOTS_MAX;
 use crate::{Application, GuardianSet, Known, Record, SlotReport};
 
@@ -36,6 +37,9 @@ pub struct Role {
     /// Every slot is done.
     #[n(5)]
     pub is_finished: bool,
+    /// All that is proven of it.
+    #[n(6)]
+    pub evidence: Evidence,
 }
 
 /// What is kept of one application: one value in the host's database.

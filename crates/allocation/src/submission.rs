@@ -12,11 +12,14 @@ use alloc::vec::Vec;
 use xtreem_base::{Coordinate, Duration, Handle, Instant};
 use xtreem_discovery::{Facts, Report};
 
+use crate::app::Lately;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::guardian::APPOINT_PERIOD;
 use crate::look::Look;
-use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion};
+use crate::message::{Confirm, GUARDIANS, GuardianSet, Holds, Message, PEERS_MAX, SetVersion, Versions};
 use crate::placement::Placement;
+use crate::proof::{Evidence, LINKS_MAX, Link, Signed};
 use crate::{Application, Epoch, Host, Known, Notice, Progress, Record, SlotState, Ticket, Wish, window};
 
 /// Confirms sent for one slot before it is left to the holders. Our guess, as in recruiting.
@@ -65,6 +68,8 @@ struct Place {
     is_locked: bool,
     /// What is known of the slot.
     known: Known,
+    /// Of the epoch that is planned.
+    link: Option<Arc<Signed<Link>>>,
     sent: u8,
     due: Instant,
     silent: u8,
@@ -112,6 +117,11 @@ pub(crate) struct Submission {
     refusers: Vec<Handle>,
     /// Those of them that did not answer: they may hold slot 0 under a lower epoch.
     silent: Vec<Handle>,
+    /// What is stated of them, from the first confirm on.
+    appointed: Option<GuardianSet>,
+    /// What is proven of the application.
+    chain: Chain,
+    asked: Lately,
     /// How the last search went, until it is told.
     report: Option<Report>,
     renew_due: Instant,
@@ -124,6 +134,7 @@ impl Submission {
     pub fn start<H: Host>(application: Application, wait: Duration, cx: &mut Context<'_, H>) -> Self {
         let renew_due = cx.now + cx.config.renew_period;
         let placement = cx.placement(&application.spec);
+        let chain = Chain::new(application.record.id, cx.me.id);
         let mut submission = Submission {
             application,
             placement,
@@ -138,6 +149,9 @@ impl Submission {
             guardians: Vec::new(),
             refusers: Vec::new(),
             silent: Vec::new(),
+            appointed: None,
+            chain,
+            asked: Lately::asked(),
             report: None,
             renew_due,
             due: renew_due,
@@ -190,16 +204,66 @@ impl Submission {
         waiting.retain(|peer| *peer != me && !is_planned(peer) && !self.guardians.contains(peer));
         waiting.truncate(GUARDIANS - self.guardians.len());
         let members: Vec<Handle> = self.guardians.iter().chain(&waiting).copied().collect();
-        let guardians = GuardianSet { version: self.set_version(round, cx), members };
+        let guardians = self.set_of(round, members, cx);
+        for at in 0..self.places.len() {
+            self.plan(cx, at);
+        }
         let slots: Vec<Known> =
             self.places.iter().map(|place| place.known).take(crate::message::KNOWN_MAX).collect();
+        let evidence = self.evidence(&slots, &guardians, cx);
         for peer in &waiting {
             let application = self.application.clone().into();
-            let (guardians, slots) = (guardians.clone(), slots.clone());
-            cx.host.send(*peer, Message::Appoint { application, guardians, slots, older: Vec::new() });
+            let (guardians, slots, evidence) = (guardians.clone(), slots.clone(), evidence.clone().into());
+            let older = Vec::new();
+            cx.host.send(*peer, Message::Appoint { application, guardians, slots, older, evidence });
         }
         self.phase = Phase::Appointing { waiting, until: cx.now + APPOINT_PERIOD, round };
         self.due = cx.now;
+    }
+
+    /// The guardians of the `round`th time that some are appointed, as the submitting node signs them.
+    fn set_of<H: Host>(&self, round: u8, members: Vec<Handle>, cx: &Context<'_, H>) -> GuardianSet {
+        let signer = (self.application.record.id, 0, cx.me.id);
+        GuardianSet::signed(cx.host, signer, self.set_version(round, cx), members)
+    }
+
+    /// Signs the epoch with which a planned holder will get its slot, so that all who are told of the plan
+    /// have its proof.
+    fn plan<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize) {
+        let place = &self.places[at];
+        let Some(id) = place.hold.and_then(|(peer, _)| cx.host.id_of(peer)) else { return };
+        let slot = at as u16;
+        if place.link.as_ref().is_some_and(|link| (link.body.slot, link.body.holder) == (slot, id)) {
+            return;
+        }
+        let epoch = cx.fresh_epoch(1);
+        let app = self.application.record.id;
+        let link = Signed::by(cx.host, Link { app, slot, epoch, holder: id, after: 0 });
+        self.admit(&Evidence { links: alloc::vec![link.clone()], ..Evidence::default() });
+        let place = &mut self.places[at];
+        place.known.epoch = epoch;
+        place.link = Some(link);
+    }
+
+    /// What proves this, to begin with.
+    fn evidence<H>(&self, slots: &[Known], guardians: &GuardianSet, cx: &Context<'_, H>) -> Evidence {
+        let told = slots.iter().map(|known| (known.slot, known.epoch));
+        let mut evidence = self.chain.evidence(told, cx.me.id);
+        evidence.sets.extend(guardians.claim.iter().map(|claim| Arc::new((**claim).clone())));
+        evidence
+    }
+
+    fn admit(&mut self, evidence: &Evidence) {
+        self.chain.admit(evidence);
+        let current: Vec<(u16, Epoch)> =
+            self.places.iter().map(|place| (place.known.slot, place.known.epoch)).collect();
+        self.chain.trim(current.len() + LINKS_MAX, current);
+    }
+
+    /// Whether `peer` is the node that this slot was given to under this epoch.
+    fn is_holder<H: Host>(&self, cx: &Context<'_, H>, peer: Handle, slot: u16, epoch: Epoch) -> bool {
+        let holder = self.chain.holder(slot, epoch);
+        holder.is_some() && holder == cx.host.id_of(peer)
     }
 
     /// The epoch of the `round`th time that guardians are appointed for the nodes that are held now.
@@ -358,18 +422,28 @@ impl Submission {
 
     fn confirm_with_older<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize, older: Vec<Handle>) {
         let Some((peer, hold)) = self.places[at].hold else { return };
-        let epoch = cx.fresh_epoch(1);
+        if self.places[at].sent > 0 {
+            self.places[at].link = None;
+        }
+        self.plan(cx, at);
+        let epoch = self.places[at].known.epoch;
         let slot = at as u16;
         let mut peers: Vec<Handle> = self.places.iter().filter_map(|place| place.known.holder).collect();
         peers.retain(|other| *other != peer);
         cx.books.rng.shuffle(&mut peers);
         peers.truncate(PEERS_MAX);
-        let neighbours =
+        let neighbours: Vec<Known> =
             window::around(slot, self.slots()).map(|other| self.places[usize::from(other)].known).collect();
-        let version = self.set_version(APPOINT_ROUNDS + 1, cx);
-        let guardians = GuardianSet { version, members: self.guardians.clone() };
+        let guardians = match &self.appointed {
+            Some(set) => set.clone(),
+            None => self.set_of(APPOINT_ROUNDS + 1, self.guardians.clone(), cx),
+        };
+        self.appointed = Some(guardians.clone());
+        let mut told = neighbours.clone();
+        told.push(self.places[at].known);
+        let evidence = self.evidence(&told, &guardians, cx);
         let application = self.application.clone();
-        let (failures, failing) = (Vec::new(), Vec::new());
+        let (failures, failing, sources) = (Vec::new(), Vec::new(), Vec::new());
         let confirm = Confirm {
             application,
             slot,
@@ -381,19 +455,21 @@ impl Submission {
             peers,
             failures,
             failing,
+            evidence,
+            sources,
         };
         let place = &mut self.places[at];
-        place.known.epoch = epoch;
-        place.sent += 1;
+        place.sent = place.sent.saturating_add(1);
         place.due = cx.now + cx.config.reply_timeout;
         cx.host.send(peer, Message::Confirm(confirm.into()));
     }
 
     pub fn on_confirmed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
         let Some(place) = self.places.get_mut(usize::from(slot)) else { return };
-        if place.hold.is_none_or(|(peer, _)| peer != from) {
+        if place.hold.is_none_or(|(peer, _)| peer != from) || !self.is_holder(cx, from, slot, epoch) {
             return;
         }
+        let place = &mut self.places[usize::from(slot)];
         place.hold = None;
         place.known = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
         place.due = cx.now + POLL_PERIOD;
@@ -431,7 +507,7 @@ impl Submission {
         newest: Option<Known>,
     ) {
         if let Holds::Yes(report) = holds {
-            self.see(cx, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
+            self.see(cx, from, Known { slot, epoch: report.epoch, holder: Some(from), state: report.state });
         } else if let Some(place) = self.places.get_mut(usize::from(slot))
             && place.known.holder == Some(from)
             && place.hold.is_none()
@@ -439,12 +515,51 @@ impl Submission {
             place.known.holder = None;
         }
         if let Some(newest) = newest {
-            self.see(cx, newest);
+            self.see(cx, from, newest);
         }
     }
 
-    /// Takes news of a slot.
-    pub fn see<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
+    /// Somebody tells of slots, and proves it.
+    pub fn on_tell<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        from: Handle,
+        slots: &[Known],
+        evidence: &Evidence,
+    ) {
+        self.admit(evidence);
+        slots.iter().for_each(|news| self.see(cx, from, *news));
+    }
+
+    /// Somebody was told of an epoch and has no proof of it.
+    pub fn on_ask_proof<H: Host>(&self, cx: &mut Context<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
+        if self.chain.holder(slot, epoch).is_none() {
+            return;
+        }
+        let guardians = self.set_version(APPOINT_ROUNDS + 1, cx);
+        let versions = Versions { record: self.application.record.version(), guardians };
+        let (app, slots) = (self.application.record.id, Vec::new());
+        let evidence = self.chain.evidence([(slot, epoch)], cx.me.id).into();
+        cx.host.send(from, Message::Tell { app, versions, slots, evidence });
+    }
+
+    /// Takes news of a slot. What is not proven changes nothing, and is asked for.
+    fn see<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, mut news: Known) {
+        let id = self.chain.holder(news.slot, news.epoch);
+        let ended = self.chain.final_state(news.slot);
+        if id.is_none() || (news.state.is_final() && ended.is_none()) {
+            if news.state != SlotState::Planned && self.asked.may(cx.now, from, news.slot) {
+                let (app, slot, epoch) = (self.application.record.id, news.slot, news.epoch);
+                cx.host.send(from, Message::AskProof { app, slot, epoch });
+            }
+            return;
+        }
+        let is_meant = news.holder.is_none_or(|holder| cx.host.id_of(holder) == id);
+        let is_member = cx.host.id_of(from).is_some_and(|id| self.chain.is_entitled(id));
+        if news.state == SlotState::Planned || !is_meant || !is_member {
+            return;
+        }
+        news.state = ended.unwrap_or(news.state);
         let Some(place) = self.places.get_mut(usize::from(news.slot)) else { return };
         if news.epoch < place.known.epoch || (place.hold.is_some() && news.epoch == place.known.epoch) {
             return;

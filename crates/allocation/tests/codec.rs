@@ -7,8 +7,9 @@ use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use proptest::prelude::*;
 use xtreem_allocation::{
-    Application, Confirm, Epoch, Exit, Failure, FailureKind, GuardianSet, Holds, Known, Message, Record,
-    Refused, Resources, Restart, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
+    Application, Appointment, Confirm, Epoch, Evidence, Exit, Failure, FailureKind, Final, GuardianSet,
+    Holds, Known, LINKS_MAX, LINKS_SENT_MAX, Link, Message, ROOTS_MAX, Record, Refused, Resources, Restart,
+    SETS_MAX, SetVersion, Signed, Silence, SlotReport, SlotState, Spec, Statement, Trouble, Versions, Wanted,
 };
 use xtreem_base::{AppId, Digest, Handle, HandleTable, NodeId, Plane};
 use xtreem_discovery::{FactsAsk, FixedPorts, Need, ParseError};
@@ -52,12 +53,44 @@ fn record(wanted: Wanted) -> Record {
     }
 }
 
+/// As long as a real one is at most: a credential, a signature and their heads.
+const PROOF: [u8; 270] = [7; 270];
+
+fn signed<T>(body: T) -> Arc<Signed<T>> {
+    Arc::new(Signed { body, proof: Arc::from(PROOF) })
+}
+
+fn guardians(by: Epoch) -> GuardianSet {
+    let members = vec![NodeId::from_bytes([1; 16]); 3];
+    let version = SetVersion { number: u32::MAX, by };
+    let app = AppId::from_bytes([7; 16]);
+    let body = Appointment { app, slot: 4_095, version, members, signer: NodeId::from_bytes([9; 16]) };
+    let claim = Some(Box::new(Signed { body, proof: Arc::from(PROOF) }));
+    GuardianSet { version, members: [1, 2, 3].map(Handle::from_u32).into(), claim }
+}
+
+/// As much of it as is sent.
+fn evidence(guardians: &GuardianSet) -> Evidence {
+    let (app, holder) = (AppId::from_bytes([7; 16]), NodeId::from_bytes([8; 16]));
+    let epoch = guardians.version.by;
+    let link = signed(Link { app, slot: 2, epoch, holder, after: 2 });
+    let state = SlotState::Done(Exit::Code(-1));
+    let claim = guardians.claim.as_ref().expect("it was just made");
+    Evidence {
+        roots: vec![holder; 2],
+        links: vec![link; LINKS_SENT_MAX],
+        sets: [(); SETS_MAX].map(|()| Arc::new((**claim).clone())).into(),
+        finals: vec![signed(Final { app, slot: 2, epoch, state, holder }); 9],
+    }
+}
+
 /// One message of each kind that carries something.
 fn samples() -> Vec<Message> {
     let app = AppId::from_bytes([7; 16]);
     let epoch = Epoch { counter: 3, recruiter: NodeId::from_bytes([9; 16]), incarnation: 4, attempt: 5 };
     let known = Known { slot: 2, epoch, holder: Some(Handle::from_u32(77)), state: SlotState::Running };
-    let guardians = GuardianSet::new(4, epoch, vec![Handle::from_u32(1), Handle::from_u32(2)]);
+    let guardians = guardians(epoch);
+    let evidence = evidence(&guardians);
     let versions = Versions { record: record(Wanted::Running).version(), guardians: guardians.version };
     let report = SlotReport { slot: 2, epoch, state: SlotState::Starting, done_run: 0 };
     let spec = Spec {
@@ -79,6 +112,7 @@ fn samples() -> Vec<Message> {
         neighbours: vec![known, Known { holder: None, ..known }],
         older: vec![Handle::from_u32(8)],
         peers: vec![],
+        evidence: evidence.clone(),
         failures: vec![
             Failure {
                 node: NodeId::from_bytes([5; 16]),
@@ -94,6 +128,7 @@ fn samples() -> Vec<Message> {
             },
         ],
         failing: vec![Handle::from_u32(9)],
+        sources: vec![Handle::from_u32(10)],
     };
     vec![
         Message::Renew { hold: 9 },
@@ -102,18 +137,27 @@ fn samples() -> Vec<Message> {
         Message::Confirm(confirm.into()),
         Message::Confirmed { app, slot: 2, epoch },
         Message::Refused { app, slot: 2, epoch, why: Refused::Record(record(Wanted::Stopped).into()) },
-        Message::Refused { app, slot: 2, epoch, why: Refused::Higher(known) },
+        Message::Refused { app, slot: 2, epoch, why: Refused::Higher(known, evidence.clone().into()) },
+        Message::AskProof { app, slot: 4_095, epoch },
+        Message::Guardians { app, guardians: guardians.clone() },
         Message::Announce { app, versions, slot: 2, epoch },
         Message::Announced { app, slot: 2, epoch, higher: Some(known) },
         Message::Probe { app, versions: Some(versions), about: known, mine: vec![report; 4] },
         Message::ProbeAck { app, versions: None, slot: 2, holds: Holds::Yes(report), newest: Some(known) },
-        Message::Tell { app, versions, slots: vec![known; 9] },
-        Message::Appoint { application: application.into(), guardians, slots: vec![known], older: vec![] },
+        Message::Tell { app, versions, slots: vec![known; 9], evidence: evidence.clone().into() },
+        Message::Appoint {
+            application: application.into(),
+            guardians,
+            slots: vec![known],
+            older: vec![],
+            evidence: evidence.into(),
+        },
         Message::Description {
             record: record(Wanted::Running).into(),
             slots: vec![known],
             guardians: vec![],
             placement: "spread by site".into(),
+            silences: vec![Silence { slot: 3, seconds: 12 }],
         },
         Message::AskFacts { app, facts: FactsAsk::new(["rack", "site"]).expect("names") },
         Message::Facts { app, facts: Box::default() },
@@ -146,7 +190,14 @@ fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
             Message::Refused { why: Refused::Record(_), .. } => (1, 0),
             _ => (0, 0),
         };
-        assert_eq!((records, applications, claims), (want.0, want.1, 0), "{message:?}");
+        let evidence = LINKS_SENT_MAX + SETS_MAX + 9;
+        let claimed = match &message {
+            Message::Confirm(_) | Message::Appoint { .. } => evidence + 1,
+            Message::Tell { .. } | Message::Refused { why: Refused::Higher(..), .. } => evidence,
+            Message::Guardians { .. } => 1,
+            _ => 0,
+        };
+        assert_eq!((records, applications, claims), (want.0, want.1, claimed), "{message:?}");
         let travel = message.travel();
         if travel.plane == Plane::Datagram {
             assert_eq!(records, 0, "{message:?}");
@@ -206,19 +257,39 @@ fn lists_and_names_beyond_their_limits_are_refused() {
     let app = AppId::from_bytes([7; 16]);
     let versions = Versions {
         record: record(Wanted::Running).version(),
-        guardians: GuardianSet::new(0, Epoch::NONE, vec![]).version,
+        guardians: SetVersion { number: 0, by: Epoch::NONE },
     };
     let long_name = Record { name: "x".repeat(65), ..record(Wanted::Running) };
+    let tell = |evidence: Evidence| {
+        let slots = vec![known];
+        Message::Tell { app, versions, slots, evidence: evidence.into() }
+    };
+    let holder = NodeId::from_bytes([1; 16]);
+    let link = signed(Link { app, slot: 2, epoch: Epoch::NONE, holder, after: 0 });
+    let far = signed(Link { slot: 4_096, ..link.body.clone() });
+    let long = Arc::new(Signed { body: link.body.clone(), proof: Arc::from(vec![0; 513]) });
     let hostile = [
-        Message::Tell { app, versions, slots: vec![known; 65] },
-        Message::Tell { app, versions, slots: vec![Known { slot: 4_096, ..known }] },
+        Message::Tell { app, versions, slots: vec![known; 65], evidence: Box::default() },
+        tell(Evidence { links: vec![link.clone(); LINKS_MAX + 1], ..Evidence::default() }),
+        tell(Evidence { links: vec![far], ..Evidence::default() }),
+        tell(Evidence { links: vec![long], ..Evidence::default() }),
+        tell(Evidence { roots: vec![NodeId::from_bytes([1; 16]); ROOTS_MAX + 1], ..Evidence::default() }),
+        Message::Tell {
+            app,
+            versions,
+            slots: vec![Known { slot: 4_096, ..known }],
+            evidence: Box::default(),
+        },
         Message::Record { record: long_name.into() },
         Message::Record { record: Record { slots: 0, ..record(Wanted::Running) }.into() },
         Message::Record { record: Record { slots: 5_000, ..record(Wanted::Running) }.into() },
         Message::Record {
             record: Record { proof: Arc::from(vec![0; 513]), ..record(Wanted::Running) }.into(),
         },
-        Message::Guardians { app, guardians: GuardianSet::new(1, Epoch::NONE, vec![Handle::from_u32(1); 4]) },
+        Message::Guardians {
+            app,
+            guardians: GuardianSet { members: vec![Handle::from_u32(1); 4], ..guardians(Epoch::NONE) },
+        },
     ];
     for message in hostile {
         assert!(read(&bytes(&message)).is_err(), "{message:?}");

@@ -200,6 +200,7 @@ fn the_page_on_requirements_has_every_attribute() {
             Kind::Number(Unit::Bytes) => "bytes",
             Kind::Number(Unit::Hertz) => "hertz",
             Kind::Text => "text",
+            Kind::Flag => "flag",
             Kind::List => "list",
         };
         let changes = if attribute.dynamic { "dynamic" } else { "static" };

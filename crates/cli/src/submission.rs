@@ -145,6 +145,7 @@ mod tests {
             node: none.clone(),
             address: none,
             exit: None,
+            silent_s: None,
             trouble: None,
             last_lines: vec![],
             ports: std::collections::BTreeMap::new(),

@@ -18,8 +18,8 @@ pub use blob::Blob;
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{
     AttributeValue, Attributes, Bar, Ended, Excluded, Expected, Forbidden, Histogram, HoldRefusals,
-    LeftBehind, NodeMatch, NodeStatus, Plan, Reached, Resources, SearchLine, SearchReply, SearchReport,
-    SearchRequest, SetReport,
+    LeftBehind, LossAccepted, NodeMatch, NodeStatus, Plan, Reach, Reached, Resources, SearchLine,
+    SearchReply, SearchReport, SearchRequest, SetReport,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};

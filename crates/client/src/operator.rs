@@ -13,8 +13,8 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
-    AppList, AppShow, Blob, GridReply, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply,
-    RecordRequest, SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    AppList, AppShow, Blob, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine,
+    RecordReply, RecordRequest, SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -41,6 +41,12 @@ impl OperatorClient {
     /// The agent's own node.
     pub async fn node(&self) -> Result<NodeStatus, ClientError> {
         self.http.get("/v1/node").await
+    }
+
+    /// The operator's word that the nodes which the agent's node lost are gone for good. Refused when it is
+    /// not cut off.
+    pub async fn accept_loss(&self) -> Result<LossAccepted, ClientError> {
+        self.http.post("/v1/node/accept-loss", &()).await
     }
 
     /// What the agent's node knows of all nodes together.

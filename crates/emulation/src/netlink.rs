@@ -124,7 +124,8 @@ impl Netlink {
     pub async fn add_neighbours(&self, name: &str) -> Result<(), String> {
         let link = link_number(name)?;
         for index in 1..=STATIC_NEIGHBOURS {
-            let neighbour = self.handle.neighbours().add(link, host_address(index).into());
+            // Another host may have spoken already, and the kernel have an entry of its own.
+            let neighbour = self.handle.neighbours().add(link, host_address(index).into()).replace();
             let added = neighbour.link_layer_address(&host_link_address(index)).execute().await;
             added.map_err(|error| format!("adding neighbour {index} to {name}: {error}"))?;
         }

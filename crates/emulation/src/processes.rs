@@ -38,11 +38,16 @@ impl Process {
 /// Stops `root` and all its descendants. A stopped process cannot fork, so a look that finds none running is
 /// final.
 pub(crate) async fn stop_tree(root: Pid) -> io::Result<()> {
-    until_none(
-        || Ok(tree(root)?.into_iter().filter(|process| !process.is_stopped()).collect()),
-        Signal::SIGSTOP,
-    )
-    .await
+    until_none(|| Ok(running(&tree(root)?)), Signal::SIGSTOP).await
+}
+
+/// Those that are not stopped. Whoever waits in vfork(2) for a child that is stopped does not run either: it
+/// stops when that child goes on, unless both are continued before.
+fn running(tree: &[Process]) -> Vec<Process> {
+    let waits = |process: &Process| {
+        process.state == b'D' && tree.iter().any(|child| child.parent == process.pid && child.is_stopped())
+    };
+    tree.iter().copied().filter(|process| !process.is_stopped() && !waits(process)).collect()
 }
 
 /// Continues `root` and all its descendants.
@@ -117,6 +122,16 @@ fn parse_stat(stat: &str) -> Option<Process> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_waits_for_a_stopped_child_counts_as_stopped() {
+        let process =
+            |pid, parent, state| Process { pid: Pid::from_raw(pid), parent: Pid::from_raw(parent), state };
+        let left =
+            |tree: &[Process]| running(tree).iter().map(|process| process.pid.as_raw()).collect::<Vec<_>>();
+        assert_eq!(left(&[process(1, 0, b'T'), process(2, 1, b'D'), process(3, 2, b'T')]), [0; 0]);
+        assert_eq!(left(&[process(1, 0, b'S'), process(2, 1, b'D'), process(3, 2, b'R')]), [1, 2, 3]);
+    }
 
     #[test]
     fn a_process_name_cannot_forge_its_parent() {

@@ -113,6 +113,23 @@ struct Member {
     answered: bool,
 }
 
+/// How much of its set a node that is cut off reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reach {
+    /// Members that answered one of the last three questions, a second apart.
+    pub answering: u8,
+    pub members: u8,
+    /// From now on: then a new set is taken, whoever answers ([`Config::isolation_limit`]).
+    pub ends_in: Duration,
+}
+
+impl Reach {
+    /// Members that have to answer before the node counts as connected.
+    pub fn needed(&self) -> u8 {
+        self.members.div_ceil(2)
+    }
+}
+
 /// What the host was told to keep.
 #[derive(Clone, Copy, Debug, Default)]
 struct Keeping {
@@ -200,6 +217,29 @@ impl Reference {
         Some(self.members().iter().map(|member| member.peer).collect())
     }
 
+    /// Nothing unless this node is cut off.
+    pub fn reach(&self, call: Call<'_, Config>) -> Option<Reach> {
+        let Phase::CutOff { since, .. } = self.phase else { return None };
+        let Call { config, now } = call;
+        let answering = self.members().iter().filter(|member| is_heard(member, call)).count() as u8;
+        let ends_in = config.isolation_limit - now.since(since);
+        Some(Reach { answering, members: self.len, ends_in })
+    }
+
+    /// The operator's word that the members which do not answer are gone for good: those that answer are the
+    /// whole set from now on, and this node counts as connected. Returns how many were given up; nothing
+    /// unless the node is cut off.
+    pub fn accept_loss(&mut self, call: Call<'_, Config>) -> Option<u8> {
+        let reach = self.reach(call)?;
+        for at in (0..usize::from(self.len)).rev() {
+            if !is_heard(&self.members[at], call) {
+                self.remove_at(at);
+            }
+        }
+        self.phase = Phase::Idle { connected_at: Some(call.now) };
+        Some(reach.members - reach.answering)
+    }
+
     /// Asks whether this node is cut off: starts a probe, joins the one that runs, or uses a fresh result.
     pub fn check(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) -> Verdict {
         let verdict = self.verdict(call);
@@ -279,6 +319,11 @@ impl Reference {
             self.phase = Phase::Idle { connected_at: Some(now) };
         }
     }
+}
+
+/// While cut off, members are asked every [`Config::probe_timeout`].
+fn is_heard(member: &Member, call: Call<'_, Config>) -> bool {
+    member.answered || call.now.since(member.answered_at) <= call.config.probe_timeout * 3
 }
 
 impl Core for Reference {

@@ -26,6 +26,7 @@ pub enum ClaimFault {
 
 fn domain(claim: Claim<'_>) -> Domain {
     match claim {
+        Claim::Alive(_) => Domain::Alive,
         Claim::Link(_) => Domain::Link,
         Claim::Final(_) => Domain::Final,
         Claim::Guardians(_) => Domain::Guardians,

@@ -22,6 +22,7 @@ use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 use crate::counters::{Count, Tally};
 use crate::guests::Guests;
 use crate::hello::{Manners, MeetError, Met};
+use crate::namesake::Seen;
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
 use crate::stranger::{WHAT_TO_DO, vo_in};
@@ -94,7 +95,12 @@ pub enum OpenError {
 #[derive(Debug)]
 pub(crate) enum Inbound {
     Met(Met),
-    Message { peer: Arc<Peer>, bytes: Vec<u8> },
+    /// Another machine has proven that it has our own key.
+    Namesake(Contact),
+    Message {
+        peer: Arc<Peer>,
+        bytes: Vec<u8>,
+    },
 }
 
 type LinkKey = (NodeId, u32);
@@ -234,6 +240,10 @@ impl Connections {
                 Err(error) => {
                     self.tally.add(error.count());
                     self.note_stranger(addr, asked);
+                    if let MeetError::Namesake(contact) = error {
+                        // A node that has stopped has nothing to know.
+                        let _ = self.inbound.send(Inbound::Namesake(contact)).await;
+                    }
                 }
             }
             drop(permit);
@@ -259,6 +269,14 @@ impl Connections {
         })?;
         self.adopt(&connection, &peer);
         Ok(peer)
+    }
+
+    /// Whether another machine with our key answers at `addr`.
+    pub(crate) async fn look_for_namesake(self: &Arc<Self>, addr: SocketAddr) -> Seen {
+        match self.dial(addr, None).await {
+            Err(MeetError::Namesake(contact)) => Seen::Namesake(contact),
+            _ => Seen::Nobody,
+        }
     }
 
     /// Sends one message, some time, perhaps.
@@ -366,6 +384,12 @@ impl Connections {
         while queue.try_recv().is_ok() {
             self.tally.add(Count::Unreachable);
         }
+    }
+
+    /// Forgets all connections that are kept for sending: they begin at an address that this machine has no
+    /// more.
+    pub(crate) fn forget_all(&self) {
+        self.lock().by_key.clear();
     }
 
     fn forget(&self, key: LinkKey, queue: &mpsc::Sender<Vec<u8>>) {

@@ -1,13 +1,14 @@
 //! The task that owns a node: feeds it messages and time, and does what it asks for.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration as StdDuration;
 
 use minicbor::Decoder;
 use nix::time::{ClockId, clock_gettime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, trace, warn};
 use xtreem_allocation::{Claim, Notary};
 use xtreem_base::{Duration, Events, Handle, Instant, NodeId, Plane, Sink};
@@ -21,12 +22,14 @@ use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
-use crate::join::Join;
+use crate::join::{Join, resolve};
 use crate::measure::Measuring;
 use crate::named::Named;
+use crate::namesake::{self, Doubts};
 use crate::peers::PeerTable;
 use crate::plane::{DatagramPlane, Now, Peer};
 use crate::restore::{self, SavedBytes};
+use crate::roaming::Roaming;
 use crate::socket;
 use crate::statements;
 
@@ -87,15 +90,35 @@ pub(crate) struct Driver {
     pub outbox: Outbox,
     pub join: Join,
     pub measuring: Measuring,
-    own: Handle,
+    place: Place,
     plane: DatagramPlane,
     root: VoRoot,
     vouched: Vouched,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
+    namesake: namesake::Watch,
+    /// Shared with [`crate::Net`].
+    doubts: watch::Sender<Doubts>,
+    /// No contact is known: datagrams are long, so that all that there is to say fits the answers.
+    is_lonely: bool,
     /// Shared with [`crate::Net`]: milliseconds that the clock is corrected by.
     correction_ms: Arc<AtomicI64>,
     waiting: VecDeque<Named<Event>>,
+}
+
+/// Where this node is.
+pub(crate) struct Place {
+    pub handle: Handle,
+    /// Shared with [`crate::Net`].
+    pub contact: Arc<Mutex<Contact>>,
+    /// Unless the operator said which address to tell.
+    pub roaming: Option<Roaming>,
+}
+
+impl Place {
+    fn contact(&self) -> Contact {
+        *self.contact.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The queues that feed a driver.
@@ -120,28 +143,33 @@ impl Driver {
     #[expect(clippy::too_many_arguments, reason = "the parts of one node, named by their types")]
     pub(crate) fn new(
         node: Node,
-        own: Handle,
+        place: Place,
         outbox: Outbox,
         plane: DatagramPlane,
         root: VoRoot,
         connections: Arc<Connections>,
         join: Join,
         correction_ms: Arc<AtomicI64>,
+        doubts: watch::Sender<Doubts>,
     ) -> Driver {
         let tally = connections.tally.clone();
         let (waiting, vouched) = (VecDeque::new(), Vouched::default());
         let measuring = Measuring::default();
+        let namesake = namesake::Watch::new(place.contact(), monotonic_now());
         Driver {
             node,
             outbox,
             vouched,
             join,
             measuring,
-            own,
+            place,
             plane,
             root,
             connections,
             tally,
+            namesake,
+            doubts,
+            is_lonely: true,
             correction_ms,
             waiting,
         }
@@ -173,6 +201,8 @@ impl Driver {
                     self.drain(&mut inputs);
                     self.take_timeout();
                     self.dial_join_addresses(&commands);
+                    self.look_for_namesake(&commands);
+                    self.look_for_address();
                 }
             }
             self.flush();
@@ -190,7 +220,13 @@ impl Driver {
 
     fn until_timeout(&self) -> StdDuration {
         let node = self.node.next_timeout().at;
-        let at = self.join.next_timeout().map_or(node, |join| join.min(node));
+        let others = [
+            self.join.next_timeout(),
+            self.namesake.next_timeout(),
+            self.place.roaming.as_ref().map(Roaming::next_timeout),
+        ];
+        let others = others.into_iter().flatten();
+        let at = others.fold(node, Instant::min);
         StdDuration::from_micros(at.since(monotonic_now()).as_micros()).min(SLEEP_MAX)
     }
 
@@ -220,7 +256,7 @@ impl Driver {
             self.node.handle_timeout(now, &mut self.outbox);
         }
         if self.outbox.table.wants_sweep() {
-            let (node, own) = (&self.node, self.own);
+            let (node, own) = (&self.node, self.place.handle);
             self.outbox.table.sweep(|mut live| {
                 live(own);
                 node.for_each_handle(&mut live);
@@ -241,10 +277,73 @@ impl Driver {
         };
         self.tally.add(Count::Received);
         self.note_clock(opened.clock);
-        let Some(from) = self.meet(&opened.peer) else { return };
-        if opened.kind == Kind::Message {
-            self.take_message(from, &opened.payload);
+        if let Some((to, answer)) = opened.answer {
+            self.send_bytes(to, &answer);
         }
+        let Some(from) = self.meet(&opened.peer) else { return };
+        match opened.kind {
+            Kind::Message => self.take_message(from, &opened.payload),
+            Kind::Namesake => {
+                if let Some(record) = self.plane.own_record(&opened.payload) {
+                    let id = self.place.contact().id;
+                    self.namesake.told(Contact { id, addr: record.addr, incarnation: record.incarnation });
+                }
+            }
+            Kind::Reborn | Kind::Skewed => {}
+        }
+    }
+
+    /// Finds another address to tell when the machine has the present one no more.
+    fn look_for_address(&mut self) {
+        let Some(roaming) = &mut self.place.roaming else { return };
+        let own = *self.place.contact.lock().unwrap_or_else(PoisonError::into_inner);
+        let (node, table) = (&self.node, &self.outbox.table);
+        let contacts = node.contacts().into_iter().filter_map(|peer| Some(table.contact(peer)?.addr));
+        if let Some(ip) = roaming.look(monotonic_now(), own.addr.ip(), contacts) {
+            self.move_to(SocketAddr::new(ip, own.addr.port()));
+        }
+    }
+
+    /// From now on this node says that it is at `addr`: every datagram and hello carries it.
+    pub(crate) fn move_to(&mut self, addr: SocketAddr) {
+        let own = Contact { addr, ..self.place.contact() };
+        info!(before = %self.place.contact().addr, now = %addr, "this machine has another address");
+        *self.place.contact.lock().unwrap_or_else(PoisonError::into_inner) = own;
+        self.plane.move_to(addr);
+        let manners = &self.connections.manners;
+        *manners.record.lock().unwrap_or_else(PoisonError::into_inner) = self.plane.record().to_vec();
+        // It is in the table, which has room for it.
+        let _ = self.outbox.table.intern_proven(own);
+        self.namesake.moved(own);
+        self.join.moved();
+        self.connections.forget_all();
+    }
+
+    /// Looks whether another machine with this node's key is where one was told to be.
+    fn look_for_namesake(&mut self, commands: &mpsc::WeakSender<Command>) {
+        let Some(other) = self.namesake.due(monotonic_now()) else { return };
+        let (connections, commands) = (self.connections.clone(), commands.clone());
+        tokio::spawn(async move {
+            let seen = connections.look_for_namesake(other.addr).await;
+            let command: Command = Box::new(move |driver| {
+                driver.namesake.looked(other, seen);
+                driver.tell_doubts();
+            });
+            if let Some(commands) = commands.upgrade() {
+                // A node that stopped meanwhile has no doubts.
+                let _ = commands.send(command).await;
+            }
+        });
+    }
+
+    fn met_namesake(&mut self, namesake: Contact) {
+        self.namesake.met(namesake);
+        self.tell_doubts();
+    }
+
+    fn tell_doubts(&self) {
+        let doubts = self.namesake.doubts();
+        self.doubts.send_if_modified(|told| std::mem::replace(told, doubts) != doubts);
     }
 
     fn take_inbound(&mut self, inbound: Inbound) {
@@ -255,6 +354,7 @@ impl Driver {
                 self.note_clock(report);
                 self.meet(&met.peer);
             }
+            Inbound::Namesake(contact) => self.met_namesake(contact),
             Inbound::Message { peer, bytes } => {
                 if let Some(from) = self.meet(&peer) {
                     self.take_message(from, &bytes);
@@ -275,7 +375,7 @@ impl Driver {
     }
 
     pub(crate) fn restore(&mut self, saved: SavedBytes) -> usize {
-        let own = (self.node.me().id, self.own);
+        let own = (self.node.me().id, self.place.handle);
         let (saved, unreadable) = restore::read(saved, &mut self.outbox.table, own);
         self.node.restore(monotonic_now(), saved, &mut self.outbox);
         unreadable
@@ -345,7 +445,8 @@ impl Driver {
         if travel.plane == Plane::Stream || bytes.len() > DATAGRAM_PAYLOAD_MAX_BYTES {
             return self.connections.send(contact, bytes);
         }
-        let padding = if travel.is_padded { Padding::Full } else { Padding::Least };
+        let is_full = travel.is_padded || self.is_lonely;
+        let padding = if is_full { Padding::Full } else { Padding::Least };
         match self.plane.seal(now(), contact, &bytes, padding) {
             Ok(datagram) => self.send_bytes(contact, &datagram),
             Err(_) => self.tally.add(Count::TooLong),
@@ -364,12 +465,35 @@ impl Driver {
 
     fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
         let knows_somebody = self.node.status().contacts > 0;
-        for addr in self.join.due(monotonic_now(), knows_somebody) {
+        self.is_lonely = !knows_somebody;
+        for name in self.join.due(monotonic_now(), knows_somebody) {
+            let commands = commands.clone();
+            tokio::spawn(async move {
+                let command: Command = match resolve(&name).await {
+                    Ok(found) => {
+                        let again = commands.clone();
+                        Box::new(move |driver| driver.dial_all(&name, found, &again))
+                    }
+                    Err(error) => return warn!(name, %error, "cannot join: the name leads nowhere"),
+                };
+                if let Some(commands) = commands.upgrade() {
+                    // A node that stopped meanwhile joins nothing.
+                    let _ = commands.send(command).await;
+                }
+            });
+        }
+    }
+
+    /// Dials every address of a name.
+    fn dial_all(&self, name: &str, found: Vec<SocketAddr>, commands: &mpsc::WeakSender<Command>) {
+        for addr in self.join.others(found) {
             let (connections, commands) = (self.connections.clone(), commands.clone());
+            let name = name.to_owned();
             tokio::spawn(async move {
                 let command: Command = match connections.meet(addr).await {
-                    Ok(peer) => Box::new(move |driver| driver.join_through(addr, &peer)),
-                    Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(addr)),
+                    Ok(peer) => Box::new(move |driver| driver.join_through(&name, addr, &peer)),
+                    Err(MeetError::Oneself) => Box::new(move |driver| driver.join.is_oneself(&name, addr)),
+                    Err(MeetError::Namesake(contact)) => Box::new(move |driver| driver.met_namesake(contact)),
                     Err(error) => return warn!(%addr, %error, "cannot join"),
                 };
                 if let Some(commands) = commands.upgrade() {
@@ -380,8 +504,8 @@ impl Driver {
         }
     }
 
-    fn join_through(&mut self, addr: std::net::SocketAddr, peer: &Peer) {
-        self.join.met(addr);
+    fn join_through(&mut self, name: &str, addr: SocketAddr, peer: &Peer) {
+        self.join.met(name);
         let Some(handle) = self.meet(peer) else { return };
         info!(%addr, name = peer.member.name(), "joined");
         self.node.remember(handle);

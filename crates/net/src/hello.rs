@@ -1,7 +1,7 @@
 //! The first exchange on every connection: both sides say which incarnation they are, where, and what time
 //! they have. TLS has already proven the keys.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use minicbor::{Decode, Encode};
@@ -9,6 +9,7 @@ use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use xtreem_base::NodeId;
+use xtreem_wire::Contact;
 
 use crate::counters::Count;
 use crate::plane::{NotVouched, Peer, vouch};
@@ -30,6 +31,9 @@ pub(crate) struct Hello {
     /// Wall clock, unix milliseconds.
     #[n(2)]
     stamp_ms: u64,
+    /// Drawn at random at each start: tells this run from another machine with the same key.
+    #[n(3)]
+    run: u64,
 }
 
 /// Why two nodes did not meet.
@@ -53,6 +57,8 @@ pub enum MeetError {
     SomebodyElse,
     #[error("this is our own address")]
     Oneself,
+    #[error("another machine answers with this node's own key, at {} as incarnation {}", .0.addr, .0.incarnation)]
+    Namesake(Contact),
     #[error("the node there belongs to another VO, {theirs}; this one to {own}. {WHAT_TO_DO}")]
     AnotherVo { theirs: String, own: NodeId },
 }
@@ -66,7 +72,7 @@ impl MeetError {
             MeetError::Malformed => Count::Malformed,
             MeetError::NotVouched(why) => why.count(),
             MeetError::TwoKeys => Count::Forged,
-            MeetError::SomebodyElse | MeetError::Oneself => Count::Misaddressed,
+            MeetError::SomebodyElse | MeetError::Oneself | MeetError::Namesake(_) => Count::Misaddressed,
             MeetError::Connect(_) | MeetError::Connection(_) | MeetError::Timeout | MeetError::Hello => {
                 Count::Unreachable
             }
@@ -86,19 +92,20 @@ pub(crate) struct Met {
 /// What we say in every hello, but for the time.
 pub(crate) struct Manners {
     pub identity: Identity,
-    pub record: Vec<u8>,
+    /// Signed; it changes with the node's address.
+    pub record: Mutex<Vec<u8>>,
+    /// Of this start, at random.
+    pub run: u64,
 }
 
 impl Manners {
-    /// The dialler speaks first.
+    /// The dialler speaks first. A node that reaches itself, or another machine with its key, says hello as
+    /// to anybody: only so the two can be told apart.
     pub(crate) async fn greet(&self, connection: &Connection) -> Result<Met, MeetError> {
-        // Known before anything is said: the other side, which is also us, would only hang up.
-        if tls_key(connection) == Some(self.identity.member().key().to_bytes()) {
-            return Err(MeetError::Oneself);
-        }
         let (send, receive) = connection.open_bi().await?;
         self.say(send, &[Service::HELLO.0]).await?;
-        self.hear(connection, receive).await
+        let heard = self.hear(connection, receive).await?;
+        self.judge(heard)
     }
 
     pub(crate) async fn answer(&self, connection: &Connection) -> Result<Met, MeetError> {
@@ -108,16 +115,28 @@ impl Manners {
         if service != [Service::HELLO.0] {
             return Err(MeetError::Malformed);
         }
-        let met = self.hear(connection, receive).await?;
+        let heard = self.hear(connection, receive).await?;
         self.say(send, &[]).await?;
-        Ok(met)
+        self.judge(heard)
+    }
+
+    /// Who it was that has proven its key.
+    fn judge(&self, (met, run): (Met, u64)) -> Result<Met, MeetError> {
+        if met.peer.member.id() != self.identity.id() {
+            Ok(met)
+        } else if run == self.run {
+            Err(MeetError::Oneself)
+        } else {
+            Err(MeetError::Namesake(met.peer.contact()))
+        }
     }
 
     async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<(), MeetError> {
         let hello = Hello {
             credential: self.identity.credential().to_vec(),
-            record: self.record.clone(),
+            record: self.record.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             stamp_ms: wall_ms(),
+            run: self.run,
         };
         // Writing to a Vec cannot fail.
         let body = minicbor::to_vec(hello).expect("a Vec takes all bytes");
@@ -125,7 +144,7 @@ impl Manners {
         send.finish().map_err(|_| MeetError::Hello)
     }
 
-    async fn hear(&self, connection: &Connection, mut receive: RecvStream) -> Result<Met, MeetError> {
+    async fn hear(&self, connection: &Connection, mut receive: RecvStream) -> Result<(Met, u64), MeetError> {
         let bytes = receive.read_to_end(HELLO_MAX_BYTES).await.map_err(|error| match error {
             quinn::ReadToEndError::TooLong => MeetError::Malformed,
             quinn::ReadToEndError::Read(_) => MeetError::Hello,
@@ -136,10 +155,7 @@ impl Manners {
         if tls_key(connection) != Some(peer.member.key().to_bytes()) {
             return Err(MeetError::TwoKeys);
         }
-        if peer.member.id() == self.identity.id() {
-            return Err(MeetError::Oneself);
-        }
-        Ok(Met { peer: Arc::new(peer), stamp_ms: hello.stamp_ms, wall_ms })
+        Ok((Met { peer: Arc::new(peer), stamp_ms: hello.stamp_ms, wall_ms }, hello.run))
     }
 }
 

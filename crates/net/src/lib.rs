@@ -17,12 +17,14 @@ mod identity;
 mod join;
 mod measure;
 mod named;
+mod namesake;
 mod net;
 mod peers;
 mod plane;
 mod policy;
 mod records;
 mod restore;
+mod roaming;
 mod socket;
 mod statements;
 mod stranger;
@@ -38,8 +40,10 @@ pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
     VoKey,
 };
+pub use join::{parse_address, resolve};
 pub use measure::{IsPortFree, Measure};
 pub use named::{Contacts, Named, NamesPeers};
+pub use namesake::Doubts;
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};

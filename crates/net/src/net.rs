@@ -2,19 +2,19 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use thiserror::Error;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use xtreem_base::{Digest, Handle, Instant};
 use xtreem_node::{Config, Event, Me, Node};
 use xtreem_wire::{Contact, NodeRecord};
 
 use crate::connections::{Connections, transport};
 use crate::counters::{Counters, Tally};
-use crate::driver::{Command, Driver, Inputs, Outbox, monotonic_now};
+use crate::driver::{Command, Driver, Inputs, Outbox, Place, monotonic_now};
 use crate::hello::Manners;
 use crate::join::Join;
 use crate::measure::{IsPortFree, Measure};
@@ -22,9 +22,10 @@ use crate::named::{Named, NamesPeers};
 use crate::peers::PeerTable;
 use crate::plane::DatagramPlane;
 use crate::restore::SavedBytes;
+use crate::roaming::{Roaming, by_route};
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
-use crate::{Identity, OpenError, Service, ServiceStream, TlsError};
+use crate::{Doubts, Identity, OpenError, Service, ServiceStream, TlsError};
 
 /// Commands that wait for the node; beyond it callers wait.
 const COMMANDS_MAX: usize = 256;
@@ -48,8 +49,13 @@ pub struct NetConfig {
     pub advertise: Option<IpAddr>,
     /// Greater than at any earlier start with this identity.
     pub incarnation: u32,
-    /// Nodes of the grid to join through; may be unreachable for now.
-    pub join: Vec<SocketAddr>,
+    /// Nodes of the grid to join through, as `HOST:PORT`; may be unreachable, or unknown, for now.
+    pub join: Vec<String>,
+    /// Where other nodes were at an earlier start, as `HOST:PORT`: dialled when no node is known.
+    pub kept: Vec<String>,
+    /// Addresses to which this machine may have a route, the best first: when neither `bind` nor `advertise`
+    /// says which address peers are told, it is the one from which the machine would send there.
+    pub hints: Vec<SocketAddr>,
     /// Digest of the declared attributes, for the node's record.
     pub attributes: Digest,
     pub node: Arc<Config>,
@@ -89,30 +95,35 @@ pub struct Net {
     commands: mpsc::Sender<Command>,
     connections: Arc<Connections>,
     correction_ms: Arc<AtomicI64>,
-    own: Contact,
+    doubts: watch::Receiver<Doubts>,
+    own: Arc<Mutex<Contact>>,
 }
 
 impl Net {
     /// Binds the socket and starts the node's task. Must be called within a tokio runtime.
     pub fn start(config: NetConfig) -> Result<(Net, mpsc::Receiver<Named<Event>>), StartError> {
-        let NetConfig { identity, bind, incarnation, join, node: node_config, seed, services, cable, .. } =
-            config;
+        let NetConfig { identity, bind, incarnation, node: node_config, seed, services, cable, .. } = config;
         let tls = Tls::new(&identity)?;
         let bind_error = |source| StartError::Bind { addr: bind, source };
         let socket = UdpSocket::bind(bind).map_err(bind_error)?;
         let bound = socket.local_addr().map_err(StartError::Socket)?;
-        let ip = advertised(config.advertise, bound, &join).ok_or(StartError::NoAddress { bind })?;
+        let ip = advertised(config.advertise, bound, &config.hints);
+        let ip = ip.ok_or(StartError::NoAddress { bind })?;
+        let is_roaming = config.advertise.is_none() && bound.ip().is_unspecified();
+        let roaming = is_roaming.then(|| Roaming::new(bound, config.hints.clone(), monotonic_now()));
         let own = Contact { id: identity.id(), addr: SocketAddr::new(ip, bound.port()), incarnation };
         let record = NodeRecord { addr: own.addr, incarnation, attributes: config.attributes };
         let root = *identity.root();
         let plane = DatagramPlane::new(identity.clone(), record);
+        let run = getrandom::u64().map_err(|error| StartError::Socket(io::Error::other(error)))?;
         let signer = identity.clone();
-        let manners = Manners { identity, record: plane.record().to_vec() };
+        let manners = Manners { identity, record: Mutex::new(plane.record().to_vec()), run };
 
         let tally = Arc::new(Tally::default());
         let wrapped = TokioRuntime.wrap_udp_socket(socket).map_err(StartError::Socket)?;
         let (socket, datagrams) =
-            SharedSocket::new(wrapped, tally.clone(), cable).map_err(StartError::Socket)?;
+            SharedSocket::new(wrapped, tally.clone(), cable, scope(bind, &config.hints))
+                .map_err(StartError::Socket)?;
         let endpoint = endpoint(&tls, socket.clone()).map_err(StartError::Socket)?;
 
         let (inbound_sender, inbound) = mpsc::channel(INBOUND_MAX);
@@ -126,15 +137,19 @@ impl Net {
         let now = monotonic_now();
         let node = Node::new(node_config, Me { handle, id: own.id, incarnation }, seed, now);
         let correction_ms = Arc::new(AtomicI64::new(0));
-        let join = Join::new(now, join);
+        let join = Join::new(now, config.join, config.kept);
+        let own = Arc::new(Mutex::new(own));
         let outbox = Outbox::new(table, signer);
+        let (doubts_told, doubts) = watch::channel(Doubts::default());
+        let links = connections.clone();
+        let place = Place { handle, contact: own.clone(), roaming };
         let driver =
-            Driver::new(node, handle, outbox, plane, root, connections.clone(), join, correction_ms.clone());
+            Driver::new(node, place, outbox, plane, root, links, join, correction_ms.clone(), doubts_told);
         let (events_sender, events) = mpsc::channel(EVENTS_MAX);
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let inputs = Inputs { datagrams, inbound, commands: received };
         tokio::spawn(driver.run(inputs, events_sender, commands.downgrade()));
-        Ok((Net { commands, connections, correction_ms, own }, events))
+        Ok((Net { commands, connections, correction_ms, doubts, own }, events))
     }
 
     /// Runs `f` on the node, in its task.
@@ -189,14 +204,14 @@ impl Net {
         self.connections.open(to, service).await
     }
 
-    /// This node as its peers see it.
+    /// This node as its peers see it. Its address may change while it runs.
     pub fn own_contact(&self) -> Contact {
-        self.own
+        *self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The address that peers use.
     pub fn local_addr(&self) -> SocketAddr {
-        self.own.addr
+        self.own_contact().addr
     }
 
     pub fn identity(&self) -> &Identity {
@@ -211,6 +226,11 @@ impl Net {
     /// than 30 s; zero otherwise.
     pub fn clock_correction_ms(&self) -> i64 {
         self.correction_ms.load(Ordering::Relaxed)
+    }
+
+    /// What this node knows of other machines with its key, and when that changes.
+    pub fn doubts(&self) -> watch::Receiver<Doubts> {
+        self.doubts.clone()
     }
 
     /// Closes all connections and ends the node's task; other clones are of no use afterwards.
@@ -242,18 +262,21 @@ fn endpoint(tls: &Tls, socket: Arc<SharedSocket>) -> io::Result<Endpoint> {
     Endpoint::new_with_abstract_socket(config, Some(server), socket, Arc::new(TokioRuntime))
 }
 
-/// The address to tell peers: as configured, or as bound, or the source address of the route to the grid.
-fn advertised(configured: Option<IpAddr>, bound: SocketAddr, join: &[SocketAddr]) -> Option<IpAddr> {
-    let by_route = || {
-        let to = join.iter().find(|addr| bound.is_ipv6() || addr.is_ipv4())?;
-        let any: SocketAddr = if to.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" }.parse().ok()?;
-        // Connecting a UDP socket sends nothing: it asks the routing table.
-        let probe = UdpSocket::bind(any).ok()?;
-        probe.connect(to).ok()?;
-        Some(probe.local_addr().ok()?.ip())
+/// The address to tell peers: as configured, or as bound, or the source address of the route to one of
+/// `hints`.
+fn advertised(configured: Option<IpAddr>, bound: SocketAddr, hints: &[SocketAddr]) -> Option<IpAddr> {
+    let told = configured.or(Some(bound.ip())).filter(|ip| !ip.is_unspecified());
+    told.or_else(|| by_route(bound.is_ipv6(), hints.iter().copied()))
+}
+
+/// The interface by which link-local addresses of peers are reached: that of the own address or of the first
+/// hint that names one. Zero: none.
+fn scope(bind: SocketAddr, hints: &[SocketAddr]) -> u32 {
+    let scope = |addr: &SocketAddr| match addr {
+        SocketAddr::V6(addr) => addr.scope_id(),
+        SocketAddr::V4(_) => 0,
     };
-    let bound = Some(bound.ip()).filter(|ip| !ip.is_unspecified());
-    configured.or(bound).or_else(by_route).filter(|ip| !ip.is_unspecified())
+    [bind].iter().chain(hints).map(scope).find(|scope| *scope != 0).unwrap_or(0)
 }
 
 #[cfg(test)]

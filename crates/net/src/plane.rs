@@ -1,10 +1,11 @@
 //! The datagram plane of one node: seals what goes out, opens and judges what comes in. No sockets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
-use xtreem_base::{Instant, NodeId};
+use xtreem_base::{Digest, Instant, NodeId};
 use xtreem_wire::{
     Arrival, ClockReport, Contact, CredentialError, EnvelopeError, Fresh, Freshness, Header, Kind, Member,
     NodeRecord, NotFresh, Padding, RecordError, Roles, TooLong, Unverified,
@@ -12,6 +13,10 @@ use xtreem_wire::{
 
 use crate::Identity;
 use crate::counters::Count;
+
+use sightings::Sightings;
+
+mod sightings;
 
 /// Credentials and records whose signatures were checked; beyond it an arbitrary one is forgotten, which
 /// costs two verifications when its node is heard again.
@@ -22,6 +27,8 @@ const VOUCHED_MAX: usize = 4_096;
 pub struct Peer {
     pub member: Member,
     pub record: NodeRecord,
+    /// The record as it was signed.
+    pub(crate) signed_record: Box<[u8]>,
 }
 
 impl Peer {
@@ -67,8 +74,9 @@ pub(crate) fn vouch(
     if !member.roles().has(Roles::NODE) {
         return Err(NotVouched::NotANode(member.id()));
     }
+    let signed_record = record.into();
     let record = NodeRecord::verify(member.key(), record)?;
-    Ok(Peer { member, record })
+    Ok(Peer { member, record, signed_record })
 }
 
 /// What the plane needs to know of the present.
@@ -86,6 +94,8 @@ pub(crate) struct Opened {
     pub kind: Kind,
     pub payload: Vec<u8>,
     pub clock: Option<ClockReport>,
+    /// What to tell its sender besides, never longer than the question.
+    pub answer: Option<(Contact, Vec<u8>)>,
 }
 
 /// A datagram that is dropped.
@@ -106,12 +116,14 @@ impl From<Count> for Refused {
 pub(crate) struct DatagramPlane {
     identity: Identity,
     incarnation: u32,
+    attributes: Digest,
     /// Own record, signed.
     record: Vec<u8>,
     sequence: u64,
     freshness: Freshness,
     /// Keyed by the BLAKE3 hash of credential and record.
     vouched: BTreeMap<[u8; 32], Arc<Peer>>,
+    sightings: Sightings,
 }
 
 impl DatagramPlane {
@@ -120,15 +132,23 @@ impl DatagramPlane {
         DatagramPlane {
             identity,
             incarnation: record.incarnation,
+            attributes: record.attributes,
             record: bytes,
             sequence: 0,
             freshness: Freshness::default(),
             vouched: BTreeMap::new(),
+            sightings: Sightings::default(),
         }
     }
 
     pub(crate) fn record(&self) -> &[u8] {
         &self.record
+    }
+
+    /// From now on this node says that it is at `addr`.
+    pub(crate) fn move_to(&mut self, addr: SocketAddr) {
+        let record = NodeRecord { addr, incarnation: self.incarnation, attributes: self.attributes };
+        self.record = record.sign(self.identity.key());
     }
 
     pub(crate) fn freshness(&mut self) -> &mut Freshness {
@@ -192,7 +212,7 @@ impl DatagramPlane {
         }
         let is_for_an_old_one = header.destination_incarnation < self.incarnation;
         if is_for_an_old_one && header.kind == Kind::Message {
-            let answer = self.answer(now, Kind::Reborn, &peer, header.nonce, bytes.len());
+            let answer = self.answer(now, Kind::Reborn, &peer, header.nonce, &[], bytes.len());
             return Err(Refused { why: Count::Reborn, answer });
         }
         if is_for_an_old_one {
@@ -207,15 +227,42 @@ impl DatagramPlane {
         let clock = match self.freshness.accept(now.at, arrival) {
             Ok(Fresh::Request) => None,
             Ok(Fresh::Reply { clock }) => clock,
-            Err(NotFresh::Replayed { .. }) => return Err(Count::Replayed.into()),
-            Err(NotFresh::OldIncarnation { .. }) => return Err(Count::OldIncarnation.into()),
+            Err(NotFresh::Replayed { .. }) => {
+                let answer = self.tell_namesake(now, &peer, false, header.nonce, bytes.len());
+                return Err(Refused { why: Count::Replayed, answer });
+            }
+            Err(NotFresh::OldIncarnation { .. }) => {
+                let answer = self.tell_namesake(now, &peer, false, header.nonce, bytes.len());
+                return Err(Refused { why: Count::OldIncarnation, answer });
+            }
             Err(NotFresh::Unsolicited) => return Err(Count::Unsolicited.into()),
             Err(NotFresh::Stale { .. }) => {
-                let answer = self.answer(now, Kind::Skewed, &peer, header.nonce, bytes.len());
+                let answer = self.answer(now, Kind::Skewed, &peer, header.nonce, &[], bytes.len());
                 return Err(Refused { why: Count::Stale, answer });
             }
         };
-        Ok(Opened { peer, kind: header.kind, payload: envelope.payload.to_vec(), clock })
+        let answer = self.tell_namesake(now, &peer, true, header.nonce, bytes.len());
+        Ok(Opened { peer, kind: header.kind, payload: envelope.payload.to_vec(), clock, answer })
+    }
+
+    /// Tells the sender of another record under which its id was heard, if there is one to be told of.
+    fn tell_namesake(
+        &mut self,
+        now: Now,
+        peer: &Arc<Peer>,
+        is_fresh: bool,
+        echo: u64,
+        question_len: usize,
+    ) -> Option<(Contact, Vec<u8>)> {
+        let other = self.sightings.heard(now.at, peer, is_fresh)?;
+        let answer = self.answer(now, Kind::Namesake, peer, echo, &other.signed_record, question_len)?;
+        self.sightings.told(now.at, peer.member.id());
+        Some(answer)
+    }
+
+    /// What this node's own key signed, by which somebody tells it of another machine with its key.
+    pub(crate) fn own_record(&self, payload: &[u8]) -> Option<NodeRecord> {
+        NodeRecord::verify(self.identity.member().key(), payload).ok()
     }
 
     fn answer(
@@ -224,10 +271,11 @@ impl DatagramPlane {
         kind: Kind,
         peer: &Peer,
         echo: u64,
+        payload: &[u8],
         question_len: usize,
     ) -> Option<(Contact, Vec<u8>)> {
         let to = peer.contact();
-        let bytes = self.seal_kind(now, kind, to, nonce(), echo, &[], Padding::Least).ok()?;
+        let bytes = self.seal_kind(now, kind, to, nonce(), echo, payload, Padding::Least).ok()?;
         (bytes.len() <= question_len).then_some((to, bytes))
     }
 

@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -47,6 +47,8 @@ pub(crate) struct SharedSocket {
     is_v6: bool,
     own: IpAddr,
     cable: Cable,
+    /// The interface of link-local addresses that name none.
+    scope: u32,
 }
 
 impl SharedSocket {
@@ -54,11 +56,12 @@ impl SharedSocket {
         inner: Arc<dyn AsyncUdpSocket>,
         tally: Arc<Tally>,
         cable: Cable,
+        scope: u32,
     ) -> io::Result<(Arc<SharedSocket>, mpsc::Receiver<Vec<u8>>)> {
         let (datagrams, received) = mpsc::channel(QUEUE_MAX);
         let own = inner.local_addr()?.ip();
         let is_v6 = own.is_ipv6();
-        Ok((Arc::new(SharedSocket { inner, datagrams, tally, is_v6, own, cable }), received))
+        Ok((Arc::new(SharedSocket { inner, datagrams, tally, is_v6, own, cable, scope }), received))
     }
 
     /// Sends one datagram now or not at all.
@@ -72,10 +75,17 @@ impl SharedSocket {
         self.cable.is_cut() && addr.ip() != self.own
     }
 
-    /// `addr` as this socket can name it: an IPv6 socket reaches IPv4 by mapped addresses.
+    /// `addr` as this socket can name it: an IPv6 socket reaches IPv4 by mapped addresses, and a link-local
+    /// address by an interface.
     pub(crate) fn reachable(&self, addr: SocketAddr) -> SocketAddr {
         match addr.ip() {
             IpAddr::V4(ip) if self.is_v6 => SocketAddr::new(ip.to_ipv6_mapped().into(), addr.port()),
+            IpAddr::V6(ip) if ip.is_unicast_link_local() => match addr {
+                SocketAddr::V6(addr) if addr.scope_id() == 0 => {
+                    SocketAddrV6::new(ip, addr.port(), 0, self.scope).into()
+                }
+                _ => addr,
+            },
             _ => addr,
         }
     }

@@ -6,6 +6,7 @@ use xtreem_allocation::Notice;
 use xtreem_allocation::policy::SignedPolicy;
 use xtreem_base::Handle;
 use xtreem_discovery::SearchEvent;
+use xtreem_membership::reference::Reach;
 use xtreem_membership::rumour::Newer;
 
 /// One thing that happened, in the order it happened: what a core says, as it says it.
@@ -17,8 +18,9 @@ pub enum Event {
     Search(SearchEvent),
     /// A newer policy of the VO is in force here: keep it. Or the one in force has a rival of its version.
     Policy(Newer<SignedPolicy>),
-    /// Fewer than half of the reference set answer: this node recruits nobody until they do.
-    CutOff { is_cut_off: bool },
+    /// Fewer than half of the reference set answer: this node recruits nobody until they do. Without reach:
+    /// they do again.
+    CutOff { reach: Option<Reach> },
     /// The contacts by which this node sees whether it is cut off: keep them for its next start.
     Reference(Vec<Handle>),
 }

@@ -12,11 +12,11 @@ mod config;
 mod desk;
 mod errands;
 mod event;
-mod helpers;
 mod message;
 mod node;
 mod part;
 mod parts;
+mod relay;
 mod settle;
 mod status;
 

@@ -1,8 +1,10 @@
 //! Everything one node says to another: the messages of each core, which say themselves how they travel.
 
+use alloc::boxed::Box;
+
 use minicbor::{Decode, Encode};
-use xtreem_allocation::Statement;
 use xtreem_allocation::policy::{PolicyVersion, SignedPolicy};
+use xtreem_allocation::{Alive, Body as _, Signed, Statement};
 use xtreem_base::{AppId, Handle, HandleTable, Travel};
 use xtreem_discovery::{self as discovery, FixedPorts, Query, trie};
 use xtreem_membership::{aggregation, coordinates, reference, rumour};
@@ -44,7 +46,7 @@ pub enum Message {
 }
 
 /// The indirect probe of SWIM, without state at the helper.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub enum Relay {
     /// Watcher to helper: is `about` there?
@@ -52,24 +54,32 @@ pub enum Relay {
     Ask {
         #[n(0)]
         about: Handle,
+        #[n(1)]
+        nonce: u64,
     },
     /// Helper to the silent node, for `origin`.
     #[n(1)]
     Ping {
         #[n(0)]
         origin: Handle,
+        #[n(1)]
+        nonce: u64,
     },
-    /// Its answer to the helper.
+    /// Its answer to the helper: for `origin`, so that no helper can say it in its place.
     #[n(2)]
     Pong {
         #[n(0)]
         origin: Handle,
+        #[n(1)]
+        answer: Box<Signed<Alive>>,
     },
-    /// Helper to watcher: `about` answered me.
+    /// Helper to watcher: `about` answered you.
     #[n(3)]
     Alive {
         #[n(0)]
         about: Handle,
+        #[n(1)]
+        answer: Box<Signed<Alive>>,
     },
 }
 
@@ -104,6 +114,9 @@ impl Message {
         match self {
             Message::Allocation(message) => message.for_each_statement(f),
             Message::Policy(rumour::Message::Document(signed)) => f(Statement::Policy(signed)),
+            Message::Relay(Relay::Pong { answer, .. } | Relay::Alive { answer, .. }) => {
+                f(Statement::Claim(answer.body.claim(), &answer.proof));
+            }
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Discovery(_) => {}
             Message::Relay(_) | Message::Trie(..) | Message::Aggregation(_) => {}
             Message::Coordinates(_) | Message::Policy(_) => {}

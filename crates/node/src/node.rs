@@ -15,14 +15,14 @@ use xtreem_membership::reference::Reference;
 
 use crate::desk::Desk;
 use crate::errands::Errand;
-use crate::helpers::Helpers;
 use crate::part::{Part, Seat};
 use crate::parts::aggregates::Aggregates;
 use crate::parts::collections::Collections;
 use crate::parts::policies::Policies;
 use crate::parts::tries::Tries;
+use crate::relay::AskedFor;
 use crate::settle::Effect;
-use crate::{Config, Event, Message, Relay};
+use crate::{Config, Event, Message};
 
 /// An agent whose timers are overdue by more than this was paused (`docs/design/allocation.md`, "Yielding").
 const PAUSED: Duration = Duration::from_secs(2);
@@ -68,6 +68,8 @@ pub struct Node {
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
+    /// Another machine has this node's key.
+    pub(crate) is_cloned: bool,
     /// Of those that were asked for last.
     pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
@@ -78,10 +80,10 @@ pub struct Node {
     /// Peers that were silent when a search visited them.
     pub(crate) silent: Vec<Handle>,
     pub(crate) is_cut_off: bool,
+    /// Silent peers that others were asked for.
+    pub(crate) asked_for: AskedFor,
     /// The host keeps things on disk.
     pub(crate) keeps_reference: bool,
-    /// Who was asked about whom.
-    pub(crate) helpers: Helpers,
 }
 
 impl Node {
@@ -113,6 +115,7 @@ impl Node {
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
             attributes: Attributes::default(),
             contradicts: false,
+            is_cloned: false,
             ports_in_use: Vec::new(),
             isolates: true,
             errands: BTreeMap::new(),
@@ -120,8 +123,8 @@ impl Node {
             search_events: VecDeque::new(),
             silent: Vec::new(),
             is_cut_off: false,
+            asked_for: AskedFor::default(),
             keeps_reference: false,
-            helpers: Helpers::default(),
             desk: Desk { me, config, loopback: VecDeque::new() },
         }
     }
@@ -253,23 +256,6 @@ impl Node {
             Message::Relay(relay) => self.relay(now, from, relay, out),
         }
     }
-    fn relay(&mut self, now: Instant, from: Handle, relay: Relay, out: &mut impl Output) {
-        let (call, mut post) = self.desk.open(now, out);
-        match relay {
-            Relay::Ask { about } => post.send(about, Message::Relay(Relay::Ping { origin: from })),
-            Relay::Ping { origin } => post.send(from, Message::Relay(Relay::Pong { origin })),
-            Relay::Pong { origin } => post.send(origin, Message::Relay(Relay::Alive { about: from })),
-            Relay::Alive { about } => {
-                // Only who was asked is believed: anybody could else keep a dead holder's slot empty.
-                if !self.helpers.answers(now, from, about) {
-                    return;
-                }
-                let call = self.allocation.narrow(call);
-                self.allocation.handle_alive(call, about);
-            }
-        }
-    }
-
     /// Fires everything that is due. The driver hands over queued messages first.
     pub fn handle_timeout(&mut self, now: Instant, out: &mut impl Output) {
         if now.since(self.next_timeout().at) > PAUSED {

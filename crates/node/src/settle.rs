@@ -4,7 +4,7 @@ use xtreem_allocation::{Notice, Wish};
 use xtreem_base::Instant;
 use xtreem_membership::reference::Verdict;
 
-use crate::{Event, Message, Node, Output, Relay};
+use crate::{Event, Node, Output};
 
 /// More steps than this for one input mean that two cores keep each other busy: a bug, not a load.
 const STEPS_MAX: usize = 100_000;
@@ -50,11 +50,7 @@ impl Node {
             Wish::Locate { app, node } => self.locate(now, app, &node, out),
             Wish::CountOwner { app, owner } => self.count(now, app, owner, out),
             Wish::AskOthers { about, helpers } => {
-                let (_, mut post) = self.desk.open(now, out);
-                for helper in helpers {
-                    self.helpers.ask(now, helper, about);
-                    post.send(helper, Message::Relay(Relay::Ask { about }));
-                }
+                self.ask_others(now, about, helpers, out);
             }
             Wish::JoinCollection { app, members } => {
                 self.collections.join(self.desk.call(now), app, self.desk.me.handle, members);
@@ -81,7 +77,7 @@ impl Node {
         };
         if is_cut_off != self.is_cut_off {
             self.is_cut_off = is_cut_off;
-            out.event(Event::CutOff { is_cut_off });
+            out.event(Event::CutOff { reach: self.reach(now) });
         }
     }
 }

@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod finals;
+mod liars;
 mod losses;
 mod policy;
 mod schemas;
@@ -16,13 +17,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, SlotRun, SlotState, Spec,
-    Wanted,
+    Alive, Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, Signed, SlotRun,
+    SlotState, Spec, Statement, Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
-use crate::{Config, Event, Me, Message, Node};
+use crate::{Config, Event, Me, Message, Node, Relay};
 
 /// What programs do in a test.
 #[derive(Clone, Copy, PartialEq)]
@@ -48,6 +49,18 @@ impl Outbox {
     fn new(me: NodeId, ids: &[NodeId]) -> Outbox {
         Outbox { sent: Vec::new(), events: Vec::new(), me, ids: ids.to_vec() }
     }
+}
+
+/// Whether every claim in a message is signed by the node that it names: what a driver verifies.
+fn holds(message: &Message) -> bool {
+    let mut holds = true;
+    message.for_each_statement(&mut |statement| {
+        if let Statement::Claim(claim, proof) = statement {
+            let signer = claim.signer();
+            holds &= proof == &*Outbox::new(signer, &[]).sign(claim);
+        }
+    });
+    holds
 }
 
 /// For a node that need not know who is who.
@@ -98,6 +111,11 @@ enum Work {
 struct Net {
     nodes: Vec<Option<Node>>,
     ids: Vec<NodeId>,
+    /// Those who say of every peer that they are asked for that it answered, and how often they did.
+    liars: BTreeSet<usize>,
+    lied: usize,
+    /// Messages that were dropped because of a claim that another node had signed.
+    forged: usize,
     /// Draws the nodes' ids.
     rng: Rng,
     seed: u64,
@@ -112,7 +130,7 @@ struct Net {
     policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
-    /// Guardians that were told to fetch the files, and from whom.
+    /// Guardians and holders that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
     /// Whom a node declared lost.
     declared: Vec<(usize, Handle)>,
@@ -139,6 +157,9 @@ impl Net {
         let mut net = Net {
             nodes: Vec::new(),
             ids: Vec::new(),
+            liars: BTreeSet::new(),
+            lied: 0,
+            forged: 0,
             queue: Queue::new(),
             number: 0,
             now: Instant::ZERO,
@@ -196,8 +217,9 @@ impl Net {
 
     fn on_event(&mut self, at: usize, event: Event) {
         match event {
-            Event::Allocation(Notice::Start { run, .. }) => {
+            Event::Allocation(Notice::Start { run, sources, .. }) => {
                 self.starts += 1;
+                self.fetches.push((at, sources));
                 match self.program {
                     Program::Hangs => {}
                     Program::FetchesForLong => self.push(self.now, Work::Progress(at, run, 10)),
@@ -250,8 +272,17 @@ impl Net {
 
     fn work(&mut self, work: Work) {
         match work {
+            Work::Deliver { from, to, message } if !holds(&message) => {
+                self.forged += 1;
+                let _ = (from, to);
+            }
             Work::Deliver { from, to, message } => {
                 let at = to.as_u32() as usize;
+                if let Message::Relay(Relay::Ask { about, nonce }) = &*message
+                    && self.liars.contains(&at)
+                {
+                    return self.lie_of_life(at, from, *about, *nonce);
+                }
                 self.with(at, |node, now, out| node.handle_message(now, from, *message, out));
             }
             Work::Started(at, run) => {
@@ -277,6 +308,20 @@ impl Net {
                 self.with(at, |node, now, out| node.program_exited(now, run, exit, out));
             }
         }
+    }
+
+    /// Whoever helps says that the silent node answered, as well as it can.
+    fn lie_of_life(&mut self, at: usize, origin: Handle, about: Handle, nonce: u64) {
+        let of = |handle: Handle, ids: &[NodeId]| ids[handle.as_u32() as usize];
+        let alive = Alive { node: of(about, &self.ids), origin: of(origin, &self.ids), nonce };
+        let own = Alive { node: self.ids[at], ..alive };
+        self.with(at, |_, _, out| {
+            for alive in [alive, own] {
+                let answer = Box::new(Signed::new(out, alive));
+                out.sent.push((origin, Message::Relay(Relay::Alive { about, answer })));
+            }
+        });
+        self.lied += 1;
     }
 
     fn kill(&mut self, at: usize) {
@@ -453,7 +498,7 @@ fn an_application_whose_slots_are_all_done_is_done() {
         assert_eq!(net.starts, usize::from(slots), "every slot ran once");
         for node in net.nodes.iter().flatten() {
             assert_eq!(node.status().used, Resources::default());
-            if let Some(known) = node.app(app) {
+            if let Some(known) = node.app(net.now, app) {
                 let is_done = |known: &xtreem_allocation::Known| matches!(known.state, SlotState::Done(_));
                 assert!(known.slots.iter().all(is_done), "{:?}", known.slots);
             }
@@ -488,7 +533,8 @@ fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone(
     let app = net.submit(3, 2);
     net.run(SECS(150));
     assert_eq!(net.starts, 30, "two slots, three nodes, five starts each");
-    let known = net.nodes.iter().flatten().filter_map(|node| node.app(app)).flat_map(|app| app.slots);
+    let known =
+        net.nodes.iter().flatten().filter_map(|node| node.app(net.now, app)).flat_map(|app| app.slots);
     let known: Vec<_> = known.collect();
     for slot in 0..2 {
         let newest = known.iter().filter(|known| known.slot == slot).max_by_key(|known| known.epoch);
@@ -498,17 +544,19 @@ fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone(
 }
 
 #[test]
-fn a_node_that_contradicts_itself_or_cannot_isolate_programs_is_not_held() {
+fn a_node_that_contradicts_itself_or_cannot_isolate_programs_or_whose_key_is_copied_is_not_held() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_contradicts(true));
+    net.with(3, |node, _, _| node.set_cloned(true));
     net.with(2, |node, _, _| node.set_isolates(false));
     net.submit(0, 6);
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.matched, report.granted), (6, 4));
-    assert_eq!((report.refused.mismatch, report.refused.not_isolated), (1, 1));
+    assert_eq!((report.matched, report.granted), (6, 3));
+    let refused = report.refused;
+    assert_eq!((refused.mismatch, refused.not_isolated, refused.cloned), (1, 1, 1));
 }
 
 #[test]
@@ -518,6 +566,7 @@ fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port
     let mut application = application(6, Wanted::Running);
     let ports = FixedPorts::new([80]).expect("a port");
     application.spec = Arc::new(Spec { ports, colocate: true, ..(*application.spec).clone() });
+    application.record.submitter = net.ids[0];
     net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {

@@ -32,6 +32,9 @@ pub enum Kind {
     /// Answer: your stamp is outside my window; mine says what time I have.
     #[n(2)]
     Skewed,
+    /// Answer: your id was also heard under the record in the payload, which your key signed.
+    #[n(3)]
+    Namesake,
 }
 
 /// The signed facts around a payload.

@@ -104,7 +104,7 @@ impl Freshness {
         if header.kind != Kind::Message && !is_reply {
             return Err(NotFresh::Unsolicited);
         }
-        let ahead_ms = ahead(header.stamp_ms, shift(wall_ms, self.clock.correction_ms()));
+        let ahead_ms = self.ahead_ms(header.stamp_ms, wall_ms);
         if !is_reply && ahead_ms.unsigned_abs() > STAMP_WINDOW_MS {
             return Err(NotFresh::Stale { ahead_ms });
         }
@@ -153,14 +153,23 @@ impl Freshness {
             .map_or(0, |sender| sender.nonce)
     }
 
-    /// The stamp for a datagram to `peer` that echoes `echo`: our clock as corrected. What echoes nothing has
-    /// to pass as a request and is stamped in the peer's own time where that is far from ours (in a grid too
-    /// small for a median two nodes would never understand each other). What echoes a nonce passes by that,
-    /// and tells our time: else a peer whose clock is wrong would hear from everybody that it is right.
+    /// How far a stamp is ahead of this machine's clock as it is, or of the corrected one, whichever is
+    /// nearer: who knows our clock only stamps in its time, whether we correct it or not.
+    fn ahead_ms(&self, stamp_ms: u64, wall_ms: u64) -> i64 {
+        let plain = ahead(stamp_ms, wall_ms);
+        let corrected = ahead(stamp_ms, shift(wall_ms, self.clock.correction_ms()));
+        if plain.unsigned_abs() < corrected.unsigned_abs() { plain } else { corrected }
+    }
+
+    /// The stamp for a datagram to `peer` that echoes `echo`. What echoes nothing has to pass as a request:
+    /// it has our clock as corrected, or the peer's own time where that is far from ours (in a grid too small
+    /// for a median two nodes would never understand each other). What echoes a nonce passes by that, and
+    /// tells the clock of this machine as it is, for that is a sample: of corrected ones nodes would confirm
+    /// each other's corrections for ever after all clocks were set right.
     pub fn stamp_for(&self, peer: NodeId, wall_ms: u64, echo: u64) -> u64 {
         let correction_ms = self.clock.correction_ms();
         if echo != 0 {
-            return shift(wall_ms, correction_ms);
+            return wall_ms;
         }
         let offset_ms = self
             .senders

@@ -24,6 +24,8 @@ pub enum Domain {
     Application,
     /// A VO's root says who may do what.
     Policy,
+    /// A node says that it is there, to somebody who asked through others.
+    Alive,
     /// A node that recruits says who holds a slot of an application under which epoch.
     Link,
     /// The holder of a slot says how it ended.
@@ -40,6 +42,7 @@ impl Domain {
             Domain::Datagram => b"xtreem/1 datagram\0",
             Domain::Application => b"xtreem/1 application\0",
             Domain::Policy => b"xtreem/1 policy\0",
+            Domain::Alive => b"xtreem/1 alive\0",
             Domain::Link => b"xtreem/1 link\0",
             Domain::Final => b"xtreem/1 final\0",
             Domain::Guardians => b"xtreem/1 guardians\0",

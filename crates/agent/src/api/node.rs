@@ -1,27 +1,30 @@
-//! `GET /v1/node`: this agent.
+//! `GET /v1/node`: this agent. `POST /v1/node/accept-loss`: the operator's word that whoever it lost is gone
+//! for good.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use xtreem_client::api::NodeStatus;
+use axum::http::StatusCode;
+use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::policy;
+use crate::{namesake, policy};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, faults, troubles) = agent
-        .node(|node, _, _| {
+    let (status, reach, faults, troubles) = agent
+        .node(|node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), faults, policy::rivalry(node).into_iter().collect())
+            (node.status(), node.reach(now), faults, policy::rivalry(node))
         })
         .await?;
+    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -34,16 +37,33 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         version: env!("CARGO_PKG_VERSION").to_owned(),
         contacts: status.contacts,
         cut_off: status.is_cut_off,
+        reach: reach.map(|reach| Reach {
+            answering: reach.answering,
+            members: reach.members,
+            needed: reach.needed(),
+            ends_in_s: reach.ends_in.as_micros() / 1_000_000,
+        }),
         clock_correction_ms: agent.net.clock_correction_ms(),
         offered: view::resources(&status.offered),
         used: view::resources(&status.used),
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
         isolation: agent.standing.words(),
-        takes_no_slots: agent.standing.may_take_slots().err().map(|why| why.to_string()),
+        takes_no_slots: namesake::why_no_slots(&agent)
+            .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles,
         left_behind: agent.trash.left_behind(),
         disk_is_full: !agent.state.reserve().is_held(),
     }))
+}
+
+pub(super) async fn accept_loss(State(agent): State<Arc<Agent>>) -> Result<Json<LossAccepted>, ApiError> {
+    let given_up = agent.node(|node, now, out| node.accept_loss(now, out)).await?;
+    let Some(given_up) = given_up else {
+        let error = "this node is not cut off: it replaces what is lost by itself";
+        return Err(ApiError::definite(StatusCode::CONFLICT, error));
+    };
+    tracing::warn!(given_up, "the operator says that the nodes out of reach are gone for good");
+    Ok(Json(LossAccepted { given_up }))
 }

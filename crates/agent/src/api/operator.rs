@@ -38,6 +38,7 @@ pub(crate) fn remove(control: &Control) {
 pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
     let routes = Router::new()
         .route("/v1/node", get(node::node))
+        .route("/v1/node/accept-loss", post(node::accept_loss))
         .route("/v1/grid", get(grid::grid))
         .route("/v1/policy", get(policy::show).post(policy::set))
         .route("/v1/search", post(search::search))

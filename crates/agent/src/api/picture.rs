@@ -9,7 +9,7 @@ use std::time::Duration as StdDuration;
 
 use axum::http::StatusCode;
 use tokio::time::{Instant, timeout_at};
-use xtreem_allocation::{Description, Known, Notice, Record};
+use xtreem_allocation::{Description, Known, Notice, Record, Silence};
 use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::{AppFilter, Query, SearchSpec};
 use xtreem_net::{Contact, Contacts, Named};
@@ -41,8 +41,12 @@ pub(super) struct Picture {
     pub(super) placement: String,
     pub(super) slots: BTreeMap<u16, Known>,
     pub(super) guardians: BTreeSet<Handle>,
+    /// Members that were asked and have not answered.
+    pub(super) silent: BTreeSet<Handle>,
     /// Members that answered.
     pub(super) answered: BTreeSet<Handle>,
+    /// Of slots whose watchers hear nothing of them: seconds since one of them did.
+    pub(super) silences: BTreeMap<u16, u32>,
     /// Who all these are.
     pub(super) contacts: Contacts,
 }
@@ -52,7 +56,9 @@ impl Picture {
         let (slots, guardians, answered) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
         let record = description.record.clone();
         let (placement, known) = (String::new(), Contacts::default());
-        let mut picture = Picture { record, placement, slots, guardians, answered, contacts: known };
+        let (silent, silences) = (BTreeSet::new(), BTreeMap::new());
+        let mut picture =
+            Picture { record, placement, slots, guardians, silent, answered, silences, contacts: known };
         picture.merge(Named { what: description, contacts });
         picture
     }
@@ -67,6 +73,10 @@ impl Picture {
             self.placement = description.placement;
         }
         self.guardians.extend(description.guardians);
+        for Silence { slot, seconds } in description.silences {
+            let least = self.silences.entry(slot).or_insert(seconds);
+            *least = seconds.min(*least);
+        }
         for known in description.slots {
             let is_newer = |old: &Known| (known.epoch, known.state) > (old.epoch, old.state);
             if self.slots.get(&known.slot).is_none_or(is_newer) {
@@ -88,6 +98,11 @@ impl Picture {
         self.contacts.of(known.holder?)
     }
 
+    /// Its holder was asked just now, as everybody it watches asks it, and does not answer.
+    pub(super) fn is_silent(&self, known: &Known) -> bool {
+        !known.state.is_final() && known.holder.is_some_and(|holder| self.silent.contains(&holder))
+    }
+
     /// Every slot is known to be over.
     pub(super) fn is_over(&self) -> bool {
         self.is_covered() && self.slots.values().all(|known| known.state.is_final())
@@ -101,7 +116,7 @@ impl Picture {
 
 /// Looks for members and asks them all; nothing when none was found.
 pub(super) async fn look(agent: &Arc<Agent>, app: AppId) -> Result<Option<Picture>, ApiError> {
-    let own = agent.node(move |node, _, _| node.app(app)).await?;
+    let own = agent.node(move |node, now, _| node.app(now, app)).await?;
     let mut first: Vec<Handle> = Vec::new();
     if own.is_none_or(|description| description.slots.iter().all(|known| known.holder.is_none())) {
         let filter = Query::Applications(AppFilter::Id(app));
@@ -119,7 +134,7 @@ pub(super) async fn walk(
 ) -> Result<Option<Picture>, ApiError> {
     let mut answers = agent.waiting.subscribe(Topic::Described(app))?;
     let me = agent.node(|node, _, _| node.me().handle).await?;
-    let Named { what: own, contacts } = agent.net.call_named(move |node, _, _| node.app(app)).await?;
+    let Named { what: own, contacts } = agent.net.call_named(move |node, now, _| node.app(now, app)).await?;
     let mut picture = own.map(|own| Picture::new(Named { what: own, contacts }));
     let mut asked = BTreeSet::from([me]);
     let mut waiting: BTreeSet<Handle> = BTreeSet::new();
@@ -141,7 +156,7 @@ pub(super) async fn walk(
         let is_covered = picture.as_ref().is_some_and(Picture::is_covered);
         let until = if is_covered { end.min(Instant::now() + LINGER) } else { end };
         let Ok((from, description)) = timeout_at(until, answer(&mut answers)).await else {
-            return Ok(picture);
+            return Ok(silent(picture, waiting));
         };
         waiting.remove(&from);
         match &mut picture {
@@ -152,6 +167,10 @@ pub(super) async fn walk(
             picture.answered.insert(from);
         });
     }
+}
+
+fn silent(picture: Option<Picture>, waiting: BTreeSet<Handle>) -> Option<Picture> {
+    picture.map(|picture| Picture { silent: waiting, ..picture })
 }
 
 async fn answer(answers: &mut Subscription) -> (Handle, Named<Description>) {
@@ -199,6 +218,7 @@ mod tests {
             slots: slots.iter().map(known).collect(),
             guardians: Vec::new(),
             placement: String::new(),
+            silences: Vec::new(),
         })
     }
 

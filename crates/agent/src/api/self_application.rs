@@ -92,9 +92,10 @@ async fn ports_of(
     let running = held.filter(|(known, _)| known.state == SlotState::Running);
     let running: Vec<_> = running.map(|(known, contact)| (known.slot, known.epoch, contact)).collect();
     let known = running.len();
-    let told = match slot.ports().is_empty() {
-        true => BTreeMap::new(),
-        false => ports::of(&slot.agent, slot.run.app, running).await,
+    let told = if slot.ports().is_empty() {
+        BTreeMap::new()
+    } else {
+        ports::of(&slot.agent, slot.run.app, running).await
     };
     let covered = ports::covered(description.record.slots, known, &told);
     (told, covered)
@@ -103,7 +104,7 @@ async fn ports_of(
 /// What this node knows of the slot's application.
 async fn description(slot: &Slot) -> Result<Named<Description>, ApiError> {
     let app = slot.run.app;
-    let Named { what, contacts } = slot.agent.net.call_named(move |node, _, _| node.app(app)).await?;
+    let Named { what, contacts } = slot.agent.net.call_named(move |node, now, _| node.app(now, app)).await?;
     let ended = || ApiError::definite(StatusCode::GONE, "this slot's application has ended on this node");
     Ok(Named { what: what.ok_or_else(ended)?, contacts })
 }

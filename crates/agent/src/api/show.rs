@@ -7,7 +7,7 @@ use axum::extract::{Path, State};
 use futures_util::StreamExt as _;
 use xtreem_allocation::SlotState;
 use xtreem_base::AppId;
-use xtreem_client::api::{AppShow, SlotView};
+use xtreem_client::api::{AppShow, SlotPhase, SlotView};
 
 use super::error::ApiError;
 use super::picture::{self, Picture};
@@ -55,6 +55,11 @@ async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, picture: &Picture) 
     let Some(known) = picture.slots.get(&slot) else { return view::unknown_slot(slot) };
     let holder = picture.holder(known);
     let mut shown = view::known(known, holder);
+    if picture.is_silent(known) {
+        shown.state = SlotPhase::Silent;
+        shown.silent_s = picture.silences.get(&slot).copied();
+        return shown;
+    }
     if let (
         SlotState::FilesLost | SlotState::Failed(_) | SlotState::Failing(_) | SlotState::Troubled(_),
         Some(holder),

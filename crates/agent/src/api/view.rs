@@ -44,6 +44,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             same_app: refused.same_app,
             stopped: refused.stopped,
             mismatch: refused.mismatch,
+            cloned: refused.cloned,
             troubled: refused.troubled,
             not_isolated: refused.not_isolated,
             port_taken: refused.port_taken,
@@ -171,6 +172,7 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
             SlotState::Troubled(trouble) => Some(trouble.to_string()),
             _ => None,
         },
+        silent_s: None,
         last_lines: Vec::new(),
         ports: BTreeMap::new(),
     }

@@ -147,8 +147,12 @@ fn wrong<T>(value: &Spanned<T>, reason: impl Into<String>) -> Wrong {
 }
 
 fn address(text: &Spanned<String>) -> Result<SocketAddr, Wrong> {
-    text.get_ref().parse().map_err(|_| {
-        wrong(text, format!("{:?} is no address: expected 10.0.0.7:7227 or [fd00::7]:7227", text.get_ref()))
+    xtreem_net::parse_address(text.get_ref()).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => wrong(text, error.to_string()),
+        _ => {
+            let expected = "expected 10.0.0.7:7227 or [fd00::7]:7227";
+            wrong(text, format!("{:?} is no address: {expected}", text.get_ref()))
+        }
     })
 }
 
@@ -267,6 +271,9 @@ fn check_may_declare(name: &str, is_emulated: bool) -> Result<(), &'static str> 
     if name.starts_with("offer.") {
         return Err("what a node offers is told under [offer]");
     }
+    if name.starts_with("identity.") {
+        return Err("only the node itself says whether its identity is its own");
+    }
     if name.starts_with("slots.") {
         return Err("only the node itself counts its slots");
     }
@@ -305,7 +312,9 @@ fn attribute(name: &str, value: toml::Value) -> Result<Value, String> {
     let is_right = match (kind, &found) {
         (None, _) => true,
         (Some(Kind::Number(_)), Value::Number(number)) => number.as_thousandths() >= 0,
-        (Some(Kind::Text), Value::Text(_)) | (Some(Kind::List), Value::List(_)) => true,
+        (Some(Kind::Text), Value::Text(_))
+        | (Some(Kind::Flag), Value::Flag(_))
+        | (Some(Kind::List), Value::List(_)) => true,
         _ => false,
     };
     if is_right { Ok(found) } else { Err(format!("expected {}, found {found}", expected(kind))) }
@@ -315,6 +324,7 @@ fn expected(kind: Option<Kind>) -> &'static str {
     match kind {
         Some(Kind::Number(_)) => "a number that is not negative",
         Some(Kind::Text) => "a text",
+        Some(Kind::Flag) => "true or false",
         Some(Kind::List) => "a list of texts",
         None => "a value",
     }

@@ -40,7 +40,10 @@ type Numbers = BTreeMap<String, u16>;
 
 /// What other nodes told.
 #[derive(Debug, Default)]
-pub(crate) struct Seen(Mutex<BTreeMap<(AppId, u16, Epoch), (Instant, Numbers)>>);
+pub(crate) struct Seen(Mutex<Table>);
+
+/// When the numbers of a run were told, and which.
+type Table = BTreeMap<(AppId, u16, Epoch), (Instant, Numbers)>;
 
 impl Seen {
     fn get(&self, run: (AppId, u16, Epoch)) -> Option<Numbers> {
@@ -59,7 +62,7 @@ impl Seen {
     }
 
     /// A panic elsewhere cannot leave the table half-changed.
-    fn all(&self) -> MutexGuard<'_, BTreeMap<(AppId, u16, Epoch), (Instant, Numbers)>> {
+    fn all(&self) -> MutexGuard<'_, Table> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -449,6 +449,33 @@ impl Lab {
         agent.client.node().await.expect("an answer")
     }
 
+    /// Starts a second agent with a copy of all that one keeps, as a cloned machine would.
+    pub async fn clone_of(&mut self, id: &str) -> Agent {
+        let from = self.agent(id).dir.clone();
+        let dir = self.root.path().join("clone");
+        let copied = Command::new("cp").arg("-a").args([&from, &dir]).status().expect("cp runs");
+        assert!(copied.success());
+        let _ = fs::remove_file(dir.join("log"));
+        let (process, status) = launch(&dir, Command::new("/proc/self/exe")).await;
+        let client = OperatorClient::new(dir.join("state/control.sock"));
+        Agent { id: status.id, client, dir, process }
+    }
+
+    /// Its `join` leads nowhere from its next start on.
+    pub fn join_nobody(&mut self, id: &str) {
+        let file = self.agent(id).dir.join("agent.toml");
+        let before = fs::read_to_string(&file).expect("its configuration");
+        let kept = before.lines().filter(|line| !line.starts_with("join"));
+        let nowhere = "join = [\"no-such-name.invalid:7227\", \"127.0.0.1:9\"]";
+        let after: Vec<&str> = std::iter::once(nowhere).chain(kept).collect();
+        fs::write(&file, after.join("\n")).expect("written");
+    }
+
+    /// What it thinks was the number of its last start.
+    pub fn set_last_incarnation(&mut self, id: &str, number: u32) {
+        fs::write(self.agent(id).dir.join("state/incarnation"), format!("{number}\n")).expect("written");
+    }
+
     /// Removes all that it keeps but its credential.
     pub fn lose_state(&mut self, id: &str) {
         fs::remove_dir_all(self.agent(id).dir.join("state")).expect("removed");

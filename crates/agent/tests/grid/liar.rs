@@ -2,8 +2,13 @@
 //! asked for.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use xtreem_allocation::{
+    Application, Claim, Epoch, Evidence, Exit, Final, Known, Link, Message as Allocation, Notary, SetVersion,
+    Signed, SlotState, Versions,
+};
 use xtreem_base::Sink as _;
 use xtreem_base::{Digest, Handle, NodeId};
 use xtreem_client::api::{Plan, SearchReport, SearchRequest};
@@ -11,11 +16,11 @@ use xtreem_discovery::key::Key;
 use xtreem_discovery::schema::{DYNAMICS_MAX, Schema};
 use xtreem_discovery::trie::{self, DESCRIPTORS_MAX, Descriptor, Lack, Levels, Part, Report, Summary};
 use xtreem_discovery::{Answer, Place};
-use xtreem_net::{Contact, Count, Net, NetConfig};
+use xtreem_net::{Contact, Count, Identity, Net, NetConfig, sign_claim};
 use xtreem_node::Message;
 
 use crate::lab::{Lab, PATIENCE, until};
-use crate::shell;
+use crate::{all_run, shell};
 
 /// Descriptors of nodes that do not exist, told to each agent.
 const LINKS: usize = 20_000;
@@ -34,6 +39,7 @@ fn nowhere(number: usize) -> Contact {
 
 struct Liar {
     net: Net,
+    pen: Pen,
     schema: Schema,
     victims: Vec<Contact>,
 }
@@ -43,12 +49,16 @@ impl Liar {
     async fn joins(lab: &Lab) -> Liar {
         let first = lab.agents[0].client.node().await.expect("it lives");
         let (services, _) = tokio::sync::mpsc::channel(1);
+        let identity = lab.member("liar");
+        let pen = Pen(identity.clone());
         let config = NetConfig {
-            identity: lab.member("liar"),
+            identity,
             bind: SocketAddr::from(([127, 0, 0, 1], 0)),
             advertise: None,
             incarnation: 1,
-            join: vec![first.address.parse().expect("an address")],
+            join: vec![first.address],
+            kept: Vec::new(),
+            hints: Vec::new(),
             attributes: Digest::from_bytes([0; 32]),
             node: xtreem_node::Config::emulated().into(),
             seed: 1,
@@ -57,7 +67,7 @@ impl Liar {
         };
         let (net, mut events) = Net::start(config).expect("it starts");
         tokio::spawn(async move { while events.recv().await.is_some() {} });
-        let mut liar = Liar { net, schema: Schema::standard(), victims: Vec::new() };
+        let mut liar = Liar { net, pen, schema: Schema::standard(), victims: Vec::new() };
         for agent in &lab.agents {
             let node = agent.client.node().await.expect("it lives");
             let (id, addr) = (node.id.parse().expect("an id"), node.address.parse().expect("an address"));
@@ -195,4 +205,85 @@ pub async fn a_member_that_lies_hides_nobody_for_long_and_is_counted() {
         assert!(found.len() == 2 && found.iter().all(|id| workers.contains(id)), "{found:?} {report:?}");
     }
     lab.place(&lab.application("calm", 2, &shell("exec sleep 600"))).await;
+}
+
+/// Signs what it is told to.
+struct Pen(Identity);
+
+impl Notary for Pen {
+    fn id_of(&self, _: Handle) -> Option<NodeId> {
+        None
+    }
+
+    fn sign(&self, claim: Claim<'_>) -> Arc<[u8]> {
+        sign_claim(&self.0, claim)
+    }
+}
+
+const DONE: SlotState = SlotState::Done(Exit::Code(0));
+
+impl Liar {
+    /// What it says about every slot of an application in which it has no part: as it would if it wanted all
+    /// of them to end, with everything that it can sign itself.
+    fn lies_about(&self, app: &Application) -> Vec<Allocation> {
+        let me = self.pen.0.id();
+        let id = app.record.id;
+        let mut record = app.record.version();
+        record.generation = u32::MAX;
+        let mut said = Vec::new();
+        for slot in 0..app.record.slots {
+            for counter in [2, 1_000, u32::MAX] {
+                let epoch = Epoch { counter, recruiter: me, incarnation: 1, attempt: 1 };
+                let versions = Versions { record, guardians: SetVersion { number: u32::MAX, by: epoch } };
+                let link = Link { app: id, slot, epoch, holder: me, after: counter - 1 };
+                let ended = Final { app: id, slot, epoch, state: DONE, holder: me };
+                let evidence = Evidence {
+                    links: vec![Signed::by(&self.pen, link)],
+                    finals: vec![Signed::by(&self.pen, ended)],
+                    ..Evidence::default()
+                };
+                for (state, evidence) in [
+                    (DONE, Evidence::default()),
+                    (SlotState::Running, Evidence::default()),
+                    (DONE, evidence.clone()),
+                    (SlotState::Running, evidence),
+                ] {
+                    let slots = vec![Known { slot, epoch, holder: None, state }];
+                    let evidence = Box::new(evidence);
+                    said.push(Allocation::Tell { app: id, versions, slots, evidence });
+                }
+            }
+        }
+        said
+    }
+}
+
+pub async fn a_member_without_a_part_in_an_application_cannot_end_it() {
+    // Enough of them that the application needs no guardian more: the liar would be one.
+    let lab = Lab::of(6).await;
+    let app = lab.application("target", 2, &shell("exec sleep 600"));
+    lab.place(&app).await;
+    let id = app.record.id.to_string();
+    let shown = async || lab.agents[0].client.app(&id).await.expect("an answer");
+    until("both slots run", async || all_run(&shown().await)).await;
+    let before: Vec<_> = shown().await.slots.into_iter().map(|slot| (slot.node, slot.epoch)).collect();
+    let liar = Liar::joins(&lab).await;
+    let end = Instant::now() + Duration::from_secs(4);
+    while Instant::now() < end {
+        for message in liar.lies_about(&app) {
+            liar.says(Message::Allocation(message)).await;
+        }
+    }
+    let faults = async |agent: usize| {
+        let counters = lab.agents[agent].client.node().await.expect("it lives").counters;
+        counters["faults.not_entitled"]
+    };
+    let mut counted = 0;
+    for agent in 0..lab.agents.len() {
+        counted += faults(agent).await;
+    }
+    assert!(counted > 0, "what it proved was judged");
+    let after: Vec<_> = shown().await.slots.into_iter().map(|slot| (slot.node, slot.epoch)).collect();
+    assert_eq!(before, after);
+    assert!(all_run(&shown().await));
 }

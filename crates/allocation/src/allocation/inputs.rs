@@ -1,7 +1,7 @@
 //! What the node around asks of the core, and what it answers to a wish or a notice.
 
 use thiserror::Error;
-use xtreem_base::{AppId, Call, Coordinate, Duration, Handle};
+use xtreem_base::{AppId, Call, Coordinate, Duration, Handle, NodeId};
 use xtreem_discovery::Report;
 
 use super::{Allocation, SUBMISSIONS_MAX};
@@ -18,6 +18,10 @@ pub enum SubmitRefusal {
     TooMany,
     #[error("an application with this id was submitted before: ids are never used again")]
     Known,
+    #[error(
+        "the record names {named} as the node through which it is submitted: submit it there, or sign it anew"
+    )]
+    OtherSubmitter { named: NodeId },
     #[error("the record says stopped: a stopped record is final for its id")]
     Stopped,
     #[error(transparent)]
@@ -37,6 +41,9 @@ impl Allocation {
         let app = application.record.id;
         if application.record.is_stopped() {
             return Err(SubmitRefusal::Stopped);
+        }
+        if application.record.submitter != self.books.me.id {
+            return Err(SubmitRefusal::OtherSubmitter { named: application.record.submitter });
         }
         let is_known =
             self.stopped.contains_key(&app) || self.apps.contains_key(&app) || self.finals.contains(app);

@@ -3,13 +3,14 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Call, Handle};
+use xtreem_base::{AppId, Call, Handle, Instant};
 
 use super::{APPS_MAX, Allocation};
 use crate::app::{App, of_a_stranger};
 use crate::context::Context;
 use crate::ledger::Ledger;
 use crate::message::{Confirm, GuardianSet, Message, Refused, Versions};
+use crate::proof::Evidence;
 use crate::{Application, Config, Description, Fault, Host, Known, Notice, SlotState};
 
 impl Allocation {
@@ -72,8 +73,8 @@ impl Allocation {
             Message::Record { record } => self.take_record(call, Some(from), *record, host),
             Message::RecordTaken { app, version } => self.on_record_taken(call, from, app, version, host),
             Message::AskRecord { app, version } => self.on_ask_record(from, app, version, host),
-            Message::Appoint { application, guardians, slots, older } => {
-                self.on_appoint(call, from, *application, guardians, (&slots, &older), host);
+            Message::Appoint { application, guardians, slots, older, evidence } => {
+                self.on_appoint(call, from, *application, guardians, (&slots, &older, &evidence), host);
             }
             Message::Appointed { app } => {
                 if let Some(submission) = self.submissions.get_mut(&app) {
@@ -81,10 +82,10 @@ impl Allocation {
                 }
                 self.with_app(call, app, host, |app, cx| app.on_appointed(cx, from));
             }
-            Message::Describe { app } => self.on_describe(from, app, host),
-            Message::Description { record, slots, guardians, placement } => {
+            Message::Describe { app } => self.on_describe(call.now, from, app, host),
+            Message::Description { record, slots, guardians, placement, silences } => {
                 let (app, record) = (record.id, *record);
-                let description = Description { record, slots, guardians, placement };
+                let description = Description { record, slots, guardians, placement, silences };
                 host.event(Notice::Described { app, from, description });
             }
             Message::ProbeAck { app, versions, slot, holds, newest } => {
@@ -119,15 +120,23 @@ impl Allocation {
                 });
             }
             Message::Claim { app, slot, order } => {
-                self.on_app(call, from, app, None, host, |app, cx| app.on_claim(cx, slot, order));
+                self.on_app(call, from, app, None, host, |app, cx| app.on_claim(cx, from, slot, order));
             }
-            Message::Tell { app, versions, slots } => {
+            Message::Tell { app, versions, slots, evidence } => {
                 if let Some(submission) = self.submissions.get_mut(&app) {
                     let mut cx = self.books.context(call, host);
-                    slots.iter().for_each(|news| submission.see(&mut cx, *news));
+                    submission.on_tell(&mut cx, from, &slots, &evidence);
                 }
                 self.on_app(call, from, app, Some(versions), host, |app, cx| {
-                    slots.iter().for_each(|news| app.learn(cx, *news));
+                    app.on_tell(cx, from, &slots, &evidence);
+                });
+            }
+            Message::AskProof { app, slot, epoch } => {
+                if let Some(submission) = self.submissions.get(&app) {
+                    submission.on_ask_proof(&mut self.books.context(call, host), from, slot, epoch);
+                }
+                self.on_app(call, from, app, None, host, |app, cx| {
+                    app.on_ask_proof(cx, from, slot, epoch);
                 });
             }
             Message::Report { app, versions, mine } => {
@@ -137,6 +146,9 @@ impl Allocation {
             }
             Message::Locate { app, slot } => {
                 self.on_app(call, from, app, None, host, |app, cx| {
+                    if !app.may_tell(cx.now, from, slot) {
+                        return;
+                    }
                     let mut slots = app.around(slot % app.slots(), cx.me.handle);
                     slots.extend(app.newest(slot, cx.me.handle));
                     slots.retain(|known| known.holder.is_some_and(|holder| holder != from));
@@ -153,7 +165,7 @@ impl Allocation {
                 self.on_app(call, from, app, None, host, |app, cx| app.on_facts(cx, from, &facts));
             }
             Message::Guardians { app, guardians } => {
-                self.on_app(call, from, app, None, host, |app, cx| app.adopt_guardians(cx, guardians));
+                self.on_app(call, from, app, None, host, |app, cx| app.adopt_guardians(cx, from, guardians));
             }
             Message::Return { app, versions, offer } => {
                 if !self.apps.contains_key(&app) && !self.stopped.contains_key(&app) {
@@ -163,7 +175,7 @@ impl Allocation {
             }
             Message::Returned { app, versions, standing } => {
                 self.on_app(call, from, app, versions, host, |app, cx| {
-                    app.on_returned(cx.now, from, standing);
+                    app.on_returned(cx, from, standing);
                 });
             }
             Message::GuardianProbe { app, versions, mine } => {
@@ -172,7 +184,9 @@ impl Allocation {
                 }
                 self.on_app(call, from, app, Some(versions), host, |app, cx| {
                     mine.iter().for_each(|report| app.hear(cx, from, *report));
-                    if app.is_guardian() && app.is_asleep() {
+                    let is_holder =
+                        mine.iter().any(|report| app.is_holder(cx, from, report.slot, report.epoch));
+                    if is_holder && app.is_guardian() && app.is_asleep() {
                         // Only a holder that is awake looks after its guardians.
                         app.be_awake(cx.now);
                     }
@@ -205,7 +219,7 @@ impl Allocation {
             return;
         }
         self.with_app(call, app, host, |app, cx| {
-            app.on_speaker(cx.me.handle, from);
+            app.on_speaker(cx, from);
             f(app, cx);
             app.compare(cx, from, versions);
         });
@@ -253,7 +267,8 @@ impl Allocation {
         if !is_here && self.books.troubles.keep_off(call.now, app) {
             return refuse(&mut self.books.ledger, host, Refused::NoHold);
         }
-        if !self.apps.contains_key(&app) {
+        let is_new = !self.apps.contains_key(&app);
+        if is_new {
             if self.apps.len() >= APPS_MAX {
                 self.books.fault(Fault::TooManyApps);
                 return refuse(&mut self.books.ledger, host, Refused::NoHold);
@@ -272,7 +287,12 @@ impl Allocation {
             known.set_record(&mut cx, confirm.application.record.clone());
         }
         known.on_confirm(&mut cx, from, confirm);
-        known.leave_when_idle(&mut cx);
+        if is_new && !known.has_duties() {
+            // It was refused: nothing is left of it.
+            self.apps.remove(&app);
+        } else {
+            known.leave_when_idle(&mut cx);
+        }
     }
 
     fn on_appoint<H: Host>(
@@ -281,7 +301,7 @@ impl Allocation {
         from: Handle,
         application: Application,
         guardians: GuardianSet,
-        (slots, older): (&[Known], &[Handle]),
+        (slots, older, evidence): (&[Known], &[Handle], &Evidence),
         host: &mut H,
     ) {
         let app = application.record.id;
@@ -292,7 +312,8 @@ impl Allocation {
         if let Some(stopped) = self.stopped.get(&app) {
             return host.send(from, Message::Record { record: stopped.record.clone().into() });
         }
-        if !self.apps.contains_key(&app) {
+        let is_new = !self.apps.contains_key(&app);
+        if is_new {
             if self.apps.len() >= APPS_MAX {
                 self.books.fault(Fault::TooManyApps);
                 return;
@@ -302,23 +323,31 @@ impl Allocation {
         self.with_app(call, app, host, |app, cx| {
             // Only a submitter appoints before any slot is confirmed.
             let by_holder = slots.iter().any(|known| known.state > SlotState::Planned);
-            app.on_appoint(cx, from, guardians, by_holder);
-            slots.iter().for_each(|known| app.learn(cx, *known));
+            if !app.on_appoint(cx, from, guardians, evidence, by_holder) {
+                cx.books.fault(Fault::NotEntitled);
+                return;
+            }
+            slots.iter().for_each(|known| app.learn_stated(cx, from, *known));
             let lowest = slots.first().map_or(0, |known| known.slot);
             let others = older.iter().filter(|peer| **peer != cx.me.handle);
             others.for_each(|peer| app.suspect(cx.now, lowest, *peer));
         });
+        if is_new && self.apps.get(&app).is_some_and(|app| !app.has_duties()) {
+            self.apps.remove(&app);
+        }
     }
 
-    fn on_describe<H: Host>(&mut self, from: Handle, app: AppId, host: &mut H) {
+    fn on_describe<H: Host>(&mut self, now: Instant, from: Handle, app: AppId, host: &mut H) {
         let remembered = self.stopped.get(&app).map(|stopped| Description {
             record: stopped.record.clone(),
             slots: Vec::new(),
             guardians: Vec::new(),
             placement: String::new(),
+            silences: Vec::new(),
         });
-        let Some(known) = remembered.or_else(|| self.describe_here(app)) else { return };
-        let Description { record, slots, guardians, placement } = known;
-        host.send(from, Message::Description { record: record.into(), slots, guardians, placement });
+        let Some(known) = remembered.or_else(|| self.describe_here(now, app)) else { return };
+        let Description { record, slots, guardians, placement, silences } = known;
+        let record = record.into();
+        host.send(from, Message::Description { record, slots, guardians, placement, silences });
     }
 }

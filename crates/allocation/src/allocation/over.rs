@@ -13,7 +13,7 @@ use crate::{Description, Holds, Host, Known, Notice};
 impl Allocation {
     /// Moves what has ended, and needs nobody to be looked for any more, to the final records.
     pub(super) fn settle_finished<H: Host>(&mut self, now: Instant, host: &mut H) {
-        let me = self.books.me.handle;
+        let me = self.books.me;
         let is_on_disk = |id: &AppId| self.books.journal.is_stored(*id);
         let settled = self.apps.iter().filter(|(id, app)| app.is_settled() && is_on_disk(id));
         let over: Vec<AppId> = settled.map(|(id, _)| *id).collect();
@@ -49,6 +49,7 @@ impl Allocation {
             | Message::Announce { app, .. }
             | Message::Report { app, .. }
             | Message::Locate { app, .. }
+            | Message::AskProof { app, .. }
             | Message::Claim { app, .. }
             | Message::GuardianProbe { app, .. }
             | Message::Describe { app } => *app,
@@ -74,7 +75,9 @@ impl Allocation {
             }
             // Who tells of ends only knows as much: an answer would be answered.
             Message::Report { mine, .. } if mine.iter().all(|report| report.state.is_final()) => Vec::new(),
-            Message::Locate { slot, .. } | Message::Claim { slot, .. } => one(*slot),
+            Message::Locate { slot, .. } | Message::Claim { slot, .. } | Message::AskProof { slot, .. } => {
+                one(*slot)
+            }
             Message::GuardianProbe { .. } => {
                 host.send(from, Message::GuardianAck { app, versions: None });
                 all()
@@ -82,13 +85,15 @@ impl Allocation {
             Message::Describe { .. } => {
                 let (record, slots) = (over.record.clone().into(), all());
                 let (guardians, placement) = (Vec::new(), Default::default());
-                host.send(from, Message::Description { record, slots, guardians, placement });
+                let silences = Vec::new();
+                host.send(from, Message::Description { record, slots, guardians, placement, silences });
                 Vec::new()
             }
             Message::Confirm(confirm) => {
                 self.books.ledger.release(from, confirm.hold);
                 let (slot, epoch) = (confirm.slot, confirm.epoch);
-                let why = over.known(slot, me).map_or(Refused::NoHold, Refused::Higher);
+                let higher = |known| Refused::Higher(known, over.evidence.clone());
+                let why = over.known(slot, me).map_or(Refused::NoHold, higher);
                 host.send(from, Message::Refused { app, slot, epoch, why });
                 Vec::new()
             }
@@ -96,7 +101,7 @@ impl Allocation {
         };
         if !told.is_empty() {
             let versions = Versions { record: over.record.version(), guardians: GuardianSet::NONE.version };
-            host.send(from, Message::Tell { app, versions, slots: told });
+            host.send(from, Message::Tell { app, versions, slots: told, evidence: over.evidence.clone() });
         }
         true
     }
@@ -109,6 +114,7 @@ impl Allocation {
             slots: over.slots(self.books.me.handle),
             guardians: Vec::new(),
             placement: Default::default(),
+            silences: Vec::new(),
         })
     }
 }

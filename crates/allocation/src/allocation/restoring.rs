@@ -41,7 +41,7 @@ impl Allocation {
                 Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
                     let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
                     if restored.is_settled() {
-                        let over = FinalRecord::of(&restored, self.books.me.handle);
+                        let over = FinalRecord::of(&restored, self.books.me);
                         self.remember(call.now, over, host);
                         continue;
                     }

@@ -7,16 +7,27 @@ use xtreem_membership::detector::{Action, INDIRECT_ROUNDS};
 
 use super::App;
 use super::watch::ask_others;
+use crate::chain::Chain;
 use crate::context::Context;
 use crate::guardian::{APPOINT_PERIOD, Guard};
 use crate::knowledge::Entry;
 use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
 use crate::mine::Mine;
+use crate::proof::Evidence;
 use crate::{Config, Connection, Host, Notice, window};
 
 impl App {
-    /// Takes a newer guardian set, and this node's own place in it.
-    pub fn adopt_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>, set: GuardianSet) {
+    /// Takes a newer guardian set that is proven, and this node's own place in it.
+    pub fn adopt_guardians<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, set: GuardianSet) {
+        if set.version <= self.guardians.set.version {
+            return;
+        }
+        if !self.believes_set(cx, &set) {
+            if let Some(claim) = &set.claim {
+                self.ask_proof(cx, from, claim.body.slot, set.version.by);
+            }
+            return;
+        }
         let before = self.guardians.set.members.clone();
         if !self.guardians.adopt(cx.now, set, &mut cx.books.rng) {
             return;
@@ -92,7 +103,7 @@ impl App {
                 cx.host.send(*peer, Message::GuardianProbe { app, versions, mine });
             }
             match cx.host.connection(cx.now) {
-                Connection::Connected if cx.now >= self.quiet_until => self.appoint(cx, epoch),
+                Connection::Connected if cx.now >= self.quiet_until => self.appoint(cx, slot, epoch),
                 // As for holders: what a node that is cut off did not hear proves nothing.
                 Connection::CutOff => self.guardians.resume(cx.now),
                 _ => {}
@@ -104,7 +115,7 @@ impl App {
         if self.lowest_held().is_some() { self.guardians.next_due() } else { Instant::FAR }
     }
 
-    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, by: crate::Epoch) {
+    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, by: crate::Epoch) {
         let me = cx.me.handle;
         // One that restarted has record and files.
         let successor = self.guardians.successor.take();
@@ -118,26 +129,30 @@ impl App {
         members.retain(|member| !self.guardians.lost.contains(member));
         members.truncate(GUARDIANS - 1);
         members.push(candidate);
-        let number = self.guardians.set.version.number + 1;
-        let set = GuardianSet { version: SetVersion { number, by }, members };
+        let number = self.guardians.set.version.number.saturating_add(1);
+        let signer = (self.id(), slot, cx.me.id);
+        let set = GuardianSet::signed(cx.host, signer, SetVersion { number, by }, members);
         let mut older: Vec<Handle> = self.older.peers().filter(|peer| *peer != candidate).collect();
         older.sort_unstable();
         older.dedup();
+        let others = self.suppliers.iter().filter(|peer| **peer != candidate && !older.contains(peer));
+        let others: Vec<Handle> = others.copied().collect();
+        older.extend(others);
         older.truncate(PEERS_MAX);
-        let message = Message::Appoint {
-            application: self.application.clone().into(),
-            guardians: set.clone(),
-            slots: self.all_known(me),
-            older,
-        };
+        let slots = self.all_known(me);
+        let told = slots.iter().map(|known| (known.slot, known.epoch)).chain([(slot, by)]);
+        let evidence = self.chain.evidence(told, cx.me.id).into();
+        let (application, guardians) = (self.application.clone().into(), set.clone());
+        let message = Message::Appoint { application, guardians, slots, older, evidence };
         cx.host.send(candidate, message);
         self.guardians.proposed = Some((candidate, set));
     }
 
     pub fn on_appointed<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
+        let me = cx.me.handle;
         match self.guardians.proposed.take() {
             Some((candidate, set)) if candidate == from => {
-                self.adopt_guardians(cx, set.clone());
+                self.adopt_guardians(cx, me, set.clone());
                 for peer in self.partners(cx.me.handle) {
                     cx.host.send(peer, Message::Guardians { app: self.id(), guardians: set.clone() });
                 }
@@ -147,14 +162,24 @@ impl App {
         }
     }
 
-    /// Somebody wants this node as a guardian.
+    /// Somebody wants this node as a guardian. One that has no part in the application yet begins with what
+    /// is stated; false when the set is not proven.
     pub fn on_appoint<H: Host>(
         &mut self,
         cx: &mut Context<'_, H>,
         from: Handle,
         set: GuardianSet,
+        evidence: &Evidence,
         by_holder: bool,
-    ) {
+    ) -> bool {
+        if !self.has_duties() {
+            self.chain = self.begun_with(evidence);
+        } else {
+            self.admit(cx, evidence);
+        }
+        if !self.believes_set(cx, &set) || !self.is_member(cx, from) {
+            return false;
+        }
         self.take_up_duty(cx.now);
         // Who appoints has the files or knows who has: a submitter above all, whose first holder may die
         // before anybody fetched them there.
@@ -165,10 +190,18 @@ impl App {
         if by_holder {
             self.meet_holder(cx, from);
         }
-        self.adopt_guardians(cx, set);
+        self.adopt_guardians(cx, from, set);
         let app = self.id();
         cx.acknowledge(app, from, Message::Appointed { app });
         self.due = cx.now;
+        true
+    }
+
+    /// What a node that has no part in the application believes when it gets one.
+    pub(super) fn begun_with(&self, evidence: &Evidence) -> Chain {
+        let mut chain = Chain::new(self.id(), self.application.record.submitter);
+        chain.begin_with(evidence);
+        chain
     }
 
     /// A holder spoke to this guardian: from now on there is something to guard.

@@ -10,16 +10,17 @@ use crate::failure::{History, Next};
 use crate::knowledge::Entry;
 use crate::message::{Confirm, Message, Refused};
 use crate::mine::{Mine, Phase, Then};
+use crate::proof::{Evidence, Final, Signed};
 use crate::{
-    Connection, Epoch, Exit, FailureKind, Host, Known, NotStarted, Notice, Restart, SlotRun, SlotState,
-    StopReason, Wish,
+    Connection, Epoch, Exit, FailureKind, Fault, Host, Known, NotStarted, Notice, Restart, SlotRun,
+    SlotState, StopReason, Wish,
 };
 
 impl App {
     /// A recruiter wants this node to hold a slot. Records have been compared already.
     pub fn on_confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, confirm: Confirm) {
-        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, failures, failing, .. } =
-            confirm;
+        let Confirm { slot, epoch, hold, guardians, neighbours, older, peers, evidence, .. } = confirm;
+        let (failures, failing, sources) = (confirm.failures, confirm.failing, confirm.sources);
         let app = self.id();
         let refuse = |cx: &mut Context<'_, H>, why| {
             cx.books.ledger.release(from, hold);
@@ -27,6 +28,17 @@ impl App {
         };
         if slot >= self.slots() {
             return refuse(cx, Refused::Record(self.application.record.clone().into()));
+        }
+        // A newcomer begins with what it is told; a member believes what is proven.
+        let is_newcomer = !self.has_duties();
+        let start = is_newcomer.then(|| self.begun_with(&evidence));
+        if !is_newcomer {
+            self.admit(cx, &evidence);
+        }
+        let holder = start.as_ref().unwrap_or(&self.chain).holder(slot, epoch);
+        if holder != Some(cx.me.id) || cx.host.id_of(from) != Some(epoch.recruiter) {
+            cx.books.fault(Fault::NotEntitled);
+            return refuse(cx, Refused::NoHold);
         }
         if let Some(mine) = self.mine(slot) {
             let is_held = mine.is_held();
@@ -36,26 +48,35 @@ impl App {
                 cx.acknowledge(app, from, Message::Confirmed { app, slot, epoch: known.epoch });
                 return;
             }
-            return refuse(cx, if is_held { Refused::Higher(known) } else { Refused::NoHold });
+            let evidence = self.chain.evidence([(slot, known.epoch)], cx.me.id).into();
+            return refuse(cx, if is_held { Refused::Higher(known, evidence) } else { Refused::NoHold });
         }
-        if let Some(higher) = self.known.entry(slot).filter(|entry| entry.epoch > epoch) {
-            let higher = higher.known(slot);
-            return refuse(cx, Refused::Higher(higher));
+        if let Some(higher) = self.proven(slot, cx.me.handle).filter(|known| known.epoch > epoch) {
+            let evidence = self.chain.evidence([(slot, higher.epoch)], cx.me.id).into();
+            return refuse(cx, Refused::Higher(higher, evidence));
         }
         if !cx.books.ledger.confirm(cx.now, from, hold, app, slot) {
             return refuse(cx, Refused::NoHold);
         }
+        if let Some(start) = start {
+            self.chain = start;
+        }
         self.take_up_duty(cx.now);
         self.abort_recruit(cx, slot);
         self.known.remove(slot);
-        self.guardians.adopt(cx.now, guardians, &mut cx.books.rng);
-        for known in neighbours.iter().filter(|known| known.slot != slot) {
-            self.learn(cx, *known);
+        if self.believes_set(cx, &guardians) {
+            self.guardians.adopt(cx.now, guardians, &mut cx.books.rng);
         }
+        for known in neighbours.iter().filter(|known| known.slot != slot) {
+            self.learn_stated(cx, from, *known);
+        }
+        for peer in sources.into_iter().filter(|peer| *peer != cx.me.handle) {
+            self.add_supplier(peer);
+        }
+        self.add_supplier(from);
         for peer in older {
             self.suspect(cx.now, slot, peer);
         }
-        self.add_supplier(from);
         let mut members = peers;
         members.extend(self.known.holders());
         members.retain(|peer| *peer != cx.me.handle);
@@ -64,6 +85,7 @@ impl App {
         waiting.extend(self.older.of(slot).filter(|peer| *peer != cx.me.handle));
         waiting.sort_unstable();
         waiting.dedup();
+        let told = waiting.clone();
         let phase = Phase::Announcing { waiting, until: cx.now + cx.config.announce_limit, resend: cx.now };
         failing.into_iter().for_each(|peer| self.is_failing(peer));
         let mut mine = Mine::new(slot, epoch, phase, from);
@@ -74,6 +96,13 @@ impl App {
         self.left = None;
         cx.books.journal.mark(app);
         cx.acknowledge(app, from, Message::Confirmed { app, slot, epoch });
+        if epoch.recruiter != self.application.record.submitter {
+            // Nobody else has the link of a slot that was recruited anew; those of a submission are told to
+            // all that it appoints and confirms.
+            let own = Known { slot, epoch, holder: Some(cx.me.handle), state: SlotState::Starting };
+            told.into_iter().for_each(|peer| self.tell(cx, peer, alloc::vec![own]));
+        }
+        self.trim();
         self.tick_mine(cx);
         self.due = cx.now;
     }
@@ -81,12 +110,16 @@ impl App {
     /// A new holder of a slot speaks to this node before it starts the program.
     pub fn on_announce<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, epoch: Epoch) {
         let higher = self
-            .newest(slot, cx.me.handle)
+            .proven(slot, cx.me.handle)
             .filter(|known| known.holder != Some(from) && (known.epoch > epoch || known.state.is_final()));
         cx.host.send(from, Message::Announced { app: self.id(), slot, epoch, higher });
+        if higher.is_some() {
+            self.enlighten(cx, from, slot);
+        }
         let report = crate::SlotReport { slot, epoch, state: SlotState::Starting, done_run: 0 };
         // Guardians hear announcements as well, but stay outside the application's collection.
-        if higher.is_none() && self.mine.iter().any(Mine::is_held) {
+        let is_holder = self.is_holder(cx, from, slot, epoch);
+        if higher.is_none() && is_holder && self.mine.iter().any(Mine::is_held) {
             cx.host.event(Wish::JoinCollection { app: self.id(), members: alloc::vec![from] });
         }
         self.hear(cx, from, report);
@@ -100,12 +133,19 @@ impl App {
         epoch: Epoch,
         higher: Option<Known>,
     ) {
+        // A refusal without its proof is waited for, as long as for an answer.
+        let is_proven = higher.is_none_or(|higher| {
+            let is_over = higher.state.is_final();
+            if is_over { self.chain.final_state(slot).is_some() } else { higher.epoch <= epoch }
+        });
         let Some(mine) = self.mine_mut(slot).filter(|mine| mine.epoch == epoch) else { return };
-        if let Phase::Announcing { waiting, .. } = &mut mine.phase {
+        if let Phase::Announcing { waiting, .. } = &mut mine.phase
+            && is_proven
+        {
             waiting.retain(|peer| *peer != from);
         }
         match higher.filter(|higher| higher.slot == slot) {
-            Some(higher) => self.learn(cx, higher),
+            Some(higher) => self.learn(cx, from, higher),
             None => self.tick_mine(cx),
         }
     }
@@ -152,11 +192,12 @@ impl App {
                     mine.phase = Phase::Ended(state);
                 }
                 self.tell_partners(cx);
+                self.tell_end(cx, slot);
             }
             Then::Leave { winner } => {
                 self.mine.retain(|mine| mine.slot != slot);
                 if let Some(winner) = winner {
-                    self.learn(cx, winner);
+                    self.take(cx, winner, None);
                     for peer in self.partners(cx.me.handle) {
                         self.tell(cx, peer, alloc::vec![winner]);
                     }
@@ -291,9 +332,26 @@ impl App {
         }
         cx.books.journal.mark(self.id());
         if !is_end_secret {
-            self.own_slot_changed(cx, slot);
-            self.check_finished(cx);
+            self.tell_own_end(cx, slot);
         }
+    }
+
+    /// Signs how an own slot ended, and tells it.
+    fn tell_own_end<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        self.sign_end(cx, slot);
+        self.own_slot_changed(cx, slot);
+        self.tell_end(cx, slot);
+        self.check_finished(cx);
+    }
+
+    /// The proof that an own slot ended, as this node saw it.
+    pub(super) fn sign_end<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16) {
+        let Some((epoch, Phase::Ended(state))) = self.mine(slot).map(|mine| (mine.epoch, &mine.phase)) else {
+            return;
+        };
+        let ended = Final { app: self.id(), slot, epoch, state: *state, holder: cx.me.id };
+        let finals = alloc::vec![Signed::by(cx.host, ended)];
+        self.chain.admit(&Evidence { finals, ..Evidence::default() });
     }
 
     /// What was handed over of this application is on disk: slots that ended may be told.
@@ -304,8 +362,7 @@ impl App {
             if let Some(mine) = self.mine_mut(slot) {
                 mine.is_end_secret = false;
             }
-            self.own_slot_changed(cx, slot);
-            self.check_finished(cx);
+            self.tell_own_end(cx, slot);
         }
     }
 

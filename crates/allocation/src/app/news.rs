@@ -5,6 +5,7 @@ use xtreem_base::Handle;
 use super::App;
 use crate::context::Context;
 use crate::knowledge::Learned;
+use crate::message::KNOWN_MAX;
 use crate::mine::Mine;
 use crate::{Fault, Host, Known, Notice, SlotReport, SlotState};
 
@@ -18,14 +19,29 @@ impl App {
         if from == cx.me.handle {
             return;
         }
-        self.meet_holder(cx, from);
         let SlotReport { slot, epoch, state, done_run } = report;
+        let newest = self.proven(slot, cx.me.handle);
+        if newest.is_some_and(|known| known.epoch > epoch) {
+            // It has not heard who holds the slot now.
+            self.enlighten(cx, from, slot);
+        }
+        if !self.is_holder(cx, from, slot, epoch) {
+            match self.chain.holder(slot, epoch) {
+                None if self.wants(slot) => self.ask_proof(cx, from, slot, epoch),
+                None => {}
+                Some(_) => cx.books.fault(Fault::NotEntitled),
+            }
+            return;
+        }
+        self.meet_holder(cx, from);
         if matches!(state, SlotState::Failing(_)) {
             self.is_failing(from);
         }
-        let news = Known { slot, epoch, holder: Some(from), state };
+        let state_here = self.proven_state(cx, from, Known { slot, epoch, holder: Some(from), state });
+        let news = Known { slot, epoch, holder: Some(from), state: state_here };
         self.take(cx, news, Some(from));
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
+            entry.heard = Some(cx.now);
             entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
         }
         if done_run >= self.slots() {
@@ -39,15 +55,71 @@ impl App {
         }
     }
 
-    /// Somebody speaks of a slot that it does not hold.
-    pub fn learn<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
-        let is_own = news.holder == Some(cx.me.handle);
-        if news.slot < self.slots() && (!is_own || news.state.is_final()) {
-            self.take(cx, news, None);
+    /// The state of a slot as it is proven: an end that is only named is asked for, and meanwhile says no
+    /// more than that the holder is there.
+    fn proven_state<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: Known) -> SlotState {
+        let Known { slot, epoch, state, .. } = news;
+        match self.chain.final_state(slot) {
+            Some(ended) => ended,
+            None if state.is_final() => {
+                self.ask_proof(cx, from, slot, epoch);
+                let here = self.known.entry(slot).filter(|entry| entry.epoch == epoch && entry.is_proven());
+                here.map_or(SlotState::Starting, |entry| entry.state)
+            }
+            None => state,
         }
     }
 
-    fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known, first_hand: Option<Handle>) {
+    /// Whether there is room to know of this slot: guardians of large applications know the lowest ones.
+    fn wants(&self, slot: u16) -> bool {
+        let is_lower = self.known.iter().next_back().is_none_or(|(highest, _)| slot <= highest);
+        is_lower || self.known.len() < KNOWN_MAX || self.watched().contains(&slot)
+    }
+
+    /// Somebody speaks of any slot. What is not proven changes nothing, and is asked for.
+    pub fn learn<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: Known) {
+        let Known { slot, epoch, holder, state } = news;
+        let is_own = holder == Some(cx.me.handle);
+        if slot >= self.slots() || state == SlotState::Planned || (is_own && !state.is_final()) {
+            return;
+        }
+        let is_old = self.proven(slot, cx.me.handle).is_some_and(|known| known.epoch > epoch);
+        if is_old && !state.is_final() {
+            return;
+        }
+        let Some(id) = self.chain.holder(slot, epoch) else {
+            return self.ask_proof(cx, from, slot, epoch);
+        };
+        // Where the holder is, and whether it is the incarnation that holds the slot, no link says: for that
+        // a member is believed, and the holder itself.
+        let is_meant = holder.is_none_or(|holder| cx.host.id_of(holder) == Some(id));
+        if !is_meant || !self.is_member(cx, from) {
+            cx.books.fault(Fault::NotEntitled);
+            return;
+        }
+        let state = self.proven_state(cx, from, news);
+        self.take(cx, Known { state, ..news }, holder.filter(|holder| *holder == from));
+    }
+
+    /// The recruiter of an own slot, or who appointed this node, states who holds or is to hold others.
+    pub fn learn_stated<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: Known) {
+        if news.slot >= self.slots() || news.holder == Some(cx.me.handle) {
+            return;
+        }
+        match news.holder {
+            _ if news.state != SlotState::Planned && self.chain.holder(news.slot, news.epoch).is_some() => {
+                self.learn(cx, from, news);
+            }
+            Some(holder) if self.mine(news.slot).is_none() => {
+                self.known.plan(cx.now, news.slot, news.epoch, holder, &mut cx.books.rng);
+                self.due = cx.now;
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes what is proven.
+    pub(super) fn take<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known, first_hand: Option<Handle>) {
         let slot = news.slot;
         if let Some(mine) = self.mine(slot).filter(|mine| mine.is_held()) {
             if news.state.is_final() && !mine.state().is_final() {

@@ -15,7 +15,7 @@ use crate::message::{Confirm, GUARDIANS, Message, Refused};
 use crate::mine::{Mine, Phase as MinePhase};
 use crate::placement::{self, Candidate};
 use crate::recruit::{Phase, Recruit};
-use crate::{Ask, Connection, Epoch, FailureKind, Host, Known, SlotState, Ticket, Wish};
+use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, SlotState, Ticket, Wish};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
@@ -77,9 +77,16 @@ impl App {
         }
     }
 
-    pub fn on_claim<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, order: u16) {
-        if let Some(entry) = self.known.entry_mut(slot) {
-            entry.claimed = Some(cx.now);
+    /// A member recruits the slot. It is waited for, but not for ever.
+    pub fn on_claim<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, order: u16) {
+        if !self.is_member(cx, from) {
+            cx.books.fault(Fault::NotEntitled);
+            return;
+        }
+        if let Some(entry) = self.known.entry_mut(slot)
+            && !entry.claim(cx.now, from)
+        {
+            return;
         }
         let is_before =
             |recruit: &Recruit| order < recruit.order && !matches!(recruit.phase, Phase::Confirming { .. });
@@ -165,10 +172,13 @@ impl App {
                 if peer == from && epoch.has_same_recruiter(&asked) && epoch <= asked => {}
             _ => return,
         }
+        if !self.own_link_taken(cx, from, slot, epoch) {
+            return self.ask_proof(cx, from, slot, epoch);
+        }
         self.recruits.remove(&slot);
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
-        self.learn(cx, news);
+        self.take(cx, news, None);
         if self.left.is_some() {
             // It took the only slot that was here.
             return;
@@ -196,14 +206,24 @@ impl App {
                 recruit.exclude.push(from);
                 self.search(cx, slot);
             }
-            Refused::Higher(higher) => {
+            Refused::Higher(higher, evidence) => {
+                self.admit(cx, &evidence);
+                let is_there = higher.holder == Some(from) && self.is_holder(cx, from, slot, higher.epoch);
+                let is_higher = higher.epoch > epoch && self.chain.holder(slot, higher.epoch).is_some();
+                if higher.slot != slot || !(is_there || is_higher) {
+                    // It says so and cannot prove it: somebody else is looked for.
+                    if let Some(recruit) = self.recruits.get_mut(&slot) {
+                        recruit.exclude.push(from);
+                    }
+                    return self.search(cx, slot);
+                }
                 self.recruits.remove(&slot);
                 if higher.holder == Some(from) {
                     let report =
                         crate::SlotReport { slot, epoch: higher.epoch, state: higher.state, done_run: 0 };
                     self.hear(cx, from, report);
                 } else {
-                    self.learn(cx, higher);
+                    self.learn(cx, from, higher);
                 }
             }
             // The record itself is compared by the caller.
@@ -370,11 +390,15 @@ impl App {
 
     /// Sends a confirm with an epoch of its own.
     fn confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, peer: Handle, hold: u64, sent: u8) {
-        let epoch = cx.fresh_epoch(self.top_counter(slot) + 1);
+        let Some(link) = self.sign_link(cx, slot, peer) else {
+            cx.host.send(peer, Message::Release { hold });
+            return self.search(cx, slot);
+        };
+        let epoch = link.body.epoch;
         let me = cx.me.handle;
         let mut neighbours = self.around(slot, me);
         for (other, recruit) in &self.recruits {
-            if let Some(planned) = recruit.planned(*other, self.top_counter(*other) + 1) {
+            if let Some(planned) = recruit.planned(*other, self.next_counter(*other)) {
                 neighbours.retain(|known| known.slot != *other);
                 if crate::window::watches(*other, slot, self.slots()) {
                     neighbours.push(planned);
@@ -394,17 +418,24 @@ impl App {
         if !self.mine.is_empty() {
             peers.push(me);
         }
+        let guardians = self.guardians.set.clone();
+        let told = neighbours.iter().map(|known| (known.slot, known.epoch));
+        let appointed = guardians.claim.iter().map(|claim| (claim.body.slot, claim.body.version.by));
+        let mut evidence = self.chain.evidence(told.chain(appointed), cx.me.id);
+        evidence.links.push(link);
         let confirm = Confirm {
             application: self.application.clone(),
             slot,
             epoch,
             hold,
-            guardians: self.guardians.set.clone(),
+            guardians,
             neighbours,
             older,
             peers,
+            evidence,
             failures,
             failing: self.failing.clone(),
+            sources: self.suppliers.clone(),
         };
         cx.host.send(peer, Message::Confirm(confirm.into()));
         let resend = cx.now + cx.config.reply_timeout;

@@ -17,7 +17,7 @@ use crate::mine::{Mine, Phase};
 use crate::recruit;
 use crate::restored::{OFFER_LIMIT, OFFERS_AT_A_TIME, Offer, RETURN_PERIOD, Restored, Ripe, Standing};
 use crate::role::Role;
-use crate::{Connection, Epoch, Host, Known, Notice, SlotReport, SlotState, Ticket, Versions, Wish};
+use crate::{Connection, Epoch, Fault, Host, Known, Notice, SlotReport, SlotState, Ticket, Versions, Wish};
 
 /// How long one that wakes waits for others that have restarted before it recruits their slots. Our guess:
 /// they ask and offer once a second.
@@ -26,9 +26,10 @@ const GRACE: Duration = Duration::from_secs(2);
 impl App {
     /// A role as it was when the agent ended. `is_remembered`: see [`Restored`].
     pub fn restore<H: Host>(role: Role, is_remembered: bool, cx: &mut Context<'_, H>) -> App {
-        let Role { application, guardians, is_guardian, slots, known, is_finished } = role;
+        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence } = role;
         let (now, me) = (cx.now, cx.me.handle);
         let mut app = App::new(application, now);
+        app.chain.begin_with(&evidence);
         let rank = guardians.members.iter().position(|member| *member == me).unwrap_or(0) as u16;
         app.guardians.adopt(now, guardians, &mut cx.books.rng);
         app.guard = is_guardian.then(|| Guard { has_met_holder: true, ..Guard::new(now, rank) });
@@ -42,6 +43,7 @@ impl App {
         for SlotReport { slot, epoch, state, .. } in slots.into_iter().filter(|own| own.slot < there_are) {
             if state.is_final() {
                 app.mine.push(Mine::new(slot, epoch, Phase::Ended(state), me));
+                app.sign_end(cx, slot);
                 continue;
             }
             let hold = cx.books.rng.next_u64();
@@ -83,6 +85,7 @@ impl App {
             slots,
             known: known.collect(),
             is_finished: self.is_finished,
+            evidence: self.chain.all(),
         })
     }
 
@@ -156,10 +159,10 @@ impl App {
         let Some(Offer { slot, epoch, hold }) = offer.filter(|offer| offer.slot < self.slots()) else {
             return;
         };
-        if let Some(newest) = self.newest(slot, cx.me.handle)
+        if let Some(newest) = self.proven(slot, cx.me.handle)
             && (newest.epoch > epoch || newest.state.is_final())
         {
-            return self.tell(cx, from, alloc::vec![newest]);
+            return self.enlighten(cx, from, slot);
         }
         let is_its_own = |entry: &&mut Entry| {
             let is_it = entry.holder == Some(from) || entry.successor == Some(from);
@@ -172,10 +175,15 @@ impl App {
     }
 
     /// The answer.
-    pub fn on_returned(&mut self, now: Instant, from: Handle, standing: Standing) {
+    pub fn on_returned<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, standing: Standing) {
+        // Anybody else could keep the application asleep.
+        if !self.is_member(cx, from) {
+            cx.books.fault(Fault::NotEntitled);
+            return;
+        }
         if let Some(restored) = &mut self.restored {
-            restored.hear(now, from, standing);
-            self.due = now;
+            restored.hear(cx.now, from, standing);
+            self.due = cx.now;
         }
     }
 
@@ -260,17 +268,23 @@ impl App {
         let Some(restored) = self.restored.take() else { return };
         self.be_awake(now);
         for Offer { slot, hold, .. } in restored.offers {
-            let epoch = cx.fresh_epoch(self.top_counter(slot).saturating_add(1));
+            let Some(link) = self.sign_link(cx, slot, me) else { continue };
+            let epoch = link.body.epoch;
             if !cx.books.ledger.confirm(now, me, hold, app, slot) {
                 continue;
             }
+            self.own_link_taken(cx, me, slot, epoch);
             self.known.remove(slot);
             let mut waiting = self.old_partners(me);
             waiting.extend(self.older.of(slot).filter(|peer| *peer != me));
             waiting.sort_unstable();
             waiting.dedup();
+            let told = waiting.clone();
             let phase = Phase::Announcing { waiting, until: now + cx.config.announce_limit, resend: now };
             self.mine.push(Mine::new(slot, epoch, phase, me));
+            // Nobody else has the link.
+            let own = Known { slot, epoch, holder: Some(me), state: SlotState::Starting };
+            told.into_iter().for_each(|peer| self.tell(cx, peer, alloc::vec![own]));
         }
         self.mine.sort_by_key(|mine| mine.slot);
         cx.books.journal.mark(app);

@@ -147,7 +147,7 @@ impl App {
         about: Known,
         theirs: Option<Versions>,
     ) {
-        self.learn(cx, about);
+        self.learn(cx, from, about);
         let slot = about.slot;
         let holds = match self.mine(slot).filter(|mine| mine.is_held()) {
             Some(mine) => Holds::Yes(self.report(mine)),
@@ -156,7 +156,7 @@ impl App {
         };
         let newest = match holds {
             Holds::Yes(_) => None,
-            _ => self.known.entry(slot).map(|entry| entry.known(slot)).filter(|known| {
+            _ => self.proven(slot, cx.me.handle).filter(|known| {
                 known.epoch > about.epoch && known.holder.is_some_and(|holder| holder != from)
             }),
         };
@@ -192,7 +192,7 @@ impl App {
             }
         }
         if let Some(newest) = newest {
-            self.learn(cx, newest);
+            self.learn(cx, from, newest);
         }
     }
 

@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Exit;
+use crate::proof::LINKS_MAX;
 
 const APP: AppId = AppId::from_bytes([7; 16]);
 const SUBMITTER: u8 = 1;
@@ -191,7 +192,10 @@ fn a_long_history_stays_within_its_limit_and_its_current_links_stay() {
         let holder = 10 + (counter % 100) as u8;
         assert_eq!(chain.admit(&links(&[link(0, (counter - 1, counter), before, holder)])), 0);
         before = holder;
-        chain.trim([(1, epoch(1, SUBMITTER)), (0, epoch(counter, 10 + ((counter - 1) % 100) as u8))]);
+        chain.trim(
+            LINKS_MAX,
+            [(1, epoch(1, SUBMITTER)), (0, epoch(counter, 10 + ((counter - 1) % 100) as u8))],
+        );
         assert!(chain.links.len() <= LINKS_MAX);
     }
     assert_eq!(chain.holder(1, epoch(1, SUBMITTER)), Some(id(11)));

@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::look::{LOOK_LIMIT, LOOK_ON, Look};
 use crate::message::Message;
 use crate::placement::{self, Candidate, Wishes};
-use crate::{Ask, Config, Host, Known, Progress, SlotState, Ticket, Wish};
+use crate::{Ask, Config, Epoch, Host, Known, Progress, SlotState, Ticket, Wish};
 use xtreem_base::{Coordinate, Duration, Handle, Rng};
 use xtreem_discovery::{Facts, FactsAsk, Report};
 
@@ -144,11 +144,11 @@ impl Submission {
     /// Plans the next slot on this node.
     fn keep<H: Host>(&mut self, cx: &mut Context<'_, H>, candidate: Candidate) {
         let Candidate { peer, hold, facts } = candidate;
-        let epoch = cx.fresh_epoch(1);
         let slot = self.places.len() as u16;
-        let known = Known { slot, epoch, holder: Some(peer), state: SlotState::Planned };
+        let known = Known { slot, epoch: Epoch::NONE, holder: Some(peer), state: SlotState::Planned };
         let hold = Some((peer, hold));
-        self.places.push(Place { facts, hold, is_locked: false, known, sent: 0, due: cx.now, silent: 0 });
+        let (link, is_locked, sent, due, silent) = (None, false, 0, cx.now, 0);
+        self.places.push(Place { facts, hold, is_locked, known, link, sent, due, silent });
     }
 
     /// The search is over; without a report it could not even begin.

@@ -99,7 +99,7 @@ fn targets(filter: &str) -> Result<Targets, String> {
 /// What the machine's operator has to put right is bad input; the rest is trouble with the machine.
 fn exit(error: &AgentError) -> Exit {
     match error {
-        AgentError::Identity(_) | AgentError::Declared(_) | AgentError::Join { .. } => Exit::Usage,
+        AgentError::Identity(_) | AgentError::Declared(_) => Exit::Usage,
         _ => Exit::Failed,
     }
 }

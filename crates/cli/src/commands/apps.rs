@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::commands::agent_node;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
@@ -29,6 +30,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let client = arguments.agent.client()?;
     let list = block_on(async { Ok(client.apps(arguments.name.as_deref(), arguments.all).await?) })?;
+    agent_node::warn_if_cut_off(&client);
     if arguments.json {
         output::print_json(&list)?;
         return Ok(Exit::Success);

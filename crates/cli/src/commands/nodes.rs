@@ -9,6 +9,7 @@ use xtreem_client::api::{NodeMatch, SearchLine, SearchReply, SearchReport, Searc
 use xtreem_client::{ClientError, JsonLines, OperatorClient};
 use xtreem_discovery::Need;
 
+use crate::commands::agent_node;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
@@ -100,6 +101,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         let report = block_on(show(arguments, &client))?;
         SearchReply { matches: Vec::new(), report }
     };
+    agent_node::warn_if_cut_off(&client);
     let is_found = match &report.set {
         Some(set) => set.found,
         None => report.matched > 0,

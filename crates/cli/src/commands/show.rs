@@ -2,6 +2,7 @@
 
 use clap::Args;
 
+use crate::commands::agent_node;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
@@ -30,5 +31,6 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     } else {
         output::print(&text::apps::show(&app))?;
     }
+    agent_node::warn_if_cut_off(&client);
     Ok(if app.lost { Exit::Failed } else { Exit::Success })
 }

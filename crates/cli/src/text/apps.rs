@@ -126,8 +126,12 @@ pub fn slot_state(slot: &SlotView) -> String {
         SlotPhase::FilesLost => "files lost",
         SlotPhase::Failing => "failing",
         SlotPhase::Troubled => "troubled",
+        SlotPhase::Silent => "silent",
         SlotPhase::Unknown => "unknown",
     };
+    if let (SlotPhase::Silent, Some(seconds)) = (slot.state, slot.silent_s) {
+        return format!("silent for {seconds} s");
+    }
     if let Some(trouble) = &slot.trouble {
         return format!("{phase} ({})", trouble.replace(char::is_control, "?"));
     }
@@ -197,6 +201,7 @@ mod tests {
             node: Some("ab".repeat(16)),
             address: Some("[fd00::1]:7227".to_owned()),
             exit,
+            silent_s: None,
             trouble: None,
             last_lines: Vec::new(),
             ports: BTreeMap::new(),
@@ -254,6 +259,13 @@ Last lines of slot 1:
         assert!(text.contains("EPOCH       PORTS\n"), "{text}");
         assert!(text.contains("0000000001  admin 9000, http 20123\n"), "{text}");
         assert!(text.ends_with("\nPorts of 1 of 2 running slots were told.\n"), "{text}");
+    }
+
+    #[test]
+    fn a_slot_that_nobody_hears_is_silent_and_does_not_run() {
+        let silent = SlotView { silent_s: Some(12), ..slot(0, SlotPhase::Silent, None) };
+        assert_eq!(slot_state(&silent), "silent for 12 s");
+        assert_eq!(slot_state(&SlotView { silent_s: None, ..silent }), "silent");
     }
 
     #[test]

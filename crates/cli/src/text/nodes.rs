@@ -1,8 +1,8 @@
 //! Matches of a search, and why there are no more.
 
 use xtreem_client::api::{
-    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, NodeMatch, NodeStatus, Plan, Reached,
-    Resources, SearchReport, SetReport,
+    AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, LossAccepted, NodeMatch, NodeStatus, Plan,
+    Reach, Reached, Resources, SearchReport, SetReport,
 };
 use xtreem_discovery::standard::{self, Kind, Unit};
 
@@ -10,6 +10,8 @@ use super::{Table, Widths, bytes, cores, short};
 
 /// Columns that are shown whatever the requirement says.
 const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
+/// Attribute of a node whose key another machine has, too: that one's address.
+const CLONED: &str = "identity.cloned";
 /// Characters of a value in a table.
 const CELL_MAX_CHARS: usize = 32;
 
@@ -28,7 +30,11 @@ impl Columns {
 
 fn cells(names: &[String], node: &NodeMatch) -> impl Iterator<Item = String> {
     let attributes = names.iter().map(|name| cell(name, &node.attributes));
-    [short(&node.id).to_owned(), node.address.clone()].into_iter().chain(attributes)
+    let address = match node.attributes.get(CLONED) {
+        Some(other) => format!("{} CLONED at {other}", node.address),
+        None => node.address.clone(),
+    };
+    [short(&node.id).to_owned(), address].into_iter().chain(attributes)
 }
 
 /// A row a node: the usual attributes, and those that the requirement names.
@@ -248,6 +254,7 @@ fn account(report: &SearchReport) -> String {
         (refused.same_app, "had a slot of it already"),
         (refused.stopped, "knew it as stopped"),
         (refused.mismatch, "declare more than they have"),
+        (refused.cloned, "share their key with another machine (`xtreem node` there says where)"),
         (refused.port_taken, "have one of its ports in use"),
         (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
@@ -297,7 +304,7 @@ pub fn status(node: &NodeStatus) -> String {
     text.row(["incarnation", &node.incarnation.to_string()]);
     text.row(["version", &node.version]);
     text.row(["contacts", &node.contacts.to_string()]);
-    text.row(["cut off", if node.cut_off { "yes: too few contacts answer" } else { "no" }]);
+    text.row(["cut off", cut_off(node).as_deref().unwrap_or("no")]);
     if let Some(clock) = clock(node.clock_correction_ms) {
         text.row(["clock", &clock]);
     }
@@ -327,6 +334,37 @@ pub fn status(node: &NodeStatus) -> String {
         text.row([name.clone(), count.to_string()]);
     }
     text.to_string()
+}
+
+/// That a node is cut off, and what that means, in one line; nothing when it is not.
+pub fn cut_off(node: &NodeStatus) -> Option<String> {
+    match node.reach {
+        Some(Reach { answering, members, needed, ends_in_s }) if node.cut_off => Some(format!(
+            "this node reaches {answering} of {members}: it replaces nothing until {needed} answer, for {} at \
+             most. If the others are gone for good: `xtreem node accept-loss`",
+            duration(ends_in_s)
+        )),
+        _ => node.cut_off.then(|| "too few contacts answer: it replaces nothing".to_owned()),
+    }
+}
+
+/// Minutes, or seconds where there are few.
+fn duration(seconds: u64) -> String {
+    if seconds < 120 { format!("{seconds} s") } else { format!("{} min", seconds.div_ceil(60)) }
+}
+
+/// What the operator's word did, and where it is still to be given.
+pub fn loss_accepted(accepted: LossAccepted, elsewhere: &[NodeMatch]) -> String {
+    let given_up = count(accepted.given_up.into(), "node");
+    let mut text = format!("This node waits no longer for {given_up}, and replaces what ran there.\n");
+    if !elsewhere.is_empty() {
+        text += "These nodes are cut off, too, and wait for the same word, each on its own machine:\n";
+    }
+    for node in elsewhere {
+        let host = node.attributes.get("host").map_or_else(|| "?".to_owned(), AttributeValue::to_string);
+        text += &format!("  {} ({})\n", host.replace(char::is_control, "?"), node.address);
+    }
+    text
 }
 
 /// What is wrong with the machine's clock, if anything is.

@@ -95,6 +95,8 @@ pub enum SlotPhase {
     Failing,
     /// Nodes could not start it, for the reason in `trouble`; it is tried again.
     Troubled,
+    /// Its holder does not answer: it may run, or not.
+    Silent,
     /// Nobody who was asked knows a holder.
     Unknown,
 }
@@ -121,6 +123,9 @@ pub struct SlotView {
     pub address: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit: Option<ExitView>,
+    /// Of a silent one: seconds since one of its watchers heard it last, where one of them can be asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub silent_s: Option<u32>,
     /// Why nodes cannot start it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,

@@ -57,6 +57,9 @@ pub struct NodeStatus {
     pub contacts: usize,
     /// Too few of its contacts answer: it recruits nobody until they do.
     pub cut_off: bool,
+    /// While it is cut off: how much it reaches.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reach: Option<Reach>,
     /// What the agent adds to the machine's clock, which is more than 30 s off its peers'; else 0.
     #[serde(default)]
     pub clock_correction_ms: i64,
@@ -90,6 +93,24 @@ pub struct LeftBehind {
     pub count: u64,
     /// The first of them, with the reason, in words.
     pub some: Vec<String>,
+}
+
+/// How much of its reference set a node that is cut off reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reach {
+    pub answering: u8,
+    pub members: u8,
+    /// So many have to answer: then it replaces what is lost again.
+    pub needed: u8,
+    /// After this time it does so whoever answers.
+    pub ends_in_s: u64,
+}
+
+/// `POST /v1/node/accept-loss`: whoever did not answer this node is gone for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LossAccepted {
+    /// Nodes of the reference set that are no longer waited for.
+    pub given_up: u8,
 }
 
 /// `POST /v1/search`: find nodes, hold nothing. The answer is a [`SearchLine`] a line, as matches come.
@@ -271,6 +292,9 @@ pub struct HoldRefusals {
     pub stopped: u32,
     /// What it declares is not what it measures.
     pub mismatch: u32,
+    /// Another machine has its key.
+    #[serde(default)]
+    pub cloned: u32,
     /// It could not start this application just now, or any.
     #[serde(default)]
     pub troubled: u32,

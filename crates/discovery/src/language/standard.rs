@@ -15,6 +15,7 @@ pub enum Unit {
 pub enum Kind {
     Number(Unit),
     Text,
+    Flag,
     List,
 }
 
@@ -44,6 +45,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("cpu.flags", Kind::List, false, "features of the CPU, as in /proc/cpuinfo"),
     row("cpu.freq", Kind::Number(Unit::Hertz), false, "highest clock of a core"),
     row("cpu.model", Kind::Text, false, "model name of the CPU"),
+    row("cut_off", Kind::Flag, true, "the node reaches too few of those it knew, and replaces nothing"),
     row("disk.free", BYTES, true, "free disk space for slots"),
     row("disk.total", BYTES, false, "size of the disk that slots use"),
     row("gpu.count", PLAIN, false, "GPUs; missing when there are none"),
@@ -93,6 +95,7 @@ mod tests {
                 Kind::Number(Unit::Bytes) => "bytes",
                 Kind::Number(Unit::Hertz) => "hertz",
                 Kind::Text => "text",
+                Kind::Flag => "flag",
                 Kind::List => "list",
             };
             let dynamic = if *dynamic { " yes" } else { "" };

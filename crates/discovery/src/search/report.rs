@@ -29,6 +29,7 @@ pub struct Refused {
     pub same_app: u32,
     pub stopped: u32,
     pub mismatch: u32,
+    pub cloned: u32,
     pub troubled: u32,
     pub not_isolated: u32,
     pub port_taken: u32,
@@ -42,6 +43,7 @@ impl Refused {
             HoldRefusal::SameApp => &mut self.same_app,
             HoldRefusal::Stopped => &mut self.stopped,
             HoldRefusal::Mismatch => &mut self.mismatch,
+            HoldRefusal::Cloned => &mut self.cloned,
             HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
             HoldRefusal::PortTaken => &mut self.port_taken,
@@ -54,6 +56,7 @@ impl Refused {
             + self.same_app
             + self.stopped
             + self.mismatch
+            + self.cloned
             + self.not_isolated
             + self.troubled
             + self.port_taken

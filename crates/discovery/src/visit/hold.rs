@@ -138,4 +138,7 @@ pub enum HoldRefusal {
     /// Another slot or program has a port of the slot.
     #[n(7)]
     PortTaken,
+    /// Another machine has the node's key.
+    #[n(8)]
+    Cloned,
 }

@@ -101,9 +101,10 @@ impl Cyclon {
         let peer = Peer { handle: joiner, age: 0 };
         let has_place = self.view.refresh(joiner) || self.view.push(config.view_limit(), peer);
         // Beyond the limit the newcomer still learns of this node, and becomes known by its own exchanges.
-        let replaced = match has_place || !self.takes(config, joiner) {
-            true => None,
-            false => self.view.replace_random(&mut self.rng, peer),
+        let replaced = if has_place || !self.takes(config, joiner) {
+            None
+        } else {
+            self.view.replace_random(&mut self.rng, peer)
         };
         self.remembered.remove(joiner);
         out.send(joiner, Message::Welcome { replaced });

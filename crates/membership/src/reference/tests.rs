@@ -192,3 +192,39 @@ fn answers_that_nobody_waits_for_are_faults() {
     );
     assert_eq!(reference.handle_message(Call::new(&config, at(2_001)), member, alive(1), &mut sent), Ok(()));
 }
+
+#[test]
+fn the_operators_word_makes_those_that_answer_the_whole_set() {
+    let config = Config::default();
+    let (mut reference, mut sent) = (with_members(9), Sent::default());
+    assert_eq!(reference.accept_loss(Call::new(&config, at(2_000))), None, "nobody is missing yet");
+    reference.check(Call::new(&config, at(9_000)), &mut sent);
+    run(&mut reference, at(9_000), at(20_000), 4, sent);
+    let call = Call::new(&config, at(20_000));
+    let reach = reference.reach(call).expect("cut off: four of nine answer");
+    assert_eq!((reach.answering, reach.members, reach.needed()), (4, 9, 5));
+    assert!(reach.ends_in < config.isolation_limit && reach.ends_in > Duration::from_secs(3_500));
+    assert_eq!(reference.accept_loss(call), Some(5));
+    assert_eq!((reference.verdict(call), reference.peers().count()), (Verdict::Connected, 4));
+    assert_eq!(reference.reach(call), None);
+}
+
+#[test]
+fn what_few_nodes_survive_is_what_the_page_says() {
+    // Nodes of the grid, how many die, and whether the others go on. Each knows all others.
+    let table = [
+        (2, 1, true),
+        (3, 1, true),
+        (3, 2, true),
+        (4, 1, true),
+        (4, 2, false),
+        (5, 2, true),
+        (5, 3, false),
+        (10, 4, true),
+        (10, 5, false),
+    ];
+    for (nodes, dead, goes_on) in table {
+        let verdict = verdict_of(nodes - 1, nodes - 1 - dead);
+        assert_eq!(verdict == Verdict::Connected, goes_on, "{dead} of {nodes} nodes die");
+    }
+}

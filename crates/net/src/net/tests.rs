@@ -39,7 +39,9 @@ fn config(
         bind: LOOPBACK[0].parse().expect("a literal address"),
         advertise: None,
         incarnation,
-        join: join.to_vec(),
+        join: join.iter().map(SocketAddr::to_string).collect(),
+        kept: Vec::new(),
+        hints: Vec::new(),
         attributes: Digest::from_bytes([0; 32]),
         node: Arc::new(node),
         seed: 1,
@@ -233,7 +235,7 @@ async fn replayed_flipped_and_truncated_datagrams_are_counted_each_for_itself() 
     let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
     let mut plane = DatagramPlane::new(issue(&vo, "b"), record);
     let mut seal = || {
-        let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0) });
+        let ping = Message::Relay(Relay::Ping { origin: Handle::from_u32(0), nonce: 1 });
         let mut table = PeerTable::default();
         table.intern_proven(Contact { id: NodeId::from_bytes([1; 16]), addr, incarnation: 1 });
         let mut payload = Vec::new();
@@ -331,7 +333,7 @@ async fn a_member_that_shows_anothers_credential_on_its_own_connection_is_refuse
     let addr = forger.local_addr().expect("a bound socket");
     let record = NodeRecord { addr, incarnation: 1, attributes: Digest::from_bytes([0; 32]) };
     let record = record.sign(victim.key());
-    let met = Manners { identity: victim, record }.greet(&connection).await;
+    let met = Manners { identity: victim, record: Mutex::new(record), run: 1 }.greet(&connection).await;
     assert!(met.is_err(), "{met:?}");
     counts(&a, Count::Forged, 1).await;
 }
@@ -383,4 +385,100 @@ async fn a_pulled_cable_stops_both_planes_until_it_is_back() {
     assert!(a.net.counters().of(Count::Received) <= received + 1, "one may have waited in the queue");
     cable.set_cut(false);
     counts(&a, Count::Received, received + 3).await;
+}
+
+/// Whom this node knows to have its key.
+fn namesake(agent: &Agent) -> Option<(SocketAddr, u32)> {
+    let doubts = *agent.net.doubts().borrow();
+    doubts.namesake.map(|other| (other.addr, other.incarnation))
+}
+
+#[tokio::test]
+async fn two_machines_with_one_key_both_know_of_each_other() {
+    let vo = vo();
+    let key = issue(&vo, "copied");
+    for (first, second) in [(5, 9), (5, 5)] {
+        let hub = start(&issue(&vo, "hub"), 1, &[]);
+        let original = start(&key, first, &[hub.net.local_addr()]);
+        knows_exactly(&original, &[&hub]).await;
+        let copy = start(&key, second, &[hub.net.local_addr()]);
+        eventually("both know where the other one is", async || {
+            namesake(&original) == Some((copy.net.local_addr(), second))
+                && namesake(&copy) == Some((original.net.local_addr(), first))
+        })
+        .await;
+        assert_eq!(namesake(&hub), None);
+    }
+}
+
+#[tokio::test]
+async fn a_restart_and_a_change_of_address_are_no_second_machine() {
+    let vo = vo();
+    let key = issue(&vo, "moving");
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let first = start(&key, 1, &[hub.net.local_addr()]);
+    knows_exactly(&first, &[&hub]).await;
+    // Another port is another address.
+    first.net.clone().stop().await;
+    let second = start(&key, 2, &[hub.net.local_addr()]);
+    knows_exactly(&second, &[&hub]).await;
+    let (mut config, services) = config(&key, 2, &[hub.net.local_addr()]);
+    second.net.clone().stop().await;
+    config.bind = LOOPBACK[0].parse().expect("a literal address");
+    let moved = start_with(config, services);
+    knows_exactly(&hub, &[&moved]).await;
+    eventually("the hub has told it of its other address, and it has looked", async || {
+        moved.net.counters().of(Count::Received) > 5
+    })
+    .await;
+    let doubts = *moved.net.doubts().borrow();
+    assert_eq!(doubts, crate::Doubts::default());
+}
+
+#[tokio::test]
+async fn a_node_that_starts_below_its_last_run_is_told_and_has_found_nobody_there() {
+    let vo = vo();
+    let key = issue(&vo, "forgetful");
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let before = start(&key, 9, &[hub.net.local_addr()]);
+    knows_exactly(&before, &[&hub]).await;
+    before.net.clone().stop().await;
+    let after = start(&key, 3, &[hub.net.local_addr()]);
+    eventually("it knows that a higher run of it is known", async || {
+        let doubts = *after.net.doubts().borrow();
+        doubts.namesake.is_none() && doubts.outlived.map(|other| other.incarnation) == Some(9)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_node_that_moves_is_found_at_its_new_address_by_all_who_hear_it() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let (mut config, services) = config(&issue(&vo, "moving"), 1, &[hub.net.local_addr()]);
+    config.bind = "0.0.0.0:0".parse().expect("a literal address");
+    config.hints = vec![hub.net.local_addr()];
+    let moving = start_with(config, services);
+    knows_exactly(&hub, &[&moving]).await;
+    let moved = SocketAddr::new([127, 0, 0, 2].into(), moving.net.local_addr().port());
+    moving.net.ask(move |driver| driver.move_to(moved)).await.expect("it runs");
+    assert_eq!(moving.net.local_addr(), moved);
+    eventually("the hub has the new address", async || {
+        let known = hub.net.call_named(|node, _, _| node.contacts()).await.expect("a running node");
+        known.contacts.all_of(known.what).any(|(_, contact)| contact.addr == moved)
+    })
+    .await;
+    knows_exactly(&hub, &[&moving]).await;
+    hub.net.open(moving.net.own_contact(), Service::PIECES).await.expect("it is reached there");
+}
+
+#[tokio::test]
+async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let (mut config, services) = config(&issue(&vo, "back"), 1, &[]);
+    config.join = vec!["no-such-name.invalid:7227".to_owned(), "127.0.0.1:9".to_owned()];
+    config.kept = vec![hub.net.local_addr().to_string()];
+    let back = start_with(config, services);
+    knows_exactly(&back, &[&hub]).await;
 }

@@ -186,6 +186,7 @@ fn what_was_vouched_for_stays_bounded() {
         let peer = Arc::new(Peer {
             member: b.identity.member().clone(),
             record: NodeRecord::verify(&b.identity.key().verifying_key(), &b.record).expect("own"),
+            signed_record: b.record.clone().into(),
         });
         let mut key = [0; 32];
         key[..8].copy_from_slice(&i.to_be_bytes());
@@ -209,5 +210,25 @@ proptest! {
         flipped[flip / 8] ^= 1 << (flip % 8);
         prop_assert!(b.open(at(WALL_MS), &flipped).is_err());
         prop_assert!(b.open(at(WALL_MS), &bytes).is_ok());
+    }
+}
+
+#[test]
+fn an_older_run_is_told_of_the_newest_record_when_its_question_was_long_enough() {
+    let vo = vo();
+    let (key, mut b) = (issue(&vo, "a"), plane(&issue(&vo, "b"), 1));
+    let (mut lost, mut higher) = (plane(&key, 3), plane(&key, 9));
+    let bytes = send(&mut higher, &b, WALL_MS);
+    assert!(b.open(at(WALL_MS), &bytes).is_ok());
+    for (padding, is_told) in [(Padding::Least, false), (Padding::Full, true)] {
+        let bytes = lost.seal(at(WALL_MS), contact(&b), b"hello", padding).expect("it fits");
+        let refused = b.open(at(WALL_MS), &bytes).expect_err("an older run");
+        assert_eq!((refused.why, refused.answer.is_some()), (Count::OldIncarnation, is_told));
+        let Some((_, answer)) = refused.answer else { continue };
+        assert!(answer.len() <= bytes.len());
+        let opened = lost.open(at(WALL_MS), &answer).expect("an answer to its question");
+        let record = lost.own_record(&opened.payload).expect("its own key signed it");
+        assert_eq!((opened.kind, record.incarnation), (Kind::Namesake, 9));
+        assert_eq!(b.own_record(&opened.payload), None, "of another key it says nothing");
     }
 }

@@ -7,6 +7,7 @@ use xtreem_allocation::policy::{Policy, PolicyError, PolicyVersion, SignedPolicy
 use xtreem_allocation::{Me, Resources};
 use xtreem_base::{Coordinate, Handle, Instant};
 use xtreem_discovery::Attributes;
+use xtreem_membership::reference::Reach;
 
 use crate::{GridEstimate, Message, Node, Output, Status};
 
@@ -28,6 +29,12 @@ impl Node {
     /// is refused as a mismatch.
     pub fn set_contradicts(&mut self, contradicts: bool) {
         self.contradicts = contradicts;
+    }
+
+    /// Says whether another machine, which started earlier or at the same moment, has this node's key. While
+    /// it does, every hold is refused for that.
+    pub fn set_cloned(&mut self, is_cloned: bool) {
+        self.is_cloned = is_cloned;
     }
 
     /// As set by [`Self::set_contradicts`].
@@ -107,6 +114,21 @@ impl Node {
     /// The contacts by which this node sees whether it is cut off.
     pub fn reference_set(&self) -> Vec<Handle> {
         self.reference.peers().collect()
+    }
+
+    /// How much of its reference set this node reaches; nothing unless it is cut off.
+    pub fn reach(&self, now: Instant) -> Option<Reach> {
+        self.reference.reach(self.reference.narrow(self.desk.call(now)))
+    }
+
+    /// The operator's word that those members of the reference set that do not answer are gone for good: from
+    /// now on this node replaces what was lost with them. Returns how many were given up; nothing unless the
+    /// node is cut off.
+    pub fn accept_loss(&mut self, now: Instant, out: &mut impl Output) -> Option<u8> {
+        let call = self.reference.narrow(self.desk.call(now));
+        let given_up = self.reference.accept_loss(call);
+        self.settle(now, out);
+        given_up
     }
 
     /// What this node knows of all nodes together.

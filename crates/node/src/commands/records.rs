@@ -47,8 +47,8 @@ impl Node {
     }
 
     /// What this node knows of an application that it takes part in.
-    pub fn app(&self, app: AppId) -> Option<Description> {
-        self.allocation.describe_here(app)
+    pub fn app(&self, now: Instant, app: AppId) -> Option<Description> {
+        self.allocation.describe_here(now, app)
     }
 
     pub fn apps(&self) -> Vec<AppSummary> {

@@ -25,6 +25,7 @@ pub(crate) struct SearchHost<'a> {
     pub attributes: &'a Attributes,
     pub judge: Judge<'a>,
     pub contradicts: bool,
+    pub is_cloned: bool,
     pub ports_in_use: &'a [u16],
     pub isolates: bool,
     pub coordinate: Coordinate,
@@ -46,6 +47,7 @@ impl Node {
             attributes: &self.attributes,
             judge: self.policies.judge(&self.attributes),
             contradicts: self.contradicts,
+            is_cloned: self.is_cloned,
             ports_in_use: &self.ports_in_use,
             isolates: self.isolates,
             coordinate: self.coordinates.coordinate(),
@@ -84,6 +86,9 @@ impl Host for SearchHost<'_> {
     }
 
     fn hold(&mut self, _: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer {
+        if self.is_cloned {
+            return HoldAnswer::Refused(HoldRefusal::Cloned);
+        }
         if !self.isolates {
             return HoldAnswer::Refused(HoldRefusal::NotIsolated);
         }

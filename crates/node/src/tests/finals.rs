@@ -63,7 +63,7 @@ fn more_short_jobs_than_a_node_takes_part_in_all_run_and_are_remembered() {
         }
         let known = |net: &Net, number| {
             let app = job(number, net.ids[0]).record.id;
-            net.nodes.iter().flatten().any(|node| node.app(app).is_some())
+            net.nodes.iter().flatten().any(|node| node.app(net.now, app).is_some())
         };
         assert!((0..jobs).all(|number| known(&net, number)), "each is remembered somewhere");
         // Nothing that is over runs again.

@@ -11,14 +11,20 @@ fn cores(count: u64) -> Attributes {
 }
 
 #[test]
-fn guardians_fetch_the_files_from_the_submitter_too_as_the_first_holder_may_die_at_once() {
+fn the_submitter_stays_a_source_of_files_for_guardians_and_every_later_holder() {
     let config = Arc::new(Config::emulated());
     for seed in 0..5 {
         // The submitter itself does not match.
         let mut net = Net::of(16, seed, &config, |at| cores(if at == 0 { 1 } else { 4 }));
         net.submit(0, 1);
         net.run(SECS(5));
-        assert_eq!(net.fetches.len(), 3, "seed {seed}");
+        assert_eq!(net.fetches.len(), 4, "seed {seed}: three guardians and the holder");
+        // Nobody may have the files but the submitter, whichever holder comes next.
+        for _ in 0..3 {
+            net.kill(net.holder(0));
+            net.run(SECS(40));
+        }
+        assert!(net.fetches.len() >= 7, "seed {seed}");
         for (at, sources) in &net.fetches {
             assert!(*at == 0 || sources.contains(&handle(0)), "seed {seed}: {at} asks {sources:?}");
         }

@@ -4,7 +4,9 @@ use alloc::boxed::Box;
 use alloc::string::String;
 
 use xtreem_allocation::policy::{Limit, Policy, Rule, SignedPolicy, Who};
-use xtreem_allocation::{Confirm, GuardianSet, Message as Allocation, Refused, SubmitRefusal};
+use xtreem_allocation::{
+    Confirm, Evidence, GuardianSet, Message as Allocation, Refused, SetVersion, SubmitRefusal,
+};
 use xtreem_discovery::{Claimant, HoldAnswer, HoldAsk, Message as Discovery, Query, Requirement, Route};
 
 use super::*;
@@ -183,6 +185,41 @@ fn finished_applications_do_not_count() {
     }
 }
 
+impl Net {
+    /// The hold that a node grants a visitor.
+    pub(super) fn hold_at(&mut self, at: Handle, visitor: Handle, app: AppId) -> u64 {
+        let owner = NodeId::from_bytes([1; 16]);
+        let by = Claimant { owner, roles: 0, name: String::new(), slots: 1 };
+        let (colocate, patience, is_spare) = (true, 0, false);
+        let ask = HoldAsk {
+            app,
+            cores_milli: 1_000,
+            memory_bytes: 1 << 20,
+            disk_bytes: 0,
+            colocate,
+            patience,
+            by: by.into(),
+            is_spare,
+            ports: FixedPorts::NONE,
+        };
+        let query = Query::Nodes { requirement: Requirement::default(), hold: Some(ask) };
+        let route =
+            Route { schema: 1, len: 0, contacts: true, only: false, aims: xtreem_discovery::Aims::NONE };
+        let visit = Discovery::Visit { search: 1, attributes: false, query, route, facts: None };
+        let sent = self.with(at.as_u32() as usize, |node, now, out| {
+            node.handle_message(now, visitor, Message::Discovery(visit), out);
+            core::mem::take(&mut out.sent)
+        });
+        match &sent.expect("it lives")[0].1 {
+            Message::Discovery(Discovery::Answer { answer, .. }) => match answer.hold {
+                Some(HoldAnswer::Granted { id }) => id,
+                ref other => panic!("{other:?}"),
+            },
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Whoever lies about whose the application is gets a hold and no more.
 #[test]
 fn a_confirm_proves_what_the_hold_was_asked_for_with() {
@@ -236,12 +273,14 @@ fn a_confirm_proves_what_the_hold_was_asked_for_with() {
         slot: 0,
         epoch,
         hold: id,
-        guardians: GuardianSet::new(0, epoch, vec![]),
+        guardians: GuardianSet { version: SetVersion { number: 0, by: epoch }, members: vec![], claim: None },
         neighbours: vec![],
         older: vec![],
         peers: vec![],
+        evidence: Evidence::default(),
         failures: Vec::new(),
         failing: Vec::new(),
+        sources: Vec::new(),
     };
     let sent = said(Message::Allocation(Allocation::Confirm(confirm.into())));
     let refused = Refused::Forbidden { rule: "mine".to_string() };

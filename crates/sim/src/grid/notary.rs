@@ -18,6 +18,7 @@ pub(super) fn token(signer: NodeId, claim: Claim<'_>) -> Arc<[u8]> {
 
 fn digest(claim: Claim<'_>) -> u64 {
     let kind = match claim {
+        Claim::Alive(_) => 0,
         Claim::Link(_) => 1,
         Claim::Final(_) => 2,
         Claim::Guardians(_) => 3,

@@ -1,3 +1,5 @@
+extern crate std;
+
 use super::*;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -152,4 +154,33 @@ proptest! {
         prop_assert!(!window.insert(0));
         prop_assert!(window.insert(u64::MAX) && !window.insert(u64::MAX));
     }
+}
+
+/// Five nodes that ask each other in turns; what each adds to its clock in the end, in hours.
+fn corrections_after(rounds: usize, nodes: &mut [Freshness; 5], off_ms: [i64; 5]) -> [i64; 5] {
+    let mut nonce = 1_000 * rounds as u64;
+    let mut sequence = 1_000 * rounds as u64;
+    for _ in 0..rounds {
+        for (asker, answerer) in (0..5).flat_map(|a| (0..5).map(move |b| (a, b))).filter(|(a, b)| a != b) {
+            (nonce, sequence) = (nonce + 1, sequence + 1);
+            nodes[asker].expect_echo(NOW, peer(answerer as u8), nonce);
+            let wall = |node: usize| shift(WALL_MS, off_ms[node]);
+            let stamp_ms = nodes[answerer].stamp_for(peer(asker as u8), wall(answerer), nonce);
+            let header = header(sequence, stamp_ms, nonce);
+            let arrival =
+                Arrival { from: peer(answerer as u8), incarnation: 1, header: &header, wall_ms: wall(asker) };
+            nodes[asker].accept(NOW, arrival).expect("an answer to its question");
+        }
+    }
+    std::array::from_fn(|node| nodes[node].clock().correction_ms() / 3_600_000)
+}
+
+#[test]
+fn corrections_end_when_the_clocks_are_right_again() {
+    const HOUR_MS: i64 = 3_600_000;
+    let mut nodes = <[Freshness; 5]>::default();
+    // Most of them are wrong together, and the median of the others' clocks moves the right ones.
+    let wrong = corrections_after(3, &mut nodes, [-HOUR_MS, -HOUR_MS, -HOUR_MS, 0, 0]);
+    assert!(wrong.iter().any(|hours| *hours != 0), "{wrong:?}");
+    assert_eq!(corrections_after(6, &mut nodes, [0; 5]), [0; 5]);
 }

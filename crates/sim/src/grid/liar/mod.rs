@@ -136,9 +136,10 @@ impl Liars {
         }
         let times = if rng.chance(1, 50) { BURST } else { 1 };
         let is_repeated = rng.chance(1, 6);
-        let said = match is_repeated {
-            true => tree::message(&tree).filter(|message| self.is_sayable(message)),
-            false => self.twisted(me, &tree, holders),
+        let said = if is_repeated {
+            tree::message(&tree).filter(|message| self.is_sayable(message))
+        } else {
+            self.twisted(me, &tree, holders)
         };
         self.lies += u64::from(said.is_some()) * u64::from(times);
         said.map(|message| (message, times))

@@ -162,9 +162,8 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
     // There is one host with site s7.
     const SET: &str =
         "3 nodes with max(weight) > 8 && sum(weight) >= 3 where site == \"s7\" || weight < 9 spread by site";
-    // One of three holders dies at a time, so that one seed in eleven spares the host in question.
-    let mut seeds_of_its_death = 0;
-    for seed in 1..5 {
+    // Whom the kills hit is the seed's affair: the first one counts in which that host dies.
+    let dies = (1..20).any(|seed| {
         let kills = [30, 60, 90, 120, 150, 180].map(|secs| (at(secs), Action::Kill(Target::Holder(0))));
         let actions = [(at(2), Action::Submit { app: 0 })].into_iter().chain(kills).collect();
         let mut world = world_with(60, placed(3, SET, ""), (seed, 0), actions);
@@ -178,10 +177,10 @@ fn where_no_host_makes_a_set_whole_again_an_even_share_is_better_than_none() {
         }
         // It is one of three holders until it dies.
         assert!(had[0] && had.is_sorted_by(|a, b| a >= b), "seed {seed}: {had:?}");
-        seeds_of_its_death += u32::from(!had[6]);
         assert!(world.violations().is_empty(), "seed {seed}: {:?}", world.violations());
-    }
-    assert!(seeds_of_its_death > 0);
+        !had[6]
+    });
+    assert!(dies, "in none of the seeds");
 }
 
 #[test]
