@@ -2,10 +2,11 @@
 
 mod inputs;
 mod messages;
+mod over;
 mod records;
 mod restoring;
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use xtreem_base::{AppId, Call, Core, Driven, Duration, Handle, Instant, NodeId, Rng, Wake};
@@ -14,6 +15,7 @@ pub use self::inputs::SubmitRefusal;
 use crate::app::App;
 use crate::books::Books;
 use crate::context::Context;
+use crate::finals::Finals;
 use crate::ledger::Ledger;
 use crate::message::Message;
 use crate::stopped::Stopped;
@@ -57,6 +59,7 @@ pub struct Allocation {
     books: Books,
     apps: BTreeMap<AppId, App>,
     stopped: BTreeMap<AppId, Stopped>,
+    finals: Finals,
     submissions: BTreeMap<AppId, Submission>,
     published: Vec<Published>,
     /// Requesters that are to hear that their holds went to somebody else.
@@ -77,7 +80,8 @@ impl Core for Allocation {
         let published = self.published.iter();
         let published = published.map(|published| Wake::new(published.due, "published record"));
         let hold = self.books.ledger.next_expiry().map(|at| Wake::new(at, "hold"));
-        apps.chain(submissions).chain(stopped).chain(published).chain(hold).collect()
+        let finals = [Wake::new(self.finals.next_due(), "final record")];
+        apps.chain(submissions).chain(stopped).chain(published).chain(hold).chain(finals).collect()
     }
 
     /// A peer restarted under a newer incarnation: what it held is lost.
@@ -149,7 +153,10 @@ impl<H: Host> Driven<H> for Allocation {
             }
             stays
         });
-        self.sweep(host);
+        for app in self.finals.expire(now) {
+            self.erase(now, app, host);
+        }
+        self.sweep(now, host);
     }
 }
 
@@ -159,6 +166,7 @@ impl Allocation {
             books: Books::new(me, rng),
             apps: BTreeMap::new(),
             stopped: BTreeMap::new(),
+            finals: Finals::default(),
             submissions: BTreeMap::new(),
             published: Vec::new(),
             revoked: Vec::new(),
@@ -184,8 +192,12 @@ impl Allocation {
 
     /// Grants a hold to a visitor, or says why not.
     pub fn hold(&mut self, call: Call<'_, Config>, requester: Handle, ask: Ask) -> Result<u64, HoldRefusal> {
-        if self.stopped.contains_key(&ask.app) {
+        if self.stopped.contains_key(&ask.app) || self.finals.contains(ask.app) {
             return Err(HoldRefusal::Stopped);
+        }
+        // Who could not confirm grants no hold.
+        if !self.apps.contains_key(&ask.app) && self.apps_in_view() >= APPS_MAX {
+            return Err(HoldRefusal::Busy);
         }
         if self.books.journal.is_stalled(call.now) {
             return Err(HoldRefusal::Stalled);
@@ -197,6 +209,16 @@ impl Allocation {
         let granted = ledger.hold(call.now, call.config.hold, requester, ask, rng)?;
         self.revoked.extend(granted.revoked);
         Ok(granted.id)
+    }
+
+    /// Applications that this node takes part in, or will when what it holds is confirmed.
+    fn apps_in_view(&self) -> usize {
+        if self.apps.len() + self.books.ledger.open_holds() < APPS_MAX {
+            return self.apps.len();
+        }
+        let held = self.books.ledger.holds().map(|(_, _, app)| app);
+        let new: BTreeSet<AppId> = held.filter(|app| !self.apps.contains_key(app)).collect();
+        self.apps.len() + new.len()
     }
 
     /// Tells those whose holds went to somebody else. Called after every input: granting a hold has no way to
@@ -215,7 +237,8 @@ impl Allocation {
     /// The record of an application that this node submits or takes part in.
     pub fn record(&self, app: AppId) -> Option<&Record> {
         let submitted = self.submissions.get(&app).map(|submission| &submission.application.record);
-        submitted.or_else(|| self.apps.get(&app).map(|app| &app.application.record))
+        let here = submitted.or_else(|| self.apps.get(&app).map(|app| &app.application.record));
+        here.or_else(|| self.finals.get(app).map(|over| &over.record))
     }
 
     /// Slots that applications of `owner` have on this node.
@@ -238,7 +261,8 @@ impl Allocation {
     }
 
     /// Drops submissions that are over and stopped applications that have stopped here.
-    fn sweep<H: Host>(&mut self, host: &mut H) {
+    fn sweep<H: Host>(&mut self, now: Instant, host: &mut H) {
+        self.settle_finished(now, host);
         self.submissions.retain(|_, submission| !submission.is_over);
         let stopped = &self.stopped;
         self.apps.retain(|id, app| {
@@ -258,7 +282,7 @@ impl Allocation {
 
     /// What this node knows of an application that it takes part in.
     pub fn describe_here(&self, now: Instant, app: AppId) -> Option<Description> {
-        let app = self.apps.get(&app)?;
+        let Some(app) = self.apps.get(&app) else { return self.describe_over(app) };
         Some(Description {
             record: app.application.record.clone(),
             slots: app.all_known(self.books.me.handle),
@@ -268,7 +292,8 @@ impl Allocation {
         })
     }
 
-    /// Every application that this node takes part in: record, own slots, whether it guards it.
+    /// Every application that this node takes part in or remembers, the latter after the others and the
+    /// newest that ended first: record, own slots, whether it guards it.
     pub fn apps(&self) -> impl Iterator<Item = AppHere<'_>> {
         let active = self.apps.values().map(|app| AppHere {
             record: &app.application.record,
@@ -276,15 +301,25 @@ impl Allocation {
             is_guardian: app.is_guardian(),
             is_former: app.left.is_some(),
             is_finished: app.is_finished,
+            ended: app.ended(),
         });
         let is_stopping = |id: &AppId| self.apps.contains_key(id);
         let stopped = self.stopped.values().filter(move |stopped| !is_stopping(&stopped.record.id));
-        active.chain(stopped.map(|stopped| AppHere {
+        let stopped = stopped.map(|stopped| AppHere {
             record: &stopped.record,
             slots: Vec::new(),
             is_guardian: false,
             is_former: true,
             is_finished: false,
+            ended: 0,
+        });
+        active.chain(stopped).chain(self.finals.newest().map(|over| AppHere {
+            record: &over.record,
+            slots: over.own_slots(),
+            is_guardian: false,
+            is_former: true,
+            is_finished: true,
+            ended: over.record.slots,
         }))
     }
 }
@@ -297,4 +332,6 @@ pub struct AppHere<'a> {
     pub is_guardian: bool,
     pub is_former: bool,
     pub is_finished: bool,
+    /// Slots that are known to be done or failed.
+    pub ended: u16,
 }

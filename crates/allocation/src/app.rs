@@ -63,7 +63,7 @@ pub(crate) struct App {
     pub restored: Option<Box<Restored>>,
     /// No recruiting before this: the node was paused and waits for word of newer epochs.
     pub quiet_until: Instant,
-    /// All slots are done.
+    /// All slots have ended.
     pub is_finished: bool,
     /// When this node began to do nothing but answer for the application.
     pub left: Option<Instant>,
@@ -121,6 +121,22 @@ impl App {
     /// True while this node has duties here.
     pub fn is_active(&self) -> bool {
         self.left.is_none() && !self.is_finished
+    }
+
+    /// Every slot has ended, nothing runs here, and nobody is looked for who may still run one.
+    pub fn is_settled(&self) -> bool {
+        self.is_finished && self.older.is_empty() && self.mine.iter().all(|mine| !mine.takes_room())
+    }
+
+    /// Slots that are known to be done or failed.
+    pub fn ended(&self) -> u16 {
+        if self.is_finished {
+            return self.slots();
+        }
+        let own = self.mine.iter().filter(|mine| mine.state().is_final()).count();
+        let is_own = |slot: u16| self.mine(slot).is_some();
+        let others = self.known.iter().filter(|(slot, entry)| entry.state.is_final() && !is_own(*slot));
+        (own + others.count()).min(usize::from(self.slots())) as u16
     }
 
     pub fn mine(&self, slot: u16) -> Option<&Mine> {

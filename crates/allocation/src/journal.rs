@@ -75,15 +75,31 @@ impl Journal {
         if self.kept.get(&app).map(|(kept, _)| kept) == what {
             return None;
         }
-        self.last += 1;
+        let number = self.next(now);
         match what {
-            Some(kept) => self.kept.insert(app, (kept.clone(), self.last)),
+            Some(kept) => self.kept.insert(app, (kept.clone(), number)),
             None => self.kept.remove(&app),
         };
+        Some(number)
+    }
+
+    fn next(&mut self, now: Instant) -> u64 {
+        self.last += 1;
         if self.outstanding.len() < OUTSTANDING_MAX {
             self.outstanding.push_back((self.last, now));
         }
-        Some(self.last)
+        self.last
+    }
+
+    /// What is on disk of the application stays as it is, and is compared with nothing any more.
+    pub fn leave(&mut self, app: AppId) {
+        self.kept.remove(&app);
+        self.unsaved.remove(&app);
+    }
+
+    /// The number under which something that was left is to go from the disk.
+    pub fn erase(&mut self, now: Instant) -> Option<u64> {
+        self.is_on.then(|| self.next(now))
     }
 
     /// Everything up to `number` is on disk.

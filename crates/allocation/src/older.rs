@@ -39,6 +39,10 @@ impl OlderHolders {
         self.list.retain(|old| (old.slot, old.peer) != (slot, peer));
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
     pub fn forget(&mut self, peer: Handle) {
         self.list.retain(|old| old.peer != peer);
     }

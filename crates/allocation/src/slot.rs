@@ -85,7 +85,7 @@ pub struct SlotReport {
     pub epoch: Epoch,
     #[n(2)]
     pub state: SlotState,
-    /// How many consecutive slots, from this one upwards, are known to be done.
+    /// How many consecutive slots, from this one upwards, are known to have ended, done or failed.
     #[n(3)]
     pub done_run: u16,
 }

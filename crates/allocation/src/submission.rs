@@ -113,6 +113,10 @@ pub(crate) struct Submission {
     until: Instant,
     places: Vec<Place>,
     guardians: Vec<Handle>,
+    /// Nodes that granted a hold in this attempt and did not confirm.
+    refusers: Vec<Handle>,
+    /// Those of them that did not answer: they may hold slot 0 under a lower epoch.
+    silent: Vec<Handle>,
     /// What is stated of them, from the first confirm on.
     appointed: Option<GuardianSet>,
     /// What is proven of the application.
@@ -143,6 +147,8 @@ impl Submission {
             until: cx.now + wait,
             places: Vec::new(),
             guardians: Vec::new(),
+            refusers: Vec::new(),
+            silent: Vec::new(),
             appointed: None,
             chain,
             asked: Lately::asked(),
@@ -339,7 +345,7 @@ impl Submission {
     /// The node planned for slot 0 does not confirm: another planned one takes its place.
     fn try_another_first<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let Some(other) = (1..self.places.len()).find(|at| self.places[*at].hold.is_some()) else {
-            return self.not_placed(cx);
+            return self.look_for_another_first(cx);
         };
         let (hold, holder) = (self.places[other].hold.take(), self.places[other].known.holder.take());
         let silent = self.places[0].known.holder;
@@ -355,6 +361,21 @@ impl Submission {
         } else {
             self.confirm(cx, 0);
         }
+    }
+
+    /// None of the planned nodes confirms: others are searched for, as after any loss.
+    fn look_for_another_first<H: Host>(&mut self, cx: &mut Context<'_, H>) {
+        let is_silent = |place: &Place| place.hold.is_some();
+        let gone: Vec<(Handle, bool)> =
+            self.places.iter().filter_map(|place| Some((place.known.holder?, is_silent(place)))).collect();
+        for (peer, is_silent) in gone {
+            if is_silent && self.silent.len() < PEERS_MAX {
+                self.silent.push(peer);
+            }
+            self.refusers.push(peer);
+        }
+        self.places.clear();
+        self.search_again(cx);
     }
 
     fn tick_rest<H: Host>(&mut self, cx: &mut Context<'_, H>) {
@@ -395,7 +416,8 @@ impl Submission {
     }
 
     fn confirm<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize) {
-        self.confirm_with_older(cx, at, Vec::new());
+        let older = if at == 0 { self.silent.clone() } else { Vec::new() };
+        self.confirm_with_older(cx, at, older);
     }
 
     fn confirm_with_older<H: Host>(&mut self, cx: &mut Context<'_, H>, at: usize, older: Vec<Handle>) {
@@ -596,7 +618,7 @@ impl Submission {
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.places.iter().filter_map(|place| place.known.holder).for_each(&mut *f);
         self.places.iter().filter_map(|place| place.hold).for_each(|(peer, _)| f(peer));
-        self.guardians.iter().for_each(|peer| f(*peer));
+        self.guardians.iter().chain(&self.refusers).chain(&self.silent).for_each(|peer| f(*peer));
         if let Phase::Searching(Hunt { look: Some(look), .. }) = &self.phase {
             look.candidates.iter().for_each(|candidate| f(candidate.peer));
         }

@@ -12,6 +12,9 @@ use crate::text;
 /// Fewest digits that are taken for the beginning of an id.
 const PREFIX_MIN_DIGITS: usize = 4;
 
+/// Applications told when several are meant.
+const CHOICES_MAX: usize = 16;
+
 /// `APP/SLOT`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SlotName {
@@ -38,12 +41,12 @@ pub async fn find(client: &OperatorClient, text: &str) -> Result<String, Failure
     if text.parse::<AppId>().is_ok() {
         return Ok(text.to_ascii_lowercase());
     }
-    let by_name = client.apps(Some(text)).await?;
+    let by_name = client.apps(Some(text), true).await?;
     let named: Vec<_> = by_name.apps.iter().filter(|app| app.name == text).collect();
     if !named.is_empty() || !is_prefix(text) {
         return choose(text, &named, &by_name).map(|app| app.id.clone());
     }
-    let all = client.apps(None).await?;
+    let all = client.apps(None, true).await?;
     let wanted = text.to_ascii_lowercase();
     let begun: Vec<_> = all.apps.iter().filter(|app| app.id.starts_with(&wanted)).collect();
     choose(text, &begun, &all).map(|app| app.id.clone())
@@ -53,9 +56,10 @@ fn is_prefix(text: &str) -> bool {
     text.len() >= PREFIX_MIN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-/// A running one goes before stopped ones that are only remembered; several are refused with the choices.
+/// A running one goes before those that are only remembered; several are refused with the choices.
 fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a AppSummary, Failure> {
-    let running: Vec<_> = apps.iter().copied().filter(|app| app.wanted == WantedView::Running).collect();
+    let runs = |app: &&AppSummary| app.wanted == WantedView::Running && app.done < app.slots;
+    let running: Vec<_> = apps.iter().copied().filter(runs).collect();
     let candidates = if running.is_empty() { apps.to_vec() } else { running };
     match candidates[..] {
         [app] => Ok(app),
@@ -70,6 +74,7 @@ fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a
         _ => {
             let choices: String = candidates
                 .iter()
+                .take(CHOICES_MAX)
                 .map(|app| {
                     let state = text::apps::state(app.wanted, app.done, app.slots);
                     format!("\n  {}  {}  owner {}  {state}", app.id, app.name, text::short(&app.owner))
@@ -120,7 +125,7 @@ mod tests {
             set: None,
             expected: None,
         };
-        let list = AppList { apps: vec![], report };
+        let list = AppList { apps: vec![], left_out: 0, report };
         choose("web", &apps.iter().collect::<Vec<_>>(), &list).map(|app| app.id.clone())
     }
 

@@ -117,12 +117,11 @@ impl OperatorClient {
         self.http.send(Method::POST, "/v1/apps", json(&request)).await.map(JsonLines::new)
     }
 
-    /// Applications that a search over the grid meets; those of one name when it is given.
-    pub async fn apps(&self, name: Option<&str>) -> Result<AppList, ClientError> {
-        match name {
-            None => self.http.get("/v1/apps").await,
-            Some(name) => self.http.get(&format!("/v1/apps?name={}", escaped(name))).await,
-        }
+    /// Applications that a search over the grid meets; those of one name when it is given, and those that are
+    /// stopped or over when `all` are wanted.
+    pub async fn apps(&self, name: Option<&str>, all: bool) -> Result<AppList, ClientError> {
+        let name = name.map(|name| format!("&name={}", escaped(name))).unwrap_or_default();
+        self.http.get(&format!("/v1/apps?all={all}{name}")).await
     }
 
     /// One application in full.

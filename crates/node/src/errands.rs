@@ -186,10 +186,14 @@ impl Node {
                     }
                 }
             }
-            SearchEvent::Applications { search, peer, list } => match self.errands.get_mut(&search) {
+            SearchEvent::Applications { search, peer, list, left_out } => match self.errands.get_mut(&search)
+            {
                 Some(Errand::Count(count)) => count.add(&list),
                 Some(_) => {}
-                None => out.event(Event::Search(SearchEvent::Applications { search, peer, list })),
+                None => {
+                    let event = SearchEvent::Applications { search, peer, list, left_out };
+                    out.event(Event::Search(event));
+                }
             },
             SearchEvent::Done { search, report } => self.on_search_done(now, search, report, out),
         }

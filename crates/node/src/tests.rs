@@ -1,6 +1,7 @@
 //! A few nodes on a toy network with virtual time. Faults at scale are the simulator's business.
 
 mod aggregates;
+mod finals;
 mod liars;
 mod losses;
 mod policy;

@@ -22,8 +22,12 @@ use crate::agent::Agent;
 
 /// Members that one listing takes; beyond it the search ends.
 const MEMBERS_MAX: u32 = 2_000;
-/// Applications in one answer; the others are left out.
-const APPS_MAX: usize = 256;
+/// Applications in one answer, those that run first; the others are counted.
+const APPS_MAX: usize = 4_096;
+/// A node knows how many slots have ended of an application that has no more than it watches. Of larger ones
+/// so many are looked at as a whole; of the others the number is what one node knows.
+const LOOKS_MAX: usize = 64;
+const WATCHED_WHOLE: u16 = 9;
 /// Applications looked at at one time.
 const LOOKS_AT_ONCE: usize = 8;
 
@@ -31,31 +35,45 @@ const LOOKS_AT_ONCE: usize = 8;
 #[serde(deny_unknown_fields)]
 pub(super) struct Which {
     name: Option<String>,
+    /// Those that are stopped or over, too.
+    #[serde(default)]
+    all: bool,
 }
 
 pub(super) async fn list(
     State(agent): State<Arc<Agent>>,
     which: Result<Query<Which>, QueryRejection>,
 ) -> Result<Json<AppList>, ApiError> {
-    let filter = match body::query(which)?.name {
-        None => AppFilter::All,
+    let Which { name, all } = body::query(which)?;
+    let filter = match name {
+        None if all => AppFilter::All,
+        None => AppFilter::Active,
         Some(name) if name.is_empty() || name.len() > APP_NAME_LEN_MAX => {
             return Err(ApiError::bad_request("a name has 1 to 64 bytes"));
         }
         Some(name) => AppFilter::Name { name },
     };
-    let Found { applications, contacts, report } =
-        search::run(&agent, SearchSpec::new(discovery::Query::Applications(filter), MEMBERS_MAX)).await?;
+    let spec = SearchSpec::new(discovery::Query::Applications(filter), MEMBERS_MAX);
+    let Found { applications, contacts, report, left_out } = search::run(&agent, spec).await?;
     let mut met: BTreeMap<AppId, Met> = BTreeMap::new();
     for (peer, list) in applications {
         for summary in list {
             met.entry(summary.id).or_default().add(peer, summary);
         }
     }
-    let looks = met.into_iter().take(APPS_MAX).map(|(app, met)| summarise(&agent, app, met, &contacts));
+    let mut met: Vec<(AppId, Met)> = met.into_iter().filter(|(_, met)| all || !met.is_over()).collect();
+    met.sort_by_key(|(_, met)| met.is_over());
+    let left_out = left_out.max(met.len().saturating_sub(APPS_MAX) as u32);
+    met.truncate(APPS_MAX);
+    let mut looks = 0;
+    let looks = met.into_iter().map(|(app, met)| {
+        let is_large = !met.is_over() && met.newest.as_ref().is_some_and(|app| app.slots > WATCHED_WHOLE);
+        looks += usize::from(is_large);
+        summarise(&agent, app, met, &contacts, is_large && looks <= LOOKS_MAX)
+    });
     let looked: Vec<_> = futures_util::stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
     let apps = looked.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
-    Ok(Json(AppList { apps, report: view::report(&report) }))
+    Ok(Json(AppList { apps, left_out, report: view::report(&report) }))
 }
 
 /// What several nodes say of one application.
@@ -64,15 +82,22 @@ struct Met {
     /// As the newest record that was met has it.
     newest: Option<discovery::AppSummary>,
     members: Vec<(Handle, Vec<u16>, Role)>,
+    /// The most slots that a node knows to have ended.
+    ended: u16,
 }
 
 impl Met {
     fn add(&mut self, peer: Handle, summary: discovery::AppSummary) {
         self.members.push((peer, summary.here.clone(), summary.role));
+        self.ended = self.ended.max(summary.ended);
         let age = |summary: &discovery::AppSummary| (summary.stopped, summary.generation);
         if self.newest.as_ref().is_none_or(|newest| age(&summary) > age(newest)) {
             self.newest = Some(summary);
         }
+    }
+
+    fn is_over(&self) -> bool {
+        self.newest.as_ref().is_some_and(|app| app.stopped || self.ended >= app.slots)
     }
 }
 
@@ -81,10 +106,11 @@ async fn summarise(
     app: AppId,
     met: Met,
     contacts: &Contacts,
+    is_looked_at: bool,
 ) -> Result<Option<AppSummary>, ApiError> {
     let Some(newest) = met.newest else { return Ok(None) };
     let peers = met.members.iter().map(|(peer, ..)| *peer).collect();
-    let picture = picture::walk(agent, app, peers).await?;
+    let picture = if is_looked_at { picture::walk(agent, app, peers).await? } else { None };
     let mut holders = Vec::new();
     for (peer, slots, role) in met.members {
         let role = match role {
@@ -107,7 +133,7 @@ async fn summarise(
         generation: newest.generation,
         wanted: view::wanted(wanted),
         slots: newest.slots,
-        done: picture.as_ref().map_or(0, is_over) as u16,
+        done: picture.as_ref().map_or(0, is_over).max(met.ended.into()) as u16,
         holders,
     }))
 }

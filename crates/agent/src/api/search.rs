@@ -90,6 +90,8 @@ pub(super) struct Found {
     pub applications: Vec<(Handle, Vec<AppSummary>)>,
     pub contacts: Contacts,
     pub report: Report,
+    /// Applications that a node had besides, at most.
+    pub left_out: u32,
 }
 
 /// A search that is cancelled when nobody waits for it any more.
@@ -145,15 +147,18 @@ impl Drop for Running {
 pub(super) async fn run(agent: &Arc<Agent>, spec: SearchSpec) -> Result<Found, ApiError> {
     let mut events = subscribe(agent, spec).await?;
     let mut running = Running::new(agent, &events)?;
-    let (mut applications, mut contacts) = (Vec::new(), Contacts::default());
+    let (mut applications, mut contacts, mut left_out) = (Vec::new(), Contacts::default(), 0);
     loop {
         let Named { what: Event::Search(event), contacts: told } = events.event().await else { continue };
         contacts.extend(told);
         match event {
-            SearchEvent::Applications { peer, list, .. } => applications.push((peer, list)),
+            SearchEvent::Applications { peer, list, left_out: more, .. } => {
+                left_out = left_out.max(more);
+                applications.push((peer, list));
+            }
             SearchEvent::Done { report, .. } => {
                 running.id = None;
-                return Ok(Found { applications, contacts, report });
+                return Ok(Found { applications, contacts, report, left_out });
             }
             SearchEvent::Match { .. } | SearchEvent::Surplus { .. } => {}
         }

@@ -104,7 +104,7 @@ async fn refuse_second(agent: &Arc<Agent>, record: &Record) -> Result<(), ApiErr
     let spec = SearchSpec { deadline: NAME_SEARCH_MAX, ..SearchSpec::new(query, NAME_MEMBERS_MAX) };
     let found = search::run(agent, spec).await?.applications;
     let is_same = |summary: &xtreem_discovery::AppSummary| {
-        summary.owner == record.owner && summary.name == record.name && !summary.stopped
+        summary.owner == record.owner && summary.name == record.name && !summary.is_over()
     };
     let running: BTreeSet<AppId> = found
         .iter()

@@ -45,7 +45,7 @@ pub async fn strangers_and_garbage_disturb_no_application() {
     }
     let after = lab.agents[0].client.app(&id).await.expect("it runs");
     assert_eq!(after.slots, before.slots);
-    assert_eq!(lab.agents[0].client.apps(None).await.expect("a list").apps.len(), 1);
+    assert_eq!(lab.agents[0].client.apps(None, true).await.expect("a list").apps.len(), 1);
 }
 
 /// What it declares is compared with what it measures when somebody wants to hold it, not some time later.
@@ -180,7 +180,7 @@ pub async fn two_submissions_that_did_not_see_each_other_are_both_shown() {
     let mut expected = [&one, &two].map(|app| app.record.id.to_string());
     expected.sort_unstable();
     until("both are shown", async || {
-        let listed = lab.agents[0].client.apps(Some(&name)).await;
+        let listed = lab.agents[0].client.apps(Some(&name), true).await;
         let mut ids: Vec<_> = listed.map_or(vec![], |list| list.apps.into_iter().map(|app| app.id).collect());
         ids.sort_unstable();
         ids == expected

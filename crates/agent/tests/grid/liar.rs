@@ -146,6 +146,7 @@ impl Liar {
                 place: Some(place),
                 only: false,
                 facts: None,
+                left_out: 0,
             };
             self.says(Message::Discovery(xtreem_discovery::Message::Answer { search, answer })).await;
         }

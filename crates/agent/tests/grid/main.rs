@@ -138,7 +138,7 @@ async fn an_application_runs_loses_a_node_is_replaced_and_stops() {
     assert_ne!(first, second, "two slots share no node unless told to");
     assert!(first != lab.agents[0].id && second != lab.agents[0].id, "the submitter does not match");
     until("the program's output is shown", async || lab.log(&id, 1).await.contains("slot 1 of 2")).await;
-    let listed = lab.agents[4].client.apps(Some("web")).await.expect("a list");
+    let listed = lab.agents[4].client.apps(Some("web"), true).await.expect("a list");
     assert_eq!(listed.apps.len(), 1, "{listed:?}");
 
     let killed = Instant::now();

@@ -45,7 +45,8 @@ impl Allocation {
         if application.record.submitter != self.books.me.id {
             return Err(SubmitRefusal::OtherSubmitter { named: application.record.submitter });
         }
-        let is_known = self.stopped.contains_key(&app) || self.apps.contains_key(&app);
+        let is_known =
+            self.stopped.contains_key(&app) || self.apps.contains_key(&app) || self.finals.contains(app);
         if is_known || self.submissions.contains_key(&app) {
             return Err(SubmitRefusal::Known);
         }
@@ -120,7 +121,7 @@ impl Allocation {
                 }
             }
         }
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// The node that an application is to be near to stands there, or was not found.
@@ -134,7 +135,7 @@ impl Allocation {
         if let Some(submission) = self.submissions.get_mut(&app) {
             submission.on_located(&mut self.books.context(call, host), coordinate);
         }
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// The owner of an application that is being submitted holds so many nodes with others.
@@ -142,7 +143,7 @@ impl Allocation {
         if let Some(submission) = self.submissions.get_mut(&app) {
             submission.on_counted(&mut self.books.context(call, host), held);
         }
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// Others say that a silent peer answers them.
@@ -163,7 +164,7 @@ impl Allocation {
     /// The program of this run has ended.
     pub fn handle_exited<H: Host>(&mut self, call: Call<'_, Config>, run: SlotRun, exit: Exit, host: &mut H) {
         self.with_app(call, run.app, host, |app, cx| app.on_exited(cx, run, exit));
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// The program of this run could not be started.
@@ -174,8 +175,11 @@ impl Allocation {
         why: NotStarted,
         host: &mut H,
     ) {
+        if let NotStarted::Trouble(trouble) = why {
+            self.books.troubles.note(call.now, run.app, trouble, call.config);
+        }
         self.with_app(call, run.app, host, |app, cx| app.on_not_started(cx, run, why));
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// This node was paused: it asks for newer epochs of its slots before it acts.

@@ -21,6 +21,9 @@ impl Allocation {
         message: Message,
         host: &mut H,
     ) {
+        if self.answer_as_over(from, &message, host) {
+            return;
+        }
         match message {
             Message::Renew { hold } => {
                 if !self.books.ledger.renew(call.now, call.config.hold, from, hold, false) {
@@ -198,7 +201,7 @@ impl Allocation {
                 });
             }
         }
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// A message about an application that this node may know, may have known, or knows as stopped.

@@ -30,9 +30,8 @@ impl Allocation {
         host: &mut H,
     ) {
         let stopped = self.stopped.get(&app).map(|stopped| &stopped.record);
-        let Some(record) = stopped.or_else(|| self.apps.get(&app).map(|app| &app.application.record)) else {
-            return;
-        };
+        let here = stopped.or_else(|| self.apps.get(&app).map(|app| &app.application.record));
+        let Some(record) = here.or_else(|| self.finals.get(app).map(|over| &over.record)) else { return };
         if record.version() > version {
             host.send(from, Message::Record { record: record.clone().into() });
         } else {
@@ -85,6 +84,7 @@ impl Allocation {
             .get(&app)
             .map(|stopped| &stopped.record)
             .or_else(|| self.apps.get(&app).map(|app| &app.application.record))
+            .or_else(|| self.finals.get(app).map(|over| &over.record))
             .cloned();
         let answer = match &ours {
             Some(ours) if ours.version() > version => Some(Message::Record { record: ours.clone().into() }),
@@ -104,6 +104,12 @@ impl Allocation {
             stopped.is_told(from);
         }
         if ours.as_ref().is_some_and(|ours| ours.version() >= version) {
+            return;
+        }
+        if let Some(over) = self.finals.get_mut(app) {
+            // Nothing runs that it could stop.
+            over.record = record.clone();
+            host.event(Notice::RecordChanged { record });
             return;
         }
         if let Some(mut submission) = self.submissions.remove(&app) {

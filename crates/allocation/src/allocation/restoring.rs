@@ -7,6 +7,7 @@ use xtreem_base::{AppId, Call, Duration, Handle};
 
 use super::{APPS_MAX, Allocation, STOPPED_MAX};
 use crate::app::App;
+use crate::finals::FinalRecord;
 use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::{Config, Host, Kept, Notice};
@@ -27,7 +28,7 @@ impl Allocation {
         let is_remembered = away < call.config.keep;
         for kept in kept {
             let app = kept.app();
-            if self.apps.contains_key(&app) || self.stopped.contains_key(&app) {
+            if self.apps.contains_key(&app) || self.stopped.contains_key(&app) || self.finals.contains(app) {
                 continue;
             }
             self.books.journal.has(kept.clone());
@@ -37,8 +38,13 @@ impl Allocation {
                     untold.into_iter().for_each(|peer| stopped.tell(call.now, peer));
                     self.stopped.insert(app, stopped);
                 }
-                Kept::Role(role) if self.apps.len() < APPS_MAX => {
+                Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
                     let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
+                    if restored.is_settled() {
+                        let over = FinalRecord::of(&restored, self.books.me);
+                        self.remember(call.now, over, host);
+                        continue;
+                    }
                     self.apps.insert(app, restored);
                 }
                 _ => {}
@@ -56,7 +62,7 @@ impl Allocation {
                 app.on_stored(&mut cx);
             }
         }
-        self.sweep(host);
+        self.sweep(call.now, host);
     }
 
     /// Peer `old` restarted, and is `new` from now on. Comes before the old one is said to be gone.
@@ -69,6 +75,9 @@ impl Allocation {
     /// every input.
     pub fn save<H: Host>(&mut self, call: Call<'_, Config>, host: &mut H) {
         for app in self.books.journal.take_unsaved() {
+            if self.finals.contains(app) {
+                continue;
+            }
             let kept = self.kept(app);
             if let Some(number) = self.books.journal.replace(call.now, app, kept.as_ref()) {
                 host.event(Notice::Store { number, app, what: kept.map(Box::new) });

@@ -251,7 +251,6 @@ impl App {
             NotStarted::Broken(exit) => return self.on_exited(cx, run, exit),
             NotStarted::Trouble(trouble) => trouble,
         };
-        cx.books.troubles.note(cx.now, run.app, trouble, cx.config);
         let (me, restart) = (cx.me, self.application.spec.restart);
         let Some(mine) = self.mine_mut(run.slot).filter(|mine| mine.epoch == run.epoch) else { return };
         match mine.phase {

@@ -176,9 +176,9 @@ impl App {
         self.due = cx.now;
     }
 
-    /// How many slots from `slot` upwards are known to be done.
+    /// How many slots from `slot` upwards are known to have ended, done or failed.
     pub fn done_run(&self, slot: u16, state: SlotState) -> u16 {
-        if !matches!(state, SlotState::Done(_)) {
+        if !state.is_final() {
             return 0;
         }
         let slots = u32::from(self.slots());
@@ -186,10 +186,9 @@ impl App {
         while run < slots {
             let next = ((u32::from(slot) + run) % slots) as u16;
             let is_done = match self.mine(next) {
-                Some(mine) => u32::from(matches!(mine.state(), SlotState::Done(_))),
-                None => self.known.entry(next).map_or(0, |entry| match entry.state {
-                    SlotState::Done(_) => u32::from(entry.done_run.max(1)),
-                    _ => 0,
+                Some(mine) => u32::from(mine.state().is_final()),
+                None => self.known.entry(next).map_or(0, |entry| {
+                    if entry.state.is_final() { u32::from(entry.done_run.max(1)) } else { 0 }
                 }),
             };
             if is_done == 0 {
@@ -214,7 +213,7 @@ impl App {
             })
     }
 
-    /// Ends the application when every slot is known to be done.
+    /// Ends the application when every slot is known to have ended.
     pub fn check_finished<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let all_done = |mine: &Mine| self.done_run(mine.slot, mine.state()) >= self.slots();
         if !self.is_finished && self.mine.iter().any(all_done) {

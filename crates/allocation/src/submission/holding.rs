@@ -102,7 +102,8 @@ impl Submission {
         let patience = self.attempts.min(PATIENCE_MAX);
         let ask = Ask { app, resources, colocate, patience, is_spare: is_looking, ports: spec.ports };
         let held = self.places.iter().filter(|_| !colocate).filter_map(|place| place.known.holder);
-        let exclude = held.chain(self.guardians.iter().copied()).collect();
+        let others = self.guardians.iter().chain(&self.refusers).copied();
+        let exclude = held.chain(others).collect();
         let (ticket, need) = (Ticket::Submission(app), spec.requirement.clone());
         let most = wanted.saturating_add(if is_looking { surplus } else { 0 });
         let until = cx.now + LOOK_LIMIT;
@@ -220,6 +221,7 @@ impl Submission {
         self.attempts = self.attempts.saturating_add(1);
         self.follow_ups = 0;
         self.guardians.clear();
+        self.refusers.clear();
         self.phase = Phase::Waiting { until };
         self.due = until;
         let report = self.report.take();

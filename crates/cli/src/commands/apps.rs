@@ -10,11 +10,14 @@ use crate::user::Credential;
 use crate::{output, text};
 
 #[derive(Args, Debug)]
-#[command(after_help = "Examples:\n  xtreem apps\n  xtreem apps --name web --json")]
+#[command(after_help = "Examples:\n  xtreem apps\n  xtreem apps --all --name web --json")]
 pub struct Arguments {
     /// Only applications of this name
     #[arg(long)]
     name: Option<String>,
+    /// Those that are stopped or ended, too
+    #[arg(long)]
+    all: bool,
     #[command(flatten)]
     agent: AgentSocket,
     #[command(flatten)]
@@ -26,7 +29,7 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let client = arguments.agent.client()?;
-    let list = block_on(async { Ok(client.apps(arguments.name.as_deref()).await?) })?;
+    let list = block_on(async { Ok(client.apps(arguments.name.as_deref(), arguments.all).await?) })?;
     agent_node::warn_if_cut_off(&client);
     if arguments.json {
         output::print_json(&list)?;
@@ -35,9 +38,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let table = text::apps::list(&list.apps, arguments.user.id_if_any().as_deref());
     if table.is_empty() {
         let answered = text::count(list.report.answered as usize, "node");
-        output::print(&format!("No application was found; {answered} answered.\n"))?;
+        let which = if arguments.all { "" } else { " that runs" };
+        output::print(&format!("No application{which} was found; {answered} answered.\n"))?;
     } else {
-        output::print(&table.to_string())?;
+        output::print(&format!("{table}{}", text::apps::left_out(list.left_out)))?;
     }
     Ok(Exit::Success)
 }

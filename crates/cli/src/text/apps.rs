@@ -25,6 +25,11 @@ pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
     table
 }
 
+/// That a list is not complete.
+pub fn left_out(more: u32) -> String {
+    if more == 0 { String::new() } else { format!("{more} more or so are left out: --name finds them.\n") }
+}
+
 /// What an application is doing, from its record and the slots that ended.
 pub fn state(wanted: WantedView, ended: u16, slots: u16) -> &'static str {
     match wanted {

@@ -149,10 +149,15 @@ pub struct Covered {
     pub ports: u16,
 }
 
-/// `GET /v1/apps[?name=N]`: the applications that a search over the grid met.
+/// `GET /v1/apps[?name=N][&all=true]`: the applications that a search over the grid met; without `all` those
+/// that are neither stopped nor over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppList {
+    /// Those that run come first.
     pub apps: Vec<AppSummary>,
+    /// So many more one of the nodes has, or this answer has no room for.
+    #[serde(default)]
+    pub left_out: u32,
     pub report: SearchReport,
 }
 

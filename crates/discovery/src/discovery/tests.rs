@@ -182,6 +182,7 @@ fn granted(id: u64) -> Message {
         place,
         only: false,
         facts: None,
+        left_out: 0,
     };
     Message::Answer { search: 1, answer }
 }
@@ -251,6 +252,7 @@ fn hostile_answers_are_faults_and_change_nothing() {
         slots: 3,
         here: vec![],
         role: Role::Holder,
+        ended: 0,
     };
     let table = [
         (handle(9), good(), Fault::Unasked),
@@ -336,6 +338,7 @@ fn applications_are_found_by_name() {
             slots: 3,
             here: vec![i as u16],
             role: Role::Holder,
+            ended: 0,
         });
     }
     let query = Query::Applications(AppFilter::Name { name: "web".into() });

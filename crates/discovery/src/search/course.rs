@@ -378,7 +378,10 @@ impl Search {
                 let (attributes, facts) = (answer.attributes, answer.facts);
                 SearchEvent::Match { search, peer, hold, attributes, facts }
             }
-            Query::Applications(_) => SearchEvent::Applications { search, peer, list: answer.applications },
+            Query::Applications(_) => {
+                let (list, left_out) = (answer.applications, answer.left_out);
+                SearchEvent::Applications { search, peer, list, left_out }
+            }
         });
     }
 

@@ -9,8 +9,9 @@ use xtreem_base::{AppId, NodeId};
 
 use crate::bounded;
 
-/// Applications in one answer; a node with more tells the first ones (our guess: machines run fewer).
-pub const APPLICATIONS_MAX: usize = 64;
+/// Applications in one answer; a node with more tells the first ones, those that run before those that are
+/// over, and how many it left out. At their longest they fill half of a message.
+pub const APPLICATIONS_MAX: usize = 512;
 /// Slots of one application in one summary; a node with more tells the first ones.
 pub const SLOTS_HERE_MAX: usize = 64;
 /// Bytes of an application's name.
@@ -32,12 +33,15 @@ pub enum AppFilter {
     /// Those of one owner that are not over: what counts against what it may hold.
     #[n(3)]
     Owner(#[n(0)] NodeId),
+    /// Those that are neither stopped nor over.
+    #[n(4)]
+    Active,
 }
 
 impl AppFilter {
     pub fn accepts(&self, id: AppId, owner: NodeId, name: &str) -> bool {
         match self {
-            AppFilter::All => true,
+            AppFilter::All | AppFilter::Active => true,
             AppFilter::Id(wanted) => *wanted == id,
             AppFilter::Name { name: wanted } => wanted == name,
             AppFilter::Owner(wanted) => *wanted == owner,
@@ -82,4 +86,14 @@ pub struct AppSummary {
     pub here: Vec<u16>,
     #[n(7)]
     pub role: Role,
+    /// How many slots the node knows to be done or failed.
+    #[n(8)]
+    pub ended: u16,
+}
+
+impl AppSummary {
+    /// Nothing of it runs any more, or is to run.
+    pub fn is_over(&self) -> bool {
+        self.stopped || self.ended >= self.slots
+    }
 }

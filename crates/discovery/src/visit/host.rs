@@ -34,8 +34,9 @@ pub trait Host {
     /// again is then the right answer.
     fn hold(&mut self, now: Instant, from: Handle, ask: &HoldAsk) -> HoldAnswer;
 
-    /// The applications this node has to do with, of those that `filter` accepts.
-    fn applications(&self, filter: &AppFilter) -> Vec<AppSummary>;
+    /// The applications this node has to do with, of those that `filter` accepts; `max` at most, and how many
+    /// more there are.
+    fn applications(&self, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32);
 }
 
 /// Lent for one call, as a node lends it.
@@ -60,8 +61,8 @@ impl<H: Host> Host for &mut H {
         (**self).hold(now, from, ask)
     }
 
-    fn applications(&self, filter: &AppFilter) -> Vec<AppSummary> {
-        (**self).applications(filter)
+    fn applications(&self, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
+        (**self).applications(filter, max)
     }
 }
 
@@ -90,8 +91,8 @@ pub enum SearchEvent {
         attributes: Option<Attributes>,
         facts: Option<Box<Facts>>,
     },
-    /// What one node knows of applications.
-    Applications { search: SearchId, peer: Handle, list: Vec<AppSummary> },
+    /// What one node knows of applications, and how many more it knows.
+    Applications { search: SearchId, peer: Handle, list: Vec<AppSummary>, left_out: u32 },
     /// A hold that nobody waits for any more: to be released at once.
     Surplus { peer: Handle, hold: u64 },
     /// The last event of a search, but for [`SearchEvent::Surplus`].
@@ -140,6 +141,7 @@ pub(crate) fn answer(
         place,
         only: route.only,
         facts: None,
+        left_out: 0,
     };
     if route.contacts || !leads_on {
         answer.contacts = host.contacts(CONTACTS_MAX);
@@ -160,7 +162,7 @@ pub(crate) fn answer(
             }
         }
         Query::Applications(filter) => {
-            answer.applications = host.applications(filter);
+            (answer.applications, answer.left_out) = host.applications(filter, APPLICATIONS_MAX);
             answer.applications.truncate(APPLICATIONS_MAX);
             answer.applications.iter_mut().for_each(|app| app.here.truncate(SLOTS_HERE_MAX));
             answer.matched = !answer.applications.is_empty();

@@ -132,6 +132,9 @@ pub struct Answer {
     pub only: bool,
     #[n(8)]
     pub facts: Option<Box<Facts>>,
+    /// Applications that the node has besides, and that had no room.
+    #[n(9)]
+    pub left_out: u32,
 }
 
 impl Answer {

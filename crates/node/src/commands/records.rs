@@ -52,7 +52,7 @@ impl Node {
     }
 
     pub fn apps(&self) -> Vec<AppSummary> {
-        summaries(&self.allocation, &AppFilter::All)
+        summaries(&self.allocation, &AppFilter::All, usize::MAX).0
     }
 
     /// A random subset of an application's own collection, without this node.

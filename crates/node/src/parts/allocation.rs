@@ -130,25 +130,34 @@ impl<O: Output> Host for AllocationHost<'_, O> {
     }
 }
 
-/// The applications that this node takes part in and `filter` accepts.
-pub(crate) fn summaries(allocation: &Allocation, filter: &AppFilter) -> Vec<AppSummary> {
-    let is_over = |app: &AppHere<'_>| matches!(filter, AppFilter::Owner(_)) && app.is_finished;
+/// The applications that this node takes part in or remembers and `filter` accepts: those that run come
+/// first. At most `max` of them, and how many more there are.
+pub(crate) fn summaries(allocation: &Allocation, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
+    let wants_active = matches!(filter, AppFilter::Owner(_) | AppFilter::Active);
+    let is_out = |app: &AppHere<'_>| {
+        let is_stopped = *filter == AppFilter::Active && app.record.is_stopped();
+        is_stopped || wants_active && app.is_finished
+    };
     let accepts = |app: &AppHere<'_>| filter.accepts(app.record.id, app.record.owner, &app.record.name);
-    let here = allocation.apps().filter(|app| accepts(app) && !is_over(app));
-    here.take(limits::APPLICATIONS_MAX)
-        .map(|app| AppSummary {
-            id: app.record.id,
-            owner: app.record.owner,
-            name: app.record.name.clone(),
-            generation: app.record.generation,
-            stopped: app.record.is_stopped(),
-            slots: app.record.slots,
-            role: match (app.is_former, app.slots.is_empty()) {
-                (false, false) => Role::Holder,
-                (false, true) if app.is_guardian => Role::Guardian,
-                _ => Role::Former,
-            },
-            here: app.slots.into_iter().take(limits::SLOTS_HERE_MAX).collect(),
-        })
-        .collect()
+    let mut here = allocation.apps().filter(|app| accepts(app) && !is_out(app));
+    let list = here.by_ref().take(max).map(summary).collect();
+    (list, here.count() as u32)
+}
+
+fn summary(app: AppHere<'_>) -> AppSummary {
+    AppSummary {
+        id: app.record.id,
+        owner: app.record.owner,
+        name: app.record.name.clone(),
+        generation: app.record.generation,
+        stopped: app.record.is_stopped(),
+        slots: app.record.slots,
+        role: match (app.is_former, app.slots.is_empty()) {
+            (false, false) => Role::Holder,
+            (false, true) if app.is_guardian => Role::Guardian,
+            _ => Role::Former,
+        },
+        here: app.slots.into_iter().take(limits::SLOTS_HERE_MAX).collect(),
+        ended: app.ended,
+    }
 }

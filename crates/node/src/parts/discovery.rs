@@ -121,8 +121,8 @@ impl Host for SearchHost<'_> {
         }
     }
 
-    fn applications(&self, filter: &AppFilter) -> Vec<AppSummary> {
-        summaries(self.allocation, filter)
+    fn applications(&self, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
+        summaries(self.allocation, filter, max)
     }
 }
 

@@ -52,8 +52,9 @@ impl Host for Node {
         HoldAnswer::Granted { id: self.room }
     }
 
-    fn applications(&self, wanted: &AppFilter) -> Vec<AppSummary> {
-        self.applications.iter().filter(|app| wanted.accepts(app.id, app.owner, &app.name)).cloned().collect()
+    fn applications(&self, wanted: &AppFilter, _: usize) -> (Vec<AppSummary>, u32) {
+        let accepts = |app: &&AppSummary| wanted.accepts(app.id, app.owner, &app.name);
+        (self.applications.iter().filter(accepts).cloned().collect(), 0)
     }
 }
 

@@ -48,6 +48,7 @@ fn nothing() -> Answer {
         place,
         only: false,
         facts: None,
+        left_out: 0,
     }
 }
 

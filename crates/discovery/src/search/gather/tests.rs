@@ -44,8 +44,8 @@ impl Host for Lent<'_> {
         HoldAnswer::Refused(HoldRefusal::Busy)
     }
 
-    fn applications(&self, _: &AppFilter) -> Vec<AppSummary> {
-        Vec::new()
+    fn applications(&self, _: &AppFilter, _: usize) -> (Vec<AppSummary>, u32) {
+        (Vec::new(), 0)
     }
 }
 
