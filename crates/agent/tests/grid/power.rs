@@ -19,9 +19,10 @@ pub async fn all_agents_are_killed_at_once_and_everything_runs_again() {
         ..Program::default()
     };
     let web = lab.application("web", 3, &web);
-    let solo = lab.application("solo", 1, &shell("echo solo runs; while :; do sleep 1; done"));
-    let job = lab.application("job", 1, &shell("echo work"));
-    let old = lab.application("old", 1, &shell("while :; do sleep 1; done"));
+    let solo =
+        lab.through(2, lab.application("solo", 1, &shell("echo solo runs; while :; do sleep 1; done")));
+    let job = lab.through(3, lab.application("job", 1, &shell("echo work")));
+    let old = lab.through(4, lab.application("old", 1, &shell("while :; do sleep 1; done")));
     // Each from another node.
     for (at, app) in [(0, &web), (2, &solo), (3, &job), (4, &old)] {
         lab.place_at(at, app).await;

@@ -98,7 +98,7 @@ const ATTACKS: &[Attack] = &[
         vec![tell(prey.epoch(2)), tell(prey.epoch(500)), tell(prey.epoch(u32::MAX))]
     }),
     ("proves it with what the holder would have signed", |prey, out, known| {
-        let recruiter = prey.id(known.holder.expect("it runs"));
+        let recruiter = prey.id(known.holder.unwrap_or(handle(0)));
         let epoch = Epoch { recruiter, ..prey.epoch(2) };
         let slots =
             vec![Known { slot: known.slot, epoch, holder: Some(prey.liar), state: SlotState::Running }];
