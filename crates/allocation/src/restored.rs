@@ -142,7 +142,8 @@ mod tests {
     fn a_restored_role_wakes_only_when_nobody_else_is_awake_and_somebody_knows_its_record() {
         use Standing::{Asleep, Awake, Stranger};
         let all = [(1, Asleep), (2, Asleep), (3, Asleep)];
-        let table: [(u64, bool, &[(u32, Standing)], Ripe); 11] = [
+        type Row<'a> = (u64, bool, &'a [(u32, Standing)], Ripe);
+        let table: [Row<'_>; 11] = [
             (7, true, &all, Ripe::ToWake),
             (5, true, &all, Ripe::NotYet),
             (7, true, &all[..2], Ripe::NotYet),

@@ -104,7 +104,8 @@ mod tests {
         let (first, again, moved) = (peer(5, 1), peer(6, 1), peer(5, 2));
         let elsewhere = peer(6, 2);
         // Heard at these seconds, fresh or not, and of which record the sender is told.
-        let check = |what: &str, rows: &[(u64, &Arc<Peer>, bool, Option<&Arc<Peer>>)]| {
+        type Row<'a> = (u64, &'a Arc<Peer>, bool, Option<&'a Arc<Peer>>);
+        let check = |what: &str, rows: &[Row<'_>]| {
             let mut sightings = Sightings::default();
             for (row, (second, peer, is_fresh, expected)) in rows.iter().enumerate() {
                 let now = Instant::from_millis(1_000 * second);
