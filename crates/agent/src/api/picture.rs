@@ -63,7 +63,8 @@ impl Picture {
         picture
     }
 
-    /// The newest record counts; of a slot the highest epoch, and under one epoch the later state.
+    /// The newest record counts; of a slot the highest epoch, under one epoch the later state, and of that
+    /// who names the holder.
     fn merge(&mut self, Named { what: description, contacts }: Named<Description>) {
         self.contacts.extend(contacts);
         if description.record.version() > self.record.version() {
@@ -78,7 +79,8 @@ impl Picture {
             *least = seconds.min(*least);
         }
         for known in description.slots {
-            let is_newer = |old: &Known| (known.epoch, known.state) > (old.epoch, old.state);
+            let age = |known: &Known| (known.epoch, known.state, known.holder.is_some());
+            let is_newer = |old: &Known| age(&known) > age(old);
             if self.slots.get(&known.slot).is_none_or(is_newer) {
                 self.slots.insert(known.slot, known);
             }

@@ -197,7 +197,12 @@ impl Net {
         let mut guardians = Vec::new();
         for (_, node) in nodes() {
             let Some(known) = node.app(self.now, app) else { continue };
-            slots.extend(known.slots.into_iter().map(|known| (known.slot, known)));
+            // Who remembers an end of another node's slot does not say whose it was.
+            for known in known.slots {
+                if known.holder.is_some() || !slots.contains_key(&known.slot) {
+                    slots.insert(known.slot, known);
+                }
+            }
             guardians = known.guardians;
         }
         let mut application = application(SLOTS, Wanted::Running);
