@@ -214,7 +214,7 @@ async fn a_file_that_the_agent_lacks_is_no_error() {
 async fn names_are_escaped_in_queries() {
     let server = Server::saying(answer("404 Not Found", ""));
     OperatorClient::new(&server.socket).apps(Some("a b&c"), false).await.expect_err("a refusal");
-    assert!(server.asked().await.starts_with("GET /v1/apps?name=a%20b%26c HTTP/1.1\r\n"));
+    assert!(server.asked().await.starts_with("GET /v1/apps?all=false&name=a%20b%26c HTTP/1.1\r\n"));
 }
 
 #[tokio::test]
