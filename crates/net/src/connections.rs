@@ -28,7 +28,7 @@ use crate::socket::SharedSocket;
 use crate::stranger::{WHAT_TO_DO, vo_in};
 use crate::tls::Dialler;
 
-/// Connections kept for sending; the longest unused one goes (`notes/substrate.md` section 6: about 32).
+/// Connections kept for sending; the longest unused one goes. Our guess: twice the contacts of a busy node.
 const LINKS_MAX: usize = 64;
 
 /// Incoming connections at one time; beyond it the newest are refused. Eight megabytes at 39 KiB each.
@@ -153,7 +153,7 @@ pub(crate) fn transport() -> Arc<TransportConfig> {
         // Ten seconds fit the milliseconds of a VarInt.
         .max_idle_timeout(Some(IDLE_MAX.try_into().expect("a short time")))
         // Most connections carry a few small messages: discovery of the path's MTU costs three times their
-        // bytes (`notes/substrate.md` section 2).
+        // bytes, as we measured.
         .mtu_discovery_config(None)
         .datagram_receive_buffer_size(None);
     Arc::new(transport)
