@@ -5,6 +5,7 @@ mod finals;
 mod liars;
 mod losses;
 mod policy;
+mod restarts;
 mod schemas;
 
 extern crate std;

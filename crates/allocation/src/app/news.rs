@@ -4,7 +4,7 @@ use xtreem_base::Handle;
 
 use super::App;
 use crate::context::Context;
-use crate::knowledge::Learned;
+use crate::knowledge::{Entry, Learned};
 use crate::message::KNOWN_MAX;
 use crate::mine::Mine;
 use crate::{Fault, Host, Known, Notice, SlotReport, SlotState};
@@ -39,7 +39,14 @@ impl App {
         }
         let state_here = self.proven_state(cx, from, Known { slot, epoch, holder: Some(from), state });
         let news = Known { slot, epoch, holder: Some(from), state: state_here };
-        self.take(cx, news, Some(from));
+        let is_there = |entry: &&mut Entry| entry.epoch == epoch && entry.holder.is_some();
+        if !state.is_final() || state_here.is_final() {
+            self.take(cx, news, Some(from));
+        } else if let Some(entry) = self.known.entry_mut(slot).filter(is_there) {
+            // The proof follows. Until then the slot is not lost, and no more: `from` may have restarted since
+            // the slot ended, and then it is not the incarnation that held it while it ran.
+            entry.mark_alive(cx.now);
+        }
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
             entry.heard = Some(cx.now);
             entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));

@@ -37,10 +37,15 @@ impl App {
         app.left = is_finished.then_some(now);
         let there_are = app.slots();
         for known in known.into_iter().filter(|known| known.slot < there_are) {
-            app.known.learn(now, known, false, &mut cx.books.rng);
+            // Under no epoch of before does this incarnation hold anything but what has ended.
+            let holder = known.holder.filter(|holder| *holder != me);
+            app.known.learn(now, Known { holder, ..known }, false, &mut cx.books.rng);
         }
-        let mut offers = Vec::new();
+        let mut offers: Vec<Offer> = Vec::new();
         for SlotReport { slot, epoch, state, .. } in slots.into_iter().filter(|own| own.slot < there_are) {
+            if app.mine(slot).is_some() || offers.iter().any(|offer| offer.slot == slot) {
+                continue;
+            }
             if state.is_final() {
                 app.mine.push(Mine::new(slot, epoch, Phase::Ended(state), me));
                 app.sign_end(cx, slot);
@@ -62,7 +67,9 @@ impl App {
     /// What is to be kept on disk of this node's part; nothing when it has none, or none that counts yet.
     pub fn role(&self) -> Option<Role> {
         let is_guardian = self.guard.as_ref().is_some_and(|guard| guard.has_met_holder);
+        // What is held again is no longer only offered.
         let offers = self.restored.iter().flat_map(|restored| &restored.offers);
+        let offers = offers.filter(|offer| self.mine(offer.slot).is_none());
         let offered = offers.map(|Offer { slot, epoch, .. }| (*slot, *epoch, SlotState::Starting));
         let held = self.mine.iter().filter(|mine| mine.is_held());
         let held = held.map(|mine| (mine.slot, mine.epoch, mine.own_state()));
@@ -92,8 +99,8 @@ impl App {
     /// Slots that are held here, or were and are kept room for.
     pub fn slots_here(&self) -> Vec<u16> {
         let held = self.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot);
-        let offers = self.restored.iter().flat_map(|restored| &restored.offers);
-        held.chain(offers.map(|offer| offer.slot)).collect()
+        let offers = self.restored.iter().flat_map(|restored| &restored.offers).map(|offer| offer.slot);
+        held.chain(offers.filter(|slot| self.mine(*slot).is_none())).collect()
     }
 
     pub fn is_asleep(&self) -> bool {
@@ -111,8 +118,7 @@ impl App {
     /// How this node stands to the application, for a restarted one that asks.
     fn standing(&self, now: Instant) -> Standing {
         match &self.restored {
-            Some(restored) if restored.is_asleep && !restored.is_led(now) => Standing::Asleep,
-            Some(restored) if restored.is_asleep => Standing::Awake,
+            Some(restored) if restored.is_asleep => restored.own_standing(now),
             _ if self.left.is_some() => Standing::Stranger,
             _ => Standing::Awake,
         }
@@ -243,12 +249,12 @@ impl App {
     }
 
     fn wake_when_ripe<H: Host>(&mut self, cx: &mut Context<'_, H>, partners: &[Handle]) {
-        let Some(restored) = &self.restored else { return };
-        let age = cx.now.since(restored.since);
+        let Some(restored) = &mut self.restored else { return };
+        let led_for = restored.led_for(cx.now);
         match restored.ripe(cx.now, partners, cx.config.restored_quiet, cx.config.restored_limit) {
             Ripe::NotYet => {}
             // Who was not taken back by then is needed no more; what it knows of ended slots stays known.
-            Ripe::Led if age >= cx.config.guardian_lapse => {
+            Ripe::Led if led_for >= cx.config.guardian_lapse => {
                 self.guard = None;
                 self.drop_offers(cx);
                 if self.mine.is_empty() { self.leave(cx) } else { self.be_awake(cx.now) }
@@ -300,7 +306,7 @@ impl App {
     /// Takes up watching: whatever was known of others counts from now.
     pub fn be_awake(&mut self, now: Instant) {
         if let Some(restored) = &mut self.restored {
-            restored.is_asleep = false;
+            (restored.is_asleep, restored.since) = (false, now);
         }
         for (_, entry) in self.known.iter_mut() {
             match (entry.holder, entry.successor) {

@@ -1,0 +1,223 @@
+//! A node that takes up its roles again: what it says of them, and what it believes of others that restarted.
+
+use xtreem_allocation::{
+    Confirm, Epoch, Evidence, Final, GuardianSet, Kept, Known, Link, Message as Allocation, Offer, Role,
+    SetVersion, Signed, SlotReport, Standing, Versions,
+};
+
+use super::*;
+use crate::Saved;
+
+/// Who is who: this node and its partner restarted once, and have two handles each.
+const SUBMITTER: usize = 0;
+const ME: usize = 2;
+const PARTNER_BEFORE: usize = 3;
+const PARTNER: usize = 4;
+
+const OWN: u16 = 0;
+const OTHER: u16 = 1;
+const DONE: SlotState = SlotState::Done(Exit::Code(0));
+
+struct Bench {
+    node: Node,
+    ids: Vec<NodeId>,
+    now: Instant,
+}
+
+/// The epoch of each slot that the submitter gave it.
+fn epoch(ids: &[NodeId], slot: u16) -> Epoch {
+    Epoch { counter: 1, recruiter: ids[SUBMITTER], incarnation: 1, attempt: 1 + u32::from(slot) }
+}
+
+fn app() -> Application {
+    let mut application = application(2, Wanted::Running);
+    application.record.submitter = NodeId::from_bytes([SUBMITTER as u8 + 1; 16]);
+    application
+}
+
+fn no_guardians() -> GuardianSet {
+    GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new(), claim: None }
+}
+
+impl Bench {
+    /// This node held slot 0 and its partner slot 1 when both agents ended; of its own slot it knew that
+    /// `holder` has it.
+    fn new(holder: Option<usize>) -> (Bench, Outbox) {
+        let id = |host: u8| NodeId::from_bytes([host; 16]);
+        let ids = vec![id(1), id(2), id(2), id(3), id(3)];
+        let id = app().record.id;
+        let signed = |slot, holder: usize| {
+            let link = Link { app: id, slot, epoch: epoch(&ids, slot), holder: ids[holder], after: 0 };
+            Signed::by(&Outbox::new(ids[SUBMITTER], &ids), link)
+        };
+        let known = |slot, holder| {
+            let holder = Some(handle(holder));
+            Known { slot, epoch: epoch(&ids, slot), holder, state: SlotState::Starting }
+        };
+        let own = holder.into_iter().map(|holder| known(OWN, holder));
+        let role = Role {
+            application: app(),
+            guardians: no_guardians(),
+            is_guardian: false,
+            slots: vec![SlotReport {
+                slot: OWN,
+                epoch: epoch(&ids, OWN),
+                state: SlotState::Starting,
+                done_run: 0,
+            }],
+            known: own.chain([known(OTHER, PARTNER_BEFORE)]).collect(),
+            is_finished: false,
+            evidence: Evidence {
+                links: vec![signed(OWN, ME), signed(OTHER, PARTNER)],
+                ..Evidence::default()
+            },
+        };
+        let me = Me { handle: handle(ME), id: ids[ME], incarnation: 2 };
+        let now = Instant::from_secs(100);
+        let mut node = Node::new(Arc::new(Config::emulated()), me, 1, now);
+        node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
+        let saved = Saved { kept: vec![Kept::Role(role.into())], reference: Vec::new(), away: SECS(1) };
+        let mut bench = Bench { node, ids, now };
+        let out = bench.call(|node, now, out| node.restore(now, saved, out));
+        (bench, out)
+    }
+
+    fn call(&mut self, f: impl FnOnce(&mut Node, Instant, &mut Outbox)) -> Outbox {
+        let mut out = Outbox::new(self.ids[ME], &self.ids);
+        self.now = self.now + Duration::from_millis(1);
+        f(&mut self.node, self.now, &mut out);
+        out
+    }
+
+    fn hear(&mut self, from: usize, message: Allocation) -> Outbox {
+        self.call(|node, now, out| {
+            _ = node.handle_message(now, handle(from), Message::Allocation(message), out);
+        })
+    }
+
+    fn tick(&mut self) -> Outbox {
+        self.call(|node, now, out| node.handle_timeout(now, out))
+    }
+
+    fn epoch(&self, slot: u16) -> Epoch {
+        epoch(&self.ids, slot)
+    }
+}
+
+fn versions() -> Versions {
+    Versions { record: app().record.version(), guardians: no_guardians().version }
+}
+
+fn sent(out: &Outbox) -> impl Iterator<Item = &Allocation> {
+    out.sent.iter().filter_map(|(_, message)| match message {
+        Message::Allocation(message) => Some(message),
+        _ => None,
+    })
+}
+
+fn changes(out: &Outbox) -> Vec<Known> {
+    let changed = out.events.iter().filter_map(|event| match event {
+        Event::Allocation(Notice::SlotChanged { slot, .. }) => Some(*slot),
+        _ => None,
+    });
+    changed.collect()
+}
+
+#[test]
+fn nobody_is_told_that_a_restarted_node_holds_what_it_held_before() {
+    // While it was asleep the last time, others had told it who held its slot; the host reads that as itself.
+    for before in [None, Some(ME)] {
+        let (mut bench, _) = Bench::new(before);
+        let out = bench.hear(PARTNER, Allocation::Locate { app: app().record.id, slot: OTHER });
+        let told: Vec<Known> = sent(&out)
+            .flat_map(|message| match message {
+                Allocation::Tell { slots, .. } => slots.clone(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert!(told.iter().any(|known| known.slot == OTHER), "it tells what it knows");
+        assert!(told.iter().all(|known| known.holder != Some(handle(ME))), "{before:?}: {told:?}");
+    }
+}
+
+#[test]
+fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
+    let (mut bench, _) = Bench::new(None);
+    let out = bench.tick();
+    let offers: Vec<Offer> = sent(&out)
+        .filter_map(|message| match message {
+            Allocation::Return { offer, .. } => *offer,
+            _ => None,
+        })
+        .collect();
+    let offer = *offers.first().expect("its partner is offered the slot");
+    let recruiter = Outbox::new(bench.ids[PARTNER], &bench.ids);
+    let higher = Epoch { counter: 2, recruiter: bench.ids[PARTNER], incarnation: 1, attempt: 1 };
+    let link = Link { app: app().record.id, slot: OWN, epoch: higher, holder: bench.ids[ME], after: 1 };
+    let confirm = Confirm {
+        application: app(),
+        slot: OWN,
+        epoch: higher,
+        hold: offer.hold,
+        guardians: no_guardians(),
+        neighbours: Vec::new(),
+        older: Vec::new(),
+        peers: Vec::new(),
+        evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
+        failures: Vec::new(),
+        failing: Vec::new(),
+        sources: Vec::new(),
+    };
+    let out = bench.hear(PARTNER, Allocation::Confirm(confirm.into()));
+    let kept: Vec<Vec<Epoch>> = out
+        .events
+        .iter()
+        .filter_map(|event| match event {
+            Event::Allocation(Notice::Store { what: Some(what), .. }) => Some(what),
+            _ => None,
+        })
+        .map(|kept| match &**kept {
+            Kept::Role(role) => role.slots.iter().map(|own| own.epoch).collect(),
+            Kept::Stopped { .. } => panic!("it goes on"),
+        })
+        .collect();
+    assert_eq!(kept, [[higher]], "the power may go after any write");
+}
+
+#[test]
+fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
+    use Standing::{Asleep, Awake, Led};
+    for (heard, answer) in [(None, Asleep), (Some(Asleep), Asleep), (Some(Awake), Led), (Some(Led), Asleep)] {
+        let (mut bench, _) = Bench::new(None);
+        let (app, versions) = (app().record.id, versions());
+        if let Some(standing) = heard {
+            bench.hear(PARTNER, Allocation::Returned { app, versions: Some(versions), standing });
+        }
+        let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer: None });
+        let answers: Vec<Standing> = sent(&out)
+            .filter_map(|message| match message {
+                Allocation::Returned { standing, .. } => Some(*standing),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(answers, [answer], "after {heard:?}");
+    }
+}
+
+#[test]
+fn who_restarted_after_its_slot_had_ended_is_not_taken_for_one_that_runs_it() {
+    let (mut bench, _) = Bench::new(None);
+    let (app, epoch) = (app().record.id, bench.epoch(OTHER));
+    let mine = vec![SlotReport { slot: OTHER, epoch, state: DONE, done_run: 1 }];
+    let out = bench.hear(PARTNER, Allocation::Report { app, versions: versions(), mine });
+    assert_eq!(changes(&out), [], "an end that is only named changes nothing");
+    assert!(sent(&out).any(|message| matches!(message, Allocation::AskProof { slot: OTHER, .. })));
+    let holder = bench.ids[PARTNER];
+    let ended = Final { app, slot: OTHER, epoch, state: DONE, holder };
+    let finals = vec![Signed::by(&Outbox::new(holder, &bench.ids), ended)];
+    let evidence = Evidence { finals, ..Evidence::default() }.into();
+    let slots = vec![Known { slot: OTHER, epoch, holder: Some(handle(PARTNER)), state: DONE }];
+    let out = bench.hear(PARTNER, Allocation::Tell { app, versions: versions(), slots, evidence });
+    assert!(changes(&out).iter().all(|known| known.state == DONE) && !changes(&out).is_empty());
+    assert!(bench.node.is_over(app, OTHER));
+}
