@@ -84,14 +84,14 @@ impl Bench {
 
     fn call(&mut self, f: impl FnOnce(&mut Node, Instant, &mut Outbox)) -> Outbox {
         let mut out = Outbox::new(self.ids[ME], &self.ids);
-        self.now = self.now + Duration::from_millis(1);
+        self.now += Duration::from_millis(1);
         f(&mut self.node, self.now, &mut out);
         out
     }
 
     fn hear(&mut self, from: usize, message: Allocation) -> Outbox {
         self.call(|node, now, out| {
-            _ = node.handle_message(now, handle(from), Message::Allocation(message), out);
+            node.handle_message(now, handle(from), Message::Allocation(message), out);
         })
     }
 
