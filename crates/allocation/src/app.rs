@@ -406,6 +406,9 @@ impl App {
             });
             self.send_probe(cx, peer, about);
         }
+        if self.older.take_changed() {
+            cx.books.journal.mark(self.id());
+        }
         let watched = self.watched();
         self.known.prune(|slot| watched.contains(&slot));
         self.due = self.next_due(cx.now, cx.config);

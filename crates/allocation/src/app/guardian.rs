@@ -228,12 +228,15 @@ impl App {
         self.guard.as_ref().map_or(Instant::FAR, |guard| guard.lapses(config))
     }
 
-    /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.
+    /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order: the lowest
+    /// slot, whose holder then looks for the others, and those whose old holders offer them.
     pub fn turn_as_guardian(&self, slot: u16) -> Option<window::Turn> {
         let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
         let watched = self.watched();
         let is_lost = |slot: &u16| self.known.entry(*slot).is_some_and(|entry| entry.lost.is_some());
-        let is_mine_to_restart = watched.first() == Some(&slot) && watched.iter().all(is_lost);
+        let is_offered = self.known.entry(slot).is_some_and(|entry| entry.offer.is_some());
+        let is_next = watched.first() == Some(&slot) || (is_offered && watched.contains(&slot));
+        let is_mine_to_restart = is_next && watched.iter().all(is_lost);
         is_mine_to_restart
             .then_some(window::Turn { place: guard.rank + 1, order: 2 * window::REACH + guard.rank })
     }

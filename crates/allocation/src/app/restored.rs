@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::mine::{Mine, Phase};
 use crate::recruit;
 use crate::restored::{OFFER_LIMIT, OFFERS_AT_A_TIME, Offer, RETURN_PERIOD, Restored, Ripe, Standing};
-use crate::role::Role;
+use crate::role::{Older, Role};
 use crate::{Connection, Epoch, Fault, Host, Known, Notice, SlotReport, SlotState, Ticket, Versions, Wish};
 
 /// How long one that wakes waits for others that have restarted before it recruits their slots. Our guess:
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(2);
 impl App {
     /// A role as it was when the agent ended. `is_remembered`: see [`Restored`].
     pub fn restore<H: Host>(role: Role, is_remembered: bool, cx: &mut Context<'_, H>) -> App {
-        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence } = role;
+        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence, older } = role;
         let (now, me) = (cx.now, cx.me.handle);
         let mut app = App::new(application, now);
         app.chain.begin_with(&evidence);
@@ -40,6 +40,10 @@ impl App {
             // Under no epoch of before does this incarnation hold anything but what has ended.
             let holder = known.holder.filter(|holder| *holder != me);
             app.known.learn(now, Known { holder, ..known }, false, &mut cx.books.rng);
+        }
+        // The other side of a split may have lost its memory in the same moment: it is asked for still.
+        for Older { slot, peer } in older.into_iter().filter(|old| old.slot < there_are && old.peer != me) {
+            app.older.add(now, slot, peer);
         }
         let mut offers: Vec<Offer> = Vec::new();
         for SlotReport { slot, epoch, state, .. } in slots.into_iter().filter(|own| own.slot < there_are) {
@@ -93,6 +97,7 @@ impl App {
             known: known.collect(),
             is_finished: self.is_finished,
             evidence: self.chain.all(),
+            older: self.older.iter().map(|(slot, peer)| Older { slot, peer }).collect(),
         })
     }
 
@@ -105,6 +110,11 @@ impl App {
 
     pub fn is_asleep(&self) -> bool {
         self.restored.as_ref().is_some_and(|restored| restored.is_asleep)
+    }
+
+    /// This node held the slot before its agent's start, and keeps room for it.
+    pub fn offers_slot(&self, slot: u16) -> bool {
+        self.restored.iter().flat_map(|restored| &restored.offers).any(|offer| offer.slot == slot)
     }
 
     pub fn has_offers(&self) -> bool {

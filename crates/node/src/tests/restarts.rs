@@ -1,8 +1,8 @@
 //! A node that takes up its roles again: what it says of them, and what it believes of others that restarted.
 
 use xtreem_allocation::{
-    Confirm, Epoch, Evidence, Final, GuardianSet, Kept, Known, Link, Message as Allocation, Offer, Role,
-    SetVersion, Signed, SlotReport, Standing, Versions,
+    Confirm, Epoch, Evidence, Final, GuardianSet, Holds, Kept, Known, Link, Message as Allocation, Offer,
+    Older, Role, SetVersion, Signed, SlotReport, Standing, Versions,
 };
 
 use super::*;
@@ -39,47 +39,57 @@ fn no_guardians() -> GuardianSet {
     GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new(), claim: None }
 }
 
+/// This node held slot 0 and its partner slot 1 when both agents ended; of its own slot it knew that `holder`
+/// has it.
+fn role(ids: &[NodeId], holder: Option<usize>) -> Role {
+    let signed = |slot, holder: usize| {
+        let link =
+            Link { app: app().record.id, slot, epoch: epoch(ids, slot), holder: ids[holder], after: 0 };
+        Signed::by(&Outbox::new(ids[SUBMITTER], ids), link)
+    };
+    let known = |slot, holder| {
+        let holder = Some(handle(holder));
+        Known { slot, epoch: epoch(ids, slot), holder, state: SlotState::Starting }
+    };
+    let own = holder.into_iter().map(|holder| known(OWN, holder));
+    let links = vec![signed(OWN, ME), signed(OTHER, PARTNER)];
+    Role {
+        application: app(),
+        guardians: no_guardians(),
+        is_guardian: false,
+        slots: vec![SlotReport {
+            slot: OWN,
+            epoch: epoch(ids, OWN),
+            state: SlotState::Starting,
+            done_run: 0,
+        }],
+        known: own.chain([known(OTHER, PARTNER_BEFORE)]).collect(),
+        is_finished: false,
+        evidence: Evidence { links, ..Evidence::default() },
+        older: Vec::new(),
+    }
+}
+
+fn ids() -> Vec<NodeId> {
+    [1, 2, 2, 3, 3].map(|host: u8| NodeId::from_bytes([host; 16])).into()
+}
+
 impl Bench {
-    /// This node held slot 0 and its partner slot 1 when both agents ended; of its own slot it knew that
-    /// `holder` has it.
-    fn new(holder: Option<usize>) -> (Bench, Outbox) {
-        let id = |host: u8| NodeId::from_bytes([host; 16]);
-        let ids = vec![id(1), id(2), id(2), id(3), id(3)];
-        let id = app().record.id;
-        let signed = |slot, holder: usize| {
-            let link = Link { app: id, slot, epoch: epoch(&ids, slot), holder: ids[holder], after: 0 };
-            Signed::by(&Outbox::new(ids[SUBMITTER], &ids), link)
-        };
-        let known = |slot, holder| {
-            let holder = Some(handle(holder));
-            Known { slot, epoch: epoch(&ids, slot), holder, state: SlotState::Starting }
-        };
-        let own = holder.into_iter().map(|holder| known(OWN, holder));
-        let role = Role {
-            application: app(),
-            guardians: no_guardians(),
-            is_guardian: false,
-            slots: vec![SlotReport {
-                slot: OWN,
-                epoch: epoch(&ids, OWN),
-                state: SlotState::Starting,
-                done_run: 0,
-            }],
-            known: own.chain([known(OTHER, PARTNER_BEFORE)]).collect(),
-            is_finished: false,
-            evidence: Evidence {
-                links: vec![signed(OWN, ME), signed(OTHER, PARTNER)],
-                ..Evidence::default()
-            },
-        };
+    fn new(holder: Option<usize>) -> Bench {
+        Bench::of(role(&ids(), holder))
+    }
+
+    /// This node just after its start.
+    fn of(role: Role) -> Bench {
+        let ids = ids();
         let me = Me { handle: handle(ME), id: ids[ME], incarnation: 2 };
         let now = Instant::from_secs(100);
         let mut node = Node::new(Arc::new(Config::emulated()), me, 1, now);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         let saved = Saved { kept: vec![Kept::Role(role.into())], reference: Vec::new(), away: SECS(1) };
         let mut bench = Bench { node, ids, now };
-        let out = bench.call(|node, now, out| node.restore(now, saved, out));
-        (bench, out)
+        bench.call(|node, now, out| node.restore(now, saved, out));
+        bench
     }
 
     fn call(&mut self, f: impl FnOnce(&mut Node, Instant, &mut Outbox)) -> Outbox {
@@ -127,7 +137,7 @@ fn changes(out: &Outbox) -> Vec<Known> {
 fn nobody_is_told_that_a_restarted_node_holds_what_it_held_before() {
     // While it was asleep the last time, others had told it who held its slot; the host reads that as itself.
     for before in [None, Some(ME)] {
-        let (mut bench, _) = Bench::new(before);
+        let mut bench = Bench::new(before);
         let out = bench.hear(PARTNER, Allocation::Locate { app: app().record.id, slot: OTHER });
         let told: Vec<Known> = sent(&out)
             .flat_map(|message| match message {
@@ -142,7 +152,7 @@ fn nobody_is_told_that_a_restarted_node_holds_what_it_held_before() {
 
 #[test]
 fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
-    let (mut bench, _) = Bench::new(None);
+    let mut bench = Bench::new(None);
     let out = bench.tick();
     let offers: Vec<Offer> = sent(&out)
         .filter_map(|message| match message {
@@ -188,7 +198,7 @@ fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
 fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
     use Standing::{Asleep, Awake, Led};
     for (heard, answer) in [(None, Asleep), (Some(Asleep), Asleep), (Some(Awake), Led), (Some(Led), Asleep)] {
-        let (mut bench, _) = Bench::new(None);
+        let mut bench = Bench::new(None);
         let (app, versions) = (app().record.id, versions());
         if let Some(standing) = heard {
             bench.hear(PARTNER, Allocation::Returned { app, versions: Some(versions), standing });
@@ -206,7 +216,7 @@ fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
 
 #[test]
 fn who_restarted_after_its_slot_had_ended_is_not_taken_for_one_that_runs_it() {
-    let (mut bench, _) = Bench::new(None);
+    let mut bench = Bench::new(None);
     let (app, epoch) = (app().record.id, bench.epoch(OTHER));
     let mine = vec![SlotReport { slot: OTHER, epoch, state: DONE, done_run: 1 }];
     let out = bench.hear(PARTNER, Allocation::Report { app, versions: versions(), mine });
@@ -220,4 +230,77 @@ fn who_restarted_after_its_slot_had_ended_is_not_taken_for_one_that_runs_it() {
     let out = bench.hear(PARTNER, Allocation::Tell { app, versions: versions(), slots, evidence });
     assert!(changes(&out).iter().all(|known| known.state == DONE) && !changes(&out).is_empty());
     assert!(bench.node.is_over(app, OTHER));
+}
+
+/// What is sent to `to` until then, while the partner that restarted as well answers every question.
+fn sent_until(bench: &mut Bench, end: Instant, offer: Option<Offer>) -> Vec<(Handle, Allocation)> {
+    let (app, versions) = (app().record.id, versions());
+    let mut all = Vec::new();
+    while bench.now < end {
+        bench.hear(
+            PARTNER,
+            Allocation::Returned { app, versions: Some(versions), standing: Standing::Asleep },
+        );
+        let mut outs = vec![bench.hear(PARTNER, Allocation::Return { app, versions, offer })];
+        let next = bench.now + SECS(1);
+        while bench.node.next_timeout().at < next && bench.now < next {
+            bench.now = bench.now.max(bench.node.next_timeout().at);
+            outs.push(bench.tick());
+        }
+        bench.now = bench.now.max(next);
+        all.extend(outs.into_iter().flat_map(|out| out.sent).filter_map(|(to, message)| match message {
+            Message::Allocation(message) => Some((to, message)),
+            _ => None,
+        }));
+    }
+    all
+}
+
+#[test]
+fn old_holders_are_looked_for_over_a_restart() {
+    let older = Older { slot: OWN, peer: handle(SUBMITTER) };
+    let mut bench = Bench::of(Role { older: vec![older], ..role(&ids(), None) });
+    let end = bench.now + SECS(10);
+    let probes = |sent: &[(Handle, Allocation)]| {
+        let is_probe = |(to, message): &&(Handle, Allocation)| {
+            *to == older.peer && matches!(message, Allocation::Probe { about: Known { slot: OWN, .. }, .. })
+        };
+        sent.iter().filter(is_probe).count()
+    };
+    assert!(probes(&sent_until(&mut bench, end, None)) >= 10, "once a second");
+    // It restarted in the same moment, and may run the slot again: it is asked for as long as it offers it.
+    for (slot, holds) in [(OWN, Holds::Planned), (OTHER, Holds::No)] {
+        let mut other = Bench::new(None);
+        let about = Known { slot, epoch: other.epoch(slot), holder: None, state: SlotState::Starting };
+        let (app, versions) = (app().record.id, Some(versions()));
+        let out = other.hear(PARTNER, Allocation::Probe { app, versions, about, mine: Vec::new() });
+        let answers = sent(&out).filter_map(|message| match message {
+            Allocation::ProbeAck { holds, .. } => Some(*holds),
+            _ => None,
+        });
+        assert_eq!(answers.collect::<Vec<_>>(), [holds], "of slot {slot}");
+    }
+}
+
+#[test]
+fn a_guardian_takes_the_slots_that_are_offered_beside_the_lowest_one() {
+    // The holder of slot 0 is gone for good; that of slot 1 keeps room for it, and grants no second hold.
+    let ids = ids();
+    let mut role = role(&ids, Some(SUBMITTER));
+    let by = Epoch { counter: 0, recruiter: ids[SUBMITTER], incarnation: 1, attempt: 0 };
+    let submitter = Outbox::new(ids[SUBMITTER], &ids);
+    let signer = (app().record.id, OWN, ids[SUBMITTER]);
+    role.guardians = GuardianSet::signed(&submitter, signer, SetVersion { number: 3, by }, vec![handle(ME)]);
+    (role.is_guardian, role.slots) = (true, Vec::new());
+    let mut bench = Bench::of(role);
+    bench.call(|node, now, out| node.handle_gone(now, handle(PARTNER_BEFORE), Some(handle(PARTNER)), out));
+    let offer = Offer { slot: OTHER, epoch: bench.epoch(OTHER), hold: 77 };
+    let end = bench.now + SECS(45);
+    let sent = sent_until(&mut bench, end, Some(offer));
+    let confirms = sent.iter().filter_map(|(to, message)| match message {
+        Allocation::Confirm(confirm) => Some((*to, confirm.slot, confirm.hold)),
+        _ => None,
+    });
+    let confirms: BTreeSet<_> = confirms.collect();
+    assert_eq!(confirms, [(handle(PARTNER), OTHER, 77)].into());
 }
