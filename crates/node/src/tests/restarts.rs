@@ -219,14 +219,21 @@ fn who_restarted_after_its_slot_had_ended_is_not_taken_for_one_that_runs_it() {
     let mut bench = Bench::new(None);
     let (app, epoch) = (app().record.id, bench.epoch(OTHER));
     let mine = vec![SlotReport { slot: OTHER, epoch, state: DONE, done_run: 1 }];
-    let out = bench.hear(PARTNER, Allocation::Report { app, versions: versions(), mine });
-    assert_eq!(changes(&out), [], "an end that is only named changes nothing");
-    assert!(sent(&out).any(|message| matches!(message, Allocation::AskProof { slot: OTHER, .. })));
+    let about = Known { slot: OTHER, epoch, holder: Some(handle(PARTNER)), state: DONE };
+    for message in [
+        Allocation::Report { app, versions: versions(), mine: mine.clone() },
+        Allocation::Probe { app, versions: Some(versions()), about, mine: Vec::new() },
+    ] {
+        bench.now += SECS(1);
+        let out = bench.hear(PARTNER, message);
+        assert_eq!(changes(&out), [], "an end that is only named changes nothing");
+        assert!(sent(&out).any(|message| matches!(message, Allocation::AskProof { slot: OTHER, .. })));
+    }
     let holder = bench.ids[PARTNER];
     let ended = Final { app, slot: OTHER, epoch, state: DONE, holder };
     let finals = vec![Signed::by(&Outbox::new(holder, &bench.ids), ended)];
     let evidence = Evidence { finals, ..Evidence::default() }.into();
-    let slots = vec![Known { slot: OTHER, epoch, holder: Some(handle(PARTNER)), state: DONE }];
+    let slots = vec![about];
     let out = bench.hear(PARTNER, Allocation::Tell { app, versions: versions(), slots, evidence });
     assert!(changes(&out).iter().all(|known| known.state == DONE) && !changes(&out).is_empty());
     assert!(bench.node.is_over(app, OTHER));
