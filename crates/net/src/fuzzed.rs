@@ -1,4 +1,5 @@
-//! Doors for the fuzzer to what reads the bytes of nodes that are not known yet. Nobody else has use for them.
+//! Doors for the fuzzer to what reads the bytes of nodes that are not known yet. Nobody else has use for
+//! them.
 
 use rustls::pki_types::CertificateDer;
 
