@@ -5,7 +5,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use xtreem_allocation::{Application, Record};
 use xtreem_base::Digest;
-use xtreem_wire::{Domain, ProofError, Roles, VoRoot, prove, verify_proof};
+use xtreem_wire::{Domain, Member, ProofError, Roles, VoRoot, prove, verify_proof, verify_proof_timeless};
 
 use crate::Identity;
 
@@ -34,9 +34,20 @@ pub fn sign_record(signer: &Identity, record: &mut Record) {
     record.proof = proof.into();
 }
 
-/// Checks a record at `now_unix` (seconds).
+/// Checks a record that a user hands in at `now_unix` (seconds): the signer's credential is valid then.
 pub fn verify_record(root: &VoRoot, now_unix: u64, record: &Record) -> Result<(), RecordFault> {
     let signer = verify_proof(root, now_unix, Domain::Application, &statement(record), &record.proof)?;
+    judge(&signer, record)
+}
+
+/// Checks a record that a node passes on. What was submitted goes on, and is replaced where a node dies,
+/// whether or not its owner's credential has expired meanwhile.
+pub fn verify_record_timeless(root: &VoRoot, record: &Record) -> Result<(), RecordFault> {
+    let signer = verify_proof_timeless(root, Domain::Application, &statement(record), &record.proof)?;
+    judge(&signer, record)
+}
+
+fn judge(signer: &Member, record: &Record) -> Result<(), RecordFault> {
     let is_own = signer.id() == record.owner && signer.roles().may_submit();
     if is_own || signer.roles().has(Roles::ADMIN) { Ok(()) } else { Err(RecordFault::WrongSigner) }
 }
@@ -93,6 +104,20 @@ mod tests {
         assert_eq!(check(&root, &alice), Ok(()));
         assert_eq!(check(&bob, &alice), Err(RecordFault::WrongSigner));
         assert_eq!(check(&node, &node), Err(RecordFault::WrongSigner), "nodes submit nothing");
+    }
+
+    #[test]
+    fn an_expired_owner_hands_nothing_in_and_keeps_what_runs() {
+        let vo = VoKey::create("test").expect("a VO");
+        let alice = vo.issue("alice", Roles::SUBMIT, 1_000_000, 1).expect("an identity");
+        let mut record = record(&alice);
+        sign_record(&alice, &mut record);
+        let expired = verify_record(&vo.root(), unix_now(), &record);
+        assert!(matches!(expired, Err(RecordFault::Proof(ProofError::Credential(_)))), "{expired:?}");
+        assert_eq!(verify_record_timeless(&vo.root(), &record), Ok(()));
+        record.slots = 600;
+        let forged = verify_record_timeless(&vo.root(), &record);
+        assert_eq!(forged, Err(RecordFault::Proof(ProofError::BadSignature)));
     }
 
     #[test]
