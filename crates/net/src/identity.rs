@@ -102,11 +102,17 @@ impl VoKey {
     /// A new credential for the key, name and roles of one that may have expired: whoever had it stays who it
     /// was.
     pub fn renew(&self, old: &Identity, days: u32) -> Result<Identity, MakeError> {
+        self.renew_at(old, unix_now(), days)
+    }
+
+    /// As if it were `now_unix` (seconds), for tests.
+    #[doc(hidden)]
+    pub fn renew_at(&self, old: &Identity, now_unix: u64, days: u32) -> Result<Identity, MakeError> {
         if old.root != self.root() {
             return Err(MakeError::OtherVo { vo: old.root.id() });
         }
         let member = &old.member;
-        let certified = self.certify(member.key(), member.name(), member.roles(), unix_now(), days)?;
+        let certified = self.certify(member.key(), member.name(), member.roles(), now_unix, days)?;
         Ok(Identity::new(old.key.clone(), certified, self.ca.clone(), self.root()))
     }
 
