@@ -154,6 +154,22 @@ impl Durable {
     fn is_slow(&self) -> bool {
         self.shared.queue().since.is_some_and(|since| since.elapsed() > SLOW)
     }
+
+    /// What is wrong with the disk and what to do, in words, while it does not write.
+    fn trouble(&self) -> Option<String> {
+        self.is_slow().then(|| {
+            format!(
+                "the disk does not write what this node has to remember ({}): it grants no holds until it does, \
+                 and what runs goes on. See to the disk, and to what the log says of it",
+                self.shared.file.display()
+            )
+        })
+    }
+}
+
+/// As [`Durable::trouble`] says it, for the operator.
+pub(crate) fn trouble(agent: &Agent) -> Option<String> {
+    agent.durable.trouble()
 }
 
 /// Tells the node what is on disk, and the operator when that takes long.

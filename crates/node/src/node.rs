@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Kept, Me, Notary};
+use xtreem_allocation::{Allocation, Kept, Me, Notary, Trouble};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -166,6 +166,11 @@ impl Node {
     /// The disk takes too long to write: this node grants no holds until it has.
     pub fn is_disk_stalled(&self, now: Instant) -> bool {
         self.allocation.is_disk_stalled(now)
+    }
+
+    /// What keeps programs from being started here just now: while it lasts every hold is refused.
+    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
+        self.allocation.trouble(now)
     }
 
     /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it

@@ -33,6 +33,20 @@ async fn what_was_said_to_be_stored_is_found_by_the_next_start() {
 }
 
 #[test]
+fn a_write_that_waits_for_long_is_a_trouble_until_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, _) = opened(dir.path());
+    assert_eq!(durable.trouble(), None);
+    durable.shared.queue().since = Some(Instant::now() - SLOW * 2);
+    assert!(
+        durable.trouble().is_some_and(|words| words.contains("roles.redb") && words.contains("no holds"))
+    );
+    durable.put(1, APP, Some(b"role".to_vec()));
+    durable.close();
+    assert_eq!(durable.trouble(), None);
+}
+
+#[test]
 fn a_damaged_file_is_moved_aside_and_the_node_starts_without_roles() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("roles.redb");
