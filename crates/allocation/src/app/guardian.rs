@@ -256,8 +256,8 @@ impl App {
         self.guard.as_ref().is_some_and(|guard| guard.wide_until.is_some())
     }
 
-    /// Nobody is left who could have noticed that the slot is lost: all slots around it are known, and lost or
-    /// so new that their holders see nothing yet.
+    /// Nobody is left who could have noticed that the slot is lost: all slots around it are known, and lost
+    /// or so new that their holders see nothing yet.
     fn is_forsaken(&self, slot: u16, now: Instant) -> bool {
         let is_blind = |other: u16| self.known.entry(other).is_some_and(|entry| !entry.is_seasoned(now));
         window::around(slot, self.slots()).all(is_blind)
