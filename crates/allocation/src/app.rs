@@ -389,6 +389,7 @@ impl App {
         }
         if self.is_active() && !self.is_asleep() {
             self.tick_mine(cx);
+            self.tick_wide(cx.now);
             self.tick_watches(cx);
             self.tick_locate(cx);
             self.tick_lost(cx);
@@ -406,7 +407,8 @@ impl App {
             });
             self.send_probe(cx, peer, about);
         }
-        if self.older.take_changed() {
+        // Of what is over nothing is written after its end.
+        if self.older.take_changed() && !self.is_finished {
             cx.books.journal.mark(self.id());
         }
         let watched = self.watched();

@@ -66,7 +66,7 @@ pub use record::{
 };
 pub use resources::Resources;
 pub use restored::{Offer, Standing};
-pub use role::{Kept, Older, Role};
+pub use role::{Found, Kept, Older, Role};
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
 pub use statement::Statement;
 pub use wish::{Ticket, Wish};

@@ -180,10 +180,9 @@ impl App {
         {
             return self.enlighten(cx, from, slot);
         }
-        let is_its_own = |entry: &&mut Entry| {
-            let is_it = entry.holder == Some(from) || entry.successor == Some(from);
-            is_it && entry.epoch == epoch && !entry.state.is_final()
-        };
+        // Where its holder was is not known everywhere; that the epoch names it is proven.
+        let is_holder = self.is_holder(cx, from, slot, epoch);
+        let is_its_own = |entry: &&mut Entry| is_holder && entry.epoch == epoch && !entry.state.is_final();
         if let Some(entry) = self.known.entry_mut(slot).filter(is_its_own) {
             entry.offer = Some((from, hold));
             self.take_offer(cx, slot);

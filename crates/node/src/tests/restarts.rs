@@ -1,8 +1,8 @@
 //! A node that takes up its roles again: what it says of them, and what it believes of others that restarted.
 
 use xtreem_allocation::{
-    Confirm, Epoch, Evidence, Final, GuardianSet, Holds, Kept, Known, Link, Message as Allocation, Offer,
-    Older, Role, SetVersion, Signed, SlotReport, Standing, Versions,
+    Confirm, Epoch, Evidence, Final, Found, GuardianSet, Holds, Kept, Known, Link, Message as Allocation,
+    Offer, Older, Role, SetVersion, Signed, SlotReport, Standing, Versions,
 };
 
 use super::*;
@@ -86,7 +86,8 @@ impl Bench {
         let now = Instant::from_secs(100);
         let mut node = Node::new(Arc::new(Config::emulated()), me, 1, now);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
-        let saved = Saved { kept: vec![Kept::Role(role.into())], reference: Vec::new(), away: SECS(1) };
+        let found = vec![Found { kept: Kept::Role(role.into()), age: SECS(1) }];
+        let saved = Saved { found, reference: Vec::new(), away: SECS(1) };
         let mut bench = Bench { node, ids, now };
         bench.call(|node, now, out| node.restore(now, saved, out));
         bench
@@ -291,9 +292,17 @@ fn old_holders_are_looked_for_over_a_restart() {
 
 #[test]
 fn a_guardian_takes_the_slots_that_are_offered_beside_the_lowest_one() {
+    [true, false].into_iter().for_each(check_that_a_guardian_takes_an_offer);
+}
+
+fn check_that_a_guardian_takes_an_offer(knows_holder: bool) {
     // The holder of slot 0 is gone for good; that of slot 1 keeps room for it, and grants no second hold.
     let ids = ids();
     let mut role = role(&ids, Some(SUBMITTER));
+    // A role that is asleep tells under which epoch its slot was held, and not where.
+    for known in role.known.iter_mut().filter(|known| known.slot == OTHER && !knows_holder) {
+        known.holder = None;
+    }
     let by = Epoch { counter: 0, recruiter: ids[SUBMITTER], incarnation: 1, attempt: 0 };
     let submitter = Outbox::new(ids[SUBMITTER], &ids);
     let signer = (app().record.id, OWN, ids[SUBMITTER]);
