@@ -264,7 +264,7 @@ impl Allocation {
         if !is_here && let Err(refusal) = host.judge_hold(&confirm.application.record, owned) {
             return refuse(&mut self.books.ledger, host, Refused::Forbidden { rule: refusal.rule });
         }
-        if !is_here && self.books.troubles.keep_off(call.now, app) {
+        if !is_here && (self.books.is_cloned || self.books.troubles.keep_off(call.now, app)) {
             return refuse(&mut self.books.ledger, host, Refused::NoHold);
         }
         let is_new = !self.apps.contains_key(&app);

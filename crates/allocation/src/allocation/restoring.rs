@@ -12,6 +12,10 @@ use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::{Config, Host, Kept, Notice};
 
+/// A node that was away for longer has no part in anything any more; what has ended stays so. As long as
+/// others remember what has ended.
+pub const AWAY_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 impl Allocation {
     /// From now on the host keeps what [`Notice::Store`] tells it to. `kept` is what it kept of the time
     /// before this start; the node was `away` since. To be called when the offer is known and before anything
@@ -26,6 +30,7 @@ impl Allocation {
         self.books.journal.turn_on();
         // Others ask for old holders, and tell of stopped records, for so long.
         let is_remembered = away < call.config.keep;
+        let is_forgotten = away > AWAY_MAX;
         for kept in kept {
             let app = kept.app();
             if self.apps.contains_key(&app) || self.stopped.contains_key(&app) || self.finals.contains(app) {
@@ -38,7 +43,7 @@ impl Allocation {
                     untold.into_iter().for_each(|peer| stopped.tell(call.now, peer));
                     self.stopped.insert(app, stopped);
                 }
-                Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
+                Kept::Role(role) if role.is_finished || (!is_forgotten && self.apps.len() < APPS_MAX) => {
                     let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
                     if restored.is_settled() {
                         let over = FinalRecord::of(&restored, self.books.me);
@@ -47,6 +52,7 @@ impl Allocation {
                     }
                     self.apps.insert(app, restored);
                 }
+                // It goes from the disk, too: the next start is not away for so long.
                 _ => {}
             }
             self.books.journal.mark(app);
