@@ -73,6 +73,7 @@ impl Allocation {
 
     /// Peer `old` restarted, and is `new` from now on. Comes before the old one is said to be gone.
     pub fn handle_successor(&mut self, old: Handle, new: Handle) {
+        self.books.ledger.rename(old, new);
         self.apps.values_mut().for_each(|app| app.on_successor(old, new));
         self.stopped.values_mut().for_each(|stopped| stopped.rename(old, new));
     }
