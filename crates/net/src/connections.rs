@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
-use crate::guests::Guests;
+use crate::guests::{Guests, network_of};
 use crate::hello::{Manners, MeetError, Met};
+use crate::identity::unix_now;
 use crate::namesake::Seen;
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
@@ -36,6 +37,10 @@ const INCOMING_MAX: usize = 256;
 
 /// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
 const INCOMING_PER_PEER_MAX: usize = 8;
+
+/// Of them, those from one network that have not said who they are: strangers must not keep members out. Our
+/// guess: many agents may share a machine, or an address.
+const MEETINGS_PER_NETWORK_MAX: usize = 64;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
 const QUEUE_MAX: usize = 64;
@@ -139,6 +144,8 @@ pub(crate) struct Connections {
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
     guests: Arc<Guests>,
+    /// Connections of which it is not known yet whose they are.
+    meetings: Arc<Guests<IpAddr>>,
     /// When a node of another VO was last told of.
     stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
@@ -182,6 +189,7 @@ impl Connections {
             links,
             incoming,
             guests: Guests::new(INCOMING_PER_PEER_MAX),
+            meetings: Guests::new(MEETINGS_PER_NETWORK_MAX),
             stranger_told: Mutex::default(),
             closed,
         })
@@ -209,7 +217,9 @@ impl Connections {
             let _ = incoming.retry();
             return;
         }
-        let Ok(permit) = self.incoming.clone().try_acquire_owned() else {
+        let unmet = self.meetings.seat(network_of(incoming.remote_address().ip()));
+        let permit = self.incoming.clone().try_acquire_owned();
+        let (Some(unmet), Ok(permit)) = (unmet, permit) else {
             self.tally.add(Count::Refused);
             incoming.refuse();
             return;
@@ -223,7 +233,9 @@ impl Connections {
                 let met = self.manners.answer(&connection).await?;
                 Ok((connection, met))
             };
-            match timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout)) {
+            let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
+            drop(unmet);
+            match met {
                 Ok((connection, met)) => {
                     let peer = met.peer.clone();
                     let Some(seat) = self.guests.seat(peer.member.id()) else {
@@ -430,22 +442,35 @@ impl Connections {
         if is_expected { Ok((connection, peer)) } else { Err(MeetError::SomebodyElse) }
     }
 
-    /// Takes messages and service streams until the connection ends.
+    /// Takes messages and service streams until the connection ends, or the peer is no member any more.
     async fn serve(self: Arc<Self>, connection: Connection, peer: Arc<Peer>) {
         loop {
             tokio::select! {
                 stream = connection.accept_uni() => {
                     let Ok(stream) = stream else { return };
-                    if !self.take_message(stream, &peer).await {
-                        return;
+                    if !self.is_member(&peer) || !self.take_message(stream, &peer).await {
+                        break;
                     }
                 }
                 streams = connection.accept_bi() => {
                     let Ok((send, receive)) = streams else { return };
+                    if !self.is_member(&peer) {
+                        break;
+                    }
                     self.take_service(send, receive, &peer).await;
                 }
             }
         }
+        connection.close(0u32.into(), b"");
+    }
+
+    /// Whether the credential that was shown when the connection began counts yet.
+    fn is_member(&self, peer: &Peer) -> bool {
+        let expired = peer.member.check_time(unix_now()).is_err();
+        if expired {
+            self.tally.add(Count::Expired);
+        }
+        !expired
     }
 
     /// False when the node has stopped.

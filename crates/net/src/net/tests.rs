@@ -482,3 +482,40 @@ async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
     let back = start_with(config, services);
     knows_exactly(&back, &[&hub]).await;
 }
+
+#[tokio::test]
+async fn strangers_that_begin_connections_and_never_end_them_keep_no_member_out() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    // They come further than a stranger can: to the hello, which they do not say.
+    let tls = Tls::new(&issue(&vo, "silent")).expect("an identity");
+    let socket = quinn::Endpoint::client(LOOPBACK[0].parse().expect("an address")).expect("a socket");
+    let mut silent = tokio::task::JoinSet::new();
+    for _ in 0..2 * 64 {
+        let (config, _) = tls.client.dial().expect("a configuration");
+        let dialled = socket.connect_with(config, hub.net.local_addr(), &tls.client.server_name);
+        silent.spawn(async move { dialled.expect("an address").await });
+    }
+    counts(&hub, Count::Refused, 1).await;
+    let (mut config, services) = config(&issue(&vo, "member"), 1, &[hub.net.local_addr()]);
+    config.bind = "127.0.0.2:0".parse().expect("a literal address");
+    let member = start_with(config, services);
+    knows_exactly(&member, &[&hub]).await;
+}
+
+#[tokio::test]
+async fn a_connection_is_served_no_longer_than_the_credential_that_it_began_with() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    let soon = unix_now() - 86_400 + 3;
+    let leaving = vo.issue("leaving", Roles::NODE, soon, 1).expect("an identity");
+    let leaving = start(&leaving, 1, &[hub.net.local_addr()]);
+    knows_exactly(&hub, &[&leaving]).await;
+    let hub_is = hub.net.own_contact();
+    eventually("its time is over", async || {
+        // It keeps the connection busy.
+        let _ = leaving.net.open(hub_is, Service::LOGS).await;
+        hub.net.counters().of(Count::Expired) > 0 && leaving.net.open(hub_is, Service::LOGS).await.is_err()
+    })
+    .await;
+}
