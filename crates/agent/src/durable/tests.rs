@@ -51,7 +51,10 @@ fn a_damaged_file_is_moved_aside_and_the_node_starts_without_roles() {
         assert!(dir.path().join("roles.damaged").exists(), "{damage:?}");
         durable.put(1, APP, Some(b"role".to_vec()));
         durable.close();
-        assert_eq!(opened(dir.path()).1.kept, [b"role".to_vec()]);
+        let (durable, found) = opened(dir.path());
+        assert_eq!(found.kept, [b"role".to_vec()]);
+        durable.close();
+        fs::remove_file(dir.path().join("roles.damaged")).unwrap();
     }
 }
 
