@@ -28,6 +28,8 @@ use crate::reserve::{self, Reserve};
 
 /// One value an application: a [`xtreem_allocation::Kept`].
 const ROLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("roles");
+/// When each of them was written: Unix seconds.
+const WRITTEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("written");
 /// The node's own affairs, by name.
 const NODE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("node");
 /// The form of the values. A file with another number is not read.
@@ -181,6 +183,22 @@ impl Durable {
     fn is_slow(&self) -> bool {
         self.shared.queue().since.is_some_and(|since| since.elapsed() > SLOW)
     }
+
+    /// What is wrong with the disk and what to do, in words, while it does not write.
+    fn trouble(&self) -> Option<String> {
+        self.is_slow().then(|| {
+            format!(
+                "the disk does not write what this node has to remember ({}): it grants no holds until it does, \
+                 and what runs goes on. See to the disk, and to what the log says of it",
+                self.shared.file.display()
+            )
+        })
+    }
+}
+
+/// As [`Durable::trouble`] says it, for the operator.
+pub(crate) fn trouble(agent: &Agent) -> Option<String> {
+    agent.durable.trouble()
 }
 
 /// Tells the node what is on disk, and the operator when that takes long.
@@ -333,64 +351,88 @@ fn open(file: &Path) -> Result<(Database, Found), Trouble> {
     Ok((database, Found { kept: found.kept, reference, away }))
 }
 
-/// Makes what is missing; says what format the file has.
+/// Makes what is missing; says what format the file has. One of another format stays as it is.
 fn prepare(database: &Database) -> Result<Vec<u8>, redb::Error> {
     let transaction = database.begin_write()?;
-    let format = {
+    {
         let mut node = transaction.open_table(NODE)?;
-        let found = node.get("format")?.map(|format| format.value().to_vec());
-        match found {
-            None => {
-                node.insert("format", [FORMAT].as_slice())?;
-                vec![FORMAT]
-            }
-            Some(found) => found,
+        let format = node.get("format")?.map(|format| format.value().to_vec());
+        match format {
+            None => drop(node.insert("format", [FORMAT].as_slice())?),
+            Some(format) if format == [FORMAT] => {}
+            Some(other) => return Ok(other),
         }
-    };
-    transaction.open_table(ROLES)?;
+        let (roles, mut written) = (transaction.open_table(ROLES)?, transaction.open_table(WRITTEN)?);
+        for row in roles.iter()? {
+            let app = row?.0;
+            if written.get(app.value())?.is_none() {
+                written.insert(app.value(), unix_seconds().to_be_bytes().as_slice())?;
+            }
+        }
+    }
     transaction.commit()?;
-    Ok(format)
+    Ok(vec![FORMAT])
 }
 
 /// The file's content as it lies there.
 struct Raw {
-    kept: Vec<Vec<u8>>,
+    /// With the time since each was written.
+    kept: Vec<(Vec<u8>, xtreem_base::Duration)>,
     reference: Option<Vec<u8>>,
     /// When the node was last known to run, in unix time.
     alive: Option<u64>,
 }
 
 fn read(database: &Database) -> Result<Raw, redb::Error> {
+    let now = unix_seconds();
     let transaction = database.begin_read()?;
     let node = transaction.open_table(NODE)?;
-    let alive = node.get("alive")?.and_then(|alive| Some(u64::from_be_bytes(alive.value().try_into().ok()?)));
+    let alive = node.get("alive")?.and_then(|alive| seconds_in(alive.value()));
     let reference = node.get("reference")?.map(|bytes| bytes.value().to_vec());
+    let written = transaction.open_table(WRITTEN)?;
     let mut kept = Vec::new();
     for row in transaction.open_table(ROLES)?.iter()? {
-        kept.push(row?.1.value().to_vec());
+        let (app, value) = row?;
+        let written = written.get(app.value())?.and_then(|written| seconds_in(written.value()));
+        // What is of an unknown age is as new as can be.
+        let age = written.and_then(|written| seconds_since(written, now)).unwrap_or(0);
+        kept.push((value.value().to_vec(), xtreem_base::Duration::from_secs(age)));
     }
     Ok(Raw { kept, reference, alive })
 }
 
 /// For how long a node that last ran at `alive` was away, in seconds; one that never wrote that has nothing
-/// to lose. Machines without a battery for their clock start in 1970, before they hear what time it is.
+/// to lose.
 fn away(alive: Option<u64>, now: u64) -> u64 {
-    match alive {
-        None => 0,
-        Some(alive) if alive < FIRST_SECOND || now < FIRST_SECOND => AWAY_UNKNOWN,
-        Some(alive) if alive > now.saturating_add(CORRECTION_MAX) => AWAY_UNKNOWN,
-        Some(alive) => now.saturating_sub(alive),
-    }
+    alive.map_or(0, |alive| seconds_since(alive, now).unwrap_or(AWAY_UNKNOWN))
+}
+
+fn seconds_in(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// How long ago that was. Unknown when the clock was not set, then or now: machines without a battery for it
+/// start in 1970, before they hear what time it is.
+fn seconds_since(then: u64, now: u64) -> Option<u64> {
+    let is_set = then >= FIRST_SECOND && now >= FIRST_SECOND && then <= now.saturating_add(CORRECTION_MAX);
+    is_set.then(|| now.saturating_sub(then))
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
-        let mut roles = transaction.open_table(ROLES)?;
+        let (mut roles, mut written) = (transaction.open_table(ROLES)?, transaction.open_table(WRITTEN)?);
         for (app, value) in &batch.roles {
+            let app = app.as_bytes().as_slice();
             match value {
-                Some(value) => drop(roles.insert(app.as_bytes().as_slice(), value.as_slice())?),
-                None => drop(roles.remove(app.as_bytes().as_slice())?),
+                Some(value) => {
+                    roles.insert(app, value.as_slice())?;
+                    written.insert(app, unix_seconds().to_be_bytes().as_slice())?;
+                }
+                None => {
+                    roles.remove(app)?;
+                    written.remove(app)?;
+                }
             }
         }
         let mut node = transaction.open_table(NODE)?;

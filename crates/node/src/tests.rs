@@ -6,6 +6,7 @@ mod kept;
 mod liars;
 mod losses;
 mod policy;
+mod records;
 mod schemas;
 
 extern crate std;

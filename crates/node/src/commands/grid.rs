@@ -112,6 +112,12 @@ impl Node {
         self.grid.contacts().collect()
     }
 
+    /// Contacts of before do not answer, as far as they are remembered: machines that are gone, or another
+    /// part of a grid that has split.
+    pub fn has_lost_contacts(&self) -> bool {
+        self.grid.remembered().next().is_some()
+    }
+
     /// The contacts by which this node sees whether it is cut off.
     pub fn reference_set(&self) -> Vec<Handle> {
         self.reference.peers().collect()

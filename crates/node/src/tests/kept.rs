@@ -1,5 +1,7 @@
 //! What a node has on its disk, and a start that must not take it up.
 
+use xtreem_allocation::Found;
+
 use super::*;
 use crate::Saved;
 
@@ -10,7 +12,9 @@ fn started(kept: Vec<Kept>, days: u64, is_cloned: bool) -> Net {
     let mut net = Net::new(1, 202_611_271_330);
     net.kept = kept.iter().map(|kept| ((0, kept.app()), kept.clone())).collect();
     net.with(0, |node, _, _| node.set_cloned(is_cloned));
-    let saved = Saved { kept, reference: Vec::new(), away: Duration::from_secs(days * DAY) };
+    let away = Duration::from_secs(days * DAY);
+    let found = kept.into_iter().map(|kept| Found { kept, age: away }).collect();
+    let saved = Saved { found, reference: Vec::new(), away };
     net.with(0, |node, now, out| node.restore(now, saved, out));
     net
 }
