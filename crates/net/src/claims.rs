@@ -6,7 +6,7 @@ use std::sync::Arc;
 use thiserror::Error;
 use xtreem_allocation::Claim;
 use xtreem_base::{Instant, NodeId};
-use xtreem_wire::{Domain, ProofError, Roles, VoRoot, prove, verify_proof_timeless};
+use xtreem_wire::{Domain, ProofError, Roles, VoRoot, prove, verify_proof};
 
 use crate::Identity;
 
@@ -53,7 +53,7 @@ pub fn sign_claim(signer: &Identity, claim: Claim<'_>) -> Arc<[u8]> {
 
 /// Checks that the node that the claim names has signed it. Its credential may have expired since.
 pub fn verify_claim(root: &VoRoot, claim: Claim<'_>, proof: &[u8]) -> Result<(), ClaimFault> {
-    let signer = verify_proof_timeless(root, domain(claim), &claim.bytes(), proof)?;
+    let signer = verify_proof(root, domain(claim), &claim.bytes(), proof)?;
     if !signer.roles().has(Roles::NODE) {
         return Err(ClaimFault::NotANode);
     }

@@ -58,6 +58,10 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 /// again as the cut lasted, and a new handshake costs a millisecond.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(10);
 
+/// Longest time between two looks at whether the credential that a connection was made with is still in
+/// force, besides those at each stream: a clock may be set, and a machine sleep.
+const CREDENTIAL_LOOK_MAX: Duration = Duration::from_secs(60);
+
 /// Nodes of other VOs that try to join are told of so often (our guess: they try every half minute).
 const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
 
@@ -442,35 +446,42 @@ impl Connections {
         if is_expected { Ok((connection, peer)) } else { Err(MeetError::SomebodyElse) }
     }
 
-    /// Takes messages and service streams until the connection ends, or the peer is no member any more.
+    /// Takes messages and service streams until the connection ends, or the credential that it was made with:
+    /// what was opened before then ends with it.
     async fn serve(self: Arc<Self>, connection: Connection, peer: Arc<Peer>) {
         loop {
+            let look = tokio::time::sleep(until_look(peer.member.not_after(), unix_now()));
             tokio::select! {
                 stream = connection.accept_uni() => {
                     let Ok(stream) = stream else { return };
-                    if !self.is_member(&peer) || !self.take_message(stream, &peer).await {
-                        break;
+                    if !self.is_in_force(&connection, &peer) || !self.take_message(stream, &peer).await {
+                        return;
                     }
                 }
                 streams = connection.accept_bi() => {
                     let Ok((send, receive)) = streams else { return };
-                    if !self.is_member(&peer) {
-                        break;
+                    if !self.is_in_force(&connection, &peer) {
+                        return;
                     }
                     self.take_service(send, receive, &peer).await;
                 }
+                () = look => {
+                    if !self.is_in_force(&connection, &peer) {
+                        return;
+                    }
+                }
             }
         }
-        connection.close(0u32.into(), b"");
     }
 
-    /// Whether the credential that was shown when the connection began counts yet.
-    fn is_member(&self, peer: &Peer) -> bool {
-        let expired = peer.member.check_time(unix_now()).is_err();
-        if expired {
+    /// Closes the connection when not.
+    fn is_in_force(&self, connection: &Connection, peer: &Peer) -> bool {
+        let is_in_force = peer.member.check_time(unix_now()).is_ok();
+        if !is_in_force {
             self.tally.add(Count::Expired);
+            connection.close(0u32.into(), b"credential expired");
         }
-        !expired
+        is_in_force
     }
 
     /// False when the node has stopped.
@@ -509,6 +520,12 @@ impl Connections {
     }
 }
 
+/// How long to wait before looking at a credential again that ends at `not_after`, unix seconds like `now`.
+fn until_look(not_after: u64, now: u64) -> Duration {
+    // It is in force through its last second.
+    Duration::from_secs(not_after.saturating_sub(now).saturating_add(1)).min(CREDENTIAL_LOOK_MAX)
+}
+
 /// The VO that a dialling node says it belongs to.
 fn asked_for(data: Box<dyn Any>) -> Option<NodeId> {
     let data = data.downcast::<quinn::crypto::rustls::HandshakeData>().ok()?;
@@ -536,5 +553,19 @@ impl Links {
         let link = Link { queue, state, used: self.clock };
         self.by_key.insert(key, link.clone());
         Err((link, queued, sender))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_credential_is_looked_at_when_it_ends_and_once_a_minute_before() {
+        let table = [(100, 0, 60), (100, 41, 60), (100, 42, 59), (100, 99, 2), (100, 100, 1), (100, 500, 1)];
+        for (not_after, now, seconds) in table {
+            assert_eq!(until_look(not_after, now), Duration::from_secs(seconds), "{now}");
+        }
+        assert_eq!(until_look(u64::MAX, 0), CREDENTIAL_LOOK_MAX);
     }
 }

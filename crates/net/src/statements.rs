@@ -7,7 +7,7 @@ use xtreem_wire::VoRoot;
 use crate::claims::{ClaimFault, Vouched};
 use crate::counters::Count;
 use crate::policy::verify as verify_policy;
-use crate::records::{verify_record, verify_spec};
+use crate::records::{verify_spec, verify_told_record};
 
 /// Checks every statement in a message at `now_unix` (seconds); `left` is how many claims its sender may have
 /// verified yet. Fails with what to count.
@@ -35,7 +35,7 @@ fn verify_one(
     statement: Statement<'_>,
 ) -> Result<(), Count> {
     match statement {
-        Statement::Record(record) => verify_record(root, now_unix, record).map_err(|_| Count::BadRecord),
+        Statement::Record(record) => verify_told_record(root, now_unix, record).map_err(|_| Count::BadRecord),
         Statement::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
         Statement::Claim(claim, proof) => {
             vouched.verify(root, left, claim, proof).map_err(|fault| match fault {
@@ -49,12 +49,16 @@ fn verify_one(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use xtreem_allocation::policy::{Policy, SignedPolicy};
+    use xtreem_allocation::{Record, Wanted};
+    use xtreem_base::{AppId, Digest, NodeId};
     use xtreem_node::PolicyMessage;
 
     use super::*;
-    use crate::VoKey;
     use crate::identity::unix_now;
+    use crate::{Roles, VoKey, sign_record};
 
     #[test]
     fn a_message_is_judged_by_each_statement_in_it() {
@@ -68,5 +72,28 @@ mod tests {
         assert_eq!(verdict(&vo, &good), Ok(()));
         assert_eq!(verdict(&other, &good), Err(Count::BadPolicy));
         assert_eq!(verdict(&other, &Message::Policy(PolicyMessage::Fetch)), Ok(()), "nothing is stated");
+    }
+
+    #[test]
+    fn members_hear_of_an_application_whose_owners_credential_has_expired() {
+        let vo = VoKey::create("test").expect("a VO");
+        let alice = vo.issue("alice", Roles::SUBMIT, 1_000_000, 1).expect("an identity");
+        let mut record = Record {
+            id: AppId::from_bytes([1; 16]),
+            owner: alice.id(),
+            name: "web".into(),
+            spec_digest: Digest::from_bytes([2; 32]),
+            slots: 6,
+            generation: 1,
+            wanted: Wanted::Running,
+            proof: Arc::from([]),
+            submitter: NodeId::from_bytes([9; 16]),
+        };
+        let verdict = |record: &Record| {
+            verify_one(&vo.root(), &mut Vouched::default(), &mut 0, unix_now(), Statement::Record(record))
+        };
+        assert_eq!(verdict(&record), Err(Count::BadRecord), "nobody signed it");
+        sign_record(&alice, &mut record);
+        assert_eq!(verdict(&record), Ok(()));
     }
 }

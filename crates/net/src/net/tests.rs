@@ -288,6 +288,29 @@ async fn strangers_and_expired_members_do_not_get_through_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_the_credential_that_it_was_made_with() {
+    let vo = vo();
+    let end = unix_now() + 3;
+    let ends = vo.issue("ends", Roles::NODE, end - 86_400, 1).expect("an identity");
+    let (a, b) = (start(&issue(&vo, "a"), 1, &[]), start(&ends, 1, &[]));
+    // One stream that stays open, and others again and again: the connection is never idle.
+    let (mut long, _answer) = b.net.open(a.net.own_contact(), Service::PORTS).await.expect("a stream");
+    let mut used_until = 0;
+    eventually("nothing passes any more", async || {
+        let stream = b.net.open(a.net.own_contact(), Service::PIECES).await;
+        if stream.is_ok() {
+            used_until = unix_now();
+        }
+        stream.is_err() && long.write_all(b"more").await.is_err()
+    })
+    .await;
+    assert!(unix_now() > end, "it ended before its time");
+    assert!((end - 1..=end + 1).contains(&used_until), "used until {used_until}, to end at {end}");
+    assert!(a.net.counters().of(Count::Expired) > 0);
+    still_works(&vo, &a).await;
+}
+
+#[tokio::test]
 async fn a_service_stream_carries_the_proven_name_of_who_opened_it() {
     let vo = vo();
     let (a, mut b) = (start(&issue(&vo, "a"), 1, &[]), start(&issue(&vo, "b"), 1, &[]));
@@ -501,23 +524,6 @@ async fn strangers_that_begin_connections_and_never_end_them_keep_no_member_out(
     config.bind = "127.0.0.2:0".parse().expect("a literal address");
     let member = start_with(config, services);
     knows_exactly(&member, &[&hub]).await;
-}
-
-#[tokio::test]
-async fn a_connection_is_served_no_longer_than_the_credential_that_it_began_with() {
-    let vo = vo();
-    let hub = start(&issue(&vo, "hub"), 1, &[]);
-    let soon = unix_now() - 86_400 + 3;
-    let leaving = vo.issue("leaving", Roles::NODE, soon, 1).expect("an identity");
-    let leaving = start(&leaving, 1, &[hub.net.local_addr()]);
-    knows_exactly(&hub, &[&leaving]).await;
-    let hub_is = hub.net.own_contact();
-    eventually("its time is over", async || {
-        // It keeps the connection busy.
-        let _ = leaving.net.open(hub_is, Service::LOGS).await;
-        hub.net.counters().of(Count::Expired) > 0 && leaving.net.open(hub_is, Service::LOGS).await.is_err()
-    })
-    .await;
 }
 
 /// Its nodes know each other, and of the rest they remember a machine that is gone.
