@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
-use crate::guests::Guests;
+use crate::guests::{Guests, network_of};
 use crate::hello::{Manners, MeetError, Met};
 use crate::identity::unix_now;
 use crate::namesake::Seen;
@@ -37,6 +37,10 @@ const INCOMING_MAX: usize = 256;
 
 /// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
 const INCOMING_PER_PEER_MAX: usize = 8;
+
+/// Of them, those from one network that have not said who they are: strangers must not keep members out. Our
+/// guess: many agents may share a machine, or an address.
+const MEETINGS_PER_NETWORK_MAX: usize = 64;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
 const QUEUE_MAX: usize = 64;
@@ -144,6 +148,8 @@ pub(crate) struct Connections {
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
     guests: Arc<Guests>,
+    /// Connections of which it is not known yet whose they are.
+    meetings: Arc<Guests<IpAddr>>,
     /// When a node of another VO was last told of.
     stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
@@ -187,6 +193,7 @@ impl Connections {
             links,
             incoming,
             guests: Guests::new(INCOMING_PER_PEER_MAX),
+            meetings: Guests::new(MEETINGS_PER_NETWORK_MAX),
             stranger_told: Mutex::default(),
             closed,
         })
@@ -214,7 +221,9 @@ impl Connections {
             let _ = incoming.retry();
             return;
         }
-        let Ok(permit) = self.incoming.clone().try_acquire_owned() else {
+        let unmet = self.meetings.seat(network_of(incoming.remote_address().ip()));
+        let permit = self.incoming.clone().try_acquire_owned();
+        let (Some(unmet), Ok(permit)) = (unmet, permit) else {
             self.tally.add(Count::Refused);
             incoming.refuse();
             return;
@@ -228,7 +237,9 @@ impl Connections {
                 let met = self.manners.answer(&connection).await?;
                 Ok((connection, met))
             };
-            match timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout)) {
+            let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
+            drop(unmet);
+            match met {
                 Ok((connection, met)) => {
                     let peer = met.peer.clone();
                     let Some(seat) = self.guests.seat(peer.member.id()) else {

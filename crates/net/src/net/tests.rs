@@ -506,6 +506,26 @@ async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
     knows_exactly(&back, &[&hub]).await;
 }
 
+#[tokio::test]
+async fn strangers_that_begin_connections_and_never_end_them_keep_no_member_out() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    // They come further than a stranger can: to the hello, which they do not say.
+    let tls = Tls::new(&issue(&vo, "silent")).expect("an identity");
+    let socket = quinn::Endpoint::client(LOOPBACK[0].parse().expect("an address")).expect("a socket");
+    let mut silent = tokio::task::JoinSet::new();
+    for _ in 0..2 * 64 {
+        let (config, _) = tls.client.dial().expect("a configuration");
+        let dialled = socket.connect_with(config, hub.net.local_addr(), &tls.client.server_name);
+        silent.spawn(async move { dialled.expect("an address").await });
+    }
+    counts(&hub, Count::Refused, 1).await;
+    let (mut config, services) = config(&issue(&vo, "member"), 1, &[hub.net.local_addr()]);
+    config.bind = "127.0.0.2:0".parse().expect("a literal address");
+    let member = start_with(config, services);
+    knows_exactly(&member, &[&hub]).await;
+}
+
 /// Its nodes know each other, and of the rest they remember a machine that is gone.
 #[tokio::test]
 async fn an_island_finds_a_new_grid_behind_the_name_that_it_once_joined_by() {
