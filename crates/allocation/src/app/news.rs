@@ -61,8 +61,8 @@ impl App {
     }
 
     /// The state of a slot as it is proven. An end that is only named is asked for, and says nothing
-    /// meanwhile: `from` may have restarted since the slot ended, and then it is not the incarnation that held
-    /// it while it ran.
+    /// meanwhile: `from` may have restarted since the slot ended, and then it is not the incarnation that
+    /// held it while it ran.
     fn proven_state<H: Host>(
         &mut self,
         cx: &mut Context<'_, H>,
