@@ -11,6 +11,7 @@ mod isolation;
 mod lab;
 mod leftovers;
 mod liar;
+mod over;
 mod placement;
 mod policy;
 mod ports;
@@ -43,6 +44,8 @@ const TESTS: &[Test] = tests![
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
+    over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
+    over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
     hostile::strangers_and_garbage_disturb_no_application,
     hostile::a_machine_that_loses_a_core_is_not_held_until_it_has_it_again,
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
