@@ -42,7 +42,7 @@ pub enum StateError {
     LongPath { dir: PathBuf, len: usize, max: usize },
     #[error("another agent uses the state directory {}: stop it or name another `state_dir`", .dir.display())]
     InUse { dir: PathBuf },
-    #[error("{} does not hold an incarnation number; when it is lost, give the node a new identity", .file.display())]
+    #[error("{} does not hold an incarnation number; remove it: the next start is higher by the clock", .file.display())]
     Counter { file: PathBuf },
     #[error("{} cannot be written: {error}", .file.display())]
     NotWritable { file: PathBuf, error: io::Error },

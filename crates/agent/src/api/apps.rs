@@ -24,9 +24,9 @@ use crate::agent::Agent;
 const MEMBERS_MAX: u32 = 2_000;
 /// Applications in one answer, those that run first; the others are counted.
 const APPS_MAX: usize = 4_096;
-/// A node knows how many slots have ended of an application that has no more than it watches. Of larger ones,
-/// and of those of which former members alone tell, so many are looked at as a whole; of the others the answer
-/// is what one node knows.
+/// A node knows how many slots have ended of an application that has no more than it watches. Of larger
+/// ones, and of those of which former members alone tell, so many are looked at as a whole; of the others the
+/// answer is what one node knows.
 const LOOKS_MAX: usize = 64;
 const WATCHED_WHOLE: u16 = 9;
 /// Applications looked at at one time.
