@@ -14,6 +14,7 @@ use xtreem_net::Identity;
 
 use self::show::Show;
 use crate::app_file::AppFile;
+use crate::commands::agent_node;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
@@ -108,6 +109,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let app = AppFile::load(&arguments.file).map_err(Failure::usage)?;
     let user = arguments.user.load()?;
     let client = arguments.agent.client()?;
+    agent_node::warn_if_cut_off(&client);
     let app = block_on(async {
         warn_of_unknown(&client, &app.placement).await;
         sized(&client, app).await
