@@ -14,10 +14,10 @@ use xtreem_agent::complaint::Source;
 use xtreem_agent::program::Program;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::policy::{Policy, SignedPolicy};
-use xtreem_allocation::{Application, Record, Spec};
+use xtreem_allocation::{Application, Kept, Record, Spec};
 use xtreem_base::{Handle, HandleTable};
 use xtreem_discovery::{Expression, Need, Requirement, SetQuery};
-use xtreem_net::{Contact, VoRoot};
+use xtreem_net::{Contact, Invitation, VoRoot};
 use xtreem_node::Message;
 use xtreem_wire::{Claims, NodeRecord, Unverified};
 
@@ -27,7 +27,7 @@ use crate::{app_file, policy_file};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 19] = [
     ("datagram", datagram),
     ("message", message),
     ("hello", hello),
@@ -44,6 +44,9 @@ pub const TARGETS: [Target; 16] = [
     ("program", program),
     ("services", services),
     ("pieces", pieces),
+    ("kept", kept),
+    ("invitation", invitation),
+    ("stranger", stranger),
 ];
 
 /// Numbers contacts as they come, as a driver's table does.
@@ -215,4 +218,29 @@ pub fn services(bytes: &[u8]) {
 /// A piece of a content with its proof.
 pub fn pieces(bytes: &[u8]) {
     xtreem_agent::fuzzed::piece(bytes);
+}
+
+/// What a node kept of an application on its disk, which may be damaged.
+pub fn kept(bytes: &[u8]) {
+    let mut table = Table::default();
+    let Ok(kept) = minicbor::decode_with::<_, Kept>(bytes, &mut table) else { return };
+    let _ = kept.app();
+    kept.for_each_handle(&mut |_| {});
+    let written = minicbor::to_vec_with(&kept, &mut table).expect("all handles are known");
+    let mut again = Table::default();
+    let read = minicbor::decode_with::<_, Kept>(&written, &mut again).expect("what was read once");
+    let rewritten = minicbor::to_vec_with(&read, &mut again).expect("all handles are known");
+    assert_eq!(written, rewritten, "{kept:?}");
+}
+
+/// The line that brings a machine into a VO; also what its encoding hides, as a fuzzer finds no Base64.
+pub fn invitation(bytes: &[u8]) {
+    text(bytes, |text| drop(Invitation::parse(text).map_err(|error| error.to_string())));
+    let hidden = Invitation::parse_bytes(bytes);
+    drop(hidden.map_err(|error| error.to_string()));
+}
+
+/// What a node that is not of this VO shows: a name that it dials, and a certificate.
+pub fn stranger(bytes: &[u8]) {
+    xtreem_net::fuzzed::stranger(bytes);
 }

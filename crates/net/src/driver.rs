@@ -17,12 +17,12 @@ use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
 use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
 use crate::Identity;
-use crate::claims::{Vouched, sign_claim};
+use crate::claims::{Allowances, Vouched, sign_claim};
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
 use crate::identity::unix_now;
-use crate::join::{Join, resolve};
+use crate::join::{Company, Due, Join, resolve};
 use crate::measure::Measuring;
 use crate::named::Named;
 use crate::namesake::{self, Doubts};
@@ -41,6 +41,9 @@ const PAUSED: Duration = Duration::from_secs(1);
 
 /// How long reading the kernel's queue may take after a pause. Its 200 KiB are read in a millisecond or two.
 const SETTLE: StdDuration = StdDuration::from_millis(20);
+
+/// Datagrams that are taken before each message of a stream. Our guess: as long as a large message may take.
+const DATAGRAMS_FIRST: usize = 64;
 
 /// Longest sleep: timers of the runtime do not count a suspended machine's time, ours do.
 const SLEEP_MAX: StdDuration = StdDuration::from_secs(1);
@@ -94,6 +97,7 @@ pub(crate) struct Driver {
     plane: DatagramPlane,
     root: VoRoot,
     vouched: Vouched,
+    allowances: Allowances,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
     namesake: namesake::Watch,
@@ -160,6 +164,7 @@ impl Driver {
             node,
             outbox,
             vouched,
+            allowances: Allowances::default(),
             join,
             measuring,
             place,
@@ -187,7 +192,11 @@ impl Driver {
             let timer = tokio::time::sleep(self.until_timeout());
             tokio::select! {
                 Some(bytes) = inputs.datagrams.recv() => self.take_datagram(&bytes),
-                Some(inbound) = inputs.inbound.recv() => self.take_inbound(inbound),
+                Some(inbound) = inputs.inbound.recv() => {
+                    // They are short, and whether this node is alive is asked by them.
+                    self.drain_datagrams(&mut inputs.datagrams, DATAGRAMS_FIRST);
+                    self.take_inbound(inbound);
+                }
                 command = inputs.commands.recv() => match command {
                     Some(command) => command(&mut self),
                     None => break,
@@ -236,14 +245,18 @@ impl Driver {
 
     /// Hands over what is queued already: an overdue timer must not beat an answer that came in time.
     fn drain(&mut self, inputs: &mut Inputs) {
-        for _ in 0..socket::QUEUE_MAX {
-            let Ok(bytes) = inputs.datagrams.try_recv() else { break };
-            self.take_datagram(&bytes);
-            self.flush();
-        }
+        self.drain_datagrams(&mut inputs.datagrams, socket::QUEUE_MAX);
         for _ in 0..crate::net::INBOUND_MAX {
             let Ok(inbound) = inputs.inbound.try_recv() else { break };
             self.take_inbound(inbound);
+            self.flush();
+        }
+    }
+
+    fn drain_datagrams(&mut self, datagrams: &mut mpsc::Receiver<Vec<u8>>, most: usize) {
+        for _ in 0..most {
+            let Ok(bytes) = datagrams.try_recv() else { break };
+            self.take_datagram(&bytes);
             self.flush();
         }
     }
@@ -367,6 +380,7 @@ impl Driver {
     pub(crate) fn meet(&mut self, peer: &Peer) -> Option<Handle> {
         let (handle, gone) = self.outbox.table.intern_proven(peer.contact())?;
         let now = monotonic_now();
+        self.join.heard(now);
         for old in &gone {
             info!(peer = peer.member.name(), incarnation = peer.record.incarnation, "peer restarted");
             self.node.handle_gone(now, *old, Some(handle), &mut self.outbox);
@@ -388,15 +402,19 @@ impl Driver {
             Ok(message) if decoder.position() == bytes.len() => message,
             _ => return self.tally.add(Count::Malformed),
         };
-        if let Err(why) = statements::verify(&self.root, &mut self.vouched, unix_now(), &message) {
+        let now = monotonic_now();
+        let Some(sender) = self.outbox.id_of(from) else { return self.tally.add(Count::UnknownPeer) };
+        let mut left = self.allowances.of(now, sender);
+        let verdict = statements::verify(&self.root, &mut self.vouched, &mut left, unix_now(), &message);
+        self.allowances.set(now, sender, left);
+        if let Err(why) = verdict {
             return self.tally.add(why);
         }
-        let now = monotonic_now();
         if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
         }
         if let Some(ports) = message.ports() {
-            self.measuring.look_at(&mut self.node, ports);
+            self.measuring.look_at(&mut self.node, now, ports);
         }
         self.node.handle_message(now, from, message, &mut self.outbox);
     }
@@ -464,9 +482,15 @@ impl Driver {
     }
 
     fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
-        let knows_somebody = self.node.status().contacts > 0;
-        self.is_lonely = !knows_somebody;
-        for name in self.join.due(monotonic_now(), knows_somebody) {
+        let now = monotonic_now();
+        let company = Company {
+            knows_somebody: self.node.status().contacts > 0,
+            has_lost: self.node.has_lost_contacts(),
+            grid_size: self.node.grid_estimate(now).last.map_or(0, |estimate| estimate.size.nodes.into()),
+        };
+        self.is_lonely = !company.knows_somebody;
+        let Due { join, look } = self.join.due(now, company);
+        for name in join.into_iter().chain(look) {
             let commands = commands.clone();
             tokio::spawn(async move {
                 let command: Command = match resolve(&name).await {
@@ -505,10 +529,13 @@ impl Driver {
     }
 
     fn join_through(&mut self, name: &str, addr: SocketAddr, peer: &Peer) {
-        self.join.met(name);
+        let is_first = self.join.met(name);
         let Some(handle) = self.meet(peer) else { return };
-        info!(%addr, name = peer.member.name(), "joined");
+        // Of a part of the grid that this node does not know, it is the way there.
         self.node.remember(handle);
-        self.node.join(monotonic_now(), handle, &mut self.outbox);
+        if is_first || self.node.status().contacts == 0 {
+            info!(%addr, name = peer.member.name(), "joined");
+            self.node.join(monotonic_now(), handle, &mut self.outbox);
+        }
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct Stranger {
 
 impl Stranger {
     /// As its certificate says.
-    fn of(certificate: &CertificateDer<'_>) -> Option<Stranger> {
+    pub(crate) fn of(certificate: &CertificateDer<'_>) -> Option<Stranger> {
         let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
         let text = |name: &X509Name<'_>| {
             name.iter_common_name().next().and_then(|name| name.as_str().ok()).map(printable)

@@ -12,19 +12,21 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{namesake, policy};
+use crate::{durable, namesake, policy, unwilling};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, reach, faults, troubles) = agent
-        .node(|node, now, _| {
+    let asked = agent.clone();
+    let (status, reach, faults, rivalry, takes_no_slots) = agent
+        .node(move |node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), node.reach(now), faults, policy::rivalry(node))
+            let why = unwilling::why(&asked, node, now);
+            (node.status(), node.reach(now), faults, policy::rivalry(node), why)
         })
         .await?;
-    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
+    let troubles = [namesake::trouble(&agent), rivalry, durable::trouble(&agent)];
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -49,10 +51,9 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
         isolation: agent.standing.words(),
-        takes_no_slots: namesake::why_no_slots(&agent)
-            .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
+        takes_no_slots,
         network: format!("UDP, bound to {}", agent.config.bind),
-        troubles,
+        troubles: troubles.into_iter().flatten().collect(),
         left_behind: agent.trash.left_behind(),
         disk_is_full: !agent.state.reserve().is_held(),
     }))

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Duration, Handle, Instant};
 
 use super::Allocation;
 use crate::finals::FinalRecord;
@@ -19,16 +19,16 @@ impl Allocation {
         let over: Vec<AppId> = settled.map(|(id, _)| *id).collect();
         for id in over {
             if let Some(app) = self.apps.remove(&id) {
-                self.remember(now, FinalRecord::of(&app, me), host);
+                self.remember(now, Duration::ZERO, FinalRecord::of(&app, me), host);
             }
         }
     }
 
-    /// Its role stays on the disk as it is, and is not looked at any more.
-    pub(super) fn remember<H: Host>(&mut self, now: Instant, over: FinalRecord, host: &mut H) {
+    /// Its role stays on the disk as it is, and is not looked at any more. It ended `age` ago.
+    pub(super) fn remember<H: Host>(&mut self, now: Instant, age: Duration, over: FinalRecord, host: &mut H) {
         let app = over.record.id;
         self.books.journal.leave(app);
-        if let Some(gone) = self.finals.insert(now, app, over) {
+        if let Some(gone) = self.finals.insert(now, age, app, over) {
             self.erase(now, gone, host);
         }
     }
@@ -42,7 +42,13 @@ impl Allocation {
 
     /// Answers whoever has not heard of an application's end. False when it is not over here, or the message
     /// is not for its members.
-    pub(super) fn answer_as_over<H: Host>(&mut self, from: Handle, message: &Message, host: &mut H) -> bool {
+    pub(super) fn answer_as_over<H: Host>(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        message: &Message,
+        host: &mut H,
+    ) -> bool {
         let me = self.books.me.handle;
         let app = match message {
             Message::Probe { app, .. }
@@ -90,7 +96,7 @@ impl Allocation {
                 Vec::new()
             }
             Message::Confirm(confirm) => {
-                self.books.ledger.release(from, confirm.hold);
+                self.books.ledger.release(now, from, confirm.hold);
                 let (slot, epoch) = (confirm.slot, confirm.epoch);
                 let higher = |known| Refused::Higher(known, over.evidence.clone());
                 let why = over.known(slot, me).map_or(Refused::NoHold, higher);

@@ -74,14 +74,21 @@ impl Invitation {
         let text = text.trim();
         let encoded = text.strip_prefix(PREFIX).filter(|_| text.len() <= INVITATION_MAX_BYTES);
         let bytes = encoded.and_then(|encoded| URL_SAFE_NO_PAD.decode(encoded).ok());
-        let bytes = bytes.ok_or(InvitationError::Malformed)?;
+        Invitation::parse_bytes(&bytes.ok_or(InvitationError::Malformed)?)
+    }
+
+    /// The same without its prefix and encoding.
+    #[doc(hidden)]
+    pub fn parse_bytes(bytes: &[u8]) -> Result<Invitation, InvitationError> {
         let Form { key, credential, leaf, ca, join } =
-            minicbor::decode(&bytes).map_err(|_| InvitationError::Malformed)?;
+            minicbor::decode(bytes).map_err(|_| InvitationError::Malformed)?;
         let key: [u8; 32] = key.try_into().map_err(|_| InvitationError::Malformed)?;
         let leaf = Some(CertificateDer::from(leaf));
         let identity =
             Identity::assemble(SigningKey::from_bytes(&key), &credential, leaf, CertificateDer::from(ca));
-        let identity = identity.map_err(|flaw: Flaw| InvitationError::Flaw(flaw.to_string()))?;
+        let identity = identity
+            .and_then(|identity| identity.check_time().map(|()| identity))
+            .map_err(|flaw: Flaw| InvitationError::Flaw(flaw.to_string()))?;
         let invitation = Invitation { identity, join };
         invitation.check_join()?;
         Ok(invitation)

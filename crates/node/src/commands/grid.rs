@@ -32,9 +32,10 @@ impl Node {
     }
 
     /// Says whether another machine, which started earlier or at the same moment, has this node's key. While
-    /// it does, every hold is refused for that.
+    /// it does, every hold is refused for that, and nothing is taken up that was restored.
     pub fn set_cloned(&mut self, is_cloned: bool) {
         self.is_cloned = is_cloned;
+        self.allocation.set_cloned(is_cloned);
     }
 
     /// As set by [`Self::set_contradicts`].
@@ -109,6 +110,12 @@ impl Node {
     /// The grid-wide partial view, with the contact of the exchange that is under way.
     pub fn contacts(&self) -> Vec<Handle> {
         self.grid.contacts().collect()
+    }
+
+    /// Contacts of before do not answer, as far as they are remembered: machines that are gone, or another
+    /// part of a grid that has split.
+    pub fn has_lost_contacts(&self) -> bool {
+        self.grid.remembered().next().is_some()
     }
 
     /// The contacts by which this node sees whether it is cut off.
