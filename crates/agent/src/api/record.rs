@@ -88,9 +88,10 @@ pub(super) fn verify(agent: &Agent, record: &Record) -> Result<(), ApiError> {
     verify_record(root, now, record).map_err(|fault| {
         let refused = ApiError::definite(StatusCode::FORBIDDEN, format!("the record: {fault}"));
         match fault {
-            RecordFault::WrongSigner => {
-                refused.with_hint("it is another user's: ask its owner (a credential issued anew is another user), or use one with role admin")
-            }
+            RecordFault::WrongSigner => refused.with_hint(
+                "it is another user's, as who has a credential issued anew is: ask its owner, or use one with role \
+                 admin",
+            ),
             RecordFault::Proof(_) => refused.with_hint(format!(
                 "this agent is of VO {}; `xtreem vo show` says of which VO a credential is, and until when",
                 root.id()
