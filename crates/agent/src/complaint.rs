@@ -55,6 +55,8 @@ impl Source<'_> {
         toml::from_str(self.text).map_err(|error| {
             // What serde calls fields are keys for users.
             let reason = error.message().trim().replace("unknown field", "unknown key");
+            let reason = reason.replace("unknown variant", "unknown value");
+            let reason = reason.replace("expected a sequence", "expected a list");
             let reason = reason.replace("missing field", "missing key").replace('\n', ": ");
             self.complaint(error.span().unwrap_or(0..0), reason)
         })

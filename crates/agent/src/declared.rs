@@ -19,8 +19,10 @@ pub enum DeclaredError {
          leave it out (only an emulated host may differ)"
     )]
     Contradiction { name: String, declared: String, measured: String },
-    #[error("the offer of {what} is {offered} but this machine has {measured}")]
-    OfferTooLarge { what: &'static str, offered: u64, measured: u64 },
+    #[error(
+        "`offer.{what}` is {offered} but this machine has {measured}; lower it, or leave it out to offer all"
+    )]
+    OfferTooLarge { what: &'static str, offered: String, measured: String },
     #[error("attribute `{name}`: {reason}")]
     NotTaken { name: String, reason: String },
 }
@@ -84,16 +86,25 @@ pub(crate) fn offer(attributes: &Attributes, config: &Config) -> Result<Resource
         disk_bytes: disk_bytes.unwrap_or(has.disk_bytes),
     };
     let table = [
-        ("thousandths of a core", u64::from(offered.cores_milli), u64::from(has.cores_milli)),
+        ("cores", u64::from(offered.cores_milli), u64::from(has.cores_milli)),
         ("memory", offered.memory_bytes, has.memory_bytes),
         ("disk", offered.disk_bytes, bytes("disk.total").max(has.disk_bytes)),
     ];
     match table.into_iter().find(|(_, offered, measured)| offered > measured) {
         Some((what, offered, measured)) if !config.emulated => {
-            Err(DeclaredError::OfferTooLarge { what, offered, measured })
+            let text = |amount| if what == "cores" { thousandths(amount) } else { mebibytes(amount) };
+            Err(DeclaredError::OfferTooLarge { what, offered: text(offered), measured: text(measured) })
         }
         _ => Ok(offered),
     }
+}
+
+fn thousandths(amount: u64) -> String {
+    format!("{}.{:03}", amount / 1_000, amount % 1_000)
+}
+
+fn mebibytes(amount: u64) -> String {
+    format!("{} MiB", amount >> 20)
 }
 
 #[cfg(test)]

@@ -71,7 +71,10 @@ impl Ports {
                     None => any(&mut promises, &numbers, address)?,
                 },
                 fixed if is_free(address, fixed) => fixed,
-                _ => return Err(io::ErrorKind::AddrInUse.into()),
+                taken => {
+                    let why = format!("port {:?} ({taken}) is in use on this node", port.name);
+                    return Err(io::Error::new(io::ErrorKind::AddrInUse, why));
+                }
             };
             numbers.push((port.clone(), number));
         }
@@ -213,6 +216,7 @@ mod tests {
         let fixed = [PortRef { name: "http".into(), port: number }];
         let refused = ports.reserve(run(2), &fixed, HERE).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(refused.to_string().contains(&format!("({number})")), "{refused}");
         drop(thief);
         assert_eq!(ports.reserve(run(2), &fixed, HERE).unwrap().numbers[0].1, number);
     }

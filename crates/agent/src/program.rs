@@ -203,7 +203,7 @@ impl Program {
                 return bad("given twice");
             }
             if port.port != 0 && !numbers.insert(port.port) {
-                return bad("its number is given twice");
+                return bad("another port has its number");
             }
         }
         Ok(())

@@ -294,6 +294,10 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
+            // It begins so after a restart, and answers may be there by now.
+            Named { what: Event::CutOff { reach: Some(reach) }, .. } if reach.answering >= reach.needed() => {
+                tracing::info!("as many nodes as are needed answer: not cut off for long");
+            }
             Named { what: Event::CutOff { reach: Some(reach) }, .. } => {
                 let (answering, members, needed) = (reach.answering, reach.members, reach.needed());
                 let minutes = reach.ends_in.as_micros().div_ceil(60_000_000);

@@ -2,12 +2,13 @@
 //! they have. TLS has already proven the keys.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use minicbor::{Decode, Encode};
 use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
+use tokio::time::timeout;
 use xtreem_base::NodeId;
 use xtreem_wire::Contact;
 
@@ -19,6 +20,8 @@ use crate::{Identity, Service};
 
 /// Longest hello: a credential, a record, a stamp and their heads.
 const HELLO_MAX_BYTES: usize = 384;
+/// How long whoever cannot be met may take to hear so: less than a meeting may.
+const HEARD_MAX: Duration = Duration::from_millis(500);
 
 /// What a node says of itself.
 #[derive(Debug, Encode, Decode)]
@@ -116,8 +119,13 @@ impl Manners {
             return Err(MeetError::Malformed);
         }
         let heard = self.hear(connection, receive).await?;
-        self.say(send, &[]).await?;
-        self.judge(heard)
+        let said = self.say(send, &[]).await?;
+        let met = self.judge(heard);
+        if met.is_err() {
+            // The connection ends with this. Whoever dialled has to hear first that it reached itself.
+            let _ = timeout(HEARD_MAX, said.stopped()).await;
+        }
+        met
     }
 
     /// Who it was that has proven its key.
@@ -131,7 +139,7 @@ impl Manners {
         }
     }
 
-    async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<(), MeetError> {
+    async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<SendStream, MeetError> {
         let hello = Hello {
             credential: self.identity.credential().to_vec(),
             record: self.record.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -141,7 +149,8 @@ impl Manners {
         // Writing to a Vec cannot fail.
         let body = minicbor::to_vec(hello).expect("a Vec takes all bytes");
         send.write_all(&[head, &body].concat()).await.map_err(|_| MeetError::Hello)?;
-        send.finish().map_err(|_| MeetError::Hello)
+        send.finish().map_err(|_| MeetError::Hello)?;
+        Ok(send)
     }
 
     async fn hear(&self, connection: &Connection, mut receive: RecvStream) -> Result<(Met, u64), MeetError> {

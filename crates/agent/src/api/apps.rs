@@ -9,7 +9,7 @@ use axum::extract::{Query, State};
 use futures_util::StreamExt as _;
 use serde::Deserialize;
 use xtreem_base::{AppId, Handle};
-use xtreem_client::api::{AppList, AppSummary, Holder, MemberRole};
+use xtreem_client::api::{AppList, AppSummary, Holder, MemberRole, WantedView};
 use xtreem_discovery::limits::APP_NAME_LEN_MAX;
 use xtreem_discovery::{self as discovery, AppFilter, Role, SearchSpec};
 use xtreem_net::Contacts;
@@ -24,8 +24,9 @@ use crate::agent::Agent;
 const MEMBERS_MAX: u32 = 2_000;
 /// Applications in one answer, those that run first; the others are counted.
 const APPS_MAX: usize = 4_096;
-/// A node knows how many slots have ended of an application that has no more than it watches. Of larger ones
-/// so many are looked at as a whole; of the others the number is what one node knows.
+/// A node knows how many slots have ended of an application that has no more than it watches. Of larger
+/// ones, and of those of which former members alone tell, so many are looked at as a whole; of the others the
+/// answer is what one node knows.
 const LOOKS_MAX: usize = 64;
 const WATCHED_WHOLE: u16 = 9;
 /// Applications looked at at one time.
@@ -67,12 +68,15 @@ pub(super) async fn list(
     met.truncate(APPS_MAX);
     let mut looks = 0;
     let looks = met.into_iter().map(|(app, met)| {
-        let is_large = !met.is_over() && met.newest.as_ref().is_some_and(|app| app.slots > WATCHED_WHOLE);
-        looks += usize::from(is_large);
-        summarise(&agent, app, met, &contacts, is_large && looks <= LOOKS_MAX)
+        let is_large = met.newest.as_ref().is_some_and(|app| app.slots > WATCHED_WHOLE);
+        let is_in_doubt = !met.is_over() && (is_large || met.is_hearsay());
+        looks += usize::from(is_in_doubt);
+        summarise(&agent, app, met, &contacts, is_in_doubt && looks <= LOOKS_MAX)
     });
     let looked: Vec<_> = futures_util::stream::iter(looks).buffered(LOOKS_AT_ONCE).collect().await;
-    let apps = looked.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+    let apps = looked.into_iter().collect::<Result<Vec<_>, _>>()?.into_iter().flatten();
+    let runs = |app: &AppSummary| app.wanted == WantedView::Running && app.done < app.slots;
+    let apps = apps.filter(|app| all || runs(app)).collect();
     Ok(Json(AppList { apps, left_out, report: view::report(&report) }))
 }
 
@@ -94,6 +98,11 @@ impl Met {
         if self.newest.as_ref().is_none_or(|newest| age(&summary) > age(newest)) {
             self.newest = Some(summary);
         }
+    }
+
+    /// Whoever takes part in it was not met, and who has left it is not told what becomes of it.
+    fn is_hearsay(&self) -> bool {
+        self.members.iter().all(|(.., role)| *role == Role::Former)
     }
 
     fn is_over(&self) -> bool {
@@ -124,13 +133,17 @@ async fn summarise(
         }
     }
     let is_over = |picture: &Picture| picture.slots.values().filter(|known| known.state.is_final()).count();
+    let seen =
+        picture.as_ref().map(|picture| &picture.record).filter(|seen| seen.generation > newest.generation);
+    let generation = seen.map_or(newest.generation, |seen| seen.generation);
+    let stopped = seen.map_or(newest.stopped, |seen| seen.is_stopped());
     let wanted =
-        if newest.stopped { xtreem_allocation::Wanted::Stopped } else { xtreem_allocation::Wanted::Running };
+        if stopped { xtreem_allocation::Wanted::Stopped } else { xtreem_allocation::Wanted::Running };
     Ok(Some(AppSummary {
         id: app.to_string(),
         name: newest.name,
         owner: newest.owner.to_string(),
-        generation: newest.generation,
+        generation,
         wanted: view::wanted(wanted),
         slots: newest.slots,
         done: picture.as_ref().map_or(0, is_over).max(met.ended.into()) as u16,

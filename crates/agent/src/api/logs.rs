@@ -36,6 +36,9 @@ pub(super) async fn logs(
         return Err(ApiError::definite(StatusCode::NOT_FOUND, error));
     }
     let not_found = |error: String| ApiError::definite(StatusCode::NOT_FOUND, error);
+    if picture.record.is_stopped() && !picture.slots.contains_key(&slot) {
+        return Err(not_found("the application is stopped, and its logs are gone with it".to_owned()));
+    }
     let known = picture.slots.get(&slot).filter(|known| known.holder.is_some());
     let known = known.ok_or_else(|| not_found(format!("nobody is known to hold slot {slot}")))?;
     let contact =

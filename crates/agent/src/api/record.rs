@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout_at};
 use xtreem_allocation::{Notice, Record};
 use xtreem_base::{AppId, Handle};
 use xtreem_client::api::{RecordReply, RecordRequest};
-use xtreem_net::verify_record;
+use xtreem_net::{RecordFault, verify_record};
 use xtreem_node::Event;
 
 use super::error::ApiError;
@@ -84,6 +84,19 @@ pub(super) fn decode<T: for<'b> minicbor::Decode<'b, ()>>(bytes: &[u8], what: &s
 pub(super) fn verify(agent: &Agent, record: &Record) -> Result<(), ApiError> {
     // A clock before 1970 finds every credential not yet valid.
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    verify_record(agent.net.identity().root(), now, record)
-        .map_err(|fault| ApiError::definite(StatusCode::FORBIDDEN, format!("the record: {fault}")))
+    let root = agent.net.identity().root();
+    verify_record(root, now, record).map_err(|fault| {
+        let refused = ApiError::definite(StatusCode::FORBIDDEN, format!("the record: {fault}"));
+        match fault {
+            RecordFault::WrongSigner => refused.with_hint(
+                "it is another user's, as who has a credential issued anew is: ask its owner, or use one with role \
+                 admin",
+            ),
+            RecordFault::Proof(_) => refused.with_hint(format!(
+                "this agent is of VO {}; `xtreem vo show` says of which VO a credential is, and until when",
+                root.id()
+            )),
+            RecordFault::WrongSpec => refused,
+        }
+    })
 }

@@ -53,15 +53,15 @@ struct Raw {
 #[serde(deny_unknown_fields)]
 struct RawOffer {
     cores: Option<Spanned<toml::Value>>,
-    memory: Option<Spanned<String>>,
-    disk: Option<Spanned<String>>,
+    memory: Option<Spanned<toml::Value>>,
+    disk: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawControl {
     path: Option<Spanned<PathBuf>>,
-    mode: Option<Spanned<String>>,
+    mode: Option<Spanned<toml::Value>>,
 }
 
 #[derive(Deserialize)]
@@ -189,13 +189,13 @@ fn gossip_period(text: &Spanned<String>, is_emulated: bool) -> Result<Duration, 
 }
 
 fn read_offer(raw: RawOffer) -> Result<Offer, Wrong> {
-    let bytes = |text: Option<Spanned<String>>| match text {
+    let bytes = |size: Option<Spanned<toml::Value>>| match size {
         None => Ok(None),
-        Some(text) => match parse_bytes(text.get_ref()) {
+        Some(size) => match size.get_ref().as_str().and_then(parse_bytes) {
             Some(bytes) => Ok(Some(bytes)),
             None => Err(wrong(
-                &text,
-                format!("{:?} is no size: expected a number with a unit, as 8GiB", text.get_ref()),
+                &size,
+                format!("{} is no size: expected a number with a unit, as \"8GiB\"", size.get_ref()),
             )),
         },
     };
@@ -212,8 +212,8 @@ fn read_offer(raw: RawOffer) -> Result<Offer, Wrong> {
 fn read_control(raw: RawControl, base: &Path, default: Control) -> Result<Control, Wrong> {
     let mode = match &raw.mode {
         None => default.mode,
-        Some(mode) => match u32::from_str_radix(mode.get_ref(), 8) {
-            Ok(bits @ 0..=0o777) if bits & 0o600 == 0o600 => bits,
+        Some(mode) => match mode.get_ref().as_str().map(|digits| u32::from_str_radix(digits, 8)) {
+            Some(Ok(bits @ 0..=0o777)) if bits & 0o600 == 0o600 => bits,
             _ => {
                 return Err(wrong(
                     mode,

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
@@ -86,7 +87,12 @@ pub async fn start(plan: Plan, self_exe: &Path) -> Result<Running, StartError> {
             tracing::info!(pid = running.pid, isolation = %running.isolation, "program started");
             Ok(running)
         }
-        Report::NotStarted { reason, errno } => Err(StartError::Refused { reason, errno }),
+        Report::NotStarted { reason, errno } => {
+            // The plan has just found the file itself.
+            let is_script = errno == Some(Errno::ENOENT as i32);
+            let why = "; the file is there: is the interpreter that its first line names, or its loader?";
+            Err(StartError::Refused { reason: reason + if is_script { why } else { "" }, errno })
+        }
         Report::NoNamespaces { reason } => Err(StartError::Refused { reason, errno: None }),
         Report::Ended(exit) => Err(StartError::Refused { reason: exit.to_string(), errno: None }),
     }

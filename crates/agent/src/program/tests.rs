@@ -50,7 +50,7 @@ fn impossible_programs_are_refused() {
         ("16 GiB", Box::new(|p| p.files[0].len = FILE_MAX_BYTES + 1)),
         ("letters, digits", Box::new(move |p| p.ports[0] = port("a b", 1))),
         ("twice", Box::new(move |p| p.ports = vec![port("a-b", 1), port("A_b", 2)])),
-        ("twice", Box::new(move |p| p.ports = vec![port("a", 1), port("b", 1)])),
+        ("another port has its number", Box::new(move |p| p.ports = vec![port("a", 1), port("b", 1)])),
     ];
     for (expected, break_it) in table {
         let mut program = web();

@@ -12,6 +12,7 @@ mod isolation;
 mod lab;
 mod leftovers;
 mod liar;
+mod over;
 mod placement;
 mod policy;
 mod ports;
@@ -44,6 +45,8 @@ const TESTS: &[Test] = tests![
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
+    over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
+    over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
     credentials::an_application_outlives_its_owners_credential_and_ends_by_a_renewed_one,
     credentials::a_renewed_node_is_the_node_that_it_was,
     hostile::strangers_and_garbage_disturb_no_application,

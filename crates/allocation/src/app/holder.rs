@@ -319,7 +319,8 @@ impl App {
                 BUSY_PERIOD
             }
             Connection::Connected | Connection::Pending => BUSY_PERIOD,
-            Connection::CutOff => cx.config.search_pause,
+            // It may take an hour, and what failed may work again here.
+            Connection::CutOff => return self.stay(cx, slot, false),
         };
         if let Some(Phase::Moving { until, .. }) = self.mine_mut(slot).map(|mine| &mut mine.phase) {
             *until = cx.now + pause;

@@ -189,8 +189,9 @@ fn size_bytes(size: &Quantity) -> Result<u64, &'static str> {
     const WHY: &str = "a size is a number with a unit, for example \"256MiB\" (B, kB, MB, GB, TB, PB, KiB, MiB, \
                        GiB, TiB, PiB)";
     match size {
-        Quantity::Whole(bytes) => u64::try_from(*bytes).map_err(|_| WHY),
-        Quantity::Decimal(_) => Err(WHY),
+        Quantity::Whole(0) => Ok(0),
+        // Bytes, or what everybody means, which is something else?
+        Quantity::Whole(_) | Quantity::Decimal(_) => Err(WHY),
         Quantity::Text(text) => parse_bytes(text).ok_or(WHY),
     }
 }
@@ -265,9 +266,15 @@ fn file(
     Ok((FileRef { path: target, digest, len, executable }, LocalFile { path: local, digest, len }))
 }
 
-/// A relative first word with a `/` must be one of the files, or no slot could ever start.
+/// A relative first word with a `/` must be one of the files, or no slot could ever start; one without is
+/// none of them.
 fn check_first_word(source: &Source<'_>, program: &Program, span: &Range<usize>) -> Result<(), Complaint> {
     let Some(first) = program.command.first() else { return Ok(()) };
+    let has_path = program.env.iter().any(|(name, _)| name == "PATH");
+    if !first.contains('/') && !has_path && program.files.iter().any(|file| file.path == *first) {
+        let why = format!("`{first}` is looked up in PATH; the file of that name is `./{first}`");
+        return Err(source.complaint(span.clone(), why));
+    }
     if !first.contains('/') || first.starts_with('/') {
         return Ok(());
     }

@@ -7,12 +7,14 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
+use xtreem_allocation::Resources;
 use xtreem_client::OperatorClient;
-use xtreem_client::api::{SearchReport, SearchRequest, SlotView};
+use xtreem_client::api::{Ended, SearchReport, SearchRequest, SlotPhase, SlotView};
 use xtreem_net::Identity;
 
 use self::show::Show;
 use crate::app_file::AppFile;
+use crate::commands::agent_node;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
@@ -20,18 +22,23 @@ use crate::submission::{Outcome, SoFar, Submission, upload};
 use crate::user::Credential;
 use crate::{output, sign, text};
 
-/// Examples and how it ends.
+/// After this time it is looked once more whether all slots run: a program that fails at once is started
+/// again after half a second, then one, then two, so that a look now finds it down. Our guess.
+const SETTLE: Duration = Duration::from_secs(1);
+
 /// How long a submission may be told to wait: as long as agents take (`POST /v1/apps`).
 const WAIT: std::ops::RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(24 * 3_600);
 
+/// Examples and how it ends.
 const HELP: &str = "\
 Examples:
   xtreem run examples/web/app.toml
   xtreem run app.toml --wait --json
   xtreem run app.toml --wait=10m
 
-Ends with 0 when all slots run (or are done), 1 when too few nodes were found or a slot failed. Ctrl-C before the
-first slot is confirmed gives the submission up; after that the application runs on, whatever happens to this command.";
+Ends with 0 when all slots run (or are done) and still do a second later, 1 when too few nodes were found or a slot
+failed. Ctrl-C before the first slot is confirmed gives the submission up; after that the application runs on, whatever
+happens to this command.";
 
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
@@ -84,15 +91,31 @@ struct Attempt {
     so_far: SoFar,
     elapsed: Duration,
     interrupted: bool,
+    /// Slots that do not run as they should, with their last lines.
+    ill: Vec<SlotView>,
+}
+
+impl Attempt {
+    fn exit(&self) -> Exit {
+        match self.so_far.exit() {
+            _ if self.interrupted => Exit::Interrupted,
+            Exit::Success if !self.ill.is_empty() => Exit::Failed,
+            exit => exit,
+        }
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     let app = AppFile::load(&arguments.file).map_err(Failure::usage)?;
     let user = arguments.user.load()?;
     let client = arguments.agent.client()?;
-    let app = block_on(sized(&client, app))?;
+    agent_node::warn_if_cut_off(&client);
+    let app = block_on(async {
+        warn_of_unknown(&client, &app.placement).await;
+        sized(&client, app).await
+    })?;
     let attempt = block_on(submit(&client, &app, &user, arguments.wait))?;
-    let exit = if attempt.interrupted { Exit::Interrupted } else { attempt.so_far.exit() };
+    let exit = attempt.exit();
     if arguments.json {
         output::print_json(&ran(&app, &attempt, exit))?;
     } else {
@@ -114,6 +137,27 @@ async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure
     Ok(app.with_size(nodes))
 }
 
+/// An attribute that nobody has is no mistake of the form, and the slots would lie anywhere. A search that
+/// fails, or ends early, warns of nothing.
+async fn warn_of_unknown(client: &OperatorClient, placement: &str) {
+    let Some(name) = spread_by(placement) else { return };
+    let requirement = format!("has {name}");
+    let request =
+        SearchRequest { requirement, limit: 1, timeout_ms: Some(2_000), ..SearchRequest::default() };
+    let Ok(reply) = client.search(&request).await else { return };
+    if reply.matches.is_empty() && reply.report.ended == Ended::Exhausted {
+        eprintln!("warning: no node has the attribute `{name}`: the slots are not spread by it");
+    }
+}
+
+/// The attribute by which a placement spreads.
+fn spread_by(placement: &str) -> Option<&str> {
+    match placement.split_whitespace().collect::<Vec<_>>()[..] {
+        ["spread", "by", name] => Some(name),
+        _ => None,
+    }
+}
+
 async fn submit(
     client: &OperatorClient,
     app: &AppFile,
@@ -128,8 +172,29 @@ async fn submit(
     let started = Instant::now();
     let submission = Submission::begin(client, &application, wait).await?;
     let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
+    let elapsed = started.elapsed();
+    let ill = if interrupted { Vec::new() } else { ill(client, &id, &so_far).await };
     show.end();
-    Ok(Attempt { id, so_far, elapsed: started.elapsed(), interrupted })
+    Ok(Attempt { id, so_far, elapsed, interrupted, ill })
+}
+
+/// Slots that fail, or that no node can start, after the word that it was all. An agent that does not answer
+/// now has said it all the same.
+async fn ill(client: &OperatorClient, id: &str, so_far: &SoFar) -> Vec<SlotView> {
+    match so_far.outcome {
+        Some(Outcome::Complete { running, .. }) if running > 0 => {
+            tokio::select! {
+                () = tokio::time::sleep(SETTLE) => {}
+                _ = tokio::signal::ctrl_c() => return Vec::new(),
+            }
+        }
+        Some(Outcome::Complete { .. } | Outcome::Troubled { .. }) => {}
+        _ => return Vec::new(),
+    }
+    let is_ill =
+        |slot: &SlotView| matches!(slot.state, SlotPhase::Failing | SlotPhase::Failed | SlotPhase::Troubled);
+    let slots = client.app(id).await.map_or(Vec::new(), |app| app.slots);
+    slots.into_iter().filter(is_ill).collect()
 }
 
 /// From a second to a day, which is the longest that an agent tries.
@@ -164,7 +229,13 @@ async fn follow(mut submission: Submission, show: &mut Show, id: &str) -> Result
 fn ran<'a>(app: &'a AppFile, attempt: &'a Attempt, exit: Exit) -> Ran<'a> {
     let (mut counts, mut report, mut error) = ((0, 0, 0), None, None);
     match &attempt.so_far.outcome {
-        Some(Outcome::Complete { running, done, failed }) => counts = (*running, *done, *failed),
+        Some(Outcome::Complete { running, done, failed }) => {
+            counts = (*running, *done, *failed);
+            error = attempt
+                .ill
+                .first()
+                .map(|slot| format!("slot {} {}", slot.slot, text::apps::slot_state(slot)));
+        }
         Some(Outcome::Troubled { slot, trouble }) => error = Some(cannot_start(*slot, trouble)),
         Some(Outcome::NotPlaced(why)) => report = Some(why),
         Some(Outcome::Beaten(by)) => error = Some(format!("beaten by generation {}", by.generation)),
@@ -193,12 +264,42 @@ fn cannot_start(slot: u16, trouble: &str) -> String {
     format!("slot {slot} cannot be started on the nodes that were tried: {trouble}")
 }
 
+/// What the slots that do not run as they should have come to, the first of them by name.
+fn sickness(ill: &[SlotView]) -> String {
+    let Some(first) = ill.first() else { return String::new() };
+    let more = match ill.len() {
+        1 => String::new(),
+        all => format!(" and {} like it", text::count(all - 1, "slot")),
+    };
+    format!("slot {} is {}{more} after a second", first.slot, text::apps::slot_state(first))
+}
+
+/// What the first of them wrote last.
+fn last_lines(ill: &[SlotView]) -> String {
+    ill.iter().find(|slot| !slot.last_lines.is_empty()).map(text::apps::last_lines).unwrap_or_default()
+}
+
+/// How to see whether any node is large enough: nobody waits for room that does not exist.
+fn who_offers(resources: &Resources) -> String {
+    let Resources { cores_milli, memory_bytes, disk_bytes } = *resources;
+    let mut parts = vec![format!("offer.cores >= {}", text::cores(cores_milli))];
+    let sizes = [("offer.mem", memory_bytes), ("offer.disk", disk_bytes)];
+    parts.extend(sizes.iter().filter(|(_, size)| *size > 0).map(|(name, size)| format!("{name} >= {size}")));
+    format!("Who offers what a slot needs, busy or not: xtreem nodes '{}'\n", parts.join(" && "))
+}
+
 /// The last lines for a human.
 fn told(app: &AppFile, attempt: &Attempt) -> String {
     let id = &attempt.id;
     let seconds = attempt.elapsed.as_secs_f32();
     match (&attempt.so_far.outcome, attempt.so_far.is_accepted) {
         (_, false) if attempt.interrupted => format!("{} was given up; nothing was started.\n", app.name),
+        (Some(Outcome::Complete { failed: 0, .. }), _) if !attempt.ill.is_empty() => format!(
+            "{} was accepted as {id}, but {}.\nxtreem show {id}, xtreem stop {id}\n{}",
+            app.name,
+            sickness(&attempt.ill),
+            last_lines(&attempt.ill)
+        ),
         (Some(Outcome::Complete { running, done, failed: 0 }), _) => {
             format!(
                 "{} runs as {id}: {} running, {done} done, after {seconds:.1} s.\n",
@@ -207,19 +308,22 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
             )
         }
         (Some(Outcome::Complete { running, done, failed }), _) => format!(
-            "{} runs as {id} with {} ({running} running, {done} done): xtreem show {id}\n",
+            "{} runs as {id} with {} ({running} running, {done} done): xtreem show {id}\n{}",
             app.name,
-            text::count((*failed).into(), "failed slot")
+            text::count((*failed).into(), "failed slot"),
+            last_lines(&attempt.ill)
         ),
         (Some(Outcome::Troubled { slot, trouble }), _) => format!(
             "{} was accepted as {id}, but {}.\n\
-             It goes on trying, later and later: xtreem show {id}, xtreem stop {id}\n",
+             It goes on trying, later and later: xtreem show {id}, xtreem stop {id}\n{}",
             app.name,
-            cannot_start(*slot, trouble)
+            cannot_start(*slot, trouble),
+            last_lines(&attempt.ill)
         ),
-        (Some(Outcome::NotPlaced(_)), _) => {
-            "Nothing was started. --wait tries again until enough nodes are found.\n".to_owned()
-        }
+        (Some(Outcome::NotPlaced(report)), _) => format!(
+            "Nothing was started. --wait tries again until enough nodes are found.\n{}",
+            if report.refused.busy > 0 { who_offers(&app.resources) } else { String::new() }
+        ),
         (Some(Outcome::Beaten(_)), _) => format!("Another word on {id} won: xtreem show {id}\n"),
         (Some(Outcome::Failed(error)), _) => {
             let hint = error.hint.as_deref().map(|hint| format!("\nhint: {hint}")).unwrap_or_default();

@@ -177,9 +177,10 @@ fn create(arguments: &Create) -> Result<Exit, Failure> {
     } else {
         output::print(&format!(
             "VO {} ({id})\nroot key: {}\nWhoever has this file is the VO: keep it safe, and off the nodes.\n\
-             Next: xtreem vo issue --name NODE; xtreem vo issue --user USER\n",
+             Next: xtreem vo issue{dir} --name NODE; xtreem vo issue{dir} --user USER\n",
             arguments.name,
-            root.display()
+            root.display(),
+            dir = arguments.dir.as_deref().map(|dir| format!(" --dir {}", dir.display())).unwrap_or_default()
         ))?;
     }
     Ok(Exit::Success)
@@ -358,7 +359,7 @@ fn role_names(roles: Roles) -> Vec<&'static str> {
 }
 
 fn validity(not_after: u64, now: u64) -> String {
-    match not_after.checked_sub(now).map(|left| left / 86_400) {
+    match not_after.checked_sub(now).map(|left| left.div_ceil(86_400)) {
         Some(1) => "for 1 more day".to_owned(),
         Some(days) => format!("for {days} more days"),
         None => "no more".to_owned(),

@@ -84,11 +84,15 @@ pub fn show(app: &AppShow) -> String {
         let known = count(app.covered.known.into(), "running slot");
         text.push_str(&format!("\nPorts of {} of {known} were told.\n", app.covered.ports));
     }
-    for slot in app.slots.iter().filter(|slot| !slot.last_lines.is_empty()) {
-        text.push_str(&format!("\nLast lines of slot {}:\n", slot.slot));
-        for line in &slot.last_lines {
-            text.push_str(&format!("  {}\n", line.replace(|c: char| c.is_control() && c != '\t', "?")));
-        }
+    text.extend(app.slots.iter().filter(|slot| !slot.last_lines.is_empty()).map(last_lines));
+    text
+}
+
+/// What a slot wrote last.
+pub fn last_lines(slot: &SlotView) -> String {
+    let mut text = format!("\nLast lines of slot {}:\n", slot.slot);
+    for line in &slot.last_lines {
+        text.push_str(&format!("  {}\n", line.replace(|c: char| c.is_control() && c != '\t', "?")));
     }
     text
 }

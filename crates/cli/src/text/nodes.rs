@@ -231,7 +231,10 @@ fn reached(Reached { aggregate, thousandths }: &Reached) -> Option<String> {
 
 /// Why a search did not find `wanted` nodes, or not all of them could be held.
 pub fn too_few(wanted: usize, report: &SearchReport) -> String {
-    format!("{} of {wanted} wanted: {}", report.matched, account(report))
+    match report.matched as usize {
+        matched if matched < wanted => format!("{matched} of {wanted} wanted: {}", account(report)),
+        _ => format!("{} wanted, and not all could be had: {}", count(wanted, "node"), account(report)),
+    }
 }
 
 fn account(report: &SearchReport) -> String {

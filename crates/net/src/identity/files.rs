@@ -199,15 +199,15 @@ fn read(path: &Path) -> Result<Vec<Pem>, LoadError> {
     let io = |source| LoadError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io)?;
     let mode = file.metadata().map_err(io)?.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(LoadError::Exposed { path: path.to_owned(), mode });
-    }
     let mut text = Vec::new();
     file.take(FILE_MAX_BYTES).read_to_end(&mut text).map_err(io)?;
     let blocks = pem::parse_many(text)
         .map_err(|_| LoadError::Content { path: path.to_owned(), what: "not a PEM file" })?;
     if blocks.is_empty() {
-        return Err(LoadError::Content { path: path.to_owned(), what: "no PEM blocks in it" });
+        return Err(LoadError::Content { path: path.to_owned(), what: "no key or credential in it" });
+    }
+    if mode & 0o077 != 0 {
+        return Err(LoadError::Exposed { path: path.to_owned(), mode });
     }
     Ok(blocks)
 }

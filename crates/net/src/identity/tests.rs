@@ -50,7 +50,7 @@ fn unusable_files_say_what_is_wrong_and_what_to_do() {
     let expired = vo.issue("old", Roles::NODE, 1_700_000_000, 1).expect("an identity");
     let table: [(&dyn Fn(), &str); 8] = [
         (&|| (), "No such file"),
-        (&|| text("hello"), "no PEM blocks"),
+        (&|| text("hello"), "no key or credential in it"),
         (&|| vo.save(&path).expect("a new file"), "is it a VO's root key?"),
         (&|| expired.save(&path).expect("a new file"), "expired on 2023-11-15"),
         (

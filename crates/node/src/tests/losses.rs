@@ -101,6 +101,29 @@ fn a_node_whose_slot_is_done_takes_another_one_that_was_lost() {
     }
 }
 
+#[test]
+fn a_program_that_fails_on_a_node_that_is_cut_off_is_started_again_there() {
+    for seed in 0..3 {
+        let mut net = Net::new(6, seed);
+        net.submit(0, 1);
+        net.run(SECS(20));
+        let holder = net.holder(0);
+        (0..6).filter(|at| *at != holder).for_each(|at| net.kill(at));
+        net.run(SECS(60));
+        let is_cut_off =
+            |net: &Net| net.nodes[holder].as_ref().is_some_and(|node| node.reach(net.now).is_some());
+        assert!(is_cut_off(&net), "seed {seed}");
+        net.program = Program::Fails;
+        let (_, run) = *net.running.iter().next().expect("it runs on");
+        net.push(net.now, Work::Exited(holder, run, Exit::Code(1)));
+        let before = net.starts;
+        net.run(SECS(300));
+        assert!(is_cut_off(&net), "seed {seed}");
+        // Five times in a short while would end it here if there were another node; then later and later.
+        assert!(net.starts - before >= 8, "seed {seed}: {} starts", net.starts - before);
+    }
+}
+
 /// An application whose slots have run for a while.
 fn settled(slots: u16, seed: u64) -> Net {
     let mut net = Net::new(usize::from(slots) * 4, seed);

@@ -20,7 +20,8 @@ fn app() -> AppFile {
 
 fn attempt(outcome: Option<Outcome>, is_accepted: bool) -> Attempt {
     let so_far = SoFar { is_accepted, slots: Vec::new(), outcome };
-    Attempt { id: "12".to_owned(), so_far, elapsed: Duration::from_millis(2_345), interrupted: false }
+    let elapsed = Duration::from_millis(2_345);
+    Attempt { id: "12".to_owned(), so_far, elapsed, interrupted: false, ill: Vec::new() }
 }
 
 #[test]
@@ -53,4 +54,50 @@ fn the_json_object_says_whether_it_is_good() {
     let given_up = attempt(None, false);
     let json = serde_json::to_value(ran(&app, &given_up, Exit::Interrupted)).expect("plain data");
     assert_eq!((&json["ok"], &json["error"]), (&false.into(), &"interrupted".into()));
+}
+
+/// A slot that ended with code 7 and is started again.
+fn failing(slot: u16) -> SlotView {
+    SlotView {
+        slot,
+        state: SlotPhase::Failing,
+        epoch: None,
+        node: None,
+        address: None,
+        exit: Some(xtreem_client::api::ExitView::Code(7)),
+        trouble: None,
+        silent_s: None,
+        last_lines: vec!["no such database".to_owned()],
+        ports: Default::default(),
+    }
+}
+
+#[test]
+fn a_program_that_fails_at_once_is_no_success() {
+    let complete = Some(Outcome::Complete { running: 2, done: 0, failed: 0 });
+    let ill = vec![failing(0), failing(1)];
+    let attempt = Attempt { ill, ..attempt(complete, true) };
+    assert_eq!(attempt.exit(), Exit::Failed);
+    let text = "web was accepted as 12, but slot 0 is failing (exit 7) and 1 slot like it after a second.\n\
+                xtreem show 12, xtreem stop 12\n\nLast lines of slot 0:\n  no such database\n";
+    assert_eq!(told(&app(), &attempt), text);
+    let app = app();
+    let json = serde_json::to_value(ran(&app, &attempt, attempt.exit())).expect("plain data");
+    assert_eq!((&json["ok"], &json["error"]), (&false.into(), &"slot 0 failing (exit 7)".into()));
+}
+
+#[test]
+fn whoever_found_no_room_is_told_how_to_see_who_offers_so_much() {
+    let needs = Resources { cores_milli: 2_500, memory_bytes: 900 << 30, disk_bytes: 0 };
+    let text = who_offers(&needs);
+    assert!(text.ends_with("xtreem nodes 'offer.cores >= 2.5 && offer.mem >= 966367641600'\n"), "{text}");
+}
+
+#[test]
+fn a_placement_names_the_attribute_that_it_spreads_by() {
+    let table =
+        [("spread by siet", Some("siet")), ("spread  by site ", Some("site")), ("pack", None), ("", None)];
+    for (placement, name) in table {
+        assert_eq!(spread_by(placement), name, "{placement:?}");
+    }
 }
