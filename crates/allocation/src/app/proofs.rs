@@ -79,6 +79,30 @@ impl Default for Proving {
     }
 }
 
+impl Proving {
+    /// A guardian tells of this link, which hangs on nothing known here: true when it is the last one that is
+    /// needed. What others tell is not remembered: they could make all of it forgotten.
+    fn vouch(&mut self, link: &Arc<Signed<Link>>, guardian: NodeId) -> bool {
+        let doubts = &mut self.doubts;
+        let at = doubts.iter().position(|doubt| doubt.link.body == link.body).unwrap_or_else(|| {
+            if doubts.len() >= DOUBTS_MAX {
+                doubts.remove(0);
+            }
+            doubts.push(Doubt { link: link.clone(), by: Vec::new() });
+            doubts.len() - 1
+        });
+        let by = &mut doubts[at].by;
+        if !by.contains(&guardian) {
+            by.push(guardian);
+        }
+        let is_enough = by.len() >= VOUCHERS;
+        if is_enough {
+            doubts.remove(at);
+        }
+        is_enough
+    }
+}
+
 impl App {
     /// Takes what can be believed of what somebody sent.
     pub fn admit<H: Host>(&mut self, cx: &mut Context<'_, H>, evidence: &Evidence) {
@@ -175,7 +199,8 @@ impl App {
         }
     }
 
-    /// A link that hangs on nothing known here is believed when two guardians known before tell of it.
+    /// A link that hangs on nothing known here is believed when two guardians known before tell of it; whoever
+    /// else tells of it is a reason to ask them.
     fn weigh<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: &Known, evidence: &Evidence) {
         let is_it = |link: &&Arc<Signed<Link>>| {
             (link.body.slot, link.body.epoch) == (news.slot, news.epoch) && link.body.app == self.id()
@@ -185,28 +210,14 @@ impl App {
         if !is_new || !link.body.is_step() || self.chain.holder(news.slot, news.epoch).is_some() {
             return;
         }
-        let doubts = &mut self.proving.doubts;
-        let at = doubts.iter().position(|doubt| doubt.link.body == link.body).unwrap_or_else(|| {
-            if doubts.len() >= DOUBTS_MAX {
-                doubts.remove(0);
-            }
-            doubts.push(Doubt { link: link.clone(), by: Vec::new() });
-            doubts.len() - 1
-        });
         let guardians: Vec<Handle> = self.guardians.set.members.clone();
         if guardians.contains(&from)
             && let Some(id) = cx.host.id_of(from)
+            && self.proving.vouch(&link, id)
         {
-            let by = &mut doubts[at].by;
-            if !by.contains(&id) {
-                by.push(id);
-            }
-            if by.len() >= VOUCHERS {
-                doubts.remove(at);
-                self.chain.take_on_word(&link);
-                self.admit(cx, evidence);
-                return;
-            }
+            self.chain.take_on_word(&link);
+            self.admit(cx, evidence);
+            return;
         }
         for guardian in guardians.into_iter().filter(|guardian| *guardian != from) {
             self.ask_proof(cx, guardian, news.slot, news.epoch);
@@ -294,6 +305,26 @@ mod tests {
         for number in 0..1_000 {
             assert!(lately.may(at(1_500), peer(number + 10), 0));
             assert!(lately.list.len() <= LATELY_MAX);
+        }
+    }
+
+    #[test]
+    fn a_link_is_vouched_for_by_two_guardians_whatever_else_they_tell_of_between() {
+        let id = |number: u8| NodeId::from_bytes([number; 16]);
+        let link = |slot: u16| {
+            let epoch = Epoch { counter: 5, recruiter: id(9), incarnation: 1, attempt: 1 };
+            let app = xtreem_base::AppId::from_bytes([1; 16]);
+            let body = Link { app, slot, epoch, holder: id(8), after: 4 };
+            Arc::new(Signed { body, proof: Arc::from([]) })
+        };
+        let mut proving = Proving::default();
+        assert!(!proving.vouch(&link(0), id(1)));
+        assert!(!proving.vouch(&link(0), id(1)), "the same one again");
+        (1..DOUBTS_MAX as u16).for_each(|slot| assert!(!proving.vouch(&link(slot), id(1))));
+        assert!(proving.vouch(&link(0), id(2)) && proving.doubts.len() == DOUBTS_MAX - 1);
+        for slot in 10..100 {
+            proving.vouch(&link(slot), id(1));
+            assert!(proving.doubts.len() <= DOUBTS_MAX);
         }
     }
 }
