@@ -7,15 +7,15 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
+use xtreem_client::api::{LossAccepted, NodeStatus, Reach, Validity};
 
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{namesake, policy};
+use crate::{namesake, policy, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, reach, faults, troubles) = agent
+    let (status, reach, faults, rivalry) = agent
         .node(|node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
@@ -24,7 +24,10 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
             (node.status(), node.reach(now), faults, policy::rivalry(node))
         })
         .await?;
-    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
+    let mut troubles = validity::troubles(&agent, status.contacts);
+    troubles.extend(namesake::trouble(&agent));
+    troubles.extend::<Option<String>>(rivalry);
+    let member = agent.net.identity().member();
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -32,6 +35,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         id: own.id.to_string(),
         name: agent.name.clone(),
         vo: agent.net.identity().root().id().to_string(),
+        credential: Validity { not_before: member.not_before(), not_after: member.not_after() },
         address: own.addr.to_string(),
         incarnation: own.incarnation,
         version: env!("CARGO_PKG_VERSION").to_owned(),

@@ -14,7 +14,7 @@ use xtreem_wire::Roles;
 
 use crate::exit::{Exit, Failure};
 use crate::places::config_dir;
-use crate::text::Table;
+use crate::text::{Table, now_unix, validity};
 use crate::{output, places};
 
 /// The root key in a VO's directory.
@@ -311,7 +311,8 @@ struct Shown {
 
 fn show(arguments: &Show) -> Result<Exit, Failure> {
     let path = places::credential(places::named(&arguments.file))?;
-    let identity = match Identity::load(&path) {
+    // Also one that has expired, whose days are to be seen.
+    let identity = match Identity::load_timeless(&path) {
         Ok(identity) => identity,
         // A root key is no identity, but worth knowing.
         Err(LoadError::Content { .. }) if VoKey::load(&path).is_ok() => {
@@ -355,18 +356,6 @@ fn described(identity: &Identity) -> String {
 fn role_names(roles: Roles) -> Vec<&'static str> {
     let all = [(Roles::NODE, "node"), (Roles::SUBMIT, "submit"), (Roles::ADMIN, "admin")];
     all.into_iter().filter(|(role, _)| roles.has(*role)).map(|(_, name)| name).collect()
-}
-
-fn validity(not_after: u64, now: u64) -> String {
-    match not_after.checked_sub(now).map(|left| left / 86_400) {
-        Some(1) => "for 1 more day".to_owned(),
-        Some(days) => format!("for {days} more days"),
-        None => "no more".to_owned(),
-    }
-}
-
-fn now_unix() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

@@ -77,15 +77,6 @@ fn names_that_could_leave_their_directory_are_refused() {
 }
 
 #[test]
-fn validity_is_told_in_days() {
-    let table = [(86_400 * 3, "for 3 more days"), (86_400, "for 1 more day"), (0, "for 0 more days")];
-    for (left, text) in table {
-        assert_eq!(validity(1_000 + left, 1_000), text);
-    }
-    assert_eq!(validity(999, 1_000), "no more");
-}
-
-#[test]
 fn a_renewed_credential_has_the_id_of_the_old_one() {
     in_directory(|directory| {
         let vo = directory.join("vo");
