@@ -46,7 +46,7 @@ mod waiting;
 
 pub use config::Config;
 pub use fault_switch::FAULT_SWITCH_ENV;
-pub use identity::{AcceptError, accept};
+pub use identity::{AcceptError, accept, identity_file};
 pub use isolation::{RunAsError, is_root_of_machine};
 pub use run::{AgentError, run, run_until};
 

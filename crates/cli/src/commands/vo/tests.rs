@@ -101,3 +101,34 @@ fn a_renewed_credential_has_the_id_of_the_old_one() {
         assert!(renew(0, None).expect_err("no days").to_string().contains("0 days"));
     });
 }
+
+#[test]
+fn a_line_is_renewed_by_a_line_and_the_key_stays() {
+    in_directory(|directory| {
+        let vo = directory.join("vo");
+        let create = Create { name: "physics.example".to_owned(), dir: Some(vo.clone()), json: true };
+        super::create(&create).expect("a VO");
+        let file = directory.join("n.pem");
+        issue_to(&vo, Some("node7"), None, None, &file).expect("a credential");
+        let old = Identity::load(&file).expect("own file");
+        let answer =
+            root_key(Some(&vo)).expect("a key").renew_text(&old.public_text(), 90).expect("of this VO");
+        let accept = |out: &Path| {
+            invite::accept(&invite::Accept {
+                text: Some(answer.to_text()),
+                state_dir: directory.join("none"),
+                out: Some(out.to_owned()),
+            })
+        };
+        assert_eq!(accept(&file), Ok(Exit::Success));
+        let new = Identity::load(&file).expect("own file");
+        assert_eq!(new.id(), old.id());
+        assert!(new.member().not_after() > old.member().not_after());
+        let missing = accept(&directory.join("other.pem")).expect_err("no such file");
+        assert!(missing.to_string().contains("other.pem"), "{missing}");
+        let line = Renew { file: old.public_text().into(), days: 1, dir: Some(vo), out: None, json: true };
+        assert_eq!(renew(&line), Ok(Exit::Success));
+        let out = Renew { out: Some(file), ..line };
+        assert_eq!(renew(&out).expect_err("a line has no key").exit, Exit::Usage);
+    });
+}
