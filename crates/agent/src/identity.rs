@@ -29,6 +29,10 @@ pub enum IdentityError {
 /// Where an accepted invitation is kept, in the state directory.
 const ACCEPTED: &str = "identity.pem";
 
+/// Where a development VO is kept there, and its node's identity in it.
+const DEVELOPMENT: &str = "development";
+const NODE: &str = "node.pem";
+
 /// An invitation was not accepted. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
@@ -62,6 +66,12 @@ pub fn accept(state_dir: &Path, invitation: &Invitation) -> Result<PathBuf, Acce
     Ok(file)
 }
 
+/// Where an agent with this state directory finds its identity when none is configured.
+pub fn identity_file(state_dir: &Path) -> PathBuf {
+    let accepted = state_dir.join(ACCEPTED);
+    if accepted.exists() { accepted } else { state_dir.join(DEVELOPMENT).join(NODE) }
+}
+
 /// The node's identity and the file that it is in.
 pub(crate) fn load(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf), IdentityError> {
     let accepted = state_dir.join(ACCEPTED);
@@ -76,8 +86,8 @@ pub(crate) fn load(config: &Config, state_dir: &Path) -> Result<(Identity, PathB
 ///
 /// Other nodes join it with credentials that `xtreem vo invite` and `xtreem vo issue` sign with its root key.
 fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf), IdentityError> {
-    let dir = state_dir.join("development");
-    let node_file = dir.join("node.pem");
+    let dir = state_dir.join(DEVELOPMENT);
+    let node_file = dir.join(NODE);
     let name = config.name.as_deref().unwrap_or("development");
     if !node_file.exists() {
         // Made whole and then renamed, so that a crash leaves all files or none.
@@ -92,7 +102,7 @@ fn development(config: &Config, state_dir: &Path) -> Result<(Identity, PathBuf),
         vo.issue_user("developer", Roles::SUBMIT, DEVELOPMENT_DAYS)?
             .save(&fresh.join("user.pem"))
             .map_err(saved)?;
-        vo.issue_node(name, DEVELOPMENT_DAYS)?.save(&fresh.join("node.pem")).map_err(saved)?;
+        vo.issue_node(name, DEVELOPMENT_DAYS)?.save(&fresh.join(NODE)).map_err(saved)?;
         fs::rename(&fresh, &dir).map_err(saved)?;
     }
     tracing::warn!(

@@ -42,11 +42,12 @@ mod slots;
 pub mod store;
 mod trash;
 mod unwilling;
+mod validity;
 mod waiting;
 
 pub use config::Config;
 pub use fault_switch::FAULT_SWITCH_ENV;
-pub use identity::{AcceptError, accept};
+pub use identity::{AcceptError, accept, identity_file};
 pub use isolation::{RunAsError, is_root_of_machine};
 pub use run::{AgentError, run, run_until};
 

@@ -5,7 +5,9 @@ pub mod grid;
 pub mod nodes;
 mod size;
 mod table;
+mod validity;
 
 pub use nodes::count;
 pub use size::{bytes, cores, short};
 pub use table::{Table, Widths};
+pub use validity::{now_unix, validity};

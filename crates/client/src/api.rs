@@ -19,7 +19,7 @@ pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{
     AttributeValue, Attributes, Bar, Ended, Excluded, Expected, Forbidden, Histogram, HoldRefusals,
     LeftBehind, LossAccepted, NodeMatch, NodeStatus, Plan, Reach, Reached, Resources, SearchLine,
-    SearchReply, SearchReport, SearchRequest, SetReport,
+    SearchReply, SearchReport, SearchRequest, SetReport, Validity,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};

@@ -20,13 +20,14 @@ use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
+use crate::dates::Dates;
 use crate::guests::{Guests, network_of};
 use crate::hello::{Manners, MeetError, Met};
 use crate::identity::unix_now;
 use crate::namesake::Seen;
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
-use crate::stranger::{WHAT_TO_DO, vo_in};
+use crate::stranger::{Refused, WHAT_TO_DO, vo_in};
 use crate::tls::Dialler;
 
 /// Connections kept for sending; the longest unused one goes. Our guess: twice the contacts of a busy node.
@@ -145,6 +146,7 @@ pub(crate) struct Connections {
     pub tally: Arc<Tally>,
     pub inbound: mpsc::Sender<Inbound>,
     pub services: mpsc::Sender<ServiceStream>,
+    pub dates: Dates,
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
     guests: Arc<Guests>,
@@ -190,6 +192,7 @@ impl Connections {
             tally,
             inbound,
             services,
+            dates: Dates::default(),
             links,
             incoming,
             guests: Guests::new(INCOMING_PER_PEER_MAX),
@@ -420,7 +423,7 @@ impl Connections {
     ) -> Result<(Connection, Arc<Peer>), MeetError> {
         let addr = self.socket.reachable(addr);
         // It worked when the node started.
-        let (client, stranger) = self.dialler.dial().map_err(|_| MeetError::Hello)?;
+        let (client, refused) = self.dialler.dial().map_err(|_| MeetError::Hello)?;
         let meeting = async {
             let name = &self.dialler.server_name;
             let connection = self.endpoint.connect_with(client, addr, name)?.await?;
@@ -428,10 +431,14 @@ impl Connections {
             Ok((connection, met))
         };
         let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
-        let (connection, met) = met.map_err(|error| match stranger.get() {
-            Some(theirs) => {
+        let (connection, met) = met.map_err(|error| match refused.get() {
+            Some(Refused::Stranger(theirs)) => {
                 let own = self.manners.identity.root().id();
                 MeetError::AnotherVo { theirs: theirs.words(), own }
+            }
+            Some(Refused::OutOfDate(id, why)) => {
+                self.dates.refused(*id, *why, Instant::now().into_std());
+                MeetError::OutOfDate(*why)
             }
             None => error,
         })?;

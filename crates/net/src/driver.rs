@@ -14,7 +14,7 @@ use xtreem_allocation::{Claim, Notary};
 use xtreem_base::{Duration, Events, Handle, Instant, NodeId, Plane, Sink};
 use xtreem_node::{Event, Message, Node};
 use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
-use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
+use xtreem_wire::{ClockReport, Contact, Kind, Padding, Unverified, VoRoot};
 
 use crate::Identity;
 use crate::claims::{Allowances, Vouched, sign_claim};
@@ -282,6 +282,7 @@ impl Driver {
             Ok(opened) => opened,
             Err(refused) => {
                 self.tally.add(refused.why);
+                self.note_dates(refused.why, bytes);
                 if let Some((to, answer)) = refused.answer {
                     self.send_bytes(to, &answer);
                 }
@@ -303,6 +304,19 @@ impl Driver {
                 }
             }
             Kind::Reborn | Kind::Skewed => {}
+        }
+    }
+
+    /// Remembers whose dates were refused, as long as nobody is believed.
+    fn note_dates(&self, why: Count, bytes: &[u8]) {
+        if why != Count::Expired || !self.is_lonely {
+            return;
+        }
+        let Ok(parsed) = Unverified::parse(bytes) else { return };
+        if let Ok(member) = self.root.verify_timeless(parsed.credential)
+            && let Err(error) = member.check_time(unix_now())
+        {
+            self.connections.dates.refused(member.id(), error, std::time::Instant::now());
         }
     }
 
@@ -378,6 +392,7 @@ impl Driver {
 
     /// The handle of a peer that proved itself. Its older incarnations are gone from now on.
     pub(crate) fn meet(&mut self, peer: &Peer) -> Option<Handle> {
+        self.connections.dates.believed();
         let (handle, gone) = self.outbox.table.intern_proven(peer.contact())?;
         let now = monotonic_now();
         self.join.heard(now);

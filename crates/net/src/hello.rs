@@ -10,9 +10,10 @@ use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::time::timeout;
 use xtreem_base::NodeId;
-use xtreem_wire::Contact;
+use xtreem_wire::{Contact, CredentialError};
 
 use crate::counters::Count;
+use crate::identity::{date, unix_now};
 use crate::plane::{NotVouched, Peer, vouch};
 use crate::stranger::WHAT_TO_DO;
 use crate::tls::ed25519_key_of;
@@ -62,8 +63,19 @@ pub enum MeetError {
     Oneself,
     #[error("another machine answers with this node's own key, at {} as incarnation {}", .0.addr, .0.incarnation)]
     Namesake(Contact),
+    #[error("the credential of the node there {}, and it is {} by this machine's clock", when(*.0), date(unix_now()))]
+    OutOfDate(CredentialError),
     #[error("the node there belongs to another VO, {theirs}; this one to {own}. {WHAT_TO_DO}")]
     AnotherVo { theirs: String, own: NodeId },
+}
+
+/// When a credential counts, in words.
+fn when(why: CredentialError) -> String {
+    match why {
+        CredentialError::Expired { not_after } => format!("expired on {}", date(not_after)),
+        CredentialError::NotYetValid { not_before } => format!("is valid from {} only", date(not_before)),
+        other => format!("does not hold: {other}"),
+    }
 }
 
 impl MeetError {
@@ -73,6 +85,7 @@ impl MeetError {
             MeetError::Connection(quinn::ConnectionError::TransportError(_)) => Count::Stranger,
             MeetError::AnotherVo { .. } => Count::Stranger,
             MeetError::Malformed => Count::Malformed,
+            MeetError::OutOfDate(_) => Count::Expired,
             MeetError::NotVouched(why) => why.count(),
             MeetError::TwoKeys => Count::Forged,
             MeetError::SomebodyElse | MeetError::Oneself | MeetError::Namesake(_) => Count::Misaddressed,

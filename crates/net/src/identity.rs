@@ -21,9 +21,11 @@ use crate::tls::SERVER_NAME;
 
 mod files;
 mod invitation;
+mod renewal;
 
 pub use files::{LoadError, date};
 pub use invitation::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, InvitationError};
+pub use renewal::{Renewal, RenewalError};
 
 /// Credentials begin a day before they are made, so that a member whose clock is late can use its own at
 /// once.
@@ -159,6 +161,7 @@ impl VoKey {
 }
 
 /// What the root says of a key.
+#[derive(Clone, Debug)]
 struct Certified {
     credential: Vec<u8>,
     /// Of nodes.

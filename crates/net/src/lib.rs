@@ -8,6 +8,7 @@
 mod claims;
 mod connections;
 mod counters;
+mod dates;
 mod driver;
 #[doc(hidden)]
 pub mod fuzzed;
@@ -33,12 +34,13 @@ mod tls;
 pub use claims::{ClaimFault, sign_claim, verify_claim};
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
+pub use dates::OutOfDate;
 pub use driver::Outbox;
 pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
-    VoKey, date,
+    Renewal, RenewalError, VoKey, date,
 };
 pub use join::{parse_address, resolve};
 pub use measure::{IsPortFree, Measure};

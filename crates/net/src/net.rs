@@ -25,7 +25,7 @@ use crate::restore::SavedBytes;
 use crate::roaming::{Roaming, by_route};
 use crate::socket::{Cable, SharedSocket};
 use crate::tls::Tls;
-use crate::{Doubts, Identity, OpenError, Service, ServiceStream, TlsError};
+use crate::{Doubts, Identity, OpenError, OutOfDate, Service, ServiceStream, TlsError};
 
 /// Commands that wait for the node; beyond it callers wait.
 const COMMANDS_MAX: usize = 256;
@@ -227,6 +227,12 @@ impl Net {
     /// than 30 s; zero otherwise.
     pub fn clock_correction_ms(&self) -> i64 {
         self.correction_ms.load(Ordering::Relaxed)
+    }
+
+    /// Nodes of this VO that were heard lately and are not believed for the dates of their credentials, since
+    /// one was last believed.
+    pub fn out_of_date(&self) -> OutOfDate {
+        self.connections.dates.read(std::time::Instant::now())
     }
 
     /// What this node knows of other machines with its key, and when that changes.

@@ -1,4 +1,5 @@
-//! Nodes of other VOs: the handshake fails, and both sides say whose node it was and what to do.
+//! Nodes of other VOs: the handshake fails, and both sides say whose node it was and what to do. Nodes of
+//! this VO whose certificates are out of date are told from them.
 //!
 //! A dialling node names its VO in the server name that it asks for, and a node's certificate names it as its
 //! organisation. Neither is proven; both only stand in words for people.
@@ -11,8 +12,9 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, DigitallySignedStruct, Error, SignatureScheme};
 use x509_parser::prelude::{FromDer as _, X509Certificate, X509Name};
 use xtreem_base::NodeId;
+use xtreem_wire::{CredentialError, node_id_of};
 
-use crate::tls::SERVER_NAME;
+use crate::tls::{SERVER_NAME, ed25519_key_of};
 
 /// What to do about it, in the words of both sides.
 pub(crate) const WHAT_TO_DO: &str = "all machines of a grid need credentials of one VO: on the machine that has the \
@@ -64,19 +66,47 @@ pub(crate) fn vo_in(server_name: &str) -> Option<NodeId> {
     server_name.strip_suffix(SERVER_NAME)?.strip_suffix('.')?.parse().ok()
 }
 
-/// Checks certificates of dialled nodes as webpki does, and keeps whose a refused one was. One a dial.
+/// Why the certificate of a dialled node was refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    Stranger(Stranger),
+    /// It says that it is of this VO, which is not proven, and its dates are not of this machine's present.
+    OutOfDate(NodeId, CredentialError),
+}
+
+impl Refused {
+    /// Of a certificate of this VO, or of one that says so.
+    fn out_of_date(certificate: &CertificateDer<'_>, error: &Error) -> Option<Refused> {
+        let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
+        let id = node_id_of(&ed25519_key_of(certificate)?)?;
+        let unix = |time: x509_parser::time::ASN1Time| u64::try_from(time.timestamp()).unwrap_or(0);
+        let validity = parsed.validity();
+        let why = match error {
+            Error::InvalidCertificate(
+                CertificateError::Expired | CertificateError::ExpiredContext { .. },
+            ) => CredentialError::Expired { not_after: unix(validity.not_after) },
+            Error::InvalidCertificate(
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. },
+            ) => CredentialError::NotYetValid { not_before: unix(validity.not_before) },
+            _ => return None,
+        };
+        Some(Refused::OutOfDate(id, why))
+    }
+}
+
+/// Checks certificates of dialled nodes as webpki does, and keeps why one was refused. One a dial.
 #[derive(Debug)]
 pub(crate) struct Verifier {
     inner: Arc<WebPkiServerVerifier>,
     /// Of this node's own VO.
     vo: NodeId,
-    stranger: Arc<OnceLock<Stranger>>,
+    refused: Arc<OnceLock<Refused>>,
 }
 
 impl Verifier {
-    pub(crate) fn new(inner: Arc<WebPkiServerVerifier>, vo: NodeId) -> (Verifier, Arc<OnceLock<Stranger>>) {
-        let stranger = Arc::new(OnceLock::new());
-        (Verifier { inner, vo, stranger: stranger.clone() }, stranger)
+    pub(crate) fn new(inner: Arc<WebPkiServerVerifier>, vo: NodeId) -> (Verifier, Arc<OnceLock<Refused>>) {
+        let refused = Arc::new(OnceLock::new());
+        (Verifier { inner, vo, refused: refused.clone() }, refused)
     }
 
     fn note(&self, certificate: &CertificateDer<'_>, error: &Error) {
@@ -85,12 +115,15 @@ impl Verifier {
             Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)
         );
         let own = self.vo.to_string();
-        if let Some(stranger) =
-            Stranger::of(certificate).filter(|stranger| stranger.vo.as_ref() != Some(&own))
-            && is_unknown
-        {
+        let Some(stranger) = Stranger::of(certificate) else { return };
+        let refused = if stranger.vo.as_ref() == Some(&own) {
+            Refused::out_of_date(certificate, error)
+        } else {
+            is_unknown.then_some(Refused::Stranger(stranger))
+        };
+        if let Some(refused) = refused {
             // There is one certificate a dial.
-            let _ = self.stranger.set(stranger);
+            let _ = self.refused.set(refused);
         }
     }
 }

@@ -14,7 +14,7 @@ use xtreem_base::NodeId;
 
 use crate::Identity;
 use crate::connections::transport;
-use crate::stranger::{self, Stranger, Verifier};
+use crate::stranger::{self, Refused, Verifier};
 
 /// Every node's certificate carries this name, as who a node is follows from its key, not from a name.
 pub(crate) const SERVER_NAME: &str = "node.xtreem";
@@ -51,16 +51,14 @@ pub(crate) struct Dialler {
 }
 
 impl Dialler {
-    /// For one dial; the other is set when the dialled node is of another VO.
-    pub(crate) fn dial(
-        &self,
-    ) -> Result<(quinn::ClientConfig, Arc<OnceLock<Stranger>>), NoInitialCipherSuite> {
+    /// For one dial; the other is set when the dialled node is of another VO, or its dates are refused.
+    pub(crate) fn dial(&self) -> Result<(quinn::ClientConfig, Arc<OnceLock<Refused>>), NoInitialCipherSuite> {
         let mut config = self.config.clone();
-        let (verifier, stranger) = Verifier::new(self.verifier.clone(), self.vo);
+        let (verifier, refused) = Verifier::new(self.verifier.clone(), self.vo);
         config.dangerous().set_certificate_verifier(Arc::new(verifier));
         let mut client = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(config)?));
         client.transport_config(transport());
-        Ok((client, stranger))
+        Ok((client, refused))
     }
 }
 

@@ -107,6 +107,11 @@ fn id_of(key: &VerifyingKey) -> NodeId {
     NodeId::from_bytes(id)
 }
 
+/// The id of a node by its certificate's key; `None` when that is no usable Ed25519 key.
+pub fn node_id_of(key: &[u8; 32]) -> Option<NodeId> {
+    VerifyingKey::from_bytes(key).ok().map(|key| id_of(&key))
+}
+
 /// The public half of a VO's root: what every member believes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VoRoot {

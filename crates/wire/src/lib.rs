@@ -19,7 +19,7 @@ mod signed;
 
 pub use clock::{Clock, ClockReport};
 pub use contact::Contact;
-pub use credential::{Claims, CredentialError, IssueError, Member, Roles, VoRoot};
+pub use credential::{Claims, CredentialError, IssueError, Member, Roles, VoRoot, node_id_of};
 pub use envelope::{Envelope, EnvelopeError, Forged, Header, Kind, Padding, TooLong, Unverified};
 pub use freshness::{Arrival, Fresh, Freshness, NotFresh};
 pub use record::{NodeRecord, RecordError};

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
+use xtreem_client::api::{LossAccepted, NodeStatus, Reach, Validity};
 
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{durable, namesake, policy, unwilling};
+use crate::{durable, namesake, policy, unwilling, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let asked = agent.clone();
@@ -26,7 +26,9 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
             (node.status(), node.reach(now), faults, policy::rivalry(node), why)
         })
         .await?;
-    let troubles = [namesake::trouble(&agent), rivalry, durable::trouble(&agent)];
+    let mut troubles = validity::troubles(&agent, status.contacts);
+    troubles.extend([namesake::trouble(&agent), rivalry, durable::trouble(&agent)].into_iter().flatten());
+    let member = agent.net.identity().member();
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -34,6 +36,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         id: own.id.to_string(),
         name: agent.name.clone(),
         vo: agent.net.identity().root().id().to_string(),
+        credential: Validity { not_before: member.not_before(), not_after: member.not_after() },
         address: own.addr.to_string(),
         incarnation: own.incarnation,
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -53,7 +56,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         isolation: agent.standing.words(),
         takes_no_slots,
         network: format!("UDP, bound to {}", agent.config.bind),
-        troubles: troubles.into_iter().flatten().collect(),
+        troubles,
         left_behind: agent.trash.left_behind(),
         disk_is_full: !agent.state.reserve().is_held(),
     }))

@@ -38,13 +38,17 @@ pub async fn a_renewed_node_is_the_node_that_it_was() {
 
     lab.kill(&worker);
     lab.node_has(&worker, 8);
-    lab.restart(&worker).await;
+    let credential = lab.restart(&worker).await.credential;
+    assert_eq!(credential.not_after - credential.not_before, 2 * 86_400, "a day and the one before");
+    until("it warns", async || lab.agent_log(&worker).contains("this node's credential expires on")).await;
     until("it runs again", async || client.app(&id).await.is_ok_and(|shown| all_run(&shown))).await;
     until("the node's credential has ended, and others believe it no more", async || {
         let silent = client.app(&id).await.is_ok_and(|shown| !all_run(&shown));
         silent && lab.status(&lab.agents[0].id).await.counters["net.expired"] > 0
     })
     .await;
+    let troubles = lab.status(&worker).await.troubles;
+    assert!(troubles.iter().any(|trouble| trouble.contains("credential expired on")), "{troubles:?}");
 
     lab.kill(&worker);
     lab.node_has(&worker, 86_400);

@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
-use xtreem_net::{Identity, LoadError, VoKey};
+use xtreem_net::{Identity, LoadError, Renewal, VoKey};
 use xtreem_wire::Roles;
 
 use crate::exit::{Exit, Failure};
 use crate::places::config_dir;
-use crate::text::Table;
+use crate::text::{Table, now_unix, validity};
 use crate::{output, places};
 
 /// The root key in a VO's directory.
@@ -42,7 +42,9 @@ enum Command {
     /// Make a credential valid for longer, also one that has expired: key, id, name and roles stay
     #[command(
         after_help = "Examples:\n  xtreem vo renew node7.pem\n  xtreem vo renew alice.pem --days 30 --out alice-new.pem\n\n\
-                      Bring the file back to where it is used; the agent of a node is started again."
+                      Bring the file back to where it is used; the agent of a node is started again.\n\nWithout moving the \
+                      key: `xtreem vo show --public FILE` where it is, `xtreem vo renew` of the line that this prints, and \
+                      `xtreem vo accept` of the line that that prints."
     )]
     Renew(Renew),
     /// Invite a machine: print one line to paste there, with a new node's identity and where the grid is
@@ -51,14 +53,16 @@ enum Command {
                       node1.physics.example:7227\n\nThe line contains a private key: paste it on one machine."
     )]
     Invite(invite::Invite),
-    /// Become the invited node: what the line of `xtreem vo invite` runs
+    /// Become the invited node, or take up new dates: what the lines of `vo invite` and `vo renew` run
     #[command(
         after_help = "Examples:\n  echo INVITATION | xtreem vo accept --state-dir ~/xtreem\n  echo INVITATION | xtreem \
                       vo accept --out /etc/xtreem/node.pem"
     )]
     Accept(invite::Accept),
     /// Show whose a credential is and how long it is valid
-    #[command(after_help = "Examples:\n  xtreem vo show\n  xtreem vo show node7.pem")]
+    #[command(
+        after_help = "Examples:\n  xtreem vo show\n  xtreem vo show node7.pem\n  xtreem vo show --public node7.pem"
+    )]
     Show(Show),
     /// The rules of a VO: who may submit, how many nodes, what is reserved for whom
     Policy(policy::Arguments),
@@ -103,7 +107,7 @@ struct Issue {
 
 #[derive(Args, Debug)]
 struct Renew {
-    /// Credential of a node or user
+    /// Credential of a node or user: its file, or the line of `xtreem vo show --public`
     file: PathBuf,
     /// Days of validity from now on
     #[arg(long, default_value_t = 365)]
@@ -111,7 +115,7 @@ struct Renew {
     /// Directory of the VO's root key [default: the only one under ~/.config/xtreem/vo]
     #[arg(long)]
     dir: Option<PathBuf>,
-    /// New file for key and credential [default: in the place of FILE]
+    /// New file for key and credential [default: in the place of FILE; a line is answered by a line]
     #[arg(long, value_name = "NEW")]
     out: Option<PathBuf>,
     /// Print one JSON object
@@ -124,6 +128,9 @@ struct Show {
     /// Credential of a node or user, or root key of a VO [default: ~/.config/xtreem/user.pem]
     #[arg(env = "XTREEM_CREDENTIAL", value_parser = places::path_or_empty())]
     file: Option<PathBuf>,
+    /// Print the credential without its key, as one line for `xtreem vo renew`
+    #[arg(long, conflicts_with = "json")]
+    public: bool,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -225,6 +232,9 @@ fn issue(arguments: &Issue) -> Result<Exit, Failure> {
 }
 
 fn renew(arguments: &Renew) -> Result<Exit, Failure> {
+    if let Some(text) = arguments.file.to_str().filter(|text| Renewal::is_asked_for(text)) {
+        return renew_text(arguments, text);
+    }
     let old = Identity::load_timeless(&arguments.file).map_err(Failure::usage)?;
     let vo = root_key(arguments.dir.as_deref())?;
     let failed = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
@@ -242,6 +252,25 @@ fn renew(arguments: &Renew) -> Result<Exit, Failure> {
         };
         let done = if arguments.out.is_some() { "written" } else { "replaced" };
         output::print(&format!("{}{done}: {}\n{next}", described(&identity), out.display()))?;
+    }
+    Ok(Exit::Success)
+}
+
+/// Answers a line by a line: the key is elsewhere.
+fn renew_text(arguments: &Renew, text: &str) -> Result<Exit, Failure> {
+    if arguments.out.is_some() {
+        return Err(Failure::usage("--out is for a credential with its key: a line is answered by a line"));
+    }
+    let renewal = root_key(arguments.dir.as_deref())?.renew_text(text, arguments.days);
+    let text = renewal.map_err(Failure::usage)?.to_text();
+    if arguments.json {
+        output::print_json(&serde_json::json!({ "renewal": text }))?;
+    } else {
+        eprintln!(
+            "Paste this line where the credential is, with the name of its file. It contains nothing secret; the\n\
+             agent of a node is started again afterwards.\n"
+        );
+        output::print(&format!("echo {text} | xtreem vo accept --out FILE\n"))?;
     }
     Ok(Exit::Success)
 }
@@ -312,7 +341,8 @@ struct Shown {
 
 fn show(arguments: &Show) -> Result<Exit, Failure> {
     let path = places::credential(places::named(&arguments.file))?;
-    let identity = match Identity::load(&path) {
+    // Also one that has expired, whose days are to be seen.
+    let identity = match Identity::load_timeless(&path) {
         Ok(identity) => identity,
         // A root key is no identity, but worth knowing.
         Err(LoadError::Content { .. }) if VoKey::load(&path).is_ok() => {
@@ -320,7 +350,9 @@ fn show(arguments: &Show) -> Result<Exit, Failure> {
         }
         Err(e) => return Err(Failure::usage(e)),
     };
-    if arguments.json {
+    if arguments.public {
+        output::print(&format!("{}\n", identity.public_text()))?;
+    } else if arguments.json {
         output::print_json(&Shown {
             vo: identity.root().id().to_string(),
             id: identity.id().to_string(),
@@ -356,18 +388,6 @@ fn described(identity: &Identity) -> String {
 fn role_names(roles: Roles) -> Vec<&'static str> {
     let all = [(Roles::NODE, "node"), (Roles::SUBMIT, "submit"), (Roles::ADMIN, "admin")];
     all.into_iter().filter(|(role, _)| roles.has(*role)).map(|(_, name)| name).collect()
-}
-
-fn validity(not_after: u64, now: u64) -> String {
-    match not_after.checked_sub(now).map(|left| left.div_ceil(86_400)) {
-        Some(1) => "for 1 more day".to_owned(),
-        Some(days) => format!("for {days} more days"),
-        None => "no more".to_owned(),
-    }
-}
-
-fn now_unix() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]

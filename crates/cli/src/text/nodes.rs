@@ -2,11 +2,11 @@
 
 use xtreem_client::api::{
     AttributeValue, Attributes, Bar, Ended, Forbidden, Histogram, LossAccepted, NodeMatch, NodeStatus, Plan,
-    Reach, Reached, Resources, SearchReport, SetReport,
+    Reach, Reached, Resources, SearchReport, SetReport, Validity,
 };
 use xtreem_discovery::standard::{self, Kind, Unit};
 
-use super::{Table, Widths, bytes, cores, short};
+use super::{Table, Widths, bytes, cores, now_unix, short, validity};
 
 /// Columns that are shown whatever the requirement says.
 const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
@@ -308,6 +308,9 @@ pub fn status(node: &NodeStatus) -> String {
     let mut text = Table::new(["node", &node.id]);
     text.row(["name", &node.name]);
     text.row(["VO", &node.vo]);
+    if node.credential != Validity::default() {
+        text.row(["credential", &validity(node.credential.not_after, now_unix())]);
+    }
     text.row(["address", &node.address]);
     text.row(["incarnation", &node.incarnation.to_string()]);
     text.row(["version", &node.version]);

@@ -48,6 +48,9 @@ pub struct NodeStatus {
     pub id: String,
     pub name: String,
     pub vo: String,
+    /// Of the node's credential.
+    #[serde(default)]
+    pub credential: Validity,
     pub address: String,
     /// Higher at every start of the agent.
     pub incarnation: u32,
@@ -84,6 +87,13 @@ pub struct NodeStatus {
     /// The agent keeps no room on the disk for its own state: there is none.
     #[serde(default)]
     pub disk_is_full: bool,
+}
+
+/// When a credential counts, in Unix seconds, both ends included; zeros when the agent does not say.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Validity {
+    pub not_before: u64,
+    pub not_after: u64,
 }
 
 /// Files and directories of slots that cannot be removed: immutable ones, or ones of another owner.

@@ -167,7 +167,7 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
-    fn of_credential(error: CredentialError) -> Flaw {
+    pub(super) fn of_credential(error: CredentialError) -> Flaw {
         match error {
             CredentialError::Expired { not_after } => Flaw::Expired { not_after },
             CredentialError::NotYetValid { not_before } => Flaw::NotYetValid { not_before },

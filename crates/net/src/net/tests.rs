@@ -10,7 +10,7 @@ use crate::counters::Count;
 use crate::hello::wall_ms;
 use crate::identity::unix_now;
 use crate::plane::Now;
-use crate::{MeetError, VoKey};
+use crate::{MeetError, OutOfDate, VoKey};
 
 const LOOPBACK: [&str; 2] = ["127.0.0.1:0", "[::1]:0"];
 
@@ -287,6 +287,25 @@ async fn strangers_and_expired_members_do_not_get_through_the_handshake() {
     counts(&a, Count::Stranger, 1).await;
     assert_eq!(view(&a).await, BTreeSet::new());
     still_works(&vo, &a).await;
+}
+
+#[tokio::test]
+async fn who_finds_all_others_out_of_date_knows_how_many_until_one_is_believed() {
+    let vo = vo();
+    let day = 86_400;
+    let issued = |name, now| vo.issue(name, Roles::NODE, now, 1).expect("an identity");
+    let expired = [issued("b", unix_now() - 3 * day), issued("c", 1_000_000_000)];
+    let early = issued("d", unix_now() + 3 * day);
+    let others: Vec<_> = expired.iter().chain([&early]).map(|identity| start(identity, 1, &[])).collect();
+    let addresses: Vec<_> = others.iter().map(|other| other.net.local_addr()).collect();
+    let a = start(&issue(&vo, "a"), 1, &addresses);
+    let all = OutOfDate { expired: 2, early: 1 };
+    eventually("all three are known", async || a.net.out_of_date() == all).await;
+    let words = a.net.connections.meet(addresses[1]).await.map(drop).expect_err("expired").to_string();
+    assert!(words.contains("expired on 2001-09-10, and it is 2"), "{words}");
+    still_works(&vo, &a).await;
+    // Those that are out of date are dialled again, but ever more seldom.
+    eventually("somebody was believed", async || a.net.out_of_date() == OutOfDate::default()).await;
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use xtreem_agent::config::{DEFAULT_STATE_DIR, is_address};
-use xtreem_net::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, VoKey};
+use xtreem_net::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, Renewal, Roles, VoKey};
 
 use super::{check_name, described, root_key, save};
 use crate::exit::{Exit, Failure};
@@ -41,15 +41,17 @@ pub struct Invite {
 
 #[derive(Args, Debug)]
 pub struct Accept {
-    /// The invitation [default: read from standard input, which other users of the machine do not see]
+    /// The invitation or renewal [default: read from standard input, which other users of the machine do
+    /// not see]
     #[arg(value_name = "INVITATION")]
-    text: Option<String>,
+    pub(super) text: Option<String>,
     /// State directory of the agent that is to be the invited node
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE_DIR)]
-    state_dir: PathBuf,
-    /// Write the identity to this new file instead, for `identity` in agent.toml
+    pub(super) state_dir: PathBuf,
+    /// Write the identity to this new file instead, for `identity` in agent.toml; a renewal goes into the
+    /// file that has its key
     #[arg(long, value_name = "FILE", conflicts_with = "state_dir")]
-    out: Option<PathBuf>,
+    pub(super) out: Option<PathBuf>,
 }
 
 pub fn invite(arguments: &Invite) -> Result<Exit, Failure> {
@@ -119,6 +121,9 @@ pub fn accept(arguments: &Accept) -> Result<Exit, Failure> {
         Some(text) => text.clone(),
         None => from_standard_input()?,
     };
+    if Renewal::is_meant(&text) {
+        return take_up(arguments, &text);
+    }
     let invitation = Invitation::parse(&text).map_err(Failure::usage)?;
     let join = invitation.join.iter().map(|address| format!("{address:?}")).collect::<Vec<_>>().join(", ");
     let next = match &arguments.out {
@@ -132,6 +137,22 @@ pub fn accept(arguments: &Accept) -> Result<Exit, Failure> {
         }
     };
     output::print(&format!("{}{next}", described(&invitation.identity)))?;
+    Ok(Exit::Success)
+}
+
+/// New dates for a key that is here.
+fn take_up(arguments: &Accept, text: &str) -> Result<Exit, Failure> {
+    let file = match &arguments.out {
+        Some(file) => file.clone(),
+        None => xtreem_agent::identity_file(&arguments.state_dir),
+    };
+    let old = Identity::load_timeless(&file)
+        .map_err(|e| Failure::usage(e).with_hint("name the file of the credential: --out FILE"))?;
+    let renewed = Renewal::parse(text).and_then(|renewal| old.take_up(renewal));
+    let renewed = renewed.map_err(|e| Failure::usage(format!("{}: {e}", file.display())))?;
+    save(&file, |path| renewed.replace(path))?;
+    let next = if renewed.roles().has(Roles::NODE) { "Start its agent again.\n" } else { "" };
+    output::print(&format!("{}replaced: {}\n{next}", described(&renewed), file.display()))?;
     Ok(Exit::Success)
 }
 

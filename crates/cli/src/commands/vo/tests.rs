@@ -77,15 +77,6 @@ fn names_that_could_leave_their_directory_are_refused() {
 }
 
 #[test]
-fn validity_is_told_in_days() {
-    let table = [(86_400 * 3, "for 3 more days"), (86_400, "for 1 more day"), (0, "for 0 more days")];
-    for (left, text) in table {
-        assert_eq!(validity(1_000 + left, 1_000), text);
-    }
-    assert_eq!(validity(999, 1_000), "no more");
-}
-
-#[test]
 fn a_renewed_credential_has_the_id_of_the_old_one() {
     in_directory(|directory| {
         let vo = directory.join("vo");
@@ -108,5 +99,36 @@ fn a_renewed_credential_has_the_id_of_the_old_one() {
             assert!(renewed.member().not_after() >= old.member().not_after() + (days - 31) * 86_400);
         }
         assert!(renew(0, None).expect_err("no days").to_string().contains("0 days"));
+    });
+}
+
+#[test]
+fn a_line_is_renewed_by_a_line_and_the_key_stays() {
+    in_directory(|directory| {
+        let vo = directory.join("vo");
+        let create = Create { name: "physics.example".to_owned(), dir: Some(vo.clone()), json: true };
+        super::create(&create).expect("a VO");
+        let file = directory.join("n.pem");
+        issue_to(&vo, Some("node7"), None, None, &file).expect("a credential");
+        let old = Identity::load(&file).expect("own file");
+        let answer =
+            root_key(Some(&vo)).expect("a key").renew_text(&old.public_text(), 90).expect("of this VO");
+        let accept = |out: &Path| {
+            invite::accept(&invite::Accept {
+                text: Some(answer.to_text()),
+                state_dir: directory.join("none"),
+                out: Some(out.to_owned()),
+            })
+        };
+        assert_eq!(accept(&file), Ok(Exit::Success));
+        let new = Identity::load(&file).expect("own file");
+        assert_eq!(new.id(), old.id());
+        assert!(new.member().not_after() > old.member().not_after());
+        let missing = accept(&directory.join("other.pem")).expect_err("no such file");
+        assert!(missing.to_string().contains("other.pem"), "{missing}");
+        let line = Renew { file: old.public_text().into(), days: 1, dir: Some(vo), out: None, json: true };
+        assert_eq!(renew(&line), Ok(Exit::Success));
+        let out = Renew { out: Some(file), ..line };
+        assert_eq!(renew(&out).expect_err("a line has no key").exit, Exit::Usage);
     });
 }

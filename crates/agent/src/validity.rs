@@ -1,0 +1,193 @@
+//! Says in time that this node's credential runs out: without one no other node believes it. And says when it
+//! is rather this machine's clock that is wrong.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::Instant;
+use xtreem_net::{OutOfDate, date};
+use xtreem_wire::{CredentialError, Member};
+
+use crate::agent::Agent;
+
+const DAY: u64 = 86_400;
+
+/// From so many seconds before the end of a credential the operator is told, or from the last tenth of its
+/// life if that is shorter (our guess: who issues for years is told a month before, who issues for a day some
+/// hours).
+const TOLD_BEFORE_MAX: u64 = 30 * DAY;
+
+/// Between two looks: a clock may be set at any time.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+
+/// Between two lines of the log about the same (our guess: seldom enough to be read).
+const TELL_EVERY: Duration = Duration::from_secs(DAY);
+
+const RENEW: &str = "the VO's owner renews it with `xtreem vo renew`; then restart this agent";
+
+/// How it stands with a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Good,
+    Ending,
+    Over,
+    Early,
+}
+
+fn stage(member: &Member, now: u64) -> Stage {
+    let life = member.not_after().saturating_sub(member.not_before());
+    match member.check_time(now) {
+        Err(CredentialError::NotYetValid { .. }) => Stage::Early,
+        Err(_) => Stage::Over,
+        Ok(()) if member.not_after() - now < TOLD_BEFORE_MAX.min(life / 10) => Stage::Ending,
+        Ok(()) => Stage::Good,
+    }
+}
+
+fn words(member: &Member, now: u64) -> Option<String> {
+    let (from, until, today) = (date(member.not_before()), date(member.not_after()), date(now));
+    match stage(member, now) {
+        Stage::Good => None,
+        Stage::Ending => Some(format!("this node's credential expires on {until}: {RENEW}")),
+        Stage::Over => Some(format!(
+            "this node's credential expired on {until} and it is {today} by this machine's clock: no other node believes \
+             this one. If the clock is right, {RENEW}"
+        )),
+        Stage::Early => Some(format!(
+            "this node's credential is valid from {from} only and it is {today} by this machine's clock, which is probably \
+             wrong: set it"
+        )),
+    }
+}
+
+/// What others' dates say of this machine's clock, when nobody else is known.
+fn clock(others: OutOfDate, contacts: usize, now: u64) -> Option<String> {
+    let today = date(now);
+    match others {
+        _ if contacts > 0 => None,
+        OutOfDate { early: 0, expired: 0 } => None,
+        OutOfDate { early: 0, expired } => Some(format!(
+            "by this machine's clock, which says {today}, all nodes that are heard ({expired}) have credentials that have \
+             expired: this node's clock is probably wrong, so set it; if it is right, the VO's owner renews theirs with \
+             `xtreem vo renew`"
+        )),
+        OutOfDate { early, expired } => Some(format!(
+            "by this machine's clock, which says {today}, {early} of the {} nodes that are heard have credentials that are \
+             not valid yet: this node's clock is probably wrong, so set it",
+            early + expired
+        )),
+    }
+}
+
+/// What is wrong with the node's credential, or its clock, at this moment and what to do, in words.
+pub(crate) fn troubles(agent: &Agent, contacts: usize) -> Vec<String> {
+    let now = unix_now();
+    let own = words(agent.net.identity().member(), now);
+    own.into_iter().chain(clock(agent.net.out_of_date(), contacts, now)).collect()
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Tells the log: at once what is new, and once a day what lasts. Never returns.
+pub(crate) async fn watch(agent: Arc<Agent>) {
+    let (mut last, mut said) = (None, [None; 2]);
+    loop {
+        let now = unix_now();
+        let member = agent.net.identity().member();
+        let stage = stage(member, now);
+        let is_new = last.replace(stage) != Some(stage);
+        if is_due(&mut said[0], is_new, Instant::now())
+            && let Some(trouble) = words(member, now)
+        {
+            if stage == Stage::Ending {
+                tracing::warn!("{trouble}");
+            } else {
+                tracing::error!("{trouble}");
+            }
+        }
+        let contacts = agent.node(|node, _, _| node.status().contacts).await.unwrap_or_default();
+        if let Some(trouble) = clock(agent.net.out_of_date(), contacts, now)
+            && is_due(&mut said[1], false, Instant::now())
+        {
+            tracing::error!("{trouble}");
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+}
+
+fn is_due(said: &mut Option<Instant>, is_new: bool, now: Instant) -> bool {
+    let is_due = is_new || said.is_none_or(|at| now.duration_since(at) >= TELL_EVERY);
+    if is_due {
+        *said = Some(now);
+    }
+    is_due
+}
+
+#[cfg(test)]
+mod tests {
+    use xtreem_net::{Roles, VoKey};
+
+    use super::*;
+
+    #[test]
+    fn the_operator_is_told_a_month_or_a_tenth_of_its_life_before_a_credential_ends() {
+        let vo = VoKey::create("test").unwrap();
+        let issued = 1_800_000_000;
+        let table: [(u32, i64, Stage, Option<&str>); 10] = [
+            (3_650, 3_619, Stage::Good, None),
+            (3_650, 3_621, Stage::Ending, Some("expires on 2037-01-12: the VO's owner renews it")),
+            (365, 0, Stage::Good, None),
+            (365, 334, Stage::Good, None),
+            (365, 336, Stage::Ending, Some("expires on 2028-01-15")),
+            (
+                365,
+                366,
+                Stage::Over,
+                Some("expired on 2028-01-15 and it is 2028-01-16 by this machine's clock"),
+            ),
+            // Its life begins a day before it is issued.
+            (9, 7, Stage::Good, None),
+            (9, 9, Stage::Ending, Some("xtreem vo renew")),
+            (9, 10, Stage::Over, Some("xtreem vo renew")),
+            (9, -2, Stage::Early, Some("valid from 2027-01-14 only and it is 2027-01-13")),
+        ];
+        for (days, after, expected, said) in table {
+            let identity = vo.issue("n1", Roles::NODE, issued, days).unwrap();
+            let now = issued.saturating_add_signed(after * DAY as i64);
+            let case = format!("{days} days, after {after}");
+            assert_eq!(stage(identity.member(), now), expected, "{case}");
+            let words = words(identity.member(), now);
+            assert_eq!(words.is_some(), said.is_some(), "{case}: {words:?}");
+            assert!(
+                said.is_none_or(|said| words.as_ref().is_some_and(|words| words.contains(said))),
+                "{words:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_that_finds_everybody_out_of_date_doubts_its_clock() {
+        let now = 1_800_000_000;
+        let says = |early, expired, contacts| clock(OutOfDate { early, expired }, contacts, now);
+        assert_eq!((says(0, 0, 0), says(3, 3, 1)), (None, None));
+        for (early, expired, part) in [
+            (0, 3, "which says 2027-01-15, all nodes that are heard (3) have credentials that have expired"),
+            (2, 1, "2 of the 3 nodes that are heard have credentials that are not valid yet"),
+        ] {
+            let words = says(early, expired, 0).unwrap();
+            assert!(words.contains(part) && words.contains("clock is probably wrong"), "{words}");
+        }
+    }
+
+    #[test]
+    fn the_log_is_told_what_is_new_at_once_and_what_lasts_once_a_day() {
+        let (start, mut said) = (Instant::now(), None);
+        assert!(is_due(&mut said, true, start));
+        assert!(!is_due(&mut said, false, start + TELL_EVERY / 2));
+        assert!(is_due(&mut said, true, start + TELL_EVERY / 2));
+        assert!(!is_due(&mut said, false, start + TELL_EVERY));
+        assert!(is_due(&mut said, false, start + TELL_EVERY * 3 / 2));
+    }
+}
