@@ -41,6 +41,7 @@ mod services;
 mod slots;
 pub mod store;
 mod trash;
+mod validity;
 mod waiting;
 
 pub use config::Config;

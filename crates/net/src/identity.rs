@@ -22,7 +22,7 @@ use crate::tls::SERVER_NAME;
 mod files;
 mod invitation;
 
-pub use files::LoadError;
+pub use files::{LoadError, date};
 pub use invitation::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, InvitationError};
 
 /// Credentials begin a day before they are made, so that a member whose clock is late can use its own at
@@ -44,6 +44,8 @@ pub enum MakeError {
     Days { days: u32 },
     #[error("a user is issued with role submit or admin")]
     NoUserRole,
+    #[error("it is of another VO, {vo}, whose root key alone can renew it")]
+    OtherVo { vo: NodeId },
     #[error("the certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error("the operating system gave no random bytes")]
@@ -97,10 +99,29 @@ impl VoKey {
         now_unix: u64,
         days: u32,
     ) -> Result<Identity, MakeError> {
+        self.certify(random_key()?, name, roles, now_unix, days)
+    }
+
+    /// A new credential for the key, name and roles of one that may have expired: who had it stays who he
+    /// was.
+    pub fn renew(&self, old: &Identity, days: u32) -> Result<Identity, MakeError> {
+        if old.root != self.root() {
+            return Err(MakeError::OtherVo { vo: old.root.id() });
+        }
+        self.certify(old.key.clone(), old.name(), old.roles(), unix_now(), days)
+    }
+
+    fn certify(
+        &self,
+        key: SigningKey,
+        name: &str,
+        roles: Roles,
+        now_unix: u64,
+        days: u32,
+    ) -> Result<Identity, MakeError> {
         if !(1..=DAYS_MAX).contains(&days) {
             return Err(MakeError::Days { days });
         }
-        let key = random_key()?;
         let claims = Claims {
             key: key.verifying_key().to_bytes(),
             vo: self.root().id(),

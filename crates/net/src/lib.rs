@@ -38,7 +38,7 @@ pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
-    VoKey,
+    VoKey, date,
 };
 pub use join::{parse_address, resolve};
 pub use measure::{IsPortFree, Measure};

@@ -68,9 +68,8 @@ mod tests {
             proof: Arc::from([]),
             submitter: NodeId::from_bytes([9; 16]),
         };
-        let verdict = |record: &Record| {
-            verify_one(&vo.root(), &mut Vouched::default(), Statement::Record(record))
-        };
+        let verdict =
+            |record: &Record| verify_one(&vo.root(), &mut Vouched::default(), Statement::Record(record));
         assert_eq!(verdict(&record), Err(Count::BadRecord));
         sign_record(&alice, &mut record);
         assert_eq!(verdict(&record), Ok(()));

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Kept, Me, Notary};
+use xtreem_allocation::{Allocation, Kept, Me, Notary, Trouble};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -73,6 +73,8 @@ pub struct Node {
     /// Of those that were asked for last.
     pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
+    /// No program could write a file here.
+    pub(crate) is_disk_full: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
     pub(crate) effects: VecDeque<Effect>,
@@ -118,6 +120,7 @@ impl Node {
             is_cloned: false,
             ports_in_use: Vec::new(),
             isolates: true,
+            is_disk_full: false,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),
@@ -166,6 +169,12 @@ impl Node {
     /// The disk takes too long to write: this node grants no holds until it has.
     pub fn is_disk_stalled(&self, now: Instant) -> bool {
         self.allocation.is_disk_stalled(now)
+    }
+
+    /// What kept a program from being started here within the last minute, and would keep others: this node
+    /// grants no holds for it.
+    pub fn trouble(&self, now: Instant) -> Option<Trouble> {
+        self.allocation.trouble(now)
     }
 
     /// The peer behind `peer` has restarted under a newer incarnation: this handle is dead for good. What it

@@ -12,19 +12,23 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{namesake, policy};
+use crate::{namesake, policy, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, reach, faults, troubles) = agent
+    let (status, reach, faults, rivalry, (trouble, disk_is_full)) = agent
         .node(|node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            (node.status(), node.reach(now), faults, policy::rivalry(node))
+            let kept_off = (node.trouble(now), node.is_disk_full());
+            (node.status(), node.reach(now), faults, policy::rivalry(node), kept_off)
         })
         .await?;
-    let troubles = namesake::trouble(&agent).into_iter().chain::<Option<String>>(troubles).collect();
+    let trouble = trouble.map(|trouble| {
+        format!("a program could not be started within the last minute: {trouble}. Until that minute is over it takes no slots")
+    });
+    let troubles = [namesake::trouble(&agent), validity::trouble(agent.net.identity()), rivalry, trouble];
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -52,9 +56,9 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         takes_no_slots: namesake::why_no_slots(&agent)
             .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
         network: format!("UDP, bound to {}", agent.config.bind),
-        troubles,
+        troubles: troubles.into_iter().flatten().collect(),
         left_behind: agent.trash.left_behind(),
-        disk_is_full: !agent.state.reserve().is_held(),
+        disk_is_full,
     }))
 }
 
