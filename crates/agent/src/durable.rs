@@ -25,6 +25,8 @@ use crate::reserve::Reserve;
 
 /// One value an application: a [`xtreem_allocation::Kept`].
 const ROLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("roles");
+/// When each of them was written: Unix seconds.
+const WRITTEN: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("written");
 /// The node's own affairs, by name.
 const NODE: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("node");
 /// The form of the values. A file with another number is not read.
@@ -156,6 +158,22 @@ impl Durable {
     fn is_slow(&self) -> bool {
         self.shared.queue().since.is_some_and(|since| since.elapsed() > SLOW)
     }
+
+    /// What is wrong with the disk and what to do, in words, while it does not write.
+    fn trouble(&self) -> Option<String> {
+        self.is_slow().then(|| {
+            format!(
+                "the disk does not write what this node has to remember ({}): it grants no holds until it does, \
+                 and what runs goes on. See to the disk, and to what the log says of it",
+                self.shared.file.display()
+            )
+        })
+    }
+}
+
+/// As [`Durable::trouble`] says it, for the operator.
+pub(crate) fn trouble(agent: &Agent) -> Option<String> {
+    agent.durable.trouble()
 }
 
 /// Tells the node what is on disk, and the operator when that takes long.
@@ -283,7 +301,13 @@ fn open(file: &Path) -> Result<(Database, Found), Trouble> {
             Some([FORMAT]) => {}
             Some(other) => return Err(format!("its format is {other:?}, this agent writes {FORMAT}").into()),
         }
-        transaction.open_table(ROLES)?;
+        let (roles, mut written) = (transaction.open_table(ROLES)?, transaction.open_table(WRITTEN)?);
+        for row in roles.iter()? {
+            let app = row?.0;
+            if written.get(app.value())?.is_none() {
+                written.insert(app.value(), unix_seconds().to_be_bytes().as_slice())?;
+            }
+        }
     }
     transaction.commit()?;
     let found = read(&database)?;
@@ -293,17 +317,18 @@ fn open(file: &Path) -> Result<(Database, Found), Trouble> {
 fn read(database: &Database) -> Result<Found, Trouble> {
     let transaction = database.begin_read()?;
     let node = transaction.open_table(NODE)?;
-    let alive = node.get("alive")?.and_then(|alive| Some(u64::from_be_bytes(alive.value().try_into().ok()?)));
-    let away =
-        alive.map_or(Duration::ZERO, |alive| Duration::from_secs(unix_seconds().saturating_sub(alive)));
+    let away = Duration::from_secs(node.get("alive")?.map_or(0, |alive| seconds_since(alive.value())));
     if away > AWAY_MAX {
         tracing::warn!(days = away.as_secs() / 86_400, "this node was away too long to take up what it had");
         return Ok(Found::default());
     }
     let reference = node.get("reference")?.map(|bytes| minicbor::decode(bytes.value())).transpose()?;
+    let written = transaction.open_table(WRITTEN)?;
     let mut kept = Vec::new();
     for row in transaction.open_table(ROLES)?.iter()? {
-        kept.push(row?.1.value().to_vec());
+        let (app, value) = row?;
+        let age = written.get(app.value())?.map_or(0, |written| seconds_since(written.value()));
+        kept.push((value.value().to_vec(), xtreem_base::Duration::from_secs(age)));
     }
     let away = xtreem_base::Duration::from_secs(away.as_secs());
     Ok(Found { kept, reference: reference.unwrap_or_default(), away })
@@ -312,11 +337,18 @@ fn read(database: &Database) -> Result<Found, Trouble> {
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     let transaction = database.begin_write()?;
     {
-        let mut roles = transaction.open_table(ROLES)?;
+        let (mut roles, mut written) = (transaction.open_table(ROLES)?, transaction.open_table(WRITTEN)?);
         for (app, value) in &batch.roles {
+            let app = app.as_bytes().as_slice();
             match value {
-                Some(value) => drop(roles.insert(app.as_bytes().as_slice(), value.as_slice())?),
-                None => drop(roles.remove(app.as_bytes().as_slice())?),
+                Some(value) => {
+                    roles.insert(app, value.as_slice())?;
+                    written.insert(app, unix_seconds().to_be_bytes().as_slice())?;
+                }
+                None => {
+                    roles.remove(app)?;
+                    written.remove(app)?;
+                }
             }
         }
         let mut node = transaction.open_table(NODE)?;
@@ -328,6 +360,12 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     // Synced when it returns: redb's default.
     transaction.commit()?;
     Ok(())
+}
+
+/// None when it lies ahead: the clock was set back.
+fn seconds_since(written: &[u8]) -> u64 {
+    let then = written.try_into().map_or(u64::MAX, u64::from_be_bytes);
+    unix_seconds().saturating_sub(then)
 }
 
 fn unix_seconds() -> u64 {

@@ -41,6 +41,7 @@ mod services;
 mod slots;
 pub mod store;
 mod trash;
+mod unwilling;
 mod validity;
 mod waiting;
 

@@ -11,7 +11,7 @@ use xtreem_node::Node;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
-use crate::{machine, namesake, ports, store};
+use crate::{machine, namesake, ports, store, unwilling};
 
 /// Between two measurements for what travels with links. Whoever visits is answered with what is measured
 /// then ([`Net::set_measure`](xtreem_net::Net::set_measure)). Our guess: half a round of gossip.
@@ -124,11 +124,14 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
         tracing::warn!(%error, "a measured attribute was left out");
     }
     agent.set_attributes(attributes.clone());
-    // Not among those that are told again: the mark goes when the other machine goes.
-    if let Some(other) = namesake::mark(agent)
-        && let Err(error) = declared::set(&mut attributes, namesake::ATTRIBUTE, other.to_string())
-    {
-        tracing::warn!(%error, "the mark of a second machine was left out");
+    // Not among those that are told again: the marks go when what they tell of is over.
+    let namesake = namesake::mark(agent).map(|other| (namesake::ATTRIBUTE, other.to_string()));
+    let unwilling = unwilling::why(agent, node, now);
+    let unwilling = unwilling.map(|why| (unwilling::ATTRIBUTE, unwilling::mark(&why).to_owned()));
+    for (name, value) in namesake.into_iter().chain(unwilling) {
+        if let Err(error) = declared::set(&mut attributes, name, value) {
+            tracing::warn!(%error, "the mark of a node with a trouble was left out");
+        }
     }
     node.set_attributes(now, attributes);
 }

@@ -3,8 +3,9 @@
 //! `blobs/DIGEST` holds content, `trees/DIGEST` its BLAKE3 hash pairs down to groups of 16 KiB, so that any
 //! piece can be proved to a node that has none yet (bao,
 //! <https://github.com/oconnor663/bao/blob/master/docs/spec.md>). Content arrives under `tmp/`, is synced and
-//! then renamed: what is in `blobs/` is whole, also after a crash. What a crash leaves in `tmp/` is removed
-//! at the next opening, half-done fetches included.
+//! then renamed: what is in `blobs/` is whole, also after a crash. Of what an end leaves in `tmp/` the next
+//! opening takes up half-done fetches, and removes the rest; which of their pieces are right is seen when
+//! somebody goes on with them, and what nobody asks for goes as any fetch does that nobody goes on with.
 //!
 //! All calls block on the disk: call them from a thread that may wait. No transport in here: [`Store::piece`]
 //! makes the bytes that [`Claim::accept`] of another node's [`Fetch`] checks and keeps.
@@ -37,6 +38,7 @@ pub use serve::{Offer, ServeError};
 
 use crate::trash::Trash;
 use fetch::Underway;
+use files::Recovered;
 use idle::Idle;
 use pieces::footprint;
 
@@ -78,6 +80,7 @@ struct Index {
     fetches: BTreeMap<Digest, Weak<Underway>>,
     /// Bytes on disk or promised to a put or fetch.
     used_bytes: u64,
+    /// The highest number of a temporary file, of earlier openings too.
     temporaries: u64,
 }
 
@@ -95,12 +98,14 @@ impl Store {
             Err(TryLockError::WouldBlock) => return Err(OpenError::InUse { dir: dir.to_owned() }),
             Err(TryLockError::Error(error)) => return Err(failed(error)),
         }
-        let blobs = files::recover(dir).map_err(failed)?;
+        let Recovered { blobs, halves, temporaries } = files::recover(dir).map_err(failed)?;
         let used_bytes = blobs.values().map(|&len| footprint(len)).sum();
-        let index = Mutex::new(Index { blobs, used_bytes, ..Index::default() });
+        let index = Mutex::new(Index { blobs, used_bytes, temporaries, ..Index::default() });
         let (dir, trash) = (dir.to_owned(), OnceLock::new());
         let shared = Arc::new(Shared { dir, total_max_bytes, index, trash, _lock: lock });
-        Ok(Store { shared, idle: Arc::default() })
+        let store = Store { shared, idle: Arc::default() };
+        halves.into_iter().for_each(|half| store.take_up(half));
+        Ok(store)
     }
 
     /// From now on what is no longer wanted goes there; without it whoever gives it up waits for its removal.

@@ -389,6 +389,7 @@ impl App {
         }
         if self.is_active() && !self.is_asleep() {
             self.tick_mine(cx);
+            self.tick_wide(cx.now);
             self.tick_watches(cx);
             self.tick_locate(cx);
             self.tick_lost(cx);

@@ -84,7 +84,7 @@ impl End {
     }
 }
 
-/// All of them, and the order in which they came.
+/// All of them, and until when, in the order in which they ended.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Finals {
     by_app: BTreeMap<AppId, FinalRecord>,
@@ -92,10 +92,10 @@ pub(crate) struct Finals {
 }
 
 impl Finals {
-    /// Says which one had to go for it.
-    pub fn insert(&mut self, now: Instant, app: AppId, of: FinalRecord) -> Option<AppId> {
+    /// It ended `age` ago: of several the oldest is to come first. Says which one had to go for it.
+    pub fn insert(&mut self, now: Instant, age: Duration, app: AppId, of: FinalRecord) -> Option<AppId> {
         if self.by_app.insert(app, of).is_none() {
-            self.order.push_back((now, app));
+            self.order.push_back((now + (FINAL_RECORDS_KEEP - age), app));
         }
         if self.order.len() > FINAL_RECORDS_MAX { self.forget_oldest() } else { None }
     }
@@ -120,14 +120,14 @@ impl Finals {
     /// Those whose time is over, which go.
     pub fn expire(&mut self, now: Instant) -> Vec<AppId> {
         let mut over = Vec::new();
-        while self.order.front().is_some_and(|(since, _)| now.since(*since) >= FINAL_RECORDS_KEEP) {
+        while self.order.front().is_some_and(|(until, _)| *until <= now) {
             over.extend(self.forget_oldest());
         }
         over
     }
 
     pub fn next_due(&self) -> Instant {
-        self.order.front().map_or(Instant::FAR, |(since, _)| *since + FINAL_RECORDS_KEEP)
+        self.order.front().map_or(Instant::FAR, |(until, _)| *until)
     }
 
     fn forget_oldest(&mut self) -> Option<AppId> {
@@ -175,7 +175,8 @@ mod tests {
         let mut finals = Finals::default();
         let many = FINAL_RECORDS_MAX as u32 + 10;
         for number in 0..many {
-            let gone = finals.insert(Instant::from_millis(number.into()), app(number), over(number));
+            let now = Instant::from_millis(number.into());
+            let gone = finals.insert(now, Duration::ZERO, app(number), over(number));
             assert_eq!(gone, number.checked_sub(FINAL_RECORDS_MAX as u32).map(app));
         }
         assert_eq!(finals.newest().count(), FINAL_RECORDS_MAX);
@@ -187,6 +188,19 @@ mod tests {
         assert!(!finals.contains(app(20)) && finals.contains(app(21)));
         finals.expire(Instant::FAR);
         assert_eq!((finals.newest().count(), finals.next_due()), (0, Instant::FAR));
+    }
+
+    #[test]
+    fn the_time_since_the_end_counts_also_when_it_was_spent_before_this_start() {
+        let mut finals = Finals::default();
+        let (start, day) = (Instant::from_millis(1), Duration::from_secs(24 * 3_600));
+        for (number, age) in [(1, day * 40), (2, day * 29), (3, Duration::ZERO)] {
+            finals.insert(start, age, app(number), over(number));
+        }
+        assert_eq!(finals.next_due(), start, "it is over already");
+        assert_eq!(finals.expire(start), [app(1)]);
+        assert_eq!(finals.expire(start + day), [app(2)]);
+        assert_eq!(finals.next_due(), start + day * 30);
     }
 
     #[test]

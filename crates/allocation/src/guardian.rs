@@ -11,6 +11,11 @@ use crate::message::{GUARDIANS, GuardianSet};
 /// How long a node may take to accept to be a guardian before another one is asked. Our guess.
 pub(crate) const APPOINT_PERIOD: Duration = Duration::from_secs(1);
 
+/// A guardian whose lowest slots are all silent watches every slot that it knows, for so long after the last
+/// moment at which they were: until all of them are found lost, and those that are recruited first take part.
+/// Our guess: twice the time that it takes to declare a node lost.
+pub(crate) const WIDE_FOR: Duration = Duration::from_secs(12);
+
 /// The guardians of an application, as a holder or another guardian knows them.
 #[derive(Clone, Debug)]
 pub(crate) struct Guardians {
@@ -99,11 +104,13 @@ pub(crate) struct Guard {
     pub has_met_holder: bool,
     /// Place in the guardian set.
     pub rank: u16,
+    /// Every known slot is watched until then.
+    pub wide_until: Option<Instant>,
 }
 
 impl Guard {
     pub fn new(now: Instant, rank: u16) -> Self {
-        Guard { since: now, has_met_holder: false, rank }
+        Guard { since: now, has_met_holder: false, rank, wide_until: None }
     }
 
     /// When it forgets the application, unless a holder speaks to it before.

@@ -66,7 +66,7 @@ pub use record::{
 };
 pub use resources::Resources;
 pub use restored::{Offer, Standing};
-pub use role::{Kept, Role};
+pub use role::{Found, Kept, Role};
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
 pub use statement::Statement;
 pub use wish::{Ticket, Wish};

@@ -74,7 +74,7 @@ impl GuardianSet {
         (claim.body.version == self.version && are_same).then_some(claim)
     }
 
-    pub(crate) const NONE: GuardianSet =
+    pub const NONE: GuardianSet =
         GuardianSet { version: SetVersion { number: 0, by: Epoch::NONE }, members: Vec::new(), claim: None };
 }
 

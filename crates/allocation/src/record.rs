@@ -71,17 +71,22 @@ pub struct RecordVersion {
     pub spec_digest: Digest,
     #[n(3)]
     pub slots: u16,
+    /// Whose links are believed depends on it: two records that differ in nothing else are two.
+    #[n(4)]
+    pub submitter: NodeId,
 }
 
 impl Record {
     /// A stopped record beats every running one; then the higher generation wins; other ties go to the higher
-    /// digest.
+    /// digest, the larger number of slots, and the higher submitter: an owner who signs two records of one
+    /// generation gets the same one everywhere.
     pub fn version(&self) -> RecordVersion {
         RecordVersion {
             wanted: self.wanted,
             generation: self.generation,
             spec_digest: self.spec_digest,
             slots: self.slots,
+            submitter: self.submitter,
         }
     }
 
@@ -215,17 +220,30 @@ pub(crate) fn bounded_bytes(
 mod tests {
     use super::*;
 
-    fn version(wanted: Wanted, generation: u32, digest: u8) -> RecordVersion {
-        RecordVersion { wanted, generation, spec_digest: Digest::from_bytes([digest; 32]), slots: 3 }
+    fn version(wanted: Wanted, generation: u32, digest: u8, slots: u16, submitter: u8) -> RecordVersion {
+        let record = Record {
+            id: AppId::from_bytes([1; 16]),
+            owner: NodeId::from_bytes([1; 16]),
+            name: "app".into(),
+            spec_digest: Digest::from_bytes([digest; 32]),
+            slots,
+            generation,
+            wanted,
+            proof: [].into(),
+            submitter: NodeId::from_bytes([submitter; 16]),
+        };
+        record.version()
     }
 
     #[test]
-    fn a_stopped_record_beats_every_running_one_then_generation_then_digest() {
+    fn a_stopped_record_beats_every_running_one_then_generation_digest_slots_and_submitter() {
         use Wanted::{Running, Stopped};
         let table = [
-            (version(Stopped, 1, 0), version(Running, 9, 9)),
-            (version(Running, 2, 0), version(Running, 1, 9)),
-            (version(Running, 1, 2), version(Running, 1, 1)),
+            (version(Stopped, 1, 0, 1, 0), version(Running, 9, 9, 9, 9)),
+            (version(Running, 2, 0, 1, 0), version(Running, 1, 9, 9, 9)),
+            (version(Running, 1, 2, 1, 0), version(Running, 1, 1, 9, 9)),
+            (version(Running, 1, 1, 2, 0), version(Running, 1, 1, 1, 9)),
+            (version(Running, 1, 1, 1, 2), version(Running, 1, 1, 1, 1)),
         ];
         for (newer, older) in table {
             assert!(newer > older, "{newer:?} must beat {older:?}");

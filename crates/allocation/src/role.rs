@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
-use xtreem_base::{AppId, Handle, HandleTable};
+use xtreem_base::{AppId, Duration, Handle, HandleTable};
 
 use crate::message::{KNOWN_MAX, bounded};
 use crate::older::OLDER_MAX;
@@ -56,6 +56,14 @@ pub enum Kept {
         #[cbor(n(1), decode_with = "decode_untold")]
         untold: Vec<Handle>,
     },
+}
+
+/// What came back from the host's database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub kept: Kept,
+    /// How long ago it was written. Of an application that is over nothing is written after its end.
+    pub age: Duration,
 }
 
 impl Kept {

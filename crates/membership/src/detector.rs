@@ -74,6 +74,11 @@ impl Watch {
         self.phase == Phase::Down
     }
 
+    /// The last probe but one went unanswered, and nothing was heard since.
+    pub fn has_missed(&self) -> bool {
+        !matches!(self.phase, Phase::Probing { open: 0 | 1 })
+    }
+
     /// Something is wrong but it is too early to say: direct probes went unanswered.
     pub fn is_suspect(&self) -> bool {
         matches!(self.phase, Phase::Asking { .. })

@@ -21,7 +21,7 @@ use crate::claims::{Vouched, sign_claim};
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
-use crate::join::{Join, resolve};
+use crate::join::{Company, Due, Join, resolve};
 use crate::measure::Measuring;
 use crate::named::Named;
 use crate::namesake::{self, Doubts};
@@ -366,6 +366,7 @@ impl Driver {
     pub(crate) fn meet(&mut self, peer: &Peer) -> Option<Handle> {
         let (handle, gone) = self.outbox.table.intern_proven(peer.contact())?;
         let now = monotonic_now();
+        self.join.heard(now);
         for old in &gone {
             info!(peer = peer.member.name(), incarnation = peer.record.incarnation, "peer restarted");
             self.node.handle_gone(now, *old, Some(handle), &mut self.outbox);
@@ -463,9 +464,15 @@ impl Driver {
     }
 
     fn dial_join_addresses(&mut self, commands: &mpsc::WeakSender<Command>) {
-        let knows_somebody = self.node.status().contacts > 0;
-        self.is_lonely = !knows_somebody;
-        for name in self.join.due(monotonic_now(), knows_somebody) {
+        let now = monotonic_now();
+        let company = Company {
+            knows_somebody: self.node.status().contacts > 0,
+            has_lost: self.node.has_lost_contacts(),
+            grid_size: self.node.grid_estimate(now).last.map_or(0, |estimate| estimate.size.nodes.into()),
+        };
+        self.is_lonely = !company.knows_somebody;
+        let Due { join, look } = self.join.due(now, company);
+        for name in join.into_iter().chain(look) {
             let commands = commands.clone();
             tokio::spawn(async move {
                 let command: Command = match resolve(&name).await {
@@ -504,10 +511,13 @@ impl Driver {
     }
 
     fn join_through(&mut self, name: &str, addr: SocketAddr, peer: &Peer) {
-        self.join.met(name);
+        let is_first = self.join.met(name);
         let Some(handle) = self.meet(peer) else { return };
-        info!(%addr, name = peer.member.name(), "joined");
+        // Of a part of the grid that this node does not know, it is the way there.
         self.node.remember(handle);
-        self.node.join(monotonic_now(), handle, &mut self.outbox);
+        if is_first || self.node.status().contacts == 0 {
+            info!(%addr, name = peer.member.name(), "joined");
+            self.node.join(monotonic_now(), handle, &mut self.outbox);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::stranger::WHAT_TO_DO;
 use crate::tls::ed25519_key_of;
 use crate::{Identity, Service};
 
-/// How long an answer to oneself, or to somebody who is not believed, is waited for to arrive. Our guess: some
+/// How long an answer to oneself, or to a machine with the same key, is waited for to arrive. Our guess: some
 /// round trips.
 const PARTING_MAX: Duration = Duration::from_secs(1);
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use quinn::{Endpoint, EndpointConfig, Runtime as _, TokioRuntime};
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot, watch};
-use xtreem_base::{Digest, Handle, Instant};
+use xtreem_base::{Digest, Handle, Instant, Rng};
 use xtreem_node::{Config, Event, Me, Node};
 use xtreem_wire::{Contact, NodeRecord};
 
@@ -135,9 +135,10 @@ impl Net {
         // The table is empty: there is room for one.
         let handle = table.intern_proven(own).expect("an empty table has room").0;
         let now = monotonic_now();
+        let round = node_config.membership.period;
         let node = Node::new(node_config, Me { handle, id: own.id, incarnation }, seed, now);
         let correction_ms = Arc::new(AtomicI64::new(0));
-        let join = Join::new(now, config.join, config.kept);
+        let join = Join::new(now, round, Rng::derive(seed, 0, "join"), config.join, config.kept);
         let own = Arc::new(Mutex::new(own));
         let outbox = Outbox::new(table, signer);
         let (doubts_told, doubts) = watch::channel(Doubts::default());

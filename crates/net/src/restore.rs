@@ -5,7 +5,7 @@
 
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
-use xtreem_allocation::Kept;
+use xtreem_allocation::{Found, Kept};
 use xtreem_base::{Duration, Handle, HandleTable, NodeId};
 use xtreem_node::Saved;
 use xtreem_wire::Contact;
@@ -16,8 +16,8 @@ use crate::peers::PeerTable;
 /// What was read from the disk.
 #[derive(Clone, Debug, Default)]
 pub struct SavedBytes {
-    /// One [`Kept`] each, as [`encode_kept`] wrote it.
-    pub kept: Vec<Vec<u8>>,
+    /// One [`Kept`] each, as [`encode_kept`] wrote it, and how long ago it was written.
+    pub kept: Vec<(Vec<u8>, Duration)>,
     pub reference: Vec<Contact>,
     /// How long ago the node was last known to run.
     pub away: Duration,
@@ -39,15 +39,15 @@ pub(crate) fn read(saved: SavedBytes, table: &mut PeerTable, own: (NodeId, Handl
     let SavedBytes { kept, reference, away } = saved;
     let mut unreadable = 0;
     let mut read = Vec::new();
-    for bytes in kept {
+    for (bytes, age) in kept {
         let mut decoder = Decoder::new(&bytes);
         match decoder.decode_with(&mut Own { table, own }) {
-            Ok(kept) => read.push(kept),
+            Ok(kept) => read.push(Found { kept, age }),
             Err(_) => unreadable += 1,
         }
     }
     let reference = reference.into_iter().filter_map(|contact| table.intern(contact)).collect();
-    (Saved { kept: read, reference, away }, unreadable)
+    (Saved { found: read, reference, away }, unreadable)
 }
 
 /// The node's table, in which the node itself is what it is now.

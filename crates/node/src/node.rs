@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Kept, Me, Notary, Trouble};
+use xtreem_allocation::{Allocation, Found, Me, Notary, Trouble};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -41,7 +41,7 @@ impl<T: Notary + Sink<Message> + Events<Event>> Output for T {}
 /// What a host kept of a node's time before its start.
 #[derive(Clone, Debug, Default)]
 pub struct Saved {
-    pub kept: Vec<Kept>,
+    pub found: Vec<Found>,
     /// The contacts by which it saw whether it was cut off.
     pub reference: Vec<Handle>,
     /// How long ago it was last known to run.
@@ -150,12 +150,12 @@ impl Node {
     /// [`Notice::Store`](xtreem_allocation::Notice::Store) and [`Event::Reference`] tell it to. To be called once,
     /// when the offer is set and before anything else comes in.
     pub fn restore(&mut self, now: Instant, saved: Saved, out: &mut impl Output) {
-        let Saved { kept, reference, away } = saved;
+        let Saved { found, reference, away } = saved;
         let call = self.reference.narrow(self.desk.call(now));
         self.reference.restore(call, reference);
         self.keeps_reference = true;
         let (allocation, call, mut host) = self.allocating(now, out);
-        allocation.restore(call, kept, away, &mut host);
+        allocation.restore(call, found, away, &mut host);
         self.settle(now, out);
     }
 
@@ -171,8 +171,7 @@ impl Node {
         self.allocation.is_disk_stalled(now)
     }
 
-    /// What kept a program from being started here within the last minute, and would keep others: this node
-    /// grants no holds for it.
+    /// What keeps programs from being started here just now: while it lasts every hold is refused.
     pub fn trouble(&self, now: Instant) -> Option<Trouble> {
         self.allocation.trouble(now)
     }

@@ -5,6 +5,7 @@ mod finals;
 mod liars;
 mod losses;
 mod policy;
+mod records;
 mod schemas;
 
 extern crate std;

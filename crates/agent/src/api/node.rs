@@ -12,23 +12,22 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{namesake, policy, validity};
+use crate::{durable, namesake, policy, unwilling, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
-    let (status, reach, faults, rivalry, (trouble, disk_is_full)) = agent
-        .node(|node, now, _| {
+    let asked = agent.clone();
+    let (status, reach, faults, rivalry, takes_no_slots, disk_is_full) = agent
+        .node(move |node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
-            let kept_off = (node.trouble(now), node.is_disk_full());
-            (node.status(), node.reach(now), faults, policy::rivalry(node), kept_off)
+            let why = unwilling::why(&asked, node, now);
+            (node.status(), node.reach(now), faults, policy::rivalry(node), why, node.is_disk_full())
         })
         .await?;
-    let trouble = trouble.map(|trouble| {
-        format!("a program could not be started within the last minute: {trouble}. Until that minute is over it takes no slots")
-    });
-    let troubles = [namesake::trouble(&agent), validity::trouble(agent.net.identity()), rivalry, trouble];
+    let validity = validity::trouble(agent.net.identity());
+    let troubles = [namesake::trouble(&agent), validity, rivalry, durable::trouble(&agent)];
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -53,8 +52,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         attributes: view::attributes(&agent.attributes()),
         counters: counters.chain(faults).collect(),
         isolation: agent.standing.words(),
-        takes_no_slots: namesake::why_no_slots(&agent)
-            .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string())),
+        takes_no_slots,
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles: troubles.into_iter().flatten().collect(),
         left_behind: agent.trash.left_behind(),

@@ -11,6 +11,46 @@ fn opened(dir: &Path) -> (Durable, Found) {
     Durable::open(dir, Arc::new(Reserve::find(dir, 0))).unwrap()
 }
 
+fn values(found: &Found) -> Vec<Vec<u8>> {
+    found.kept.iter().map(|(value, _)| value.clone()).collect()
+}
+
+/// Starts of the agent and writes of other values change nothing of it.
+#[test]
+fn the_time_since_a_value_was_written_is_known_after_every_start() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, _) = opened(dir.path());
+    durable.put(1, APP, Some(b"ended".to_vec()));
+    durable.close();
+    let set_written = |seconds: Option<u64>| {
+        let database = Database::create(dir.path().join("roles.redb")).unwrap();
+        let transaction = database.begin_write().unwrap();
+        {
+            let mut written = transaction.open_table(WRITTEN).unwrap();
+            match seconds {
+                Some(seconds) => {
+                    written.insert(APP.as_bytes().as_slice(), seconds.to_be_bytes().as_slice()).unwrap();
+                }
+                None => drop(written.remove(APP.as_bytes().as_slice()).unwrap()),
+            }
+        }
+        transaction.commit().unwrap();
+    };
+    let ages = || {
+        let (durable, found) = opened(dir.path());
+        durable.put(1, OTHER, Some(b"other".to_vec()));
+        durable.close();
+        found.kept.iter().map(|(_, age)| age.as_secs() / 3_600).collect::<Vec<_>>()
+    };
+    set_written(Some(unix_seconds() - 7 * 3_600 - 60));
+    assert_eq!(ages(), [7]);
+    assert_eq!(ages(), [7, 0]);
+    set_written(Some(unix_seconds() + 3_600));
+    assert_eq!(ages(), [0, 0], "the clock was set back");
+    set_written(None);
+    assert_eq!(ages(), [0, 0], "a file of before: from now on");
+}
+
 #[tokio::test]
 async fn what_was_said_to_be_stored_is_found_by_the_next_start() {
     let dir = tempfile::tempdir().unwrap();
@@ -29,7 +69,21 @@ async fn what_was_said_to_be_stored_is_found_by_the_next_start() {
     durable.put(5, APP, None);
     durable.close();
     let (_, found) = opened(dir.path());
-    assert_eq!((found.kept, found.reference), (vec![b"second".to_vec()], vec![contact]));
+    assert_eq!((values(&found), found.reference), (vec![b"second".to_vec()], vec![contact]));
+}
+
+#[test]
+fn a_write_that_waits_for_long_is_a_trouble_until_it_is_done() {
+    let dir = tempfile::tempdir().unwrap();
+    let (durable, _) = opened(dir.path());
+    assert_eq!(durable.trouble(), None);
+    durable.shared.queue().since = Some(Instant::now() - SLOW * 2);
+    assert!(
+        durable.trouble().is_some_and(|words| words.contains("roles.redb") && words.contains("no holds"))
+    );
+    durable.put(1, APP, Some(b"role".to_vec()));
+    durable.close();
+    assert_eq!(durable.trouble(), None);
 }
 
 #[test]
@@ -51,7 +105,7 @@ fn a_damaged_file_is_moved_aside_and_the_node_starts_without_roles() {
         assert!(dir.path().join("roles.damaged").exists(), "{damage:?}");
         durable.put(1, APP, Some(b"role".to_vec()));
         durable.close();
-        assert_eq!(opened(dir.path()).1.kept, [b"role".to_vec()]);
+        assert_eq!(values(&opened(dir.path()).1), [b"role".to_vec()]);
     }
 }
 

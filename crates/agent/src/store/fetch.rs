@@ -5,23 +5,29 @@
 //! that piece is asked for first and alone, and a lie about the length costs one piece, not the whole
 //! transfer.
 
-use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
 
 use bao_tree::io::outboard::PostOrderOutboard;
 use bao_tree::io::sync::{DecodeResponseIter, OutboardMut};
-use bao_tree::io::{BaoContentItem, DecodeError};
+use bao_tree::io::{BaoContentItem, DecodeError, EncodeError};
 use thiserror::Error;
 use xtreem_base::Digest;
 
-use super::files::Temporary;
+use super::files::{Half, Temporary};
 use super::pieces::{
     BLOB_MAX_BYTES, ENCODED_MAX_BYTES, Pieces, chunks, footprint, geometry, piece_count, root,
 };
 use super::room::Room;
+use super::serve::encode;
 use super::{Shared, Store};
+
+/// Longest time to look for right pieces in what an earlier opening left: what is not looked at by then is
+/// fetched again. Our guess: 10 GiB on a good disk, and well within the time that a start may take to come
+/// nearer.
+const RESUME_MAX: Duration = Duration::from_secs(20);
 
 /// A fetch was not begun; the store is as before.
 #[derive(Debug, Error)]
@@ -94,6 +100,8 @@ pub(super) struct Underway {
     len: u64,
     files: Temporary,
     state: Mutex<State>,
+    /// Set once it is known which pieces are here, also of those that an earlier opening left.
+    resumed: OnceLock<()>,
 }
 
 #[derive(Debug)]
@@ -122,21 +130,47 @@ impl Store {
             return Err(FetchError::Present(digest));
         }
         if let Some(underway) = self.underway(digest) {
-            return self.join(underway, len);
+            if underway.resume()? {
+                self.idle.take(&underway);
+                return Err(FetchError::Present(digest));
+            }
+            // What an earlier opening left without a right piece proves nothing, not even the length.
+            let is_hollow = underway.len != len && underway.pieces().is_empty();
+            if !(is_hollow && self.idle.take(&underway)) {
+                return self.join(underway, len);
+            }
         }
         let mut room = Room::empty(&self.shared);
         self.grow(&mut room, footprint(len)).map_err(|no_room| FetchError::Full {
             wanted_bytes: no_room.wanted_bytes,
             free_bytes: no_room.free_bytes,
         })?;
-        let files = Temporary::create(&self.shared)?;
+        let files = Temporary::create(&self.shared, Some(digest))?;
         files.data.set_len(len)?;
         files.tree.set_len(geometry(len).outboard_size())?;
         let none = Pieces::none(piece_count(len));
         let state = State { here: none.clone(), claimed: none, room, is_complete: false };
-        let ours = Underway { shared: self.shared.clone(), digest, len, files, state: Mutex::new(state) };
+        let (shared, state, resumed) = (self.shared.clone(), Mutex::new(state), OnceLock::from(()));
+        let ours = Underway { shared, digest, len, files, state, resumed };
         let underway = self.shared.register(Arc::new(ours));
         self.join(underway, len)
+    }
+
+    /// What an earlier opening left waits for somebody who goes on with it. Where it cannot, it is removed.
+    pub(super) fn take_up(&self, half: Half) {
+        let Half { digest, len, .. } = half;
+        let mut room = Room::empty(&self.shared);
+        if self.has(digest) || self.grow(&mut room, footprint(len)).is_err() {
+            return half.remove(&self.shared.dir);
+        }
+        let Ok(files) = Temporary::take_up(&self.shared, &half) else {
+            return half.remove(&self.shared.dir);
+        };
+        let none = Pieces::none(piece_count(len));
+        let state = State { here: none.clone(), claimed: none, room, is_complete: false };
+        let (shared, state, resumed) = (self.shared.clone(), Mutex::new(state), OnceLock::new());
+        let ours = Underway { shared, digest, len, files, state, resumed };
+        self.idle.keep(self.shared.register(Arc::new(ours)));
     }
 
     fn join(&self, underway: Arc<Underway>, len: u64) -> Result<Fetch, FetchError> {
@@ -241,16 +275,8 @@ impl Claim {
         }
         let mut state = underway.state();
         state.here.insert(self.index);
-        if !state.here.is_full() {
-            return Ok(Progress::Incomplete);
-        }
-        if !state.is_complete {
-            underway.shared.keep(underway.digest, underway.len, &underway.files, &mut state.room)?;
-            state.is_complete = true;
-            // Should the content be removed one day, it can be fetched anew.
-            underway.shared.index().fetches.remove(&underway.digest);
-        }
-        Ok(Progress::Complete)
+        let is_complete = underway.finish(&mut state)?;
+        Ok(if is_complete { Progress::Complete } else { Progress::Incomplete })
     }
 
     fn verify(&self, encoded: &[u8]) -> Result<Vec<BaoContentItem>, AcceptError> {
@@ -293,9 +319,43 @@ impl Underway {
         self.state().here.clone()
     }
 
-    /// Data and hash pairs. Only what [`Underway::pieces`] names is in them.
-    pub fn files(&self) -> (&File, &File) {
-        (&self.files.data, &self.files.tree)
+    /// Finds out, the first time, which pieces an earlier opening left; true when the content is complete.
+    fn resume(&self) -> io::Result<bool> {
+        self.resumed.get_or_init(|| {
+            let (start, count) = (Instant::now(), piece_count(self.len));
+            // The last one proves the length, and without it none is worth anything.
+            let is_right = |index: &u32| self.encode(*index).is_ok();
+            let Some(last) = Some(count - 1).filter(is_right) else { return };
+            let in_time = (0..last).take_while(|_| start.elapsed() < RESUME_MAX);
+            let right: Vec<u32> = in_time.filter(is_right).chain([last]).collect();
+            let mut state = self.state();
+            right.into_iter().for_each(|index| state.here.insert(index));
+        });
+        self.finish(&mut self.state())
+    }
+
+    /// Makes the content final when all of it is here; says whether it is.
+    fn finish(&self, state: &mut State) -> io::Result<bool> {
+        if !state.here.is_full() {
+            return Ok(false);
+        }
+        if !state.is_complete {
+            self.shared.keep(self.digest, self.len, &self.files, &mut state.room)?;
+            state.is_complete = true;
+            // Should the content be removed one day, it can be fetched anew.
+            self.shared.index().fetches.remove(&self.digest);
+        }
+        Ok(true)
+    }
+
+    /// A piece with its proof, read from this disk and verified.
+    pub fn encode(&self, index: u32) -> Result<Vec<u8>, EncodeError> {
+        encode(self.digest, self.len, index, &self.files.data, &self.files.tree)
+    }
+
+    /// What came stays on the disk when nobody needs this any more.
+    pub fn leave(&self) {
+        self.files.leave();
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

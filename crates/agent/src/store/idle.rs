@@ -12,7 +12,7 @@ use super::fetch::Underway;
 /// How long it is kept (our guess: slots come back within minutes, or not at all).
 pub const IDLE_MAX: Duration = Duration::from_secs(1_800);
 /// Fetches kept; beyond it the oldest goes.
-const COUNT_MAX: usize = 16;
+pub(super) const COUNT_MAX: usize = 16;
 
 /// Oldest first. It is no part of what the fetches themselves refer to.
 #[derive(Debug, Default)]
@@ -30,9 +30,12 @@ impl Idle {
         drop(spare);
     }
 
-    /// Somebody goes on with it, or it is complete.
-    pub fn take(&self, underway: &Arc<Underway>) {
-        self.kept().retain(|(_, other)| !Arc::ptr_eq(other, underway));
+    /// Somebody goes on with it, or it is complete. Whether it was here.
+    pub fn take(&self, underway: &Arc<Underway>) -> bool {
+        let mut kept = self.kept();
+        let before = kept.len();
+        kept.retain(|(_, other)| !Arc::ptr_eq(other, underway));
+        kept.len() < before
     }
 
     /// False when there is none.
@@ -53,5 +56,12 @@ impl Idle {
     /// A panic elsewhere cannot leave the list half-changed.
     fn kept(&self) -> MutexGuard<'_, VecDeque<(Instant, Arc<Underway>)>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The store closes: the next opening goes on from there.
+impl Drop for Idle {
+    fn drop(&mut self) {
+        self.kept().iter().for_each(|(_, underway)| underway.leave());
     }
 }

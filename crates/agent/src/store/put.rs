@@ -67,7 +67,7 @@ impl Store {
 
     /// Takes all that `source` yields.
     pub fn put_reader(&self, mut source: impl Read) -> Result<Digest, PutError> {
-        let temporary = Temporary::create(&self.shared).map_err(PutError::Disk)?;
+        let temporary = Temporary::create(&self.shared, None).map_err(PutError::Disk)?;
         let mut room = Room::empty(&self.shared);
         let mut buffer = vec![0; 64 << 10];
         let mut len = 0;

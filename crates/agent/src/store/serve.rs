@@ -66,8 +66,7 @@ impl Store {
             if !underway.pieces().contains(index) {
                 return Err(no_piece);
             }
-            let (data, tree) = underway.files();
-            encode(digest, underway.len(), index, data, tree)
+            underway.encode(index)
         };
         encoded.map_err(|error| match error {
             EncodeError::Io(error) => ServeError::Disk(error),
@@ -84,7 +83,14 @@ impl Store {
     }
 }
 
-fn encode(digest: Digest, len: u64, index: u32, data: &File, tree: &File) -> Result<Vec<u8>, EncodeError> {
+/// A piece with its proof, if that is what these files have.
+pub(super) fn encode(
+    digest: Digest,
+    len: u64,
+    index: u32,
+    data: &File,
+    tree: &File,
+) -> Result<Vec<u8>, EncodeError> {
     let outboard = PostOrderOutboard { root: root(digest), tree: geometry(len), data: tree };
     let mut encoded = Vec::with_capacity(ENCODED_MAX_BYTES);
     encode_ranges_validated(data, outboard, &chunks(index, piece_count(len)), &mut encoded)?;

@@ -146,6 +146,136 @@ fn what_came_of_a_fetch_is_kept_for_the_next_until_its_room_is_needed() {
     assert_eq!((here.offer(digest), here.used_bytes()), (None, 0));
 }
 
+/// Brings so many more pieces, and says which are here then.
+fn bring(from: &Store, to: &Store, digest: Digest, len: usize, count: usize) -> Vec<u32> {
+    let fetch = to.fetch(digest, len as u64).expect("begun");
+    for _ in 0..count {
+        let claim = fetch.claim(&Pieces::all(piece_count(len as u64)), 0).expect("wanted");
+        let piece = from.piece(digest, claim.index()).expect("served");
+        claim.accept(&piece).expect("right");
+    }
+    fetch.pieces().iter().collect()
+}
+
+/// What the store looks like after a crash: as it is now.
+fn crashed(dir: &Path) -> TempDir {
+    let copy = tempfile::tempdir().expect("a temporary directory");
+    for part in [files::BLOBS, files::TREES, files::TEMPORARY] {
+        fs::create_dir(copy.path().join(part)).expect("made");
+        for entry in fs::read_dir(dir.join(part)).expect("readable") {
+            let entry = entry.expect("readable");
+            fs::copy(entry.path(), copy.path().join(part).join(entry.file_name())).expect("copied");
+        }
+    }
+    copy
+}
+
+fn reopened(dir: &Path) -> Store {
+    Store::open(dir, TOTAL_MAX_BYTES).expect("opens")
+}
+
+/// The only data file of a fetch.
+fn half(dir: &Path) -> std::path::PathBuf {
+    let entries = fs::read_dir(dir.join(files::TEMPORARY)).expect("readable");
+    let mut paths = entries.map(|entry| entry.expect("readable").path());
+    paths.find(|path| path.extension().is_some_and(|part| part == "data")).expect("one")
+}
+
+#[test]
+fn what_came_of_a_fetch_survives_an_end_and_a_crash_and_is_verified_before_it_counts() {
+    let ((_a, source), (dir, here)) = (store(TOTAL_MAX_BYTES), store(TOTAL_MAX_BYTES));
+    let len = 4 * PIECE + 9;
+    let digest = source.put_reader(&content(len)[..]).expect("stored");
+    assert_eq!(bring(&source, &here, digest, len, 3), [0, 1, 4]);
+    let crashed = crashed(dir.path());
+    drop(here);
+    for dir in [dir.path(), crashed.path()] {
+        let here = reopened(dir);
+        assert_eq!(
+            (here.used_bytes(), here.offer(digest)),
+            (footprint(len as u64), None),
+            "not verified yet"
+        );
+        assert_eq!(bring(&source, &here, digest, len, 0), [0, 1, 4]);
+        assert_eq!(here.offer(digest).expect("served").pieces.len(), 3);
+        drop(here);
+        let mut bytes = fs::read(half(dir)).expect("readable");
+        bytes[PIECE + 70_000] ^= 4;
+        fs::write(half(dir), bytes).expect("written");
+        let here = reopened(dir);
+        assert_eq!(bring(&source, &here, digest, len, 0), [0, 4], "one was damaged");
+        assert_eq!(transfer(&source, &here.fetch(digest, len as u64).expect("begun")), Progress::Complete);
+        assert_eq!((files_in(dir), here.used_bytes()), (0, footprint(len as u64)));
+    }
+}
+
+#[test]
+fn what_a_crash_left_half_done_and_nobody_asks_for_goes_after_a_while_and_when_its_room_is_needed() {
+    let ((_a, source), (dir, here)) = (store(TOTAL_MAX_BYTES), store(TOTAL_MAX_BYTES));
+    let many = files_of_many(&source, &here, idle::COUNT_MAX + 3);
+    drop(here);
+    let here = reopened(dir.path());
+    assert_eq!(files_in(dir.path()), 2 * idle::COUNT_MAX, "more are not taken up");
+    assert_eq!(here.used_bytes(), idle::COUNT_MAX as u64 * footprint(many as u64));
+    here.give_up_idle(IDLE_MAX);
+    assert_eq!(files_in(dir.path()), 2 * idle::COUNT_MAX);
+    here.give_up_idle(std::time::Duration::ZERO);
+    assert_eq!((files_in(dir.path()), here.used_bytes()), (0, 0));
+
+    files_of_many(&source, &here, 1);
+    drop(here);
+    let here = Store::open(dir.path(), 2 * PIECE as u64).expect("opens");
+    assert_eq!((files_in(dir.path()), here.used_bytes()), (0, 0), "there is no room for it any more");
+}
+
+/// Fetches of so many contents, each with its last piece; says how long they are.
+fn files_of_many(source: &Store, here: &Store, count: usize) -> usize {
+    let len = 2 * PIECE;
+    for number in 0..count {
+        let mut bytes = content(len);
+        bytes[0] = number as u8;
+        let digest = source.put_reader(&bytes[..]).expect("stored");
+        bring(source, here, digest, len, 1);
+    }
+    len
+}
+
+#[test]
+fn a_fetch_whose_end_was_all_that_was_missing_is_complete_and_one_without_a_right_piece_begins_anew() {
+    let ((_a, source), (dir, here)) = (store(TOTAL_MAX_BYTES), store(TOTAL_MAX_BYTES));
+    let len = 2 * PIECE + 5;
+    let digest = source.put_reader(&content(len)[..]).expect("stored");
+    bring(&source, &here, digest, len, 3);
+    let back = |from: std::path::PathBuf, part: &str| {
+        let half = dir.path().join(files::TEMPORARY).join(format!("{digest}.7.{part}"));
+        fs::rename(from, half).expect("renamed");
+    };
+    let undo = || {
+        back(files::blob_path(dir.path(), digest), "data");
+        back(files::tree_path(dir.path(), digest), "tree");
+    };
+    drop(here);
+    undo();
+    let here = reopened(dir.path());
+    assert!(!here.has(digest));
+    assert!(matches!(here.fetch(digest, len as u64), Err(FetchError::Present(_))));
+    assert!(here.has(digest));
+    assert_eq!((files_in(dir.path()), here.used_bytes()), (0, footprint(len as u64)));
+    drop(here);
+
+    // As if somebody had claimed a length that is none.
+    undo();
+    let lie = len as u64 + 70_000;
+    for (part, len) in [("data", lie), ("tree", pieces::geometry(lie).outboard_size())] {
+        let path = dir.path().join(files::TEMPORARY).join(format!("{digest}.7.{part}"));
+        fs::File::options().write(true).open(path).and_then(|file| file.set_len(len)).expect("longer");
+    }
+    let here = reopened(dir.path());
+    assert_eq!(here.used_bytes(), footprint(lie));
+    assert_eq!(bring(&source, &here, digest, len, 1), [2]);
+    assert_eq!((files_in(dir.path()), here.used_bytes()), (2, footprint(len as u64)));
+}
+
 #[test]
 fn two_sources_are_never_asked_for_one_piece() {
     let (_dir, store) = store(TOTAL_MAX_BYTES);

@@ -2,7 +2,7 @@
 
 use xtreem_agent::is_root_of_machine;
 use xtreem_agent::program::Program;
-use xtreem_client::api::ProgressLine;
+use xtreem_client::api::{AttributeValue, ProgressLine, SearchRequest};
 
 use crate::intruder::BE_INTRUDER;
 use crate::lab::{Lab, until};
@@ -12,6 +12,11 @@ use crate::shell;
 async fn takes_none(lab: &Lab, reason: &str) {
     let status = lab.agents[0].client.node().await.expect("an answer");
     assert!(status.takes_no_slots.as_ref().is_some_and(|why| why.contains(reason)), "{status:?}");
+    let request = SearchRequest { limit: 1, ..SearchRequest::default() };
+    let found = lab.agents[0].client.search(&request).await.expect("an answer").matches;
+    let mark = found.first().and_then(|node| node.attributes.get("slots.none"));
+    let is_reason = |mark: &AttributeValue| matches!(mark, AttributeValue::Text(why) if why.contains(reason));
+    assert!(mark.is_some_and(is_reason), "{found:?}");
     let lines = lab.submit(&lab.application("refused", 1, &shell("true"))).await;
     let Some(ProgressLine::NotPlaced { report }) = lines.last() else { panic!("{lines:?}") };
     assert_eq!((report.matched, report.granted, report.refused.not_isolated), (1, 0, 1), "{report:?}");

@@ -3,7 +3,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{AppId, Handle, Instant};
+use xtreem_base::{AppId, Duration, Handle, Instant};
 
 use super::Allocation;
 use crate::finals::FinalRecord;
@@ -19,16 +19,16 @@ impl Allocation {
         let over: Vec<AppId> = settled.map(|(id, _)| *id).collect();
         for id in over {
             if let Some(app) = self.apps.remove(&id) {
-                self.remember(now, FinalRecord::of(&app, me), host);
+                self.remember(now, Duration::ZERO, FinalRecord::of(&app, me), host);
             }
         }
     }
 
-    /// Its role stays on the disk as it is, and is not looked at any more.
-    pub(super) fn remember<H: Host>(&mut self, now: Instant, over: FinalRecord, host: &mut H) {
+    /// Its role stays on the disk as it is, and is not looked at any more. It ended `age` ago.
+    pub(super) fn remember<H: Host>(&mut self, now: Instant, age: Duration, over: FinalRecord, host: &mut H) {
         let app = over.record.id;
         self.books.journal.leave(app);
-        if let Some(gone) = self.finals.insert(now, app, over) {
+        if let Some(gone) = self.finals.insert(now, age, app, over) {
             self.erase(now, gone, host);
         }
     }

@@ -2,6 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use xtreem_base::{AppId, Call, Duration, Handle};
 
@@ -10,23 +11,24 @@ use crate::app::App;
 use crate::finals::FinalRecord;
 use crate::message::Message;
 use crate::stopped::Stopped;
-use crate::{Config, Host, Kept, Notice};
+use crate::{Config, Found, Host, Kept, Notice};
 
 impl Allocation {
-    /// From now on the host keeps what [`Notice::Store`] tells it to. `kept` is what it kept of the time
+    /// From now on the host keeps what [`Notice::Store`] tells it to. `found` is what it kept of the time
     /// before this start; the node was `away` since. To be called when the offer is known and before anything
     /// else.
     pub fn restore<H: Host>(
         &mut self,
         call: Call<'_, Config>,
-        kept: Vec<Kept>,
+        found: Vec<Found>,
         away: Duration,
         host: &mut H,
     ) {
         self.books.journal.turn_on();
         // Others ask for old holders, and tell of stopped records, for so long.
         let is_remembered = away < call.config.keep;
-        for kept in kept {
+        let mut over = Vec::new();
+        for Found { kept, age } in found {
             let app = kept.app();
             if self.apps.contains_key(&app) || self.stopped.contains_key(&app) || self.finals.contains(app) {
                 continue;
@@ -41,8 +43,7 @@ impl Allocation {
                 Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
                     let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
                     if restored.is_settled() {
-                        let over = FinalRecord::of(&restored, self.books.me);
-                        self.remember(call.now, over, host);
+                        over.push((age, FinalRecord::of(&restored, self.books.me)));
                         continue;
                     }
                     self.apps.insert(app, restored);
@@ -51,6 +52,8 @@ impl Allocation {
             }
             self.books.journal.mark(app);
         }
+        over.sort_by_key(|(age, _)| Reverse(*age));
+        over.into_iter().for_each(|(age, over)| self.remember(call.now, age, over, host));
     }
 
     /// Everything up to `number` is on disk.

@@ -6,10 +6,10 @@ use xtreem_base::{Handle, Instant};
 use xtreem_membership::detector::{Action, INDIRECT_ROUNDS};
 
 use super::App;
-use super::watch::ask_others;
+use super::watch::{GUARDED, ask_others};
 use crate::chain::Chain;
 use crate::context::Context;
-use crate::guardian::{APPOINT_PERIOD, Guard};
+use crate::guardian::{APPOINT_PERIOD, Guard, WIDE_FOR};
 use crate::knowledge::Entry;
 use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
 use crate::mine::Mine;
@@ -228,13 +228,52 @@ impl App {
         self.guard.as_ref().map_or(Instant::FAR, |guard| guard.lapses(config))
     }
 
-    /// A guardian recruits when everybody it watches is lost, behind all holders, in rank order.
-    pub fn turn_as_guardian(&self, slot: u16) -> Option<window::Turn> {
+    /// The lowest slots that have not ended, as far as known: those that a guardian always watches.
+    pub fn guarded(&self) -> impl Iterator<Item = (u16, &Entry)> {
+        self.known.iter().filter(|(_, entry)| !entry.state.is_final()).take(GUARDED)
+    }
+
+    /// Nobody may be left: a guardian that has just missed all that it guards looks whether there is.
+    pub fn tick_wide(&mut self, now: Instant) {
+        let Some(guard) = self.guard.as_ref().filter(|guard| guard.has_met_holder) else { return };
+        let was_wide = guard.wide_until.is_some();
+        let is_silent = |entry: &Entry| entry.live_holder().is_none() || entry.watch.has_missed();
+        let are_silent = self.guarded().next().is_some() && self.guarded().all(|(_, entry)| is_silent(entry));
+        let wide_until = if are_silent { Some(now + WIDE_FOR) } else { guard.wide_until };
+        let wide_until = wide_until.filter(|until| *until > now);
+        if wide_until.is_some() && !was_wide {
+            let guarded: Vec<u16> = self.guarded().map(|(slot, _)| slot).collect();
+            // What an earlier time left half suspected proves nothing now.
+            let far = self.known.iter_mut().filter(|(slot, _)| !guarded.contains(slot));
+            far.for_each(|(_, entry)| entry.watch.answered(now));
+        }
+        if let Some(guard) = &mut self.guard {
+            guard.wide_until = wide_until;
+        }
+    }
+
+    pub fn is_wide(&self) -> bool {
+        self.guard.as_ref().is_some_and(|guard| guard.wide_until.is_some())
+    }
+
+    /// Nobody is left who could have noticed that the slot is lost: all slots around it are known, and lost
+    /// or so new that their holders see nothing yet.
+    fn is_forsaken(&self, slot: u16, now: Instant) -> bool {
+        let is_blind = |other: u16| self.known.entry(other).is_some_and(|entry| !entry.is_seasoned(now));
+        window::around(slot, self.slots()).all(is_blind)
+    }
+
+    /// A guardian recruits, in rank order, what no holder can recruit: slots of which nobody around is left.
+    /// When all that it guards is lost and it does not know of everybody around, it recruits the lowest slot
+    /// behind all holders.
+    pub fn turn_as_guardian(&self, slot: u16, now: Instant) -> Option<window::Turn> {
         let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
-        let watched = self.watched();
-        let is_lost = |slot: &u16| self.known.entry(*slot).is_some_and(|entry| entry.lost.is_some());
-        let is_mine_to_restart = watched.first() == Some(&slot) && watched.iter().all(is_lost);
-        is_mine_to_restart
-            .then_some(window::Turn { place: guard.rank + 1, order: 2 * window::REACH + guard.rank })
+        let order = 2 * window::REACH + guard.rank;
+        if guard.wide_until.is_some() && self.is_forsaken(slot, now) {
+            return Some(window::Turn { place: guard.rank, order });
+        }
+        let is_lowest = self.guarded().next().is_some_and(|(lowest, _)| lowest == slot);
+        let are_lost = self.guarded().all(|(_, entry)| entry.lost.is_some());
+        (is_lowest && are_lost).then_some(window::Turn { place: guard.rank + 1, order })
     }
 }

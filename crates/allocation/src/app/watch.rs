@@ -15,7 +15,7 @@ use crate::{Config, Connection, Host, Known, Notice, SlotState, Wish, window};
 /// How often an unknown holder is asked for. Our guess.
 const LOCATE_PERIOD: Duration = Duration::from_secs(1);
 /// Slots that a guardian watches: the lowest live ones (docs/design/allocation.md, "Guardians").
-const GUARDED: usize = 4;
+pub(super) const GUARDED: usize = 4;
 
 impl App {
     /// Slots that this node has to keep an eye on.
@@ -24,8 +24,11 @@ impl App {
         let held = self.mine.iter().filter(|mine| mine.is_held());
         let mut watched: Vec<u16> = held.flat_map(|mine| window::around(mine.slot, slots)).collect();
         if self.is_guardian() {
-            let lowest = self.known.iter().filter(|(_, entry)| !entry.state.is_final());
-            watched.extend(lowest.map(|(slot, _)| slot).take(GUARDED));
+            if self.is_wide() {
+                watched.extend(self.known.iter().map(|(slot, _)| slot));
+            } else {
+                watched.extend(self.guarded().map(|(slot, _)| slot));
+            }
         }
         watched.retain(|slot| self.mine(*slot).is_none_or(|mine| !mine.is_held()));
         watched.sort_unstable();
@@ -92,7 +95,12 @@ impl App {
         if cx.now < self.quiet_until {
             return;
         }
-        for slot in self.watched() {
+        let mut watched = self.watched();
+        if self.is_wide() {
+            // First those from which new holders see all others.
+            watched.sort_by_key(|slot| slot % (2 * window::REACH + 1) != 0);
+        }
+        for slot in watched {
             let Some(entry) = self.known.entry(slot) else { continue };
             if entry.lost.is_none() || entry.state.is_final() || self.recruits.contains_key(&slot) {
                 continue;
@@ -137,7 +145,7 @@ impl App {
         let is_mine = |other: u16| self.mine(other).is_some_and(Mine::is_held);
         let is_live = |other: u16| self.known.entry(other).is_some_and(|entry| entry.is_seasoned(now));
         let as_holder = window::turn(slot, self.slots(), is_mine, is_live);
-        as_holder.or_else(|| self.turn_as_guardian(slot))
+        as_holder.or_else(|| self.turn_as_guardian(slot, now))
     }
 
     pub fn on_probe<H: Host>(

@@ -12,6 +12,8 @@ use super::{Table, Widths, bytes, cores, short};
 const ALWAYS: [&str; 4] = ["host", "cpu.cores", "mem.total", "arch"];
 /// Attribute of a node whose key another machine has, too: that one's address.
 const CLONED: &str = "identity.cloned";
+/// Attribute of a node that takes no slots: why.
+const TAKES_NO_SLOTS: &str = "slots.none";
 /// Characters of a value in a table.
 const CELL_MAX_CHARS: usize = 32;
 
@@ -34,7 +36,9 @@ fn cells(names: &[String], node: &NodeMatch) -> impl Iterator<Item = String> {
         Some(other) => format!("{} CLONED at {other}", node.address),
         None => node.address.clone(),
     };
-    [short(&node.id).to_owned(), address].into_iter().chain(attributes)
+    // In a last column without a name, so that it is whole and moves nothing.
+    let note = node.attributes.get(TAKES_NO_SLOTS).map(|why| format!("TAKES NO SLOTS: {why}"));
+    [short(&node.id).to_owned(), address].into_iter().chain(attributes).chain([note.unwrap_or_default()])
 }
 
 /// A row a node: the usual attributes, and those that the requirement names.
@@ -43,7 +47,8 @@ pub fn matches(requirement: &str, found: &[NodeMatch]) -> (Columns, Table) {
     names.extend(named(requirement).filter(|name| !ALWAYS.contains(name)).map(String::from));
     names.dedup();
     names.retain(|name| found.iter().any(|node| node.attributes.contains_key(name)));
-    let mut table = Table::new(["NODE", "ADDRESS"].into_iter().chain(names.iter().map(String::as_str)));
+    let head = ["NODE", "ADDRESS"].into_iter().chain(names.iter().map(String::as_str)).chain([""]);
+    let mut table = Table::new(head);
     for node in found {
         table.row(cells(&names, node));
     }
@@ -443,6 +448,22 @@ mod tests {
         let (columns, table) = matches("", &[node("ab", 8)]);
         let more = columns.row(&node("ef", 128));
         assert_eq!(table.to_string().lines().nth(1).unwrap().find("16 GiB"), more.find("16 GiB"));
+    }
+
+    #[test]
+    fn a_node_that_takes_no_slots_is_marked_with_the_reason_also_when_it_comes_later() {
+        let unwilling = |id| {
+            let mut node = node(id, 8);
+            node.attributes.insert(TAKES_NO_SLOTS.into(), AttributeValue::Text("the agent is root".into()));
+            node
+        };
+        let mark = "  TAKES NO SLOTS: the agent is root\n";
+        let (_, text) = matches("", &[node("ab", 8), unwilling("cd")]);
+        let text = text.to_string();
+        assert!(text.ends_with(mark) && text.matches("TAKES").count() == 1, "{text}");
+        let (columns, _) = matches("", &[node("ab", 8)]);
+        assert!(columns.row(&unwilling("ef")).ends_with(mark));
+        assert!(columns.row(&node("ef", 8)).ends_with("16 GiB\n"));
     }
 
     #[test]

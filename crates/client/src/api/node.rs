@@ -70,7 +70,7 @@ pub struct NodeStatus {
     pub counters: BTreeMap<String, u64>,
     /// How programs are kept apart on this machine, in words.
     pub isolation: String,
-    /// Why this node takes no slots; absent when it does.
+    /// Why this node takes no slots just now; absent when it does. Searches show the same as `slots.none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub takes_no_slots: Option<String>,
     /// What network the agent uses, in words.

@@ -67,6 +67,7 @@ pub const ATTRIBUTES: &[Attribute] = &[
     row("rack", Kind::Text, false, "rack in which the machine stands, from the configuration"),
     row("site", Kind::Text, false, "site that the machine belongs to, from the configuration"),
     row("slots.free", PLAIN, true, "slots that could still be offered"),
+    row("slots.none", Kind::Text, true, "why the node takes no slots; missing when it takes some"),
     row("slots.used", PLAIN, true, "slots running or held"),
 ];
 

@@ -81,8 +81,8 @@ impl VoKey {
 }
 
 impl Identity {
-    /// Writes key, certificates and credential in the place of a file that has the same key, or leaves that as
-    /// it is.
+    /// Writes key, certificates and credential in the place of a file that has the same key, or leaves that
+    /// as it is.
     pub fn replace(&self, path: &Path) -> io::Result<()> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");

@@ -484,3 +484,31 @@ async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
     let back = start_with(config, services);
     knows_exactly(&back, &[&hub]).await;
 }
+
+/// Its nodes know each other, and of the rest they remember a machine that is gone.
+#[tokio::test]
+async fn an_island_finds_a_new_grid_behind_the_name_that_it_once_joined_by() {
+    let vo = vo();
+    let quick = |name: &str, join: &[SocketAddr]| {
+        let (mut config, services) = config(&issue(&vo, name), 1, join);
+        config.node = Arc::new({
+            let mut node = Config::emulated();
+            node.set_period(Duration::from_millis(100));
+            node
+        });
+        (config, services)
+    };
+    let start = |(config, services)| start_with(config, services);
+    let hub = start(quick("hub", &[]));
+    let addr = hub.net.local_addr();
+    let (a, b) = (start(quick("a", &[addr])), start(quick("b", &[addr])));
+    knows_exactly(&a, &[&hub, &b]).await;
+    knows_exactly(&b, &[&hub, &a]).await;
+    hub.net.stop().await;
+    knows_exactly(&a, &[&b]).await;
+    let (mut config, services) = quick("other", &[]);
+    config.bind = addr;
+    let other = start_with(config, services);
+    knows_exactly(&a, &[&b, &other]).await;
+    knows_exactly(&other, &[&a, &b]).await;
+}

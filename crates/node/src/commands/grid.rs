@@ -49,8 +49,8 @@ impl Node {
         self.isolates = isolates;
     }
 
-    /// Says whether the disk is so full that no program could write a file. While it is, every hold is refused,
-    /// before a program is sent here in vain.
+    /// Says whether the disk is so full that no program could write a file. While it is, every hold is
+    /// refused, before a program is sent here in vain.
     pub fn set_disk_full(&mut self, is_disk_full: bool) {
         self.is_disk_full = is_disk_full;
     }
@@ -120,6 +120,12 @@ impl Node {
     /// The grid-wide partial view, with the contact of the exchange that is under way.
     pub fn contacts(&self) -> Vec<Handle> {
         self.grid.contacts().collect()
+    }
+
+    /// Contacts of before do not answer, as far as they are remembered: machines that are gone, or another
+    /// part of a grid that has split.
+    pub fn has_lost_contacts(&self) -> bool {
+        self.grid.remembered().next().is_some()
     }
 
     /// The contacts by which this node sees whether it is cut off.

@@ -1,9 +1,10 @@
 //! Applications that are over: they leave room for others, and are answered for all the same.
 
-use xtreem_allocation::{NotStarted, Trouble};
+use xtreem_allocation::{Found, Kept, NotStarted, Trouble};
 use xtreem_discovery::{AppSummary, Role};
 
 use super::*;
+use crate::Saved;
 
 /// More than the applications that a node takes part in at one time.
 const JOBS: u32 = 1_200;
@@ -76,6 +77,38 @@ fn more_short_jobs_than_a_node_takes_part_in_all_run_and_are_remembered() {
         };
         assert!(refused_or_not_placed);
     }
+}
+
+/// Restarts do not give it another thirty days.
+#[test]
+fn what_ended_before_this_start_is_forgotten_thirty_days_after_its_end() {
+    let day = SECS(24 * 3_600);
+    let role = |number| {
+        let kept = xtreem_allocation::Role {
+            application: job(number, NodeId::from_bytes([1; 16])),
+            guardians: xtreem_allocation::GuardianSet::NONE,
+            is_guardian: false,
+            slots: Vec::new(),
+            known: Vec::new(),
+            is_finished: true,
+            evidence: Default::default(),
+        };
+        Found { kept: Kept::Role(Box::new(kept)), age: day * (30 - u64::from(number)) }
+    };
+    let app = |number| job(number, NodeId::from_bytes([1; 16])).record.id;
+    let mut net = Net::new(1, 1);
+    // Not in the order of their ends.
+    let found = vec![role(3), role(1), role(2)];
+    net.with(0, |node, now, out| node.restore(now, Saved { found, ..Saved::default() }, out));
+    let mut known = Vec::new();
+    for _ in 0..4 {
+        let node = net.nodes[0].as_ref().unwrap();
+        known.push([1, 2, 3].map(|number| node.app(net.now, app(number)).is_some()));
+        net.now += day;
+        net.with(0, |node, now, out| node.handle_timeout(now, out));
+    }
+    let expected = [[true, true, true], [false, true, true], [false, false, true], [false, false, false]];
+    assert_eq!(known, expected);
 }
 
 #[test]

@@ -100,3 +100,50 @@ fn a_node_whose_slot_is_done_takes_another_one_that_was_lost() {
         assert_eq!(net.holder(2), at, "seed {seed}");
     }
 }
+
+/// An application whose slots have run for a while.
+fn settled(slots: u16, seed: u64) -> Net {
+    let mut net = Net::new(usize::from(slots) * 4, seed);
+    net.submit(3, slots);
+    net.run(SECS(20));
+    assert_eq!((net.slots().len(), net.starts), (usize::from(slots), usize::from(slots)), "all run");
+    net
+}
+
+/// Kills who holds these slots, and says after how long all run again. The others stay where they are.
+fn all_back(net: &mut Net, slots: u16, lost: &[u16]) -> Duration {
+    let others: Vec<u16> = (0..slots).filter(|slot| !lost.contains(slot)).collect();
+    let holders = |net: &Net| others.iter().map(|slot| net.holder(*slot)).collect::<Vec<usize>>();
+    let before = holders(net);
+    let victims: Vec<usize> = lost.iter().map(|slot| net.holder(*slot)).collect();
+    victims.into_iter().for_each(|victim| net.kill(victim));
+    let (died, all) = (net.now, Vec::from_iter(0..slots));
+    while net.slots() != all && net.now.since(died) < SECS(60) {
+        net.run(Duration::from_millis(250));
+    }
+    let back = net.now.since(died);
+    net.run(SECS(30));
+    assert_eq!((net.slots(), holders(net)), (all, before));
+    back
+}
+
+#[test]
+fn guardians_bring_all_slots_back_at_once_when_all_holders_die() {
+    for (slots, seeds) in [(1, 4), (6, 4), (20, 3)] {
+        for seed in 0..seeds {
+            let mut net = settled(slots, seed);
+            let back = all_back(&mut net, slots, &Vec::from_iter(0..slots));
+            assert!(back <= SECS(12), "seed {seed}: {slots} slots run again after {} ms", back.as_millis());
+            assert_eq!(net.starts, 2 * usize::from(slots), "seed {seed}: each was started once more");
+        }
+    }
+}
+
+#[test]
+fn guardians_leave_to_the_holders_that_are_left_what_those_can_recruit() {
+    for lost in [0..4, 0..9, 2..16, 5..20] {
+        let lost = Vec::from_iter(lost);
+        let back = all_back(&mut settled(20, 7), 20, &lost);
+        assert!(back <= SECS(25), "{lost:?} run again after {} ms", back.as_millis());
+    }
+}

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use xtreem_allocation::Kept;
+use xtreem_allocation::{Found, Kept};
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 use xtreem_node::Saved;
 
@@ -22,7 +22,8 @@ pub(crate) enum Write {
 /// What is written, and what is being written.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
-    kept: BTreeMap<AppId, Kept>,
+    /// Of each application, and when it was written.
+    kept: BTreeMap<AppId, (Kept, Instant)>,
     reference: Vec<Handle>,
     under_way: VecDeque<Write>,
     /// When its host was last known to run.
@@ -39,11 +40,11 @@ impl Disk {
     }
 
     /// The oldest order is carried out; says its number.
-    pub fn sync(&mut self) -> Option<u64> {
+    pub fn sync(&mut self, now: Instant) -> Option<u64> {
         match self.under_way.pop_front()? {
             Write::Role { number, app, what } => {
                 match what {
-                    Some(kept) => self.kept.insert(app, *kept),
+                    Some(kept) => self.kept.insert(app, (*kept, now)),
                     None => self.kept.remove(&app),
                 };
                 Some(number)
@@ -59,7 +60,7 @@ impl Disk {
     pub fn lose_power(&mut self, now: Instant, rng: &mut Rng) {
         let written = rng.below(self.under_way.len() as u32 + 1);
         (0..written).for_each(|_| {
-            self.sync();
+            self.sync(now);
         });
         self.under_way.clear();
         self.last_up = now;
@@ -71,14 +72,16 @@ impl Disk {
 
     /// The record that ended the application is here.
     pub fn has_stopped(&self, app: AppId) -> bool {
-        matches!(self.kept.get(&app), Some(Kept::Stopped { .. }))
+        matches!(self.kept.get(&app), Some((Kept::Stopped { .. }, _)))
     }
 
     /// What the next agent finds: itself under its new handle, all others under those that they had.
     pub fn read(&self, now: Instant, number: HostNo, me: Handle) -> Saved {
         let mut own = |peer: Handle| if host_of(peer) == number { me } else { peer };
-        let mut kept: Vec<Kept> = self.kept.values().cloned().collect();
-        kept.iter_mut().for_each(|kept| kept.map_handles(&mut own));
-        Saved { kept, reference: self.reference.clone(), away: now.since(self.last_up) }
+        let found = self.kept.values().cloned().map(|(mut kept, written)| {
+            kept.map_handles(&mut own);
+            Found { kept, age: now.since(written) }
+        });
+        Saved { found: found.collect(), reference: self.reference.clone(), away: now.since(self.last_up) }
     }
 }

@@ -17,6 +17,7 @@ impl World {
 
     /// One write is done: the oldest, as the events of all of them come.
     pub(super) fn synced(&mut self, number: HostNo, incarnation: u8) {
+        let now = self.now();
         let host = &mut self.hosts[number as usize];
         if host.incarnation != incarnation {
             return;
@@ -29,7 +30,7 @@ impl World {
                 What::Synced { incarnation },
             );
         }
-        if let Some(written) = host.disk.sync() {
+        if let Some(written) = host.disk.sync(now) {
             self.with_node(number, |node, now, out| node.stored(now, written, out));
         }
     }
