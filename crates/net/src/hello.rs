@@ -121,7 +121,7 @@ impl Manners {
             return Err(MeetError::Malformed);
         }
         let heard = self.hear(connection, receive).await?;
-        let mut said = self.say(send, &[]).await?;
+        let said = self.say(send, &[]).await?;
         let judged = self.judge(heard);
         if judged.is_err() {
             // The connection goes now: the dialler, who asks the same question, is to have heard its answer.

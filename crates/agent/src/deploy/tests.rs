@@ -137,14 +137,13 @@ async fn files_arrive_whatever_some_sources_do() {
 #[tokio::test(start_paused = true)]
 async fn others_are_asked_while_a_slow_source_delivers() {
     use Source::{Honest, Slow};
-    // The slow one alone takes more than a minute.
     let start = tokio::time::Instant::now();
     check(|store| vec![Slow(store, 10_000)], 0).await.unwrap();
-    assert!(start.elapsed() > Duration::from_secs(60), "{:?}", start.elapsed());
-    // The other one is learnt of while the first piece of it is on its way.
+    let alone = start.elapsed();
+    // The other one is learnt of while the first of three pieces is on its way.
     let start = tokio::time::Instant::now();
     check(|store| vec![Slow(store.clone(), 10_000), Honest(store)], 1).await.unwrap();
-    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
+    assert!(4 * start.elapsed() < 3 * alone, "{:?}, alone {alone:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
