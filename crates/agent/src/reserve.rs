@@ -98,7 +98,7 @@ impl Reserve {
     }
 
     /// True when there was something to give up.
-    fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         let _changing = self.changing();
         let was_held = self.is_held.swap(false, Ordering::Relaxed);
         if was_held {

@@ -4,27 +4,45 @@ use xtreem_allocation::Statement;
 use xtreem_node::Message;
 use xtreem_wire::VoRoot;
 
-use crate::claims::Vouched;
+use crate::claims::{ClaimFault, Vouched};
 use crate::counters::Count;
 use crate::policy::verify as verify_policy;
-use crate::records::{verify_record_timeless, verify_spec};
+use crate::records::{verify_spec, verify_told_record};
 
-/// Checks every statement in a message. Fails with what to count.
-pub(crate) fn verify(root: &VoRoot, vouched: &mut Vouched, message: &Message) -> Result<(), Count> {
+/// Checks every statement in a message at `now_unix` (seconds); `left` is how many claims its sender may have
+/// verified yet. Fails with what to count.
+pub(crate) fn verify(
+    root: &VoRoot,
+    vouched: &mut Vouched,
+    left: &mut u32,
+    now_unix: u64,
+    message: &Message,
+) -> Result<(), Count> {
     let mut verdict = Ok(());
     message.for_each_statement(&mut |statement| {
         if verdict.is_ok() {
-            verdict = verify_one(root, vouched, statement);
+            verdict = verify_one(root, vouched, left, now_unix, statement);
         }
     });
     verdict
 }
 
-fn verify_one(root: &VoRoot, vouched: &mut Vouched, statement: Statement<'_>) -> Result<(), Count> {
+fn verify_one(
+    root: &VoRoot,
+    vouched: &mut Vouched,
+    left: &mut u32,
+    now_unix: u64,
+    statement: Statement<'_>,
+) -> Result<(), Count> {
     match statement {
-        Statement::Record(record) => verify_record_timeless(root, record).map_err(|_| Count::BadRecord),
+        Statement::Record(record) => verify_told_record(root, now_unix, record).map_err(|_| Count::BadRecord),
         Statement::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
-        Statement::Claim(claim, proof) => vouched.verify(root, claim, proof).map_err(|_| Count::BadClaim),
+        Statement::Claim(claim, proof) => {
+            vouched.verify(root, left, claim, proof).map_err(|fault| match fault {
+                ClaimFault::TooMany => Count::TooManyClaims,
+                _ => Count::BadClaim,
+            })
+        }
         Statement::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
     }
 }
@@ -39,6 +57,7 @@ mod tests {
     use xtreem_node::PolicyMessage;
 
     use super::*;
+    use crate::identity::unix_now;
     use crate::{Roles, VoKey, sign_record};
 
     #[test]
@@ -46,7 +65,9 @@ mod tests {
         let (vo, other) = (VoKey::create("test").expect("a VO"), VoKey::create("other").expect("a VO"));
         let policy = Policy { version: 3, rules: vec![] };
         let message = |signed: SignedPolicy| Message::Policy(PolicyMessage::Document(Box::new(signed)));
-        let verdict = |vo: &VoKey, message: &Message| verify(&vo.root(), &mut Vouched::default(), message);
+        let verdict = |vo: &VoKey, message: &Message| {
+            verify(&vo.root(), &mut Vouched::default(), &mut 0, unix_now(), message)
+        };
         let good = message(vo.sign_policy(&policy).expect("a good policy"));
         assert_eq!(verdict(&vo, &good), Ok(()));
         assert_eq!(verdict(&other, &good), Err(Count::BadPolicy));
@@ -54,7 +75,7 @@ mod tests {
     }
 
     #[test]
-    fn an_application_is_heard_of_after_its_owners_credential_expired() {
+    fn members_hear_of_an_application_whose_owners_credential_has_expired() {
         let vo = VoKey::create("test").expect("a VO");
         let alice = vo.issue("alice", Roles::SUBMIT, 1_000_000, 1).expect("an identity");
         let mut record = Record {
@@ -68,9 +89,10 @@ mod tests {
             proof: Arc::from([]),
             submitter: NodeId::from_bytes([9; 16]),
         };
-        let verdict =
-            |record: &Record| verify_one(&vo.root(), &mut Vouched::default(), Statement::Record(record));
-        assert_eq!(verdict(&record), Err(Count::BadRecord));
+        let verdict = |record: &Record| {
+            verify_one(&vo.root(), &mut Vouched::default(), &mut 0, unix_now(), Statement::Record(record))
+        };
+        assert_eq!(verdict(&record), Err(Count::BadRecord), "nobody signed it");
         sign_record(&alice, &mut record);
         assert_eq!(verdict(&record), Ok(()));
     }

@@ -214,6 +214,11 @@ impl App {
         let partners = self.old_partners(cx.me.handle);
         let (app, versions) = (self.id(), self.versions());
         let Some(restored) = &mut self.restored else { return };
+        if cx.books.is_cloned {
+            // What it has on its disk may be a copy of what the other machine runs.
+            restored.due = cx.now + RETURN_PERIOD;
+            return;
+        }
         if !restored.is_asleep && (restored.offers.is_empty() || cx.now.since(restored.since) >= OFFER_LIMIT)
         {
             return self.drop_offers(cx);

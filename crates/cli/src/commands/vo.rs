@@ -39,10 +39,10 @@ enum Command {
                       --role submit --out alice.pem"
     )]
     Issue(Issue),
-    /// Make a credential valid for longer, also one that has expired: who has it stays who he is
+    /// Make a credential valid for longer, also one that has expired: key, id, name and roles stay
     #[command(
         after_help = "Examples:\n  xtreem vo renew node7.pem\n  xtreem vo renew alice.pem --days 30 --out alice-new.pem\n\n\
-                      Name, roles and key stay. Bring the file back to where it is used, and restart a node's agent."
+                      Bring the file back to where it is used; the agent of a node is started again."
     )]
     Renew(Renew),
     /// Invite a machine: print one line to paste there, with a new node's identity and where the grid is
@@ -235,11 +235,12 @@ fn renew(arguments: &Renew) -> Result<Exit, Failure> {
         output::print_json(&Made { vo: vo.root().id().to_string(), name: identity.name(), id, file: out })?;
     } else {
         let next = if identity.roles().has(Roles::NODE) {
-            "Bring it to its node, and restart the agent there.\n"
+            "Bring it to its node and start the agent there again: it keeps its id, and what it runs.\n"
         } else {
             "Bring it to the user's ~/.config/xtreem/user.pem.\n"
         };
-        output::print(&format!("{}written: {}\n{next}", described(&identity), out.display()))?;
+        let done = if arguments.out.is_some() { "written" } else { "replaced" };
+        output::print(&format!("{}{done}: {}\n{next}", described(&identity), out.display()))?;
     }
     Ok(Exit::Success)
 }

@@ -36,7 +36,7 @@ pub enum LoadError {
     #[error("{}: {what}; issue it anew with `xtreem vo issue`, or name another file", path.display())]
     Content { path: PathBuf, what: &'static str },
     #[error(
-        "{}: the credential expired on {}; the VO's owner renews it with `xtreem vo renew`",
+        "{}: the credential expired on {}; the VO's owner renews it with `xtreem vo renew FILE`",
         path.display(),
         date(*not_after)
     )]
@@ -81,8 +81,8 @@ impl VoKey {
 }
 
 impl Identity {
-    /// Writes key, certificates and credential in the place of a file that has the same key, or leaves that
-    /// as it is.
+    /// Writes key, certificates and credential in the place of a file that has the same key. That is left as
+    /// it is when this fails.
     pub fn replace(&self, path: &Path) -> io::Result<()> {
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
