@@ -16,14 +16,14 @@ use crate::{durable, namesake, policy, unwilling, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let asked = agent.clone();
-    let (status, reach, faults, rivalry, takes_no_slots) = agent
+    let (status, reach, faults, rivalry, takes_no_slots, disk_is_full) = agent
         .node(move |node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
             let why = unwilling::why(&asked, node, now);
-            (node.status(), node.reach(now), faults, policy::rivalry(node), why)
+            (node.status(), node.reach(now), faults, policy::rivalry(node), why, node.is_disk_full())
         })
         .await?;
     let mut troubles = validity::troubles(&agent, status.contacts);
@@ -58,7 +58,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles,
         left_behind: agent.trash.left_behind(),
-        disk_is_full: !agent.state.reserve().is_held(),
+        disk_is_full,
     }))
 }
 
