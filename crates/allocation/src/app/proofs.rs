@@ -199,8 +199,8 @@ impl App {
         }
     }
 
-    /// A link that hangs on nothing known here is believed when two guardians known before tell of it; whoever
-    /// else tells of it is a reason to ask them.
+    /// A link that hangs on nothing known here is believed when two guardians known before tell of it;
+    /// whoever else tells of it is a reason to ask them.
     fn weigh<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: &Known, evidence: &Evidence) {
         let is_it = |link: &&Arc<Signed<Link>>| {
             (link.body.slot, link.body.epoch) == (news.slot, news.epoch) && link.body.app == self.id()
