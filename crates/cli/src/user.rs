@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use xtreem_net::Identity;
+use xtreem_net::{Identity, LoadError};
 
 use crate::exit::Failure;
 use crate::places;
@@ -21,7 +21,14 @@ impl Credential {
     pub fn load(&self) -> Result<Identity, Failure> {
         let path = places::credential(places::named(&self.credential))?;
         let user = Identity::load(&path).map_err(|e| {
-            Failure::usage(e).with_hint("name a user's credential with --credential; the owner of the VO makes one with `xtreem vo issue --user`")
+            // Another one would be another user, who cannot stop what this one runs.
+            let is_over = matches!(e, LoadError::Expired { .. });
+            let hint = if is_over {
+                "what runs goes on; to stop it, the same credential with new dates is needed, and no new one"
+            } else {
+                "name a user's credential with --credential; the owner of the VO makes one with `xtreem vo issue --user`"
+            };
+            Failure::usage(e).with_hint(hint)
         })?;
         if !user.roles().may_submit() {
             return Err(Failure::usage(format!(
@@ -41,5 +48,5 @@ impl Credential {
 }
 
 fn id_of(path: &Path) -> Option<String> {
-    Identity::load(path).ok().map(|user| user.id().to_string())
+    Identity::load_timeless(path).ok().map(|user| user.id().to_string())
 }
