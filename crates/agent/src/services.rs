@@ -21,7 +21,7 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
     let room = Arc::new(Semaphore::new(STREAMS_MAX));
     let guests = Guests::new(STREAMS_PER_PEER_MAX);
     while let Some(stream) = streams.recv().await {
-        // Dropping the stream resets it.
+        // Dropping the stream ends it without an answer.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let Some(seat) = guests.seat(stream.peer.contact().id) else { continue };
         let agent = agent.clone();

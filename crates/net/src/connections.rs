@@ -32,16 +32,16 @@ use crate::tls::Dialler;
 const LINKS_MAX: usize = 64;
 
 /// Incoming connections at one time; beyond it the newest are refused. Eight megabytes at 39 KiB each.
-const INCOMING_MAX: usize = 256;
+pub(crate) const INCOMING_MAX: usize = 256;
 
 /// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
-const INCOMING_PER_PEER_MAX: usize = 8;
+pub(crate) const INCOMING_PER_PEER_MAX: usize = 8;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
-const QUEUE_MAX: usize = 64;
+pub(crate) const QUEUE_MAX: usize = 64;
 
 /// Streams of each kind that one peer may have open.
-const STREAMS_MAX: u32 = 32;
+pub(crate) const STREAMS_MAX: u32 = 32;
 
 /// The time from dialling to the peer's hello. Above three round trips on any network (our guess).
 const MEET_MAX: Duration = Duration::from_millis(1_500);
@@ -511,5 +511,22 @@ impl Links {
         let link = Link { queue, state, used: self.clock };
         self.by_key.insert(key, link.clone());
         Err((link, queued, sender))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_links_the_longest_unused_one_goes() {
+        let mut links = Links::default();
+        let key = |number: usize| (NodeId::from_bytes([number as u8; 16]), 1);
+        let made: Vec<Made> = (0..LINKS_MAX).filter_map(|number| links.slot(key(number)).err()).collect();
+        assert_eq!(made.len(), LINKS_MAX);
+        assert!(links.slot(key(0)).is_ok(), "it is used again");
+        let newest = links.slot(key(LINKS_MAX));
+        assert!(newest.is_err() && links.by_key.len() == LINKS_MAX);
+        assert!(links.slot(key(0)).is_ok() && !links.by_key.contains_key(&key(1)));
     }
 }

@@ -16,7 +16,7 @@ use xtreem_discovery::key::Key;
 use xtreem_discovery::schema::{DYNAMICS_MAX, Schema};
 use xtreem_discovery::trie::{self, DESCRIPTORS_MAX, Descriptor, Lack, Levels, Part, Report, Summary};
 use xtreem_discovery::{Answer, Place};
-use xtreem_net::{Contact, Count, Identity, Net, NetConfig, sign_claim};
+use xtreem_net::{Contact, Count, Identity, Net, NetConfig, Service, sign_claim};
 use xtreem_node::Message;
 
 use crate::lab::{Lab, PATIENCE, until};
@@ -286,4 +286,28 @@ pub async fn a_member_without_a_part_in_an_application_cannot_end_it() {
     let after: Vec<_> = shown().await.slots.into_iter().map(|slot| (slot.node, slot.epoch)).collect();
     assert_eq!(before, after);
     assert!(all_run(&shown().await));
+}
+
+/// It asks for something on each of them and ends none.
+pub async fn a_member_that_opens_streams_without_end_is_refused_the_seventeenth() {
+    let lab = Lab::of(1).await;
+    let liar = Liar::joins(&lab).await;
+    let victim = liar.victims[0];
+    let ask = async || {
+        let (mut send, mut receive) = liar.net.open(victim, Service::PIECES).await.expect("a stream");
+        // What it has of a content that nobody has: nothing.
+        let question = [&[1][..], &[0xee; 32], &[0; 4]].concat();
+        let _ = send.write_all(&question).await;
+        let mut answer = [1; 4];
+        let is_answered = receive.read_exact(&mut answer).await.is_ok() && answer == [0; 4];
+        (is_answered, send, receive)
+    };
+    let mut open = Vec::new();
+    for _ in 0..17 {
+        open.push(ask().await);
+    }
+    let answered: Vec<bool> = open.iter().map(|(is_answered, ..)| *is_answered).collect();
+    assert_eq!((answered[..16].iter().all(|is_answered| *is_answered), answered[16]), (true, false));
+    open.clear();
+    until("it is served again", async || ask().await.0).await;
 }

@@ -61,6 +61,7 @@ const TESTS: &[Test] = tests![
     leftovers::an_agent_starts_whatever_its_slots_left,
     liar::a_member_that_lies_hides_nobody_for_long_and_is_counted,
     liar::a_member_without_a_part_in_an_application_cannot_end_it,
+    liar::a_member_that_opens_streams_without_end_is_refused_the_seventeenth,
     ports::ports_of_any_number_are_told_to_users_and_members,
     ports::a_port_in_use_keeps_a_node_from_matching,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
