@@ -19,6 +19,7 @@ mod declared;
 mod deploy;
 mod durable;
 mod environment;
+mod exchange;
 pub mod exec;
 mod fault_switch;
 #[doc(hidden)]

@@ -7,13 +7,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::io::{AsyncRead, AsyncWrite};
 use xtreem_base::AppId;
 use xtreem_net::{Contact, Service};
 
 use crate::agent::Agent;
 use crate::bulk;
+use crate::exchange;
 
 const REQUEST_BYTES: usize = 16 + 2 + 4;
 const UNKNOWN: u8 = 0;
@@ -26,19 +26,13 @@ const EXCHANGE_MAX: Duration = Duration::from_secs(10);
 /// Answers one request.
 pub(crate) async fn serve(
     agent: &Arc<Agent>,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
-    let mut request = [0; REQUEST_BYTES];
-    timeout(EXCHANGE_MAX, from.read_exact(&mut request)).await??;
-    let (app, slot, lines) = parse(&request);
+    let (app, slot, lines) = parse(&exchange::question(from, EXCHANGE_MAX).await?);
     let words = here(agent, app, slot, lines as usize).await;
-    let answer = async {
-        to.write_all(&[if words.is_some() { KNOWN } else { UNKNOWN }]).await?;
-        to.write_all(words.unwrap_or_default().as_bytes()).await?;
-        to.shutdown().await
-    };
-    timeout(EXCHANGE_MAX, answer).await?
+    let head = [if words.is_some() { KNOWN } else { UNKNOWN }];
+    exchange::answer(to, &[&head, words.unwrap_or_default().as_bytes()], EXCHANGE_MAX).await
 }
 
 /// What the slot's newest run on this node wrote last.
@@ -60,18 +54,13 @@ pub(crate) async fn of(
     if node == agent.net.own_contact() {
         return Ok(here(agent, app, slot, lines as usize).await);
     }
-    let exchange = async {
-        let (mut send, receive) = agent.net.open(node, Service::LOGS).await.map_err(io::Error::other)?;
-        send.write_all(&request(app, slot, lines)).await?;
-        let mut answer = Vec::new();
-        receive.take(TEXT_MAX_BYTES).read_to_end(&mut answer).await?;
-        match answer.split_first() {
-            Some((&KNOWN, text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
-            Some((&UNKNOWN, _)) => Ok(None),
-            _ => Err(io::ErrorKind::InvalidData.into()),
-        }
-    };
-    timeout(EXCHANGE_MAX, exchange).await?
+    let request = request(app, slot, lines);
+    let asked = exchange::ask(&agent.net, node, Service::LOGS, &request, TEXT_MAX_BYTES, EXCHANGE_MAX);
+    match asked.await?.split_first() {
+        Some((&KNOWN, text)) => Ok(Some(String::from_utf8_lossy(text).into_owned())),
+        Some((&UNKNOWN, _)) => Ok(None),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 fn request(app: AppId, slot: u16, lines: u32) -> Vec<u8> {

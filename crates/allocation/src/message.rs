@@ -115,6 +115,33 @@ pub struct Confirm {
     pub sources: Vec<Handle>,
 }
 
+impl Confirm {
+    /// Of a slot under an epoch, on a hold. Nobody else, and no failure, is known of.
+    pub(crate) fn of(
+        application: Application,
+        (slot, epoch, hold): (u16, Epoch, u64),
+        guardians: GuardianSet,
+        evidence: Evidence,
+    ) -> Self {
+        let (neighbours, older, peers) = (Vec::new(), Vec::new(), Vec::new());
+        let (failures, failing, sources) = (Vec::new(), Vec::new(), Vec::new());
+        Confirm {
+            application,
+            slot,
+            epoch,
+            hold,
+            guardians,
+            neighbours,
+            older,
+            peers,
+            evidence,
+            failures,
+            failing,
+            sources,
+        }
+    }
+}
+
 /// Why a confirm was refused. Nothing was allocated.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use xtreem_allocation::Epoch;
 use xtreem_base::AppId;
@@ -18,6 +18,7 @@ use xtreem_client::api::Covered;
 use xtreem_net::{Contact, Service};
 
 use crate::agent::Agent;
+use crate::exchange;
 use crate::program::{NAME_MAX_BYTES, PORTS_MAX};
 
 const REQUEST_BYTES: usize = 16 + 2;
@@ -112,14 +113,9 @@ async fn ask(agent: &Arc<Agent>, app: AppId, slot: u16, epoch: Epoch, node: Cont
     if let Some(numbers) = agent.ports.seen.get((app, slot, epoch)) {
         return Some(numbers);
     }
-    let exchange = async {
-        let (mut send, receive) = agent.net.open(node, Service::PORTS).await.map_err(io::Error::other)?;
-        send.write_all(&request(app, slot)).await?;
-        let mut answer = Vec::new();
-        receive.take(ANSWER_MAX_BYTES).read_to_end(&mut answer).await?;
-        io::Result::Ok(answer)
-    };
-    let numbers = parse_answer(&timeout(EXCHANGE_MAX, exchange).await.ok()?.ok()?)?;
+    let request = request(app, slot);
+    let asked = exchange::ask(&agent.net, node, Service::PORTS, &request, ANSWER_MAX_BYTES, EXCHANGE_MAX);
+    let numbers = parse_answer(&asked.await.ok()?)?;
     agent.ports.seen.put((app, slot, epoch), numbers.clone());
     Some(numbers)
 }
@@ -127,19 +123,13 @@ async fn ask(agent: &Arc<Agent>, app: AppId, slot: u16, epoch: Epoch, node: Cont
 /// Answers one request.
 pub(crate) async fn serve(
     agent: &Arc<Agent>,
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    from: impl AsyncRead + Unpin,
+    to: impl AsyncWrite + Unpin,
 ) -> io::Result<()> {
-    let mut request = [0; REQUEST_BYTES];
-    timeout(EXCHANGE_MAX, from.read_exact(&mut request)).await??;
-    let (app, slot) = parse_request(&request);
+    let (app, slot) = parse_request(&exchange::question(from, EXCHANGE_MAX).await?);
     let answer = agent.ports.here(app, slot).map(minicbor::to_vec);
     let answer = answer.transpose().map_err(io::Error::other)?.unwrap_or_default();
-    let written = async {
-        to.write_all(&answer).await?;
-        to.shutdown().await
-    };
-    timeout(EXCHANGE_MAX, written).await?
+    exchange::answer(to, &[&answer], EXCHANGE_MAX).await
 }
 
 fn request(app: AppId, slot: u16) -> Vec<u8> {

@@ -423,20 +423,9 @@ impl App {
         let appointed = guardians.claim.iter().map(|claim| (claim.body.slot, claim.body.version.by));
         let mut evidence = self.chain.evidence(told.chain(appointed), cx.me.id);
         evidence.links.push(link);
-        let confirm = Confirm {
-            application: self.application.clone(),
-            slot,
-            epoch,
-            hold,
-            guardians,
-            neighbours,
-            older,
-            peers,
-            evidence,
-            failures,
-            failing: self.failing.clone(),
-            sources: self.suppliers.clone(),
-        };
+        let confirm = Confirm::of(self.application.clone(), (slot, epoch, hold), guardians, evidence);
+        let (failing, sources) = (self.failing.clone(), self.suppliers.clone());
+        let confirm = Confirm { neighbours, older, peers, failures, failing, sources, ..confirm };
         cx.host.send(peer, Message::Confirm(confirm.into()));
         let resend = cx.now + cx.config.reply_timeout;
         if let Some(recruit) = self.recruits.get_mut(&slot) {
