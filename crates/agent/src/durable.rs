@@ -4,11 +4,13 @@
 //! transaction, syncs it, and says up to which number all is on disk. So a disk that is slow holds up nothing
 //! but the answers that wait for it. Peers stand in the file by id, address and incarnation, never by handle.
 //!
-//! A file that cannot be read, or is of another version, is moved aside: the node then has no roles, and says
-//! so.
+//! A file that is damaged, or of another version, is moved aside: the node then has no roles, and says so.
+//! One that cannot be opened now (it is another user's, or the disk is full) may be whole: the agent does not
+//! start without it.
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -21,7 +23,8 @@ use xtreem_base::AppId;
 use xtreem_net::{Contact, SavedBytes};
 
 use crate::agent::Agent;
-use crate::reserve::Reserve;
+use crate::lifecycle;
+use crate::reserve::{self, Reserve};
 
 /// One value an application: a [`xtreem_allocation::Kept`].
 const ROLES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("roles");
@@ -37,13 +40,31 @@ const CACHE_BYTES: usize = 4 << 20;
 const ALIVE_PERIOD: Duration = Duration::from_secs(600);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
-/// Roles are dropped by a node that was away longer: stopped and finished applications stay so.
-const AWAY_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// A clock that shows less, in unix time, was never set.
+const FIRST_SECOND: u64 = lifecycle::FIRST_SECOND.as_secs();
+/// A clock that is set back by less was only corrected (our guess).
+const CORRECTION_MAX: u64 = 3_600;
+/// What is assumed where clocks do not tell how long the node was away: longer than others remember what it
+/// had, so that it waits for their word, and not so long that it forgets all.
+const AWAY_UNKNOWN: u64 = 2 * 24 * 3_600;
 /// A write that takes longer is told to the operator; the node grants no holds from then on.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// What was found at the start.
 type Found = SavedBytes;
+
+/// What this node had cannot be looked at. Nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error(
+        "{} holds what this node had and cannot be opened: {error}; it may be whole, so the agent does not start \
+         without it: let its user read and write it, make room on the disk, or move it away for a node that begins anew",
+        .file.display()
+    )]
+    Unavailable { file: PathBuf, error: Trouble },
+    #[error("no thread can be started: {0}")]
+    Thread(std::io::Error),
+}
 
 /// The way to the file. Values that wait are bounded by the node's applications: of each only the newest
 /// waits.
@@ -99,29 +120,35 @@ impl Batch {
 
 impl Durable {
     /// Opens the file in `dir` and starts the thread.
-    pub(crate) fn open(dir: &Path, reserve: Arc<Reserve>) -> std::io::Result<(Durable, Found)> {
+    pub(crate) fn open(dir: &Path, reserve: Arc<Reserve>) -> Result<(Durable, Found), OpenError> {
         let file = dir.join("roles.redb");
-        let (database, found) = match catch(|| open(&file)) {
-            Ok((database, found)) => (Some(database), found),
-            Err(error) => {
+        let open_it = || {
+            catch(|| match open(&file) {
+                Err(error) if is_full(&error) && reserve.give_up() => open(&file),
+                opened => opened,
+            })
+        };
+        let (database, found) = match open_it() {
+            Ok(opened) => opened,
+            Err(error) if is_damage(&error) => {
                 let aside = file.with_extension("damaged");
                 tracing::error!(
                     file = %file.display(), %error, aside = %aside.display(),
                     "the node's roles cannot be read: it starts without them, and the file is moved aside"
                 );
-                let _ = fs::rename(&file, &aside);
-                let fresh = catch(|| {
-                    reserve.writing(|| open(&file).map_err(std::io::Error::other)).map_err(Box::from)
-                });
-                let fresh = fresh.inspect_err(|error| tracing::error!(%error, "roles cannot be kept"));
-                (fresh.ok().map(|(database, _)| database), Found::default())
+                let moved = fs::rename(&file, &aside).map_err(Trouble::from);
+                let fresh = moved.and_then(|()| open_it());
+                fresh.map_err(|error| OpenError::Unavailable { file: file.clone(), error })?
             }
+            Err(error) => return Err(OpenError::Unavailable { file, error }),
         };
         let shared = Arc::new(Shared { file, queue: Mutex::default(), changed: Condvar::new() });
         let (sender, stored) = watch::channel(0);
         let (work, name) = (shared.clone(), "roles".to_owned());
-        let thread =
-            thread::Builder::new().name(name).spawn(move || work.run(database, &reserve, &sender))?;
+        let thread = thread::Builder::new()
+            .name(name)
+            .spawn(move || work.run(Some(database), &reserve, &sender))
+            .map_err(OpenError::Thread)?;
         Ok((Durable { shared, stored, thread: Mutex::new(Some(thread)) }, found))
     }
 
@@ -244,7 +271,10 @@ impl Shared {
                     database = Some(open(&self.file)?.0);
                 }
                 let database = database.as_ref().ok_or("no database")?;
-                reserve.writing(|| write(database, &batch).map_err(std::io::Error::other)).map_err(Box::from)
+                match write(database, &batch).map_err(Trouble::from) {
+                    Err(error) if is_full(&error) && reserve.give_up() => Ok(write(database, &batch)?),
+                    written => written,
+                }
             });
             match written {
                 Ok(()) => {
@@ -271,23 +301,66 @@ impl Shared {
     }
 }
 
-type Trouble = Box<dyn std::error::Error + Send + Sync>;
+/// Why the file was not opened, read or written.
+pub(crate) type Trouble = Box<dyn std::error::Error + Send + Sync>;
+
+/// What the file holds is not what an agent of this version wrote.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Damage(String);
 
 /// A damaged file must not end the agent, whatever it makes the database stumble over.
 fn catch<T>(f: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
-    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err("the database stumbled over its file".into()))
+    let stumbled = || Damage("the database stumbled over its file".to_owned()).into();
+    catch_unwind(AssertUnwindSafe(f)).unwrap_or_else(|_| Err(stumbled()))
+}
+
+/// The file itself is at fault, and not the disk, its permissions, or another process that has it open.
+fn is_damage(error: &Trouble) -> bool {
+    match error.downcast_ref::<redb::Error>() {
+        Some(redb::Error::Io(error)) => {
+            matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof)
+        }
+        Some(
+            redb::Error::DatabaseAlreadyOpen
+            | redb::Error::PreviousIo
+            | redb::Error::Backend(_)
+            | redb::Error::Unsupported,
+        ) => false,
+        Some(_) => true,
+        None => error.is::<Damage>(),
+    }
+}
+
+fn is_full(error: &Trouble) -> bool {
+    matches!(error.downcast_ref(), Some(redb::Error::Io(error)) if reserve::is_full(error))
 }
 
 fn open(file: &Path) -> Result<(Database, Found), Trouble> {
-    let database = Database::builder().set_cache_size(CACHE_BYTES).create(file)?;
+    let database = Database::builder().set_cache_size(CACHE_BYTES).create(file).map_err(redb::Error::from)?;
+    let format = prepare(&database)?;
+    match format.as_slice() {
+        [FORMAT] => {}
+        other => return Err(Damage(format!("its format is {other:?}, this agent writes {FORMAT}")).into()),
+    }
+    let found = read(&database)?;
+    let reference = found.reference.map_or(Ok(Vec::new()), |bytes| minicbor::decode(&bytes));
+    let reference = reference.map_err(|error| Damage(error.to_string()))?;
+    let away = away(found.alive, unix_seconds());
+    let away = xtreem_base::Duration::from_secs(away);
+    Ok((database, Found { kept: found.kept, reference, away }))
+}
+
+/// Makes what is missing; says what format the file has. One of another format stays as it is.
+fn prepare(database: &Database) -> Result<Vec<u8>, redb::Error> {
     let transaction = database.begin_write()?;
     {
         let mut node = transaction.open_table(NODE)?;
         let format = node.get("format")?.map(|format| format.value().to_vec());
-        match format.as_deref() {
+        match format {
             None => drop(node.insert("format", [FORMAT].as_slice())?),
-            Some([FORMAT]) => {}
-            Some(other) => return Err(format!("its format is {other:?}, this agent writes {FORMAT}").into()),
+            Some(format) if format == [FORMAT] => {}
+            Some(other) => return Ok(other),
         }
         let (roles, mut written) = (transaction.open_table(ROLES)?, transaction.open_table(WRITTEN)?);
         for row in roles.iter()? {
@@ -298,28 +371,51 @@ fn open(file: &Path) -> Result<(Database, Found), Trouble> {
         }
     }
     transaction.commit()?;
-    let found = read(&database)?;
-    Ok((database, found))
+    Ok(vec![FORMAT])
 }
 
-fn read(database: &Database) -> Result<Found, Trouble> {
+/// The file's content as it lies there.
+struct Raw {
+    /// With the time since each was written.
+    kept: Vec<(Vec<u8>, xtreem_base::Duration)>,
+    reference: Option<Vec<u8>>,
+    /// When the node was last known to run, in unix time.
+    alive: Option<u64>,
+}
+
+fn read(database: &Database) -> Result<Raw, redb::Error> {
+    let now = unix_seconds();
     let transaction = database.begin_read()?;
     let node = transaction.open_table(NODE)?;
-    let away = Duration::from_secs(node.get("alive")?.map_or(0, |alive| seconds_since(alive.value())));
-    if away > AWAY_MAX {
-        tracing::warn!(days = away.as_secs() / 86_400, "this node was away too long to take up what it had");
-        return Ok(Found::default());
-    }
-    let reference = node.get("reference")?.map(|bytes| minicbor::decode(bytes.value())).transpose()?;
+    let alive = node.get("alive")?.and_then(|alive| seconds_in(alive.value()));
+    let reference = node.get("reference")?.map(|bytes| bytes.value().to_vec());
     let written = transaction.open_table(WRITTEN)?;
     let mut kept = Vec::new();
     for row in transaction.open_table(ROLES)?.iter()? {
         let (app, value) = row?;
-        let age = written.get(app.value())?.map_or(0, |written| seconds_since(written.value()));
+        let written = written.get(app.value())?.and_then(|written| seconds_in(written.value()));
+        // What is of an unknown age is as new as can be.
+        let age = written.and_then(|written| seconds_since(written, now)).unwrap_or(0);
         kept.push((value.value().to_vec(), xtreem_base::Duration::from_secs(age)));
     }
-    let away = xtreem_base::Duration::from_secs(away.as_secs());
-    Ok(Found { kept, reference: reference.unwrap_or_default(), away })
+    Ok(Raw { kept, reference, alive })
+}
+
+/// For how long a node that last ran at `alive` was away, in seconds; one that never wrote that has nothing
+/// to lose.
+fn away(alive: Option<u64>, now: u64) -> u64 {
+    alive.map_or(0, |alive| seconds_since(alive, now).unwrap_or(AWAY_UNKNOWN))
+}
+
+fn seconds_in(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_be_bytes)
+}
+
+/// How long ago that was. Unknown when the clock was not set, then or now: machines without a battery for it
+/// start in 1970, before they hear what time it is.
+fn seconds_since(then: u64, now: u64) -> Option<u64> {
+    let is_set = then >= FIRST_SECOND && now >= FIRST_SECOND && then <= now.saturating_add(CORRECTION_MAX);
+    is_set.then(|| now.saturating_sub(then))
 }
 
 fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
@@ -348,12 +444,6 @@ fn write(database: &Database, batch: &Batch) -> Result<(), redb::Error> {
     // Synced when it returns: redb's default.
     transaction.commit()?;
     Ok(())
-}
-
-/// None when it lies ahead: the clock was set back.
-fn seconds_since(written: &[u8]) -> u64 {
-    let then = written.try_into().map_or(u64::MAX, u64::from_be_bytes);
-    unix_seconds().saturating_sub(then)
 }
 
 fn unix_seconds() -> u64 {

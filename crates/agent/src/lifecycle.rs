@@ -27,7 +27,7 @@ const SLOT_SOCKET_MAX_BYTES: usize = 3 + 20;
 
 /// From here the seconds of incarnations count: 2026-01-01T00:00Z, in unix time. They fit 32 bits until
 /// 2162-02-07.
-const FIRST_SECOND: Duration = Duration::from_secs(1_767_225_600);
+pub(crate) const FIRST_SECOND: Duration = Duration::from_secs(1_767_225_600);
 
 /// Why the state directory cannot be used. Nothing was started.
 #[derive(Debug, thiserror::Error)]
@@ -42,7 +42,11 @@ pub enum StateError {
     LongPath { dir: PathBuf, len: usize, max: usize },
     #[error("another agent uses the state directory {}: stop it or name another `state_dir`", .dir.display())]
     InUse { dir: PathBuf },
-    #[error("{} does not hold an incarnation number; when it is lost, give the node a new identity", .file.display())]
+    #[error(
+        "{} does not hold an incarnation number: see that this machine's clock is right, and remove the file; the next \
+         number comes from the clock",
+        .file.display()
+    )]
     Counter { file: PathBuf },
     #[error("{} cannot be written: {error}", .file.display())]
     NotWritable { file: PathBuf, error: io::Error },

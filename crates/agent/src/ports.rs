@@ -150,10 +150,11 @@ fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
 /// Whether nobody listens there, neither by TCP nor by UDP. What else may keep a program from listening, such
 /// as a number that needs root, is not the port's fault.
 pub(crate) fn is_free(address: IpAddr, number: u16) -> bool {
-    let is_taken = |error: &io::Error| error.kind() == io::ErrorKind::AddrInUse;
-    let tcp = TcpListener::bind((address, number)).err();
-    let udp = UdpSocket::bind((address, number)).err();
-    !tcp.iter().chain(&udp).any(is_taken)
+    let is_taken = |error: io::Error| error.kind() == io::ErrorKind::AddrInUse;
+    // One after the other: as long as this holds a port, nobody else can have it.
+    let tcp = || TcpListener::bind((address, number)).err();
+    let udp = || UdpSocket::bind((address, number)).err();
+    !tcp().is_some_and(is_taken) && !udp().is_some_and(is_taken)
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ impl Reserve {
     }
 
     /// True when there was something to give up.
-    fn give_up(&self) -> bool {
+    pub(crate) fn give_up(&self) -> bool {
         let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
         let was_held = std::mem::replace(&mut *is_held, false);
         if was_held {

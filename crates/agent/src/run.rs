@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
-use xtreem_allocation::Notice;
+use xtreem_allocation::{AWAY_MAX, Notice};
 use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
 use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, resolve};
@@ -59,6 +59,8 @@ pub enum AgentError {
     Declared(#[from] DeclaredError),
     #[error(transparent)]
     Store(#[from] store::OpenError),
+    #[error(transparent)]
+    Roles(#[from] durable::OpenError),
     #[error(transparent)]
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
@@ -130,8 +132,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     };
     let trash = Trash::start(&state).map_err(AgentError::Threads)?;
     store.discard_into(trash.clone());
-    let (durable, saved) =
-        Durable::open(state.dir(), state.reserve().clone()).map_err(AgentError::Threads)?;
+    let (durable, saved) = Durable::open(state.dir(), state.reserve().clone())?;
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     if config.bind.ip().is_unspecified() && config.advertise.is_none() && net.local_addr().ip().is_loopback()
@@ -259,8 +260,12 @@ fn digest(attributes: &Attributes) -> Digest {
 /// Takes up what this node had when its agent ended.
 async fn restore(agent: &Agent, saved: SavedBytes) {
     let (roles, contacts) = (saved.kept.len(), saved.reference.len());
+    let away = saved.away;
     let unreadable = agent.net.restore(saved).await.unwrap_or_default();
-    if roles > 0 {
+    if away > AWAY_MAX {
+        let days = away.as_micros() / 86_400_000_000;
+        tracing::warn!(days, "this node was away too long to take up what it had");
+    } else if roles > 0 {
         tracing::info!(roles, contacts, "taken up from the disk: others are asked how they stand");
     }
     if unreadable > 0 {

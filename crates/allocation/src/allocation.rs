@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, Call, Core, Driven, Duration, Handle, Instant, NodeId, Rng, Wake};
 
 pub use self::inputs::SubmitRefusal;
+pub use self::restoring::AWAY_MAX;
 use crate::app::App;
 use crate::books::Books;
 use crate::context::Context;
@@ -175,6 +176,12 @@ impl Allocation {
 
     pub fn set_offer(&mut self, offer: Resources) {
         self.books.ledger.set_offer(offer);
+    }
+
+    /// Another machine has this node's key, and runs longer: this one takes no slots, and none of those that
+    /// are on its disk, which may be a copy of the other's. What runs goes on.
+    pub fn set_cloned(&mut self, is_cloned: bool) {
+        self.books.is_cloned = is_cloned;
     }
 
     pub fn ledger(&self) -> &Ledger {

@@ -407,6 +407,10 @@ impl App {
             });
             self.send_probe(cx, peer, about);
         }
+        // Of what is over nothing is written after its end.
+        if self.older.take_changed() && !self.is_finished {
+            cx.books.journal.mark(self.id());
+        }
         let watched = self.watched();
         self.known.prune(|slot| watched.contains(&slot));
         self.due = self.next_due(cx.now, cx.config);

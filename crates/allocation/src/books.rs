@@ -19,6 +19,8 @@ pub(crate) struct Books {
     pub faults: Faults,
     pub journal: Journal,
     pub troubles: Troubles,
+    /// Another machine has this node's key, and this one is the later: it takes no slots, and takes up none.
+    pub is_cloned: bool,
     /// The first fault of the message that is being handled.
     first_fault: Option<Fault>,
 }
@@ -33,6 +35,7 @@ impl Books {
             faults: Faults::default(),
             journal: Journal::default(),
             troubles: Troubles::default(),
+            is_cloned: false,
             first_fault: None,
         }
     }

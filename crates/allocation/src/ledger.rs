@@ -7,7 +7,10 @@ use core::cmp::Reverse;
 use xtreem_base::{AppId, Duration, Handle, Instant, Rng};
 use xtreem_discovery::FixedPorts;
 
+use self::debts::Debts;
 use crate::{Resources, Spec};
+
+mod debts;
 
 /// Most open holds of one requester (docs/design/allocation.md, "Allocation").
 pub const HOLDS_PER_REQUESTER_MAX: usize = 64;
@@ -115,6 +118,8 @@ pub struct Ledger {
     reserved: Vec<Reserved>,
     /// Holds that ended because nobody renewed, released or confirmed them.
     lapsed: u64,
+    /// Who has held something here, and confirmed nothing.
+    debts: Debts,
 }
 
 impl Ledger {
@@ -154,7 +159,8 @@ impl Ledger {
     }
 
     /// Grants a hold. Where too little is free, holds that are neither locked nor of somebody whose turn is
-    /// earlier go, the last ones first, and only if that helps.
+    /// earlier go, the last ones first, and only if that helps. Those of who is overdrawn go in any case, and
+    /// for who is overdrawn no hold of another goes.
     pub(crate) fn hold(
         &mut self,
         now: Instant,
@@ -164,14 +170,14 @@ impl Ledger {
         rng: &mut Rng,
     ) -> Result<Granted, HoldRefusal> {
         self.expire(now);
-        if !ask.colocate && self.has_app(ask.app) {
+        if !ask.colocate && self.has_app(ask.app, requester) {
             return Err(HoldRefusal::SameApp);
         }
         let own = self.holds.iter().filter(|hold| hold.requester == requester).count();
         if own >= HOLDS_PER_REQUESTER_MAX {
             return Err(HoldRefusal::TooMany);
         }
-        let mut going = self.in_the_way(&ask)?;
+        let mut going = self.in_the_way(requester, &ask)?;
         if self.holds.len() - going.len() >= HOLDS_MAX {
             going.push(self.last_of_the_greediest(own).ok_or(HoldRefusal::TooMany)?);
         }
@@ -181,6 +187,7 @@ impl Ledger {
         let is_locked = ask.patience == Ask::FIRST_OF_ALL && !ask.is_spare;
         let (expires, ends) = (now + life, now + HOLD_LIFE_MAX);
         self.holds.push(Hold { id, requester, ask, is_locked, expires, ends });
+        self.note_holders(now);
         Ok(Granted { id, revoked })
     }
 
@@ -195,8 +202,13 @@ impl Ledger {
     }
 
     /// The holds that have to go for `ask`, or why it does not fit even so.
-    fn in_the_way(&self, ask: &Ask) -> Result<Vec<Hold>, HoldRefusal> {
-        let is_later = |hold: &Hold| !hold.is_locked && ask.is_before(&hold.ask);
+    fn in_the_way(&self, requester: Handle, ask: &Ask) -> Result<Vec<Hold>, HoldRefusal> {
+        let is_overdrawn = self.debts.is_overdrawn(requester);
+        let is_later = |hold: &Hold| match (is_overdrawn, self.debts.is_overdrawn(hold.requester)) {
+            (false, true) => !ask.is_spare,
+            (true, false) => false,
+            _ => !hold.is_locked && ask.is_before(&hold.ask),
+        };
         let clashes = |ports: &FixedPorts| ports.overlaps(&ask.ports);
         let is_kept = |hold: &Hold| clashes(&hold.ask.ports) && !is_later(hold);
         let booked = self.allocations.iter().chain(self.reserved.iter().map(|reserved| &reserved.booked));
@@ -242,8 +254,24 @@ impl Ledger {
         true
     }
 
-    pub(crate) fn release(&mut self, requester: Handle, id: u64) {
+    pub(crate) fn release(&mut self, now: Instant, requester: Handle, id: u64) {
+        self.expire(now);
         self.holds.retain(|hold| hold.id != id || hold.requester != requester);
+        self.note_holders(now);
+    }
+
+    /// The requester has confirmed what an owner signed for it to submit: it held for that.
+    pub(crate) fn forgive(&mut self, requester: Handle) {
+        self.debts.forgive(requester);
+    }
+
+    /// A requester has restarted, and is `new` from now on.
+    pub(crate) fn rename(&mut self, old: Handle, new: Handle) {
+        self.debts.rename(old, new);
+    }
+
+    fn note_holders(&mut self, now: Instant) {
+        self.debts.changed(now, self.holds.iter().map(|hold| hold.requester));
     }
 
     /// Keeps room for a slot of before, whatever is offered now: a slot that runs keeps its room as well.
@@ -280,7 +308,14 @@ impl Ledger {
         else {
             return false;
         };
+        if !self.holds[at].ask.colocate && self.runs(app) {
+            // Somebody else was first.
+            self.holds.swap_remove(at);
+            self.note_holders(now);
+            return false;
+        }
         let hold = self.holds.swap_remove(at);
+        self.note_holders(now);
         let Ask { resources, ports, .. } = hold.ask;
         self.allocations.push(Booked { app, slot, resources, ports });
         true
@@ -296,9 +331,13 @@ impl Ledger {
     }
 
     pub(crate) fn expire(&mut self, now: Instant) {
+        self.debts.pass(now);
         let open = self.holds.len();
         self.holds.retain(|hold| hold.expires > now);
-        self.lapsed += (open - self.holds.len()) as u64;
+        if self.holds.len() < open {
+            self.lapsed += (open - self.holds.len()) as u64;
+            self.note_holders(now);
+        }
     }
 
     pub(crate) fn next_expiry(&self) -> Option<Instant> {
@@ -307,12 +346,19 @@ impl Ledger {
 
     pub(crate) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.holds.iter().for_each(|hold| f(hold.requester));
+        self.debts.for_each_handle(f);
     }
 
-    fn has_app(&self, app: AppId) -> bool {
-        self.holds.iter().any(|hold| hold.ask.app == app)
-            || self.allocations.iter().any(|booked| booked.app == app)
+    /// Whether another slot of `app` is here, or is to come for this requester. What others hold for it keeps
+    /// nobody out: whoever likes could hold something for an application that is none of its business.
+    fn has_app(&self, app: AppId, requester: Handle) -> bool {
+        self.holds.iter().any(|hold| hold.ask.app == app && hold.requester == requester)
+            || self.runs(app)
             || self.reserved.iter().any(|reserved| reserved.booked.app == app)
+    }
+
+    fn runs(&self, app: AppId) -> bool {
+        self.allocations.iter().any(|booked| booked.app == app)
     }
 }
 

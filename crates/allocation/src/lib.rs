@@ -45,7 +45,7 @@ mod trouble;
 mod window;
 mod wish;
 
-pub use allocation::{Allocation, AppHere, Me, SubmitRefusal};
+pub use allocation::{AWAY_MAX, Allocation, AppHere, Me, SubmitRefusal};
 pub use chain::Chain;
 pub use config::Config;
 pub use epoch::Epoch;
@@ -66,7 +66,7 @@ pub use record::{
 };
 pub use resources::Resources;
 pub use restored::{Offer, Standing};
-pub use role::{Found, Kept, Role};
+pub use role::{Found, Kept, Older, Role};
 pub use slot::{Exit, Known, SlotReport, SlotRun, SlotState};
 pub use statement::Statement;
 pub use wish::{Ticket, Wish};

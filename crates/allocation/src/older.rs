@@ -22,6 +22,8 @@ struct Old {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OlderHolders {
     list: Vec<Old>,
+    /// Who is in it changed since that was last asked for.
+    has_changed: bool,
 }
 
 impl OlderHolders {
@@ -33,10 +35,27 @@ impl OlderHolders {
             self.list.remove(0);
         }
         self.list.push(Old { slot, peer, since: now, due: now });
+        self.has_changed = true;
+    }
+
+    /// Whether it is another list than when this was last asked.
+    pub fn take_changed(&mut self) -> bool {
+        core::mem::take(&mut self.has_changed)
+    }
+
+    /// Slots and peers.
+    pub fn iter(&self) -> impl Iterator<Item = (u16, Handle)> + '_ {
+        self.list.iter().map(|old| (old.slot, old.peer))
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Old) -> bool) {
+        let before = self.list.len();
+        self.list.retain(stays);
+        self.has_changed |= self.list.len() != before;
     }
 
     pub fn remove(&mut self, slot: u16, peer: Handle) {
-        self.list.retain(|old| (old.slot, old.peer) != (slot, peer));
+        self.retain(|old| (old.slot, old.peer) != (slot, peer));
     }
 
     pub fn is_empty(&self) -> bool {
@@ -44,13 +63,14 @@ impl OlderHolders {
     }
 
     pub fn forget(&mut self, peer: Handle) {
-        self.list.retain(|old| old.peer != peer);
+        self.retain(|old| old.peer != peer);
     }
 
     /// A peer restarted; its new incarnation may have its old role yet.
     pub fn rename(&mut self, old: Handle, new: Handle) {
         for entry in self.list.iter_mut().filter(|entry| entry.peer == old) {
             entry.peer = new;
+            self.has_changed = true;
         }
     }
 
@@ -61,7 +81,7 @@ impl OlderHolders {
 
     /// Takes who is due now; each becomes due again after its period, and is dropped at the end of its time.
     pub fn take_due(&mut self, now: Instant, config: &Config) -> Vec<(u16, Handle)> {
-        self.list.retain(|old| now.since(old.since) < config.keep);
+        self.retain(|old| now.since(old.since) < config.keep);
         let due = self.list.iter_mut().filter(|old| old.due <= now);
         due.map(|old| {
             let is_eager = now.since(old.since) < config.older_eager;

@@ -28,9 +28,14 @@ pub enum Standing {
     /// It restarted as well, and has heard of nobody who did not.
     #[n(1)]
     Asleep,
-    /// It holds or guards it, or has just heard from one that does.
+    /// It holds or guards it.
     #[n(2)]
     Awake,
+    /// It restarted as well, and one that holds or guards it has just said so to it. Whoever is told this
+    /// passes it on to nobody: else those that are asleep would keep each other so with news of somebody who
+    /// has died.
+    #[n(3)]
+    Led,
 }
 
 /// A slot that this node held when its agent ended. Its room is kept, so that a recruiter can confirm it here
@@ -49,6 +54,7 @@ pub struct Offer {
 /// What a restored role waits for.
 #[derive(Clone, Debug)]
 pub(crate) struct Restored {
+    /// The agent's start; once this role is awake, when it woke.
     pub since: Instant,
     /// Nothing is started or recruited yet.
     pub is_asleep: bool,
@@ -57,6 +63,8 @@ pub(crate) struct Restored {
     pub due: Instant,
     pub offers: Vec<Offer>,
     heard: BTreeMap<Handle, (Standing, Instant)>,
+    /// Since when somebody has been awake without a break, as far as known here.
+    led_since: Option<Instant>,
 }
 
 /// What is to be done with a role that is asleep.
@@ -72,7 +80,8 @@ pub(crate) enum Ripe {
 
 impl Restored {
     pub fn new(now: Instant, is_remembered: bool, offers: Vec<Offer>) -> Self {
-        Restored { since: now, is_asleep: true, is_remembered, due: now, offers, heard: BTreeMap::new() }
+        let (heard, led_since) = Default::default();
+        Restored { since: now, is_asleep: true, is_remembered, due: now, offers, heard, led_since }
     }
 
     pub fn hear(&mut self, now: Instant, from: Handle, standing: Standing) {
@@ -90,9 +99,24 @@ impl Restored {
         self.heard.get(peer).filter(|(_, at)| now.since(*at) < HEARD).map(|(standing, _)| *standing)
     }
 
-    /// Somebody who is awake has answered.
-    pub fn is_led(&self, now: Instant) -> bool {
-        self.heard.keys().any(|peer| self.standing(now, peer) == Some(Standing::Awake))
+    fn has_heard(&self, now: Instant, what: Standing) -> bool {
+        self.heard.keys().any(|peer| self.standing(now, peer) == Some(what))
+    }
+
+    /// Somebody is awake: it has answered, or another one to which it has.
+    fn is_led(&self, now: Instant) -> bool {
+        self.has_heard(now, Standing::Awake) || self.has_heard(now, Standing::Led)
+    }
+
+    /// What a role that is asleep answers.
+    pub fn own_standing(&self, now: Instant) -> Standing {
+        if self.has_heard(now, Standing::Awake) { Standing::Led } else { Standing::Asleep }
+    }
+
+    /// For how long somebody has been awake without a break. To be asked at least once in [`HEARD`].
+    pub fn led_for(&mut self, now: Instant) -> Duration {
+        self.led_since = self.is_led(now).then(|| self.led_since.unwrap_or(now));
+        self.led_since.map_or(Duration::ZERO, |since| now.since(since))
     }
 
     /// `quiet` after the start whoever replaced this node has asked for it; `limit` after it the others are
@@ -140,10 +164,10 @@ mod tests {
 
     #[test]
     fn a_restored_role_wakes_only_when_nobody_else_is_awake_and_somebody_knows_its_record() {
-        use Standing::{Asleep, Awake, Stranger};
+        use Standing::{Asleep, Awake, Led, Stranger};
         let all = [(1, Asleep), (2, Asleep), (3, Asleep)];
         type Row<'a> = (u64, bool, &'a [(u32, Standing)], Ripe);
-        let table: [Row<'_>; 11] = [
+        let table: [Row<'_>; 12] = [
             (7, true, &all, Ripe::ToWake),
             (5, true, &all, Ripe::NotYet),
             (7, true, &all[..2], Ripe::NotYet),
@@ -151,6 +175,7 @@ mod tests {
             (7, true, &[(1, Stranger), (2, Stranger), (3, Stranger)], Ripe::NotYet),
             (7, true, &[(1, Asleep), (2, Asleep), (3, Awake)], Ripe::Led),
             (7, true, &[(9, Awake)], Ripe::Led),
+            (7, true, &[(1, Asleep), (2, Asleep), (3, Led)], Ripe::Led),
             (20, true, &all[..1], Ripe::ToWake),
             (20, false, &all[..1], Ripe::ToWake),
             (20, true, &[], Ripe::ToWake),
@@ -169,5 +194,43 @@ mod tests {
         assert!(restored.is_led(at(5)) && !restored.is_led(at(6)));
         restored.rename(peer(1), peer(2));
         assert!(restored.is_led(at(5)));
+    }
+
+    #[test]
+    fn those_that_are_asleep_do_not_keep_each_other_so() {
+        let at = Instant::from_secs;
+        let mut both = [(); 2].map(|()| Restored::new(at(0), true, Vec::new()));
+        both[0].hear(at(1), peer(9), Standing::Awake);
+        for second in 2..20 {
+            for (one, other) in [(0, 1), (1, 0)] {
+                let standing = both[other].own_standing(at(second));
+                both[one].hear(at(second), peer(other as u32), standing);
+            }
+            let is_led = [0, 1].map(|at_| both[at_].is_led(at(second)));
+            assert_eq!(is_led, [second < 6; 2], "after {second} s");
+        }
+    }
+
+    #[test]
+    fn how_long_somebody_has_been_awake_begins_anew_after_a_silence() {
+        let at = Instant::from_secs;
+        let mut restored = Restored::new(at(0), true, Vec::new());
+        let mut led_for = |second, heard: Option<Standing>| {
+            heard.into_iter().for_each(|standing| restored.hear(at(second), peer(1), standing));
+            restored.led_for(at(second))
+        };
+        let (awake, asleep) = (Some(Standing::Awake), Some(Standing::Asleep));
+        for (second, heard, led) in [
+            (1, None, 0),
+            (2, awake, 0),
+            (4, awake, 2),
+            (8, None, 6),
+            (10, None, 0),
+            (30, awake, 0),
+            (32, awake, 2),
+        ] {
+            assert_eq!(led_for(second, heard), Duration::from_secs(led), "at {second} s");
+        }
+        assert_eq!(led_for(33, asleep), Duration::ZERO, "its peer restarted");
     }
 }

@@ -40,6 +40,19 @@ pub struct Role {
     /// All that is proven of it.
     #[n(6)]
     pub evidence: Evidence,
+    /// Nodes that may still run a slot under another epoch, as those on the other side of a split.
+    #[cbor(n(7), default, decode_with = "decode_older")]
+    pub older: Vec<Older>,
+}
+
+/// A node that may still run a slot, and is probed about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub struct Older {
+    #[n(0)]
+    pub slot: u16,
+    #[n(1)]
+    pub peer: Handle,
 }
 
 /// What is kept of one application: one value in the host's database.
@@ -79,7 +92,8 @@ impl Kept {
         match self {
             Kept::Role(role) => {
                 role.guardians.members.iter().for_each(|peer| f(*peer));
-                role.known.iter().filter_map(|known| known.holder).for_each(f);
+                role.known.iter().filter_map(|known| known.holder).for_each(&mut *f);
+                role.older.iter().for_each(|older| f(older.peer));
             }
             Kept::Stopped { untold, .. } => untold.iter().for_each(|peer| f(*peer)),
         }
@@ -92,6 +106,7 @@ impl Kept {
                 role.guardians.members.retain(|peer| is_known(*peer));
                 let known = role.known.iter_mut();
                 known.for_each(|known| known.holder = known.holder.filter(|peer| is_known(*peer)));
+                role.older.retain(|older| is_known(older.peer));
             }
             Kept::Stopped { untold, .. } => untold.retain(|peer| is_known(*peer)),
         }
@@ -106,6 +121,7 @@ impl Kept {
                 role.known.iter_mut().filter_map(|known| known.holder.as_mut()).for_each(|peer| {
                     *peer = f(*peer);
                 });
+                role.older.iter_mut().for_each(|older| older.peer = f(older.peer));
             }
             Kept::Stopped { untold, .. } => untold.iter_mut().for_each(|peer| *peer = f(*peer)),
         }
@@ -118,6 +134,10 @@ fn decode_slots<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<SlotReport>, 
 
 fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Known>, decode::Error> {
     bounded(d, ctx, KNOWN_MAX, "too many known slots of one application")
+}
+
+fn decode_older<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Older>, decode::Error> {
+    bounded(d, ctx, OLDER_MAX, "too many old holders of one application")
 }
 
 fn decode_untold<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {

@@ -6,7 +6,7 @@ use crate::{Application, Claim, Record};
 /// Something in a message that its sender need not be believed.
 #[derive(Clone, Copy, Debug)]
 pub enum Statement<'a> {
-    /// Its owner's signature is good.
+    /// Its owner signed it, or an administrator. The owner's credential may have expired since.
     Record(&'a Record),
     /// The specification has the digest that the record names. The record is a statement of its own.
     Application(&'a Application),

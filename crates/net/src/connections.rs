@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,8 +20,9 @@ use xtreem_wire::Contact;
 use xtreem_wire::limits::STREAM_MESSAGE_MAX_BYTES;
 
 use crate::counters::{Count, Tally};
-use crate::guests::Guests;
+use crate::guests::{Guests, network_of};
 use crate::hello::{Manners, MeetError, Met};
+use crate::identity::unix_now;
 use crate::namesake::Seen;
 use crate::plane::Peer;
 use crate::socket::SharedSocket;
@@ -36,6 +37,10 @@ pub(crate) const INCOMING_MAX: usize = 256;
 
 /// Of them, those of one node, which needs one, and one more while a cut one has not ended yet.
 pub(crate) const INCOMING_PER_PEER_MAX: usize = 8;
+
+/// Of them, those from one network that have not said who they are: strangers must not keep members out. Our
+/// guess: many agents may share a machine, or an address.
+const MEETINGS_PER_NETWORK_MAX: usize = 64;
 
 /// Messages that wait for one connection; beyond it the newest is dropped.
 pub(crate) const QUEUE_MAX: usize = 64;
@@ -52,6 +57,10 @@ const MESSAGE_TIME_MAX: Duration = Duration::from_secs(5);
 /// Silence that ends a connection. Short, because after a cut heals QUIC's retransmission may wait as long
 /// again as the cut lasted, and a new handshake costs a millisecond.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// Longest time between two looks at whether the credential that a connection was made with is still in
+/// force, besides those at each stream: a clock may be set, and a machine sleep.
+const CREDENTIAL_LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// Nodes of other VOs that try to join are told of so often (our guess: they try every half minute).
 const STRANGER_TOLD_EVERY: Duration = Duration::from_secs(60);
@@ -139,6 +148,8 @@ pub(crate) struct Connections {
     links: Mutex<Links>,
     incoming: Arc<Semaphore>,
     guests: Arc<Guests>,
+    /// Connections of which it is not known yet whose they are.
+    meetings: Arc<Guests<IpAddr>>,
     /// When a node of another VO was last told of.
     stranger_told: Mutex<Option<Instant>>,
     closed: watch::Sender<bool>,
@@ -182,6 +193,7 @@ impl Connections {
             links,
             incoming,
             guests: Guests::new(INCOMING_PER_PEER_MAX),
+            meetings: Guests::new(MEETINGS_PER_NETWORK_MAX),
             stranger_told: Mutex::default(),
             closed,
         })
@@ -209,7 +221,9 @@ impl Connections {
             let _ = incoming.retry();
             return;
         }
-        let Ok(permit) = self.incoming.clone().try_acquire_owned() else {
+        let unmet = self.meetings.seat(network_of(incoming.remote_address().ip()));
+        let permit = self.incoming.clone().try_acquire_owned();
+        let (Some(unmet), Ok(permit)) = (unmet, permit) else {
             self.tally.add(Count::Refused);
             incoming.refuse();
             return;
@@ -223,7 +237,9 @@ impl Connections {
                 let met = self.manners.answer(&connection).await?;
                 Ok((connection, met))
             };
-            match timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout)) {
+            let met = timeout(MEET_MAX, meeting).await.unwrap_or(Err(MeetError::Timeout));
+            drop(unmet);
+            match met {
                 Ok((connection, met)) => {
                     let peer = met.peer.clone();
                     let Some(seat) = self.guests.seat(peer.member.id()) else {
@@ -430,22 +446,42 @@ impl Connections {
         if is_expected { Ok((connection, peer)) } else { Err(MeetError::SomebodyElse) }
     }
 
-    /// Takes messages and service streams until the connection ends.
+    /// Takes messages and service streams until the connection ends, or the credential that it was made with:
+    /// what was opened before then ends with it.
     async fn serve(self: Arc<Self>, connection: Connection, peer: Arc<Peer>) {
         loop {
+            let look = tokio::time::sleep(until_look(peer.member.not_after(), unix_now()));
             tokio::select! {
                 stream = connection.accept_uni() => {
                     let Ok(stream) = stream else { return };
-                    if !self.take_message(stream, &peer).await {
+                    if !self.is_in_force(&connection, &peer) || !self.take_message(stream, &peer).await {
                         return;
                     }
                 }
                 streams = connection.accept_bi() => {
                     let Ok((send, receive)) = streams else { return };
+                    if !self.is_in_force(&connection, &peer) {
+                        return;
+                    }
                     self.take_service(send, receive, &peer).await;
+                }
+                () = look => {
+                    if !self.is_in_force(&connection, &peer) {
+                        return;
+                    }
                 }
             }
         }
+    }
+
+    /// Closes the connection when not.
+    fn is_in_force(&self, connection: &Connection, peer: &Peer) -> bool {
+        let is_in_force = peer.member.check_time(unix_now()).is_ok();
+        if !is_in_force {
+            self.tally.add(Count::Expired);
+            connection.close(0u32.into(), b"credential expired");
+        }
+        is_in_force
     }
 
     /// False when the node has stopped.
@@ -482,6 +518,12 @@ impl Connections {
         // No task can leave the map half changed: each change is one call.
         self.links.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// How long to wait before looking at a credential again that ends at `not_after`, unix seconds like `now`.
+fn until_look(not_after: u64, now: u64) -> Duration {
+    // It is in force through its last second.
+    Duration::from_secs(not_after.saturating_sub(now).saturating_add(1)).min(CREDENTIAL_LOOK_MAX)
 }
 
 /// The VO that a dialling node says it belongs to.
@@ -528,5 +570,14 @@ mod tests {
         let newest = links.slot(key(LINKS_MAX));
         assert!(newest.is_err() && links.by_key.len() == LINKS_MAX);
         assert!(links.slot(key(0)).is_ok() && !links.by_key.contains_key(&key(1)));
+    }
+
+    #[test]
+    fn a_credential_is_looked_at_when_it_ends_and_once_a_minute_before() {
+        let table = [(100, 0, 60), (100, 41, 60), (100, 42, 59), (100, 99, 2), (100, 100, 1), (100, 500, 1)];
+        for (not_after, now, seconds) in table {
+            assert_eq!(until_look(not_after, now), Duration::from_secs(seconds), "{now}");
+        }
+        assert_eq!(until_look(u64::MAX, 0), CREDENTIAL_LOOK_MAX);
     }
 }

@@ -47,6 +47,8 @@ pub enum Count {
     BadRecord,
     /// A link, a final state or an appointment that the node that it names has not signed.
     BadClaim,
+    /// A message with more claims to verify than its sender may have verified in that time.
+    TooManyClaims,
     /// A policy that the VO's root has not signed.
     BadPolicy,
     /// More came in than the node could take: the newest is dropped.

@@ -17,7 +17,7 @@ use xtreem_wire::limits::DATAGRAM_PAYLOAD_MAX_BYTES;
 use xtreem_wire::{ClockReport, Contact, Kind, Padding, VoRoot};
 
 use crate::Identity;
-use crate::claims::{Vouched, sign_claim};
+use crate::claims::{Allowances, Vouched, sign_claim};
 use crate::connections::{Connections, Inbound};
 use crate::counters::{Count, Tally};
 use crate::hello::{MeetError, wall_ms};
@@ -41,6 +41,9 @@ const PAUSED: Duration = Duration::from_secs(1);
 
 /// How long reading the kernel's queue may take after a pause. Its 200 KiB are read in a millisecond or two.
 const SETTLE: StdDuration = StdDuration::from_millis(20);
+
+/// Datagrams that are taken before each message of a stream. Our guess: as long as a large message may take.
+const DATAGRAMS_FIRST: usize = 64;
 
 /// Longest sleep: timers of the runtime do not count a suspended machine's time, ours do.
 const SLEEP_MAX: StdDuration = StdDuration::from_secs(1);
@@ -94,6 +97,7 @@ pub(crate) struct Driver {
     plane: DatagramPlane,
     root: VoRoot,
     vouched: Vouched,
+    allowances: Allowances,
     connections: Arc<Connections>,
     tally: Arc<Tally>,
     namesake: namesake::Watch,
@@ -160,6 +164,7 @@ impl Driver {
             node,
             outbox,
             vouched,
+            allowances: Allowances::default(),
             join,
             measuring,
             place,
@@ -187,7 +192,11 @@ impl Driver {
             let timer = tokio::time::sleep(self.until_timeout());
             tokio::select! {
                 Some(bytes) = inputs.datagrams.recv() => self.take_datagram(&bytes),
-                Some(inbound) = inputs.inbound.recv() => self.take_inbound(inbound),
+                Some(inbound) = inputs.inbound.recv() => {
+                    // They are short, and whether this node is alive is asked by them.
+                    self.drain_datagrams(&mut inputs.datagrams, DATAGRAMS_FIRST);
+                    self.take_inbound(inbound);
+                }
                 command = inputs.commands.recv() => match command {
                     Some(command) => command(&mut self),
                     None => break,
@@ -236,14 +245,18 @@ impl Driver {
 
     /// Hands over what is queued already: an overdue timer must not beat an answer that came in time.
     fn drain(&mut self, inputs: &mut Inputs) {
-        for _ in 0..socket::QUEUE_MAX {
-            let Ok(bytes) = inputs.datagrams.try_recv() else { break };
-            self.take_datagram(&bytes);
-            self.flush();
-        }
+        self.drain_datagrams(&mut inputs.datagrams, socket::QUEUE_MAX);
         for _ in 0..crate::net::INBOUND_MAX {
             let Ok(inbound) = inputs.inbound.try_recv() else { break };
             self.take_inbound(inbound);
+            self.flush();
+        }
+    }
+
+    fn drain_datagrams(&mut self, datagrams: &mut mpsc::Receiver<Vec<u8>>, most: usize) {
+        for _ in 0..most {
+            let Ok(bytes) = datagrams.try_recv() else { break };
+            self.take_datagram(&bytes);
             self.flush();
         }
     }
@@ -389,15 +402,19 @@ impl Driver {
             Ok(message) if decoder.position() == bytes.len() => message,
             _ => return self.tally.add(Count::Malformed),
         };
-        if let Err(why) = statements::verify(&self.root, &mut self.vouched, unix_now(), &message) {
+        let now = monotonic_now();
+        let Some(sender) = self.outbox.id_of(from) else { return self.tally.add(Count::UnknownPeer) };
+        let mut left = self.allowances.of(now, sender);
+        let verdict = statements::verify(&self.root, &mut self.vouched, &mut left, unix_now(), &message);
+        self.allowances.set(now, sender, left);
+        if let Err(why) = verdict {
             return self.tally.add(why);
         }
-        let now = monotonic_now();
         if message.travel().is_measured {
             self.measuring.refresh(&mut self.node, now);
         }
         if let Some(ports) = message.ports() {
-            self.measuring.look_at(&mut self.node, ports);
+            self.measuring.look_at(&mut self.node, now, ports);
         }
         self.node.handle_message(now, from, message, &mut self.outbox);
     }

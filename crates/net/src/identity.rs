@@ -7,10 +7,10 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use ed25519_dalek::SigningKey;
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose,
-    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519,
+    IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ED25519, PublicKeyData, SignatureAlgorithm,
 };
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use thiserror::Error;
@@ -22,14 +22,14 @@ use crate::tls::SERVER_NAME;
 mod files;
 mod invitation;
 
-pub use files::LoadError;
+pub use files::{LoadError, date};
 pub use invitation::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, InvitationError};
 
 /// Credentials begin a day before they are made, so that a member whose clock is late can use its own at
 /// once.
 const BACKDATE: Duration = Duration::from_secs(86_400);
 
-/// Longest validity: ten years (our guess; a root is renewed by issuing anew).
+/// Longest validity: ten years (our guess).
 const DAYS_MAX: u32 = 3_650;
 
 /// A root certificate outlives everything it signs.
@@ -44,6 +44,8 @@ pub enum MakeError {
     Days { days: u32 },
     #[error("a user is issued with role submit or admin")]
     NoUserRole,
+    #[error("it is of another VO, {vo}, whose root key alone can renew it")]
+    OtherVo { vo: NodeId },
     #[error("the certificate could not be made: {0}")]
     Certificate(#[from] rcgen::Error),
     #[error("the operating system gave no random bytes")]
@@ -89,20 +91,44 @@ impl VoKey {
         self.issue(name, roles, unix_now(), days)
     }
 
-    /// Issues as if it were `now_unix` (seconds): tests make expired credentials with it.
-    pub(crate) fn issue(
+    /// Issues as if it were `now_unix` (seconds): tests make with it what expires soon, or long ago.
+    #[doc(hidden)]
+    pub fn issue(&self, name: &str, roles: Roles, now_unix: u64, days: u32) -> Result<Identity, MakeError> {
+        let key = random_key()?;
+        let certified = self.certify(&key.verifying_key(), name, roles, now_unix, days)?;
+        Ok(Identity::new(key, certified, self.ca.clone(), self.root()))
+    }
+
+    /// A new credential for the key, name and roles of one that may have expired: whoever had it stays who it
+    /// was.
+    pub fn renew(&self, old: &Identity, days: u32) -> Result<Identity, MakeError> {
+        self.renew_at(old, unix_now(), days)
+    }
+
+    /// As if it were `now_unix` (seconds), for tests.
+    #[doc(hidden)]
+    pub fn renew_at(&self, old: &Identity, now_unix: u64, days: u32) -> Result<Identity, MakeError> {
+        if old.root != self.root() {
+            return Err(MakeError::OtherVo { vo: old.root.id() });
+        }
+        let member = &old.member;
+        let certified = self.certify(member.key(), member.name(), member.roles(), now_unix, days)?;
+        Ok(Identity::new(old.key.clone(), certified, self.ca.clone(), self.root()))
+    }
+
+    fn certify(
         &self,
+        key: &VerifyingKey,
         name: &str,
         roles: Roles,
         now_unix: u64,
         days: u32,
-    ) -> Result<Identity, MakeError> {
+    ) -> Result<Certified, MakeError> {
         if !(1..=DAYS_MAX).contains(&days) {
             return Err(MakeError::Days { days });
         }
-        let key = random_key()?;
         let claims = Claims {
-            key: key.verifying_key().to_bytes(),
+            key: key.to_bytes(),
             vo: self.root().id(),
             name: name.to_owned(),
             roles,
@@ -110,23 +136,14 @@ impl VoKey {
             not_after: now_unix.saturating_add(u64::from(days) * 86_400),
         };
         let credential = claims.sign(&self.key)?;
-        let leaf = roles.has(Roles::NODE).then(|| self.leaf(name, &key, now_unix, days)).transpose()?;
-        // The root has just signed it.
-        let member = self.root().verify_timeless(&credential).expect("own credential");
-        Ok(Identity {
-            key,
-            credential: credential.into(),
-            member: Arc::new(member),
-            leaf: leaf.map(|leaf| leaf.der().clone()),
-            ca: self.ca.clone(),
-            root: self.root(),
-        })
+        let leaf = roles.has(Roles::NODE).then(|| self.leaf(name, key, now_unix, days)).transpose()?;
+        Ok(Certified { credential, leaf: leaf.map(|leaf| leaf.der().clone()) })
     }
 
     fn leaf(
         &self,
         name: &str,
-        key: &SigningKey,
+        key: &VerifyingKey,
         now_unix: u64,
         days: u32,
     ) -> Result<Certificate, rcgen::Error> {
@@ -137,7 +154,27 @@ impl VoKey {
         leaf.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         leaf.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ClientAuth, ExtendedKeyUsagePurpose::ServerAuth];
-        leaf.signed_by(&key_pair(key)?, &Issuer::from_ca_cert_der(&self.ca, key_pair(&self.key)?)?)
+        leaf.signed_by(&Public(key), &Issuer::from_ca_cert_der(&self.ca, key_pair(&self.key)?)?)
+    }
+}
+
+/// What the root says of a key.
+struct Certified {
+    credential: Vec<u8>,
+    /// Of nodes.
+    leaf: Option<CertificateDer<'static>>,
+}
+
+/// A member's public key: all that a certificate is made for.
+struct Public<'a>(&'a VerifyingKey);
+
+impl PublicKeyData for Public<'_> {
+    fn der_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_ED25519
     }
 }
 
@@ -154,6 +191,14 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of a key and what `root` has just said of it.
+    fn new(key: SigningKey, certified: Certified, ca: CertificateDer<'static>, root: VoRoot) -> Identity {
+        let Certified { credential, leaf } = certified;
+        // The root has just signed it.
+        let member = Arc::new(root.verify_timeless(&credential).expect("own credential"));
+        Identity { key, credential: credential.into(), member, leaf, ca, root }
+    }
+
     /// First 16 bytes of the BLAKE3 hash of the public key.
     pub fn id(&self) -> NodeId {
         self.member.id()

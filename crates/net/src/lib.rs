@@ -38,7 +38,7 @@ pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
-    VoKey,
+    VoKey, date,
 };
 pub use join::{parse_address, resolve};
 pub use measure::{IsPortFree, Measure};
@@ -47,7 +47,7 @@ pub use namesake::Doubts;
 pub use net::{Net, NetConfig, StartError, Stopped};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};
-pub use records::{RecordFault, sign_record, verify_record, verify_spec};
+pub use records::{RecordFault, sign_record, verify_record, verify_spec, verify_told_record};
 pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;
 pub use tls::TlsError;

@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Allocation, Found, Me, Notary, Trouble};
+use xtreem_allocation::{AWAY_MAX, Allocation, Found, Me, Notary, Trouble};
 use xtreem_base::{Call, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 use xtreem_discovery::{Attributes, Discovery, SearchEvent, SearchId};
 use xtreem_membership::Cyclon;
@@ -147,7 +147,11 @@ impl Node {
     /// [`Notice::Store`](xtreem_allocation::Notice::Store) and [`Event::Reference`] tell it to. To be called once,
     /// when the offer is set and before anything else comes in.
     pub fn restore(&mut self, now: Instant, saved: Saved, out: &mut impl Output) {
-        let Saved { found, reference, away } = saved;
+        let Saved { found, mut reference, away } = saved;
+        if away > AWAY_MAX {
+            // So many of them are somewhere else by now that it would take itself for cut off.
+            reference.clear();
+        }
         let call = self.reference.narrow(self.desk.call(now));
         self.reference.restore(call, reference);
         self.keeps_reference = true;

@@ -2,10 +2,12 @@
 
 mod aggregates;
 mod finals;
+mod kept;
 mod liars;
 mod losses;
 mod policy;
 mod records;
+mod restarts;
 mod schemas;
 
 extern crate std;
@@ -18,8 +20,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Alive, Application, Claim, Exit, Notary, Notice, Progress, Record, Resources, Restart, Signed, SlotRun,
-    SlotState, Spec, Statement, Wanted,
+    Alive, Application, Claim, Exit, Kept, Notary, Notice, Progress, Record, Resources, Restart, Signed,
+    SlotRun, SlotState, Spec, Statement, Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
@@ -107,6 +109,8 @@ enum Work {
     /// So many times more, and then it starts.
     Progress(usize, SlotRun, u32),
     Exited(usize, SlotRun, Exit),
+    /// On the node's disk.
+    Stored(usize, u64),
 }
 
 struct Net {
@@ -131,6 +135,8 @@ struct Net {
     policies: Vec<(usize, u64, bool)>,
     taken: usize,
     starts: usize,
+    /// What lies on the nodes' disks.
+    kept: BTreeMap<(usize, AppId), Kept>,
     /// Guardians and holders that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
     /// Whom a node declared lost.
@@ -170,6 +176,7 @@ impl Net {
             policies: Vec::new(),
             taken: 0,
             starts: 0,
+            kept: BTreeMap::new(),
             fetches: Vec::new(),
             declared: Vec::new(),
             searches: BTreeMap::new(),
@@ -234,6 +241,13 @@ impl Net {
             Event::Allocation(Notice::KeepFiles { sources, .. }) => self.fetches.push((at, sources)),
             Event::Allocation(Notice::HolderLost { peer, .. }) => self.declared.push((at, peer)),
             Event::Allocation(Notice::RecordTaken { .. }) => self.taken += 1,
+            Event::Allocation(Notice::Store { number, app, what }) => {
+                match what {
+                    Some(kept) => drop(self.kept.insert((at, app), *kept)),
+                    None => drop(self.kept.remove(&(at, app))),
+                }
+                self.push(self.now + Duration::from_millis(10), Work::Stored(at, number));
+            }
             Event::Search(SearchEvent::Match { search, peer, .. }) => {
                 self.searches.entry((at, search)).or_default().0.insert(peer);
             }
@@ -303,6 +317,9 @@ impl Net {
                 self.with(at, |node, now, out| node.program_progress(now, run, out));
                 let next = if more == 0 { Work::Started(at, run) } else { Work::Progress(at, run, more - 1) };
                 self.push(self.now + SECS(30), next);
+            }
+            Work::Stored(at, number) => {
+                self.with(at, |node, now, out| node.stored(now, number, out));
             }
             Work::Exited(at, run, exit) => {
                 self.running.remove(&(at, run));

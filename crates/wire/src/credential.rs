@@ -205,20 +205,28 @@ impl Member {
     }
 
     /// Unix seconds.
+    pub fn not_before(&self) -> u64 {
+        self.claims.not_before
+    }
+
+    /// Unix seconds.
     pub fn not_after(&self) -> u64 {
         self.claims.not_after
     }
 
     /// Whether the credential counts at `now_unix` (seconds).
     pub fn check_time(&self, now_unix: u64) -> Result<(), CredentialError> {
-        let Claims { not_before, not_after, .. } = self.claims;
+        let not_before = self.claims.not_before;
         if now_unix < not_before {
-            Err(CredentialError::NotYetValid { not_before })
-        } else if now_unix > not_after {
-            Err(CredentialError::Expired { not_after })
-        } else {
-            Ok(())
+            return Err(CredentialError::NotYetValid { not_before });
         }
+        self.check_ended(now_unix)
+    }
+
+    /// Whether the credential had ended at `now_unix` (seconds).
+    pub fn check_ended(&self, now_unix: u64) -> Result<(), CredentialError> {
+        let not_after = self.claims.not_after;
+        if now_unix > not_after { Err(CredentialError::Expired { not_after }) } else { Ok(()) }
     }
 }
 

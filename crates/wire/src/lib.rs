@@ -23,7 +23,4 @@ pub use credential::{Claims, CredentialError, IssueError, Member, Roles, VoRoot}
 pub use envelope::{Envelope, EnvelopeError, Forged, Header, Kind, Padding, TooLong, Unverified};
 pub use freshness::{Arrival, Fresh, Freshness, NotFresh};
 pub use record::{NodeRecord, RecordError};
-pub use signed::{
-    Domain, ProofError, claimed_signer, prove, sign, sign_policy, verify_policy, verify_proof,
-    verify_proof_timeless,
-};
+pub use signed::{Domain, ProofError, claimed_signer, prove, sign, sign_policy, verify_policy, verify_proof};

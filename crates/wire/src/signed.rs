@@ -82,26 +82,9 @@ pub fn prove(key: &SigningKey, credential: &[u8], domain: Domain, bytes: &[u8]) 
     pair(credential, &sign(key, domain, bytes))
 }
 
-/// Who signed `bytes`, if `proof` shows that a member of the VO did whose credential is valid at `now_unix`.
-pub fn verify_proof(
-    root: &VoRoot,
-    now_unix: u64,
-    domain: Domain,
-    bytes: &[u8],
-    proof: &[u8],
-) -> Result<Member, ProofError> {
-    let signer = verify_proof_timeless(root, domain, bytes, proof)?;
-    signer.check_time(now_unix)?;
-    Ok(signer)
-}
-
-/// As [`verify_proof`], whether or not the signer's credential is valid now: for what was signed long ago.
-pub fn verify_proof_timeless(
-    root: &VoRoot,
-    domain: Domain,
-    bytes: &[u8],
-    proof: &[u8],
-) -> Result<Member, ProofError> {
+/// Who signed `bytes`, if `proof` shows that a member of the VO did. Its credential may have expired since,
+/// or not be valid yet: whoever wants it in force looks at [`Member::check_time`].
+pub fn verify_proof(root: &VoRoot, domain: Domain, bytes: &[u8], proof: &[u8]) -> Result<Member, ProofError> {
     if proof.len() > PROOF_MAX_BYTES {
         return Err(ProofError::TooLong { len: proof.len() });
     }
@@ -162,7 +145,7 @@ mod tests {
         let root = VoRoot::of(&root_key());
         let proof = prove(&key, &credential, Domain::Application, b"six nodes");
         assert!(proof.len() <= limits::PROOF_MAX_BYTES);
-        let signer = verify_proof(&root, NOW, Domain::Application, b"six nodes", &proof).expect("own proof");
+        let signer = verify_proof(&root, Domain::Application, b"six nodes", &proof).expect("own proof");
         assert_eq!((signer.name(), signer.roles()), ("alice", Roles::SUBMIT));
     }
 
@@ -171,33 +154,31 @@ mod tests {
         let (key, credential) = member("alice", Roles::SUBMIT);
         let root = VoRoot::of(&root_key());
         let proof = prove(&key, &credential, Domain::Application, b"six nodes");
-        let other_bytes = verify_proof(&root, NOW, Domain::Application, b"sixty nodes", &proof);
-        let other_domain = verify_proof(&root, NOW, Domain::Datagram, b"six nodes", &proof);
+        let other_bytes = verify_proof(&root, Domain::Application, b"sixty nodes", &proof);
+        let other_domain = verify_proof(&root, Domain::Datagram, b"six nodes", &proof);
         assert_eq!(
             (other_bytes, other_domain),
             (Err(ProofError::BadSignature), Err(ProofError::BadSignature))
         );
         let stranger = VoRoot::of(&SigningKey::from_bytes(&[99; 32]));
         assert!(matches!(
-            verify_proof(&stranger, NOW, Domain::Application, b"six nodes", &proof),
+            verify_proof(&stranger, Domain::Application, b"six nodes", &proof),
             Err(ProofError::Credential(CredentialError::WrongVo { .. }))
         ));
     }
 
     #[test]
-    fn what_was_signed_long_ago_still_counts_where_that_is_wanted() {
+    fn a_proof_counts_after_its_signers_credential_and_whoever_cares_for_the_time_sees_it() {
         let (key, credential) = member("host07", Roles::NODE);
         let root = VoRoot::of(&root_key());
         let proof = prove(&key, &credential, Domain::Link, b"slot 3");
-        let late = NOW + 100 * 365 * 86_400;
-        assert!(matches!(
-            verify_proof(&root, late, Domain::Link, b"slot 3", &proof),
-            Err(ProofError::Credential(CredentialError::Expired { .. }))
-        ));
-        let signer = verify_proof_timeless(&root, Domain::Link, b"slot 3", &proof).expect("own proof");
+        let signer = verify_proof(&root, Domain::Link, b"slot 3", &proof).expect("own proof");
         assert_eq!((signer.name(), signer.roles()), ("host07", Roles::NODE));
+        let late = NOW + 100 * 365 * 86_400;
+        assert_eq!(signer.check_time(NOW), Ok(()));
+        assert!(matches!(signer.check_time(late), Err(CredentialError::Expired { .. })));
         for other in [Domain::Final, Domain::Guardians, Domain::Application] {
-            let verdict = verify_proof_timeless(&root, other, b"slot 3", &proof);
+            let verdict = verify_proof(&root, other, b"slot 3", &proof);
             assert_eq!(verdict, Err(ProofError::BadSignature), "{other:?}");
         }
     }
@@ -230,10 +211,10 @@ mod tests {
             let root = VoRoot::of(&root_key());
             let proof = prove(&key, &credential, Domain::Application, b"six nodes");
             let cut = &proof[..cut % proof.len()];
-            prop_assert!(verify_proof(&root, NOW, Domain::Application, b"six nodes", cut).is_err());
+            prop_assert!(verify_proof(&root, Domain::Application, b"six nodes", cut).is_err());
             let mut flipped = proof.clone();
             flipped[flip / 8 % proof.len()] ^= 1 << (flip % 8);
-            prop_assert!(verify_proof(&root, NOW, Domain::Application, b"six nodes", &flipped).is_err());
+            prop_assert!(verify_proof(&root, Domain::Application, b"six nodes", &flipped).is_err());
         }
     }
 }

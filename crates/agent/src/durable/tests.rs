@@ -105,7 +105,10 @@ fn a_damaged_file_is_moved_aside_and_the_node_starts_without_roles() {
         assert!(dir.path().join("roles.damaged").exists(), "{damage:?}");
         durable.put(1, APP, Some(b"role".to_vec()));
         durable.close();
-        assert_eq!(values(&opened(dir.path()).1), [b"role".to_vec()]);
+        let (durable, found) = opened(dir.path());
+        assert_eq!(values(&found), [b"role".to_vec()]);
+        durable.close();
+        fs::remove_file(dir.path().join("roles.damaged")).unwrap();
     }
 }
 
@@ -124,12 +127,66 @@ fn a_file_of_another_format_is_not_read() {
 }
 
 #[test]
-fn a_node_that_was_away_for_a_month_has_no_roles() {
+fn a_file_that_cannot_be_opened_now_stays_where_it_is_and_nothing_starts_without_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    if nix::unistd::geteuid().is_root() {
+        println!("  root: every file can be opened");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("roles.redb");
+    let (durable, _) = opened(dir.path());
+    durable.put(1, APP, Some(b"role".to_vec()));
+    durable.close();
+    let refused = |what: &str| {
+        let error =
+            Durable::open(dir.path(), Arc::new(Reserve::find(dir.path(), 0))).unwrap_err().to_string();
+        assert!(error.contains("roles.redb") && error.contains(what), "{error}");
+        assert!(!dir.path().join("roles.damaged").exists(), "{what}");
+    };
+    {
+        let _another = Database::create(&file).unwrap();
+        refused("already open");
+    }
+    if !nix::unistd::geteuid().is_root() {
+        for mode in [0o000, 0o400] {
+            fs::set_permissions(&file, fs::Permissions::from_mode(mode)).unwrap();
+            refused("ermission denied");
+        }
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+    assert_eq!(values(&opened(dir.path()).1), [b"role".to_vec()]);
+}
+
+#[test]
+fn what_keeps_a_file_from_being_opened_is_told_from_damage() {
+    use std::io::Error;
+    let io = |kind: ErrorKind| Trouble::from(redb::Error::Io(Error::from(kind)));
+    let table = [
+        (io(ErrorKind::StorageFull), false, true),
+        (io(ErrorKind::QuotaExceeded), false, true),
+        (io(ErrorKind::PermissionDenied), false, false),
+        (io(ErrorKind::ReadOnlyFilesystem), false, false),
+        (Trouble::from(redb::Error::Io(Error::from_raw_os_error(nix::libc::EMFILE))), false, false),
+        (Trouble::from(redb::Error::Io(Error::from_raw_os_error(nix::libc::EIO))), false, false),
+        (redb::Error::DatabaseAlreadyOpen.into(), false, false),
+        (io(ErrorKind::InvalidData), true, false),
+        (io(ErrorKind::UnexpectedEof), true, false),
+        (redb::Error::Corrupted("here".to_owned()).into(), true, false),
+        (redb::Error::UpgradeRequired(9).into(), true, false),
+        (Damage("no format".to_owned()).into(), true, false),
+    ];
+    for (error, damage, full) in table {
+        assert_eq!((is_damage(&error), is_full(&error)), (damage, full), "{error:?}");
+    }
+}
+
+#[test]
+fn what_a_node_had_is_shown_however_long_it_was_away_and_with_that() {
     let dir = tempfile::tempdir().unwrap();
     let (durable, _) = opened(dir.path());
     durable.put(1, APP, Some(b"role".to_vec()));
     durable.close();
-    for (days, roles) in [(29, 1), (31, 0)] {
+    for days in [0, 29, 31] {
         let database = Database::create(dir.path().join("roles.redb")).unwrap();
         let transaction = database.begin_write().unwrap();
         let alive = unix_seconds() - days * 86_400;
@@ -137,7 +194,25 @@ fn a_node_that_was_away_for_a_month_has_no_roles() {
         transaction.commit().unwrap();
         drop(database);
         let (durable, found) = opened(dir.path());
-        assert_eq!(found.kept.len(), roles, "{days} days");
+        assert_eq!((found.kept.len(), found.away.as_micros() / 86_400_000_000), (1, days));
         durable.close();
+    }
+}
+
+#[test]
+fn a_clock_that_was_never_set_does_not_tell_how_long_a_node_was_away() {
+    const NOW: u64 = FIRST_SECOND + 1_000_000;
+    let table = [
+        ("a fresh file", None, NOW, 0),
+        ("a minute", Some(NOW - 60), NOW, 60),
+        ("forty days", Some(NOW), NOW + 40 * 86_400, 40 * 86_400),
+        ("it ran before its clock was set", Some(300), NOW, AWAY_UNKNOWN),
+        ("its clock is not set now", Some(NOW), 20, AWAY_UNKNOWN),
+        ("it never was", Some(300), 20, AWAY_UNKNOWN),
+        ("a correction", Some(NOW + 5), NOW, 0),
+        ("a clock that ran in another year", Some(NOW + 400 * 86_400), NOW, AWAY_UNKNOWN),
+    ];
+    for (what, alive, now, expected) in table {
+        assert_eq!(away(alive, now), expected, "{what}");
     }
 }

@@ -78,7 +78,7 @@ impl Log {
         let files = Files {
             half_max: max_bytes.max(LOG_MIN_BYTES) / 2,
             old: None,
-            new: new_file(dir)?,
+            new: new_file(&dir.join("log"))?,
             dir: dir.to_owned(),
             old_start: 0,
             new_start: 0,
@@ -188,8 +188,16 @@ impl Files {
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        fs::rename(self.dir.join("log"), self.dir.join("log.old"))?;
-        self.old = Some(std::mem::replace(&mut self.new, new_file(&self.dir)?));
+        // First what may find no room: as long as it does not, all stays as it is, and is tried again.
+        let next = self.dir.join("log.next");
+        let fresh = new_file(&next)?;
+        match fs::rename(self.dir.join("log"), self.dir.join("log.old")) {
+            // Somebody has removed it: what is open here can be read all the same.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        fs::rename(next, self.dir.join("log"))?;
+        self.old = Some(std::mem::replace(&mut self.new, fresh));
         self.old_start = self.new_start;
         self.new_start = self.end;
         Ok(())
@@ -207,8 +215,8 @@ impl Files {
     }
 }
 
-fn new_file(dir: &Path) -> io::Result<File> {
-    File::options().read(true).write(true).create(true).truncate(true).open(dir.join("log"))
+fn new_file(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create(true).truncate(true).open(path)
 }
 
 fn cut(line: &str) -> String {

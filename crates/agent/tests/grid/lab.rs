@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, geteuid};
@@ -26,6 +26,13 @@ use xtreem_net::{Identity, Roles, VoKey, sign_record};
 /// How long a condition may take to come true before a test fails.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
+
+/// Seconds.
+const DAY: u64 = 86_400;
+
+fn unix_now() -> u64 {
+    SystemTime::UNIX_EPOCH.elapsed().expect("a clock after 1970").as_secs()
+}
 
 /// Waits until `is_true` says so.
 pub async fn until(what: &str, mut is_true: impl AsyncFnMut() -> bool) {
@@ -224,6 +231,28 @@ impl Lab {
             config.push_str(&format!("join = [\"{join}\"]\n"));
         }
         self.start(number, &config).await;
+    }
+
+    /// The user's credential ends in so many seconds, but for what was signed before.
+    pub fn user_has(&mut self, seconds: u64) {
+        self.user = self.vo.renew_at(&self.user, unix_now() + seconds - DAY, 1).expect("a credential");
+    }
+
+    pub fn is_user_over(&self) -> bool {
+        unix_now() > self.user.member().not_after()
+    }
+
+    /// As `xtreem vo renew` does.
+    pub fn renew_user(&mut self) {
+        self.user = self.vo.renew(&self.user, 1).expect("a credential");
+    }
+
+    /// From its next start on this node's credential ends in so many seconds, counted from now.
+    pub fn node_has(&mut self, id: &str, seconds: u64) {
+        let file = self.agent(id).dir.join("node.pem");
+        let old = Identity::load_timeless(&file).expect("its credential");
+        let new = self.vo.renew_at(&old, unix_now() + seconds - DAY, 1).expect("a credential");
+        new.replace(&file).expect("written");
     }
 
     /// A credential of one more node of this VO.

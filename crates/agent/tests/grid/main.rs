@@ -2,6 +2,7 @@
 //!
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
+mod credentials;
 mod files;
 mod hostile;
 mod identity;
@@ -43,6 +44,8 @@ const TESTS: &[Test] = tests![
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
+    credentials::an_application_outlives_its_owners_credential_and_ends_by_a_renewed_one,
+    credentials::a_renewed_node_is_the_node_that_it_was,
     hostile::strangers_and_garbage_disturb_no_application,
     hostile::a_machine_that_loses_a_core_is_not_held_until_it_has_it_again,
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,

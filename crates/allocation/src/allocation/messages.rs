@@ -21,7 +21,7 @@ impl Allocation {
         message: Message,
         host: &mut H,
     ) {
-        if self.answer_as_over(from, &message, host) {
+        if self.answer_as_over(call.now, from, &message, host) {
             return;
         }
         match message {
@@ -47,7 +47,7 @@ impl Allocation {
                     submission.on_lost(&mut cx, from, hold);
                 }
             }
-            Message::Release { hold } => self.books.ledger.release(from, hold),
+            Message::Release { hold } => self.books.ledger.release(call.now, from, hold),
             Message::Confirm(confirm) => self.on_confirm(call, from, *confirm, host),
             Message::Confirmed { app, slot, epoch } => {
                 let mut cx = self.books.context(call, host);
@@ -249,7 +249,7 @@ impl Allocation {
     fn on_confirm<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, confirm: Confirm, host: &mut H) {
         let (app, slot, epoch) = (confirm.application.record.id, confirm.slot, confirm.epoch);
         let refuse = |ledger: &mut Ledger, host: &mut H, why| {
-            ledger.release(from, confirm.hold);
+            ledger.release(call.now, from, confirm.hold);
             host.send(from, Message::Refused { app, slot, epoch, why });
         };
         if let Some(stopped) = self.stopped.get(&app) {
@@ -264,7 +264,7 @@ impl Allocation {
         if !is_here && let Err(refusal) = host.judge_hold(&confirm.application.record, owned) {
             return refuse(&mut self.books.ledger, host, Refused::Forbidden { rule: refusal.rule });
         }
-        if !is_here && self.books.troubles.keep_off(call.now, app) {
+        if !is_here && (self.books.is_cloned || self.books.troubles.keep_off(call.now, app)) {
             return refuse(&mut self.books.ledger, host, Refused::NoHold);
         }
         let is_new = !self.apps.contains_key(&app);

@@ -42,7 +42,13 @@ impl Allocation {
 
     /// Answers whoever has not heard of an application's end. False when it is not over here, or the message
     /// is not for its members.
-    pub(super) fn answer_as_over<H: Host>(&mut self, from: Handle, message: &Message, host: &mut H) -> bool {
+    pub(super) fn answer_as_over<H: Host>(
+        &mut self,
+        now: Instant,
+        from: Handle,
+        message: &Message,
+        host: &mut H,
+    ) -> bool {
         let me = self.books.me.handle;
         let app = match message {
             Message::Probe { app, .. }
@@ -90,7 +96,7 @@ impl Allocation {
                 Vec::new()
             }
             Message::Confirm(confirm) => {
-                self.books.ledger.release(from, confirm.hold);
+                self.books.ledger.release(now, from, confirm.hold);
                 let (slot, epoch) = (confirm.slot, confirm.epoch);
                 let higher = |known| Refused::Higher(known, over.evidence.clone());
                 let why = over.known(slot, me).map_or(Refused::NoHold, higher);

@@ -13,6 +13,10 @@ use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::{Config, Found, Host, Kept, Notice};
 
+/// A node that was away for longer has no part in anything any more; what was stopped stays so. As long as
+/// others remember what has ended.
+pub const AWAY_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+
 impl Allocation {
     /// From now on the host keeps what [`Notice::Store`] tells it to. `found` is what it kept of the time
     /// before this start; the node was `away` since. To be called when the offer is known and before anything
@@ -27,6 +31,7 @@ impl Allocation {
         self.books.journal.turn_on();
         // Others ask for old holders, and tell of stopped records, for so long.
         let is_remembered = away < call.config.keep;
+        let is_forgotten = away > AWAY_MAX;
         let mut over = Vec::new();
         for Found { kept, age } in found {
             let app = kept.app();
@@ -40,7 +45,7 @@ impl Allocation {
                     untold.into_iter().for_each(|peer| stopped.tell(call.now, peer));
                     self.stopped.insert(app, stopped);
                 }
-                Kept::Role(role) if role.is_finished || self.apps.len() < APPS_MAX => {
+                Kept::Role(role) if role.is_finished || (!is_forgotten && self.apps.len() < APPS_MAX) => {
                     let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
                     if restored.is_settled() {
                         over.push((age, FinalRecord::of(&restored, self.books.me)));
@@ -48,6 +53,7 @@ impl Allocation {
                     }
                     self.apps.insert(app, restored);
                 }
+                // It goes from the disk, too: the next start is not away for so long.
                 _ => {}
             }
             self.books.journal.mark(app);
@@ -70,6 +76,7 @@ impl Allocation {
 
     /// Peer `old` restarted, and is `new` from now on. Comes before the old one is said to be gone.
     pub fn handle_successor(&mut self, old: Handle, new: Handle) {
+        self.books.ledger.rename(old, new);
         self.apps.values_mut().for_each(|app| app.on_successor(old, new));
         self.stopped.values_mut().for_each(|stopped| stopped.rename(old, new));
     }

@@ -265,7 +265,7 @@ impl App {
 
     /// A guardian recruits, in rank order, what no holder can recruit: slots of which nobody around is left.
     /// When all that it guards is lost and it does not know of everybody around, it recruits the lowest slot
-    /// behind all holders.
+    /// behind all holders, and those that their old holders offer.
     pub fn turn_as_guardian(&self, slot: u16, now: Instant) -> Option<window::Turn> {
         let guard = self.guard.as_ref().filter(|guard| guard.has_met_holder)?;
         let order = 2 * window::REACH + guard.rank;
@@ -273,7 +273,9 @@ impl App {
             return Some(window::Turn { place: guard.rank, order });
         }
         let is_lowest = self.guarded().next().is_some_and(|(lowest, _)| lowest == slot);
+        let is_offered = |(at, entry): (u16, &Entry)| at == slot && entry.offer.is_some();
+        let is_next = is_lowest || self.guarded().any(is_offered);
         let are_lost = self.guarded().all(|(_, entry)| entry.lost.is_some());
-        (is_lowest && are_lost).then_some(window::Turn { place: guard.rank + 1, order })
+        (is_next && are_lost).then_some(window::Turn { place: guard.rank + 1, order })
     }
 }

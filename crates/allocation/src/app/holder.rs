@@ -23,7 +23,7 @@ impl App {
         let (failures, failing, sources) = (confirm.failures, confirm.failing, confirm.sources);
         let app = self.id();
         let refuse = |cx: &mut Context<'_, H>, why| {
-            cx.books.ledger.release(from, hold);
+            cx.books.ledger.release(cx.now, from, hold);
             cx.host.send(from, Message::Refused { app, slot, epoch, why });
         };
         if slot >= self.slots() {
@@ -44,7 +44,7 @@ impl App {
             let is_held = mine.is_held();
             let known = Known { slot, epoch: mine.epoch, holder: Some(cx.me.handle), state: mine.state() };
             if is_held && mine.epoch.has_same_recruiter(&epoch) && mine.epoch <= epoch {
-                cx.books.ledger.release(from, hold);
+                cx.books.ledger.release(cx.now, from, hold);
                 cx.acknowledge(app, from, Message::Confirmed { app, slot, epoch: known.epoch });
                 return;
             }
@@ -57,6 +57,9 @@ impl App {
         }
         if !cx.books.ledger.confirm(cx.now, from, hold, app, slot) {
             return refuse(cx, Refused::NoHold);
+        }
+        if cx.host.id_of(from) == Some(self.application.record.submitter) {
+            cx.books.ledger.forgive(from);
         }
         if let Some(start) = start {
             self.chain = start;

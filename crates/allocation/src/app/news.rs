@@ -4,7 +4,7 @@ use xtreem_base::Handle;
 
 use super::App;
 use crate::context::Context;
-use crate::knowledge::Learned;
+use crate::knowledge::{Entry, Learned};
 use crate::message::KNOWN_MAX;
 use crate::mine::Mine;
 use crate::{Fault, Host, Known, Notice, SlotReport, SlotState};
@@ -37,9 +37,14 @@ impl App {
         if matches!(state, SlotState::Failing(_)) {
             self.is_failing(from);
         }
-        let state_here = self.proven_state(cx, from, Known { slot, epoch, holder: Some(from), state });
-        let news = Known { slot, epoch, holder: Some(from), state: state_here };
-        self.take(cx, news, Some(from));
+        let news = Known { slot, epoch, holder: Some(from), state };
+        let is_there = |entry: &&mut Entry| entry.epoch == epoch && entry.holder.is_some();
+        if let Some(state) = self.proven_state(cx, from, news) {
+            self.take(cx, Known { state, ..news }, Some(from));
+        } else if let Some(entry) = self.known.entry_mut(slot).filter(is_there) {
+            // So much is true of it in any case.
+            entry.mark_alive(cx.now);
+        }
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| entry.epoch == epoch) {
             entry.heard = Some(cx.now);
             entry.done_run = entry.done_run.max(done_run.min(self.application.record.slots));
@@ -55,18 +60,23 @@ impl App {
         }
     }
 
-    /// The state of a slot as it is proven: an end that is only named is asked for, and meanwhile says no
-    /// more than that the holder is there.
-    fn proven_state<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, news: Known) -> SlotState {
+    /// The state of a slot as it is proven. An end that is only named is asked for, and says nothing
+    /// meanwhile: `from` may have restarted since the slot ended, and then it is not the incarnation that
+    /// held it while it ran.
+    fn proven_state<H: Host>(
+        &mut self,
+        cx: &mut Context<'_, H>,
+        from: Handle,
+        news: Known,
+    ) -> Option<SlotState> {
         let Known { slot, epoch, state, .. } = news;
         match self.chain.final_state(slot) {
-            Some(ended) => ended,
+            Some(ended) => Some(ended),
             None if state.is_final() => {
                 self.ask_proof(cx, from, slot, epoch);
-                let here = self.known.entry(slot).filter(|entry| entry.epoch == epoch && entry.is_proven());
-                here.map_or(SlotState::Starting, |entry| entry.state)
+                None
             }
-            None => state,
+            None => Some(state),
         }
     }
 
@@ -97,8 +107,9 @@ impl App {
             cx.books.fault(Fault::NotEntitled);
             return;
         }
-        let state = self.proven_state(cx, from, news);
-        self.take(cx, Known { state, ..news }, holder.filter(|holder| *holder == from));
+        if let Some(state) = self.proven_state(cx, from, news) {
+            self.take(cx, Known { state, ..news }, holder.filter(|holder| *holder == from));
+        }
     }
 
     /// The recruiter of an own slot, or who appointed this node, states who holds or is to hold others.

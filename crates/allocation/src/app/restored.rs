@@ -16,7 +16,7 @@ use crate::message::Message;
 use crate::mine::{Mine, Phase};
 use crate::recruit;
 use crate::restored::{OFFER_LIMIT, OFFERS_AT_A_TIME, Offer, RETURN_PERIOD, Restored, Ripe, Standing};
-use crate::role::Role;
+use crate::role::{Older, Role};
 use crate::{Connection, Epoch, Fault, Host, Known, Notice, SlotReport, SlotState, Ticket, Versions, Wish};
 
 /// How long one that wakes waits for others that have restarted before it recruits their slots. Our guess:
@@ -26,7 +26,7 @@ const GRACE: Duration = Duration::from_secs(2);
 impl App {
     /// A role as it was when the agent ended. `is_remembered`: see [`Restored`].
     pub fn restore<H: Host>(role: Role, is_remembered: bool, cx: &mut Context<'_, H>) -> App {
-        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence } = role;
+        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence, older } = role;
         let (now, me) = (cx.now, cx.me.handle);
         let mut app = App::new(application, now);
         app.chain.begin_with(&evidence);
@@ -37,10 +37,19 @@ impl App {
         app.left = is_finished.then_some(now);
         let there_are = app.slots();
         for known in known.into_iter().filter(|known| known.slot < there_are) {
-            app.known.learn(now, known, false, &mut cx.books.rng);
+            // Under no epoch of before does this incarnation hold anything but what has ended.
+            let holder = known.holder.filter(|holder| *holder != me);
+            app.known.learn(now, Known { holder, ..known }, false, &mut cx.books.rng);
         }
-        let mut offers = Vec::new();
+        // The other side of a split may have lost its memory in the same moment: it is asked for still.
+        for Older { slot, peer } in older.into_iter().filter(|old| old.slot < there_are && old.peer != me) {
+            app.older.add(now, slot, peer);
+        }
+        let mut offers: Vec<Offer> = Vec::new();
         for SlotReport { slot, epoch, state, .. } in slots.into_iter().filter(|own| own.slot < there_are) {
+            if app.mine(slot).is_some() || offers.iter().any(|offer| offer.slot == slot) {
+                continue;
+            }
             if state.is_final() {
                 app.mine.push(Mine::new(slot, epoch, Phase::Ended(state), me));
                 app.sign_end(cx, slot);
@@ -62,7 +71,9 @@ impl App {
     /// What is to be kept on disk of this node's part; nothing when it has none, or none that counts yet.
     pub fn role(&self) -> Option<Role> {
         let is_guardian = self.guard.as_ref().is_some_and(|guard| guard.has_met_holder);
+        // What is held again is no longer only offered.
         let offers = self.restored.iter().flat_map(|restored| &restored.offers);
+        let offers = offers.filter(|offer| self.mine(offer.slot).is_none());
         let offered = offers.map(|Offer { slot, epoch, .. }| (*slot, *epoch, SlotState::Starting));
         let held = self.mine.iter().filter(|mine| mine.is_held());
         let held = held.map(|mine| (mine.slot, mine.epoch, mine.own_state()));
@@ -86,18 +97,24 @@ impl App {
             known: known.collect(),
             is_finished: self.is_finished,
             evidence: self.chain.all(),
+            older: self.older.iter().map(|(slot, peer)| Older { slot, peer }).collect(),
         })
     }
 
     /// Slots that are held here, or were and are kept room for.
     pub fn slots_here(&self) -> Vec<u16> {
         let held = self.mine.iter().filter(|mine| mine.is_held()).map(|mine| mine.slot);
-        let offers = self.restored.iter().flat_map(|restored| &restored.offers);
-        held.chain(offers.map(|offer| offer.slot)).collect()
+        let offers = self.restored.iter().flat_map(|restored| &restored.offers).map(|offer| offer.slot);
+        held.chain(offers.filter(|slot| self.mine(*slot).is_none())).collect()
     }
 
     pub fn is_asleep(&self) -> bool {
         self.restored.as_ref().is_some_and(|restored| restored.is_asleep)
+    }
+
+    /// This node held the slot before its agent's start, and keeps room for it.
+    pub fn offers_slot(&self, slot: u16) -> bool {
+        self.restored.iter().flat_map(|restored| &restored.offers).any(|offer| offer.slot == slot)
     }
 
     pub fn has_offers(&self) -> bool {
@@ -111,8 +128,7 @@ impl App {
     /// How this node stands to the application, for a restarted one that asks.
     fn standing(&self, now: Instant) -> Standing {
         match &self.restored {
-            Some(restored) if restored.is_asleep && !restored.is_led(now) => Standing::Asleep,
-            Some(restored) if restored.is_asleep => Standing::Awake,
+            Some(restored) if restored.is_asleep => restored.own_standing(now),
             _ if self.left.is_some() => Standing::Stranger,
             _ => Standing::Awake,
         }
@@ -164,10 +180,9 @@ impl App {
         {
             return self.enlighten(cx, from, slot);
         }
-        let is_its_own = |entry: &&mut Entry| {
-            let is_it = entry.holder == Some(from) || entry.successor == Some(from);
-            is_it && entry.epoch == epoch && !entry.state.is_final()
-        };
+        // Where its holder was is not known everywhere; that the epoch names it is proven.
+        let is_holder = self.is_holder(cx, from, slot, epoch);
+        let is_its_own = |entry: &&mut Entry| is_holder && entry.epoch == epoch && !entry.state.is_final();
         if let Some(entry) = self.known.entry_mut(slot).filter(is_its_own) {
             entry.offer = Some((from, hold));
             self.take_offer(cx, slot);
@@ -214,6 +229,11 @@ impl App {
         let partners = self.old_partners(cx.me.handle);
         let (app, versions) = (self.id(), self.versions());
         let Some(restored) = &mut self.restored else { return };
+        if cx.books.is_cloned {
+            // What it has on its disk may be a copy of what the other machine runs.
+            restored.due = cx.now + RETURN_PERIOD;
+            return;
+        }
         if !restored.is_asleep && (restored.offers.is_empty() || cx.now.since(restored.since) >= OFFER_LIMIT)
         {
             return self.drop_offers(cx);
@@ -243,12 +263,12 @@ impl App {
     }
 
     fn wake_when_ripe<H: Host>(&mut self, cx: &mut Context<'_, H>, partners: &[Handle]) {
-        let Some(restored) = &self.restored else { return };
-        let age = cx.now.since(restored.since);
+        let Some(restored) = &mut self.restored else { return };
+        let led_for = restored.led_for(cx.now);
         match restored.ripe(cx.now, partners, cx.config.restored_quiet, cx.config.restored_limit) {
             Ripe::NotYet => {}
             // Who was not taken back by then is needed no more; what it knows of ended slots stays known.
-            Ripe::Led if age >= cx.config.guardian_lapse => {
+            Ripe::Led if led_for >= cx.config.guardian_lapse => {
                 self.guard = None;
                 self.drop_offers(cx);
                 if self.mine.is_empty() { self.leave(cx) } else { self.be_awake(cx.now) }
@@ -300,7 +320,7 @@ impl App {
     /// Takes up watching: whatever was known of others counts from now.
     pub fn be_awake(&mut self, now: Instant) {
         if let Some(restored) = &mut self.restored {
-            restored.is_asleep = false;
+            (restored.is_asleep, restored.since) = (false, now);
         }
         for (_, entry) in self.known.iter_mut() {
             match (entry.holder, entry.successor) {

@@ -159,6 +159,8 @@ impl App {
         let slot = about.slot;
         let holds = match self.mine(slot).filter(|mine| mine.is_held()) {
             Some(mine) => Holds::Yes(self.report(mine)),
+            // A restored role may run it again: whoever looks for old holders goes on doing so.
+            None if self.offers_slot(slot) => Holds::Planned,
             None if cx.books.ledger.has_hold(cx.now, self.id()) => Holds::Planned,
             None => Holds::No,
         };

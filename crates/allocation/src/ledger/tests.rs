@@ -66,7 +66,7 @@ fn only_the_requester_renews_releases_or_confirms() {
     let id = ledger.hold(now, LIFE, ALICE, ask(1, 1_000), &mut rng).expect("the node is empty").id;
     let app = AppId::from_bytes([1; 16]);
     assert!(!ledger.renew(now, LIFE, BOB, id, false));
-    ledger.release(BOB, id);
+    ledger.release(now, BOB, id);
     assert!(!ledger.confirm(now, BOB, id, app, 0));
     assert!(!ledger.confirm(now, ALICE, id, AppId::from_bytes([2; 16]), 0), "a hold is for one application");
     assert!(ledger.confirm(now, ALICE, id, app, 0));
@@ -81,7 +81,9 @@ fn only_the_requester_renews_releases_or_confirms() {
 fn one_application_gets_one_slot_a_node_unless_it_colocates() {
     let (mut ledger, mut rng) = ledger();
     let now = Instant::ZERO;
-    assert!(ledger.hold(now, LIFE, ALICE, ask(1, 100), &mut rng).is_ok());
+    let held = ledger.hold(now, LIFE, ALICE, ask(1, 100), &mut rng).expect("free").id;
+    assert_eq!(ledger.hold(now, LIFE, ALICE, ask(1, 100), &mut rng), Err(HoldRefusal::SameApp));
+    assert!(ledger.confirm(now, ALICE, held, AppId::from_bytes([1; 16]), 0));
     assert_eq!(ledger.hold(now, LIFE, BOB, ask(1, 100), &mut rng), Err(HoldRefusal::SameApp));
     assert!(ledger.hold(now, LIFE, BOB, Ask { colocate: true, ..ask(1, 100) }, &mut rng).is_ok());
 }
@@ -206,8 +208,83 @@ fn only_holds_that_nobody_ended_count_as_lapsed() {
     let (mut ledger, mut rng) = ledger();
     let mut hold = |app| ledger.hold(Instant::ZERO, LIFE, ALICE, ask(app, 100), &mut rng).expect("room").id;
     let (released, confirmed, _) = (hold(1), hold(2), hold(3));
-    ledger.release(ALICE, released);
+    ledger.release(Instant::ZERO, ALICE, released);
     assert!(ledger.confirm(Instant::ZERO, ALICE, confirmed, AppId::from_bytes([2; 16]), 0));
     ledger.expire(Instant::ZERO + LIFE);
     assert_eq!((ledger.lapsed_holds(), ledger.open_holds()), (1, 0));
+}
+
+/// Asks for all that there is, as often as it may, for so many seconds.
+fn hoard(ledger: &mut Ledger, rng: &mut Rng, seconds: core::ops::Range<u64>) {
+    let mut held = None;
+    for second in seconds {
+        let now = Instant::from_secs(second);
+        let is_kept = held.is_some_and(|id| ledger.renew(now, LIFE, ALICE, id, true));
+        if !is_kept {
+            let all = Ask { patience: Ask::FIRST_OF_ALL, ..ask(1, 2_000) };
+            held = ledger.hold(now, LIFE, ALICE, all, rng).ok().map(|granted| granted.id);
+        }
+    }
+}
+
+#[test]
+fn who_holds_all_and_confirms_nothing_gives_way_after_some_minutes_and_for_as_many() {
+    let (mut ledger, mut rng) = ledger();
+    let at = Instant::from_secs;
+    hoard(&mut ledger, &mut rng, 0..200);
+    assert_eq!(ledger.hold(at(200), LIFE, BOB, ask(2, 500), &mut rng), Err(HoldRefusal::Busy));
+    hoard(&mut ledger, &mut rng, 200..242);
+    let bobs = ledger.hold(at(242), LIFE, BOB, ask(2, 500), &mut rng).expect("it goes for others");
+    assert_eq!(bobs.revoked.len(), 1);
+    // For itself no other goes, whatever it says of its turn.
+    let first = Ask { patience: Ask::FIRST_OF_ALL, ..ask(1, 2_000) };
+    assert_eq!(ledger.hold(at(243), LIFE, ALICE, first, &mut rng), Err(HoldRefusal::Busy));
+    assert!(ledger.confirm(at(244), BOB, bobs.id, AppId::from_bytes([2; 16]), 0));
+    // What is left it may hold, and it goes again for whoever wants it, and pays nothing back meanwhile.
+    let rest = Ask { patience: Ask::FIRST_OF_ALL, ..ask(1, 1_500) };
+    let rest = ledger.hold(at(245), LIFE, ALICE, rest, &mut rng).expect("it is free").id;
+    ledger.rename(ALICE, Handle::from_u32(9));
+    ledger.rename(Handle::from_u32(9), ALICE);
+    let again = ledger.hold(at(246), LIFE, BOB, ask(3, 100), &mut rng).expect("it goes for others");
+    assert_eq!(again.revoked, [(ALICE, rest)]);
+    ledger.release(at(247), BOB, again.id);
+    ledger.expire(at(247 + 250));
+    assert!(ledger.hold(at(500), LIFE, ALICE, ask(1, 1_500), &mut rng).is_ok());
+    assert_eq!(ledger.hold(at(501), LIFE, BOB, ask(3, 100), &mut rng), Err(HoldRefusal::Busy));
+}
+
+#[test]
+fn who_holds_for_seconds_and_pauses_as_long_or_confirms_its_own_is_never_overdrawn() {
+    for confirms in [false, true] {
+        let (mut ledger, mut rng) = ledger();
+        for round in 0..200 {
+            let (begin, end) = (Instant::from_secs(round * 20), Instant::from_secs(round * 20 + 9));
+            let held = ledger.hold(begin, LIFE, ALICE, ask(1, 2_000), &mut rng).expect("free");
+            let other = Ask { patience: 7, ..ask(2, 2_000) };
+            assert!(ledger.renew(end, LIFE, ALICE, held.id, true));
+            assert_eq!(ledger.hold(end, LIFE, BOB, other, &mut rng), Err(HoldRefusal::Busy), "{round}");
+            ledger.release(end, ALICE, held.id);
+        }
+        hoard(&mut ledger, &mut rng, 4_000..4_238);
+        if confirms {
+            ledger.forgive(ALICE);
+        }
+        hoard(&mut ledger, &mut rng, 4_238..4_250);
+        let bobs = ledger.hold(Instant::from_secs(4_250), LIFE, BOB, ask(2, 100), &mut rng);
+        assert_eq!(bobs.is_ok(), !confirms);
+    }
+}
+
+#[test]
+fn what_somebody_else_holds_for_an_application_keeps_it_from_no_node() {
+    let (mut ledger, mut rng) = ledger();
+    let now = Instant::ZERO;
+    let app = AppId::from_bytes([1; 16]);
+    let first = ledger.hold(now, LIFE, ALICE, ask(1, 1), &mut rng).expect("free").id;
+    assert_eq!(ledger.hold(now, LIFE, ALICE, ask(1, 1), &mut rng), Err(HoldRefusal::SameApp));
+    let second = ledger.hold(now, LIFE, BOB, ask(1, 500), &mut rng).expect("it is its own").id;
+    assert!(ledger.confirm(now, BOB, second, app, 0));
+    assert!(!ledger.confirm(now, ALICE, first, app, 1), "one node runs one slot");
+    assert_eq!(ledger.open_holds(), 0);
+    assert_eq!(ledger.hold(now, LIFE, ALICE, ask(1, 1), &mut rng), Err(HoldRefusal::SameApp));
 }

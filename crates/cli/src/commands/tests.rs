@@ -36,6 +36,8 @@ fn the_issues_command_lines_are_understood() {
         "xtreem vo issue --name node7 --role node --days 365",
         "xtreem vo issue --user alice --role submit",
         "xtreem vo issue --user alice --role admin",
+        "xtreem vo renew node7.pem",
+        "xtreem vo renew alice.pem --days 30 --dir vo --out new.pem --json",
         "xtreem vo show node7.pem --json",
         "xtreem vo policy set policy.toml --dir vo --out policy.signed --json",
         "xtreem vo policy show --json --socket s",

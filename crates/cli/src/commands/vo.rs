@@ -39,6 +39,12 @@ enum Command {
                       --role submit --out alice.pem"
     )]
     Issue(Issue),
+    /// Make a credential valid for longer, also one that has expired: key, id, name and roles stay
+    #[command(
+        after_help = "Examples:\n  xtreem vo renew node7.pem\n  xtreem vo renew alice.pem --days 30 --out alice-new.pem\n\n\
+                      Bring the file back to where it is used; the agent of a node is started again."
+    )]
+    Renew(Renew),
     /// Invite a machine: print one line to paste there, with a new node's identity and where the grid is
     #[command(
         after_help = "Examples:\n  xtreem vo invite\n  xtreem vo invite --name node7 --days 30 --join \
@@ -96,6 +102,24 @@ struct Issue {
 }
 
 #[derive(Args, Debug)]
+struct Renew {
+    /// Credential of a node or user
+    file: PathBuf,
+    /// Days of validity from now on
+    #[arg(long, default_value_t = 365)]
+    days: u32,
+    /// Directory of the VO's root key [default: the only one under ~/.config/xtreem/vo]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// New file for key and credential [default: in the place of FILE]
+    #[arg(long, value_name = "NEW")]
+    out: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args, Debug)]
 struct Show {
     /// Credential of a node or user, or root key of a VO [default: ~/.config/xtreem/user.pem]
     #[arg(env = "XTREEM_CREDENTIAL", value_parser = places::path_or_empty())]
@@ -119,6 +143,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
     match arguments.command {
         Command::Create(arguments) => create(&arguments),
         Command::Issue(arguments) => issue(&arguments),
+        Command::Renew(arguments) => renew(&arguments),
         Command::Invite(arguments) => invite::invite(&arguments),
         Command::Accept(arguments) => invite::accept(&arguments),
         Command::Show(arguments) => show(&arguments),
@@ -194,6 +219,28 @@ fn issue(arguments: &Issue) -> Result<Exit, Failure> {
             Some(_) => "Move it to the user's ~/.config/xtreem/user.pem.",
         };
         output::print(&format!("{}written: {}\n{place}\n", described(&identity), out.display()))?;
+    }
+    Ok(Exit::Success)
+}
+
+fn renew(arguments: &Renew) -> Result<Exit, Failure> {
+    let old = Identity::load_timeless(&arguments.file).map_err(Failure::usage)?;
+    let vo = root_key(arguments.dir.as_deref())?;
+    let failed = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
+    let identity = vo.renew(&old, arguments.days).map_err(failed)?;
+    let out = arguments.out.as_deref().unwrap_or(&arguments.file);
+    save(out, |path| if arguments.out.is_some() { identity.save(path) } else { identity.replace(path) })?;
+    if arguments.json {
+        let id = Some(identity.id().to_string());
+        output::print_json(&Made { vo: vo.root().id().to_string(), name: identity.name(), id, file: out })?;
+    } else {
+        let next = if identity.roles().has(Roles::NODE) {
+            "Bring it to its node and start the agent there again: it keeps its id, and what it runs.\n"
+        } else {
+            "Bring it to the user's ~/.config/xtreem/user.pem.\n"
+        };
+        let done = if arguments.out.is_some() { "written" } else { "replaced" };
+        output::print(&format!("{}{done}: {}\n{next}", described(&identity), out.display()))?;
     }
     Ok(Exit::Success)
 }

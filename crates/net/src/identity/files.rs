@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,7 @@ pub enum LoadError {
     #[error("{}: {what}; issue it anew with `xtreem vo issue`, or name another file", path.display())]
     Content { path: PathBuf, what: &'static str },
     #[error(
-        "{}: the credential expired on {}; ask the VO's owner for a new one",
+        "{}: the credential expired on {}; the VO's owner renews it with `xtreem vo renew FILE`",
         path.display(),
         date(*not_after)
     )]
@@ -50,7 +50,7 @@ pub enum LoadError {
 }
 
 /// The day of `unix` seconds, in UTC.
-fn date(unix: u64) -> String {
+pub fn date(unix: u64) -> String {
     // Years beyond 9999 cannot be shown; no credential that we issue lasts so long.
     let shown = Duration::from_secs(unix.min(253_402_300_799));
     (rcgen::date_time_ymd(1970, 1, 1) + shown).date().to_string()
@@ -81,6 +81,21 @@ impl VoKey {
 }
 
 impl Identity {
+    /// Writes key, certificates and credential in the place of a file that has the same key. That is left as
+    /// it is when this fails.
+    pub fn replace(&self, path: &Path) -> io::Result<()> {
+        let mut fresh = path.as_os_str().to_owned();
+        fresh.push(".new");
+        let fresh = PathBuf::from(fresh);
+        self.save(&fresh)?;
+        let owner = path.metadata()?;
+        // Root may renew what is another user's, who is to read it afterwards.
+        let given = std::os::unix::fs::chown(&fresh, Some(owner.uid()), Some(owner.gid()));
+        given.and_then(|()| std::fs::rename(&fresh, path)).inspect_err(|_| {
+            let _ = std::fs::remove_file(&fresh);
+        })
+    }
+
     /// Writes key, certificates and credential to a new file that only its owner may read. An existing file
     /// is left alone.
     pub fn save(&self, path: &Path) -> io::Result<()> {
@@ -93,6 +108,14 @@ impl Identity {
 
     /// Reads an identity and checks that its parts belong together and are valid now.
     pub fn load(path: &Path) -> Result<Identity, LoadError> {
+        let identity = Identity::load_timeless(path)?;
+        identity.check_time().map_err(|flaw| flaw.of_file(path))?;
+        Ok(identity)
+    }
+
+    /// Reads an identity and checks that its parts belong together, whether or not they are valid now: to
+    /// renew it.
+    pub fn load_timeless(path: &Path) -> Result<Identity, LoadError> {
         let wrong = |what| LoadError::Content { path: path.to_owned(), what };
         let blocks = read(path)?;
         let all = |tag| blocks.iter().filter(move |block| block.tag() == tag).map(Pem::contents);
@@ -106,7 +129,11 @@ impl Identity {
         Identity::assemble(key, credential, certificates.pop(), ca).map_err(|flaw| flaw.of_file(path))
     }
 
-    /// Checks that the parts of an identity belong together and are valid now.
+    pub(super) fn check_time(&self) -> Result<(), Flaw> {
+        self.member.check_time(unix_now()).map_err(Flaw::of_credential)
+    }
+
+    /// Checks that the parts of an identity belong together.
     pub(super) fn assemble(
         key: SigningKey,
         credential: &[u8],
@@ -116,15 +143,7 @@ impl Identity {
         let root = ed25519_key_of(&ca)
             .and_then(|key| VoRoot::from_bytes(&key))
             .ok_or(Flaw::Content("the VO's certificate has no Ed25519 key"))?;
-        let member = root.verify(credential, unix_now()).map_err(|error| match error {
-            CredentialError::Expired { not_after } => Flaw::Expired { not_after },
-            CredentialError::NotYetValid { not_before } => Flaw::NotYetValid { not_before },
-            CredentialError::WrongVo { .. } => Flaw::Content("the credential is of another VO"),
-            CredentialError::BadSignature => Flaw::Content("the credential is not signed by the VO's root"),
-            CredentialError::TooLong { .. } | CredentialError::Malformed => {
-                Flaw::Content("the credential is damaged")
-            }
-        })?;
+        let member = root.verify_timeless(credential).map_err(Flaw::of_credential)?;
         let public = key.verifying_key();
         if *member.key() != public {
             return Err(Flaw::Content("the credential is of another key"));
@@ -148,6 +167,18 @@ pub(super) enum Flaw {
 }
 
 impl Flaw {
+    fn of_credential(error: CredentialError) -> Flaw {
+        match error {
+            CredentialError::Expired { not_after } => Flaw::Expired { not_after },
+            CredentialError::NotYetValid { not_before } => Flaw::NotYetValid { not_before },
+            CredentialError::WrongVo { .. } => Flaw::Content("the credential is of another VO"),
+            CredentialError::BadSignature => Flaw::Content("the credential is not signed by the VO's root"),
+            CredentialError::TooLong { .. } | CredentialError::Malformed => {
+                Flaw::Content("the credential is damaged")
+            }
+        }
+    }
+
     fn of_file(self, path: &Path) -> LoadError {
         let path = path.to_owned();
         match self {

@@ -86,7 +86,9 @@ impl Invitation {
         let leaf = Some(CertificateDer::from(leaf));
         let identity =
             Identity::assemble(SigningKey::from_bytes(&key), &credential, leaf, CertificateDer::from(ca));
-        let identity = identity.map_err(|flaw: Flaw| InvitationError::Flaw(flaw.to_string()))?;
+        let identity = identity
+            .and_then(|identity| identity.check_time().map(|()| identity))
+            .map_err(|flaw: Flaw| InvitationError::Flaw(flaw.to_string()))?;
         let invitation = Invitation { identity, join };
         invitation.check_join()?;
         Ok(invitation)

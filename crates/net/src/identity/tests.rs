@@ -100,6 +100,30 @@ fn unusable_files_say_what_is_wrong_and_what_to_do() {
 }
 
 #[test]
+fn who_renews_an_expired_credential_stays_who_he_was() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("id.pem");
+    let vo = vo();
+    for roles in [Roles::NODE, Roles::SUBMIT | Roles::ADMIN] {
+        let _ = fs::remove_file(&path);
+        let old = vo.issue("old", roles, 1_700_000_000, 1).expect("an identity");
+        old.save(&path).expect("a new file");
+        assert!(matches!(Identity::load(&path), Err(LoadError::Expired { .. })));
+        let read = Identity::load_timeless(&path).expect("whole but for its dates");
+        let renewed = vo.renew(&read, 30).expect("an identity");
+        renewed.replace(&path).expect("own file");
+        let now = Identity::load(&path).expect("valid again");
+        assert_eq!((now.id(), now.name(), now.roles()), (old.id(), "old", roles));
+        assert_eq!(now.leaf().is_some(), roles.has(Roles::NODE));
+        assert_eq!(fs::read_dir(dir.path()).expect("own directory").count(), 1, "nothing is left over");
+        let mode = fs::metadata(&path).expect("it exists").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let other = VoKey::create("other.example").expect("a VO");
+        assert!(matches!(other.renew(&read, 30), Err(MakeError::OtherVo { .. })));
+    }
+}
+
+#[test]
 fn impossible_members_are_not_issued() {
     let vo = vo();
     assert!(matches!(vo.issue_node("n", 0), Err(MakeError::Days { days: 0 })));

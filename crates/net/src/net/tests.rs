@@ -290,6 +290,29 @@ async fn strangers_and_expired_members_do_not_get_through_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_connection_ends_with_the_credential_that_it_was_made_with() {
+    let vo = vo();
+    let end = unix_now() + 3;
+    let ends = vo.issue("ends", Roles::NODE, end - 86_400, 1).expect("an identity");
+    let (a, b) = (start(&issue(&vo, "a"), 1, &[]), start(&ends, 1, &[]));
+    // One stream that stays open, and others again and again: the connection is never idle.
+    let (mut long, _answer) = b.net.open(a.net.own_contact(), Service::PORTS).await.expect("a stream");
+    let mut used_until = 0;
+    eventually("nothing passes any more", async || {
+        let stream = b.net.open(a.net.own_contact(), Service::PIECES).await;
+        if stream.is_ok() {
+            used_until = unix_now();
+        }
+        stream.is_err() && long.write_all(b"more").await.is_err()
+    })
+    .await;
+    assert!(unix_now() > end, "it ended before its time");
+    assert!((end - 1..=end + 1).contains(&used_until), "used until {used_until}, to end at {end}");
+    assert!(a.net.counters().of(Count::Expired) > 0);
+    still_works(&vo, &a).await;
+}
+
+#[tokio::test]
 async fn a_service_stream_carries_the_proven_name_of_who_opened_it() {
     let vo = vo();
     let (a, mut b) = (start(&issue(&vo, "a"), 1, &[]), start(&issue(&vo, "b"), 1, &[]));
@@ -483,6 +506,26 @@ async fn a_node_whose_join_leads_nowhere_finds_its_grid_by_what_was_kept() {
     config.kept = vec![hub.net.local_addr().to_string()];
     let back = start_with(config, services);
     knows_exactly(&back, &[&hub]).await;
+}
+
+#[tokio::test]
+async fn strangers_that_begin_connections_and_never_end_them_keep_no_member_out() {
+    let vo = vo();
+    let hub = start(&issue(&vo, "hub"), 1, &[]);
+    // They come further than a stranger can: to the hello, which they do not say.
+    let tls = Tls::new(&issue(&vo, "silent")).expect("an identity");
+    let socket = quinn::Endpoint::client(LOOPBACK[0].parse().expect("an address")).expect("a socket");
+    let mut silent = tokio::task::JoinSet::new();
+    for _ in 0..2 * 64 {
+        let (config, _) = tls.client.dial().expect("a configuration");
+        let dialled = socket.connect_with(config, hub.net.local_addr(), &tls.client.server_name);
+        silent.spawn(async move { dialled.expect("an address").await });
+    }
+    counts(&hub, Count::Refused, 1).await;
+    let (mut config, services) = config(&issue(&vo, "member"), 1, &[hub.net.local_addr()]);
+    config.bind = "127.0.0.2:0".parse().expect("a literal address");
+    let member = start_with(config, services);
+    knows_exactly(&member, &[&hub]).await;
 }
 
 /// Its nodes know each other, and of the rest they remember a machine that is gone.

@@ -32,9 +32,10 @@ impl Node {
     }
 
     /// Says whether another machine, which started earlier or at the same moment, has this node's key. While
-    /// it does, every hold is refused for that.
+    /// it does, every hold is refused for that, and nothing is taken up that was restored.
     pub fn set_cloned(&mut self, is_cloned: bool) {
         self.is_cloned = is_cloned;
+        self.allocation.set_cloned(is_cloned);
     }
 
     /// As set by [`Self::set_contradicts`].

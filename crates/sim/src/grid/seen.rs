@@ -34,6 +34,8 @@ pub(crate) enum Seen {
     },
     /// A node told of a change of a slot.
     SlotChanged {
+        /// Who says so.
+        by: HostNo,
         app: AppId,
         slot: u16,
         epoch: Epoch,

@@ -59,3 +59,29 @@ fn an_offset_from_the_future_reads_nothing() {
     log.append(b"abc");
     assert_eq!(log.read_from(u64::MAX).expect("readable"), LogChunk { start: 3, bytes: vec![] });
 }
+
+#[test]
+fn a_rotation_that_fails_is_tried_again_and_costs_what_had_no_room() {
+    let (dir, log) = log(10_000);
+    let line = |number: u32| format!("{number:09}\n");
+    // There is no room for a file of this name.
+    fs::create_dir(dir.path().join("log.next")).expect("made");
+    (0..2_000).for_each(|number| log.append(line(number).as_bytes()));
+    assert_eq!(log.tail_lines(1).expect("readable"), [line(499).trim_end()]);
+    fs::remove_dir(dir.path().join("log.next")).expect("removed");
+    (2_000..9_000).for_each(|number| log.append(line(number).as_bytes()));
+    assert_eq!(log.tail_lines(1).expect("readable"), [line(8_999).trim_end()]);
+    assert!(len_on_disk(&dir) <= 10_000);
+}
+
+#[test]
+fn a_log_that_somebody_removed_goes_on() {
+    let (dir, log) = log(10_000);
+    for number in 0..9_000u32 {
+        log.append(format!("{number:09}\n").as_bytes());
+        if number == 4_000 {
+            fs::remove_file(dir.path().join("log")).expect("removed");
+        }
+    }
+    assert_eq!(log.tail_lines(1).expect("readable"), ["000008999"]);
+}

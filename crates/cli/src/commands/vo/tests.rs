@@ -84,3 +84,29 @@ fn validity_is_told_in_days() {
     }
     assert_eq!(validity(999, 1_000), "no more");
 }
+
+#[test]
+fn a_renewed_credential_has_the_id_of_the_old_one() {
+    in_directory(|directory| {
+        let vo = directory.join("vo");
+        let create = Create { name: "physics.example".to_owned(), dir: Some(vo.clone()), json: true };
+        super::create(&create).expect("a VO");
+        let (file, new) = (directory.join("u.pem"), directory.join("new.pem"));
+        issue_to(&vo, None, Some("alice"), Some(Role::Admin), &file).expect("a credential");
+        let old = Identity::load(&file).expect("own file");
+        let renew = |days, out: Option<&Path>| {
+            let (out, dir) = (out.map(Path::to_owned), Some(vo.clone()));
+            super::renew(&Renew { file: file.clone(), days, dir, out, json: true })
+        };
+        renew(90, Some(&new)).expect("a new file");
+        assert_eq!(renew(90, Some(&new)).expect_err("keys are never overwritten").exit, Exit::Usage);
+        assert_eq!(Identity::load(&file).expect("as it was").member().not_after(), old.member().not_after());
+        renew(60, None).expect("in its place");
+        for (file, days) in [(&new, 90), (&file, 60)] {
+            let renewed = Identity::load(file).expect("own file");
+            assert_eq!((renewed.id(), renewed.name(), renewed.roles()), (old.id(), "alice", old.roles()));
+            assert!(renewed.member().not_after() >= old.member().not_after() + (days - 31) * 86_400);
+        }
+        assert!(renew(0, None).expect_err("no days").to_string().contains("0 days"));
+    });
+}

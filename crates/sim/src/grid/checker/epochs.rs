@@ -24,7 +24,7 @@ impl Checker for Epochs {
     fn observe(&mut self, at: Instant, seen: &Seen, findings: &mut Findings) {
         let (run, holder, has_ended) = match seen {
             Seen::StartOrdered { host, incarnation, run } => (*run, handle_of(*host, *incarnation), false),
-            Seen::SlotChanged { app, slot, epoch, holder: Some(holder), state }
+            Seen::SlotChanged { app, slot, epoch, holder: Some(holder), state, .. }
                 if *state != SlotState::Planned && *epoch != Epoch::NONE =>
             {
                 (SlotRun { app: *app, slot: *slot, epoch: *epoch }, *holder, state.is_final())

@@ -3,9 +3,11 @@
 //!
 //! Source: docs/design/allocation.md, "What is judged in the simulator". Applications count that were
 //! accepted, were not stopped and were never without a live holder or guardian. An epoch that started behind
-//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then. A
-//! slot may wait for files that no live host has. It may be without a process when nobody had the chance,
-//! for [`CHANCE`] without a break, to give it one: no host has room, or all its holders and guardians are cut
+//! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then.
+//! Neither is one that all who had heard of it took along into death, when all others who know the slot were
+//! out of their reach since it started. A slot may wait for files that no live host has, once a holder of its
+//! application has looked for them in vain. It may be without a process when nobody had the chance, for
+//! [`CHANCE`] without a break, to give it one: no host has room, or all its holders and guardians are cut
 //! off.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +49,10 @@ struct Slot {
     failed: BTreeSet<Epoch>,
     /// The highest epoch whose host found no live source of the files.
     without_files: Option<Epoch>,
+    /// Live hosts that have heard of each epoch.
+    heard: BTreeMap<Epoch, BTreeSet<HostNo>>,
+    /// Epochs of which nobody can hear any more.
+    forgotten: BTreeSet<Epoch>,
 }
 
 pub(super) struct FinalState {
@@ -67,6 +73,23 @@ impl FinalState {
             let is_young = at.since(run.started) < LEARN;
             let is_hidden = is_young || partitions.touched_since(dead, run.started);
             run.died_unknown |= run.host == dead && is_hidden && !run.is_done && !run.was_ordered;
+        }
+    }
+
+    /// What the host knew is gone for good.
+    fn host_is_forgotten(&mut self, dead: HostNo) {
+        let partitions = &self.partitions;
+        for slot in self.slots.values_mut() {
+            let was_told = slot.heard.iter_mut().filter_map(|(epoch, by)| by.remove(&dead).then_some(*epoch));
+            let was_told: Vec<Epoch> = was_told.collect();
+            let partners: BTreeSet<HostNo> = slot.heard.values().flatten().copied().collect();
+            for epoch in was_told.into_iter().filter(|epoch| slot.heard[epoch].is_empty()) {
+                let started = slot.runs.get(&epoch).map(|run| run.started);
+                let is_away = |since| partners.iter().all(|host| partitions.was_away_since(*host, since));
+                if started.is_some_and(is_away) {
+                    slot.forgotten.insert(epoch);
+                }
+            }
         }
     }
 }
@@ -95,8 +118,13 @@ impl Checker for FinalState {
                 let slot = self.slots.entry((run.app, run.slot)).or_default();
                 slot.without_files = slot.without_files.max(Some(run.epoch));
             }
-            Seen::SlotChanged { app, slot, epoch, state: SlotState::Failed(_), .. } => {
-                self.slots.entry((*app, *slot)).or_default().failed.insert(*epoch);
+            Seen::SlotChanged { by, app, slot, epoch, state, .. } => {
+                let slot = self.slots.entry((*app, *slot)).or_default();
+                slot.heard.entry(*epoch).or_default().insert(*by);
+                slot.forgotten.remove(epoch);
+                if matches!(state, SlotState::Failed(_)) {
+                    slot.failed.insert(*epoch);
+                }
             }
             Seen::StopTaken { app, .. } | Seen::StopKnown { app, .. } => {
                 self.stopped.insert(*app);
@@ -105,6 +133,9 @@ impl Checker for FinalState {
                 if let Fault::Killed { host } | Fault::Restarted { host } | Fault::PowerLost { host } = fault
                 {
                     self.host_died(at, *host);
+                }
+                if let Fault::Killed { host } = fault {
+                    self.host_is_forgotten(*host);
                 }
                 self.partitions.observe(at, fault);
             }
@@ -115,11 +146,13 @@ impl Checker for FinalState {
     fn finish(&mut self, at: Instant, end: &Snapshot, findings: &mut Findings) {
         let counts = |app: &&AppFacts| app.is_accepted && !app.is_lost && !self.stopped.contains(&app.app);
         for app in end.apps.iter().filter(counts) {
+            let has_looked =
+                self.slots.iter().any(|((id, _), slot)| *id == app.app && slot.without_files.is_some());
             for number in 0..app.slots {
                 let none = Slot::default();
                 let slot = self.slots.get(&(app.app, number)).unwrap_or(&none);
                 let had_chance = app.chance_since.is_some_and(|since| at.since(since) >= CHANCE);
-                match slot.judge(number, app) {
+                match slot.judge(number, app, has_looked) {
                     Ok(()) => {}
                     Err(Wrong::Missing(_)) if !had_chance => {}
                     Err(Wrong::Missing(what) | Wrong::Present(what)) => {
@@ -162,26 +195,25 @@ enum Wrong {
 }
 
 impl Slot {
-    fn judge(&self, number: u16, app: &AppFacts) -> Result<(), Wrong> {
+    fn judge(&self, number: u16, app: &AppFacts, has_looked: bool) -> Result<(), Wrong> {
         let running: Vec<_> = self.runs.iter().filter(|(_, run)| run.is_running).collect();
         // It came to its end under some epoch, perhaps behind a partition while others started it again, and
         // somebody is there who tells.
         if running.is_empty() && app.over.contains(&number) && self.runs.values().any(Run::has_ended) {
             return Ok(());
         }
-        let mut rivals = self.runs.iter().filter(|(_, run)| run.is_running || !run.died_unknown);
+        if running.is_empty() && has_looked && app.files_on.is_empty() {
+            return Ok(());
+        }
+        let is_gone = |epoch, run: &Run| run.died_unknown || self.forgotten.contains(epoch);
+        let mut rivals = self.runs.iter().filter(|(epoch, run)| run.is_running || !is_gone(epoch, run));
         let newest = rivals.next_back();
         if running.is_empty()
             && self.without_files >= newest.map(|(top, _)| *top)
             && self.without_files.is_some()
         {
-            return match app.files_on[..] {
-                [] => Ok(()),
-                _ => Err(Wrong::Present(format!(
-                    "has no files, although live hosts have them: {:?}",
-                    app.files_on
-                ))),
-            };
+            let what = format!("has no files, although live hosts have them: {:?}", app.files_on);
+            return Err(Wrong::Present(what));
         }
         let Some((top, newest)) = newest else {
             // Its last host died, but the slot was at its end before that.
@@ -189,7 +221,7 @@ impl Slot {
                 return Ok(());
             }
             return Err(Wrong::Missing(format!(
-                "nothing runs; {} epochs were started and died young",
+                "nothing runs; {} epochs were started, and nobody knows of them",
                 self.runs.len()
             )));
         };

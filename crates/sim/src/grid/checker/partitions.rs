@@ -82,6 +82,12 @@ impl Partitions {
         self.cut[host as usize].reaches(start) || self.splits.iter().any(|split| split.span.reaches(start))
     }
 
+    /// Whether news of something since `start` may not have reached the host: it was cut, split off or
+    /// paused.
+    pub fn was_away_since(&self, host: HostNo, start: Instant) -> bool {
+        self.touched_since(host, start) || self.paused[host as usize].reaches(start)
+    }
+
     /// Whether the host stood still or was cut off alone just now.
     pub fn was_out(&self, host: HostNo, now: Instant) -> bool {
         self.cut[host as usize].reaches(now) || self.paused[host as usize].reaches(now)

@@ -37,7 +37,13 @@ fn stop_taken(by: u32) -> Seen {
 
 fn changed(counter: u32, holder: u32, state: SlotState) -> Seen {
     let holder = Some(handle_of(holder, 0));
-    Seen::SlotChanged { app: APP, slot: 0, epoch: run(0, counter).epoch, holder, state }
+    Seen::SlotChanged { by: 1, app: APP, slot: 0, epoch: run(0, counter).epoch, holder, state }
+}
+
+/// A host has heard that another one runs an epoch.
+fn heard(by: u32, counter: u32, holder: u32) -> Seen {
+    let (epoch, holder) = (run(0, counter).epoch, Some(handle_of(holder, 0)));
+    Seen::SlotChanged { by, app: APP, slot: 0, epoch, holder, state: SlotState::Running }
 }
 
 fn usage(used_cores: u32, running_cores: u32) -> Seen {
@@ -174,6 +180,9 @@ fn a_slot_may_wait_for_files_only_when_no_live_host_has_them() {
     let mut somewhere = end(1);
     somewhere.apps[0].files_on = vec![5];
     check(&history, &somewhere, &[super::final_state::NAME]);
+    // Another slot that was never begun needs them as well, once somebody has looked for them.
+    check(&history, &end(2), &[]);
+    check(&history[..2], &end(1), &[super::final_state::NAME]);
 }
 
 #[test]
@@ -242,6 +251,31 @@ fn an_epoch_that_died_before_anybody_learnt_of_it_is_no_rival() {
     };
     check(&history(3_000), &end(1), &[]);
     check(&history(9_000), &end(1), &[super::overlap::NAME, super::final_state::NAME]);
+}
+
+#[test]
+fn an_epoch_that_died_with_all_who_could_have_told_of_it_is_no_rival() {
+    let history = |cut: u32, third: Seen| {
+        [
+            (0, started(1, 1)),
+            (10, heard(1, 1, 1)),
+            (10, heard(3, 1, 1)),
+            (5_000, fault(Fault::Cut { host: cut })),
+            (9_000, started(2, 2)),
+            (9_010, heard(2, 2, 2)),
+            (9_010, third),
+            (30_000, ended(2, 2, None, false)),
+            (30_000, fault(Fault::Killed { host: 2 })),
+            (30_000, fault(Fault::Killed { host: 3 })),
+            (40_000, fault(Fault::Healed { host: cut })),
+        ]
+    };
+    check(&history(1, heard(3, 2, 2)), &end(1), &[]);
+    // A fourth host was within reach, has lived on, and ought to know.
+    check(&history(1, heard(4, 1, 1)), &end(1), &[super::final_state::NAME]);
+    check(&history(1, heard(4, 2, 2)), &end(1), &[super::final_state::NAME]);
+    // And so was the first one.
+    check(&history(5, heard(3, 2, 2)), &end(1), &[super::overlap::NAME, super::final_state::NAME]);
 }
 
 #[test]

@@ -4,12 +4,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xtreem_base::{AppId, Instant};
-use xtreem_discovery::Role;
+use xtreem_discovery::{AppSummary, Role};
 
 use super::World;
 use crate::grid::apps::{App, Stop};
 use crate::grid::host::{Host, HostNo};
 use crate::grid::process::State;
+use crate::grid::seen::Behaviour;
 
 /// An application that lacks a process which somebody could give it.
 #[derive(Clone, Copy, Debug)]
@@ -87,9 +88,12 @@ impl World {
         let takes = |(at, host): (usize, &Host)| {
             let Some(node) = host.node.as_ref().filter(|_| host.is_running()) else { return false };
             let status = node.status();
+            // Between two of its failures a broken program is no process, and its slot stays all the same.
+            let holds = |here: &AppSummary| here.id == app.record.id && here.role == Role::Holder;
+            let pauses = app.behaviour == Behaviour::Broken && node.apps().iter().any(holds);
             status.offered.covers(&status.used.plus(&app.resources))
                 && shape.requirement.of_each().matches(&host.attributes)
-                && (shape.colocate || !self.has_process(at as HostNo, app.record.id))
+                && (shape.colocate || !(pauses || self.has_process(at as HostNo, app.record.id)))
         };
         self.hosts.iter().enumerate().any(takes)
     }

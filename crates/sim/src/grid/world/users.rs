@@ -159,7 +159,7 @@ impl World {
             Notice::Stop { run, .. } => self.stop_program(host, run),
             Notice::SlotChanged { app, slot } => {
                 let (number, epoch, holder, state) = (slot.slot, slot.epoch, slot.holder, slot.state);
-                self.see(&Seen::SlotChanged { app, slot: number, epoch, holder, state });
+                self.see(&Seen::SlotChanged { by: host, app, slot: number, epoch, holder, state });
             }
             Notice::RecordChanged { record } => {
                 if record.is_stopped() {
