@@ -568,6 +568,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_too_many_links_the_longest_unused_one_goes() {
+        let mut links = Links::default();
+        let key = |number: usize| (NodeId::from_bytes([number as u8; 16]), 1);
+        let made: Vec<Made> = (0..LINKS_MAX).filter_map(|number| links.slot(key(number)).err()).collect();
+        assert_eq!(made.len(), LINKS_MAX);
+        assert!(links.slot(key(0)).is_ok(), "it is used again");
+        let newest = links.slot(key(LINKS_MAX));
+        assert!(newest.is_err() && links.by_key.len() == LINKS_MAX);
+        assert!(links.slot(key(0)).is_ok() && !links.by_key.contains_key(&key(1)));
+    }
+
+    #[test]
     fn a_credential_is_looked_at_when_it_ends_and_once_a_minute_before() {
         let table = [(100, 0, 60), (100, 41, 60), (100, 42, 59), (100, 99, 2), (100, 100, 1), (100, 500, 1)];
         for (not_after, now, seconds) in table {
