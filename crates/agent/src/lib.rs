@@ -42,6 +42,7 @@ mod slots;
 pub mod store;
 mod trash;
 mod unwilling;
+mod validity;
 mod waiting;
 
 pub use config::Config;

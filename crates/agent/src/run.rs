@@ -31,7 +31,7 @@ use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
 use crate::trash::Trash;
 use crate::waiting::Waiting;
-use crate::{members, namesake, policy, publisher, services};
+use crate::{members, namesake, policy, publisher, services, validity};
 
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
@@ -179,6 +179,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tokio::spawn(isolation::watch(agent.clone())),
         tokio::spawn(operator::serve(agent.clone(), control)),
         tokio::spawn(contacts::keep(agent.clone())),
+        tokio::spawn(validity::watch(agent.clone())),
     ];
     let mut ended = Ok(());
     tokio::select! {
