@@ -63,6 +63,8 @@ pub struct Present {
     /// What a running machine can be deprived of, and others count on: cores by an affinity or a limit,
     /// memory by its hypervisor, a disk by another mount.
     pub capacity: Attributes,
+    /// Of the disk that slots use, in bytes; nothing when it does not tell.
+    pub disk_free: Option<u64>,
 }
 
 pub fn present(slots_dir: &Path) -> Present {
@@ -76,8 +78,8 @@ pub fn present(slots_dir: &Path) -> Present {
     }
     add(&mut capacity, "cpu.cores", cores());
     add(&mut capacity, "mem.total", memory.total);
-    add(&mut capacity, "disk.total", disk.map(|disk| disk.total));
-    Present { dynamic, capacity }
+    add(&mut capacity, "disk.total", disk.as_ref().map(|disk| disk.total));
+    Present { dynamic, capacity, disk_free: disk.map(|disk| disk.free) }
 }
 
 /// A value beyond the limits of an attribute is left out: the machine then does not tell it.

@@ -83,7 +83,20 @@ impl Truth {
 /// Measures what changes, and tells the node. A fraction of a millisecond: files of the kernel are read, and
 /// the state directory's file system is asked for its free space.
 fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
-    let machine::Present { dynamic: mut fresh, capacity } = machine::present(&agent.state.slots_dir());
+    let machine::Present { dynamic: mut fresh, capacity, disk_free } =
+        machine::present(&agent.state.slots_dir());
+    let is_disk_full = disk_free.is_some_and(|free| agent.state.reserve().is_disk_full(free));
+    if is_disk_full != node.is_disk_full() {
+        if is_disk_full {
+            tracing::warn!(
+                free = disk_free,
+                "the disk is full: this node takes no slots until there is room"
+            );
+        } else {
+            tracing::info!("there is room on the disk: this node takes slots");
+        }
+        node.set_disk_full(is_disk_full);
+    }
     let compared = is_capable(&agent.config, capacity);
     let contradicts = is_contradiction(&compared) || truth.statics_contradict.load(Ordering::Relaxed);
     if contradicts != node.contradicts() {

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use nix::errno::Errno;
 use nix::fcntl::{FallocateFlags, fallocate};
@@ -27,7 +27,9 @@ const PLENTY: u64 = 4;
 pub(crate) struct Reserve {
     file: PathBuf,
     len: u64,
-    is_held: Mutex<bool>,
+    is_held: AtomicBool,
+    /// Whoever takes or gives up the room, which waits for the disk.
+    changing: Mutex<()>,
 }
 
 impl Reserve {
@@ -37,7 +39,7 @@ impl Reserve {
         // Blocks of 512 bytes, whatever the file system's are (stat(2)).
         let is_whole = |found: fs::Metadata| found.len() >= len && found.blocks() * 512 >= len;
         let is_held = fs::metadata(&file).is_ok_and(is_whole);
-        Reserve { file, len, is_held: Mutex::new(is_held) }
+        Reserve { file, len, is_held: AtomicBool::new(is_held), changing: Mutex::new(()) }
     }
 
     /// Writes state. When there is no room, the reserve is given up and the writing is tried once more.
@@ -48,15 +50,18 @@ impl Reserve {
         }
     }
 
-    /// Whether the room is there.
-    pub(crate) fn is_held(&self) -> bool {
-        *self.is_held.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the disk is full, of which so much is free beside what is kept here. A full one stays so until
+    /// there is plenty: what the reserve gave up is not for programs.
+    pub(crate) fn is_disk_full(&self, free: u64) -> bool {
+        let is_held = self.is_held.load(Ordering::Relaxed);
+        let least = if is_held { self.len } else { PLENTY * self.len };
+        free < least
     }
 
     /// Takes the room again if there is plenty. Blocks on the disk.
     pub(crate) fn retake(&self) {
-        let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
-        if *is_held {
+        let _changing = self.changing();
+        if self.is_held.load(Ordering::Relaxed) {
             return;
         }
         let dir = self.file.parent().unwrap_or(Path::new("."));
@@ -67,12 +72,16 @@ impl Reserve {
             return;
         }
         match self.allocate() {
-            Ok(()) => *is_held = true,
+            Ok(()) => self.is_held.store(true, Ordering::Relaxed),
             Err(error) => {
                 let _ = fs::remove_file(&self.file);
                 tracing::debug!(%error, "no room is kept for the agent's state");
             }
         }
+    }
+
+    fn changing(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn allocate(&self) -> io::Result<()> {
@@ -90,8 +99,8 @@ impl Reserve {
 
     /// True when there was something to give up.
     pub(crate) fn give_up(&self) -> bool {
-        let mut is_held = self.is_held.lock().unwrap_or_else(PoisonError::into_inner);
-        let was_held = std::mem::replace(&mut *is_held, false);
+        let _changing = self.changing();
+        let was_held = self.is_held.swap(false, Ordering::Relaxed);
         if was_held {
             tracing::warn!(
                 "the disk is full: the agent writes its state into the room that it kept for that"
@@ -115,10 +124,11 @@ mod tests {
     fn a_full_disk_costs_the_reserve_and_not_the_state() {
         let dir = tempfile::tempdir().unwrap();
         let reserve = Reserve::find(dir.path(), 64 << 10);
-        assert!(!reserve.is_held());
+        assert!(reserve.is_disk_full(200 << 10));
         reserve.retake();
-        assert!(reserve.is_held());
-        assert!(Reserve::find(dir.path(), 64 << 10).is_held(), "the next start finds it");
+        assert!(!reserve.is_disk_full(200 << 10));
+        assert!(reserve.is_disk_full(60 << 10), "less is left than the agent wants for itself");
+        assert!(!Reserve::find(dir.path(), 64 << 10).is_disk_full(200 << 10), "the next start finds it");
         let file = dir.path().join("reserve");
         let mut tries = 0;
         let written = reserve.writing(|| {
@@ -127,9 +137,9 @@ mod tests {
             if file.exists() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(7) }
         });
         assert_eq!((written.unwrap(), tries), (7, 2));
-        assert!(!reserve.is_held());
+        assert!(reserve.is_disk_full(200 << 10));
         reserve.retake();
-        assert!(reserve.is_held() && file.exists());
+        assert!(!reserve.is_disk_full(200 << 10) && file.exists());
     }
 
     #[test]

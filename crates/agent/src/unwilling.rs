@@ -16,17 +16,20 @@ pub(crate) const ATTRIBUTE: &str = "slots.none";
 pub(crate) fn why(agent: &Agent, node: &Node, now: Instant) -> Option<String> {
     namesake::why_no_slots(agent)
         .or_else(|| agent.standing.may_take_slots().err().map(|why| why.to_string()))
-        .or_else(|| of_machine(node.contradicts(), node.is_disk_stalled(now)).map(str::to_owned))
+        .or_else(|| {
+            of_machine(node.is_disk_full(), node.contradicts(), node.is_disk_stalled(now)).map(str::to_owned)
+        })
         .or_else(|| {
             node.trouble(now).map(|trouble| format!("{trouble}, when a slot was to start a moment ago"))
         })
 }
 
-fn of_machine(contradicts: bool, is_disk_stalled: bool) -> Option<&'static str> {
-    match (contradicts, is_disk_stalled) {
-        (true, _) => Some("the machine has less than is declared of it"),
-        (false, true) => Some("the disk does not write what the node has to remember"),
-        (false, false) => None,
+fn of_machine(is_disk_full: bool, contradicts: bool, is_disk_stalled: bool) -> Option<&'static str> {
+    match (is_disk_full, contradicts, is_disk_stalled) {
+        (true, _, _) => Some("the disk is full"),
+        (false, true, _) => Some("the machine has less than is declared of it"),
+        (false, false, true) => Some("the disk does not write what the node has to remember"),
+        (false, false, false) => None,
     }
 }
 
@@ -50,11 +53,12 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_that_shrank_or_a_disk_that_does_not_write_takes_no_slots() {
-        assert_eq!(of_machine(false, false), None);
-        assert!(of_machine(false, true).is_some_and(|why| why.contains("disk")));
+    fn a_machine_that_shrank_or_a_disk_that_is_full_or_does_not_write_takes_no_slots() {
+        assert_eq!(of_machine(false, false, false), None);
+        assert!(of_machine(false, false, true).is_some_and(|why| why.contains("does not write")));
         for is_disk_stalled in [false, true] {
-            assert!(of_machine(true, is_disk_stalled).is_some_and(|why| why.contains("declared")));
+            assert!(of_machine(false, true, is_disk_stalled).is_some_and(|why| why.contains("declared")));
+            assert!(of_machine(true, true, is_disk_stalled).is_some_and(|why| why.contains("full")));
         }
     }
 }

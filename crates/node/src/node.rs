@@ -73,6 +73,8 @@ pub struct Node {
     /// Of those that were asked for last.
     pub(crate) ports_in_use: Vec<u16>,
     pub(crate) isolates: bool,
+    /// No program could write a file here.
+    pub(crate) is_disk_full: bool,
     /// Searches that no user asked for.
     pub(crate) errands: BTreeMap<SearchId, Errand>,
     pub(crate) effects: VecDeque<Effect>,
@@ -118,6 +120,7 @@ impl Node {
             is_cloned: false,
             ports_in_use: Vec::new(),
             isolates: true,
+            is_disk_full: false,
             errands: BTreeMap::new(),
             effects: VecDeque::new(),
             search_events: VecDeque::new(),

@@ -12,21 +12,22 @@ use xtreem_client::api::{LossAccepted, NodeStatus, Reach};
 use super::error::ApiError;
 use super::view;
 use crate::agent::Agent;
-use crate::{durable, namesake, policy, unwilling};
+use crate::{durable, namesake, policy, unwilling, validity};
 
 pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeStatus>, ApiError> {
     let asked = agent.clone();
-    let (status, reach, faults, rivalry, takes_no_slots) = agent
+    let (status, reach, faults, rivalry, takes_no_slots, disk_is_full) = agent
         .node(move |node, now, _| {
             let mut faults = BTreeMap::<String, u64>::new();
             node.for_each_fault(&mut |name, count| {
                 *faults.entry(format!("faults.{name}")).or_default() += count
             });
             let why = unwilling::why(&asked, node, now);
-            (node.status(), node.reach(now), faults, policy::rivalry(node), why)
+            (node.status(), node.reach(now), faults, policy::rivalry(node), why, node.is_disk_full())
         })
         .await?;
-    let troubles = [namesake::trouble(&agent), rivalry, durable::trouble(&agent)];
+    let validity = validity::trouble(agent.net.identity());
+    let troubles = [namesake::trouble(&agent), validity, rivalry, durable::trouble(&agent)];
     let own = agent.net.own_contact();
     let counters = agent.net.counters();
     let counters = counters.iter().map(|(name, count)| (format!("net.{name}"), count));
@@ -55,7 +56,7 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         network: format!("UDP, bound to {}", agent.config.bind),
         troubles: troubles.into_iter().flatten().collect(),
         left_behind: agent.trash.left_behind(),
-        disk_is_full: !agent.state.reserve().is_held(),
+        disk_is_full,
     }))
 }
 

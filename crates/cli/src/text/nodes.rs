@@ -324,7 +324,7 @@ pub fn status(node: &NodeStatus) -> String {
         text.row(["TROUBLE", trouble]);
     }
     if node.disk_is_full {
-        text.row(["disk", "full: there is no room to keep for the agent's own state"]);
+        text.row(["disk", "full: it takes no slots until there is room"]);
     }
     if node.left_behind.count > 0 {
         text.row(["left behind", &format!("{} of slots, which cannot be removed", node.left_behind.count)]);

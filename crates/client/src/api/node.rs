@@ -81,7 +81,7 @@ pub struct NodeStatus {
     /// What slots left and nobody can remove.
     #[serde(default)]
     pub left_behind: LeftBehind,
-    /// The agent keeps no room on the disk for its own state: there is none.
+    /// There is hardly any room on the disk: the node grants no holds.
     #[serde(default)]
     pub disk_is_full: bool,
 }

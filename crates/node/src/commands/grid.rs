@@ -50,6 +50,17 @@ impl Node {
         self.isolates = isolates;
     }
 
+    /// Says whether the disk is so full that no program could write a file. While it is, every hold is
+    /// refused, before a program is sent here in vain.
+    pub fn set_disk_full(&mut self, is_disk_full: bool) {
+        self.is_disk_full = is_disk_full;
+    }
+
+    /// As set by [`Self::set_disk_full`].
+    pub fn is_disk_full(&self) -> bool {
+        self.is_disk_full
+    }
+
     /// Says which ports are in use on this machine, of those that a slot wants. Until it is said anew, a hold
     /// that needs one of them is refused.
     pub fn set_ports_in_use(&mut self, ports: Vec<u16>) {

@@ -28,6 +28,7 @@ pub(crate) struct SearchHost<'a> {
     pub is_cloned: bool,
     pub ports_in_use: &'a [u16],
     pub isolates: bool,
+    pub is_disk_full: bool,
     pub coordinate: Coordinate,
     pub tries: &'a Tries,
     pub grid: &'a Cyclon,
@@ -50,6 +51,7 @@ impl Node {
             is_cloned: self.is_cloned,
             ports_in_use: &self.ports_in_use,
             isolates: self.isolates,
+            is_disk_full: self.is_disk_full,
             coordinate: self.coordinates.coordinate(),
             tries: &self.tries,
             grid: &self.grid,
@@ -91,6 +93,9 @@ impl Host for SearchHost<'_> {
         }
         if !self.isolates {
             return HoldAnswer::Refused(HoldRefusal::NotIsolated);
+        }
+        if self.is_disk_full {
+            return HoldAnswer::Refused(HoldRefusal::Troubled);
         }
         if self.contradicts {
             return HoldAnswer::Refused(HoldRefusal::Mismatch);
