@@ -408,6 +408,30 @@ fn an_application_is_placed_on_as_many_nodes_as_it_has_slots() {
 }
 
 #[test]
+fn slots_that_may_share_nodes_fill_the_room_that_there_is() {
+    // Nodes of four cores, slots of one.
+    for (nodes, slots, is_placed) in [(3, 7, true), (1, 4, true), (3, 12, true), (3, 13, false)] {
+        let mut net = Net::new(nodes, 7);
+        let mut application = application(slots, Wanted::Running);
+        application.spec = Arc::new(Spec { colocate: true, ..(*application.spec).clone() });
+        application.record.submitter = net.ids[0];
+        net.with(0, |node, now, out| node.submit(now, application, Duration::ZERO, out));
+        net.run(SECS(12));
+        if is_placed {
+            let all: Vec<u16> = (0..slots).collect();
+            assert_eq!(net.slots(), all, "{slots} on {nodes}: {:?}", net.progress.last());
+            continue;
+        }
+        let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
+            panic!("{:?}", net.progress)
+        };
+        assert_eq!((report.matched, report.refused.busy), (3, 3), "why the thirteenth has no place");
+        assert!(net.running.is_empty());
+        assert!(net.nodes.iter().flatten().all(|node| node.status().used == Resources::default()));
+    }
+}
+
+#[test]
 fn too_few_nodes_place_nothing_and_hold_nothing() {
     let mut net = Net::new(5, 1);
     net.submit(0, 6);
@@ -561,19 +585,21 @@ fn a_slot_that_fails_five_times_on_each_of_three_nodes_is_failed_and_left_alone(
 }
 
 #[test]
-fn a_node_that_contradicts_itself_or_cannot_isolate_programs_or_whose_key_is_copied_is_not_held() {
+fn a_node_that_contradicts_itself_cannot_isolate_programs_has_no_room_or_a_copied_key_is_not_held() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_contradicts(true));
     net.with(3, |node, _, _| node.set_cloned(true));
     net.with(2, |node, _, _| node.set_isolates(false));
+    net.with(1, |node, _, _| node.set_disk_full(true));
     net.submit(0, 6);
     net.run(SECS(12));
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.matched, report.granted), (6, 3));
+    assert_eq!((report.matched, report.granted), (6, 2));
     let refused = report.refused;
-    assert_eq!((refused.mismatch, refused.not_isolated, refused.cloned), (1, 1, 1));
+    let kinds = (refused.mismatch, refused.not_isolated, refused.cloned, refused.troubled);
+    assert_eq!(kinds, (1, 1, 1, 1));
 }
 
 #[test]

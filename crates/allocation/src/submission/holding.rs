@@ -156,12 +156,18 @@ impl Submission {
         self.report = report.or(self.report.take());
         let Phase::Searching(hunt) = &self.phase else { return };
         let is_lost_again = hunt.found >= hunt.wanted;
+        // A visit grants one hold. Whoever granted one may have room for the next slot, unless that wants the
+        // same ports.
+        let spec = &self.application.spec;
+        let may_share = spec.colocate && spec.ports.is_empty() && hunt.found > 0;
         if hunt.look.is_some() {
             self.choose(cx);
         } else if self.missing() == 0 {
             self.lock(cx, 1);
         } else if is_lost_again {
             self.search_again(cx);
+        } else if may_share {
+            self.search(cx);
         } else {
             self.wait(cx);
         }
