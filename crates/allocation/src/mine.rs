@@ -5,10 +5,18 @@ use alloc::vec::Vec;
 use xtreem_base::{AppId, Handle, Instant};
 
 use crate::failure::History;
-use crate::{Config, Epoch, FailureKind, Known, SlotRun, SlotState, Trouble};
+use crate::{Config, Epoch, Exit, FailureKind, Known, SlotRun, SlotState, Trouble};
 
 /// Doubled so often, every pause is at its longest.
 const DOUBLINGS_MAX: u32 = 16;
+
+/// What a pause follows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum After {
+    /// The program ended well, and its application wants it to run always.
+    End(Exit),
+    Failure(FailureKind),
+}
 
 /// Where a slot is in its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +35,7 @@ pub(crate) enum Phase {
     /// The program ended, or could not be started, and is started again after a while.
     Pausing {
         until: Instant,
-        why: Option<FailureKind>,
+        after: After,
     },
     /// Another node is looked for, from then on: this one failed, or its program did here.
     Moving {
@@ -108,10 +116,10 @@ impl Mine {
 
     /// The program ended and is started again after a pause, twice as long each time up to its end. After one
     /// that ran for as long as failures count the shortest comes again.
-    pub fn pause(&mut self, now: Instant, config: &Config, why: Option<FailureKind>) {
+    pub fn pause(&mut self, now: Instant, config: &Config, after: After) {
         let pause = config.restart_pause * (1 << self.quick_ends.min(DOUBLINGS_MAX));
         self.quick_ends = self.quick_ends.saturating_add(1);
-        self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max), why };
+        self.phase = Phase::Pausing { until: now + pause.min(config.restart_pause_max), after };
     }
 
     /// As told to others.
@@ -125,18 +133,18 @@ impl Mine {
         let not_running = || self.history.lasting_trouble().map_or(SlotState::Starting, SlotState::Troubled);
         match &self.phase {
             Phase::Running => SlotState::Running,
-            Phase::Pausing { why: Some(Program(exit)), .. } | Phase::Moving { why: Program(exit), .. } => {
-                SlotState::Failing(*exit)
-            }
+            Phase::Pausing { after: After::Failure(Program(exit)), .. }
+            | Phase::Moving { why: Program(exit), .. } => SlotState::Failing(*exit),
             // That no other node can be had is what its user has to know.
-            Phase::Pausing { why: Some(Node(trouble)), .. } => SlotState::Troubled(*trouble),
+            Phase::Pausing { after: After::Failure(Node(trouble)), .. } => SlotState::Troubled(*trouble),
+            Phase::Pausing { after: After::End(exit), .. } => SlotState::Pausing(*exit),
             Phase::Moving { why: Node(Trouble::Files), .. } if not_running() == SlotState::Starting => {
                 SlotState::FilesLost
             }
             Phase::Ended(state) => *state,
             Phase::Stopping { then: Then::End(state) } => *state,
             Phase::Starting { .. } | Phase::Moving { .. } | Phase::Announcing { .. } => not_running(),
-            Phase::Pausing { why: None, .. } | Phase::Stopping { .. } => SlotState::Starting,
+            Phase::Stopping { .. } => SlotState::Starting,
         }
     }
 
@@ -144,7 +152,7 @@ impl Mine {
     pub fn waits_for_files(&self) -> bool {
         let files = FailureKind::Node(Trouble::Files);
         match self.phase {
-            Phase::Pausing { why, .. } => why == Some(files),
+            Phase::Pausing { after, .. } => after == After::Failure(files),
             Phase::Moving { why, .. } => why == files,
             _ => false,
         }
@@ -195,7 +203,8 @@ mod tests {
             mine.runs_since = at(now);
             now += run;
             mine.judge_run(at(now), &config);
-            mine.pause(at(now), &config, None);
+            mine.pause(at(now), &config, After::End(Exit::Code(0)));
+            assert_eq!(mine.state(), SlotState::Pausing(Exit::Code(0)), "not to be taken for a slow start");
             let Phase::Pausing { until, .. } = mine.phase else { panic!("it pauses") };
             pauses.push(until.since(at(now)).as_millis());
             now += until.since(at(now)).as_millis();

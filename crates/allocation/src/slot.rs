@@ -49,6 +49,9 @@ pub enum SlotState {
     /// The program failed, and is started again, here or elsewhere.
     #[n(6)]
     Failing(#[n(0)] Exit),
+    /// The program ended well, and is started again after a pause.
+    #[n(8)]
+    Pausing(#[n(0)] Exit),
     /// So many nodes could not start it for this reason, or the only one, that its user is to know; it is
     /// tried again all the same.
     #[n(7)]

@@ -581,7 +581,7 @@ impl Submission {
         let (mut running, mut done, mut failed, mut troubled) = (0, 0, 0, None);
         for place in &self.places {
             match place.known.state {
-                SlotState::Running if place.known.holder.is_some() => running += 1,
+                SlotState::Running | SlotState::Pausing(_) if place.known.holder.is_some() => running += 1,
                 SlotState::Done(_) => done += 1,
                 SlotState::Failed(_) => failed += 1,
                 SlotState::Troubled(trouble) => troubled = troubled.or(Some((place.known.slot, trouble))),

@@ -156,6 +156,7 @@ pub(super) fn slot(number: u16, state: SlotState, holder: Option<Contact>) -> ap
         SlotState::Done(exit) => (api::SlotPhase::Done, Some(exit)),
         SlotState::Failed(exit) => (api::SlotPhase::Failed, Some(exit)),
         SlotState::Failing(exit) => (api::SlotPhase::Failing, Some(exit)),
+        SlotState::Pausing(exit) => (api::SlotPhase::Pausing, Some(exit)),
         SlotState::Troubled(_) => (api::SlotPhase::Troubled, None),
     };
     api::SlotView {

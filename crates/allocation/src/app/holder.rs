@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::failure::{History, Next};
 use crate::knowledge::Entry;
 use crate::message::{Confirm, Message, Refused};
-use crate::mine::{Mine, Phase, Then};
+use crate::mine::{After, Mine, Phase, Then};
 use crate::proof::{Evidence, Final, Signed};
 use crate::{
     Connection, Epoch, Exit, FailureKind, Fault, Host, Known, NotStarted, Notice, Restart, SlotRun,
@@ -242,7 +242,7 @@ impl App {
             (Restart::Never | Restart::OnFailure, true) => self.end_slot(cx, run.slot, SlotState::Done(exit)),
             (Restart::Never, false) => self.end_slot(cx, run.slot, SlotState::Failed(exit)),
             (Restart::Always, true) => {
-                mine.pause(cx.now, cx.config, None);
+                mine.pause(cx.now, cx.config, After::End(exit));
                 self.own_slot_changed(cx, run.slot);
             }
             (Restart::OnFailure | Restart::Always, false) => self.count_failure(cx, run.slot, exit),
@@ -294,9 +294,11 @@ impl App {
             }
             (Next::Elsewhere { pause }, _) => mine.phase = Phase::Moving { until: cx.now + pause, why },
             (Next::Here { pause: Some(pause) }, _) => {
-                mine.phase = Phase::Pausing { until: cx.now + pause, why: Some(why) };
+                mine.phase = Phase::Pausing { until: cx.now + pause, after: After::Failure(why) };
             }
-            (Next::Here { pause: None } | Next::Final, _) => mine.pause(cx.now, cx.config, Some(why)),
+            (Next::Here { pause: None } | Next::Final, _) => {
+                mine.pause(cx.now, cx.config, After::Failure(why))
+            }
         }
         self.own_slot_changed(cx, slot);
     }

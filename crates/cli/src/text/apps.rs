@@ -125,6 +125,7 @@ pub fn slot_state(slot: &SlotView) -> String {
         SlotPhase::Failed => "failed",
         SlotPhase::FilesLost => "files lost",
         SlotPhase::Failing => "failing",
+        SlotPhase::Pausing => "pausing",
         SlotPhase::Troubled => "troubled",
         SlotPhase::Silent => "silent",
         SlotPhase::Unknown => "unknown",

@@ -93,6 +93,8 @@ pub enum SlotPhase {
     FilesLost,
     /// The program failed and is started again, here or on another node.
     Failing,
+    /// The program ended well and is started again after a pause, as `restart = "always"` says.
+    Pausing,
     /// Nodes could not start it, for the reason in `trouble`; it is tried again.
     Troubled,
     /// Its holder does not answer: it may run, or not.
