@@ -1,5 +1,6 @@
 //! The side that wants files: from several sources at once, from others when those fail, resuming what came.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -8,7 +9,7 @@ use std::time::Duration;
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 use xtreem_base::{Digest, Rng};
 use xtreem_net::Contact;
 
@@ -32,6 +33,9 @@ pub(super) const GIVE_UP: Duration = Duration::from_secs(20);
 /// After so long without one whole piece they count as lost, too, whatever trickles in. Shorter than the 60 s
 /// after which the node takes a start for stuck that comes no nearer.
 pub(super) const PROVED_MAX: Duration = Duration::from_secs(50);
+/// While some source delivers, others are looked for this often, and those that had nothing new are asked
+/// again. Our guess: some pieces of a fast network.
+const MORE_PERIOD: Duration = Duration::from_secs(2);
 /// Between two rounds over the sources, and between two questions to one that has nothing new.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Questions to a source that has nothing new before it is left.
@@ -124,7 +128,7 @@ async fn fetch_one(
         // Who let a piece wait is asked after the others.
         sources.sort_by_key(|source| slow.contains(source));
         let until = transfer.heard() + GIVE_UP;
-        match round(peers, &transfer, &sources, rng, until).await {
+        match round(peers, &transfer, &mut sources, &liars, rng, until).await {
             Round::Complete => return Ok(()),
             Round::NotStored(reason) => return Err(not_stored(reason)),
             Round::Over { lied, late } => {
@@ -143,12 +147,17 @@ async fn fetch_one(
             return Err(Missing::Lost { digest, here: here.len(), count: here.count() });
         }
         sleep(PAUSE).await;
-        for source in peers.more().await {
-            if !sources.contains(&source) && sources.len() < SOURCES_MAX {
-                sources.push(source);
-            }
-        }
+        learn(peers, &mut sources).await;
         sources.retain(|source| !liars.contains(source));
+    }
+}
+
+/// Asks for members that may have the file by now.
+async fn learn(peers: &impl Peers, sources: &mut Vec<Contact>) {
+    for source in peers.more().await {
+        if !sources.contains(&source) && sources.len() < SOURCES_MAX {
+            sources.push(source);
+        }
     }
 }
 
@@ -171,40 +180,64 @@ enum Round {
     NotStored(String),
 }
 
-/// Asks every source once, some at a time.
+/// Asks every source, some at a time, until none of them has anything more. Those that come to have something
+/// meanwhile are asked as well: who waits for one slow source alone makes everybody take all from it.
 async fn round(
     peers: &impl Peers,
     transfer: &Transfer<'_>,
-    sources: &[Contact],
+    sources: &mut Vec<Contact>,
+    liars: &[Contact],
     rng: &mut Rng,
     until: Instant,
 ) -> Round {
-    let mut waiting = sources.iter();
+    let mut waiting: VecDeque<Contact> = sources.iter().copied().collect();
+    // Asked now, and those that failed in this round.
+    let (mut asked, mut failed): (Vec<Contact>, Vec<Contact>) = (Vec::new(), Vec::new());
     let (mut lied, mut late) = (Vec::new(), Vec::new());
     let mut under_way = FuturesUnordered::new();
+    let mut look = interval_at(Instant::now() + MORE_PERIOD, MORE_PERIOD);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         while under_way.len() < SOURCES_AT_ONCE {
-            let Some(&source) = waiting.next() else { break };
+            let Some(source) = waiting.pop_front() else { break };
             let rng = Rng::new(rng.next_u64());
+            asked.push(source);
             under_way.push(async move { (source, pull(peers, transfer, source, rng, until).await) });
         }
-        match under_way.next().await {
-            None => return Round::Over { lied, late },
-            Some((_, Ok(true))) => return Round::Complete,
-            Some((_, Ok(false))) => {}
-            Some((source, Err(PullError::Piece(AcceptError::Disk(error))))) => {
+        let ended = tokio::select! {
+            ended = under_way.next() => ended,
+            _ = look.tick() => {
+                learn(peers, sources).await;
+                let is_idle = |source: &&Contact| {
+                    let known = [&asked[..], &failed, liars];
+                    !waiting.contains(source) && !known.iter().any(|known| known.contains(source))
+                };
+                let idle: Vec<Contact> = sources.iter().filter(is_idle).copied().collect();
+                waiting.extend(idle);
+                continue;
+            }
+        };
+        let Some((source, pulled)) = ended else { return Round::Over { lied, late } };
+        asked.retain(|other| *other != source);
+        if pulled.is_err() {
+            failed.push(source);
+        }
+        match pulled {
+            Ok(true) => return Round::Complete,
+            Ok(false) => {}
+            Err(PullError::Piece(AcceptError::Disk(error))) => {
                 tracing::warn!(?source, %error, "a piece could not be stored");
                 return Round::NotStored(error.to_string());
             }
-            Some((source, Err(PullError::Piece(error)))) => {
+            Err(PullError::Piece(error)) => {
                 tracing::warn!(?source, %error, "source sent a wrong piece and is not asked again");
                 lied.push(source);
             }
-            Some((source, Err(PullError::Late))) => {
+            Err(PullError::Late) => {
                 tracing::debug!(?source, "source is too slow with a piece");
                 late.push(source);
             }
-            Some((source, Err(PullError::Stream(error)))) => {
+            Err(PullError::Stream(error)) => {
                 tracing::debug!(?source, %error, "source left");
             }
         }

@@ -135,6 +135,18 @@ async fn files_arrive_whatever_some_sources_do() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn others_are_asked_while_a_slow_source_delivers() {
+    use Source::{Honest, Slow};
+    let start = tokio::time::Instant::now();
+    check(|store| vec![Slow(store, 10_000)], 0).await.unwrap();
+    let alone = start.elapsed();
+    // The other one is learnt of while the first of three pieces is on its way.
+    let start = tokio::time::Instant::now();
+    check(|store| vec![Slow(store.clone(), 10_000), Honest(store)], 1).await.unwrap();
+    assert!(4 * start.elapsed() < 3 * alone, "{:?}, alone {alone:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_liar_is_found_out_and_another_source_serves() {
     let lie = |store: Store| {
         let offer = store.offer(store.blobs()[0].0).unwrap();
