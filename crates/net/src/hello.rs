@@ -2,12 +2,13 @@
 //! they have. TLS has already proven the keys.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use minicbor::{Decode, Encode};
 use quinn::{Connection, RecvStream, SendStream};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
+use tokio::time::timeout;
 use xtreem_base::NodeId;
 use xtreem_wire::Contact;
 
@@ -16,6 +17,10 @@ use crate::plane::{NotVouched, Peer, vouch};
 use crate::stranger::WHAT_TO_DO;
 use crate::tls::ed25519_key_of;
 use crate::{Identity, Service};
+
+/// How long an answer to oneself, or to a machine with the same key, is waited for to arrive. Our guess: some
+/// round trips.
+const PARTING_MAX: Duration = Duration::from_secs(1);
 
 /// Longest hello: a credential, a record, a stamp and their heads.
 const HELLO_MAX_BYTES: usize = 384;
@@ -116,8 +121,13 @@ impl Manners {
             return Err(MeetError::Malformed);
         }
         let heard = self.hear(connection, receive).await?;
-        self.say(send, &[]).await?;
-        self.judge(heard)
+        let said = self.say(send, &[]).await?;
+        let judged = self.judge(heard);
+        if judged.is_err() {
+            // The connection goes now: the dialler, who asks the same question, is to have heard its answer.
+            let _ = timeout(PARTING_MAX, said.stopped()).await;
+        }
+        judged
     }
 
     /// Who it was that has proven its key.
@@ -131,7 +141,7 @@ impl Manners {
         }
     }
 
-    async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<(), MeetError> {
+    async fn say(&self, mut send: SendStream, head: &[u8]) -> Result<SendStream, MeetError> {
         let hello = Hello {
             credential: self.identity.credential().to_vec(),
             record: self.record.lock().unwrap_or_else(PoisonError::into_inner).clone(),
@@ -141,7 +151,8 @@ impl Manners {
         // Writing to a Vec cannot fail.
         let body = minicbor::to_vec(hello).expect("a Vec takes all bytes");
         send.write_all(&[head, &body].concat()).await.map_err(|_| MeetError::Hello)?;
-        send.finish().map_err(|_| MeetError::Hello)
+        send.finish().map_err(|_| MeetError::Hello)?;
+        Ok(send)
     }
 
     async fn hear(&self, connection: &Connection, mut receive: RecvStream) -> Result<(Met, u64), MeetError> {
