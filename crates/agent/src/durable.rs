@@ -40,6 +40,8 @@ const CACHE_BYTES: usize = 4 << 20;
 const ALIVE_PERIOD: Duration = Duration::from_secs(600);
 /// A write that failed is tried again after this.
 const RETRY: Duration = Duration::from_secs(1);
+/// As long as the same goes wrong, the log is told once in this time (our guess).
+const TELL_AGAIN: Duration = Duration::from_secs(600);
 /// A clock that shows less, in unix time, was never set.
 const FIRST_SECOND: u64 = lifecycle::FIRST_SECOND.as_secs();
 /// A clock that is set back by less was only corrected (our guess).
@@ -265,6 +267,8 @@ impl Shared {
     }
 
     fn run(&self, mut database: Option<Database>, reserve: &Reserve, stored: &watch::Sender<u64>) {
+        // What went wrong last, and when the log was told.
+        let mut told: Option<(String, Instant)> = None;
         while let Some(batch) = self.next() {
             let written = catch(|| {
                 if database.is_none() {
@@ -278,6 +282,9 @@ impl Shared {
             });
             match written {
                 Ok(()) => {
+                    if told.take().is_some() {
+                        tracing::info!(file = %self.file.display(), "what this node has to remember is written again");
+                    }
                     let mut queue = self.queue();
                     queue.since = (!queue.waiting.is_empty()).then(Instant::now);
                     drop(queue);
@@ -286,7 +293,12 @@ impl Shared {
                     });
                 }
                 Err(error) => {
-                    tracing::error!(file = %self.file.display(), %error, "what this node has to remember was not written");
+                    // A log on the same disk is not to grow by a line for every try.
+                    let why = error.to_string();
+                    if told.as_ref().is_none_or(|(last, at)| *last != why || at.elapsed() >= TELL_AGAIN) {
+                        tracing::error!(file = %self.file.display(), %error, "what this node has to remember was not written");
+                        told = Some((why, Instant::now()));
+                    }
                     // After an error of the disk redb wants to be opened anew.
                     database = None;
                     let mut queue = self.queue();
