@@ -99,6 +99,13 @@ impl Agent {
     pub fn pid(&self) -> u32 {
         self.process.id()
     }
+
+    /// A file on its disk, which only it has mounted.
+    pub fn on_its_disk(&self, name: &str) -> PathBuf {
+        let root = PathBuf::from(format!("/proc/{}/root", self.pid()));
+        let state = self.dir.join("state");
+        root.join(state.strip_prefix("/").expect("an absolute path")).join(name)
+    }
 }
 
 impl Drop for Agent {
@@ -206,12 +213,46 @@ impl Lab {
         fs::create_dir(&dir).expect("a directory");
         let identity = self.member(&format!("node{number}"));
         identity.save(&dir.join("node.pem")).expect("saved");
+        let bind = if config.contains("bind = ") { "" } else { "bind = \"127.0.0.1:0\"\n" };
         let config = format!(
-            "state_dir = \"state\"\nidentity = \"node.pem\"\nbind = \"127.0.0.1:0\"\n{config}\
+            "state_dir = \"state\"\nidentity = \"node.pem\"\n{bind}{config}\
              [log]\nfilter = \"info,xtreem_agent=debug\"\n"
         );
         fs::write(dir.join("agent.toml"), config).expect("written");
         dir
+    }
+
+    /// Starts one more worker, whose state lies on a disk of its own of so many MiB.
+    pub async fn start_on_a_disk(&mut self, number: usize, mib: u32) {
+        let run_as = if is_root_of_machine() { "run_as = \"nobody\"\n" } else { "" };
+        let join = self.agents[0].client.node().await.expect("an answer").address;
+        let dir = self.prepare(
+            number,
+            &format!(
+                "{run_as}emulated = true\ncyclon_period = \"200ms\"\njoin = [\"{join}\"]\n[control]\n\
+                 path = \"control.sock\"\n[attributes]\nrole = \"worker\"\ncpu.cores = 4\nmem.total = \"8GiB\"\n"
+            ),
+        );
+        fs::create_dir(dir.join("state")).expect("a directory");
+        let mut command = Command::new("unshare");
+        command.arg(if geteuid().is_root() { "-m" } else { "-Urm" });
+        let script = format!("mount -t tmpfs -o size={mib}m,mode=0755 disk \"$0\" && exec \"$AGENT\" \"$@\"");
+        command.args(["sh", "-c", &script]).arg(dir.join("state"));
+        command.env("AGENT", std::env::current_exe().expect("known"));
+        let (process, status) = launch_at(&dir, command, &dir.join("control.sock")).await;
+        let client = OperatorClient::new(dir.join("control.sock"));
+        self.agents.push(Agent { id: status.id, client, dir, process });
+    }
+
+    /// The same application with a specification that is changed.
+    pub fn changed(&self, mut app: Application, change: impl FnOnce(&mut Spec)) -> Application {
+        let mut spec = (*app.spec).clone();
+        change(&mut spec);
+        let encoded = minicbor::to_vec(&spec).expect("encoded");
+        app.record.spec_digest = Digest::from_bytes(*blake3::hash(&encoded).as_bytes());
+        app.spec = Arc::new(spec);
+        sign_record(&self.user, &mut app.record);
+        app
     }
 
     async fn add(&mut self, dir: PathBuf, command: Command) -> NodeStatus {
@@ -554,7 +595,11 @@ impl Lab {
     }
 }
 
-async fn launch(dir: &Path, mut command: Command) -> (Child, NodeStatus) {
+async fn launch(dir: &Path, command: Command) -> (Child, NodeStatus) {
+    launch_at(dir, command, &dir.join("state/control.sock")).await
+}
+
+async fn launch_at(dir: &Path, mut command: Command, control: &Path) -> (Child, NodeStatus) {
     let log = fs::File::options().create(true).append(true).open(dir.join("log")).expect("a log");
     let process = command
         .args([super::BE_AGENT, &dir.join("agent.toml").display().to_string()])
@@ -562,7 +607,7 @@ async fn launch(dir: &Path, mut command: Command) -> (Child, NodeStatus) {
         .stderr(log)
         .spawn()
         .expect("started");
-    let client = OperatorClient::new(dir.join("state/control.sock"));
+    let client = OperatorClient::new(control.to_owned());
     let mut status = None;
     until("the agent answers", async || {
         status = client.node().await.ok();

@@ -2,6 +2,7 @@
 //!
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
+mod complaints;
 mod credentials;
 mod files;
 mod hostile;
@@ -51,6 +52,10 @@ const TESTS: &[Test] = tests![
     hostile::a_program_that_does_all_it_can_to_stay_is_gone_after_the_stop,
     hostile::an_application_whose_submitter_dies_after_the_first_confirm_is_completed,
     hostile::two_submissions_that_did_not_see_each_other_are_both_shown,
+    complaints::a_program_that_fails_on_three_of_five_nodes_runs_on_the_others,
+    complaints::a_node_with_a_full_disk_takes_no_slots_until_there_is_room,
+    complaints::a_port_in_use_on_one_node_keeps_only_that_one_away,
+    complaints::a_program_that_ends_well_again_and_again_is_shown_to_pause_and_never_failed,
     files::files_of_any_name_and_without_a_byte_reach_other_nodes,
     isolation::a_node_that_cannot_isolate_programs_takes_no_slots_unless_its_operator_allows_it,
     isolation::an_agent_that_is_root_takes_no_slots_until_it_is_told_whom_to_run_programs_as,
