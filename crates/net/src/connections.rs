@@ -587,16 +587,4 @@ mod tests {
         }
         assert_eq!(until_look(u64::MAX, 0), CREDENTIAL_LOOK_MAX);
     }
-
-    #[test]
-    fn of_too_many_links_the_longest_unused_one_goes() {
-        let mut links = Links::default();
-        let key = |number: usize| (NodeId::from_bytes([number as u8; 16]), 1);
-        let made: Vec<Made> = (0..LINKS_MAX).filter_map(|number| links.slot(key(number)).err()).collect();
-        assert_eq!(made.len(), LINKS_MAX);
-        assert!(links.slot(key(0)).is_ok(), "it is used again");
-        let newest = links.slot(key(LINKS_MAX));
-        assert!(newest.is_err() && links.by_key.len() == LINKS_MAX);
-        assert!(links.slot(key(0)).is_ok() && !links.by_key.contains_key(&key(1)));
-    }
 }
