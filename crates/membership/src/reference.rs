@@ -365,12 +365,20 @@ impl<S: Sink<Message>> Driven<S> for Reference {
                 Ok(())
             }
             Message::Alive { seq } => {
-                let open = !matches!(self.phase, Phase::Idle { .. }) && seq == self.seq;
+                let (is_asked, is_open) = match self.phase {
+                    Phase::Idle { connected_at } => (connected_at.is_some(), false),
+                    Phase::Probing { .. } | Phase::CutOff { .. } => (true, true),
+                };
+                let is_asked = is_asked && seq == self.seq;
                 let member = self.members_mut().iter_mut().find(|member| member.peer == from);
-                let member = member.filter(|_| open).ok_or(Fault)?;
+                // The answers of the half that comes later say nothing any more.
+                let member =
+                    member.filter(|member| is_asked && (is_open || !member.answered)).ok_or(Fault)?;
                 member.answered = true;
-                member.answered_at = call.now;
-                self.conclude(call.now);
+                if is_open {
+                    member.answered_at = call.now;
+                    self.conclude(call.now);
+                }
                 Ok(())
             }
         }

@@ -194,6 +194,19 @@ fn answers_that_nobody_waits_for_are_faults() {
 }
 
 #[test]
+fn whoever_answers_after_half_of_the_set_has_is_no_fault_once() {
+    let (config, mut reference, mut sent) = (Config::default(), with_members(4), Sent::default());
+    let call = Call::new(&config, at(2_000));
+    reference.check(call, &mut sent);
+    let mut answer =
+        |peer| reference.handle_message(call, Handle::from_u32(peer), Message::Alive { seq: 1 }, &mut sent);
+    assert_eq!([0, 1].map(&mut answer), [Ok(()); 2], "half is enough");
+    assert_eq!([2, 3].map(&mut answer), [Ok(()); 2], "the others were asked as well");
+    assert_eq!([2, 3].map(&mut answer), [Err(Fault); 2]);
+    assert_eq!(reference.verdict(call), Verdict::Connected);
+}
+
+#[test]
 fn the_operators_word_makes_those_that_answer_the_whole_set() {
     let config = Config::default();
     let (mut reference, mut sent) = (with_members(9), Sent::default());
