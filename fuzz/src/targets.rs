@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use minicbor::Decoder;
 use minicbor::decode;
 use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Decoder, Encode};
 use xtreem_agent::Config;
 use xtreem_agent::complaint::Source;
 use xtreem_agent::program::Program;
@@ -89,17 +89,25 @@ pub fn datagram(bytes: &[u8]) {
     }
 }
 
-/// A message from node to node. What is read is written and read again.
+/// A message from node to node.
 pub fn message(bytes: &[u8]) {
     let mut table = Table::default();
     let Ok(message) = minicbor::decode_with::<_, Message>(bytes, &mut table) else { return };
     let _ = message.travel();
     message.for_each_statement(&mut |_| {});
-    let written = minicbor::to_vec_with(&message, &mut table).expect("all handles are known");
+    is_read_again(&message, table);
+}
+
+/// What is read is written, read again and written again: the same bytes.
+fn is_read_again<T>(value: &T, mut table: Table)
+where
+    T: Encode<Table> + for<'b> Decode<'b, Table> + std::fmt::Debug,
+{
+    let written = minicbor::to_vec_with(value, &mut table).expect("all handles are known");
     let mut again = Table::default();
-    let read = minicbor::decode_with::<_, Message>(&written, &mut again).expect("what was read once");
+    let read = minicbor::decode_with::<_, T>(&written, &mut again).expect("what was read once");
     let rewritten = minicbor::to_vec_with(&read, &mut again).expect("all handles are known");
-    assert_eq!(written, rewritten, "{message:?}");
+    assert_eq!(written, rewritten, "{value:?}");
 }
 
 /// The first exchange on a connection.
@@ -226,11 +234,7 @@ pub fn kept(bytes: &[u8]) {
     let Ok(kept) = minicbor::decode_with::<_, Kept>(bytes, &mut table) else { return };
     let _ = kept.app();
     kept.for_each_handle(&mut |_| {});
-    let written = minicbor::to_vec_with(&kept, &mut table).expect("all handles are known");
-    let mut again = Table::default();
-    let read = minicbor::decode_with::<_, Kept>(&written, &mut again).expect("what was read once");
-    let rewritten = minicbor::to_vec_with(&read, &mut again).expect("all handles are known");
-    assert_eq!(written, rewritten, "{kept:?}");
+    is_read_again(&kept, table);
 }
 
 /// The line that brings a machine into a VO; also what its encoding hides, as a fuzzer finds no Base64.
