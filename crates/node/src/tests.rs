@@ -481,7 +481,7 @@ fn a_submitter_that_dies_before_its_first_confirm_leaves_nothing_behind() {
         let mut net = Net::new(12, seed);
         net.submit(3, 6);
         // All are held, and the guardians know of it.
-        while net.nodes.iter().flatten().all(|node| node.apps().is_empty()) {
+        while net.nodes.iter().flatten().all(|node| node.apps(net.now).is_empty()) {
             net.run(Duration::from_millis(1));
         }
         assert_eq!(net.slots(), [], "seed {seed}");
@@ -490,7 +490,7 @@ fn a_submitter_that_dies_before_its_first_confirm_leaves_nothing_behind() {
         assert_eq!(net.starts, 0, "seed {seed}");
         for node in net.nodes.iter().flatten() {
             assert_eq!(node.status().used, Resources::default(), "seed {seed}");
-            assert!(node.apps().is_empty(), "seed {seed}: its name is still taken");
+            assert!(node.apps(net.now).is_empty(), "seed {seed}: its name is still taken");
         }
     }
 }

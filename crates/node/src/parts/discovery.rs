@@ -127,7 +127,7 @@ impl Host for SearchHost<'_> {
     }
 
     fn applications(&self, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
-        summaries(self.allocation, filter, max)
+        summaries(self.allocation, self.call.now, filter, max)
     }
 }
 
