@@ -134,6 +134,7 @@ mod tests {
 
     fn chosen(apps: &[AppSummary]) -> Result<String, Failure> {
         let report = SearchReport {
+            visits: 9,
             visited: 9,
             answered: 9,
             silent: 0,

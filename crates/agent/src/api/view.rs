@@ -33,6 +33,7 @@ pub(super) fn resources(resources: &xtreem_allocation::Resources) -> api::Resour
 pub(super) fn report(report: &Report) -> api::SearchReport {
     let refused = report.refused;
     api::SearchReport {
+        visits: report.visits,
         visited: report.visited,
         answered: report.answered,
         silent: report.silent,

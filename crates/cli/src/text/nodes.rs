@@ -125,7 +125,8 @@ pub fn explain(report: &SearchReport) -> String {
         let says = format!("about {nodes} to match, found with {}", count(expected.visits as usize, "visit"));
         table.row(["expected".to_owned(), says]);
     }
-    table.row(["visits".to_owned(), format!("{}, {} silent", report.visited, report.silent)]);
+    let nodes = count(report.visited as usize, "node");
+    table.row(["visits".to_owned(), format!("{} to {nodes}, {} silent", report.visits, report.silent)]);
     table.row(["round trips".to_owned(), report.round_trips.to_string()]);
     let matched = format!("{} of {} that answered", report.matched, report.answered);
     table.row(["matched".to_owned(), matched]);
@@ -412,6 +413,7 @@ mod tests {
 
     fn report() -> SearchReport {
         SearchReport {
+            visits: 18,
             visited: 16,
             answered: 15,
             silent: 1,
@@ -492,6 +494,8 @@ mod tests {
         assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
         assert!(explain(&partial).contains("about 69 % of the nodes that can match"));
+        let visits = "visits         18 to 16 nodes, 1 silent\n";
+        assert!(explain(&report()).contains(visits), "{}", explain(&report()));
         assert!(explain(&report()).contains("all of the nodes that can match"));
         let expected = Some(xtreem_client::api::Expected { matches: 120, visits: 35 });
         let foreseen = explain(&SearchReport { expected, ..report() });

@@ -84,8 +84,10 @@ pub struct Report {
     pub plan: Plan,
     /// Visits of which each waited for the one before.
     pub round_trips: u16,
-    /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the
-    /// end.
+    /// How often a node was asked: some are asked for the way first, or for a hold at the end.
+    pub visits: u32,
+    /// Nodes asked, the requester itself included, each once. Those neither answered nor silent were still
+    /// out at the end.
     pub visited: u32,
     pub answered: u32,
     pub silent: u32,
