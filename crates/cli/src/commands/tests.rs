@@ -101,3 +101,10 @@ fn a_time_that_was_taken_for_the_file_is_told_with_its_equals_sign() {
     assert_eq!(hint("xtreem run --wait app.toml more.toml"), None);
     assert_eq!(hint("xtreem run --wait 3s --help"), None);
 }
+
+#[test]
+fn whose_credential_is_issued_is_asked_with_both_answers() {
+    let words =
+        Cli::try_parse_from(["xtreem", "vo", "issue"]).map(drop).expect_err("nobody is named").to_string();
+    assert!(words.contains("--name <NODE>") && words.contains("--user <USER>"), "{words}");
+}
