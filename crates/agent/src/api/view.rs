@@ -49,6 +49,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             troubled: refused.troubled,
             not_isolated: refused.not_isolated,
             port_taken: refused.port_taken,
+            port_too_low: refused.port_too_low,
         },
         forbidden: report
             .forbidden

@@ -265,6 +265,10 @@ fn account(report: &SearchReport) -> String {
         (refused.mismatch, "declare more than they have"),
         (refused.cloned, "share their key with another machine (`xtreem node` there says where)"),
         (refused.port_taken, "have one of its ports in use"),
+        (
+            refused.port_too_low,
+            "let programs listen at no port as low as one of its (`net.ipv4.ip_unprivileged_port_start`)",
+        ),
         (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
     ];

@@ -317,6 +317,9 @@ pub struct HoldRefusals {
     /// Another slot or program has one of the ports.
     #[serde(default)]
     pub port_taken: u32,
+    /// Programs cannot listen at one of the ports, which is too low.
+    #[serde(default)]
+    pub port_too_low: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

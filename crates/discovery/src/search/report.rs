@@ -33,6 +33,7 @@ pub struct Refused {
     pub troubled: u32,
     pub not_isolated: u32,
     pub port_taken: u32,
+    pub port_too_low: u32,
 }
 
 impl Refused {
@@ -47,6 +48,7 @@ impl Refused {
             HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
             HoldRefusal::PortTaken => &mut self.port_taken,
+            HoldRefusal::PortTooLow => &mut self.port_too_low,
         } += 1;
     }
 
@@ -60,6 +62,7 @@ impl Refused {
             + self.not_isolated
             + self.troubled
             + self.port_taken
+            + self.port_too_low
     }
 }
 
