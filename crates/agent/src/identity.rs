@@ -36,7 +36,7 @@ const NODE: &str = "node.pem";
 /// An invitation was not accepted. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
-    #[error(transparent)]
+    #[error("{}", as_an_option(.0))]
     State(#[from] StateError),
     #[error(
         "{} is another node's identity: move it away, with `incarnation` and `policy` beside it, if this machine is \
@@ -46,6 +46,11 @@ pub enum AcceptError {
     Another { file: PathBuf },
     #[error("{} cannot be written: {error}", .file.display())]
     Save { file: PathBuf, error: io::Error },
+}
+
+/// Whoever accepts has no configuration: the directory is an argument.
+fn as_an_option(error: &StateError) -> String {
+    error.to_string().replace("`state_dir`", "`--state-dir`")
 }
 
 /// Makes the machine with this state directory the invited node: an agent that has no `identity` configured

@@ -31,6 +31,8 @@ const LOWEST: u16 = 10_000;
 const KEPT: Duration = Duration::from_secs(120);
 /// The range from which Linux hands ports out unless told otherwise (ip(7)).
 const EPHEMERAL: RangeInclusive<u16> = 32_768..=60_999;
+/// From here on a program without `CAP_NET_BIND_SERVICE` may listen unless told otherwise (ip(7)).
+const UNPRIVILEGED: u16 = 1_024;
 
 /// The numbers promised to slots.
 #[derive(Clone, Debug, Default)]
@@ -142,6 +144,19 @@ fn ephemeral() -> RangeInclusive<u16> {
     parse_range(&text).unwrap_or(EPHEMERAL)
 }
 
+/// From where programs may listen: those in a user namespace of their own have no capability in the machine's
+/// network.
+pub(crate) fn lowest() -> u16 {
+    let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    parse_lowest(&text)
+}
+
+/// It may be 65,536, where all are privileged: then only the last one is free.
+fn parse_lowest(text: &str) -> u16 {
+    let number: Option<u32> = text.trim().parse().ok();
+    number.map_or(UNPRIVILEGED, |number| u16::try_from(number).unwrap_or(u16::MAX))
+}
+
 fn parse_range(text: &str) -> Option<RangeInclusive<u16>> {
     let mut numbers = text.split_ascii_whitespace().map(str::parse);
     match (numbers.next()?, numbers.next()?) {
@@ -219,6 +234,15 @@ mod tests {
         assert!(refused.to_string().contains(&format!("({number})")), "{refused}");
         drop(thief);
         assert_eq!(ports.reserve(run(2), &fixed, HERE).unwrap().numbers[0].1, number);
+    }
+
+    #[test]
+    fn the_lowest_port_is_what_the_machine_says() {
+        let table =
+            [("1024\n", 1_024), ("0\n", 0), ("80", 80), ("65536\n", u16::MAX), ("", 1_024), ("x", 1_024)];
+        for (text, lowest) in table {
+            assert_eq!(parse_lowest(text), lowest, "{text:?}");
+        }
     }
 
     #[test]

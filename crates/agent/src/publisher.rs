@@ -11,6 +11,7 @@ use xtreem_node::Node;
 use crate::agent::Agent;
 use crate::config::Config;
 use crate::declared::{self, DeclaredError};
+use crate::exec::Wanted as Isolation;
 use crate::{machine, namesake, ports, store, unwilling};
 
 /// Between two measurements for what travels with links. Whoever visits is answered with what is measured
@@ -97,6 +98,9 @@ fn measure(agent: &Agent, truth: &Truth, node: &mut Node, now: Instant) {
         }
         node.set_disk_full(is_disk_full);
     }
+    // Without namespaces of their own programs are as capable as the agent, which may have been allowed more.
+    let is_shut_in = agent.config.isolation != Isolation::ProcessGroup;
+    node.set_lowest_port(if is_shut_in { ports::lowest() } else { 0 });
     let compared = is_capable(&agent.config, capacity);
     let contradicts = is_contradiction(&compared) || truth.statics_contradict.load(Ordering::Relaxed);
     if contradicts != node.contradicts() {

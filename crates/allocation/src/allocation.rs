@@ -301,32 +301,35 @@ impl Allocation {
 
     /// Every application that this node takes part in or remembers, the latter after the others and the
     /// newest that ended first: record, own slots, whether it guards it.
-    pub fn apps(&self) -> impl Iterator<Item = AppHere<'_>> {
-        let active = self.apps.values().map(|app| AppHere {
+    pub fn apps(&self, now: Instant) -> impl Iterator<Item = AppHere<'_>> {
+        let active = self.apps.values().map(move |app| AppHere {
             record: &app.application.record,
             slots: app.slots_here(),
             is_guardian: app.is_guardian(),
             is_former: app.left.is_some(),
             is_finished: app.is_finished,
             ended: app.ended(),
+            since_end: self.stopped.get(&app.id()).map(|stopped| stopped.age(now)).or(app.since_end(now)),
         });
         let is_stopping = |id: &AppId| self.apps.contains_key(id);
         let stopped = self.stopped.values().filter(move |stopped| !is_stopping(&stopped.record.id));
-        let stopped = stopped.map(|stopped| AppHere {
+        let stopped = stopped.map(move |stopped| AppHere {
             record: &stopped.record,
             slots: Vec::new(),
             is_guardian: false,
             is_former: true,
             is_finished: false,
             ended: 0,
+            since_end: Some(stopped.age(now)),
         });
-        active.chain(stopped).chain(self.finals.newest().map(|over| AppHere {
+        active.chain(stopped).chain(self.finals.newest(now).map(|(over, age)| AppHere {
             record: &over.record,
             slots: over.own_slots(),
             is_guardian: false,
             is_former: true,
             is_finished: true,
             ended: over.record.slots,
+            since_end: Some(age),
         }))
     }
 }
@@ -341,4 +344,6 @@ pub struct AppHere<'a> {
     pub is_finished: bool,
     /// Slots that are known to be done or failed.
     pub ended: u16,
+    /// How long it has been stopped or over.
+    pub since_end: Option<Duration>,
 }

@@ -67,6 +67,8 @@ pub(crate) struct App {
     pub is_finished: bool,
     /// When this node began to do nothing but answer for the application.
     pub left: Option<Instant>,
+    /// How long it had been over before this agent's start, if it is.
+    pub ended_before: Duration,
     /// This node was to guard what then never began.
     pub never_began: bool,
     pub due: Instant,
@@ -91,6 +93,7 @@ impl App {
             quiet_until: now,
             is_finished: false,
             left: None,
+            ended_before: Duration::ZERO,
             never_began: false,
             due: now,
             locate_due: now,
@@ -111,6 +114,12 @@ impl App {
 
     pub fn is_guardian(&self) -> bool {
         self.guard.is_some()
+    }
+
+    /// How long every slot has been known to have ended.
+    pub fn since_end(&self, now: Instant) -> Option<Duration> {
+        let left = self.left.filter(|_| self.is_finished)?;
+        Some(self.ended_before + now.since(left))
     }
 
     /// Holds or guards something, or is about to.

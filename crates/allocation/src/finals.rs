@@ -92,10 +92,12 @@ pub(crate) struct Finals {
 }
 
 impl Finals {
-    /// It ended `age` ago: of several the oldest is to come first. Says which one had to go for it.
+    /// It ended `age` ago. Says which one had to go for it.
     pub fn insert(&mut self, now: Instant, age: Duration, app: AppId, of: FinalRecord) -> Option<AppId> {
         if self.by_app.insert(app, of).is_none() {
-            self.order.push_back((now + (FINAL_RECORDS_KEEP - age), app));
+            let until = now + (FINAL_RECORDS_KEEP - age);
+            let at = self.order.partition_point(|(other, _)| *other <= until);
+            self.order.insert(at, (until, app));
         }
         if self.order.len() > FINAL_RECORDS_MAX { self.forget_oldest() } else { None }
     }
@@ -112,9 +114,11 @@ impl Finals {
         self.by_app.contains_key(&app)
     }
 
-    /// The newest first.
-    pub fn newest(&self) -> impl Iterator<Item = &FinalRecord> {
-        self.order.iter().rev().filter_map(|(_, app)| self.by_app.get(app))
+    /// The newest first, each with the time since its end.
+    pub fn newest(&self, now: Instant) -> impl Iterator<Item = (&FinalRecord, Duration)> {
+        let age = move |until: Instant| FINAL_RECORDS_KEEP - until.since(now);
+        let newest = self.order.iter().rev();
+        newest.filter_map(move |(until, app)| Some((self.by_app.get(app)?, age(*until))))
     }
 
     /// Those whose time is over, which go.
@@ -179,24 +183,29 @@ mod tests {
             let gone = finals.insert(now, Duration::ZERO, app(number), over(number));
             assert_eq!(gone, number.checked_sub(FINAL_RECORDS_MAX as u32).map(app));
         }
-        assert_eq!(finals.newest().count(), FINAL_RECORDS_MAX);
+        let end = Instant::from_millis(many.into());
+        assert_eq!(finals.newest(end).count(), FINAL_RECORDS_MAX);
         assert!(!finals.contains(app(9)) && finals.contains(app(10)) && finals.contains(app(many - 1)));
-        assert_eq!(finals.newest().next().map(|over| over.record.id), Some(app(many - 1)));
+        let newest = finals.newest(end).next().map(|(over, age)| (over.record.id, age));
+        assert_eq!(newest, Some((app(many - 1), Duration::from_millis(1))));
         assert_eq!(finals.next_due(), Instant::from_millis(10) + FINAL_RECORDS_KEEP);
         let gone = finals.expire(Instant::from_millis(20) + FINAL_RECORDS_KEEP);
         assert_eq!((gone.len(), gone[0]), (11, app(10)));
         assert!(!finals.contains(app(20)) && finals.contains(app(21)));
         finals.expire(Instant::FAR);
-        assert_eq!((finals.newest().count(), finals.next_due()), (0, Instant::FAR));
+        assert_eq!((finals.newest(end).count(), finals.next_due()), (0, Instant::FAR));
     }
 
     #[test]
     fn the_time_since_the_end_counts_also_when_it_was_spent_before_this_start() {
         let mut finals = Finals::default();
         let (start, day) = (Instant::from_millis(1), Duration::from_secs(24 * 3_600));
-        for (number, age) in [(1, day * 40), (2, day * 29), (3, Duration::ZERO)] {
+        // One is settled late: it has its place among them all the same.
+        for (number, age) in [(1, day * 40), (3, Duration::ZERO), (2, day * 29)] {
             finals.insert(start, age, app(number), over(number));
         }
+        let newest: Vec<_> = finals.newest(start + day).map(|(over, age)| (over.record.id, age)).collect();
+        assert_eq!(newest[..2], [(app(3), day), (app(2), day * 30)]);
         assert_eq!(finals.next_due(), start, "it is over already");
         assert_eq!(finals.expire(start), [app(1)]);
         assert_eq!(finals.expire(start + day), [app(2)]);

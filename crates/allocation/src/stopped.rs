@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Call, Handle, Instant};
+use xtreem_base::{Call, Duration, Handle, Instant};
 
 use crate::older::OlderHolders;
 use crate::{Config, Host, Kept, Message, Record};
@@ -12,12 +12,19 @@ use crate::{Config, Host, Kept, Message, Record};
 pub(crate) struct Stopped {
     pub record: Record,
     pub since: Instant,
+    /// How long it had been stopped before this agent's start.
+    pub before: Duration,
     unreached: OlderHolders,
 }
 
 impl Stopped {
     pub fn new(record: Record, now: Instant) -> Self {
-        Stopped { record, since: now, unreached: OlderHolders::default() }
+        Stopped { record, since: now, before: Duration::ZERO, unreached: OlderHolders::default() }
+    }
+
+    /// How long ago that was.
+    pub fn age(&self, now: Instant) -> Duration {
+        self.before + now.since(self.since)
     }
 
     /// Keeps telling `peer` until it says that it knows.

@@ -15,6 +15,8 @@ mod sim;
 mod stop;
 mod vo;
 
+use std::ffi::OsString;
+
 use clap::{Parser, Subcommand};
 
 use crate::demo::CLIENT_COMMAND;
@@ -60,6 +62,14 @@ enum Command {
     Sim(sim::Arguments),
     /// Example applications, to be started by agents
     Example(example::Arguments),
+}
+
+/// The command, or why there is none, with what was probably meant.
+pub fn parse(arguments: &[OsString]) -> Result<Cli, (clap::Error, Option<String>)> {
+    Cli::try_parse_from(arguments).map_err(|error| {
+        let hint = run::wait_meant(arguments).filter(|_| error.use_stderr());
+        (error, hint)
+    })
 }
 
 impl Cli {

@@ -25,8 +25,6 @@ mod which;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = std::env::args_os().collect();
     // Hosts of an emulation and helpers that start programs are this binary started again. They go into
@@ -36,7 +34,18 @@ fn main() -> ExitCode {
     if let Some(code) = internal {
         return code;
     }
-    match commands::Cli::parse_from(arguments).run() {
+    let cli = match commands::parse(&arguments) {
+        Ok(cli) => cli,
+        Err((error, hint)) => {
+            // Help that nobody reads is no failure.
+            let _ = error.print();
+            if let Some(hint) = hint {
+                eprintln!("\nhint: {hint}");
+            }
+            return u8::try_from(error.exit_code()).unwrap_or(1).into();
+        }
+    };
+    match cli.run() {
         Ok(exit) => exit.into(),
         Err(failure) => {
             if failure.exit != exit::Exit::OutputClosed {

@@ -3,11 +3,13 @@
 pub mod apps;
 pub mod grid;
 pub mod nodes;
+mod past;
 mod size;
 mod table;
 mod validity;
 
 pub use nodes::count;
+pub use past::ago;
 pub use size::{bytes, cores, short};
 pub use table::{Table, Widths};
 pub use validity::{now_unix, validity};

@@ -36,7 +36,8 @@ impl FromStr for SlotName {
     }
 }
 
-/// The id of the application that `text` means: a whole id, a name, or the beginning of an id.
+/// The id of the application that `text` means: a whole id, a name, or the beginning of an id. Says on
+/// standard error when others that ended had its name.
 pub async fn find(client: &OperatorClient, text: &str) -> Result<String, Failure> {
     if text.parse::<AppId>().is_ok() {
         return Ok(text.to_ascii_lowercase());
@@ -44,7 +45,11 @@ pub async fn find(client: &OperatorClient, text: &str) -> Result<String, Failure
     let by_name = client.apps(Some(text), true).await?;
     let named: Vec<_> = by_name.apps.iter().filter(|app| app.name == text).collect();
     if !named.is_empty() || !is_prefix(text) {
-        return choose(text, &named, &by_name).map(|app| app.id.clone());
+        let chosen = choose(text, &newest(&named), &by_name)?;
+        if let Some(words) = others(&chosen.id, &named) {
+            eprintln!("note: {words}");
+        }
+        return Ok(chosen.id.clone());
     }
     let all = client.apps(None, true).await?;
     let wanted = text.to_ascii_lowercase();
@@ -56,10 +61,32 @@ fn is_prefix(text: &str) -> bool {
     text.len() >= PREFIX_MIN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
+fn runs(app: &AppSummary) -> bool {
+    app.wanted == WantedView::Running && app.done < app.slots
+}
+
+/// Of one name those that run, or else the one that ended last. When nobody knows which that is: all.
+fn newest<'a>(named: &[&'a AppSummary]) -> Vec<&'a AppSummary> {
+    let running: Vec<_> = named.iter().copied().filter(|app| runs(app)).collect();
+    if !running.is_empty() {
+        return running;
+    }
+    let last = named.iter().copied().filter(|app| app.ended_s.is_some()).min_by_key(|app| app.ended_s);
+    last.map_or_else(|| named.to_vec(), |last| vec![last])
+}
+
+/// That the name of the one that is meant was given to others before.
+fn others(chosen: &str, named: &[&AppSummary]) -> Option<String> {
+    match named.iter().filter(|app| app.id != chosen && !runs(app)).count() {
+        0 => None,
+        1 => Some("1 other of this name ended; `xtreem apps --all`".to_owned()),
+        more => Some(format!("{more} others of this name ended; `xtreem apps --all`")),
+    }
+}
+
 /// A running one goes before those that are only remembered; several are refused with the choices.
 fn choose<'a>(text: &str, apps: &[&'a AppSummary], list: &AppList) -> Result<&'a AppSummary, Failure> {
-    let runs = |app: &&AppSummary| app.wanted == WantedView::Running && app.done < app.slots;
-    let running: Vec<_> = apps.iter().copied().filter(runs).collect();
+    let running: Vec<_> = apps.iter().copied().filter(|app| runs(app)).collect();
     let candidates = if running.is_empty() { apps.to_vec() } else { running };
     match candidates[..] {
         [app] => Ok(app),
@@ -100,12 +127,14 @@ mod tests {
             wanted,
             slots: 3,
             done: 0,
+            ended_s: None,
             holders: vec![],
         }
     }
 
     fn chosen(apps: &[AppSummary]) -> Result<String, Failure> {
         let report = SearchReport {
+            visits: 9,
             visited: 9,
             answered: 9,
             silent: 0,
@@ -138,6 +167,28 @@ mod tests {
             chosen(&[app("11", Stopped), app("22", Running), app("33", Stopped)]),
             Ok("22".repeat(16))
         );
+    }
+
+    #[test]
+    fn a_name_means_the_one_that_runs_or_else_the_one_that_ended_last() {
+        use WantedView::{Running, Stopped};
+        let over = |id, ended_s| AppSummary { ended_s, ..app(id, Stopped) };
+        let [old, new, unknown] = [over("11", Some(900)), over("22", Some(5)), over("33", None)];
+        let done = AppSummary { done: 3, ended_s: Some(60), ..app("44", Running) };
+        let runs = app("55", Running);
+        let table: [(&[&AppSummary], &str, Option<&str>); 5] = [
+            (&[&old], "11", None),
+            (&[&old, &new, &unknown, &done], "22", Some("3 others of this name ended; `xtreem apps --all`")),
+            (&[&old, &done], "44", Some("1 other of this name ended; `xtreem apps --all`")),
+            (&[&old, &runs, &new], "55", Some("2 others of this name ended; `xtreem apps --all`")),
+            (&[&unknown], "33", None),
+        ];
+        for (named, meant, words) in table {
+            let newest = newest(named);
+            assert_eq!(newest.iter().map(|app| &app.id[..2]).collect::<Vec<_>>(), [meant]);
+            assert_eq!(others(&newest[0].id, named).as_deref(), words, "{meant}");
+        }
+        assert_eq!(newest(&[&unknown, &over("66", None)]).len(), 2, "nobody knows which is newer");
     }
 
     #[test]

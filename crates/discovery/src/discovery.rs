@@ -309,7 +309,7 @@ impl Core for Discovery {
     fn handle_gone(&mut self, _: Call<'_>, _: Handle) {}
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
-        self.searches.values().flat_map(|search| search.frontier.handles()).for_each(&mut *f);
+        self.searches.values().flat_map(|search| search.handles()).for_each(&mut *f);
         self.finished.values().flatten().for_each(|(peer, _)| f(*peer));
         self.gathering.for_each_handle(f);
     }

@@ -421,6 +421,7 @@ impl Connections {
         addr: SocketAddr,
         expected: Option<Contact>,
     ) -> Result<(Connection, Arc<Peer>), MeetError> {
+        self.socket.check_family(addr)?;
         let addr = self.socket.reachable(addr);
         // It worked when the node started.
         let (client, refused) = self.dialler.dial().map_err(|_| MeetError::Hello)?;

@@ -1,6 +1,7 @@
 //! The first exchange on every connection: both sides say which incarnation they are, where, and what time
 //! they have. TLS has already proven the keys.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -40,6 +41,10 @@ pub(crate) struct Hello {
     run: u64,
 }
 
+fn family(address: &IpAddr) -> &'static str {
+    if address.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
 /// Why two nodes did not meet.
 #[derive(Debug, Error)]
 pub enum MeetError {
@@ -49,6 +54,11 @@ pub enum MeetError {
     Connection(#[from] quinn::ConnectionError),
     #[error("no answer in time")]
     Timeout,
+    #[error(
+        "this node listens at {own}, which is {}, and that address is {}: `bind` and `join` have to be of one family",
+        family(.own), family(.there)
+    )]
+    Families { own: IpAddr, there: IpAddr },
     #[error("the peer hung up during the hello")]
     Hello,
     #[error("the peer's hello is malformed")]
@@ -89,9 +99,11 @@ impl MeetError {
             MeetError::NotVouched(why) => why.count(),
             MeetError::TwoKeys => Count::Forged,
             MeetError::SomebodyElse | MeetError::Oneself | MeetError::Namesake(_) => Count::Misaddressed,
-            MeetError::Connect(_) | MeetError::Connection(_) | MeetError::Timeout | MeetError::Hello => {
-                Count::Unreachable
-            }
+            MeetError::Connect(_)
+            | MeetError::Connection(_)
+            | MeetError::Timeout
+            | MeetError::Families { .. }
+            | MeetError::Hello => Count::Unreachable,
         }
     }
 }

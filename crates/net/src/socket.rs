@@ -17,6 +17,7 @@ use quinn::{AsyncUdpSocket, UdpPoller};
 use tokio::sync::mpsc;
 
 use crate::counters::{Count, Tally};
+use crate::hello::MeetError;
 
 /// The fixed bit (RFC 9000 section 17.2).
 const FIXED_BIT: u8 = 0x40;
@@ -69,6 +70,17 @@ impl SharedSocket {
         let destination = self.reachable(to);
         let transmit = Transmit { destination, ecn: None, contents: bytes, segment_size: None, src_ip: None };
         self.try_send(&transmit)
+    }
+
+    /// Whether anything that is sent to `addr` can leave at all. Only an IPv6 socket of all addresses reaches
+    /// IPv4.
+    pub(crate) fn check_family(&self, addr: SocketAddr) -> Result<(), MeetError> {
+        let is_fine = match (self.own, addr.ip()) {
+            (IpAddr::V4(_), there) => there.is_ipv4(),
+            (IpAddr::V6(own), IpAddr::V4(_)) => own.is_unspecified() || own.to_ipv4_mapped().is_some(),
+            (IpAddr::V6(_), IpAddr::V6(_)) => true,
+        };
+        if is_fine { Ok(()) } else { Err(MeetError::Families { own: self.own, there: addr.ip() }) }
     }
 
     fn is_cut_off_from(&self, addr: SocketAddr) -> bool {

@@ -72,6 +72,8 @@ pub struct Node {
     pub(crate) is_cloned: bool,
     /// Of those that were asked for last.
     pub(crate) ports_in_use: Vec<u16>,
+    /// Programs cannot listen below it.
+    pub(crate) lowest_port: u16,
     pub(crate) isolates: bool,
     /// No program could write a file here.
     pub(crate) is_disk_full: bool,
@@ -119,6 +121,7 @@ impl Node {
             contradicts: false,
             is_cloned: false,
             ports_in_use: Vec::new(),
+            lowest_port: 0,
             isolates: true,
             is_disk_full: false,
             errands: BTreeMap::new(),

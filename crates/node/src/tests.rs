@@ -481,7 +481,7 @@ fn a_submitter_that_dies_before_its_first_confirm_leaves_nothing_behind() {
         let mut net = Net::new(12, seed);
         net.submit(3, 6);
         // All are held, and the guardians know of it.
-        while net.nodes.iter().flatten().all(|node| node.apps().is_empty()) {
+        while net.nodes.iter().flatten().all(|node| node.apps(net.now).is_empty()) {
             net.run(Duration::from_millis(1));
         }
         assert_eq!(net.slots(), [], "seed {seed}");
@@ -490,7 +490,7 @@ fn a_submitter_that_dies_before_its_first_confirm_leaves_nothing_behind() {
         assert_eq!(net.starts, 0, "seed {seed}");
         for node in net.nodes.iter().flatten() {
             assert_eq!(node.status().used, Resources::default(), "seed {seed}");
-            assert!(node.apps().is_empty(), "seed {seed}: its name is still taken");
+            assert!(node.apps(net.now).is_empty(), "seed {seed}: its name is still taken");
         }
     }
 }
@@ -607,6 +607,8 @@ fn a_node_that_contradicts_itself_cannot_isolate_programs_has_no_room_or_a_copie
 fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port() {
     let mut net = Net::new(6, 8);
     net.with(4, |node, _, _| node.set_ports_in_use(vec![79, 80]));
+    net.with(2, |node, _, _| node.set_lowest_port(80));
+    net.with(5, |node, _, _| node.set_lowest_port(81));
     let mut application = application(6, Wanted::Running);
     let ports = FixedPorts::new([80]).expect("a port");
     application.spec = Arc::new(Spec { ports, colocate: true, ..(*application.spec).clone() });
@@ -616,7 +618,9 @@ fn a_node_where_a_port_is_in_use_is_not_held_and_none_is_held_twice_for_one_port
     let Some(Progress::NotPlaced { report: Some(report) }) = net.progress.last() else {
         panic!("{:?}", net.progress)
     };
-    assert_eq!((report.granted, report.refused.port_taken), (5, 1), "colocation changes nothing");
+    let refused = report.refused;
+    let counts = (report.granted, refused.port_taken, refused.port_too_low);
+    assert_eq!(counts, (4, 1, 1), "colocation changes nothing");
 }
 
 #[test]

@@ -63,7 +63,7 @@ pub(super) async fn list(
         }
     }
     let mut met: Vec<(AppId, Met)> = met.into_iter().filter(|(_, met)| all || !met.is_over()).collect();
-    met.sort_by_key(|(_, met)| met.is_over());
+    met.sort_by_key(|(_, met)| (met.is_over(), met.ended_s.unwrap_or(u32::MAX)));
     let left_out = left_out.max(met.len().saturating_sub(APPS_MAX) as u32);
     met.truncate(APPS_MAX);
     let mut looks = 0;
@@ -88,12 +88,15 @@ struct Met {
     members: Vec<(Handle, Vec<u16>, Role)>,
     /// The most slots that a node knows to have ended.
     ended: u16,
+    /// The longest time for which a node has known it to be over: others heard of its end later.
+    ended_s: Option<u32>,
 }
 
 impl Met {
     fn add(&mut self, peer: Handle, summary: discovery::AppSummary) {
         self.members.push((peer, summary.here.clone(), summary.role));
         self.ended = self.ended.max(summary.ended);
+        self.ended_s = self.ended_s.max(summary.ended_s);
         let age = |summary: &discovery::AppSummary| (summary.stopped, summary.generation);
         if self.newest.as_ref().is_none_or(|newest| age(&summary) > age(newest)) {
             self.newest = Some(summary);
@@ -117,6 +120,7 @@ async fn summarise(
     contacts: &Contacts,
     is_looked_at: bool,
 ) -> Result<Option<AppSummary>, ApiError> {
+    let ended_s = met.ended_s.filter(|_| met.is_over()).map(u64::from);
     let Some(newest) = met.newest else { return Ok(None) };
     let peers = met.members.iter().map(|(peer, ..)| *peer).collect();
     let picture = if is_looked_at { picture::walk(agent, app, peers).await? } else { None };
@@ -147,6 +151,7 @@ async fn summarise(
         wanted: view::wanted(wanted),
         slots: newest.slots,
         done: picture.as_ref().map_or(0, is_over).max(met.ended.into()) as u16,
+        ended_s,
         holders,
     }))
 }

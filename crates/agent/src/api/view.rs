@@ -33,6 +33,7 @@ pub(super) fn resources(resources: &xtreem_allocation::Resources) -> api::Resour
 pub(super) fn report(report: &Report) -> api::SearchReport {
     let refused = report.refused;
     api::SearchReport {
+        visits: report.visits,
         visited: report.visited,
         answered: report.answered,
         silent: report.silent,
@@ -48,6 +49,7 @@ pub(super) fn report(report: &Report) -> api::SearchReport {
             troubled: refused.troubled,
             not_isolated: refused.not_isolated,
             port_taken: refused.port_taken,
+            port_too_low: refused.port_too_low,
         },
         forbidden: report
             .forbidden

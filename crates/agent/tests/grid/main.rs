@@ -48,6 +48,7 @@ const TESTS: &[Test] = tests![
     an_agent_that_is_told_to_end_stops_its_programs,
     over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
     over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
+    over::of_two_that_ended_under_one_name_everybody_knows_the_newer_also_after_a_restart,
     credentials::an_application_outlives_its_owners_credential_and_ends_by_a_renewed_one,
     credentials::a_renewed_node_is_the_node_that_it_was,
     hostile::strangers_and_garbage_disturb_no_application,

@@ -74,3 +74,53 @@ pub async fn what_ended_is_shown_with_its_nodes_and_logs_from_everywhere() {
         }
     }
 }
+
+pub async fn of_two_that_ended_under_one_name_everybody_knows_the_newer_also_after_a_restart() {
+    let mut lab = Lab::of(3).await;
+    // The first is stopped and the second runs to its end: they are remembered in different tables.
+    let first = lab.application("job", 1, &shell("exec sleep 600"));
+    lab.place(&first).await;
+    lab.agents[0].client.publish(&first.record.id.to_string(), lab.stopped(&first)).await.expect("taken");
+    let ended = async |at: usize| {
+        let list = lab.agents[at].client.apps(Some("job"), true).await.expect("a list");
+        list.apps.into_iter().map(|app| (app.id, app.ended_s)).collect::<Vec<_>>()
+    };
+    until("the end of the first lies more than a second back", async || {
+        matches!(ended(1).await[..], [(_, Some(2..))])
+    })
+    .await;
+    let second = lab.application("job", 1, &shell("exit 0"));
+    lab.place(&second).await;
+    let ids = [&second, &first].map(|app| app.record.id.to_string());
+    let is_told = |told: &[(String, Option<u64>)]| match told {
+        [(newer, Some(new)), (older, Some(old))] => [newer, older] == [&ids[0], &ids[1]] && new < old,
+        _ => false,
+    };
+    until("all list the newer one first", async || {
+        for at in 0..3 {
+            if !is_told(&ended(at).await) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+    let nodes: Vec<String> = lab.agents.iter().map(|agent| agent.id.clone()).collect();
+    for node in &nodes {
+        lab.kill(node);
+    }
+    for node in &nodes {
+        lab.restart(node).await;
+    }
+    until("all list the newer one first after a restart of everybody", async || {
+        for agent in &lab.agents {
+            let Ok(list) = agent.client.apps(Some("job"), true).await else { return false };
+            let told: Vec<_> = list.apps.into_iter().map(|app| (app.id, app.ended_s)).collect();
+            if !is_told(&told) {
+                return false;
+            }
+        }
+        true
+    })
+    .await;
+}

@@ -19,7 +19,8 @@ impl Allocation {
         let over: Vec<AppId> = settled.map(|(id, _)| *id).collect();
         for id in over {
             if let Some(app) = self.apps.remove(&id) {
-                self.remember(now, Duration::ZERO, FinalRecord::of(&app, me), host);
+                let age = app.since_end(now).unwrap_or(Duration::ZERO);
+                self.remember(now, age, FinalRecord::of(&app, me), host);
             }
         }
     }

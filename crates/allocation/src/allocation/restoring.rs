@@ -42,11 +42,14 @@ impl Allocation {
             match kept {
                 Kept::Stopped { record, untold } if self.stopped.len() < STOPPED_MAX => {
                     let mut stopped = Stopped::new(record, call.now);
+                    stopped.before = age;
                     untold.into_iter().for_each(|peer| stopped.tell(call.now, peer));
                     self.stopped.insert(app, stopped);
                 }
                 Kept::Role(role) if role.is_finished || (!is_forgotten && self.apps.len() < APPS_MAX) => {
-                    let restored = App::restore(*role, is_remembered, &mut self.books.context(call, host));
+                    let mut restored =
+                        App::restore(*role, is_remembered, &mut self.books.context(call, host));
+                    restored.ended_before = age;
                     if restored.is_settled() {
                         over.push((age, FinalRecord::of(&restored, self.books.me)));
                         continue;

@@ -15,7 +15,7 @@ pub struct Arguments {
     /// Only applications of this name
     #[arg(long)]
     name: Option<String>,
-    /// Those that are stopped or ended, too
+    /// Those that are stopped or ended, too, the newest first
     #[arg(long)]
     all: bool,
     #[command(flatten)]
@@ -35,7 +35,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         output::print_json(&list)?;
         return Ok(Exit::Success);
     }
-    let table = text::apps::list(&list.apps, arguments.user.id_if_any().as_deref());
+    let table = text::apps::list(&list.apps, arguments.user.id_if_any().as_deref(), arguments.all);
     if table.is_empty() {
         let answered = text::count(list.report.answered as usize, "node");
         let which = if arguments.all { "" } else { " that runs" };

@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -65,6 +66,15 @@ pub struct Arguments {
     json: bool,
 }
 
+/// What to write instead, where `--wait 3s` was: without `=` the time is taken for the file.
+pub(super) fn wait_meant(arguments: &[OsString]) -> Option<String> {
+    let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
+    words.next().filter(|command| *command == "run")?;
+    words.find(|word| *word == "--wait")?;
+    let meant = words.next().filter(|word| time(word).is_ok())?;
+    Some(format!("a time follows `--wait` after `=`: --wait={meant}"))
+}
+
 /// The JSON object.
 #[derive(Serialize)]
 struct Ran<'a> {
@@ -106,7 +116,14 @@ impl Attempt {
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
-    let app = AppFile::load(&arguments.file).map_err(Failure::usage)?;
+    let app = AppFile::load(&arguments.file).map_err(|error| {
+        let meant = wait_meant(&std::env::args_os().collect::<Vec<_>>());
+        let failure = Failure::usage(error);
+        match meant {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
+        }
+    })?;
     let user = arguments.user.load()?;
     let client = arguments.agent.client()?;
     agent_node::warn_if_cut_off(&client);

@@ -1,6 +1,7 @@
 use clap::CommandFactory as _;
 use clap::error::ErrorKind;
 
+use super::parse as parse_words;
 use super::*;
 
 fn parse(line: &str) -> Result<Cli, ErrorKind> {
@@ -86,4 +87,24 @@ fn wrong_command_lines_are_refused() {
     for (line, kind) in table {
         assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
     }
+}
+
+#[test]
+fn a_time_that_was_taken_for_the_file_is_told_with_its_equals_sign() {
+    let hint = |line: &str| {
+        let words: Vec<OsString> = line.split_whitespace().map(OsString::from).collect();
+        parse_words(&words).err().and_then(|(_, hint)| hint)
+    };
+    let meant = Some("a time follows `--wait` after `=`: --wait=3s".to_owned());
+    assert_eq!(hint("xtreem run --wait 3s app.toml"), meant);
+    assert_eq!(hint("xtreem run app.toml --wait 3s"), meant);
+    assert_eq!(hint("xtreem run --wait app.toml more.toml"), None);
+    assert_eq!(hint("xtreem run --wait 3s --help"), None);
+}
+
+#[test]
+fn whose_credential_is_issued_is_asked_with_both_answers() {
+    let words =
+        Cli::try_parse_from(["xtreem", "vo", "issue"]).map(drop).expect_err("nobody is named").to_string();
+    assert!(words.contains("--name <NODE>") && words.contains("--user <USER>"), "{words}");
 }

@@ -81,9 +81,10 @@ struct Create {
 }
 
 #[derive(Args, Debug)]
+#[command(group = clap::ArgGroup::new("whose").required(true).args(["name", "user"]))]
 struct Issue {
     /// Name of the node
-    #[arg(long, value_name = "NODE", required_unless_present = "user", conflicts_with = "user")]
+    #[arg(long, value_name = "NODE")]
     name: Option<String>,
     /// Name of the user
     #[arg(long)]

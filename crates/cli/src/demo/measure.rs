@@ -189,7 +189,7 @@ async fn ask(grid: &Grid, at: usize, query: &Query, addresses: &[SocketAddr]) ->
                     truth: query.truth.len(),
                     first_ms: first_ms.unwrap_or(answer_ms),
                     answer_ms,
-                    visits: report.visited,
+                    visits: report.visits,
                     round_trips: report.round_trips,
                     found: found.len(),
                     wrong,

@@ -4,14 +4,17 @@ use xtreem_client::api::{
     AppShow, AppSummary, ExitView, MemberRole, ProgressLine, SlotPhase, SlotView, WantedView,
 };
 
-use super::{Table, count, nodes, short};
+use super::{Table, ago, count, nodes, short};
 
-/// A row an application. `me` is the asking user's id, where it is known.
-pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
-    let mut table = Table::new(["APP", "NAME", "OWNER", "STATE", "SLOTS", "ENDED", "NODES", "GUARDIANS"]);
+/// A row an application. `me` is the asking user's id, where it is known; `all`: also what is over, and since
+/// when.
+pub fn list(apps: &[AppSummary], me: Option<&str>, all: bool) -> Table {
+    let head = ["APP", "NAME", "OWNER", "STATE", "SLOTS", "DONE", "NODES", "GUARDIANS", "ENDED"];
+    let columns = if all { head.len() } else { head.len() - 1 };
+    let mut table = Table::new(head.into_iter().take(columns));
     for app in apps {
         let count = |role| app.holders.iter().filter(|holder| holder.role == role).count().to_string();
-        table.row([
+        let row = [
             short(&app.id).to_owned(),
             app.name.clone(),
             owner(&app.owner, me),
@@ -20,7 +23,9 @@ pub fn list(apps: &[AppSummary], me: Option<&str>) -> Table {
             app.done.to_string(),
             count(MemberRole::Holder),
             count(MemberRole::Guardian),
-        ]);
+            app.ended_s.map_or_else(|| "-".to_owned(), ago),
+        ];
+        table.row(row.into_iter().take(columns));
     }
     table
 }
@@ -302,15 +307,21 @@ Last lines of slot 1:
             wanted: WantedView::Running,
             slots: 3,
             done: 1,
+            ended_s: None,
             holders: vec![
                 holder(MemberRole::Holder),
                 holder(MemberRole::Holder),
                 holder(MemberRole::Guardian),
             ],
         };
-        let text = list(std::slice::from_ref(&summary), Some(&summary.owner)).to_string();
+        let me = summary.owner.clone();
+        let text = list(std::slice::from_ref(&summary), Some(&me), false).to_string();
         let row: Vec<_> = text.lines().nth(1).expect("one row").split_whitespace().collect();
         assert_eq!(row, ["12121212", "web", "you", "running", "3", "1", "2", "1"]);
+        let over = AppSummary { done: 3, ended_s: Some(310), holders: vec![], ..summary.clone() };
+        let text = list(&[summary, over], Some(&me), true).to_string();
+        let ended = |line: &str| line.rsplit("  ").next().map(str::to_owned).unwrap_or_default();
+        assert_eq!(text.lines().map(ended).collect::<Vec<_>>(), ["ENDED", "-", "5 min ago"]);
     }
 
     #[test]

@@ -125,7 +125,8 @@ pub fn explain(report: &SearchReport) -> String {
         let says = format!("about {nodes} to match, found with {}", count(expected.visits as usize, "visit"));
         table.row(["expected".to_owned(), says]);
     }
-    table.row(["visits".to_owned(), format!("{}, {} silent", report.visited, report.silent)]);
+    let nodes = count(report.visited as usize, "node");
+    table.row(["visits".to_owned(), format!("{} to {nodes}, {} silent", report.visits, report.silent)]);
     table.row(["round trips".to_owned(), report.round_trips.to_string()]);
     let matched = format!("{} of {} that answered", report.matched, report.answered);
     table.row(["matched".to_owned(), matched]);
@@ -264,6 +265,10 @@ fn account(report: &SearchReport) -> String {
         (refused.mismatch, "declare more than they have"),
         (refused.cloned, "share their key with another machine (`xtreem node` there says where)"),
         (refused.port_taken, "have one of its ports in use"),
+        (
+            refused.port_too_low,
+            "let programs listen at no port as low as one of its (`net.ipv4.ip_unprivileged_port_start`)",
+        ),
         (refused.troubled, "cannot start programs just now"),
         (refused.not_isolated, "cannot isolate programs (`xtreem node` there says why)"),
     ];
@@ -412,6 +417,7 @@ mod tests {
 
     fn report() -> SearchReport {
         SearchReport {
+            visits: 18,
             visited: 16,
             answered: 15,
             silent: 1,
@@ -492,6 +498,8 @@ mod tests {
         assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
         assert!(explain(&partial).contains("about 69 % of the nodes that can match"));
+        let visits = "visits         18 to 16 nodes, 1 silent\n";
+        assert!(explain(&report()).contains(visits), "{}", explain(&report()));
         assert!(explain(&report()).contains("all of the nodes that can match"));
         let expected = Some(xtreem_client::api::Expected { matches: 120, visits: 35 });
         let foreseen = explain(&SearchReport { expected, ..report() });

@@ -155,7 +155,7 @@ pub struct Covered {
 /// that are neither stopped nor over.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AppList {
-    /// Those that run come first.
+    /// Those that run come first, then those that ended last.
     pub apps: Vec<AppSummary>,
     /// So many more one of the nodes has, or this answer has no room for.
     #[serde(default)]
@@ -174,6 +174,9 @@ pub struct AppSummary {
     pub slots: u16,
     /// Slots that are done or failed.
     pub done: u16,
+    /// For how many seconds it has been stopped or over, as far as the nodes that answered know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_s: Option<u64>,
     pub holders: Vec<Holder>,
 }
 

@@ -179,7 +179,10 @@ pub struct NodeMatch {
 /// What a search did, and why it found no more.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SearchReport {
-    /// Nodes that were asked.
+    /// How often a node was asked: some are asked for the way first, or for a hold at the end.
+    #[serde(default)]
+    pub visits: u32,
+    /// Nodes that were asked, each once.
     pub visited: u32,
     pub answered: u32,
     /// Nodes that did not answer in time.
@@ -314,6 +317,9 @@ pub struct HoldRefusals {
     /// Another slot or program has one of the ports.
     #[serde(default)]
     pub port_taken: u32,
+    /// Programs cannot listen at one of the ports, which is too low.
+    #[serde(default)]
+    pub port_too_low: u32,
 }
 
 /// How many nodes a rule of the VO's policy kept.

@@ -253,6 +253,7 @@ fn hostile_answers_are_faults_and_change_nothing() {
         here: vec![],
         role: Role::Holder,
         ended: 0,
+        ended_s: None,
     };
     let table = [
         (handle(9), good(), Fault::Unasked),
@@ -339,6 +340,7 @@ fn applications_are_found_by_name() {
             here: vec![i as u16],
             role: Role::Holder,
             ended: 0,
+            ended_s: None,
         });
     }
     let query = Query::Applications(AppFilter::Name { name: "web".into() });

@@ -48,9 +48,10 @@ pub(crate) struct Search {
     /// Holds given out as matches.
     pub(crate) kept: Vec<(Handle, u64)>,
     found: u32,
-    visited: u32,
-    answered: u32,
-    silent: u32,
+    /// A node may be visited twice: for the way, and for its own sake.
+    visits: u32,
+    /// The nodes that were visited, each once.
+    asked: BTreeMap<Handle, Word>,
     matched: u32,
     refused: Refused,
     forbidden: Vec<(String, u32)>,
@@ -60,6 +61,15 @@ pub(crate) struct Search {
     histogram: Option<Histogram>,
     pub(crate) set: Option<SetSearch>,
     aims: Aims,
+}
+
+/// What came back from a node, over all visits to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Nothing yet.
+    None,
+    Silent,
+    Answered,
 }
 
 /// A visit that is to go out.
@@ -107,9 +117,8 @@ impl Search {
             expected: 0,
             kept: Vec::new(),
             found: 0,
-            visited: 0,
-            answered: 0,
-            silent: 0,
+            visits: 0,
+            asked: BTreeMap::new(),
             matched: 0,
             refused: Refused::default(),
             forbidden: Vec::new(),
@@ -121,10 +130,25 @@ impl Search {
         }
     }
 
+    /// A visit goes out.
+    fn count_visit(&mut self, peer: Handle) {
+        self.visits += 1;
+        self.asked.entry(peer).or_insert(Word::None);
+    }
+
+    fn nodes(&self, of: impl Fn(Word) -> bool) -> u32 {
+        self.asked.values().filter(|word| of(**word)).count() as u32
+    }
+
+    /// Every node that this search has to do with.
+    pub(crate) fn handles(&self) -> impl Iterator<Item = Handle> {
+        self.frontier.handles().chain(self.asked.keys().copied())
+    }
+
     /// The requester visits itself, whatever waits.
     pub(crate) fn ask_self(&mut self, me: Handle) {
         self.frontier.stand(me, Standing::Asked(None));
-        self.visited += 1;
+        self.count_visit(me);
     }
 
     /// The requester waits for its turn like others; false when it is to be visited at once.
@@ -153,7 +177,7 @@ impl Search {
             return Some(asking);
         }
         let asked = self.frontier.asked_len();
-        if asked >= self.in_flight() || self.visited >= self.spec.visits_max || self.is_enough_out() {
+        if asked >= self.in_flight() || self.visits >= self.spec.visits_max || self.is_enough_out() {
             return None;
         }
         let mut visit = self.frontier.ask_next(rng);
@@ -165,7 +189,7 @@ impl Search {
         let (contacts, aims) = (self.frontier.is_wide, self.aims);
         let route = Route { schema: self.schema, len, contacts, only, aims };
         self.out.insert(peer, Out { route, chance, depth: self.depth.saturating_add(1) });
-        self.visited += 1;
+        self.count_visit(peer);
         Some(Asking { peer, route, query: self.spec.query.clone() })
     }
 
@@ -178,7 +202,7 @@ impl Search {
         let route =
             Route { schema: self.schema, len: u8::MAX, contacts: false, only: false, aims: Aims::NONE };
         self.out.insert(peer, Out { route, chance: 0, depth: self.depth.saturating_add(1) });
-        self.visited += 1;
+        self.count_visit(peer);
         Some(Asking { peer, route, query })
     }
 
@@ -191,7 +215,7 @@ impl Search {
 
     fn in_flight(&self) -> usize {
         let most = self.spec.in_flight;
-        let now = if self.set.is_some() { set_search::in_flight(self.visited, most) } else { most };
+        let now = if self.set.is_some() { set_search::in_flight(self.visits, most) } else { most };
         now as usize
     }
 
@@ -211,7 +235,7 @@ impl Search {
             self.round_trips = self.round_trips.max(out.depth);
         }
         let Some(set) = &mut self.set else { return Vec::new() };
-        self.answered += 1;
+        self.asked.insert(peer, Word::Answered);
         match (answer.hold, answer.attributes) {
             (Some(HoldAnswer::Granted { id }), Some(attributes)) => set.on_granted(peer, id, attributes),
             (hold, _) => {
@@ -266,7 +290,7 @@ impl Search {
         } else if !self.frontier.has_waiting() {
             Some(Ended::Exhausted)
         } else {
-            (self.visited >= self.spec.visits_max).then_some(Ended::VisitLimit)
+            (self.visits >= self.spec.visits_max).then_some(Ended::VisitLimit)
         }
     }
 
@@ -283,7 +307,9 @@ impl Search {
         if let Some(out) = self.out.remove(&peer) {
             self.depth = out.depth;
         }
-        self.silent += 1;
+        if let Some(word @ Word::None) = self.asked.get_mut(&peer) {
+            *word = Word::Silent;
+        }
         if let Some(set) = self.set.as_mut().filter(|set| set.is_asked(peer)) {
             return set.on_silence(peer);
         }
@@ -322,7 +348,7 @@ impl Search {
             self.depth = out.depth;
             self.round_trips = self.round_trips.max(out.depth);
         }
-        self.answered += 1;
+        self.asked.insert(peer, Word::Answered);
         self.hear_of(&answer.contacts, rng);
         let place = answer.place.take();
         if answer.only {
@@ -334,7 +360,6 @@ impl Search {
         let hold = answer.hold.as_ref().and_then(HoldAnswer::granted);
         let standing = self.frontier.standing(peer);
         self.frontier.stand(peer, Standing::Answered(hold));
-        self.silent -= u32::from(matches!(standing, Some(Standing::Silent(_))));
         match (standing, place) {
             (Some(Standing::Asked(Some(subtree)) | Standing::Silent(Some(subtree))), place) => {
                 self.frontier.arrive(subtree, peer, place, rng);
@@ -407,7 +432,13 @@ impl Search {
     pub(crate) fn report(&self, ended: Ended) -> Report {
         let everywhere =
             ended == Ended::Exhausted && self.frontier.is_wide && !self.frontier.has_overflowed();
-        let reached = self.answered + self.frontier.excluded_reported();
+        let answered = self.nodes(|word| word == Word::Answered);
+        // Nodes not to be visited may have been asked for the way.
+        let is_reached = |(peer, word): &(&Handle, &Word)| {
+            **word == Word::Answered
+                && !matches!(self.frontier.standing(**peer), Some(Standing::Excluded { .. }))
+        };
+        let reached = self.asked.iter().filter(is_reached).count() as u32 + self.frontier.excluded_reported();
         let by_contacts = || grid_size(everywhere, reached, self.recapture);
         let excluded = match &self.spec.query {
             Query::Nodes { requirement, .. } => {
@@ -418,9 +449,10 @@ impl Search {
         Report {
             plan: self.plan(),
             round_trips: self.round_trips,
-            visited: self.visited,
-            answered: self.answered,
-            silent: self.silent,
+            visits: self.visits,
+            visited: self.nodes(|_| true),
+            answered,
+            silent: self.nodes(|word| word == Word::Silent),
             matched: self.matched,
             granted: self.kept.len() as u32,
             refused: self.refused,

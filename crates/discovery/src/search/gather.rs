@@ -468,6 +468,7 @@ impl Tally {
         Report {
             plan: Plan::Gather,
             round_trips: self.depth,
+            visits: self.visited.saturating_add(self.silent),
             visited: self.visited.saturating_add(self.silent),
             answered: self.visited,
             silent: self.silent,

@@ -33,6 +33,7 @@ pub struct Refused {
     pub troubled: u32,
     pub not_isolated: u32,
     pub port_taken: u32,
+    pub port_too_low: u32,
 }
 
 impl Refused {
@@ -47,6 +48,7 @@ impl Refused {
             HoldRefusal::Troubled => &mut self.troubled,
             HoldRefusal::NotIsolated => &mut self.not_isolated,
             HoldRefusal::PortTaken => &mut self.port_taken,
+            HoldRefusal::PortTooLow => &mut self.port_too_low,
         } += 1;
     }
 
@@ -60,6 +62,7 @@ impl Refused {
             + self.not_isolated
             + self.troubled
             + self.port_taken
+            + self.port_too_low
     }
 }
 
@@ -84,8 +87,10 @@ pub struct Report {
     pub plan: Plan,
     /// Visits of which each waited for the one before.
     pub round_trips: u16,
-    /// Nodes asked, the requester itself included. Those neither answered nor silent were still out at the
-    /// end.
+    /// How often a node was asked: some are asked for the way first, or for a hold at the end.
+    pub visits: u32,
+    /// Nodes asked, the requester itself included, each once. Those neither answered nor silent were still
+    /// out at the end.
     pub visited: u32,
     pub answered: u32,
     pub silent: u32,

@@ -89,6 +89,9 @@ pub struct AppSummary {
     /// How many slots the node knows to be done or failed.
     #[n(8)]
     pub ended: u16,
+    /// For how many seconds the node has known it to be stopped or over.
+    #[n(9)]
+    pub ended_s: Option<u32>,
 }
 
 impl AppSummary {

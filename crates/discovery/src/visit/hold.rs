@@ -141,4 +141,7 @@ pub enum HoldRefusal {
     /// Another machine has the node's key.
     #[n(8)]
     Cloned,
+    /// A port of the slot is so low that programs cannot listen there.
+    #[n(9)]
+    PortTooLow,
 }

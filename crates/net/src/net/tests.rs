@@ -129,6 +129,24 @@ async fn three_nodes_join_in_a_row_and_know_each_other_on_both_families() {
     }
 }
 
+#[tokio::test]
+async fn an_address_of_another_family_is_told_as_such_and_at_once() {
+    let vo = vo();
+    let bound = |bind: &str| {
+        let (mut config, services) = config(&issue(&vo, "a"), 1, &[]);
+        config.bind = bind.parse().expect("a literal address");
+        start_with(config, services)
+    };
+    for (bind, there) in [(LOOPBACK[0], "[::1]:9"), (LOOPBACK[1], "127.0.0.1:9")] {
+        let node = bound(bind);
+        let met = node.net.connections.meet(there.parse().expect("a literal address")).await;
+        let error = met.map(drop).expect_err("nobody can be met there");
+        assert!(matches!(error, MeetError::Families { .. }), "{error}");
+        let words = error.to_string();
+        assert!(words.contains("IPv4") && words.contains("IPv6") && words.contains("`bind`"), "{words}");
+    }
+}
+
 /// Everything that was dropped.
 fn drops(agent: &Agent) -> Vec<(&'static str, u64)> {
     let counters = agent.net.counters();

@@ -67,6 +67,12 @@ impl Node {
         self.ports_in_use = ports;
     }
 
+    /// Says that programs of this machine cannot listen below `port`: a hold that needs a lower one is
+    /// refused.
+    pub fn set_lowest_port(&mut self, port: u16) {
+        self.lowest_port = port;
+    }
+
     /// Sets what this node offers to slots.
     pub fn set_offer(&mut self, offer: Resources) {
         self.allocation.set_offer(offer);

@@ -51,8 +51,8 @@ impl Node {
         self.allocation.describe_here(now, app)
     }
 
-    pub fn apps(&self) -> Vec<AppSummary> {
-        summaries(&self.allocation, &AppFilter::All, usize::MAX).0
+    pub fn apps(&self, now: Instant) -> Vec<AppSummary> {
+        summaries(&self.allocation, now, &AppFilter::All, usize::MAX).0
     }
 
     /// A random subset of an application's own collection, without this node.

@@ -132,14 +132,19 @@ impl<O: Output> Host for AllocationHost<'_, O> {
 
 /// The applications that this node takes part in or remembers and `filter` accepts: those that run come
 /// first. At most `max` of them, and how many more there are.
-pub(crate) fn summaries(allocation: &Allocation, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
+pub(crate) fn summaries(
+    allocation: &Allocation,
+    now: Instant,
+    filter: &AppFilter,
+    max: usize,
+) -> (Vec<AppSummary>, u32) {
     let wants_active = matches!(filter, AppFilter::Owner(_) | AppFilter::Active);
     let is_out = |app: &AppHere<'_>| {
         let is_stopped = *filter == AppFilter::Active && app.record.is_stopped();
         is_stopped || wants_active && app.is_finished
     };
     let accepts = |app: &AppHere<'_>| filter.accepts(app.record.id, app.record.owner, &app.record.name);
-    let mut here = allocation.apps().filter(|app| accepts(app) && !is_out(app));
+    let mut here = allocation.apps(now).filter(|app| accepts(app) && !is_out(app));
     let list = here.by_ref().take(max).map(summary).collect();
     (list, here.count() as u32)
 }
@@ -159,5 +164,6 @@ fn summary(app: AppHere<'_>) -> AppSummary {
         },
         here: app.slots.into_iter().take(limits::SLOTS_HERE_MAX).collect(),
         ended: app.ended,
+        ended_s: app.since_end.map(|age| u32::try_from(age.as_secs()).unwrap_or(u32::MAX)),
     }
 }

@@ -27,6 +27,7 @@ pub(crate) struct SearchHost<'a> {
     pub contradicts: bool,
     pub is_cloned: bool,
     pub ports_in_use: &'a [u16],
+    pub lowest_port: u16,
     pub isolates: bool,
     pub is_disk_full: bool,
     pub coordinate: Coordinate,
@@ -50,6 +51,7 @@ impl Node {
             contradicts: self.contradicts,
             is_cloned: self.is_cloned,
             ports_in_use: &self.ports_in_use,
+            lowest_port: self.lowest_port,
             isolates: self.isolates,
             is_disk_full: self.is_disk_full,
             coordinate: self.coordinates.coordinate(),
@@ -108,6 +110,9 @@ impl Host for SearchHost<'_> {
             memory_bytes: ask.memory_bytes,
             disk_bytes: ask.disk_bytes,
         };
+        if ask.ports.numbers().iter().any(|port| *port < self.lowest_port) {
+            return HoldAnswer::Refused(HoldRefusal::PortTooLow);
+        }
         if ask.ports.numbers().iter().any(|port| self.ports_in_use.contains(port)) {
             return HoldAnswer::Refused(HoldRefusal::PortTaken);
         }
@@ -127,7 +132,7 @@ impl Host for SearchHost<'_> {
     }
 
     fn applications(&self, filter: &AppFilter, max: usize) -> (Vec<AppSummary>, u32) {
-        summaries(self.allocation, filter, max)
+        summaries(self.allocation, self.call.now, filter, max)
     }
 }
 

@@ -54,7 +54,7 @@ fn more_short_jobs_than_a_node_takes_part_in_all_run_and_are_remembered() {
             assert_eq!(net.starts, JOBS as usize, "each ran once");
         }
         for node in net.nodes.iter().flatten() {
-            let apps = node.apps();
+            let apps = node.apps(net.now);
             // Who gave a slot away still answers for it.
             let may_stay = program == Program::Fails;
             let is_done = |app: &AppSummary| app.role == Role::Former && (app.is_over() || may_stay);
@@ -101,6 +101,9 @@ fn what_ended_before_this_start_is_forgotten_thirty_days_after_its_end() {
     // Not in the order of their ends.
     let found = vec![role(3), role(1), role(2)];
     net.with(0, |node, now, out| node.restore(now, Saved { found, ..Saved::default() }, out));
+    let ended = net.nodes[0].as_ref().unwrap().apps(net.now);
+    let ended: Vec<_> = ended.iter().map(|summary| (summary.id, summary.ended_s.unwrap() / 86_400)).collect();
+    assert_eq!(ended, [(app(3), 27), (app(2), 28), (app(1), 29)], "the newest comes first, with its age");
     let mut known = Vec::new();
     for _ in 0..4 {
         let node = net.nodes[0].as_ref().unwrap();

@@ -77,7 +77,7 @@ fn a_guardian_that_was_silent_for_a_while_is_one_again_when_nobody_could_take_it
         net.with(3, |node, now, out| node.join(now, handle(0), out));
         net.run(SECS(20));
         assert_eq!(net.declared, [], "seed {seed}");
-        let guards = |at: usize| net.nodes[at].as_ref().is_some_and(|node| !node.apps().is_empty());
+        let guards = |at: usize| net.nodes[at].as_ref().is_some_and(|node| !node.apps(net.now).is_empty());
         assert!(guards(guardian) && guards(3), "seed {seed}");
     }
 }

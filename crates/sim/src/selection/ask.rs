@@ -101,7 +101,7 @@ fn ask_for(
         |outcome: &&Outcome| outcome.found.len() >= there[&outcome.slot].len().min(wanted as usize);
     // The requester's look at itself is no visit.
     let tries = outcomes.iter().map(|outcome| Tried {
-        visits: outcome.report.visited - 1,
+        visits: outcome.report.visits - 1,
         round_trips: outcome.depth.into(),
         is_satisfied: is_satisfied(&outcome),
     });
@@ -138,7 +138,7 @@ pub(super) fn ask_class(
         let seen: BTreeSet<Handle> = outcome.found.iter().copied().collect();
         found += here.intersection(&seen).count();
         stayed += here.len();
-        visited += outcome.report.visited - 1;
+        visited += outcome.report.visits - 1;
         matched += seen.len();
         lost += outcome.report.lost + outcome.report.unopened;
     }

@@ -101,12 +101,12 @@ pub(super) fn ask(
     // A set that is gone when the search ends was none to be found.
     let is_there = |slot: &u32| best_six(world, &matching[slot]) >= wanted[slot].1;
     outcomes.retain(|outcome| is_found(outcome) || is_there(&outcome.slot));
-    let mut visits: Vec<u32> = outcomes.iter().map(|outcome| outcome.report.visited - 1).collect();
+    let mut visits: Vec<u32> = outcomes.iter().map(|outcome| outcome.report.visits - 1).collect();
     visits.sort_unstable();
     let mean = |visits: &[u32]| visits.iter().sum::<u32>() as f64 / visits.len().max(1) as f64;
     let of_share = |share: usize| {
         let same = outcomes.iter().filter(|outcome| wanted[&outcome.slot].0 == share);
-        mean(&same.map(|outcome| outcome.report.visited - 1).collect::<Vec<_>>())
+        mean(&same.map(|outcome| outcome.report.visits - 1).collect::<Vec<_>>())
     };
     SetFigures {
         set_queries: visits.len() as u32,

@@ -132,3 +132,19 @@ fn a_line_is_renewed_by_a_line_and_the_key_stays() {
         assert_eq!(renew(&out).expect_err("a line has no key").exit, Exit::Usage);
     });
 }
+
+#[test]
+fn a_state_directory_that_cannot_be_used_is_to_be_named_by_the_option() {
+    in_directory(|directory| {
+        let file = directory.join("file");
+        fs::write(&file, "").expect("written");
+        let identity =
+            VoKey::create("physics.example").and_then(|vo| vo.issue_node("node7", 1)).expect("a node");
+        let invitation = xtreem_net::Invitation { identity, join: vec!["127.0.0.1:7227".to_owned()] };
+        let text = Some(invitation.to_text().expect("text"));
+        let failure =
+            invite::accept(&invite::Accept { text, state_dir: file, out: None }).expect_err("a file");
+        let words = failure.to_string();
+        assert!(words.contains("name a writable one as `--state-dir`"), "{words}");
+    });
+}

@@ -61,6 +61,18 @@ fn a_set_is_found_and_told_as_a_whole() {
     }
 }
 
+/// Members are visited a second time, for their holds.
+#[test]
+fn nodes_are_counted_once_however_often_they_are_visited() {
+    let mut grid = grid(5, 3);
+    grid.start(held("2 nodes with sum(disk.free) >= 7GiB"));
+    grid.run();
+    let report = grid.report();
+    let told = report.set.clone().unwrap();
+    assert_eq!((report.ended, told.found, report.silent), (Ended::Enough, true, 0));
+    assert_eq!((report.visits, report.visited, report.answered), (7, 5, 5), "{report:?}");
+}
+
 #[test]
 fn a_set_that_there_is_not_is_told_with_the_best_that_was_seen() {
     let table = [

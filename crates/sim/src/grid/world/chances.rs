@@ -68,7 +68,7 @@ impl World {
         let running = self.hosts.iter().filter(|host| host.is_running());
         for node in running.filter_map(|host| host.node.as_ref()) {
             let is_connected = !node.status().is_cut_off;
-            for app in node.apps() {
+            for app in node.apps(self.now) {
                 match (app.role, is_connected) {
                     (Role::Holder, true) => _ = served.insert(app.id),
                     (Role::Holder, false) => _ = held.insert(app.id),
@@ -90,7 +90,7 @@ impl World {
             let status = node.status();
             // Between two of its failures a broken program is no process, and its slot stays all the same.
             let holds = |here: &AppSummary| here.id == app.record.id && here.role == Role::Holder;
-            let pauses = app.behaviour == Behaviour::Broken && node.apps().iter().any(holds);
+            let pauses = app.behaviour == Behaviour::Broken && node.apps(self.now).iter().any(holds);
             status.offered.covers(&status.used.plus(&app.resources))
                 && shape.requirement.of_each().matches(&host.attributes)
                 && (shape.colocate || !(pauses || self.has_process(at as HostNo, app.record.id)))

@@ -23,7 +23,8 @@ impl World {
             let id = app.record.id;
             let saves = |app: &AppSummary| app.id == id && matches!(app.role, Role::Holder | Role::Guardian);
             let knows = |host: &Host| {
-                let is_in_memory = host.node.as_ref().is_some_and(|node| node.apps().iter().any(saves));
+                let is_in_memory =
+                    host.node.as_ref().is_some_and(|node| node.apps(self.now).iter().any(saves));
                 is_in_memory || (host.power != Power::Dead && host.disk.has(id))
             };
             if !self.hosts.iter().any(knows) {
