@@ -186,6 +186,8 @@ impl App {
         if let Some(entry) = self.known.entry_mut(slot).filter(is_its_own) {
             entry.offer = Some((from, hold));
             self.take_offer(cx, slot);
+        } else if self.chain.holder(slot, epoch).is_none() {
+            self.ask_proof(cx, from, slot, epoch);
         }
     }
 

@@ -110,6 +110,41 @@ impl Bench {
         self.call(|node, now, out| node.handle_timeout(now, out))
     }
 
+    /// The partner recruits this node anew, for its own slot.
+    fn confirm(&mut self, hold: u64, neighbours: Vec<Known>) -> (Epoch, Outbox) {
+        let recruiter = Outbox::new(self.ids[PARTNER], &self.ids);
+        let epoch = self.second_epoch();
+        let link = Link { app: app().record.id, slot: OWN, epoch, holder: self.ids[ME], after: 1 };
+        let confirm = Confirm {
+            application: app(),
+            slot: OWN,
+            epoch,
+            hold,
+            guardians: no_guardians(),
+            neighbours,
+            older: Vec::new(),
+            peers: Vec::new(),
+            evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
+            failures: Vec::new(),
+            failing: Vec::new(),
+            sources: Vec::new(),
+        };
+        (epoch, self.hear(PARTNER, Allocation::Confirm(confirm.into())))
+    }
+
+    /// This node, which holds its slot again.
+    fn awake() -> Bench {
+        let mut bench = Bench::new(None);
+        let hold = offers(&bench.tick())[0].hold;
+        bench.confirm(hold, Vec::new());
+        bench
+    }
+
+    /// The partner's next one.
+    fn second_epoch(&self) -> Epoch {
+        Epoch { counter: 2, recruiter: self.ids[PARTNER], incarnation: 1, attempt: 1 }
+    }
+
     fn epoch(&self, slot: u16) -> Epoch {
         epoch(&self.ids, slot)
     }
@@ -124,6 +159,14 @@ fn sent(out: &Outbox) -> impl Iterator<Item = &Allocation> {
         Message::Allocation(message) => Some(message),
         _ => None,
     })
+}
+
+fn offers(out: &Outbox) -> Vec<Offer> {
+    let offered = sent(out).filter_map(|message| match message {
+        Allocation::Return { offer, .. } => *offer,
+        _ => None,
+    });
+    offered.collect()
 }
 
 fn changes(out: &Outbox) -> Vec<Known> {
@@ -155,31 +198,8 @@ fn nobody_is_told_that_a_restarted_node_holds_what_it_held_before() {
 fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
     let mut bench = Bench::new(None);
     let out = bench.tick();
-    let offers: Vec<Offer> = sent(&out)
-        .filter_map(|message| match message {
-            Allocation::Return { offer, .. } => *offer,
-            _ => None,
-        })
-        .collect();
-    let offer = *offers.first().expect("its partner is offered the slot");
-    let recruiter = Outbox::new(bench.ids[PARTNER], &bench.ids);
-    let higher = Epoch { counter: 2, recruiter: bench.ids[PARTNER], incarnation: 1, attempt: 1 };
-    let link = Link { app: app().record.id, slot: OWN, epoch: higher, holder: bench.ids[ME], after: 1 };
-    let confirm = Confirm {
-        application: app(),
-        slot: OWN,
-        epoch: higher,
-        hold: offer.hold,
-        guardians: no_guardians(),
-        neighbours: Vec::new(),
-        older: Vec::new(),
-        peers: Vec::new(),
-        evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
-        failures: Vec::new(),
-        failing: Vec::new(),
-        sources: Vec::new(),
-    };
-    let out = bench.hear(PARTNER, Allocation::Confirm(confirm.into()));
+    let offer = *offers(&out).first().expect("its partner is offered the slot");
+    let (higher, out) = bench.confirm(offer.hold, Vec::new());
     let kept: Vec<Vec<Epoch>> = out
         .events
         .iter()
@@ -319,4 +339,58 @@ fn check_that_a_guardian_takes_an_offer(knows_holder: bool) {
     });
     let confirms: BTreeSet<_> = confirms.collect();
     assert_eq!(confirms, [(handle(PARTNER), OTHER, 77)].into());
+}
+
+#[test]
+fn a_new_holder_speaks_to_those_that_were_chosen_with_it_whatever_it_knows_of_their_slots() {
+    // That the partner holds the other slot is proven here. Its successor is only planned, and does not know
+    // this node either.
+    let mut bench = Bench::new(None);
+    let hold = offers(&bench.tick())[0].hold;
+    let holder = Some(handle(SUBMITTER));
+    let planned = Known { slot: OTHER, epoch: bench.second_epoch(), holder, state: SlotState::Planned };
+    let (_, out) = bench.confirm(hold, vec![planned]);
+    let to_successor = out.sent.iter().filter(|(to, _)| *to == handle(SUBMITTER));
+    let told: Vec<_> = to_successor.map(|(_, message)| message).collect();
+    let is_announced =
+        |message: &&&Message| matches!(message, Message::Allocation(Allocation::Announce { slot: OWN, .. }));
+    let is_proven = |message: &&&Message| matches!(message, Message::Allocation(Allocation::Tell { slots, .. }) if slots[0].slot == OWN);
+    assert_eq!(told.iter().filter(is_announced).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(is_proven).count(), 1, "{told:?}");
+}
+
+#[test]
+fn who_recruits_a_slot_that_runs_is_told_so() {
+    let mut bench = Bench::awake();
+    let (app, versions, epoch) = (app().record.id, versions(), bench.epoch(OTHER));
+    let claims = |bench: &mut Bench, slot| {
+        let out = bench.hear(SUBMITTER, Allocation::Claim { app, slot, order: 0 });
+        let told = sent(&out).filter_map(|message| match message {
+            Allocation::Tell { slots, .. } => Some(slots.iter().map(|known| known.slot).collect()),
+            _ => None,
+        });
+        told.collect::<Vec<Vec<u16>>>()
+    };
+    assert_eq!(claims(&mut bench, OWN), [[OWN]], "it is held here");
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "nobody has spoken for it");
+    let mine = vec![SlotReport { slot: OTHER, epoch, state: SlotState::Running, done_run: 0 }];
+    bench.hear(PARTNER, Allocation::Report { app, versions, mine });
+    assert_eq!(claims(&mut bench, OTHER), [[OTHER]], "its holder is heard");
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "it was told just now");
+    bench.now += SECS(3);
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "its holder may be lost");
+}
+
+#[test]
+fn an_offer_under_an_epoch_that_is_not_known_has_to_be_proven() {
+    let mut bench = Bench::awake();
+    let (app, versions) = (app().record.id, versions());
+    let asked = |bench: &mut Bench, epoch| {
+        let offer = Some(Offer { slot: OTHER, epoch, hold: 77 });
+        let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer });
+        sent(&out).filter(|message| matches!(message, Allocation::AskProof { slot: OTHER, .. })).count()
+    };
+    let (first, second) = (bench.epoch(OTHER), bench.second_epoch());
+    assert_eq!(asked(&mut bench, first), 0, "that one is proven");
+    assert_eq!(asked(&mut bench, second), 1);
 }
