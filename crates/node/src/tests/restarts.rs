@@ -81,13 +81,19 @@ impl Bench {
 
     /// This node just after its start.
     fn of(role: Role) -> Bench {
+        Bench::with_reference(role, &[])
+    }
+
+    /// ... and these are the contacts of which half have to answer.
+    fn with_reference(role: Role, reference: &[usize]) -> Bench {
         let ids = ids();
         let me = Me { handle: handle(ME), id: ids[ME], incarnation: 2 };
         let now = Instant::from_secs(100);
         let mut node = Node::new(Arc::new(Config::emulated()), me, 1, now);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         let found = vec![Found { kept: Kept::Role(role.into()), age: SECS(1) }];
-        let saved = Saved { found, reference: Vec::new(), away: SECS(1) };
+        let reference = reference.iter().map(|at| handle(*at)).collect();
+        let saved = Saved { found, reference, away: SECS(1) };
         let mut bench = Bench { node, ids, now };
         bench.call(|node, now, out| node.restore(now, saved, out));
         bench
@@ -134,7 +140,11 @@ impl Bench {
 
     /// This node, which holds its slot again.
     fn awake() -> Bench {
-        let mut bench = Bench::new(None);
+        Bench::awake_with_reference(&[])
+    }
+
+    fn awake_with_reference(reference: &[usize]) -> Bench {
+        let mut bench = Bench::with_reference(role(&ids(), None), reference);
         let hold = offers(&bench.tick())[0].hold;
         bench.confirm(hold, Vec::new());
         bench
@@ -215,6 +225,17 @@ fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
     assert_eq!(kept, [[higher]], "the power may go after any write");
 }
 
+/// What this node answers to its partner, which restarted as well.
+fn standing(bench: &mut Bench) -> Vec<Standing> {
+    let (app, versions) = (app().record.id, versions());
+    let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer: None });
+    let answers = sent(&out).filter_map(|message| match message {
+        Allocation::Returned { standing, .. } => Some(*standing),
+        _ => None,
+    });
+    answers.collect()
+}
+
 #[test]
 fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
     use Standing::{Asleep, Awake, Led};
@@ -224,14 +245,16 @@ fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
         if let Some(standing) = heard {
             bench.hear(PARTNER, Allocation::Returned { app, versions: Some(versions), standing });
         }
-        let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer: None });
-        let answers: Vec<Standing> = sent(&out)
-            .filter_map(|message| match message {
-                Allocation::Returned { standing, .. } => Some(*standing),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(answers, [answer], "after {heard:?}");
+        assert_eq!(standing(&mut bench), [answer], "after {heard:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_holder_that_is_cut_off_and_recruits_nobody() {
+    // None of the three contacts answers.
+    for (reference, answer) in [(&[][..], Standing::Awake), (&[10, 11, 12], Standing::Asleep)] {
+        let mut bench = Bench::awake_with_reference(reference);
+        assert_eq!(standing(&mut bench), [answer], "{reference:?}");
     }
 }
 
