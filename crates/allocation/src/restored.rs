@@ -25,7 +25,7 @@ pub enum Standing {
     /// It has no part in it, or none any more.
     #[n(0)]
     Stranger,
-    /// It restarted as well, and has heard of nobody who did not.
+    /// It restarted as well, and has heard of nobody who did not; or it is cut off, and recruits nobody.
     #[n(1)]
     Asleep,
     /// It holds or guards it.

@@ -73,6 +73,10 @@ impl App {
         for known in neighbours.iter().filter(|known| known.slot != slot) {
             self.learn_stated(cx, from, *known);
         }
+        // Where something older is proven of a slot a plan counts for nothing, and yet its holder is to hear
+        // of this one: each of the two may know only whom the other one replaced.
+        let planned = neighbours.iter().filter(|known| known.state == SlotState::Planned);
+        let planned: Vec<Handle> = planned.filter_map(|known| known.holder).collect();
         for peer in sources.into_iter().filter(|peer| *peer != cx.me.handle) {
             self.add_supplier(peer);
         }
@@ -85,7 +89,7 @@ impl App {
         members.retain(|peer| *peer != cx.me.handle);
         cx.host.event(Wish::JoinCollection { app, members });
         let mut waiting = self.partners(cx.me.handle);
-        waiting.extend(self.older.of(slot).filter(|peer| *peer != cx.me.handle));
+        waiting.extend(self.older.of(slot).chain(planned).filter(|peer| *peer != cx.me.handle));
         waiting.sort_unstable();
         waiting.dedup();
         let told = waiting.clone();

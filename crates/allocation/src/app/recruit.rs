@@ -5,7 +5,7 @@ mod facts;
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Duration, Handle};
+use xtreem_base::{Duration, Handle, Instant};
 use xtreem_discovery::{Ended, Facts, Need, Report};
 
 use super::App;
@@ -21,6 +21,8 @@ use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, SlotState, 
 const CONFIRMS: u8 = 3;
 /// After this a holder that has not told what it was asked for is asked again. Our guess: a slow round trip.
 const FACTS_AGAIN: Duration = Duration::from_millis(300);
+/// A holder that spoke so lately runs its slot: it speaks once a second, and is lost after five.
+const HEARD_JUST_NOW: Duration = Duration::from_secs(2);
 /// Slots that one node recruits for one application at a time; the others wait their turn. Our guess.
 const RECRUITS_MAX: usize = 16;
 /// ... and one where the holders must be enough together, so that the next one is chosen beside this one.
@@ -77,11 +79,25 @@ impl App {
         }
     }
 
+    /// Whether the slot is held here, has ended, or has a holder that spoke just now: later than one can have
+    /// spoken that was lost by its silence.
+    fn runs(&self, slot: u16, now: Instant) -> bool {
+        self.mine(slot).is_some_and(Mine::is_held)
+            || self.known.entry(slot).is_some_and(|entry| {
+                let is_heard = entry.heard.is_some_and(|heard| now.since(heard) < HEARD_JUST_NOW);
+                entry.state.is_final() || (entry.lost.is_none() && is_heard)
+            })
+    }
+
     /// A member recruits the slot. It is waited for, but not for ever.
     pub fn on_claim<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, slot: u16, order: u16) {
         if !self.is_member(cx, from) {
             cx.books.fault(Fault::NotEntitled);
             return;
+        }
+        if self.runs(slot, cx.now) {
+            // Where it finds nobody it would never hear of it, and all others would wait for it.
+            self.enlighten(cx, from, slot);
         }
         if let Some(entry) = self.known.entry_mut(slot)
             && !entry.claim(cx.now, from)

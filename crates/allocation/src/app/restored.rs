@@ -125,11 +125,13 @@ impl App {
         self.restored.as_ref().map_or(Instant::FAR, |restored| restored.due)
     }
 
-    /// How this node stands to the application, for a restarted one that asks.
-    fn standing(&self, now: Instant) -> Standing {
+    /// How this node stands to the application, for a restarted one that asks. Who is cut off recruits
+    /// nobody: nobody is to wait for that.
+    fn standing<H: Host>(&self, cx: &mut Context<'_, H>) -> Standing {
         match &self.restored {
-            Some(restored) if restored.is_asleep => restored.own_standing(now),
+            Some(restored) if restored.is_asleep => restored.own_standing(cx.now),
             _ if self.left.is_some() => Standing::Stranger,
+            _ if cx.host.connection(cx.now) == Connection::CutOff => Standing::Asleep,
             _ => Standing::Awake,
         }
     }
@@ -170,7 +172,7 @@ impl App {
     /// A restarted partner asks how the application stands, and may offer a slot that it held.
     pub fn on_return<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle, offer: Option<Offer>) {
         let (app, versions) = (self.id(), Some(self.versions()));
-        let standing = self.standing(cx.now);
+        let standing = self.standing(cx);
         cx.host.send(from, Message::Returned { app, versions, standing });
         let Some(Offer { slot, epoch, hold }) = offer.filter(|offer| offer.slot < self.slots()) else {
             return;
@@ -186,6 +188,8 @@ impl App {
         if let Some(entry) = self.known.entry_mut(slot).filter(is_its_own) {
             entry.offer = Some((from, hold));
             self.take_offer(cx, slot);
+        } else if self.chain.holder(slot, epoch).is_none() {
+            self.ask_proof(cx, from, slot, epoch);
         }
     }
 

@@ -81,13 +81,19 @@ impl Bench {
 
     /// This node just after its start.
     fn of(role: Role) -> Bench {
+        Bench::with_reference(role, &[])
+    }
+
+    /// ... and these are the contacts of which half have to answer.
+    fn with_reference(role: Role, reference: &[usize]) -> Bench {
         let ids = ids();
         let me = Me { handle: handle(ME), id: ids[ME], incarnation: 2 };
         let now = Instant::from_secs(100);
         let mut node = Node::new(Arc::new(Config::emulated()), me, 1, now);
         node.set_offer(Resources { cores_milli: 4_000, memory_bytes: 4 << 30, disk_bytes: 1 << 30 });
         let found = vec![Found { kept: Kept::Role(role.into()), age: SECS(1) }];
-        let saved = Saved { found, reference: Vec::new(), away: SECS(1) };
+        let reference = reference.iter().map(|at| handle(*at)).collect();
+        let saved = Saved { found, reference, away: SECS(1) };
         let mut bench = Bench { node, ids, now };
         bench.call(|node, now, out| node.restore(now, saved, out));
         bench
@@ -110,6 +116,45 @@ impl Bench {
         self.call(|node, now, out| node.handle_timeout(now, out))
     }
 
+    /// The partner recruits this node anew, for its own slot.
+    fn confirm(&mut self, hold: u64, neighbours: Vec<Known>) -> (Epoch, Outbox) {
+        let recruiter = Outbox::new(self.ids[PARTNER], &self.ids);
+        let epoch = self.second_epoch();
+        let link = Link { app: app().record.id, slot: OWN, epoch, holder: self.ids[ME], after: 1 };
+        let confirm = Confirm {
+            application: app(),
+            slot: OWN,
+            epoch,
+            hold,
+            guardians: no_guardians(),
+            neighbours,
+            older: Vec::new(),
+            peers: Vec::new(),
+            evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
+            failures: Vec::new(),
+            failing: Vec::new(),
+            sources: Vec::new(),
+        };
+        (epoch, self.hear(PARTNER, Allocation::Confirm(confirm.into())))
+    }
+
+    /// This node, which holds its slot again.
+    fn awake() -> Bench {
+        Bench::awake_with_reference(&[])
+    }
+
+    fn awake_with_reference(reference: &[usize]) -> Bench {
+        let mut bench = Bench::with_reference(role(&ids(), None), reference);
+        let hold = offers(&bench.tick())[0].hold;
+        bench.confirm(hold, Vec::new());
+        bench
+    }
+
+    /// The partner's next one.
+    fn second_epoch(&self) -> Epoch {
+        Epoch { counter: 2, recruiter: self.ids[PARTNER], incarnation: 1, attempt: 1 }
+    }
+
     fn epoch(&self, slot: u16) -> Epoch {
         epoch(&self.ids, slot)
     }
@@ -124,6 +169,14 @@ fn sent(out: &Outbox) -> impl Iterator<Item = &Allocation> {
         Message::Allocation(message) => Some(message),
         _ => None,
     })
+}
+
+fn offers(out: &Outbox) -> Vec<Offer> {
+    let offered = sent(out).filter_map(|message| match message {
+        Allocation::Return { offer, .. } => *offer,
+        _ => None,
+    });
+    offered.collect()
 }
 
 fn changes(out: &Outbox) -> Vec<Known> {
@@ -155,31 +208,8 @@ fn nobody_is_told_that_a_restarted_node_holds_what_it_held_before() {
 fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
     let mut bench = Bench::new(None);
     let out = bench.tick();
-    let offers: Vec<Offer> = sent(&out)
-        .filter_map(|message| match message {
-            Allocation::Return { offer, .. } => *offer,
-            _ => None,
-        })
-        .collect();
-    let offer = *offers.first().expect("its partner is offered the slot");
-    let recruiter = Outbox::new(bench.ids[PARTNER], &bench.ids);
-    let higher = Epoch { counter: 2, recruiter: bench.ids[PARTNER], incarnation: 1, attempt: 1 };
-    let link = Link { app: app().record.id, slot: OWN, epoch: higher, holder: bench.ids[ME], after: 1 };
-    let confirm = Confirm {
-        application: app(),
-        slot: OWN,
-        epoch: higher,
-        hold: offer.hold,
-        guardians: no_guardians(),
-        neighbours: Vec::new(),
-        older: Vec::new(),
-        peers: Vec::new(),
-        evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
-        failures: Vec::new(),
-        failing: Vec::new(),
-        sources: Vec::new(),
-    };
-    let out = bench.hear(PARTNER, Allocation::Confirm(confirm.into()));
+    let offer = *offers(&out).first().expect("its partner is offered the slot");
+    let (higher, out) = bench.confirm(offer.hold, Vec::new());
     let kept: Vec<Vec<Epoch>> = out
         .events
         .iter()
@@ -195,6 +225,17 @@ fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
     assert_eq!(kept, [[higher]], "the power may go after any write");
 }
 
+/// What this node answers to its partner, which restarted as well.
+fn standing(bench: &mut Bench) -> Vec<Standing> {
+    let (app, versions) = (app().record.id, versions());
+    let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer: None });
+    let answers = sent(&out).filter_map(|message| match message {
+        Allocation::Returned { standing, .. } => Some(*standing),
+        _ => None,
+    });
+    answers.collect()
+}
+
 #[test]
 fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
     use Standing::{Asleep, Awake, Led};
@@ -204,14 +245,16 @@ fn a_role_that_is_asleep_passes_on_what_it_was_told_by_one_that_is_awake() {
         if let Some(standing) = heard {
             bench.hear(PARTNER, Allocation::Returned { app, versions: Some(versions), standing });
         }
-        let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer: None });
-        let answers: Vec<Standing> = sent(&out)
-            .filter_map(|message| match message {
-                Allocation::Returned { standing, .. } => Some(*standing),
-                _ => None,
-            })
-            .collect();
-        assert_eq!(answers, [answer], "after {heard:?}");
+        assert_eq!(standing(&mut bench), [answer], "after {heard:?}");
+    }
+}
+
+#[test]
+fn nobody_waits_for_a_holder_that_is_cut_off_and_recruits_nobody() {
+    // None of the three contacts answers.
+    for (reference, answer) in [(&[][..], Standing::Awake), (&[10, 11, 12], Standing::Asleep)] {
+        let mut bench = Bench::awake_with_reference(reference);
+        assert_eq!(standing(&mut bench), [answer], "{reference:?}");
     }
 }
 
@@ -319,4 +362,58 @@ fn check_that_a_guardian_takes_an_offer(knows_holder: bool) {
     });
     let confirms: BTreeSet<_> = confirms.collect();
     assert_eq!(confirms, [(handle(PARTNER), OTHER, 77)].into());
+}
+
+#[test]
+fn a_new_holder_speaks_to_those_that_were_chosen_with_it_whatever_it_knows_of_their_slots() {
+    // That the partner holds the other slot is proven here. Its successor is only planned, and does not know
+    // this node either.
+    let mut bench = Bench::new(None);
+    let hold = offers(&bench.tick())[0].hold;
+    let holder = Some(handle(SUBMITTER));
+    let planned = Known { slot: OTHER, epoch: bench.second_epoch(), holder, state: SlotState::Planned };
+    let (_, out) = bench.confirm(hold, vec![planned]);
+    let to_successor = out.sent.iter().filter(|(to, _)| *to == handle(SUBMITTER));
+    let told: Vec<_> = to_successor.map(|(_, message)| message).collect();
+    let is_announced =
+        |message: &&&Message| matches!(message, Message::Allocation(Allocation::Announce { slot: OWN, .. }));
+    let is_proven = |message: &&&Message| matches!(message, Message::Allocation(Allocation::Tell { slots, .. }) if slots[0].slot == OWN);
+    assert_eq!(told.iter().filter(is_announced).count(), 1, "{told:?}");
+    assert_eq!(told.iter().filter(is_proven).count(), 1, "{told:?}");
+}
+
+#[test]
+fn who_recruits_a_slot_that_runs_is_told_so() {
+    let mut bench = Bench::awake();
+    let (app, versions, epoch) = (app().record.id, versions(), bench.epoch(OTHER));
+    let claims = |bench: &mut Bench, slot| {
+        let out = bench.hear(SUBMITTER, Allocation::Claim { app, slot, order: 0 });
+        let told = sent(&out).filter_map(|message| match message {
+            Allocation::Tell { slots, .. } => Some(slots.iter().map(|known| known.slot).collect()),
+            _ => None,
+        });
+        told.collect::<Vec<Vec<u16>>>()
+    };
+    assert_eq!(claims(&mut bench, OWN), [[OWN]], "it is held here");
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "nobody has spoken for it");
+    let mine = vec![SlotReport { slot: OTHER, epoch, state: SlotState::Running, done_run: 0 }];
+    bench.hear(PARTNER, Allocation::Report { app, versions, mine });
+    assert_eq!(claims(&mut bench, OTHER), [[OTHER]], "its holder is heard");
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "it was told just now");
+    bench.now += SECS(3);
+    assert_eq!(claims(&mut bench, OTHER), [[0; 0]; 0], "its holder may be lost");
+}
+
+#[test]
+fn an_offer_under_an_epoch_that_is_not_known_has_to_be_proven() {
+    let mut bench = Bench::awake();
+    let (app, versions) = (app().record.id, versions());
+    let asked = |bench: &mut Bench, epoch| {
+        let offer = Some(Offer { slot: OTHER, epoch, hold: 77 });
+        let out = bench.hear(PARTNER, Allocation::Return { app, versions, offer });
+        sent(&out).filter(|message| matches!(message, Allocation::AskProof { slot: OTHER, .. })).count()
+    };
+    let (first, second) = (bench.epoch(OTHER), bench.second_epoch());
+    assert_eq!(asked(&mut bench, first), 0, "that one is proven");
+    assert_eq!(asked(&mut bench, second), 1);
 }

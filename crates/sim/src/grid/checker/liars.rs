@@ -2,8 +2,9 @@
 //!
 //! Source: `docs/protocols/security.md`, "What is demanded". An application in which no liar is or was
 //! submitter, holder or guardian runs as if there were none: no program of it is ended by its node unless the
-//! application is stopped, the slot is done, or an honest node confirmed the slot elsewhere; and no honest
-//! node confirms a slot elsewhere that runs on a host of which it can hear. Watched only where liars are.
+//! application is stopped, the slot is done, or an honest node confirmed the slot elsewhere, to itself
+//! included; and no honest node confirms a slot elsewhere that runs on a host of which it can hear. Watched
+//! only where liars are.
 
 use std::collections::{BTreeMap, BTreeSet};
 

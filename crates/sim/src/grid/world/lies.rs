@@ -1,13 +1,13 @@
 //! Liars among the members speak, and what they were entrusted with is noted.
 
-use xtreem_allocation::Message as Allocating;
-use xtreem_base::{AppId, Handle};
+use xtreem_allocation::{Epoch, Kept, Message as Allocating, Role};
+use xtreem_base::{AppId, Handle, NodeId};
 use xtreem_discovery::{AppFilter, Query, Requirement, SearchSpec, SetQuery};
 use xtreem_node::Message;
 
 use super::World;
 use crate::grid::faults::FaultKind;
-use crate::grid::host::{HostNo, host_of};
+use crate::grid::host::{HostNo, host_of, node_id};
 use crate::grid::liar::{CROWDED, Liars};
 use crate::grid::process::State;
 use crate::grid::queue::What;
@@ -144,5 +144,56 @@ impl World {
             self.trace_app(app, None, "is entrusted to a liar");
             self.findings.excuse(app);
         }
+    }
+
+    /// An honest node confirms slots to itself. No message says so; what it is about to write does, before it
+    /// tells anybody.
+    pub(super) fn note_confirmed_here(&mut self, host: HostNo, kept: &Kept) {
+        if self.liars.hosts().is_empty() || self.liars.has(host) {
+            return;
+        }
+        let Kept::Role(role) = kept else { return };
+        for (slot, epoch) in confirmed_by(role, node_id(self.seed, host)) {
+            self.see(&Seen::Confirming { by: host, app: role.application.record.id, slot, epoch });
+        }
+    }
+}
+
+/// Own slots under epochs of the node itself.
+fn confirmed_by(role: &Role, id: NodeId) -> impl Iterator<Item = (u16, Epoch)> {
+    let own = role.slots.iter().filter(move |own| own.epoch.recruiter == id);
+    own.map(|own| (own.slot, own.epoch))
+}
+
+#[cfg(test)]
+mod tests {
+    use xtreem_allocation::{Evidence, GuardianSet, SetVersion, SlotReport, SlotState};
+    use xtreem_base::Rng;
+
+    use super::*;
+    use crate::grid::apps::Shape;
+
+    #[test]
+    fn a_node_has_confirmed_to_itself_what_it_holds_under_its_own_epochs() {
+        let own = |slot: u16, recruiter: u32| SlotReport {
+            slot,
+            epoch: Epoch { counter: 1, recruiter: node_id(1, recruiter), incarnation: 0, attempt: 1 },
+            state: SlotState::Starting,
+            done_run: 0,
+        };
+        let mut rng = Rng::new(1);
+        let version = SetVersion { number: 0, by: Epoch::NONE };
+        let role = Role {
+            application: Shape::draw(0, &mut rng).application(&mut rng),
+            guardians: GuardianSet { version, members: Vec::new(), claim: None },
+            is_guardian: false,
+            slots: vec![own(0, 2), own(1, 3)],
+            known: Vec::new(),
+            is_finished: false,
+            evidence: Evidence::default(),
+            older: Vec::new(),
+        };
+        let confirmed: Vec<_> = confirmed_by(&role, node_id(1, 3)).collect();
+        assert_eq!(confirmed, [(1, own(1, 3).epoch)]);
     }
 }

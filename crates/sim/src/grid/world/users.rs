@@ -169,7 +169,12 @@ impl World {
             }
             Notice::Submission { app, progress } => self.on_progress(host, app, &progress),
             Notice::RecordTaken { app, by, newer } => self.on_record_taken(app, by, newer),
-            Notice::Store { number, app, what } => self.write(host, Write::Role { number, app, what }),
+            Notice::Store { number, app, what } => {
+                if let Some(kept) = &what {
+                    self.note_confirmed_here(host, kept);
+                }
+                self.write(host, Write::Role { number, app, what });
+            }
             Notice::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
             // Files are kept for ever here, and nobody asks for descriptions.
             Notice::AppLeft { .. } | Notice::Described { .. } => {}
