@@ -105,13 +105,7 @@ pub async fn of_two_that_ended_under_one_name_everybody_knows_the_newer_also_aft
         true
     })
     .await;
-    let nodes: Vec<String> = lab.agents.iter().map(|agent| agent.id.clone()).collect();
-    for node in &nodes {
-        lab.kill(node);
-    }
-    for node in &nodes {
-        lab.restart(node).await;
-    }
+    lab.cut_power().await;
     until("all list the newer one first after a restart of everybody", async || {
         for agent in &lab.agents {
             let Ok(list) = agent.client.apps(Some("job"), true).await else { return false };

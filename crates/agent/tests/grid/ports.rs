@@ -57,6 +57,14 @@ pub async fn a_port_in_use_keeps_a_node_from_matching() {
         let Some(ProgressLine::NotPlaced { report }) = lines.last() else { panic!("{lines:?}") };
         assert_eq!((report.matched, report.refused.port_taken), (1, 1), "{report:?}");
     }
+    // Programs have no capability in the machine's network, whoever the agent is.
+    let lowest = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").expect("of Linux");
+    if lowest.trim() != "0" {
+        let program = Program { ports: vec![port("low", 1)], ..shell("exec sleep 600") };
+        let lines = lab.submit(&lab.application("low", 1, &program)).await;
+        let Some(ProgressLine::NotPlaced { report }) = lines.last() else { panic!("{lines:?}") };
+        assert_eq!((report.matched, report.refused.port_too_low), (1, 1), "{report:?}");
+    }
     drop((tcp, udp));
     let program = Program { ports: vec![port("http", in_use[0])], ..shell("exec sleep 600") };
     lab.place(&lab.application("first", 1, &program)).await;

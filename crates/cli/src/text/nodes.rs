@@ -498,7 +498,7 @@ mod tests {
         assert_eq!(counted(&partial), "2 nodes match; about 7 more could not be asked.");
         assert!(explain(&partial).contains("about 4 that may match: the search ended first"));
         assert!(explain(&partial).contains("about 69 % of the nodes that can match"));
-        let visits = "visits         18 to 16 nodes, 1 silent\n";
+        let visits = "visits              18 to 16 nodes, 1 silent\n";
         assert!(explain(&report()).contains(visits), "{}", explain(&report()));
         assert!(explain(&report()).contains("all of the nodes that can match"));
         let expected = Some(xtreem_client::api::Expected { matches: 120, visits: 35 });
