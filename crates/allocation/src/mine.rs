@@ -158,6 +158,14 @@ impl Mine {
         }
     }
 
+    /// Who holds the slot now, while the program that gives way to it still ends here.
+    pub fn winner(&self) -> Option<Known> {
+        match self.phase {
+            Phase::Stopping { then: Then::Leave { winner } } => winner,
+            _ => None,
+        }
+    }
+
     /// True as long as this node is the slot's holder in the eyes of others.
     pub fn is_held(&self) -> bool {
         !matches!(self.phase, Phase::Stopping { then: Then::Leave { .. } })

@@ -87,8 +87,12 @@ impl App {
         if is_over || (slots.is_empty() && !is_guardian && !self.is_finished) {
             return None;
         }
-        let known = self.known.iter().filter(|(_, entry)| entry.epoch > Epoch::NONE);
-        let known = known.map(|(slot, entry)| Known { state: lasting(entry.state), ..entry.known(slot) });
+        // Whom a slot was yielded to is not lost where the agent ends before the program has.
+        let winners: Vec<Known> = self.mine.iter().filter_map(Mine::winner).collect();
+        let is_yielded = |slot: u16| winners.iter().any(|winner| winner.slot == slot);
+        let known = self.known.iter().filter(|(slot, entry)| entry.epoch > Epoch::NONE && !is_yielded(*slot));
+        let known = known.map(|(slot, entry)| entry.known(slot)).chain(winners.iter().copied());
+        let known = known.map(|known| Known { state: lasting(known.state), ..known });
         Some(Role {
             application: self.application.clone(),
             guardians: self.guardians.set.clone(),

@@ -70,6 +70,14 @@ fn role(ids: &[NodeId], holder: Option<usize>) -> Role {
     }
 }
 
+fn be_guardian(role: &mut Role, ids: &[NodeId]) {
+    let by = Epoch { counter: 0, recruiter: ids[SUBMITTER], incarnation: 1, attempt: 0 };
+    let submitter = Outbox::new(ids[SUBMITTER], ids);
+    let signer = (app().record.id, OWN, ids[SUBMITTER]);
+    role.guardians = GuardianSet::signed(&submitter, signer, SetVersion { number: 3, by }, vec![handle(ME)]);
+    role.is_guardian = true;
+}
+
 fn ids() -> Vec<NodeId> {
     [1, 2, 2, 3, 3].map(|host: u8| NodeId::from_bytes([host; 16])).into()
 }
@@ -179,6 +187,19 @@ fn offers(out: &Outbox) -> Vec<Offer> {
     offered.collect()
 }
 
+/// What is written.
+fn kept(out: &Outbox) -> Vec<&Role> {
+    let kept = out.events.iter().filter_map(|event| match event {
+        Event::Allocation(Notice::Store { what: Some(what), .. }) => Some(what),
+        _ => None,
+    });
+    let role = |kept| match kept {
+        &Kept::Role(ref role) => &**role,
+        Kept::Stopped { .. } => panic!("it goes on"),
+    };
+    kept.map(|kept| role(&**kept)).collect()
+}
+
 fn changes(out: &Outbox) -> Vec<Known> {
     let changed = out.events.iter().filter_map(|event| match event {
         Event::Allocation(Notice::SlotChanged { slot, .. }) => Some(*slot),
@@ -210,18 +231,8 @@ fn a_slot_that_is_confirmed_again_is_kept_on_disk_once() {
     let out = bench.tick();
     let offer = *offers(&out).first().expect("its partner is offered the slot");
     let (higher, out) = bench.confirm(offer.hold, Vec::new());
-    let kept: Vec<Vec<Epoch>> = out
-        .events
-        .iter()
-        .filter_map(|event| match event {
-            Event::Allocation(Notice::Store { what: Some(what), .. }) => Some(what),
-            _ => None,
-        })
-        .map(|kept| match &**kept {
-            Kept::Role(role) => role.slots.iter().map(|own| own.epoch).collect(),
-            Kept::Stopped { .. } => panic!("it goes on"),
-        })
-        .collect();
+    let kept: Vec<Vec<Epoch>> =
+        kept(&out).iter().map(|role| role.slots.iter().map(|own| own.epoch).collect()).collect();
     assert_eq!(kept, [[higher]], "the power may go after any write");
 }
 
@@ -346,11 +357,8 @@ fn check_that_a_guardian_takes_an_offer(knows_holder: bool) {
     for known in role.known.iter_mut().filter(|known| known.slot == OTHER && !knows_holder) {
         known.holder = None;
     }
-    let by = Epoch { counter: 0, recruiter: ids[SUBMITTER], incarnation: 1, attempt: 0 };
-    let submitter = Outbox::new(ids[SUBMITTER], &ids);
-    let signer = (app().record.id, OWN, ids[SUBMITTER]);
-    role.guardians = GuardianSet::signed(&submitter, signer, SetVersion { number: 3, by }, vec![handle(ME)]);
-    (role.is_guardian, role.slots) = (true, Vec::new());
+    role.slots = Vec::new();
+    be_guardian(&mut role, &ids);
     let mut bench = Bench::of(role);
     bench.call(|node, now, out| node.handle_gone(now, handle(PARTNER_BEFORE), Some(handle(PARTNER)), out));
     let offer = Offer { slot: OTHER, epoch: bench.epoch(OTHER), hold: 77 };
@@ -416,4 +424,30 @@ fn an_offer_under_an_epoch_that_is_not_known_has_to_be_proven() {
     let (first, second) = (bench.epoch(OTHER), bench.second_epoch());
     assert_eq!(asked(&mut bench, first), 0, "that one is proven");
     assert_eq!(asked(&mut bench, second), 1);
+}
+
+#[test]
+fn whom_a_slot_was_yielded_to_is_on_disk_before_its_program_has_ended() {
+    let ids = ids();
+    let mut role = role(&ids, None);
+    be_guardian(&mut role, &ids);
+    let mut bench = Bench::of(role);
+    let hold = offers(&bench.tick())[0].hold;
+    bench.confirm(hold, Vec::new());
+    bench.now += SECS(2);
+    let out = bench.tick();
+    let starts = |event: &Event| matches!(event, Event::Allocation(Notice::Start { .. }));
+    assert!(out.events.iter().any(starts), "{:?}", out.events);
+    let epoch = Epoch { counter: 3, ..bench.second_epoch() };
+    let link = Link { app: app().record.id, slot: OWN, epoch, holder: ids[PARTNER], after: 2 };
+    let links = vec![Signed::by(&Outbox::new(ids[PARTNER], &ids), link)];
+    let winner = Known { slot: OWN, epoch, holder: Some(handle(PARTNER)), state: SlotState::Starting };
+    let evidence = Evidence { links, ..Evidence::default() }.into();
+    let (app, versions) = (app().record.id, versions());
+    let out = bench.hear(PARTNER, Allocation::Tell { app, versions, slots: vec![winner], evidence });
+    let stops = |event: &Event| matches!(event, Event::Allocation(Notice::Stop { .. }));
+    assert!(out.events.iter().any(stops), "{:?}", out.events);
+    let kept = kept(&out);
+    let role = kept.last().expect("it is written");
+    assert!(role.slots.is_empty() && role.known.contains(&winner), "{role:?}");
 }
