@@ -190,14 +190,14 @@ fn offers(out: &Outbox) -> Vec<Offer> {
 /// What is written.
 fn kept(out: &Outbox) -> Vec<&Role> {
     let kept = out.events.iter().filter_map(|event| match event {
-        Event::Allocation(Notice::Store { what: Some(what), .. }) => Some(what),
+        Event::Allocation(Notice::Store { what: Some(what), .. }) => Some(&**what),
         _ => None,
     });
-    let role = |kept| match kept {
-        &Kept::Role(ref role) => &**role,
+    kept.map(|kept| match kept {
+        Kept::Role(role) => &**role,
         Kept::Stopped { .. } => panic!("it goes on"),
-    };
-    kept.map(|kept| role(&**kept)).collect()
+    })
+    .collect()
 }
 
 fn changes(out: &Outbox) -> Vec<Known> {
