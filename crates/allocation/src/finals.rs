@@ -13,8 +13,8 @@ use xtreem_base::{AppId, Duration, Handle, Instant};
 use crate::app::App;
 use crate::{Epoch, Evidence, Known, Me, Record, SlotReport, SlotState};
 
-/// Applications that ended and are remembered; the oldest go first. About 1.5 KiB each with one slot, most of
-/// it signatures: 150 MB when the table is full of those.
+/// Applications that ended and are remembered; the oldest go first. About 2.1 kB each with one slot, most of
+/// it signatures: 210 MB when the table is full of those (`docs/figures.md`).
 pub const FINAL_RECORDS_MAX: usize = 100_000;
 /// How long. Our guess: longer than a month's bill takes to be read.
 pub(crate) const FINAL_RECORDS_KEEP: Duration = Duration::from_secs(30 * 24 * 3_600);
