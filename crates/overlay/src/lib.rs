@@ -1,0 +1,17 @@
+//! Structured collections: nodes that know a few others, and by them reach all, in an order of their own.
+//!
+//! A [`Key`] says where something lies on the ring, a [`Position`] where a node stands, a [`Range`] what a
+//! node owns. Deliberately absent: what keys and values mean (topics, directories), addresses, and any list
+//! of all nodes.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+mod key;
+mod position;
+mod range;
+
+pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
+pub use position::Position;
+pub use range::Range;
