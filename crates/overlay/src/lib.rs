@@ -12,6 +12,7 @@ mod key;
 mod position;
 mod range;
 pub mod ring;
+pub mod tman;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;
