@@ -3,4 +3,5 @@
 mod grid;
 mod programs;
 mod records;
+mod ring;
 mod searches;

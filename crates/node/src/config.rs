@@ -8,6 +8,7 @@ use xtreem_discovery::schema::Schema;
 use xtreem_discovery::trie;
 use xtreem_membership::aggregation::{self, ATTRIBUTES_MAX, Bounds};
 use xtreem_membership::{coordinates, reference, rumour};
+use xtreem_overlay::{overlay, tman};
 
 /// Shared by all parts of a node; the simulator shares one between all nodes.
 #[derive(Clone, Debug)]
@@ -21,6 +22,8 @@ pub struct Config {
     pub trie: trie::Config,
     pub aggregation: aggregation::Config,
     pub coordinates: coordinates::Config,
+    /// The ring of all nodes.
+    pub ring: overlay::Config,
     /// How the VO's policy spreads.
     pub policy: rumour::Config,
     /// What aggregation begins with: shared by the nodes of a simulation.
@@ -40,6 +43,7 @@ impl Default for Config {
             trie: Default::default(),
             aggregation: Default::default(),
             coordinates: Default::default(),
+            ring: ring_of_all(),
             policy: rumour::Config { period: xtreem_membership::Config::default().period },
             even_bounds: Arc::new(Bounds::even(ATTRIBUTES_MAX)),
             schemas: [Arc::new(Schema::standard())].into(),
@@ -64,5 +68,14 @@ impl Config {
         self.policy.period = period;
         self.trie.period = period;
         self.aggregation.period = period;
+        self.ring.order.period = period;
     }
+}
+
+/// The ring itself mends what nodes that come and go leave behind; T-Man finds the places of many that start
+/// at once, and of rings that become one, in messages that fit a datagram.
+fn ring_of_all() -> overlay::Config {
+    let period = xtreem_membership::Config::default().period;
+    let order = tman::Config { view_size: 24, message_peers: 6, period, exchanges: 1, ..Default::default() };
+    overlay::Config { order, ..Default::default() }
 }

@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_allocation::Me;
-use xtreem_base::{Call, Events, Handle, Instant, Sampler, Sink};
+use xtreem_base::{Call, Events, Handle, Instant, NodeId, Sampler, Sink};
 use xtreem_membership::reference::{self, Reference};
 use xtreem_membership::{Cyclon, rumour};
+use xtreem_overlay::{Key, Range, overlay};
 
 use crate::{Config, Event, Message, Output};
 
@@ -107,5 +108,19 @@ impl<O, W> Sampler for Lent<'_, O, W, &mut Cyclon> {
 impl<O, W> rumour::Contacts for Lent<'_, O, W, &mut Cyclon> {
     fn contacts(&self) -> Vec<Handle> {
         self.sampler.contacts().collect()
+    }
+}
+
+impl<O: Output, W: Fn(overlay::Message) -> Message> overlay::Host for Lent<'_, O, W, &mut Cyclon> {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.post.out.id_of(peer)
+    }
+
+    fn load(&self, _: &Range) -> u64 {
+        0
+    }
+
+    fn middle(&self, _: &Range) -> Option<Key> {
+        None
     }
 }

@@ -8,6 +8,7 @@ use xtreem_base::Handle;
 use xtreem_discovery::SearchEvent;
 use xtreem_membership::reference::Reach;
 use xtreem_membership::rumour::Newer;
+use xtreem_overlay::ring;
 
 /// One thing that happened, in the order it happened: what a core says, as it says it.
 #[derive(Clone, Debug)]
@@ -23,6 +24,8 @@ pub enum Event {
     CutOff { reach: Option<Reach> },
     /// The contacts by which this node sees whether it is cut off: keep them for its next start.
     Reference(Vec<Handle>),
+    /// What happens on the ring of all nodes: look-ups end, the own range becomes another.
+    Ring(ring::Event),
 }
 
 impl Event {
@@ -32,8 +35,15 @@ impl Event {
             Event::Allocation(notice) => notice.for_each_handle(f),
             Event::Search(event) => event.for_each_handle(f),
             Event::Reference(peers) => peers.iter().copied().for_each(f),
+            Event::Ring(event) => event.for_each_handle(f),
             Event::Policy(_) | Event::CutOff { .. } => {}
         }
+    }
+}
+
+impl From<ring::Event> for Event {
+    fn from(event: ring::Event) -> Self {
+        Event::Ring(event)
     }
 }
 

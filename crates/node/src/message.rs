@@ -8,6 +8,7 @@ use xtreem_allocation::{Alive, Body as _, Signed, Statement};
 use xtreem_base::{AppId, Handle, HandleTable, Travel};
 use xtreem_discovery::{self as discovery, FixedPorts, Query, trie};
 use xtreem_membership::{aggregation, coordinates, reference, rumour};
+use xtreem_overlay::overlay;
 
 /// How the VO's policy is spread.
 pub type PolicyMessage = rumour::Message<PolicyVersion, SignedPolicy>;
@@ -43,6 +44,9 @@ pub enum Message {
     /// The VO's policy.
     #[n(9)]
     Policy(#[n(0)] PolicyMessage),
+    /// The ring of all nodes.
+    #[n(10)]
+    Ring(#[n(0)] overlay::Message),
 }
 
 /// The indirect probe of SWIM, without state at the helper.
@@ -106,6 +110,7 @@ impl Message {
             Message::Aggregation(message) => message.travel(),
             Message::Coordinates(message) => message.travel(),
             Message::Policy(message) => message.travel(),
+            Message::Ring(message) => message.travel(),
         }
     }
 
@@ -119,7 +124,7 @@ impl Message {
             }
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Discovery(_) => {}
             Message::Relay(_) | Message::Trie(..) | Message::Aggregation(_) => {}
-            Message::Coordinates(_) | Message::Policy(_) => {}
+            Message::Coordinates(_) | Message::Policy(_) | Message::Ring(_) => {}
         }
     }
 }

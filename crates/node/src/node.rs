@@ -12,6 +12,7 @@ use xtreem_membership::Cyclon;
 use xtreem_membership::coordinates::Coordinates;
 use xtreem_membership::detector;
 use xtreem_membership::reference::Reference;
+use xtreem_overlay::Overlay;
 
 use crate::desk::Desk;
 use crate::errands::Errand;
@@ -65,6 +66,7 @@ pub struct Node {
     pub(crate) discovery: Seat<Discovery>,
     pub(crate) allocation: Seat<Allocation>,
     pub(crate) policies: Seat<Policies>,
+    pub(crate) ring: Seat<Overlay>,
     pub(crate) attributes: Attributes,
     /// What is declared of this machine is not what it measures: it grants no holds.
     pub(crate) contradicts: bool,
@@ -97,6 +99,7 @@ impl Node {
         let grid = Cyclon::new(&config.membership, me.handle, stream("grid"), now);
         let policies = Policies::new(&config.policy, stream("policy"), now);
         let coordinates = Coordinates::new(&config.coordinates, stream("coordinates"), now);
+        let ring = Overlay::new(&config.ring, me.id, me.handle, stream("ring"), now);
         let discovery = Discovery::new(me.handle, stream("discovery"));
         Node {
             rng: stream("node"),
@@ -117,6 +120,7 @@ impl Node {
                 Allocation::new(me, stream("allocation")),
             ),
             policies: Seat::new(Some("policy"), |config| &config.policy, policies),
+            ring: Seat::new(Some("ring"), |config| &config.ring, ring),
             attributes: Attributes::default(),
             contradicts: false,
             is_cloned: false,
@@ -135,7 +139,7 @@ impl Node {
         }
     }
 
-    pub(crate) fn parts(&self) -> [&dyn Part; 9] {
+    pub(crate) fn parts(&self) -> [&dyn Part; 10] {
         [
             &self.grid,
             &self.collections,
@@ -146,6 +150,7 @@ impl Node {
             &self.discovery,
             &self.allocation,
             &self.policies,
+            &self.ring,
         ]
     }
 
@@ -198,7 +203,7 @@ impl Node {
             self.reference.rename(call, peer, successor);
             self.allocation.handle_successor(peer, successor);
         }
-        let parts: [&mut dyn Part; 9] = [
+        let parts: [&mut dyn Part; 10] = [
             &mut self.grid,
             &mut self.collections,
             &mut self.reference,
@@ -208,6 +213,7 @@ impl Node {
             &mut self.discovery,
             &mut self.allocation,
             &mut self.policies,
+            &mut self.ring,
         ];
         for part in parts {
             part.handle_gone(self.desk.call(now), peer);
@@ -224,7 +230,9 @@ impl Node {
     }
 
     pub(crate) fn dispatch(&mut self, now: Instant, from: Handle, message: Message, out: &mut impl Output) {
-        let Node { desk, grid, collections, reference, coordinates, aggregates, tries, policies, .. } = self;
+        let Node {
+            desk, grid, collections, reference, coordinates, aggregates, tries, policies, ring, ..
+        } = self;
         let (call, mut post) = desk.open(now, out);
         match message {
             Message::Grid(message) => {
@@ -260,6 +268,10 @@ impl Node {
                 let mut lent = post.lend(Message::Policy).sampling(grid);
                 policies.handle_message(call, from, message, &mut lent);
             }
+            Message::Ring(message) => {
+                let lent = post.lend(Message::Ring).answering(call, reference);
+                ring.handle_message(call, from, message, &mut lent.sampling(grid));
+            }
             Message::Discovery(message) => {
                 let (discovery, call, mut hosted) = self.searching(now, out);
                 discovery.handle_message(call, from, message, &mut hosted);
@@ -293,8 +305,10 @@ impl Node {
         aggregates.handle_timeout(call, &mut lent.sampling(grid));
         let (allocation, call, mut host) = self.allocating_seat(now, out);
         allocation.handle_timeout(call, &mut host);
-        let Node { desk, grid, reference, coordinates, policies, .. } = self;
+        let Node { desk, grid, reference, coordinates, policies, ring, .. } = self;
         let (call, mut post) = desk.open(now, out);
+        let lent = post.lend(Message::Ring).answering(call, reference);
+        ring.handle_timeout(call, &mut lent.sampling(grid));
         policies.handle_timeout(call, &mut post.lend(Message::Policy).sampling(grid));
         let lent = post.lend(Message::Coordinates).answering(call, reference);
         coordinates.handle_timeout(call, &mut lent.sampling(grid));

@@ -19,6 +19,7 @@ impl Node {
     pub(crate) fn settle(&mut self, now: Instant, out: &mut impl Output) {
         for peer in core::mem::take(&mut self.silent) {
             self.tries.handle_silent(self.desk.call(now), peer);
+            self.ring.handle_silent(self.desk.call(now), peer);
         }
         for _ in 0..STEPS_MAX {
             let (allocation, call, mut host) = self.allocating(now, out);

@@ -8,6 +8,7 @@ mod losses;
 mod policy;
 mod records;
 mod restarts;
+mod ring;
 mod schemas;
 
 extern crate std;
@@ -25,6 +26,8 @@ use xtreem_allocation::{
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
+
+use xtreem_overlay::ring as overlay_ring;
 
 use crate::{Config, Event, Me, Message, Node, Relay};
 
@@ -139,6 +142,8 @@ struct Net {
     kept: BTreeMap<(usize, AppId), Kept>,
     /// Guardians and holders that were told to fetch the files, and from whom.
     fetches: Vec<(usize, Vec<Handle>)>,
+    /// Whom look-ups found, in the order in which they ended.
+    owners: Vec<Handle>,
     /// Whom a node declared lost.
     declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
@@ -178,6 +183,7 @@ impl Net {
             starts: 0,
             kept: BTreeMap::new(),
             fetches: Vec::new(),
+            owners: Vec::new(),
             declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
@@ -254,6 +260,7 @@ impl Net {
             Event::Search(SearchEvent::Done { search, report }) => {
                 self.searches.entry((at, search)).or_default().1 = Some(report);
             }
+            Event::Ring(overlay_ring::Event::Found { owner, .. }) => self.owners.push(owner.contact.handle),
             Event::Policy(newer) => {
                 let conflicts = newer.before.version == newer.version.version;
                 self.policies.push((at, newer.version.version, conflicts));

@@ -9,11 +9,13 @@
 extern crate alloc;
 
 mod key;
+pub mod overlay;
 mod position;
 mod range;
 pub mod ring;
 pub mod tman;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
+pub use overlay::Overlay;
 pub use position::Position;
 pub use range::Range;

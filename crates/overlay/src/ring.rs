@@ -75,6 +75,18 @@ pub enum Event {
     Left,
 }
 
+impl Event {
+    /// Shows every peer that the event names.
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        match self {
+            Event::Found { owner, .. } => f(owner.contact.handle),
+            Event::Ceded { to, .. } => f(*to),
+            Event::NotFound { .. } | Event::Successors | Event::Predecessor => {}
+            Event::Range(_) | Event::Left => {}
+        }
+    }
+}
+
 /// What a correct and timely member would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {

@@ -1,0 +1,49 @@
+//! The ring of all nodes.
+
+use xtreem_base::Instant;
+use xtreem_overlay::ring::{LookupId, Ring, TooManyLookups};
+use xtreem_overlay::{Key, Overlay};
+
+use crate::{Message, Node, Output};
+
+impl Node {
+    /// This node's part of the ring of all nodes.
+    pub fn ring(&self) -> &Ring {
+        self.ring.ring()
+    }
+
+    /// The same, with what finds its neighbours.
+    pub fn overlay(&self) -> &Overlay {
+        &self.ring
+    }
+
+    /// Looks for the owner of a key: [`Event::Ring`](crate::Event::Ring) has the answer.
+    ///
+    /// # Errors
+    /// As many are under way as one node may make at once.
+    pub fn find_owner(
+        &mut self,
+        now: Instant,
+        key: Key,
+        out: &mut impl Output,
+    ) -> Result<LookupId, TooManyLookups> {
+        let Node { desk, grid, ring, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let call = ring.narrow(call);
+        let mut lent = post.lend(Message::Ring).sampling(grid);
+        let lookup = ring.lookup(call, key, &mut lent)?;
+        self.settle(now, out);
+        Ok(lookup)
+    }
+
+    /// Hands on what this node owns of the ring, before it ends. [`ring::Event::Left`] follows.
+    ///
+    /// [`ring::Event::Left`]: xtreem_overlay::ring::Event::Left
+    pub fn leave_ring(&mut self, now: Instant, out: &mut impl Output) {
+        let Node { desk, grid, ring, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let call = ring.narrow(call);
+        ring.leave(call, &mut post.lend(Message::Ring).sampling(grid));
+        self.settle(now, out);
+    }
+}

@@ -1,0 +1,59 @@
+//! The ring of all nodes: everybody has a place, and each key one owner.
+
+use xtreem_overlay::{Key, Range};
+
+use super::*;
+
+impl Net {
+    /// What each live node owns now.
+    fn ranges(&self) -> Vec<(usize, Range)> {
+        let lease = |node: &Node| {
+            let lease = node.ring().lease().filter(|lease| lease.is_valid(self.now))?;
+            Some(lease.range().clone())
+        };
+        let of = |(at, node): (usize, &Option<Node>)| Some((at, lease(node.as_ref()?)?));
+        self.nodes.iter().enumerate().filter_map(of).collect()
+    }
+
+    fn assert_one_ring(&self, what: &str) {
+        let mut ranges = self.ranges();
+        let live = self.nodes.iter().flatten().count();
+        assert_eq!(ranges.len(), live, "{what}: who owns something");
+        ranges.sort_by(|a, b| a.1.to.cmp(&b.1.to));
+        for (at, (node, range)) in ranges.iter().enumerate() {
+            let before = &ranges[(at + live - 1) % live].1;
+            assert_eq!(range.after, before.to, "{what}: node {node} begins where the one before it ends");
+        }
+    }
+}
+
+fn key(text: &str) -> Key {
+    Key::from_bytes(text.as_bytes()).expect("short")
+}
+
+#[test]
+fn all_nodes_of_a_grid_form_one_ring_and_keep_it_when_some_die() {
+    for (nodes, seed) in [(1, 0), (2, 1), (3, 2), (7, 3), (24, 4)] {
+        let mut net = Net::new(nodes, seed);
+        net.run(SECS(40));
+        net.assert_one_ring(&std::format!("{nodes} nodes"));
+        for at in (0..nodes).filter(|at| at % 3 == 1) {
+            net.kill(at);
+        }
+        net.run(SECS(60));
+        net.assert_one_ring(&std::format!("of {nodes} nodes a third died"));
+    }
+}
+
+#[test]
+fn everybody_finds_the_same_owner_of_a_key() {
+    let mut net = Net::new(12, 9);
+    net.run(SECS(40));
+    for at in 0..12 {
+        net.with(at, |node, now, out| node.find_owner(now, key("apples"), out).expect("the first"));
+    }
+    net.run(SECS(3));
+    let owner = net.ranges().into_iter().find(|(_, range)| range.contains_key(&key("apples"))).expect("one");
+    assert_eq!(net.owners.len(), 12, "all were answered");
+    assert!(net.owners.iter().all(|it| *it == handle(owner.0)), "{:?}, not {:?}", net.owners, owner.0);
+}

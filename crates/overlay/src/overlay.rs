@@ -1,0 +1,383 @@
+//! One node's part of a ring that orders itself: T-Man finds who stands next, the ring keeps it.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use minicbor::{Decode, Encode};
+use xtreem_base::{
+    Call, Core, Driven, Events, Handle, HandleTable, Instant, NodeId, Rng, Sampler, Sink, Travel, Wake,
+};
+
+use crate::ring::{self, LookupId, Ring, TooManyLookups};
+use crate::tman::{self, Side, TMan};
+use crate::{Key, Position, Range};
+
+/// Nearest peers that T-Man hands to the ring: as many as it keeps successors.
+const HANDED: usize = ring::SUCCESSORS_MAX;
+
+/// The numbers of both.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub order: tman::Config,
+    pub ring: ring::Config,
+}
+
+/// Everything that one [`Overlay`] says to another.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub enum Message {
+    #[n(0)]
+    Order(#[n(0)] Box<tman::Message<Position>>),
+    #[n(1)]
+    Ring(#[n(0)] Box<ring::Message>),
+}
+
+impl Message {
+    pub fn travel(&self) -> Travel {
+        match self {
+            Message::Order(message) => message.travel(),
+            Message::Ring(message) => message.travel(),
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Order(#[from] tman::Fault),
+    #[error(transparent)]
+    Ring(#[from] ring::Fault),
+    /// It stands nowhere yet, or no more.
+    #[error("T-Man of a node that stands nowhere")]
+    NotStanding,
+    #[error("the position of another node")]
+    AnotherId,
+}
+
+/// What this asks of the node around it, beside a way out and random peers of the collection.
+pub trait Host: Sink<Message> + Events<ring::Event> + Sampler {
+    /// As [`ring::Host::id_of`].
+    fn id_of(&self, peer: Handle) -> Option<NodeId>;
+    /// As [`ring::Host::load`].
+    fn load(&self, range: &Range) -> u64;
+    /// As [`ring::Host::middle`].
+    fn middle(&self, range: &Range) -> Option<Key>;
+}
+
+/// One node's part of a ring.
+///
+/// It joins by itself once it has met somebody, and stands at a random key where nothing lies on the ring yet.
+#[derive(Clone, Debug)]
+pub struct Overlay {
+    id: NodeId,
+    handle: Handle,
+    /// Once it stands somewhere.
+    order: Option<Box<TMan<tman::Ring>>>,
+    ring: Ring,
+    rng: Rng,
+    /// When it looks for a place; `FAR` while it has one.
+    start_due: Instant,
+}
+
+/// The sink of T-Man and of the ring for one call.
+struct Inner<'a, H> {
+    host: &'a mut H,
+    is_nearest_new: bool,
+    has_left: bool,
+    silent: Vec<Handle>,
+}
+
+impl<'a, H> Inner<'a, H> {
+    fn new(host: &'a mut H) -> Self {
+        Inner { host, is_nearest_new: false, has_left: false, silent: Vec::new() }
+    }
+}
+
+impl<H: Host> Sink<tman::Message<Position>> for Inner<'_, H> {
+    fn send(&mut self, to: Handle, message: tman::Message<Position>) {
+        self.host.send(to, Message::Order(message.into()));
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.host.contact_answered(peer);
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.host.contact_silent(peer);
+    }
+}
+
+impl<H: Host> Sink<ring::Message> for Inner<'_, H> {
+    fn send(&mut self, to: Handle, message: ring::Message) {
+        self.host.send(to, Message::Ring(message.into()));
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.host.contact_answered(peer);
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.silent.push(peer);
+        self.host.contact_silent(peer);
+    }
+}
+
+impl<H: Host> Sampler for Inner<'_, H> {
+    fn fresh_peer(&mut self) -> Option<Handle> {
+        self.host.fresh_peer()
+    }
+}
+
+impl<H: Host> Events<tman::Event> for Inner<'_, H> {
+    fn event(&mut self, _: tman::Event) {
+        self.is_nearest_new = true;
+    }
+}
+
+impl<H: Host> Events<ring::Event> for Inner<'_, H> {
+    fn event(&mut self, event: ring::Event) {
+        self.has_left |= event == ring::Event::Left;
+        self.host.event(event);
+    }
+}
+
+impl<H: Host> ring::Host for Inner<'_, H> {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.host.id_of(peer)
+    }
+
+    fn load(&self, range: &Range) -> u64 {
+        self.host.load(range)
+    }
+
+    fn middle(&self, range: &Range) -> Option<Key> {
+        self.host.middle(range)
+    }
+}
+
+impl Overlay {
+    /// A node that stands nowhere. It looks for a place after a round, in which it may meet somebody.
+    pub fn new(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
+        let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
+        Overlay { id, handle, order: None, ring, rng, start_due: now + config.ring.period }
+    }
+
+    pub fn ring(&self) -> &Ring {
+        &self.ring
+    }
+
+    /// Peers that T-Man keeps.
+    pub fn known(&self) -> usize {
+        self.order.as_ref().map_or(0, |order| order.len())
+    }
+
+    /// Looks for the owner of a key: [`ring::Event::Found`] or [`ring::Event::NotFound`] follows.
+    ///
+    /// # Errors
+    /// [`ring::LOOKUPS_MAX`] are under way.
+    pub fn lookup<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        key: Key,
+        out: &mut H,
+    ) -> Result<LookupId, TooManyLookups> {
+        self.with_ring(call, out, |ring, call, out| ring.lookup(call, Position::of_key(key), out))
+    }
+
+    /// Hands on what it owns and leaves: [`ring::Event::Left`] follows. It does not come back by itself.
+    pub fn leave<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.start_due = Instant::FAR;
+        self.with_ring(call, out, |ring, call, out| ring.leave(call, out));
+    }
+
+    fn random_key(&mut self) -> Key {
+        let bytes = self.rng.next_u64().to_be_bytes();
+        Key::from_bytes(&bytes).unwrap_or_default()
+    }
+
+    fn with_ring<H: Host, R>(
+        &mut self,
+        call: Call<'_, Config>,
+        host: &mut H,
+        f: impl FnOnce(&mut Ring, Call<'_, ring::Config>, &mut Inner<'_, H>) -> R,
+    ) -> R {
+        let mut out = Inner::new(host);
+        let result = f(&mut self.ring, call.narrow(|config| &config.ring), &mut out);
+        let (silent, has_left) = (out.silent, out.has_left);
+        if let Some(order) = &mut self.order {
+            let call = call.narrow(|config| &config.order);
+            silent.iter().for_each(|peer| order.handle_silent(call, *peer));
+        }
+        self.follow_position(call);
+        if has_left && self.start_due != Instant::FAR && !self.ring.is_joining() {
+            self.start_due = call.now;
+        }
+        result
+    }
+
+    /// T-Man works for the place where the ring stands.
+    fn follow_position(&mut self, call: Call<'_, Config>) {
+        let config = call.narrow(|config| &config.order);
+        match (self.ring.position(), &mut self.order) {
+            (None, order) => *order = None,
+            (Some(position), Some(order)) if order.profile() != position => {
+                order.set_profile(config, position.clone());
+            }
+            (Some(_), Some(_)) => {}
+            (Some(position), order) => {
+                let rng = Rng::new(self.rng.next_u64());
+                let place = position.clone();
+                let tman = TMan::new(config.config, tman::Ring, self.handle, place, rng, call.now);
+                *order = Some(tman.into());
+            }
+        }
+    }
+
+    fn with_order<H: Host, R>(
+        &mut self,
+        call: Call<'_, Config>,
+        host: &mut H,
+        f: impl FnOnce(&mut TMan<tman::Ring>, Call<'_, tman::Config>, &mut Inner<'_, H>) -> R,
+    ) -> Option<R> {
+        let order = self.order.as_mut()?;
+        let mut out = Inner::new(host);
+        let result = f(order, call.narrow(|config| &config.order), &mut out);
+        if out.is_nearest_new {
+            let near = order.neighbours(Side::After).take(HANDED);
+            let near: Vec<_> = near.map(|it| (it.handle, it.profile.clone())).collect();
+            self.with_ring(call, host, |ring, call, out| {
+                near.iter().for_each(|(peer, position)| ring.learn(call, *peer, position, out));
+            });
+        }
+        Some(result)
+    }
+
+    fn tick_start<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if self.start_due > call.now {
+            return;
+        }
+        let has_place = self.ring.position().is_some() || self.ring.is_joining();
+        if !has_place {
+            let (key, id) = (self.random_key(), self.id);
+            let is_alone = out.fresh_peer().is_none();
+            self.with_ring(call, out, |ring, call, out| match is_alone {
+                true => ring.stand(call, Position::new(key, id)),
+                false => ring.join(call, key, out),
+            });
+        }
+        self.start_due = call.now + call.config.ring.join_timeout;
+    }
+}
+
+impl Core for Overlay {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, config: &Config) -> Wake {
+        let order = self.order.as_ref().map_or(Wake::NEVER, |order| order.next_timeout(&config.order));
+        self.ring.next_timeout(&config.ring).or(order).or(Wake::new(self.start_due, "a place on the ring"))
+    }
+
+    fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
+        self.ring.handle_gone(call.narrow(|config| &config.ring), peer);
+        if let Some(order) = &mut self.order {
+            order.handle_gone(call.narrow(|config| &config.order), peer);
+        }
+    }
+
+    fn handle_silent(&mut self, call: Call<'_, Config>, peer: Handle) {
+        self.ring.handle_silent(call.narrow(|config| &config.ring), peer);
+        if let Some(order) = &mut self.order {
+            order.handle_silent(call.narrow(|config| &config.order), peer);
+        }
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.ring.for_each_handle(f);
+        self.order.iter().for_each(|order| order.for_each_handle(f));
+    }
+}
+
+impl<H: Host> Driven<H> for Overlay {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        match message {
+            Message::Order(message) => {
+                // Who speaks says where itself stands; of others it gives hints.
+                if out.id_of(from) != Some(message.profile.id) {
+                    return Err(Fault::AnotherId);
+                }
+                let result = self.with_order(call, out, |order, call, out| {
+                    order.handle_message(call, from, *message, out)
+                });
+                Ok(result.ok_or(Fault::NotStanding)??)
+            }
+            Message::Ring(message) => {
+                let result = self
+                    .with_ring(call, out, |ring, call, out| ring.handle_message(call, from, *message, out));
+                Ok(result?)
+            }
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.tick_start(call, out);
+        self.with_order(call, out, |order, call, out| order.handle_timeout(call, out));
+        self.with_ring(call, out, |ring, call, out| ring.handle_timeout(call, out));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_alone_owns_the_whole_ring_and_says_so_of_every_key() {
+        struct Alone(Vec<ring::Event>);
+        impl Sink<Message> for Alone {
+            fn send(&mut self, to: Handle, message: Message) {
+                panic!("{message:?} to {to:?}, where nobody is");
+            }
+        }
+        impl Events<ring::Event> for Alone {
+            fn event(&mut self, event: ring::Event) {
+                self.0.push(event);
+            }
+        }
+        impl Sampler for Alone {
+            fn fresh_peer(&mut self) -> Option<Handle> {
+                None
+            }
+        }
+        impl Host for Alone {
+            fn id_of(&self, _: Handle) -> Option<NodeId> {
+                None
+            }
+            fn load(&self, _: &Range) -> u64 {
+                0
+            }
+            fn middle(&self, _: &Range) -> Option<Key> {
+                None
+            }
+        }
+        let (config, id) = (Config::default(), NodeId::from_bytes([5; 16]));
+        let (mut now, mut out) = (Instant::ZERO, Alone(Vec::new()));
+        let mut node = Overlay::new(&config, id, Handle::from_u32(1), Rng::new(4), now);
+        while now < Instant::from_millis(60_000) {
+            now = node.next_timeout(&config).at.max(now);
+            node.handle_timeout(Call::new(&config, now), &mut out);
+        }
+        assert!(node.ring().lease().is_some_and(|lease| lease.is_valid(now) && lease.range().is_whole()));
+        let key = Key::from_bytes(b"anything").expect("short");
+        let lookup = node.lookup(Call::new(&config, now), key, &mut out).expect("the first");
+        node.handle_timeout(Call::new(&config, now), &mut out);
+        let is_found = |event: &ring::Event| matches!(event, ring::Event::Found { lookup: it, owner } if *it == lookup && owner.range.is_whole());
+        assert!(out.0.iter().any(is_found), "{:?}", out.0);
+    }
+}
