@@ -16,6 +16,7 @@ pub(crate) mod operator;
 mod picture;
 mod policy;
 mod record;
+mod ring;
 mod search;
 mod self_application;
 mod show;

@@ -15,6 +15,7 @@ use xtreem_base::AppId;
 use xtreem_discovery::{SearchEvent, SearchId};
 use xtreem_net::Named;
 use xtreem_node::Event;
+use xtreem_overlay::ring::{self, LookupId};
 
 /// Most who wait at one time; more requests are refused (our guess: well above what one machine's users ask).
 const WAITING_MAX: usize = 1_024;
@@ -33,12 +34,15 @@ pub(crate) enum Topic {
     RecordTaken(AppId),
     /// Slots, losses and record of an application, for its programs and its operators.
     Changes(AppId),
+    /// Who owns a key of the ring.
+    Owner(LookupId),
 }
 
 impl Topic {
     fn events_max(self) -> usize {
         match self {
             Topic::Search(_) => MATCHES_MAX,
+            Topic::Owner(_) => 1,
             Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) | Topic::Changes(_) => {
                 EVENTS_MAX
             }
@@ -169,7 +173,10 @@ fn topic_of(event: &Event) -> Option<Topic> {
             | Notice::AppLeft { .. }
             | Notice::Store { .. } => None,
         },
-        Event::Policy(_) | Event::CutOff { .. } | Event::Reference(_) => None,
+        Event::Ring(ring::Event::Found { lookup, .. } | ring::Event::NotFound { lookup }) => {
+            Some(Topic::Owner(*lookup))
+        }
+        Event::Ring(_) | Event::Policy(_) | Event::CutOff { .. } | Event::Reference(_) => None,
     }
 }
 

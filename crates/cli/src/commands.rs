@@ -9,6 +9,7 @@ mod example;
 mod grid;
 mod logs;
 mod nodes;
+mod ring;
 mod run;
 mod show;
 mod sim;
@@ -40,6 +41,8 @@ enum Command {
     Node(agent_node::Arguments),
     /// Show what all nodes of the grid are together: how many, and how their attributes are spread
     Grid(grid::Arguments),
+    /// Show this node's place on the ring of all nodes, or who owns a key
+    Ring(ring::Arguments),
     /// Find nodes that meet a requirement; holds nothing
     Nodes(nodes::Arguments),
     /// Submit an application
@@ -79,6 +82,7 @@ impl Cli {
             Command::Agent(arguments) => agent::run(&arguments),
             Command::Node(arguments) => agent_node::run(&arguments),
             Command::Grid(arguments) => grid::run(&arguments),
+            Command::Ring(arguments) => ring::run(&arguments),
             Command::Nodes(arguments) => nodes::run(&arguments),
             Command::Run(arguments) => run::run(&arguments),
             Command::Apps(arguments) => apps::run(&arguments),

@@ -4,6 +4,7 @@ pub mod apps;
 pub mod grid;
 pub mod nodes;
 mod past;
+pub mod ring;
 mod size;
 mod table;
 mod validity;

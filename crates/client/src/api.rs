@@ -8,6 +8,7 @@ mod blob;
 mod grid;
 mod node;
 mod policy;
+mod ring;
 mod slot;
 
 pub use application::{
@@ -22,6 +23,7 @@ pub use node::{
     SearchReply, SearchReport, SearchRequest, SetReport, Validity,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
+pub use ring::{RingMember, RingOwner, RingRange, RingReply};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
 
 use serde::{Deserialize, Serialize};

@@ -14,7 +14,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
     AppList, AppShow, Blob, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine,
-    RecordReply, RecordRequest, SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    RecordReply, RecordRequest, RingOwner, RingReply, SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -52,6 +52,16 @@ impl OperatorClient {
     /// What the agent's node knows of all nodes together.
     pub async fn grid(&self) -> Result<GridReply, ClientError> {
         self.http.get("/v1/grid").await
+    }
+
+    /// The place of the agent's node on the ring of all nodes.
+    pub async fn ring(&self) -> Result<RingReply, ClientError> {
+        self.http.get("/v1/ring").await
+    }
+
+    /// Who owns a key of the ring: hexadecimal, its namespace first.
+    pub async fn ring_owner(&self, key: &str) -> Result<RingOwner, ClientError> {
+        self.http.get(&format!("/v1/ring/owner?key={}", escaped(key))).await
     }
 
     /// The VO's policy in force at the agent.

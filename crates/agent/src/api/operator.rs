@@ -7,7 +7,9 @@ use axum::Router;
 use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
-use super::{apps, error, events, files, grid, listener, logs, node, policy, record, search, show, submit};
+use super::{
+    apps, error, events, files, grid, listener, logs, node, policy, record, ring, search, show, submit,
+};
 use crate::agent::Agent;
 use crate::config::Control;
 use crate::run::AgentError;
@@ -40,6 +42,8 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/node", get(node::node))
         .route("/v1/node/accept-loss", post(node::accept_loss))
         .route("/v1/grid", get(grid::grid))
+        .route("/v1/ring", get(ring::show))
+        .route("/v1/ring/owner", get(ring::owner))
         .route("/v1/policy", get(policy::show).post(policy::set))
         .route("/v1/search", post(search::search))
         .route("/v1/files/{digest}", put(files::put).get(files::has))

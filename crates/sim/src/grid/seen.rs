@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use xtreem_allocation::{Epoch, Exit, Resources, SlotRun, SlotState};
 use xtreem_base::{AppId, Handle, Instant};
+use xtreem_overlay::Range;
 
 use super::host::HostNo;
 
@@ -177,5 +178,7 @@ pub(crate) struct Snapshot {
     /// Hosts that run and say that they are cut off: how many contacts their reference set has, and how many
     /// of them run.
     pub cut_off: Vec<(HostNo, usize, usize)>,
+    /// Hosts that run, with what their nodes own of the ring of all nodes.
+    pub ring: Vec<(HostNo, Option<Range>)>,
     pub apps: Vec<AppFacts>,
 }

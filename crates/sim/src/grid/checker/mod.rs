@@ -14,6 +14,7 @@ mod partitions;
 mod power;
 #[cfg(test)]
 mod proofs;
+mod ring;
 mod stopped;
 
 pub(crate) use false_failures::NAME as FALSE_FAILURES;
@@ -105,6 +106,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(overlap::Overlap::new(hosts)),
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
+        Box::new(ring::OneRing),
         Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),
         Box::new(power::Power::default()),

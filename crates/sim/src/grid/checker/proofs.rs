@@ -480,3 +480,20 @@ fn a_stopped_application_that_starts_after_a_power_cut_is_found() {
     check(&history, &nothing(), &[super::power::NAME]);
     check(&[(40_000, fault(Fault::PowerCut)), (60_000, ordered(2, 1))], &nothing(), &[]);
 }
+
+#[test]
+fn a_node_outside_the_ring_and_keys_of_two_or_of_nobody_are_found() {
+    use xtreem_overlay::{Key, Position, Range};
+
+    use crate::grid::host::node_id;
+    let at = |place: u8| Position::new(Key::from_bytes(&[place]).expect("short"), node_id(0, 0));
+    let owns = |after, to| Some(Range::new(at(after), at(to)));
+    let says = |ring| Snapshot { ring, ..Snapshot::default() };
+    check(&[], &says(vec![(0, owns(9, 2)), (1, owns(2, 5)), (2, owns(5, 9))]), &[]);
+    check(&[], &says(vec![(0, owns(3, 3))]), &[]);
+    let found = [super::ring::NAME];
+    check(&[], &says(vec![(0, owns(9, 2)), (1, owns(2, 9)), (2, None)]), &found);
+    check(&[], &says(vec![(0, owns(9, 2)), (1, owns(1, 9))]), &found);
+    check(&[], &says(vec![(0, owns(9, 2)), (1, owns(4, 9))]), &found);
+    check(&[], &says(vec![(0, owns(2, 2)), (1, owns(9, 9))]), &[found[0]; 2]);
+}

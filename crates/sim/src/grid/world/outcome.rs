@@ -49,7 +49,17 @@ impl World {
             over: self.over_slots(app.record.id, app.record.slots),
             chance_since: self.chances.get(&app.record.id).map(|chance| chance.since),
         });
-        Snapshot { views: views.collect(), apps: apps.collect(), cut_off: self.cut_off() }
+        let ring = self.hosts.iter().enumerate().filter_map(|(number, host)| {
+            let node = host.node.as_ref().filter(|_| host.is_running())?;
+            let lease = node.ring().lease().filter(|lease| lease.is_valid(host.clock.local(self.now)));
+            Some((number as HostNo, lease.map(|lease| lease.range().clone())))
+        });
+        Snapshot {
+            views: views.collect(),
+            apps: apps.collect(),
+            cut_off: self.cut_off(),
+            ring: ring.collect(),
+        }
     }
 
     fn hosts_with_files(&self, app: AppId) -> Vec<HostNo> {

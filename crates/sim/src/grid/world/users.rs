@@ -145,7 +145,7 @@ impl World {
         match event {
             Event::Allocation(notice) => self.on_notice(host, notice),
             // Nobody searches, signs policies or watches the network here: the checkers see what comes of it.
-            Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } => {}
+            Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } | Event::Ring(_) => {}
             Event::Reference(peers) => self.write(host, Write::Reference(peers)),
         }
     }
