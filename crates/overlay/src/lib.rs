@@ -11,6 +11,7 @@ extern crate alloc;
 mod key;
 mod position;
 mod range;
+pub mod store;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;
