@@ -11,7 +11,9 @@ extern crate alloc;
 mod key;
 mod position;
 mod range;
+pub mod ring;
 pub mod store;
+pub mod tman;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;
