@@ -72,6 +72,11 @@ impl Ring {
         self.sample(call, For::Join, out);
     }
 
+    /// Whether it is on its way to a place and owns nothing yet.
+    pub fn is_joining(&self) -> bool {
+        self.joining.is_some()
+    }
+
     fn sample<H: Host>(&mut self, call: Call<'_, Config>, purpose: For, out: &mut H) {
         let mut loads = Vec::new();
         // A sampler may name somebody twice.
