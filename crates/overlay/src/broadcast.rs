@@ -172,7 +172,8 @@ impl Broadcast {
         let at = self.remember(call, id, &content, 0).ok_or(BeginError::Full)?;
         let extent = Extent { after: owner.position.clone(), before: hi.clone(), with_owner: true };
         // It may own the end, too.
-        let kind = if clockwise(lo, &owner.position, hi).is_lt() { Kind::First } else { Kind::Owner };
+        let goes_on = lo != hi && clockwise(lo, &owner.position, hi).is_lt();
+        let kind = if goes_on { Kind::First } else { Kind::Owner };
         self.delegate(call, at, Part { to: owner.clone(), extent, kind }, 1, out);
         Ok(id)
     }

@@ -8,6 +8,7 @@
 
 pub mod agenda;
 pub mod arena;
+pub mod broadcast;
 pub mod contention;
 pub mod coordinates;
 pub mod digest;

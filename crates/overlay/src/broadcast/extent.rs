@@ -32,16 +32,14 @@ impl Extent {
 
     /// Whether all of the other one is in this one.
     pub fn covers(&self, other: &Extent) -> bool {
-        let is_in = |position: &Position| *position == self.after || self.contains(position);
-        let ends = other.before == self.before
-            || clockwise(&self.after, &other.before, &self.before) == Ordering::Less;
-        let goes_on = other.after == other.before && self.after != self.before
-            || clockwise(&self.after, &other.before, &other.after) == Ordering::Less
-                && other.after != self.after;
-        is_in(&other.after)
-            && ends
-            && !goes_on
-            && (!other.with_owner || self.with_owner || self.contains(&other.before))
+        let (a, b) = (&other.after, &other.before);
+        if a == b {
+            return self == other;
+        }
+        let begins = *a == self.after || self.contains(a);
+        let ends = *b == self.before || self.contains(b);
+        let in_order = *a == self.after || *b == self.before || clockwise(&self.after, a, b).is_lt();
+        begins && ends && in_order && (!other.with_owner || self.with_owner || self.contains(b))
     }
 }
 

@@ -141,9 +141,9 @@ pub(super) fn parts(
     inside.dedup_by_key(|it| it.handle);
     inside.truncate(FANOUT_MAX - 1);
     let mut parts = Vec::new();
-    // How far the successors tell of everybody.
+    // As far as the last of the successors they tell of everybody.
     let horizon = around.successors.last().map_or(me, |last| &last.position);
-    let is_told = extent.after == *me || !clockwise(me, horizon, &extent.after).is_lt();
+    let is_told = extent.after == *me || clockwise(me, &extent.after, horizon).is_lt();
     if !is_told {
         // The nearest before the extent knows better who stands at its beginning.
         let nearest = known()
