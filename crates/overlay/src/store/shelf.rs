@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ops::Bound;
 
+use minicbor::{Decode, Encode};
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 use super::item::{DEGREE_MAX, Item, LEASE_MAX, Version, Written, weight};
@@ -28,23 +29,31 @@ pub const BYTES_MAX: u64 = 256 << 20;
 pub const PAGE_MAX: usize = 256;
 
 /// Nothing was written; what to do about it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error, Encode, Decode)]
 pub enum Refused {
     #[error("{0} wrote this key: only it or an administrator may write here until its lease ends")]
-    AnotherWriter(NodeId),
+    #[n(0)]
+    AnotherWriter(#[n(0)] NodeId),
     #[error("another version lies there: {} of epoch {}; read it and decide again", .0.number, .0.epoch)]
-    AnotherVersion(Version),
+    #[n(1)]
+    AnotherVersion(#[n(0)] Version),
     #[error("nothing lies there that could be removed")]
+    #[n(2)]
     Nothing,
     #[error("the writer has {MEMBER_ITEMS_MAX} keys on the owner: remove some, or let their leases end")]
+    #[n(3)]
     MemberItems,
     #[error("the writer has {MEMBER_BYTES_MAX} bytes on the owner: remove some, or let their leases end")]
+    #[n(4)]
     MemberBytes,
     #[error("the owner has no room left: try again when leases have ended, or under another key")]
+    #[n(5)]
     Full,
     #[error("a lease of {LEASE_MAX} is the longest, and one of nothing the shortest")]
+    #[n(6)]
     Lease,
     #[error("{DEGREE_MAX} copies beside the owner's are possible")]
+    #[n(7)]
     Degree,
 }
 
@@ -315,7 +324,7 @@ impl Shelf {
 }
 
 /// Over a part of the ring.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, minicbor::Encode, minicbor::Decode)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Sum {
     #[n(0)]
     pub items: u64,
