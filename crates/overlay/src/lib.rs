@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod chord;
 mod key;
 mod position;
 mod range;
