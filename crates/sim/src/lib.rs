@@ -18,4 +18,5 @@ pub mod membership;
 mod memory;
 pub mod queue;
 pub mod selection;
+pub mod tman;
 pub mod wheel;

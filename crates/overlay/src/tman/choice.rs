@@ -7,7 +7,7 @@ use super::config::Config;
 use super::ranking::Ranking;
 
 /// A view with fewer peers asks anybody: whoever is met brings more than those that are known.
-const FEW: usize = 4;
+pub(super) const FEW: usize = 4;
 /// Ranks are counted from here when waiting is weighed: the nearest are asked a few times as often as the
 /// farthest (our guess).
 const RANK_OFFSET: u32 = 4;
