@@ -21,7 +21,7 @@ pub use message::{Descriptor, Kind, Message, PEERS_MAX};
 pub use ranking::{Profile, Ranking, Ring, Side};
 pub use view::VIEW_MAX;
 
-use choice::FEW;
+use choice::{ALARM_ROUNDS, FEW};
 use lost::Lost;
 use view::{NEVER, Owner, Room, TOLD_AGE_MAX, View};
 
@@ -93,6 +93,8 @@ pub struct TMan<R: Ranking> {
     turn: u8,
     /// The last exchange that ended brought nobody who is kept.
     is_idle: bool,
+    /// Rounds for which the nearest are asked first, because somebody was silent.
+    alarm: u8,
     /// The nearest of each side as they were told last.
     nearest: Vec<(Handle, R::Profile)>,
     /// When a change that came without a sink is told; `FAR` without one.
@@ -123,6 +125,7 @@ impl<R: Ranking> TMan<R> {
             begun: 0,
             turn: 0,
             is_idle: false,
+            alarm: 0,
             nearest: Vec::new(),
             tell_at: Instant::FAR,
         }
@@ -286,6 +289,7 @@ impl<R: Ranking> TMan<R> {
         if self.begun == 0 {
             self.view.grow_older();
             self.lost.grow_older();
+            self.alarm = self.alarm.saturating_sub(1);
         }
         self.begun += 1;
         let Some(peer) = self.choose(call.config, out) else { return };
@@ -344,7 +348,9 @@ impl<R: Ranking> TMan<R> {
 
     fn drop_silent(&mut self, peer: Handle) {
         self.open.retain(|open| open.peer != peer);
-        self.view.remove(peer);
+        if self.view.remove(peer) {
+            self.alarm = ALARM_ROUNDS;
+        }
         self.lost.add(peer);
     }
 
