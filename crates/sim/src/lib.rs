@@ -19,4 +19,5 @@ mod memory;
 pub mod queue;
 pub mod ring;
 pub mod selection;
+pub mod tman;
 pub mod wheel;
