@@ -9,6 +9,7 @@
 extern crate alloc;
 
 pub mod broadcast;
+pub mod chord;
 mod key;
 mod position;
 mod range;

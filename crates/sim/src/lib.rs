@@ -20,4 +20,7 @@ mod memory;
 pub mod queue;
 pub mod ring;
 pub mod selection;
+#[cfg(test)]
+mod store;
+pub mod tman;
 pub mod wheel;

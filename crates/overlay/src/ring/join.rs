@@ -167,8 +167,10 @@ impl Ring {
             return;
         }
         self.stand(call, place);
-        if let Some(owner) = owner {
-            self.learn(call, owner.contact.handle, &owner.contact.position, out);
+        match owner {
+            Some(owner) => self.learn(call, owner.contact.handle, &owner.contact.position, out),
+            // It is a founder, with others who found nobody.
+            None => self.joining = None,
         }
     }
 

@@ -119,6 +119,11 @@ impl Ring {
         first: Option<Contact>,
         out: &mut H,
     ) {
+        let limit = match purpose {
+            // Where nobody has a ring yet nobody is found; and who stands somewhere is found by the others.
+            Purpose::Join => call.config.lease,
+            _ => call.config.lookup_timeout,
+        };
         let mut lookup = Lookup {
             purpose,
             target,
@@ -126,7 +131,7 @@ impl Ring {
             asked: Vec::new(),
             open: None,
             due: call.now,
-            deadline: call.now + call.config.lookup_timeout,
+            deadline: call.now + limit,
             hops: 0,
             attempts: 0,
         };
