@@ -201,6 +201,13 @@ impl Submission {
         let is_planned = |peer: &Handle| self.places.iter().any(|place| place.known.holder == Some(*peer));
         waiting.retain(|peer| *peer != me && !is_planned(peer) && !self.guardians.contains(peer));
         waiting.truncate(GUARDIANS - self.guardians.len());
+        let is_lonely = self.guardians.is_empty() && (waiting.is_empty() || round >= APPOINT_ROUNDS);
+        if is_lonely && !is_planned(&me) {
+            // Where nobody else is known, or answers, this node itself: without any guardian the first
+            // holder would take the application with it.
+            waiting.truncate(GUARDIANS - 1);
+            waiting.push(me);
+        }
         let members: Vec<Handle> = self.guardians.iter().chain(&waiting).copied().collect();
         let guardians = self.set_of(round, members, cx);
         for at in 0..self.places.len() {

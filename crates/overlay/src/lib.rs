@@ -8,11 +8,14 @@
 
 extern crate alloc;
 
+pub mod broadcast;
+pub mod chord;
 mod key;
 pub mod overlay;
 mod position;
 mod range;
 pub mod ring;
+pub mod store;
 pub mod tman;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};

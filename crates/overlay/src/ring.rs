@@ -28,6 +28,7 @@ pub use message::{Claim, Inheritance, LEVEL_MAX, Message, Promised, Verdict};
 pub use rows::{BASE, ENTRIES, ROWS_MAX, Row};
 pub use successors::SUCCESSORS_MAX;
 
+use crate::chord::Fingers;
 use crate::{Key, Position, Range};
 use join::{Joining, Leaving, Sample};
 use lease::Promises;
@@ -122,6 +123,8 @@ pub struct Ring {
     predecessor: Option<Heard>,
     successors: Successors,
     rows: Rows,
+    /// Chord's table beside the rows, which are then empty.
+    fingers: Option<Fingers>,
     questions: Questions,
     silent: Silent,
     lookups: Vec<Lookup>,
@@ -160,6 +163,7 @@ impl Ring {
             predecessor: None,
             successors: Successors::default(),
             rows: Rows::default(),
+            fingers: None,
             questions: Questions::default(),
             silent: Silent::default(),
             lookups: Vec::new(),
@@ -184,6 +188,12 @@ impl Ring {
         }
     }
 
+    /// A node of plain Chord: fingers in the space of identifiers instead of rows. It is to stand at a random
+    /// [`chord::key_of`](crate::chord::key_of), and to [`learn`](Self::learn) of all nodes that it hears of.
+    pub fn chord(id: NodeId, handle: Handle, rng: Rng) -> Self {
+        Ring { fingers: Some(Fingers::default()), ..Ring::new(id, handle, rng) }
+    }
+
     /// Where it stands; none while it is not on the ring.
     pub fn position(&self) -> Option<&Position> {
         self.position.as_ref()
@@ -198,9 +208,10 @@ impl Ring {
         self.predecessor.as_ref().map(|heard| &heard.contact)
     }
 
-    /// Row `level`: entry `j` is about `(j + 1) * 4^level` nodes away. Row 0 are the first three successors.
+    /// Row `level`: entry `j` is about `(j + 1) * 4^level` nodes away. Row 0 are the first three successors;
+    /// of Chord every row is.
     pub fn row(&self, level: usize) -> Row {
-        if level == 0 {
+        if level == 0 || self.fingers.is_some() {
             return core::array::from_fn(|nth| self.successors.as_slice().get(nth).cloned());
         }
         self.rows.row(level).cloned().unwrap_or_default()
@@ -211,9 +222,10 @@ impl Ring {
         1 + self.rows.as_slice().len()
     }
 
-    /// Everybody in rows and successors that is known to this node, some twice.
+    /// Everybody in successors, rows and fingers that is known to this node, some twice.
     pub fn contacts(&self) -> impl Iterator<Item = &Contact> {
-        self.successors.as_slice().iter().chain(self.rows.contacts())
+        let fingers = self.fingers.iter().flat_map(Fingers::contacts);
+        self.successors.as_slice().iter().chain(self.rows.contacts()).chain(fingers)
     }
 
     fn own_answer(&self, now: Instant, target: &Position) -> Option<Owner> {

@@ -8,6 +8,7 @@
 
 pub mod agenda;
 pub mod arena;
+pub mod broadcast;
 pub mod contention;
 pub mod coordinates;
 pub mod digest;
@@ -19,4 +20,7 @@ mod memory;
 pub mod queue;
 pub mod ring;
 pub mod selection;
+#[cfg(test)]
+mod store;
+pub mod tman;
 pub mod wheel;

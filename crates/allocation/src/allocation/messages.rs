@@ -146,6 +146,7 @@ impl Allocation {
             }
             Message::Locate { app, slot } => {
                 self.on_app(call, from, app, None, host, |app, cx| {
+                    app.on_locate_of_submitter(cx, from);
                     if !app.may_tell(cx.now, from, slot) {
                         return;
                     }

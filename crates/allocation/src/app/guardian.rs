@@ -204,6 +204,14 @@ impl App {
         chain
     }
 
+    /// The submitter looks for a slot only once one was confirmed: the holder may have died before it spoke
+    /// to anybody.
+    pub fn on_locate_of_submitter<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
+        if self.guard.is_some() && cx.host.id_of(from) == Some(self.application.record.submitter) {
+            self.meet_holder(cx, from);
+        }
+    }
+
     /// A holder spoke to this guardian: from now on there is something to guard.
     pub fn meet_holder<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
         let Some(guard) = self.guard.as_mut().filter(|guard| !guard.has_met_holder) else { return };

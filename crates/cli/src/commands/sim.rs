@@ -1,5 +1,6 @@
 //! `xtreem sim`: the protocols on many simulated nodes, reproducible from a seed.
 
+mod broadcast;
 mod contention;
 mod grid;
 mod membership;
@@ -26,6 +27,8 @@ enum Command {
     Grid(grid::Arguments),
     /// `sim grid` for many seeds
     Sweep(sweep::Arguments),
+    /// Whether a broadcast on the ring reaches everybody, and what it costs
+    Broadcast(broadcast::Arguments),
     /// Many submissions at once for the same scarce nodes
     Contention(contention::Arguments),
     /// What it costs to find nodes along the prefix trie, and how many are found
@@ -40,6 +43,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Membership(arguments) => membership::run(&arguments),
         Command::Grid(arguments) => grid::run(&arguments),
         Command::Sweep(arguments) => sweep::run(&arguments),
+        Command::Broadcast(arguments) => broadcast::run(&arguments),
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),

@@ -170,3 +170,55 @@ fn guardians_leave_to_the_holders_that_are_left_what_those_can_recruit() {
         assert!(back <= SECS(25), "{lost:?} run again after {} ms", back.as_millis());
     }
 }
+
+/// Four nodes that have just met; the first one does not match.
+fn young(seed: u64, nodes: usize) -> Net {
+    let config = Arc::new(Config::emulated());
+    let mut net = Net::of(1, seed, &config, |_| cores(1));
+    for at in 1..nodes {
+        net.add(&config, cores(4));
+        net.with(at, |node, now, out| node.join(now, handle(0), out));
+    }
+    net
+}
+
+#[test]
+fn the_only_holder_may_die_as_soon_as_its_program_runs() {
+    // Where the submitter has met few or none by then, one in ten to twenty.
+    for (nodes, seed) in (0..80).flat_map(|seed| [(4, seed), (5, seed)]) {
+        let mut net = young(seed, nodes);
+        net.run(Duration::from_millis(20 + seed % 50 * 10));
+        net.submit(0, 1);
+        let end = net.now + SECS(10);
+        while net.running.is_empty() && net.now < end {
+            net.run(Duration::from_millis(1));
+        }
+        net.kill(net.holder(0));
+        net.run(SECS(30));
+        assert_eq!(net.slots(), [0], "{nodes} nodes, seed {seed}: {:?}", net.progress);
+    }
+}
+
+#[test]
+fn the_only_holder_may_die_before_its_guardians_have_heard_it() {
+    for seed in 0..4 {
+        let mut net = young(seed, 6);
+        net.run(SECS(5));
+        net.submit(0, 1);
+        let is_accepted = |net: &Net| net.progress.iter().any(|told| matches!(told, Progress::Accepted));
+        let end = net.now + SECS(10);
+        while !is_accepted(&net) && net.now < end {
+            net.run(Duration::from_millis(1));
+        }
+        let holder = net.progress.iter().find_map(|told| match told {
+            Progress::Slot { holder: Some(holder), .. } => Some(holder.as_u32() as usize),
+            _ => None,
+        });
+        let holder = holder.expect("it was confirmed");
+        // What it sent in that moment is lost with it.
+        net.queue.retain(|_, work| !matches!(work, Work::Deliver { from, .. } if *from == handle(holder)));
+        net.kill(holder);
+        net.run(SECS(40));
+        assert_eq!(net.slots(), [0], "seed {seed}: {:?}", net.progress);
+    }
+}

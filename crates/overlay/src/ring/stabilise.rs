@@ -10,6 +10,7 @@ use super::message::{Claim, Verdict};
 use super::questions::{Question, Subject};
 use super::rows::{BASE, Row};
 use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Message, Ring};
+use crate::chord::Fingers;
 use crate::{Position, Range};
 
 /// In one of so many rounds a random member of the collection is asked who it takes for this node's
@@ -34,9 +35,11 @@ impl Ring {
         self.position = Some(position.clone());
         self.successors.clear();
         self.rows.clear();
+        self.fingers.iter_mut().for_each(Fingers::clear);
         self.predecessor = None;
         for contact in known {
             self.successors.learn(&position, &contact, false);
+            self.fingers.iter_mut().for_each(|fingers| drop(fingers.see(&position, &contact)));
         }
         self.lease = None;
         self.changed_at = call.now;
@@ -62,6 +65,9 @@ impl Ring {
             return false;
         }
         let first = self.successors.first().map(|it| it.handle);
+        if let Some(fingers) = &mut self.fingers {
+            fingers.see(me, contact);
+        }
         if self.successors.learn(me, contact, false) {
             out.event(Event::Successors);
         }
@@ -74,6 +80,10 @@ impl Ring {
         let contact = Contact { handle: from, position };
         self.silent.forget(from);
         self.rows.moved(&contact);
+        if let Some(fingers) = &mut self.fingers {
+            fingers.moved(&contact);
+            fingers.see(&me, &contact);
+        }
         if self.successors.learn(&me, &contact, true) {
             out.event(Event::Successors);
         }
@@ -201,14 +211,23 @@ impl Ring {
     /// True when it was a successor.
     pub(super) fn drop_peer(&mut self, peer: Handle) -> bool {
         self.rows.remove(peer);
+        self.fingers.iter_mut().for_each(|fingers| fingers.remove(peer));
         if self.predecessor().is_some_and(|it| it.handle == peer) {
             self.predecessor = None;
         }
         self.successors.remove(peer)
     }
 
-    /// One row a round, each in its turn.
+    /// One row a round, each in its turn; of Chord one finger, which tells some of its own.
     fn refresh_row<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if let Some(fingers) = &self.fingers {
+            let nth = usize::from(self.level) % fingers.len().max(1);
+            self.level = nth as u8 + 1;
+            if let Some(peer) = fingers.get(nth).map(|contact| contact.handle) {
+                self.ask(call, peer, Subject::Row(1), 1, out);
+            }
+            return;
+        }
         self.rows.begin(self.successors.as_slice());
         let rows = self.rows.as_slice().len();
         for _ in 0..rows {
@@ -316,6 +335,10 @@ impl Ring {
         let question = self.questions.answered(from, seq, is_row).ok_or(Fault::Unasked)?;
         let Subject::Row(level) = question.subject else { return Err(Fault::Unasked) };
         out.contact_answered(from);
+        if self.fingers.is_some() {
+            entries.iter().flatten().for_each(|contact| drop(self.learn_quietly(call.now, contact, out)));
+            return Ok(());
+        }
         let Some(me) = &self.position else { return Ok(()) };
         if self.rows.first(usize::from(level)).is_none_or(|first| first.handle != from) {
             return Ok(());

@@ -294,9 +294,9 @@ impl Ring {
     /// G: what lies between the nearest node that stands before this one and its own range is taken over when
     /// every lease of it has ended.
     pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        let former = self.gap.take();
         let Some((me, lease)) = self.position.clone().zip(self.lease.as_ref()) else { return };
         if !lease.is_valid(call.now) || lease.range.is_whole() {
-            self.gap = None;
             return;
         }
         let floor = match self.fresh_predecessor(call) {
@@ -307,10 +307,9 @@ impl Ring {
         };
         let begin = lease.range.after.clone();
         if floor == begin || (lease.range.contains(&floor) && floor != me) {
-            self.gap = None;
             return;
         }
-        let gap = match self.gap.take() {
+        let gap = match former {
             Some(gap) if gap.floor == floor => gap,
             _ => Gap { floor: floor.clone(), since: call.now },
         };

@@ -21,6 +21,8 @@ pub(super) struct Common {
     pub(super) tman: tman::Config,
     pub(super) ring: ring::Config,
     pub(super) items: Items,
+    /// Plain Chord.
+    pub(super) is_chord: bool,
     watch: RefCell<Watch>,
     pub(super) doubles: Cell<u64>,
 }
@@ -32,7 +34,7 @@ struct Watch {
     owned: Vec<Option<Owned>>,
     by_position: BTreeMap<Position, u32>,
     /// Of each answer that is under way whether it was that of the right one.
-    answers: BTreeMap<(Handle, Position), bool>,
+    answers: BTreeMap<(Handle, Position), Vec<bool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,8 +67,8 @@ impl Watch {
 }
 
 impl Common {
-    pub(super) fn new(seed: u64, items: Items) -> Self {
-        Common { seed, items, ..Common::default() }
+    pub(super) fn new(seed: u64, items: Items, is_chord: bool) -> Self {
+        Common { seed, items, is_chord, ..Common::default() }
     }
 
     /// What a node holds from now on.
@@ -111,12 +113,12 @@ impl Common {
             }
         }
         let is_right = watch.behind(target).next().is_some_and(|first| first.handle == owner);
-        watch.answers.insert((asker, target.clone()), is_right);
+        watch.answers.entry((asker, target.clone())).or_default().push(is_right);
     }
 
     /// Whether the answer that `asker` got came from the right one; none: from nobody.
     pub(super) fn take_answer(&self, asker: Handle, target: &Position) -> Option<bool> {
-        self.watch.borrow_mut().answers.remove(&(asker, target.clone()))
+        self.watch.borrow_mut().answers.get_mut(&(asker, target.clone()))?.pop()
     }
 
     /// Pairs of neighbours in the order of positions whose ranges overlap now.

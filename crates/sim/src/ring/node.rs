@@ -147,7 +147,11 @@ impl Node {
             handle,
             cyclon: Cyclon::new(&common.membership, handle, stream("membership"), now),
             order: None,
-            ring: Ring::new(id_of(handle), handle, stream("ring")).into(),
+            ring: match common.is_chord {
+                true => Ring::chord(id_of(handle), handle, stream("ring")),
+                false => Ring::new(id_of(handle), handle, stream("ring")),
+            }
+            .into(),
             rng: stream("node"),
             paused_until: Instant::ZERO,
             backlog: Vec::new(),
@@ -271,6 +275,18 @@ impl Node {
         });
     }
 
+    /// Fingers are taken from whatever T-Man shows.
+    fn see_all(
+        &mut self,
+        call: Call<'_, Common>,
+        peers: &[tman::Descriptor<Position>],
+        out: &mut Post<'_, Node>,
+    ) {
+        self.with_ring(call, out, |ring, call, out| {
+            peers.iter().for_each(|peer| ring.learn(call, peer.handle, &peer.profile, out));
+        });
+    }
+
     fn deliver(&mut self, call: Call<'_, Common>, from: Handle, message: Message, out: &mut Post<'_, Node>) {
         if self.deaf.is_some_and(|(peer, until)| peer == from && call.now < until) {
             return;
@@ -281,9 +297,14 @@ impl Node {
                 let call = call.narrow(|common| &common.membership);
                 let _ = self.cyclon.handle_message(call, from, message, &mut Shuffling(out));
             }
-            Message::Order(message) => self.with_order(call, out, |order, call, out| {
-                let _ = order.handle_message(call, from, *message, out);
-            }),
+            Message::Order(message) => {
+                if call.config.is_chord {
+                    self.see_all(call, &message.peers, out);
+                }
+                self.with_order(call, out, |order, call, out| {
+                    let _ = order.handle_message(call, from, *message, out);
+                });
+            }
             Message::Ring(message) => {
                 let asked = match &*message {
                     ring::Message::Find { target, .. } => Some(target.clone()),

@@ -55,10 +55,10 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, is_chord: bool) -> Self {
         let mut fate = Rng::derive(options.seed, 0, "fate");
         let items = Items::new(options.keys, options.nodes as usize, &mut fate);
-        let common = Common::new(options.seed, items);
+        let common = Common::new(options.seed, items, is_chord);
         let period = common.ring.period;
         let link = Link::new(options.seed, Latency::WORLD, 0);
         let mut arena: Arena<Node> = Arena::new(common, link, options.nodes as usize);
