@@ -9,6 +9,7 @@ mod events;
 mod files;
 mod grid;
 mod guests;
+mod items;
 pub(crate) mod listener;
 mod logs;
 mod node;

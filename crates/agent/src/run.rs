@@ -295,7 +295,7 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
-            Named { what: Event::Ring(_), .. } => {}
+            ring @ Named { what: Event::Ring(_), .. } => agent.waiting.publish(ring),
             // It begins so after a restart, and answers may be there by now.
             Named { what: Event::CutOff { reach: Some(reach) }, .. } if reach.answering >= reach.needed() => {
                 tracing::info!("as many nodes as are needed answer: not cut off for long");

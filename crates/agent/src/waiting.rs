@@ -15,7 +15,9 @@ use xtreem_base::AppId;
 use xtreem_discovery::{SearchEvent, SearchId};
 use xtreem_net::Named;
 use xtreem_node::Event;
+use xtreem_overlay::overlay;
 use xtreem_overlay::ring::{self, LookupId};
+use xtreem_overlay::store::{self, RequestId};
 
 /// Most who wait at one time; more requests are refused (our guess: well above what one machine's users ask).
 const WAITING_MAX: usize = 1_024;
@@ -36,13 +38,15 @@ pub(crate) enum Topic {
     Changes(AppId),
     /// Who owns a key of the ring.
     Owner(LookupId),
+    /// The end of an operation on what lies on the ring.
+    Item(RequestId),
 }
 
 impl Topic {
     fn events_max(self) -> usize {
         match self {
             Topic::Search(_) => MATCHES_MAX,
-            Topic::Owner(_) => 1,
+            Topic::Owner(_) | Topic::Item(_) => 1,
             Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) | Topic::Changes(_) => {
                 EVENTS_MAX
             }
@@ -173,9 +177,13 @@ fn topic_of(event: &Event) -> Option<Topic> {
             | Notice::AppLeft { .. }
             | Notice::Store { .. } => None,
         },
-        Event::Ring(ring::Event::Found { lookup, .. } | ring::Event::NotFound { lookup }) => {
-            Some(Topic::Owner(*lookup))
-        }
+        Event::Ring(overlay::Event::Ring(event)) => match event {
+            ring::Event::Found { lookup, .. } | ring::Event::NotFound { lookup } => {
+                Some(Topic::Owner(*lookup))
+            }
+            _ => None,
+        },
+        Event::Ring(overlay::Event::Store(store::Event::Done { request, .. })) => Some(Topic::Item(*request)),
         Event::Ring(_) | Event::Policy(_) | Event::CutOff { .. } | Event::Reference(_) => None,
     }
 }

@@ -23,7 +23,7 @@ pub use node::{
     SearchReply, SearchReport, SearchRequest, SetReport, Validity,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
-pub use ring::{RingMember, RingOwner, RingRange, RingReply};
+pub use ring::{RingItem, RingItems, RingMember, RingOwner, RingRange, RingReply, RingVersion, RingWrite};
 pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
 
 use serde::{Deserialize, Serialize};

@@ -155,6 +155,10 @@ pub(crate) fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()
 }
 
+pub(crate) fn bytes(content: Vec<u8>) -> Body {
+    Full::new(Bytes::from(content)).map_err(|never| match never {}).boxed_unsync()
+}
+
 pub(crate) fn json(request: &impl Serialize) -> Body {
     // Requests are plain structs of texts and numbers: nothing in them has no JSON.
     let bytes = serde_json::to_vec(request).expect("a request has a JSON form");

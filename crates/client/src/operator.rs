@@ -14,9 +14,10 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::api::{
     AppList, AppShow, Blob, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine,
-    RecordReply, RecordRequest, RingOwner, RingReply, SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    RecordReply, RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion, RingWrite,
+    SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
-use crate::http::{Body, Http, empty, escaped, json};
+use crate::http::{Body, Http, bytes, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
 
 /// Bytes of a file that are read and sent at a time.
@@ -62,6 +63,52 @@ impl OperatorClient {
     /// Who owns a key of the ring: hexadecimal, its namespace first.
     pub async fn ring_owner(&self, key: &str) -> Result<RingOwner, ClientError> {
         self.http.get(&format!("/v1/ring/owner?key={}", escaped(key))).await
+    }
+
+    /// Writes a value under a key of the ring.
+    pub async fn ring_put(
+        &self,
+        key: &str,
+        value: Vec<u8>,
+        write: &RingWrite,
+    ) -> Result<RingVersion, ClientError> {
+        let mut path = format!("/v1/ring/items?key={}", escaped(key));
+        let numbers = [("copies", write.copies.map(u64::from)), ("lease_s", write.lease_s)];
+        for (name, number) in numbers {
+            number.into_iter().for_each(|number| path.push_str(&format!("&{name}={number}")));
+        }
+        if let Some(expected) = &write.expected {
+            path.push_str(&format!("&expected={}", escaped(expected)));
+        }
+        self.http.send(Method::PUT, &path, bytes(value)).await?.json().await
+    }
+
+    /// What lies under a key of the ring; an error that says so when nothing does.
+    pub async fn ring_get(&self, key: &str) -> Result<RingItem, ClientError> {
+        self.http.get(&format!("/v1/ring/items?key={}", escaped(key))).await
+    }
+
+    /// Removes what lies under a key of the ring, or only if it is that version.
+    pub async fn ring_remove(&self, key: &str, expected: Option<&str>) -> Result<RingVersion, ClientError> {
+        let mut path = format!("/v1/ring/items?key={}", escaped(key));
+        if let Some(expected) = expected {
+            path.push_str(&format!("&expected={}", escaped(expected)));
+        }
+        self.http.send(Method::DELETE, &path, empty()).await?.json().await
+    }
+
+    /// What lies under the keys that begin so, in their order; `from`: where an earlier answer ended.
+    pub async fn ring_list(
+        &self,
+        prefix: &str,
+        from: Option<&str>,
+        limit: u16,
+    ) -> Result<RingItems, ClientError> {
+        let mut path = format!("/v1/ring/scan?prefix={}&limit={limit}", escaped(prefix));
+        if let Some(from) = from {
+            path.push_str(&format!("&from={}", escaped(from)));
+        }
+        self.http.get(&path).await
     }
 
     /// The VO's policy in force at the agent.

@@ -8,7 +8,7 @@ use xtreem_allocation::Me;
 use xtreem_base::{Call, Events, Handle, Instant, NodeId, Sampler, Sink};
 use xtreem_membership::reference::{self, Reference};
 use xtreem_membership::{Cyclon, rumour};
-use xtreem_overlay::{Key, Range, overlay};
+use xtreem_overlay::overlay;
 
 use crate::{Config, Event, Message, Output};
 
@@ -116,11 +116,12 @@ impl<O: Output, W: Fn(overlay::Message) -> Message> overlay::Host for Lent<'_, O
         self.post.out.id_of(peer)
     }
 
-    fn load(&self, _: &Range) -> u64 {
-        0
+    /// Of VO administrators only users are known here, and no user is a node.
+    fn is_admin(&self, _: Handle) -> bool {
+        false
     }
 
-    fn middle(&self, _: &Range) -> Option<Key> {
+    fn site_of(&self, _: Handle) -> Option<u64> {
         None
     }
 }

@@ -8,7 +8,7 @@ use xtreem_base::Handle;
 use xtreem_discovery::SearchEvent;
 use xtreem_membership::reference::Reach;
 use xtreem_membership::rumour::Newer;
-use xtreem_overlay::ring;
+use xtreem_overlay::overlay;
 
 /// One thing that happened, in the order it happened: what a core says, as it says it.
 #[derive(Clone, Debug)]
@@ -24,8 +24,8 @@ pub enum Event {
     CutOff { reach: Option<Reach> },
     /// The contacts by which this node sees whether it is cut off: keep them for its next start.
     Reference(Vec<Handle>),
-    /// What happens on the ring of all nodes: look-ups end, the own range becomes another.
-    Ring(ring::Event),
+    /// What happens on the ring of all nodes: lookups and operations end, the own range becomes another.
+    Ring(overlay::Event),
 }
 
 impl Event {
@@ -41,8 +41,8 @@ impl Event {
     }
 }
 
-impl From<ring::Event> for Event {
-    fn from(event: ring::Event) -> Self {
+impl From<overlay::Event> for Event {
+    fn from(event: overlay::Event) -> Self {
         Event::Ring(event)
     }
 }

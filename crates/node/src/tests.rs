@@ -27,7 +27,7 @@ use xtreem_allocation::{
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
-use xtreem_overlay::ring as overlay_ring;
+use xtreem_overlay::{overlay, ring as overlay_ring, store};
 
 use crate::{Config, Event, Me, Message, Node, Relay};
 
@@ -144,6 +144,8 @@ struct Net {
     fetches: Vec<(usize, Vec<Handle>)>,
     /// Whom look-ups found, in the order in which they ended.
     owners: Vec<Handle>,
+    /// What operations on the ring came to.
+    done: BTreeMap<(usize, store::RequestId), Result<store::Success, store::Failed>>,
     /// Whom a node declared lost.
     declared: Vec<(usize, Handle)>,
     /// Matches of each node's searches, and how they ended.
@@ -184,6 +186,7 @@ impl Net {
             kept: BTreeMap::new(),
             fetches: Vec::new(),
             owners: Vec::new(),
+            done: BTreeMap::new(),
             declared: Vec::new(),
             searches: BTreeMap::new(),
             rng: Rng::new(seed),
@@ -260,7 +263,12 @@ impl Net {
             Event::Search(SearchEvent::Done { search, report }) => {
                 self.searches.entry((at, search)).or_default().1 = Some(report);
             }
-            Event::Ring(overlay_ring::Event::Found { owner, .. }) => self.owners.push(owner.contact.handle),
+            Event::Ring(overlay::Event::Ring(overlay_ring::Event::Found { owner, .. })) => {
+                self.owners.push(owner.contact.handle);
+            }
+            Event::Ring(overlay::Event::Store(store::Event::Done { request, result })) => {
+                self.done.insert((at, request), result);
+            }
             Event::Policy(newer) => {
                 let conflicts = newer.before.version == newer.version.version;
                 self.policies.push((at, newer.version.version, conflicts));

@@ -1,6 +1,8 @@
-//! One node's part of a ring that orders itself: T-Man finds who stands next, the ring keeps it.
+//! One node's part of a ring that orders itself: T-Man finds who stands next, the ring keeps it, the store
+//! keeps what lies on it.
 
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
@@ -9,17 +11,22 @@ use xtreem_base::{
 };
 
 use crate::ring::{self, LookupId, Ring, TooManyLookups};
+use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany};
 use crate::tman::{self, Side, TMan};
 use crate::{Key, Position, Range};
 
 /// Nearest peers that T-Man hands to the ring: as many as it keeps successors.
 const HANDED: usize = ring::SUCCESSORS_MAX;
 
-/// The numbers of both.
+/// Lookups of the host at a time: those of the store have room besides.
+const ASKED_MAX: usize = ring::LOOKUPS_MAX / 2;
+
+/// The numbers of all three.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     pub order: tman::Config,
     pub ring: ring::Config,
+    pub store: store::Config,
 }
 
 /// Everything that one [`Overlay`] says to another.
@@ -30,6 +37,8 @@ pub enum Message {
     Order(#[n(0)] Box<tman::Message<Position>>),
     #[n(1)]
     Ring(#[n(0)] Box<ring::Message>),
+    #[n(2)]
+    Store(#[n(0)] Box<store::Message>),
 }
 
 impl Message {
@@ -37,6 +46,24 @@ impl Message {
         match self {
             Message::Order(message) => message.travel(),
             Message::Ring(message) => message.travel(),
+            Message::Store(message) => message.travel(),
+        }
+    }
+}
+
+/// What the node around it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Of lookups only those that the host asked for.
+    Ring(ring::Event),
+    Store(store::Event),
+}
+
+impl Event {
+    /// Shows every peer that the event names.
+    pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        if let Event::Ring(event) = self {
+            event.for_each_handle(f);
         }
     }
 }
@@ -47,6 +74,8 @@ pub enum Fault {
     Order(#[from] tman::Fault),
     #[error(transparent)]
     Ring(#[from] ring::Fault),
+    #[error(transparent)]
+    Store(#[from] store::Fault),
     /// It stands nowhere yet, or no more.
     #[error("T-Man of a node that stands nowhere")]
     NotStanding,
@@ -55,13 +84,13 @@ pub enum Fault {
 }
 
 /// What this asks of the node around it, beside a way out and random peers of the collection.
-pub trait Host: Sink<Message> + Events<ring::Event> + Sampler {
+pub trait Host: Sink<Message> + Events<Event> + Sampler {
     /// As [`ring::Host::id_of`].
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
-    /// As [`ring::Host::load`].
-    fn load(&self, range: &Range) -> u64;
-    /// As [`ring::Host::middle`].
-    fn middle(&self, range: &Range) -> Option<Key>;
+    /// As [`store::Host::is_admin`].
+    fn is_admin(&self, peer: Handle) -> bool;
+    /// As [`store::Host::site_of`].
+    fn site_of(&self, peer: Handle) -> Option<u64>;
 }
 
 /// One node's part of a ring.
@@ -74,6 +103,9 @@ pub struct Overlay {
     /// Once it stands somewhere.
     order: Option<Box<TMan<tman::Ring>>>,
     ring: Ring,
+    store: Store,
+    /// Lookups of the host that are under way.
+    asked: Vec<LookupId>,
     rng: Rng,
     /// When it looks for a place; `FAR` while it has one.
     start_due: Instant,
@@ -82,15 +114,25 @@ pub struct Overlay {
 /// The sink of T-Man and of the ring for one call.
 struct Inner<'a, H> {
     host: &'a mut H,
+    shelf: &'a Shelf,
     is_nearest_new: bool,
-    has_left: bool,
     silent: Vec<Handle>,
+    told: VecDeque<ring::Event>,
 }
 
 impl<'a, H> Inner<'a, H> {
-    fn new(host: &'a mut H) -> Self {
-        Inner { host, is_nearest_new: false, has_left: false, silent: Vec::new() }
+    fn new(host: &'a mut H, shelf: &'a Shelf) -> Self {
+        Inner { host, shelf, is_nearest_new: false, silent: Vec::new(), told: VecDeque::new() }
     }
+}
+
+/// The sink of the store for one call.
+struct Storing<'a, H> {
+    host: &'a mut H,
+    ring: &'a mut Ring,
+    call: Call<'a, ring::Config>,
+    silent: Vec<Handle>,
+    told: VecDeque<ring::Event>,
 }
 
 impl<H: Host> Sink<tman::Message<Position>> for Inner<'_, H> {
@@ -136,8 +178,7 @@ impl<H: Host> Events<tman::Event> for Inner<'_, H> {
 
 impl<H: Host> Events<ring::Event> for Inner<'_, H> {
     fn event(&mut self, event: ring::Event) {
-        self.has_left |= event == ring::Event::Left;
-        self.host.event(event);
+        self.told.push_back(event);
     }
 }
 
@@ -147,11 +188,59 @@ impl<H: Host> ring::Host for Inner<'_, H> {
     }
 
     fn load(&self, range: &Range) -> u64 {
-        self.host.load(range)
+        self.shelf.load(range)
     }
 
     fn middle(&self, range: &Range) -> Option<Key> {
-        self.host.middle(range)
+        self.shelf.median(range)
+    }
+}
+
+impl<H: Host> Sink<store::Message> for Storing<'_, H> {
+    fn send(&mut self, to: Handle, message: store::Message) {
+        self.host.send(to, Message::Store(message.into()));
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.host.contact_answered(peer);
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.silent.push(peer);
+        self.host.contact_silent(peer);
+    }
+}
+
+impl<H: Host> Events<store::Event> for Storing<'_, H> {
+    fn event(&mut self, event: store::Event) {
+        self.host.event(Event::Store(event));
+    }
+}
+
+impl<H: Host> store::Host for Storing<'_, H> {
+    fn id_of(&self, peer: Handle) -> Option<NodeId> {
+        self.host.id_of(peer)
+    }
+
+    fn is_admin(&self, peer: Handle) -> bool {
+        self.host.is_admin(peer)
+    }
+
+    fn site_of(&self, peer: Handle) -> Option<u64> {
+        self.host.site_of(peer)
+    }
+
+    fn tenure(&self) -> Tenure {
+        Tenure::of(self.ring)
+    }
+
+    fn look_up(&mut self, target: Position) -> Option<LookupId> {
+        let nothing = Shelf::default();
+        let mut out = Inner::new(self.host, &nothing);
+        let lookup = self.ring.lookup(self.call, target, &mut out).ok();
+        self.told.extend(out.told);
+        self.silent.extend(out.silent);
+        lookup
     }
 }
 
@@ -159,11 +248,30 @@ impl Overlay {
     /// A node that stands nowhere. It looks for a place after a round, in which it may meet somebody.
     pub fn new(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
         let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
-        Overlay { id, handle, order: None, ring, rng, start_due: now + config.ring.period }
+        let store = Store::new(handle, Rng::new(rng.next_u64()));
+        let start_due = now + config.ring.period;
+        Overlay { id, handle, order: None, ring, store, asked: Vec::new(), rng, start_due }
     }
 
     pub fn ring(&self) -> &Ring {
         &self.ring
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Begins an operation of this node on what lies on the ring: [`store::Event::Done`] follows.
+    ///
+    /// # Errors
+    /// [`store::TASKS_MAX`] are under way.
+    pub fn begin<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        operation: Operation,
+        out: &mut H,
+    ) -> Result<RequestId, TooMany> {
+        self.with_store(call, out, |store, call, out| store.begin(call, operation, out))
     }
 
     /// Peers that T-Man keeps.
@@ -174,14 +282,23 @@ impl Overlay {
     /// Looks for the owner of a key: [`ring::Event::Found`] or [`ring::Event::NotFound`] follows.
     ///
     /// # Errors
-    /// [`ring::LOOKUPS_MAX`] are under way.
+    /// Half of [`ring::LOOKUPS_MAX`] are under way; the store has the others.
     pub fn lookup<H: Host>(
         &mut self,
         call: Call<'_, Config>,
         key: Key,
         out: &mut H,
     ) -> Result<LookupId, TooManyLookups> {
-        self.with_ring(call, out, |ring, call, out| ring.lookup(call, Position::of_key(key), out))
+        if self.asked.len() >= ASKED_MAX {
+            return Err(TooManyLookups);
+        }
+        let target = Position::of_key(key);
+        let mut inner = Inner::new(out, self.store.shelf());
+        let lookup = self.ring.lookup(call.narrow(|config| &config.ring), target, &mut inner)?;
+        let (told, silent) = (inner.told, inner.silent);
+        self.asked.push(lookup);
+        self.follow_up(call, told, silent, out);
+        Ok(lookup)
     }
 
     /// Hands on what it owns and leaves: [`ring::Event::Left`] follows. It does not come back by itself.
@@ -201,18 +318,67 @@ impl Overlay {
         host: &mut H,
         f: impl FnOnce(&mut Ring, Call<'_, ring::Config>, &mut Inner<'_, H>) -> R,
     ) -> R {
-        let mut out = Inner::new(host);
+        let mut out = Inner::new(host, self.store.shelf());
         let result = f(&mut self.ring, call.narrow(|config| &config.ring), &mut out);
-        let (silent, has_left) = (out.silent, out.has_left);
+        let (told, silent) = (out.told, out.silent);
+        self.follow_up(call, told, silent, host);
+        result
+    }
+
+    fn with_store<H: Host, R>(
+        &mut self,
+        call: Call<'_, Config>,
+        host: &mut H,
+        f: impl FnOnce(&mut Store, Call<'_, store::Config>, &mut Storing<'_, H>) -> R,
+    ) -> R {
+        let (silent, told) = (Vec::new(), VecDeque::new());
+        let lent = call.narrow(|config| &config.ring);
+        let mut out = Storing { host, ring: &mut self.ring, call: lent, silent, told };
+        let result = f(&mut self.store, call.narrow(|config| &config.store), &mut out);
+        let (told, silent) = (out.told, out.silent);
+        self.follow_up(call, told, silent, host);
+        result
+    }
+
+    /// Tells the others of what the ring said in one call.
+    fn follow_up<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        told: VecDeque<ring::Event>,
+        silent: Vec<Handle>,
+        host: &mut H,
+    ) {
         if let Some(order) = &mut self.order {
             let call = call.narrow(|config| &config.order);
             silent.iter().for_each(|peer| order.handle_silent(call, *peer));
         }
         self.follow_position(call);
-        if has_left && self.start_due != Instant::FAR && !self.ring.is_joining() {
-            self.start_due = call.now;
+        for event in told {
+            match event {
+                ring::Event::Found { lookup, .. } | ring::Event::NotFound { lookup }
+                    if self.asked.contains(&lookup) =>
+                {
+                    self.asked.retain(|asked| *asked != lookup);
+                    host.event(Event::Ring(event));
+                }
+                ring::Event::Found { lookup, owner } => {
+                    self.with_store(call, host, |store, call, out| {
+                        store.handle_found(call, lookup, &owner, out);
+                    });
+                }
+                ring::Event::NotFound { lookup } => {
+                    self.with_store(call, host, |store, call, out| store.handle_not_found(call, lookup, out));
+                }
+                event => {
+                    let has_left = event == ring::Event::Left;
+                    if has_left && self.start_due != Instant::FAR && !self.ring.is_joining() {
+                        self.start_due = call.now;
+                    }
+                    self.with_store(call, host, |store, call, out| store.handle_ring(call, out));
+                    host.event(Event::Ring(event));
+                }
+            }
         }
-        result
     }
 
     /// T-Man works for the place where the ring stands.
@@ -240,7 +406,7 @@ impl Overlay {
         f: impl FnOnce(&mut TMan<tman::Ring>, Call<'_, tman::Config>, &mut Inner<'_, H>) -> R,
     ) -> Option<R> {
         let order = self.order.as_mut()?;
-        let mut out = Inner::new(host);
+        let mut out = Inner::new(host, self.store.shelf());
         let result = f(order, call.narrow(|config| &config.order), &mut out);
         if out.is_nearest_new {
             let near = order.neighbours(Side::After).take(HANDED);
@@ -276,11 +442,13 @@ impl Core for Overlay {
 
     fn next_timeout(&self, config: &Config) -> Wake {
         let order = self.order.as_ref().map_or(Wake::NEVER, |order| order.next_timeout(&config.order));
-        self.ring.next_timeout(&config.ring).or(order).or(Wake::new(self.start_due, "a place on the ring"))
+        let start = Wake::new(self.start_due, "a place on the ring");
+        self.ring.next_timeout(&config.ring).or(self.store.next_timeout(&config.store)).or(order).or(start)
     }
 
     fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
         self.ring.handle_gone(call.narrow(|config| &config.ring), peer);
+        self.store.handle_gone(call.narrow(|config| &config.store), peer);
         if let Some(order) = &mut self.order {
             order.handle_gone(call.narrow(|config| &config.order), peer);
         }
@@ -295,6 +463,7 @@ impl Core for Overlay {
 
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.ring.for_each_handle(f);
+        self.store.for_each_handle(f);
         self.order.iter().for_each(|order| order.for_each_handle(f));
     }
 }
@@ -323,6 +492,12 @@ impl<H: Host> Driven<H> for Overlay {
                     .with_ring(call, out, |ring, call, out| ring.handle_message(call, from, *message, out));
                 Ok(result?)
             }
+            Message::Store(message) => {
+                let result = self.with_store(call, out, |store, call, out| {
+                    store.handle_message(call, from, *message, out)
+                });
+                Ok(result?)
+            }
         }
     }
 
@@ -330,6 +505,7 @@ impl<H: Host> Driven<H> for Overlay {
         self.tick_start(call, out);
         self.with_order(call, out, |order, call, out| order.handle_timeout(call, out));
         self.with_ring(call, out, |ring, call, out| ring.handle_timeout(call, out));
+        self.with_store(call, out, |store, call, out| store.handle_timeout(call, out));
     }
 }
 
@@ -339,14 +515,14 @@ mod tests {
 
     #[test]
     fn a_node_alone_owns_the_whole_ring_and_says_so_of_every_key() {
-        struct Alone(Vec<ring::Event>);
+        struct Alone(Vec<Event>);
         impl Sink<Message> for Alone {
             fn send(&mut self, to: Handle, message: Message) {
                 panic!("{message:?} to {to:?}, where nobody is");
             }
         }
-        impl Events<ring::Event> for Alone {
-            fn event(&mut self, event: ring::Event) {
+        impl Events<Event> for Alone {
+            fn event(&mut self, event: Event) {
                 self.0.push(event);
             }
         }
@@ -359,10 +535,10 @@ mod tests {
             fn id_of(&self, _: Handle) -> Option<NodeId> {
                 None
             }
-            fn load(&self, _: &Range) -> u64 {
-                0
+            fn is_admin(&self, _: Handle) -> bool {
+                false
             }
-            fn middle(&self, _: &Range) -> Option<Key> {
+            fn site_of(&self, _: Handle) -> Option<u64> {
                 None
             }
         }
@@ -377,7 +553,10 @@ mod tests {
         let key = Key::from_bytes(b"anything").expect("short");
         let lookup = node.lookup(Call::new(&config, now), key, &mut out).expect("the first");
         node.handle_timeout(Call::new(&config, now), &mut out);
-        let is_found = |event: &ring::Event| matches!(event, ring::Event::Found { lookup: it, owner } if *it == lookup && owner.range.is_whole());
+        let is_found = |event: &Event| match event {
+            Event::Ring(ring::Event::Found { lookup: it, owner }) => *it == lookup && owner.range.is_whole(),
+            _ => false,
+        };
         assert!(out.0.iter().any(is_found), "{:?}", out.0);
     }
 }

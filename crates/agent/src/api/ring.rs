@@ -12,7 +12,7 @@ use xtreem_client::api::{RingMember, RingOwner, RingRange, RingReply};
 use xtreem_net::{Contacts, Named, NamesPeers};
 use xtreem_node::{Event, Node};
 use xtreem_overlay::ring::{self, Contact};
-use xtreem_overlay::{KEY_MAX, Key};
+use xtreem_overlay::{KEY_MAX, Key, overlay};
 
 use super::error::ApiError;
 use crate::agent::Agent;
@@ -111,7 +111,7 @@ pub(super) async fn owner(
     let limit = ring::Ring::lookup_limit(&ring::Config::default()) + Duration::from_secs(1);
     let event = timeout(std::time::Duration::from_micros(limit.as_micros()), events.event()).await;
     let found = match event {
-        Ok(Named { what: Event::Ring(ring::Event::Found { owner, .. }), contacts }) => {
+        Ok(Named { what: Event::Ring(overlay::Event::Ring(ring::Event::Found { owner, .. })), contacts }) => {
             Some((owner, contacts))
         }
         _ => None,

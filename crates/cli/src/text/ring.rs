@@ -1,6 +1,6 @@
 //! A place on the ring of all nodes.
 
-use xtreem_client::api::{RingMember, RingOwner, RingReply};
+use xtreem_client::api::{RingItems, RingMember, RingOwner, RingReply};
 
 use super::Table;
 
@@ -51,4 +51,21 @@ pub fn owner(found: &RingOwner) -> String {
     text.row(["hops", &found.hops.to_string()]);
     text.row(["took", &format!("{:.1} ms", found.micros as f64 / 1e3)]);
     text.to_string()
+}
+
+/// Items, one a row; of their values the beginning.
+pub fn items(items: &RingItems) -> String {
+    if items.items.is_empty() {
+        return "Nothing lies there.\n".to_owned();
+    }
+    let mut text = Table::new(["KEY", "BYTES", "VALUE", "VERSION", "WRITER"]);
+    for item in &items.items {
+        let bytes = &item.value.0;
+        let value: String =
+            String::from_utf8_lossy(bytes).chars().take(32).flat_map(char::escape_debug).collect();
+        let writer = item.writer.get(..8).unwrap_or(&item.writer);
+        text.row([&item.key, &bytes.len().to_string(), &value, &item.version, writer]);
+    }
+    let more = items.next.as_ref().map(|_| "There is more: --limit.\n").unwrap_or_default();
+    format!("{text}{more}")
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Blob;
+
 /// `GET /v1/ring`. Keys are hexadecimal, their namespace first.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RingReply {
@@ -49,4 +51,43 @@ pub struct RingOwner {
     /// Nodes asked on the way.
     pub hops: u8,
     pub micros: u64,
+}
+
+/// `GET /v1/ring/items?key=TEXT`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RingItem {
+    pub key: String,
+    pub value: Blob,
+    /// The node that wrote it.
+    pub writer: String,
+    pub version: String,
+    /// Of its lease.
+    pub left_s: u64,
+}
+
+/// `GET /v1/ring/scan?prefix=TEXT`: in the order of the keys.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RingItems {
+    pub items: Vec<RingItem>,
+    /// There are more: ask again with `from` this key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// The answer to `PUT` and `DELETE /v1/ring/items?key=TEXT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RingVersion {
+    /// Higher than that of whatever lay there before, by its parts from the left.
+    pub version: String,
+}
+
+/// How something is written; what is absent is the agent's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RingWrite {
+    /// Copies beside the owner's.
+    pub copies: Option<u8>,
+    /// Seconds that it lies there.
+    pub lease_s: Option<u64>,
+    /// Only if this version lies there; `none`: only if nothing does.
+    pub expected: Option<String>,
 }

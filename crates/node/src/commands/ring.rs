@@ -2,6 +2,7 @@
 
 use xtreem_base::Instant;
 use xtreem_overlay::ring::{LookupId, Ring, TooManyLookups};
+use xtreem_overlay::store::{Operation, RequestId, TooMany};
 use xtreem_overlay::{Key, Overlay};
 
 use crate::{Message, Node, Output};
@@ -34,6 +35,25 @@ impl Node {
         let lookup = ring.lookup(call, key, &mut lent)?;
         self.settle(now, out);
         Ok(lookup)
+    }
+
+    /// Begins an operation on what lies on the ring: [`Event::Ring`](crate::Event::Ring) has its end.
+    ///
+    /// # Errors
+    /// As many are under way as one node may have at once.
+    pub fn operate(
+        &mut self,
+        now: Instant,
+        operation: Operation,
+        out: &mut impl Output,
+    ) -> Result<RequestId, TooMany> {
+        let Node { desk, grid, ring, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let call = ring.narrow(call);
+        let mut lent = post.lend(Message::Ring).sampling(grid);
+        let request = ring.begin(call, operation, &mut lent)?;
+        self.settle(now, out);
+        Ok(request)
     }
 
     /// Hands on what this node owns of the ring, before it ends. [`ring::Event::Left`] follows.

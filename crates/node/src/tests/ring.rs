@@ -1,5 +1,6 @@
 //! The ring of all nodes: everybody has a place, and each key one owner.
 
+use xtreem_overlay::store::{Action, Operation, Success, Value};
 use xtreem_overlay::{Key, Range};
 
 use super::*;
@@ -56,4 +57,53 @@ fn everybody_finds_the_same_owner_of_a_key() {
     let owner = net.ranges().into_iter().find(|(_, range)| range.contains_key(&key("apples"))).expect("one");
     assert_eq!(net.owners.len(), 12, "all were answered");
     assert!(net.owners.iter().all(|it| *it == handle(owner.0)), "{:?}, not {:?}", net.owners, owner.0);
+}
+
+impl Net {
+    /// Does something by that node with what lies on the ring, and waits for its end.
+    fn operate(&mut self, at: usize, name: &str, action: Action) -> Success {
+        let operation = Operation { key: key(name), action };
+        let begun = self.with(at, |node, now, out| node.operate(now, operation, out).expect("few"));
+        let request = begun.expect("it lives");
+        let end = self.now + SECS(30);
+        while !self.done.contains_key(&(at, request)) && self.now < end {
+            self.run(Duration::from_millis(100));
+        }
+        let done = self.done.remove(&(at, request)).expect("it ends");
+        done.unwrap_or_else(|failed| panic!("{name} by {at}: {failed}"))
+    }
+
+    fn put(&mut self, at: usize, name: &str, value: &str) {
+        let value = Some(Value::new(value.as_bytes()).expect("short"));
+        let action = Action::Write { value, degree: 2, lease: SECS(600), expected: None };
+        assert!(matches!(self.operate(at, name, action), Success::Written { .. }));
+    }
+
+    fn get(&mut self, at: usize, name: &str) -> Option<Vec<u8>> {
+        match self.operate(at, name, Action::Get) {
+            Success::Got { found, .. } => found.map(|found| found.value.as_bytes().to_vec()),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn what_lies_on_the_ring_is_read_by_all_and_outlives_its_owner() {
+    for seed in 0..3 {
+        let mut net = Net::new(12, seed);
+        net.run(SECS(40));
+        for number in 0..20 {
+            net.put(number % 12, &std::format!("{number}-th"), &std::format!("of {number}"));
+        }
+        let owner =
+            net.ranges().into_iter().find(|(_, range)| range.contains_key(&key("7-th"))).expect("one").0;
+        net.kill(owner);
+        net.run(SECS(15));
+        let reader = (owner + 1) % 12;
+        for number in 0..20 {
+            let (name, value) = (std::format!("{number}-th"), std::format!("of {number}"));
+            assert_eq!(net.get(reader, &name), Some(value.into_bytes()), "seed {seed}");
+        }
+        assert_eq!(net.get(reader, "nothing"), None);
+    }
 }
