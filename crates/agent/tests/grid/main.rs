@@ -17,6 +17,7 @@ mod over;
 mod placement;
 mod policy;
 mod ports;
+mod ring;
 mod power;
 mod program;
 
@@ -46,6 +47,7 @@ const TESTS: &[Test] = tests![
     wrong_requests_are_refused_with_the_reason,
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
+    ring::all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner,
     over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
     over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
     over::of_two_that_ended_under_one_name_everybody_knows_the_newer_also_after_a_restart,

@@ -1,0 +1,64 @@
+//! The ring of all nodes, on real agents.
+
+use std::collections::BTreeSet;
+
+use xtreem_client::api::RingWrite;
+
+use crate::lab::{Lab, until};
+
+/// Waits until each live node begins where another one ends.
+async fn one_ring(lab: &Lab) {
+    until("everybody has a place on one ring", async || {
+        let (mut begins, mut ends) = (BTreeSet::new(), BTreeSet::new());
+        for agent in &lab.agents {
+            let Ok(ring) = agent.client.ring().await else { return false };
+            let (Some(key), Some(owns)) = (ring.key, ring.owns) else { return false };
+            begins.insert(owns.after);
+            ends.insert(key);
+        }
+        begins.len() == lab.agents.len() && begins == ends
+    })
+    .await;
+}
+
+pub async fn all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner() {
+    let mut lab = Lab::of(5).await;
+    one_ring(&lab).await;
+    let write = RingWrite { lease_s: Some(600), ..RingWrite::default() };
+    let mut names: Vec<String> = (0..12).map(|number| format!("sky/{number:02}")).collect();
+    for (at, name) in names.iter().enumerate() {
+        let client = &lab.agents[at % 5].client;
+        client.ring_put(name, name.clone().into_bytes(), &write).await.expect("written");
+    }
+    let hex: String = format!("\u{1}{}", names[3]).bytes().map(|byte| format!("{byte:02x}")).collect();
+    let owner = lab.agents[0].client.ring_owner(&hex).await.expect("somebody owns it").owner.id;
+    for agent in &lab.agents {
+        let other = agent.client.ring_owner(&hex).await.expect("somebody owns it");
+        assert_eq!(other.owner.id, owner, "all find the same one");
+    }
+    // Only who wrote it writes it again, and only over what it has seen.
+    let refused = lab.agents[4].client.ring_put(&names[3], b"mine".to_vec(), &write).await;
+    assert!(refused.expect_err("another's key").to_string().contains("wrote this key"));
+    let once = RingWrite { expected: Some("none".into()), ..write.clone() };
+    let refused = lab.agents[3].client.ring_put(&names[3], b"new".to_vec(), &once).await;
+    assert!(refused.expect_err("there is something").to_string().contains("another version lies there"));
+    let long = lab.agents[3].client.ring_put("long", vec![0; 65_537], &write).await;
+    assert!(long.expect_err("too long").to_string().contains("65537 bytes"));
+
+    lab.kill(&owner);
+    let alive = lab.agents.iter().position(|agent| agent.id != owner).expect("four live");
+    let client = &lab.agents[alive].client;
+    for name in &names {
+        until("what lay there is read again", async || {
+            client.ring_get(name).await.is_ok_and(|item| item.value.0 == name.as_bytes())
+        })
+        .await;
+    }
+    let mut list = client.ring_list("sky/", None, 5).await.expect("a list");
+    let next = list.next.take().expect("there is more");
+    list.items.extend(client.ring_list("sky/", Some(&next), 100).await.expect("the rest").items);
+    names.sort();
+    assert_eq!(list.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), names);
+    let nothing = client.ring_get("sea/01").await;
+    assert!(nothing.expect_err("never written").to_string().contains("nothing lies at sea/01"));
+}
