@@ -1,7 +1,7 @@
 //! Copies for which nobody has asked for long: they may be too many, or all that is left.
 //!
-//! Their owner is looked for, and decides. So a copy goes only when its owner has one as new, and what a split
-//! or a change of places left behind comes home.
+//! Their owner is looked for, and decides. So a copy goes only when its owner has one as new, and what a
+//! split or a change of places left behind comes home.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
