@@ -1,5 +1,5 @@
-//! Broadcast by interval delegation: each node that is told gets a part of the ring to see to, and gives parts
-//! of that to those it knows there.
+//! Broadcast by interval delegation: each node that is told gets a part of the ring to see to, and gives
+//! parts of that to those it knows there.
 //!
 //! Source: El-Ansary, Alima, Brand, Haridi: Efficient broadcast in structured P2P networks, IPTPS 2003. Each
 //! delegate accepts its part; what nobody accepts is given to another. The protocol is in

@@ -15,6 +15,8 @@ mod shelf;
 mod stray;
 mod sync;
 mod targets;
+#[cfg(test)]
+mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
@@ -90,6 +92,8 @@ pub struct Store {
     rng: Rng,
     /// The range and epoch for which this node has asked its neighbours and answers now.
     open: Option<(Range, u64)>,
+    /// As its lease was last seen: whoever looks again later cannot tell whether another has had the range.
+    held_until: Instant,
     /// What of it may not lie at all its copies yet, and since which change.
     unsettled: BTreeMap<Key, u64>,
     changes: u64,
@@ -111,6 +115,7 @@ impl Store {
             shelf: Shelf::default(),
             rng,
             open: None,
+            held_until: Instant::ZERO,
             unsettled: BTreeMap::new(),
             changes: 0,
             settling: BTreeMap::new(),
@@ -161,6 +166,8 @@ impl Store {
     /// each event of the ring; once too often does no harm.
     pub fn handle_ring<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         let tenure = out.tenure();
+        let was_held = call.now <= self.held_until;
+        self.held_until = tenure.lease.as_ref().map_or(Instant::ZERO, |(.., until)| *until);
         match tenure.valid(call.now) {
             None => self.close(call, out),
             Some((range, epoch)) => {
@@ -172,7 +179,7 @@ impl Store {
                 let is_taking = self.sync.as_ref().is_some_and(|sync| sync.is_takeover_of(range, epoch));
                 if is_same || is_taking {
                     self.follow_successors(call, &tenure, out);
-                } else if self.open.as_ref().is_some_and(is_part) {
+                } else if was_held && self.open.as_ref().is_some_and(is_part) {
                     self.give_up_part(call, range.clone(), epoch, out);
                     self.follow_successors(call, &tenure, out);
                 } else {

@@ -58,8 +58,8 @@ pub enum Message {
 }
 
 impl Message {
-    /// A wide extent travels on a stream: if it got lost, nobody in it would hear of anything for a while, and
-    /// to give it to another one without need would tell all of it twice. So does its answer.
+    /// A wide extent travels on a stream: if it got lost, nobody in it would hear of anything for a while,
+    /// and to give it to another one without need would tell all of it twice. So does its answer.
     pub fn travel(&self) -> Travel {
         match self {
             Message::Delegate { extent, content, is_wide, .. } => {

@@ -204,8 +204,8 @@ pub enum Message {
         #[n(1)]
         entries: List<Entry, BATCH_MAX>,
     },
-    /// Its answer: `wanted` is newer than what it has; `unneeded` it has as new or newer, and counts on others
-    /// for copies. The rest is to be kept.
+    /// Its answer: `wanted` is newer than what it has; `unneeded` it has as new or newer, and counts on
+    /// others for copies. The rest is to be kept.
     #[n(11)]
     Placed {
         #[n(0)]

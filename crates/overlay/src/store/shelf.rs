@@ -18,7 +18,8 @@ use crate::{Key, Range};
 
 /// Items of one writer on one node, copies counted; beyond it its new keys are refused. Our guess.
 pub const MEMBER_ITEMS_MAX: u32 = 4_096;
-/// Bytes of one writer on one node, as [`weight`] counts them; beyond it what it writes is refused. Our guess.
+/// Bytes of one writer on one node, as [`weight`] counts them; beyond it what it writes is refused. Our
+/// guess.
 pub const MEMBER_BYTES_MAX: u64 = 32 << 20;
 /// Items on one node; beyond it new keys are refused. Copies that others ask for have as much again.
 pub const ITEMS_MAX: usize = 65_536;

@@ -1,7 +1,7 @@
 //! Copies for which nobody has asked for long: they may be too many, or all that is left.
 //!
-//! Their owner is looked for, and decides. So a copy goes only when its owner has one as new, and what a split
-//! or a change of places left behind comes home.
+//! Their owner is looked for, and decides. So a copy goes only when its owner has one as new, and what a
+//! split or a change of places left behind comes home.
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
@@ -12,6 +12,9 @@ use super::message::{BATCH_MAX, Entry, Message, Winner};
 use super::{Config, Fault, Host, List, Shelf, Stamp, Store, batch, tell_loser};
 use crate::ring::{LookupId, Owner};
 use crate::{Key, Position, Range};
+
+/// Rounds until the same copy is asked about again.
+const AGAIN: u64 = 4;
 
 /// When each copy is asked about, and what is asked now.
 #[derive(Clone, Debug, Default)]
@@ -119,6 +122,8 @@ impl Store {
         }
         let due = self.strays.check.iter().filter(|(_, at)| **at <= call.now);
         let Some(key) = due.min_by_key(|(_, at)| **at).map(|(key, _)| key.clone()) else { return };
+        // Whatever comes of it, others have their turn before this one comes again.
+        self.strays.check.insert(key.clone(), call.now + call.config.period * AGAIN);
         if let Some(lookup) = out.look_up(Position::of_key(key)) {
             let due = call.now + call.config.deadline;
             self.strays.open = Some(Open::LookingUp { lookup, due });
@@ -138,7 +143,8 @@ impl Store {
             return false;
         }
         let Some(owner) = owner.filter(|owner| owner.contact.handle != self.handle) else { return true };
-        let due = |key: &Key| self.strays.check.get(key).is_some_and(|at| *at <= call.now);
+        let soon = call.now + call.config.period * AGAIN;
+        let due = |key: &Key| self.strays.check.get(key).is_some_and(|at| *at <= soon);
         let here = self.shelf.within(&owner.range).filter(|(key, _)| due(key)).take(BATCH_MAX);
         let entries: Vec<(Key, Stamp)> = here.map(|(key, item)| (key.clone(), item.stamp)).collect();
         if entries.is_empty() {

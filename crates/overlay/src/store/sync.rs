@@ -454,7 +454,10 @@ impl Store {
     /// After a takeover the range is open. After another sync all that has not changed since lies where it
     /// shall.
     fn end_sync_if_over<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
-        let Some(sync) = self.sync.take_if(|sync| sync.sessions.is_empty()) else { return };
+        // Who owns a part of a ring has successors: if none are known there is nobody to ask yet.
+        let is_known = !self.successors.is_empty();
+        let is_over = |sync: &mut Sync| sync.sessions.is_empty() && (is_known || sync.range.is_whole());
+        let Some(sync) = self.sync.take_if(is_over) else { return };
         if sync.is_takeover {
             self.open = Some((sync.range, sync.epoch));
             return self.begin_sync(call, out);
