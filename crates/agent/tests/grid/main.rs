@@ -17,9 +17,9 @@ mod over;
 mod placement;
 mod policy;
 mod ports;
-mod ring;
 mod power;
 mod program;
+mod ring;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

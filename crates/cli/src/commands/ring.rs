@@ -45,12 +45,14 @@ struct Common {
 #[derive(Subcommand, Debug)]
 enum Command {
     /// Say which node owns a key: hexadecimal, its namespace first
+    #[command(after_help = "Example:\n  xtreem ring owner 0161")]
     Owner {
         key: String,
         #[command(flatten)]
         common: Common,
     },
     /// Write a value under a key
+    #[command(after_help = "Example:\n  xtreem ring put colours/sky blue --lease 2h")]
     Put {
         key: String,
         /// The value; `-`: standard input
@@ -68,12 +70,14 @@ enum Command {
         common: Common,
     },
     /// Print the value under a key
+    #[command(after_help = "Example:\n  xtreem ring get colours/sky")]
     Get {
         key: String,
         #[command(flatten)]
         common: Common,
     },
     /// Remove what lies under a key
+    #[command(after_help = "Example:\n  xtreem ring remove colours/sky")]
     Remove {
         key: String,
         /// Remove only this version
@@ -83,6 +87,7 @@ enum Command {
         common: Common,
     },
     /// List what lies under the keys that begin so, in their order
+    #[command(after_help = "Example:\n  xtreem ring list colours/")]
     List {
         #[arg(default_value = "")]
         prefix: String,
