@@ -6,6 +6,7 @@ mod membership;
 mod memory;
 mod selection;
 mod sweep;
+mod tman;
 
 use clap::{Args, Subcommand};
 
@@ -29,6 +30,8 @@ enum Command {
     Contention(contention::Arguments),
     /// What it costs to find nodes along the prefix trie, and how many are found
     Selection(selection::Arguments),
+    /// How soon nodes with random contacts find who comes next, by T-Man
+    Tman(tman::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -39,5 +42,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
+        Command::Tman(arguments) => tman::run(&arguments),
     }
 }
