@@ -7,9 +7,13 @@
 
 mod choice;
 mod config;
+mod grid;
 mod lost;
 mod message;
+mod nearest;
 mod ranking;
+#[cfg(test)]
+mod tests;
 mod view;
 
 use alloc::vec::Vec;
@@ -17,7 +21,9 @@ use alloc::vec::Vec;
 use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Sampler, Sink, Wake};
 
 pub use config::{Config, EXCHANGES_MAX};
+pub use grid::{Coordinates, DIMENSIONS_MAX, Ends, Grid, WrongDimensions};
 pub use message::{Descriptor, Kind, Message, PEERS_MAX};
+pub use nearest::{Close, ITEMS_MAX, Items, Number, Similar, TooManyItems};
 pub use ranking::{Profile, Ranking, Ring, Side};
 pub use view::VIEW_MAX;
 
@@ -91,8 +97,8 @@ pub struct TMan<R: Ranking> {
     begun: u8,
     /// The side that is asked next.
     turn: u8,
-    /// The last exchange that ended brought nobody who is kept.
-    is_idle: bool,
+    /// Exchanges of its own since one brought somebody who is among the nearest.
+    idle: u8,
     /// Rounds for which the nearest are asked first, because somebody was silent.
     alarm: u8,
     /// The nearest of each side as they were told last.
@@ -124,7 +130,7 @@ impl<R: Ranking> TMan<R> {
             next_exchange,
             begun: 0,
             turn: 0,
-            is_idle: false,
+            idle: 0,
             alarm: 0,
             nearest: Vec::new(),
             tell_at: Instant::FAR,
@@ -150,9 +156,12 @@ impl<R: Ranking> TMan<R> {
         is_news
     }
 
-    /// This node is something else from now on. Others learn it with the next exchanges.
+    /// This node is something else from now on. Others learn it with the next exchanges. Who cannot be a peer
+    /// of what it is now is dropped.
     pub fn set_profile(&mut self, call: Call<'_, Config>, profile: R::Profile) {
         self.profile = profile;
+        let (ranking, own) = (&self.ranking, &self.profile);
+        self.view.retain(|profile| ranking.is_possible(own, profile));
         self.view.rank(&Owner { ranking: &self.ranking, profile: &self.profile });
         self.tell_at = call.now;
     }
@@ -250,8 +259,9 @@ impl<R: Ranking> TMan<R> {
         message: &Message<R::Profile>,
         out: &mut impl Sink<Message<R::Profile>>,
     ) {
-        let is_news = self.take_in(config, from, message);
-        self.is_idle &= !is_news;
+        if self.take_in(config, from, message) {
+            self.idle = 0;
+        }
         if message.kind == Kind::AskAgain {
             self.view.forget_what_it_knows(from);
         }
@@ -272,7 +282,7 @@ impl<R: Ranking> TMan<R> {
         let is_open = |open: &Open| open.peer == from && open.seq == message.seq;
         let at = self.open.iter().position(is_open).ok_or(Fault::Unsolicited)?;
         let open = self.open.remove(at);
-        self.is_idle = !self.take_in(config, from, message);
+        self.idle = if self.take_in(config, from, message) { 0 } else { self.idle.saturating_add(1) };
         self.view.note_known(from, open.told.into_iter());
         out.contact_answered(from);
         Ok(())

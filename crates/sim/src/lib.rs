@@ -2,8 +2,9 @@
 //!
 //! [`queue`], [`agenda`], [`link`] and [`digest`] are the engine, the same for every world. The [`arena`]
 //! plays a protocol by itself, one core a node, with typed messages: [`membership`] (on two threads if asked
-//! to) and [`selection`] are such protocols and what is measured of them. [`grid`] drives whole nodes with
-//! applications, under faults and invariant checkers. Deliberately absent: sockets, codecs, wall clocks.
+//! to), [`selection`] and [`tman`] are such protocols and what is measured of them. [`grid`] drives whole
+//! nodes with applications, under faults and invariant checkers. Deliberately absent: sockets, codecs, wall
+//! clocks.
 #![deny(unsafe_code)]
 
 pub mod agenda;

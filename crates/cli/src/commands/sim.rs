@@ -8,6 +8,7 @@ mod memory;
 mod ring;
 mod selection;
 mod sweep;
+mod tman;
 
 use clap::{Args, Subcommand};
 
@@ -35,6 +36,8 @@ enum Command {
     Selection(selection::Arguments),
     /// What lookups on the ring cost and whom they find, under deaths, churn and faults
     Ring(ring::Arguments),
+    /// How soon nodes with random contacts find who comes next, by T-Man
+    Tman(tman::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -47,5 +50,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Tman(arguments) => tman::run(&arguments),
     }
 }

@@ -15,15 +15,16 @@ const RANK_OFFSET: u32 = 4;
 
 /// Who never spoke to this node is asked as if so many rounds had gone by.
 const NEVER_WEIGHT: u32 = 32;
-/// After a silence so many rounds go to the nearest that have not spoken since: about as many as the longest run
-/// of dead neighbours, when half of a large structure dies.
+/// After a silence so many rounds go to the nearest that have not spoken since: about as many as the longest
+/// run of dead neighbours, when half of a large structure dies.
 pub(super) const ALARM_ROUNDS: u8 = 16;
 /// Who has spoken in so many rounds is taken to be alive during an alarm.
 const ALIVE_ROUNDS: u16 = 3;
 
 impl<R: Ranking> TMan<R> {
     /// One of each side in turn: who is nearest among those that have not been heard for long. While nothing
-    /// comes of it the last exchange of a round is with anybody, so that parts of a split structure meet.
+    /// comes of it on any side the last exchange of a round is with anybody, so that the parts of a split
+    /// structure meet.
     ///
     /// When somebody was silent others may have died with it: then the nearest of both sides come first.
     pub(super) fn choose(&mut self, config: &Config, out: &mut impl Sampler) -> Option<Handle> {
@@ -33,7 +34,7 @@ impl<R: Ranking> TMan<R> {
         {
             return Some(peer);
         }
-        let is_random = self.view.len() < FEW || self.is_idle && is_last;
+        let is_random = self.view.len() < FEW || usize::from(self.idle) >= R::SIDES.len() && is_last;
         let random = if is_random { out.fresh_peer() } else { None };
         random.filter(|peer| *peer != self.me && self.is_free(*peer)).or_else(|| self.longest_waited())
     }

@@ -13,8 +13,9 @@ pub const EXCHANGES_MAX: u8 = 2;
 pub struct Config {
     /// Peers that a node keeps, of all sides together. At most [`VIEW_MAX`]: more counts as that.
     pub view_size: u8,
-    /// How many of these are not the nearest: they lie spread over all distances, so that whoever is far from its
-    /// place finds it in a few steps.
+    /// How many of these are not the nearest, at most half: they lie spread over all distances, so that
+    /// whoever is far from its place finds it in a few steps. 20 of 40 is measured
+    /// (`docs/experiments/tman.md`).
     pub far: u8,
     /// Descriptors in a message; at most [`PEERS_MAX`].
     pub message_peers: u8,
@@ -35,7 +36,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             view_size: 40,
-            far: 8,
+            far: 20,
             message_peers: 20,
             period: Duration::from_secs(2),
             exchanges: 2,

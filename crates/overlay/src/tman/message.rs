@@ -14,8 +14,8 @@ pub const PEERS_MAX: usize = 20;
 
 /// Longest message in a datagram of 1,200 bytes, whatever its envelope is.
 const DATAGRAM_BYTES_MAX: usize = 736;
-/// Longest answer in a datagram: about what the shortest question takes, so that nobody is sent much more than
-/// it asked for by whoever asks in its name.
+/// Longest answer in a datagram: about what the shortest question takes, so that nobody is sent much more
+/// than it asked for by whoever asks in its name.
 const ANSWER_BYTES_MAX: usize = 128;
 /// Longest hint, the wire's form of a handle, with an age.
 const HINT_BYTES_MAX: usize = 56;
@@ -47,15 +47,15 @@ pub struct Message<P> {
     pub seq: u16,
     /// The sender's own.
     pub profile: P,
-    /// The last of the nearest that the sender keeps, by side: it lacks nobody beyond. Empty while it has room,
-    /// and in answers.
+    /// The last of the nearest that the sender keeps, by side: it lacks nobody beyond. Empty while it has
+    /// room, and in answers.
     pub bounds: Vec<P>,
     /// What the receiver lacks, as far as the sender knows; at most [`PEERS_MAX`].
     pub peers: Vec<Descriptor<P>>,
 }
 
 impl<P: Profile> Message<P> {
-    /// A question is a datagram if it fits one. So is an answer without news: it is no longer than a question.
+    /// A question is a datagram if it fits one. So is an answer without news: it is about as short.
     pub fn travel(&self) -> Travel {
         let most = if self.kind == Kind::Answer { ANSWER_BYTES_MAX } else { DATAGRAM_BYTES_MAX };
         Travel::sized(self.wire_bytes() <= most)

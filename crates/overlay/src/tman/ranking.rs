@@ -39,8 +39,8 @@ pub trait Ranking {
     /// Which of `a` and `b` is nearer to `of` on a side: `Less` says `a`.
     fn compare(&self, of: &Self::Profile, side: Side, a: &Self::Profile, b: &Self::Profile) -> Ordering;
 
-    /// How far a peer is, roughly: eight steps for each doubling of the distance. What is kept beyond the nearest
-    /// is spread evenly over it. Rankings that cannot tell say 0 and keep more of the nearest instead.
+    /// How far a peer is, roughly: eight steps for each doubling of the distance. What is kept beyond the
+    /// nearest is spread evenly over it. Rankings that cannot tell say 0 and keep more of the nearest.
     fn scale(&self, of: &Self::Profile, side: Side, profile: &Self::Profile) -> u16 {
         let _ = (of, side, profile);
         0
@@ -95,7 +95,8 @@ fn number(position: &Position) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// A distance as [`Ranking::scale`] wants it: the logarithm to base 2 in eighths, between powers of two linear.
+/// A distance as [`Ranking::scale`] wants it: the logarithm to base 2 in eighths, linear between powers of
+/// two.
 pub(super) fn log_scale(distance: u128) -> u16 {
     let Some(power) = distance.checked_ilog2() else { return 0 };
     let eighths = if power >= 3 { distance >> (power - 3) } else { distance << (3 - power) };

@@ -14,8 +14,8 @@ pub const VIEW_MAX: usize = 63;
 /// farthest of 40 is asked once in 30 rounds (`docs/protocols/tman.md`, "Whom a node asks").
 pub(super) const TOLD_AGE_MAX: u16 = 40;
 
-/// Rounds after which it is forgotten of one peer what it knows: of each once in a quarter of an hour (our guess:
-/// what is told arrives, only who gives up a live peer by mistake needs to be told again).
+/// Rounds after which it is forgotten of one peer what it knows: of each once in a quarter of an hour (our
+/// guess: what is told arrives, only who gives up a live peer by mistake needs to be told again).
 const FORGETS_EVERY: u16 = 8;
 
 /// Waited for longer than for anybody with whom there was an exchange.
@@ -124,6 +124,12 @@ impl<P> View<P> {
             self.take_out(place);
         }
         place.is_some()
+    }
+
+    pub(super) fn retain(&mut self, is_kept: impl Fn(&P) -> bool) {
+        while let Some(place) = self.entries.iter().position(|entry| !is_kept(&entry.profile)) {
+            self.take_out(place);
+        }
     }
 
     /// The last one moves to the place that becomes free.
@@ -242,7 +248,9 @@ impl<P: Clone + Eq> View<P> {
             let mut far = order.iter().filter(is_here).peekable();
             while let Some(place) = far.next() {
                 let next = far.peek().map_or(u16::MAX, |next| scale(next));
-                let key = (next.saturating_sub(last), u8::MAX - best_ranks[usize::from(*place)]);
+                // Who is as far as the one before it leaves no hole.
+                let hole = if scale(place) == last { 0 } else { next.saturating_sub(last) };
+                let key = (hole, u8::MAX - best_ranks[usize::from(*place)]);
                 last = scale(place);
                 if spare.is_none_or(|(least, _)| key < least) {
                     spare = Some((key, usize::from(*place)));
@@ -267,10 +275,11 @@ impl<P: Clone + Eq> View<P> {
         }
     }
 
-    /// What `to` lacks of what its view would keep, nearest to it first and its sides in turn; at most `count`.
+    /// What `to` lacks of what its view would keep, at most `count`: nearest to it first, its sides in turn.
     ///
     /// Left out: `to` itself, what it knows (from the bits, and `sent`, what it just sent), who was not heard
-    /// of for long, and whoever has enough others before it on each side, or is beyond its `bounds`.
+    /// of for long, and whoever is beyond its `bounds`. Who named none is told of its share on each side, as
+    /// far as this node can tell; of whom nothing was heard (None), only of the nearest to this node.
     pub(super) fn lacking<R: Ranking<Profile = P>>(
         &self,
         to: &Owner<'_, R>,

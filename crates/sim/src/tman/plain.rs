@@ -1,7 +1,7 @@
 //! The baseline: T-Man as it was published, with a view that has an end.
 //!
-//! Source: Jelasity, Montresor, Babaoglu: T-Man, Computer Networks 53(13), 2009, figure 1: a random one of the
-//! ψ nearest is sent the m descriptors that are nearest to it of all that are known, and answers with the
+//! Source: Jelasity, Montresor, Babaoglu: T-Man, Computer Networks 53(13), 2009, figure 1: a random one of
+//! the ψ nearest is sent the m descriptors that are nearest to it of all that are known, and answers with the
 //! same; both keep the nearest of both. The distance is that of the circle of keys, whose sides nobody keeps
 //! apart.
 

@@ -50,9 +50,6 @@ impl World {
         let Options { nodes, seed, .. } = *options;
         let mut common = Common::default();
         common.tman.view_size = options.view;
-        if let Ok(far) = std::env::var("FAR") {
-            common.tman.far = far.parse().unwrap();
-        }
         let link = Link::new(seed, Latency::WORLD, (options.loss * 1e6).round() as u32);
         let mut arena: Arena<Node> = Arena::new(common, link, nodes as usize);
         let positions: Vec<Position> = (0..nodes).map(|slot| position_of(seed, slot)).collect();
