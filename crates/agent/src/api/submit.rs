@@ -51,7 +51,9 @@ pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Resul
     }
     let wait = Duration::from_millis(wait_ms);
     let joins_others = names_others(&agent.config.join, &agent.net.own_contact().addr.to_string());
-    let contacts = async || agent.node(|node, _, _| node.status().contacts).await.unwrap_or_default();
+    let asked = &agent;
+    let contacts =
+        move || async move { asked.node(|node, _, _| node.status().contacts).await.unwrap_or_default() };
     if joins_others && !has_company(contacts).await {
         tracing::warn!("an application is submitted though no other node was met: nobody will guard it");
     }
@@ -116,7 +118,7 @@ fn names_others(join: &[String], own: &str) -> bool {
 
 /// Waits until there are contacts, a while: what a node accepts alone, it alone knows, and its death would be
 /// that of the application. False when none came.
-async fn has_company(contacts: impl AsyncFn() -> usize) -> bool {
+async fn has_company<F: Future<Output = usize>>(contacts: impl Fn() -> F) -> bool {
     let end = tokio::time::Instant::now() + COMPANY_MAX;
     while contacts().await == 0 {
         if tokio::time::Instant::now() >= end {
@@ -268,9 +270,9 @@ mod tests {
         let looks = Cell::new(0);
         let company_after = |number: usize| {
             let looks = &looks;
-            async move || {
+            move || {
                 looks.set(looks.get() + 1);
-                usize::from(looks.get() >= number)
+                std::future::ready(usize::from(looks.get() >= number))
             }
         };
         assert!(has_company(company_after(1)).await);
