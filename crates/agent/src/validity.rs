@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use xtreem_net::{OutOfDate, date};
+use xtreem_net::{OutOfDate, date, date_at};
 use xtreem_wire::{CredentialError, Member};
 
 use crate::agent::Agent;
@@ -17,7 +17,7 @@ const DAY: u64 = 86_400;
 /// hours).
 const TOLD_BEFORE_MAX: u64 = 30 * DAY;
 
-/// Between two looks: a clock may be set at any time.
+/// Longest time between two looks: a clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two lines of the log about the same (our guess: seldom enough to be read).
@@ -45,17 +45,20 @@ fn stage(member: &Member, now: u64) -> Stage {
 }
 
 fn words(member: &Member, now: u64) -> Option<String> {
-    let (from, until, today) = (date(member.not_before()), date(member.not_after()), date(now));
+    let (from, until) = (date_at(member.not_before(), now), date_at(member.not_after(), now));
+    let today = |beside| date_at(now, beside);
     match stage(member, now) {
         Stage::Good => None,
         Stage::Ending => Some(format!("this node's credential expires on {until}: {RENEW}")),
         Stage::Over => Some(format!(
-            "this node's credential expired on {until} and it is {today} by this machine's clock: no other node believes \
-             this one. If the clock is right, {RENEW}"
+            "this node's credential expired on {until} and it is {} by this machine's clock: no other node believes \
+             this one. If the clock is right, {RENEW}",
+            today(member.not_after())
         )),
         Stage::Early => Some(format!(
-            "this node's credential is valid from {from} only and it is {today} by this machine's clock, which is probably \
-             wrong: set it"
+            "this node's credential is valid from {from} only and it is {} by this machine's clock, which is probably \
+             wrong: set it",
+            today(member.not_before())
         )),
     }
 }
@@ -90,6 +93,24 @@ fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Whether dates part this node from the others: they do not believe its credential, or by its clock it does
+/// not believe theirs. That it does not reach them is then no sign that they are gone.
+pub(crate) fn is_out_of_date(agent: &Agent, contacts: usize) -> bool {
+    let now = unix_now();
+    !is_in_force(stage(agent.net.identity().member(), now))
+        || clock(agent.net.out_of_date(), contacts, now).is_some()
+}
+
+fn is_in_force(stage: Stage) -> bool {
+    matches!(stage, Stage::Good | Stage::Ending)
+}
+
+/// Until the next look: the end of the credential is not to pass unsaid.
+fn next_look(member: &Member, now: u64) -> Duration {
+    let ends_in = member.not_after().checked_sub(now).map(|left| Duration::from_secs(left + 1));
+    ends_in.map_or(LOOK_EVERY, |ends_in| ends_in.min(LOOK_EVERY))
+}
+
 /// Tells the log: at once what is new, and once a day what lasts. Never returns.
 pub(crate) async fn watch(agent: Arc<Agent>) {
     let (mut last, mut said) = (None, [None; 2]);
@@ -113,7 +134,7 @@ pub(crate) async fn watch(agent: Arc<Agent>) {
         {
             tracing::error!("{trouble}");
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(next_look(member, unix_now())).await;
     }
 }
 
@@ -145,13 +166,20 @@ mod tests {
                 365,
                 366,
                 Stage::Over,
-                Some("expired on 2028-01-15 and it is 2028-01-16 by this machine's clock"),
+                Some(
+                    "expired on 2028-01-15 08:00 UTC and it is 2028-01-16 08:00 UTC by this machine's clock",
+                ),
             ),
             // Its life begins a day before it is issued.
             (9, 7, Stage::Good, None),
             (9, 9, Stage::Ending, Some("xtreem vo renew")),
             (9, 10, Stage::Over, Some("xtreem vo renew")),
-            (9, -2, Stage::Early, Some("valid from 2027-01-14 only and it is 2027-01-13")),
+            (
+                9,
+                -2,
+                Stage::Early,
+                Some("valid from 2027-01-14 08:00 UTC only and it is 2027-01-13 08:00 UTC"),
+            ),
         ];
         for (days, after, expected, said) in table {
             let identity = vo.issue("n1", Roles::NODE, issued, days).unwrap();
@@ -165,6 +193,19 @@ mod tests {
                 "{words:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_end_of_a_credential_is_looked_at_in_the_second_in_which_it_comes() {
+        let vo = VoKey::create("test").unwrap();
+        let identity = vo.issue("n1", Roles::NODE, 1_800_000_000, 9).unwrap();
+        let member = identity.member();
+        let end = member.not_after();
+        for (now, seconds) in [(end - 100, 60), (end - 59, 60), (end - 7, 8), (end, 1), (end + 1, 60)] {
+            assert_eq!(next_look(member, now), Duration::from_secs(seconds), "{now}");
+        }
+        assert!(is_in_force(stage(member, end)) && !is_in_force(stage(member, end + 1)));
+        assert!(!is_in_force(stage(member, member.not_before() - 1)));
     }
 
     #[test]

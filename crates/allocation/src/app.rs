@@ -39,7 +39,7 @@ const BUSY_PERIOD: Duration = Duration::from_millis(200);
 const SILENT_AFTER: Duration =
     Duration::from_micros(detector::PROBE_PERIOD.as_micros() * (detector::MISSES as u64 + 1));
 /// Former holders and guardians remembered as sources of files. Our guess: a few replacements of each slot.
-const SUPPLIERS_MAX: usize = 16;
+pub(crate) const SUPPLIERS_MAX: usize = 16;
 
 #[derive(Clone, Debug)]
 pub(crate) struct App {
@@ -308,11 +308,13 @@ impl App {
 
     /// Whoever speaks of an application may have its files, its submitter above all: where a slot waits for
     /// them, it is asked as well.
-    pub fn on_speaker<H: Host>(&mut self, cx: &Context<'_, H>, from: Handle) {
+    pub fn on_speaker<H: Host>(&mut self, cx: &mut Context<'_, H>, from: Handle) {
         let me = cx.me.handle;
         let waits = self.mine.iter().any(Mine::waits_for_files);
-        if waits && from != me && !self.partners(me).contains(&from) && self.is_member(cx, from) {
+        let is_known = |app: &App| app.suppliers.contains(&from) || app.partners(me).contains(&from);
+        if waits && from != me && !is_known(self) && self.is_member(cx, from) {
             self.add_supplier(from);
+            cx.books.journal.mark(self.id());
         }
     }
 

@@ -11,6 +11,7 @@ use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use xtreem_base::{AppId, Duration, Handle, HandleTable};
 
+use crate::app::SUPPLIERS_MAX;
 use crate::message::{KNOWN_MAX, bounded};
 use crate::older::OLDER_MAX;
 use crate::proof::Evidence;
@@ -43,6 +44,9 @@ pub struct Role {
     /// Nodes that may still run a slot under another epoch, as those on the other side of a split.
     #[cbor(n(7), default, decode_with = "decode_older")]
     pub older: Vec<Older>,
+    /// Nodes that may have the files and hold and guard nothing, as the submitter.
+    #[cbor(n(8), default, decode_with = "decode_suppliers")]
+    pub suppliers: Vec<Handle>,
 }
 
 /// A node that may still run a slot, and is probed about it.
@@ -94,6 +98,7 @@ impl Kept {
                 role.guardians.members.iter().for_each(|peer| f(*peer));
                 role.known.iter().filter_map(|known| known.holder).for_each(&mut *f);
                 role.older.iter().for_each(|older| f(older.peer));
+                role.suppliers.iter().for_each(|peer| f(*peer));
             }
             Kept::Stopped { untold, .. } => untold.iter().for_each(|peer| f(*peer)),
         }
@@ -107,6 +112,7 @@ impl Kept {
                 let known = role.known.iter_mut();
                 known.for_each(|known| known.holder = known.holder.filter(|peer| is_known(*peer)));
                 role.older.retain(|older| is_known(older.peer));
+                role.suppliers.retain(|peer| is_known(*peer));
             }
             Kept::Stopped { untold, .. } => untold.retain(|peer| is_known(*peer)),
         }
@@ -122,6 +128,7 @@ impl Kept {
                     *peer = f(*peer);
                 });
                 role.older.iter_mut().for_each(|older| older.peer = f(older.peer));
+                role.suppliers.iter_mut().for_each(|peer| *peer = f(*peer));
             }
             Kept::Stopped { untold, .. } => untold.iter_mut().for_each(|peer| *peer = f(*peer)),
         }
@@ -138,6 +145,10 @@ fn decode_known<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<
 
 fn decode_older<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Older>, decode::Error> {
     bounded(d, ctx, OLDER_MAX, "too many old holders of one application")
+}
+
+fn decode_suppliers<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {
+    bounded(d, ctx, SUPPLIERS_MAX, "too many sources of files of one application")
 }
 
 fn decode_untold<C: HandleTable>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Handle>, decode::Error> {

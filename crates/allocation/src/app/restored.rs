@@ -26,7 +26,8 @@ const GRACE: Duration = Duration::from_secs(2);
 impl App {
     /// A role as it was when the agent ended. `is_remembered`: see [`Restored`].
     pub fn restore<H: Host>(role: Role, is_remembered: bool, cx: &mut Context<'_, H>) -> App {
-        let Role { application, guardians, is_guardian, slots, known, is_finished, evidence, older } = role;
+        let Role { application, guardians, is_guardian, slots, known, is_finished, .. } = role;
+        let Role { evidence, older, suppliers, .. } = role;
         let (now, me) = (cx.now, cx.me.handle);
         let mut app = App::new(application, now);
         app.chain.begin_with(&evidence);
@@ -45,6 +46,8 @@ impl App {
         for Older { slot, peer } in older.into_iter().filter(|old| old.slot < there_are && old.peer != me) {
             app.older.add(now, slot, peer);
         }
+        // Nobody may have fetched the files from the submitter yet when all lose their power.
+        suppliers.into_iter().filter(|peer| *peer != me).for_each(|peer| app.add_supplier(peer));
         let mut offers: Vec<Offer> = Vec::new();
         for SlotReport { slot, epoch, state, .. } in slots.into_iter().filter(|own| own.slot < there_are) {
             if app.mine(slot).is_some() || offers.iter().any(|offer| offer.slot == slot) {
@@ -102,6 +105,8 @@ impl App {
             is_finished: self.is_finished,
             evidence: self.chain.all(),
             older: self.older.iter().map(|(slot, peer)| Older { slot, peer }).collect(),
+            // Nobody needs the files of what is over.
+            suppliers: if self.is_finished { Vec::new() } else { self.suppliers.clone() },
         })
     }
 

@@ -236,10 +236,16 @@ fn renew(arguments: &Renew) -> Result<Exit, Failure> {
     if let Some(text) = arguments.file.to_str().filter(|text| Renewal::is_asked_for(text)) {
         return renew_text(arguments, text);
     }
+    if arguments.file.to_str().is_some_and(Renewal::is_meant) {
+        return Err(Failure::usage("this is a renewal already, which `xtreem vo renew` printed")
+            .with_hint("take it up where the credential is: echo LINE | xtreem vo accept --out FILE"));
+    }
     let old = Identity::load_timeless(&arguments.file).map_err(Failure::usage)?;
     let vo = root_key(arguments.dir.as_deref())?;
     let failed = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
     let identity = vo.renew(&old, arguments.days).map_err(failed)?;
+    let shorter = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
+    identity.check_lengthens(&old).map_err(shorter)?;
     let out = arguments.out.as_deref().unwrap_or(&arguments.file);
     save(out, |path| if arguments.out.is_some() { identity.save(path) } else { identity.replace(path) })?;
     if arguments.json {

@@ -93,6 +93,7 @@ fn what_ended_before_this_start_is_forgotten_thirty_days_after_its_end() {
             is_finished: true,
             evidence: Default::default(),
             older: Vec::new(),
+            suppliers: Vec::new(),
         };
         Found { kept: Kept::Role(Box::new(kept)), age: day * (30 - u64::from(number)) }
     };

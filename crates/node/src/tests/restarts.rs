@@ -67,6 +67,7 @@ fn role(ids: &[NodeId], holder: Option<usize>) -> Role {
         is_finished: false,
         evidence: Evidence { links, ..Evidence::default() },
         older: Vec::new(),
+        suppliers: Vec::new(),
     }
 }
 
@@ -126,6 +127,16 @@ impl Bench {
 
     /// The partner recruits this node anew, for its own slot.
     fn confirm(&mut self, hold: u64, neighbours: Vec<Known>) -> (Epoch, Outbox) {
+        self.confirm_with_sources(hold, neighbours, Vec::new())
+    }
+
+    /// ... and says who else may have the files.
+    fn confirm_with_sources(
+        &mut self,
+        hold: u64,
+        neighbours: Vec<Known>,
+        sources: Vec<Handle>,
+    ) -> (Epoch, Outbox) {
         let recruiter = Outbox::new(self.ids[PARTNER], &self.ids);
         let epoch = self.second_epoch();
         let link = Link { app: app().record.id, slot: OWN, epoch, holder: self.ids[ME], after: 1 };
@@ -141,7 +152,7 @@ impl Bench {
             evidence: Evidence { links: vec![Signed::by(&recruiter, link)], ..Evidence::default() },
             failures: Vec::new(),
             failing: Vec::new(),
-            sources: Vec::new(),
+            sources,
         };
         (epoch, self.hear(PARTNER, Allocation::Confirm(confirm.into())))
     }
@@ -450,4 +461,23 @@ fn whom_a_slot_was_yielded_to_is_on_disk_before_its_program_has_ended() {
     let kept = kept(&out);
     let role = kept.last().expect("it is written");
     assert!(role.slots.is_empty() && role.known.contains(&winner), "{role:?}");
+}
+
+#[test]
+fn who_may_have_the_files_is_asked_for_them_over_a_restart() {
+    // The submitter holds and guards nothing, and nobody has fetched the files from it yet.
+    let mut before = Bench::new(None);
+    let hold = offers(&before.tick())[0].hold;
+    let (_, out) = before.confirm_with_sources(hold, Vec::new(), vec![handle(SUBMITTER)]);
+    let role = (*kept(&out).last().expect("it is written")).clone();
+    let mut bench = Bench::of(role);
+    let hold = offers(&bench.tick())[0].hold;
+    bench.confirm(hold, Vec::new());
+    bench.now += SECS(2);
+    let out = bench.tick();
+    let asked = out.events.iter().find_map(|event| match event {
+        Event::Allocation(Notice::Start { sources, .. }) => Some(sources),
+        _ => None,
+    });
+    assert!(asked.is_some_and(|sources| sources.contains(&handle(SUBMITTER))), "{asked:?}");
 }

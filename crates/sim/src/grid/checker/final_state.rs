@@ -6,9 +6,9 @@
 //! a partition, or less than [`LEARN`] before its host died, may have died unknown; it is no rival then.
 //! Neither is one that all who had heard of it took along into death, when all others who know the slot were
 //! out of their reach since it started. A slot may wait for files that no live host has, once a holder of its
-//! application has looked for them in vain. It may be without a process when nobody had the chance, for
-//! [`CHANCE`] without a break, to give it one: no host has room, or all its holders and guardians are cut
-//! off.
+//! application has looked for them in vain, and no higher epoch ran meanwhile. It may be without a process
+//! when nobody had the chance, for [`CHANCE`] without a break, to give it one: no host has room, or all its
+//! holders and guardians are cut off.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -47,7 +47,7 @@ struct Slot {
     runs: BTreeMap<Epoch, Run>,
     /// Epochs that some node called failed.
     failed: BTreeSet<Epoch>,
-    /// The highest epoch whose host found no live source of the files.
+    /// The highest epoch whose host found no live source of the files, while no higher one ran.
     without_files: Option<Epoch>,
     /// Live hosts that have heard of each epoch.
     heard: BTreeMap<Epoch, BTreeSet<HostNo>>,
@@ -116,7 +116,11 @@ impl Checker for FinalState {
             }
             Seen::FilesLost { run } => {
                 let slot = self.slots.entry((run.app, run.slot)).or_default();
-                slot.without_files = slot.without_files.max(Some(run.epoch));
+                // Where a higher epoch runs its host has found them, and this one yields.
+                let is_beaten = |(epoch, other): (&Epoch, &Run)| other.is_running && *epoch > run.epoch;
+                if !slot.runs.iter().any(is_beaten) {
+                    slot.without_files = slot.without_files.max(Some(run.epoch));
+                }
             }
             Seen::SlotChanged { by, app, slot, epoch, state, .. } => {
                 let slot = self.slots.entry((*app, *slot)).or_default();

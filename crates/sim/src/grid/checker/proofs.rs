@@ -186,6 +186,26 @@ fn a_slot_may_wait_for_files_only_when_no_live_host_has_them() {
 }
 
 #[test]
+fn who_has_no_files_while_a_higher_epoch_runs_says_nothing_of_the_slot() {
+    let files_lost = |millis| (millis, Seen::FilesLost { run: run(0, 1) });
+    let mut end = end(1);
+    end.apps[0].files_on = vec![5];
+    // Nobody has room for the slot since its second holder died, of which the others never heard.
+    end.apps[0].chance_since = None;
+    for (when, broken) in [(20_000, &[][..]), (40_000, &[super::final_state::NAME])] {
+        let mut history = vec![
+            (10_000, fault(Fault::Cut { host: 2 })),
+            (15_000, started(2, 2)),
+            files_lost(when),
+            (30_000, fault(Fault::Killed { host: 2 })),
+            (30_000, ended(2, 2, None, false)),
+        ];
+        history.sort_by_key(|(millis, _)| *millis);
+        check(&history, &end, broken);
+    }
+}
+
+#[test]
 fn a_slot_that_nobody_could_have_filled_for_long_enough_is_left_alone() {
     let history = [(0, started(1, 1)), (9, ended(1, 1, None, false))];
     let since = |millis: Option<u64>| {

@@ -192,6 +192,7 @@ mod tests {
             is_finished: false,
             evidence: Evidence::default(),
             older: Vec::new(),
+            suppliers: Vec::new(),
         };
         let confirmed: Vec<_> = confirmed_by(&role, node_id(1, 3)).collect();
         assert_eq!(confirmed, [(1, own(1, 3).epoch)]);
