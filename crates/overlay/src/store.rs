@@ -109,7 +109,7 @@ pub struct Store {
 }
 
 impl Store {
-    pub fn new(handle: Handle, rng: Rng) -> Self {
+    pub fn new(handle: Handle, rng: Rng, now: Instant) -> Self {
         Store {
             handle,
             shelf: Shelf::default(),
@@ -125,7 +125,7 @@ impl Store {
             strays: Strays::default(),
             client: Client::default(),
             seq: 0,
-            round_due: Instant::ZERO,
+            round_due: now,
         }
     }
 

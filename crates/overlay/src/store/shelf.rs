@@ -316,12 +316,6 @@ impl Shelf {
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Key, &Item)> {
         self.items.iter()
     }
-
-    /// The next key after one, round the ring.
-    pub(super) fn after(&self, key: &Key) -> Option<&Key> {
-        let mut later = self.items.range::<Key, _>((Bound::Excluded(key), Bound::Unbounded));
-        later.next().or_else(|| self.items.first_key_value()).map(|(key, _)| key)
-    }
 }
 
 /// Over a part of the ring.

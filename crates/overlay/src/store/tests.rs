@@ -85,7 +85,7 @@ impl Node {
         Node {
             config: Config::default(),
             now: Instant::ZERO,
-            store: Store::new(Handle::from_u32(ME), Rng::new(1)),
+            store: Store::new(Handle::from_u32(ME), Rng::new(1), Instant::ZERO),
             world: World { tenure, sent: Vec::new(), events: Vec::new() },
         }
     }

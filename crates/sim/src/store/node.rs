@@ -1,4 +1,4 @@
-//! One node: the partial view, the ring on it, and the store on the ring.
+//! One node: the partial view, T-Man on it, the ring on both, and the store on the ring.
 
 use std::collections::VecDeque;
 
@@ -6,6 +6,7 @@ use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, NodeId, Plane, Rn
 use xtreem_membership::Cyclon;
 use xtreem_overlay::ring::{self, LookupId, Ring};
 use xtreem_overlay::store::{self, Operation, RequestId, Shelf, Store, Tenure};
+use xtreem_overlay::tman::{self, Side, TMan};
 use xtreem_overlay::{Key, Namespace, Position, Range};
 
 use crate::arena::{Member, Post};
@@ -15,6 +16,7 @@ const BACKLOG_MAX: usize = 4_096;
 
 pub(super) enum Message {
     Grid(xtreem_membership::Message),
+    Order(Box<tman::Message<Position>>),
     Ring(Box<ring::Message>),
     Store(Box<store::Message>),
 }
@@ -23,13 +25,22 @@ pub(super) enum Message {
 pub(super) struct Common {
     pub(super) seed: u64,
     pub(super) membership: xtreem_membership::Config,
+    tman: tman::Config,
     pub(super) ring: ring::Config,
     pub(super) store: store::Config,
+}
+
+impl Common {
+    pub(super) fn new(seed: u64) -> Self {
+        Common { seed, ..Common::default() }
+    }
 }
 
 pub(super) struct Node {
     handle: Handle,
     pub(super) cyclon: Cyclon,
+    /// Once it stands somewhere.
+    order: Option<Box<TMan<tman::Ring>>>,
     pub(super) ring: Ring,
     pub(super) store: Store,
     rng: Rng,
@@ -50,17 +61,42 @@ impl Sink<xtreem_membership::Message> for Shuffling<'_, '_> {
     }
 }
 
-/// The sink of the ring.
+/// The sink of T-Man and of the ring.
 struct Ringing<'a, 'b> {
     out: &'a mut Post<'b, Node>,
     cyclon: &'a mut Cyclon,
     shelf: &'a Shelf,
     told: VecDeque<ring::Event>,
+    is_nearest_new: bool,
+    silent: Vec<Handle>,
+}
+
+impl<'a, 'b> Ringing<'a, 'b> {
+    fn new(out: &'a mut Post<'b, Node>, cyclon: &'a mut Cyclon, shelf: &'a Shelf) -> Self {
+        let (told, silent) = (VecDeque::new(), Vec::new());
+        Ringing { out, cyclon, shelf, told, is_nearest_new: false, silent }
+    }
+}
+
+impl Sink<tman::Message<Position>> for Ringing<'_, '_> {
+    fn send(&mut self, to: Handle, message: tman::Message<Position>) {
+        self.out.send(to, Message::Order(message.into()));
+    }
+}
+
+impl Events<tman::Event> for Ringing<'_, '_> {
+    fn event(&mut self, _: tman::Event) {
+        self.is_nearest_new = true;
+    }
 }
 
 impl Sink<ring::Message> for Ringing<'_, '_> {
     fn send(&mut self, to: Handle, message: ring::Message) {
         self.out.send(to, Message::Ring(message.into()));
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.silent.push(peer);
     }
 }
 
@@ -131,8 +167,7 @@ impl store::Host for Storing<'_, '_> {
 
     fn look_up(&mut self, target: Position) -> Option<LookupId> {
         let shelf = Shelf::default();
-        let told = VecDeque::new();
-        let mut out = Ringing { out: self.out, cyclon: self.cyclon, shelf: &shelf, told };
+        let mut out = Ringing::new(self.out, self.cyclon, &shelf);
         let lookup = self.ring.lookup(Call::new(&self.common.ring, self.now), target, &mut out).ok();
         self.told.extend(out.told);
         lookup
@@ -145,8 +180,9 @@ impl Node {
         Node {
             handle,
             cyclon: Cyclon::new(&common.membership, handle, stream("membership"), now),
+            order: None,
             ring: Ring::new(id_of(handle), handle, stream("ring")),
-            store: Store::new(handle, stream("store")),
+            store: Store::new(handle, stream("store"), now),
             rng: stream("node"),
             paused_until: Instant::ZERO,
             backlog: Vec::new(),
@@ -198,12 +234,55 @@ impl Node {
         out: &mut Post<'_, Node>,
         f: impl FnOnce(&mut Ring, Call<'_, ring::Config>, &mut Ringing<'_, '_>) -> R,
     ) -> R {
-        let (cyclon, shelf) = (&mut self.cyclon, self.store.shelf());
-        let mut lent = Ringing { out, cyclon, shelf, told: VecDeque::new() };
+        let mut lent = Ringing::new(out, &mut self.cyclon, self.store.shelf());
         let result = f(&mut self.ring, call.narrow(|common| &common.ring), &mut lent);
-        let told = lent.told;
+        let (told, silent) = (lent.told, lent.silent);
+        if let Some(order) = &mut self.order {
+            silent.iter().for_each(|peer| order.handle_silent(call.narrow(|common| &common.tman), *peer));
+        }
+        self.follow_position(call);
         self.tell_store(call, told, out);
         result
+    }
+
+    /// T-Man works for the place where the ring stands.
+    fn follow_position(&mut self, call: Call<'_, Common>) {
+        let config = call.narrow(|common| &common.tman);
+        match (self.ring.position(), &mut self.order) {
+            (None, order) => *order = None,
+            (Some(position), Some(order)) if order.profile() != position => {
+                order.set_profile(config, position.clone());
+            }
+            (Some(_), Some(_)) => {}
+            (Some(position), order) => {
+                let rng = Rng::derive(self.rng.next_u64(), 0, "order");
+                let tman = TMan::new(config.config, tman::Ring, self.handle, position.clone(), rng, call.now);
+                *order = Some(tman.into());
+            }
+        }
+    }
+
+    fn with_order(
+        &mut self,
+        call: Call<'_, Common>,
+        out: &mut Post<'_, Node>,
+        f: impl FnOnce(&mut TMan<tman::Ring>, Call<'_, tman::Config>, &mut Ringing<'_, '_>),
+    ) {
+        let Some(order) = &mut self.order else { return };
+        let mut lent = Ringing::new(out, &mut self.cyclon, self.store.shelf());
+        f(order, call.narrow(|common| &common.tman), &mut lent);
+        if !lent.is_nearest_new {
+            return;
+        }
+        let near = order.neighbours(Side::After).take(ring::SUCCESSORS_MAX);
+        let near: Vec<(Handle, Position)> = near.map(|it| (it.handle, it.profile.clone())).collect();
+        self.with_ring(call, out, |ring, call, out| {
+            near.iter().for_each(|(peer, position)| ring.learn(call, *peer, position, out));
+        });
+    }
+
+    fn order_due(&self, common: &Common) -> Instant {
+        self.order.as_ref().map_or(Instant::FAR, |order| order.next_timeout(&common.tman).at)
     }
 
     fn with_store<R>(
@@ -236,6 +315,9 @@ impl Node {
                 let call = call.narrow(|common| &common.membership);
                 let _ = self.cyclon.handle_message(call, from, message, &mut Shuffling(out));
             }
+            Message::Order(message) => self.with_order(call, out, |order, call, out| {
+                let _ = order.handle_message(call, from, *message, out);
+            }),
             Message::Ring(message) => self.with_ring(call, out, |ring, call, out| {
                 let _ = ring.handle_message(call, from, *message, out);
             }),
@@ -254,7 +336,7 @@ impl Core for Node {
     fn next_timeout(&self, common: &Common) -> Wake {
         let grid = self.cyclon.next_timeout(&common.membership).at;
         let ring = self.ring.next_timeout(&common.ring).at;
-        let at = grid.min(ring).min(self.store.next_timeout(&common.store).at);
+        let at = grid.min(ring).min(self.order_due(common)).min(self.store.next_timeout(&common.store).at);
         Wake::new(at.max(self.paused_until), "one of its cores")
     }
 
@@ -289,6 +371,9 @@ impl Driven<Post<'_, Node>> for Node {
         if self.cyclon.next_timeout(&call.config.membership).at <= call.now {
             self.cyclon.handle_timeout(call.narrow(|common| &common.membership), &mut Shuffling(out));
         }
+        if self.order_due(call.config) <= call.now {
+            self.with_order(call, out, |order, call, out| order.handle_timeout(call, out));
+        }
         if self.ring.next_timeout(&call.config.ring).at <= call.now {
             self.with_ring(call, out, |ring, call, out| ring.handle_timeout(call, out));
         }
@@ -305,6 +390,7 @@ impl Member for Node {
     fn plane(message: &Message) -> Plane {
         match message {
             Message::Grid(_) => Plane::Datagram,
+            Message::Order(message) => message.travel().plane,
             Message::Ring(message) => message.travel().plane,
             Message::Store(message) => message.travel().plane,
         }

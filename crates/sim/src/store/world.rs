@@ -45,7 +45,7 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(nodes: u32, seed: u64) -> World {
-        let common = Common { seed, ..Common::default() };
+        let common = Common::new(seed);
         let link = Link::new(seed, Latency::WORLD, 0);
         let mut arena: Arena<Node> = Arena::new(common, link, nodes as usize);
         for slot in 0..nodes {
@@ -97,6 +97,24 @@ impl World {
         let end = self.arena.now() + Duration::from_millis(millis);
         self.arena.run_until(end);
         self.count();
+        self.look_for_two_owners();
+    }
+
+    /// That would be the ring's fault, and everything else follows from it.
+    fn look_for_two_owners(&mut self) {
+        let now = self.arena.now();
+        let mut owned = Vec::new();
+        for slot in self.living() {
+            if let Some(lease) = self.arena.member(slot).ring.lease().filter(|it| it.is_valid(now)) {
+                owned.push((slot, lease.range().clone(), lease.epoch()));
+            }
+        }
+        let others = |at: usize| owned[at + 1..].iter();
+        let first = (0..owned.len()).find_map(|at| {
+            let other = others(at).find(|other| other.1.overlaps(&owned[at].1))?;
+            Some(format!("{now:?}: two owners: {:?} {other:?}", owned[at]))
+        });
+        self.wrong.extend(first.filter(|_| !self.is_split));
     }
 
     pub(super) fn key(number: u32) -> Key {
