@@ -11,6 +11,8 @@ mod grid;
 mod guests;
 pub(crate) mod listener;
 mod logs;
+pub(crate) mod member;
+mod messages;
 mod node;
 pub(crate) mod operator;
 mod picture;

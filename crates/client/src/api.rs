@@ -22,7 +22,10 @@ pub use node::{
     SearchReply, SearchReport, SearchRequest, SetReport, Validity,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
-pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
+pub use slot::{
+    AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
+    SlotCredential, SlotEvent, SlotSelf,
+};
 
 use serde::{Deserialize, Serialize};
 

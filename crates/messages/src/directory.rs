@@ -52,4 +52,6 @@ pub enum RenewError {
 pub trait Directory: Send + Sync + 'static {
     fn find(&self, slot: u16) -> Answer<'_, Result<Found, FindError>>;
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>>;
+    /// The next epoch that becomes known, with its slot: somebody was replaced. One asks at a time.
+    fn news(&self) -> Answer<'_, (u16, Epoch)>;
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::limits::{MESSAGE_COST_BYTES, STREAMS_WAITING_MAX, UNREAD_MAX_BYTES, UNREAD_PER_PEER_MAX_BYTES};
+use crate::limits::{MESSAGE_COST_BYTES, MESSAGE_MAX_BYTES, STREAMS_WAITING_MAX, UNREAD_PER_PEER_MAX_BYTES};
 use crate::mailbox::Message;
 use crate::stream::InStream;
 
@@ -22,6 +22,7 @@ pub(crate) struct Room {
 }
 
 pub(crate) struct Inbox {
+    per_peer: usize,
     room: Arc<Semaphore>,
     messages_in: mpsc::Sender<Unread>,
     messages: Mutex<mpsc::Receiver<Unread>>,
@@ -30,12 +31,14 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub fn new() -> Inbox {
+    pub fn new(unread_max_bytes: usize) -> Inbox {
+        let unread_max_bytes = unread_max_bytes.max(4 * MESSAGE_MAX_BYTES);
         // As many as there can be room for.
-        let (messages_in, messages) = mpsc::channel(UNREAD_MAX_BYTES / MESSAGE_COST_BYTES);
+        let (messages_in, messages) = mpsc::channel(unread_max_bytes / MESSAGE_COST_BYTES);
         let (streams_in, streams) = mpsc::channel(STREAMS_WAITING_MAX);
         Inbox {
-            room: Arc::new(Semaphore::new(UNREAD_MAX_BYTES)),
+            per_peer: UNREAD_PER_PEER_MAX_BYTES.min(unread_max_bytes / 2),
+            room: Arc::new(Semaphore::new(unread_max_bytes)),
             messages_in,
             messages: Mutex::new(messages),
             streams_in,
@@ -44,8 +47,8 @@ impl Inbox {
     }
 
     /// The share of one peer.
-    pub fn share() -> Arc<Semaphore> {
-        Arc::new(Semaphore::new(UNREAD_PER_PEER_MAX_BYTES))
+    pub fn share(&self) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(self.per_peer))
     }
 
     /// Waits for room for a message of so many bytes of the peer that has this share.

@@ -187,7 +187,7 @@ async fn read_messages(
     told: &Notify,
 ) -> Result<(), String> {
     const HEAD: usize = 4;
-    let share: Arc<Semaphore> = Inbox::share();
+    let share: Arc<Semaphore> = inbox.share();
     let mut buffer = BytesMut::new();
     loop {
         // What has come as a whole is taken, and acknowledged together.

@@ -26,6 +26,6 @@ mod tests;
 pub use directory::{Answer, Directory, FindError, Found, Issued, RenewError};
 pub use error::{OpenError, SendError, StreamError};
 pub use limits::*;
-pub use mailbox::{Mailbox, Member, Message, Receipt, Socket, To};
+pub use mailbox::{Mailbox, Member, Message, Options, Receipt, Socket, To};
 pub use stream::{InStream, OutStream};
 pub use tls::SlotKey;

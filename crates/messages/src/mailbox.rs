@@ -17,6 +17,7 @@ use crate::inbox::{Inbox, cost};
 use crate::incoming::{Doors, accept};
 use crate::limits::{
     IN_FLIGHT_MAX_BYTES, LINKS_MAX, MEETINGS_MAX, MESSAGE_COST_BYTES, MESSAGE_MAX_BYTES, PATIENCE,
+    UNREAD_MAX_BYTES,
 };
 use crate::link::{self, Job, Out};
 use crate::standing::Standing;
@@ -99,6 +100,22 @@ pub struct Mailbox {
 /// A socket whose port others have to be told before the slot's credential is of use.
 pub struct Socket {
     endpoint: Endpoint,
+}
+
+/// What may differ from one mailbox to another.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// A member is looked for so long before a message to it fails.
+    pub patience: Duration,
+    /// Messages of all members that are not taken yet; one member has the half of it at most. Four times
+    /// [`MESSAGE_MAX_BYTES`] at least.
+    pub unread_max_bytes: usize,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { patience: PATIENCE, unread_max_bytes: UNREAD_MAX_BYTES }
+    }
 }
 
 impl Mailbox {
@@ -236,18 +253,19 @@ impl Socket {
 
     /// The mailbox, with the slot's first credential.
     pub fn open(self, issued: Issued, directory: Arc<dyn Directory>) -> Result<Mailbox, OpenError> {
-        self.open_with(issued, directory, PATIENCE)
+        self.open_with(issued, directory, Options::default())
     }
 
-    /// The same; a member is looked for so long before a message to it fails.
+    /// The same with limits of its own.
     pub fn open_with(
         self,
         issued: Issued,
         directory: Arc<dyn Directory>,
-        patience: Duration,
+        options: Options,
     ) -> Result<Mailbox, OpenError> {
+        let Options { patience, unread_max_bytes } = options;
         let standing = Standing::new(issued, directory)?;
-        let (inbox, doors) = (Arc::new(Inbox::new()), Doors::default());
+        let (inbox, doors) = (Arc::new(Inbox::new(unread_max_bytes)), Doors::default());
         let shared = Arc::new(Shared { endpoint: self.endpoint, standing, inbox, doors, patience });
         let kept = shared.clone();
         let keeping = tokio::spawn(async move { kept.standing.keep().await }).abort_handle();

@@ -124,8 +124,21 @@ impl Standing {
         Ok(())
     }
 
-    /// Renews as long as the agent says that the slot is here; then the credential runs out.
+    /// Keeps all of it fresh, for ever.
     pub async fn keep(&self) {
+        tokio::join!(self.keep_renewing(), self.keep_hearing());
+    }
+
+    /// Connections to who was replaced end at once, and not with its credential.
+    async fn keep_hearing(&self) {
+        loop {
+            let (slot, epoch) = self.directory.news().await;
+            self.raise(slot, epoch);
+        }
+    }
+
+    /// As long as the agent says that the slot is here; then the credential runs out.
+    async fn keep_renewing(&self) {
         let mut pause = RENEWAL;
         loop {
             sleep(pause).await;

@@ -11,7 +11,7 @@ use xtreem_base::{AppId, NodeId};
 use xtreem_trust::{Grounds, SlotClaims, VALID_SECONDS, sign_claim, sign_slot};
 use xtreem_wire::{Claims, Roles, VoRoot, node_id_of};
 
-use crate::{Answer, Directory, FindError, Found, Issued, Mailbox, RenewError, SlotKey};
+use crate::{Answer, Directory, FindError, Found, Issued, Mailbox, Options, RenewError, SlotKey};
 
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub const SLOTS: u16 = 5;
@@ -125,7 +125,8 @@ impl Town {
         }
         let agent = Agent { town: self.clone(), slot, epoch, node, key, forged };
         let issued = agent.issue();
-        socket.open_with(issued, Arc::new(agent), PATIENCE).expect("open")
+        let options = Options { patience: PATIENCE, ..Options::default() };
+        socket.open_with(issued, Arc::new(agent), options).expect("open")
     }
 
     pub fn place(&self, slot: u16) -> Found {
@@ -186,5 +187,9 @@ impl Directory for Agent {
 
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>> {
         Box::pin(async { Ok(self.issue()) })
+    }
+
+    fn news(&self) -> Answer<'_, (u16, Epoch)> {
+        Box::pin(std::future::pending())
     }
 }
