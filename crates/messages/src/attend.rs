@@ -3,13 +3,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use quinn::{Connection, RecvStream, SendStream};
 use tokio::time::{sleep, timeout};
 use xtreem_trust::{LEEWAY_SECONDS, SlotHolder};
 
 use crate::hello::{self, Close};
+use crate::limits::RENEWALS_MAX;
 use crate::standing::Standing;
 
 /// Ends the connection when it has to end, and says why.
@@ -54,11 +55,16 @@ async fn hear_theirs(
     receive: &mut RecvStream,
     not_after: &AtomicU64,
 ) -> String {
+    let (begun, mut count) = (Instant::now(), 0);
     loop {
         let shown = match hello::read(receive).await {
             Ok(shown) => shown,
             Err(why) => return why,
         };
+        if count >= begun.elapsed().as_secs() + RENEWALS_MAX {
+            return "RENEWALS_MAX: the credential is renewed too often".to_owned();
+        }
+        count += 1;
         match standing.judge(&shown).await {
             Ok(again) if SlotHolder { not_after: peer.not_after, ..again } == peer => {
                 not_after.store(again.not_after, Ordering::Relaxed);

@@ -70,3 +70,7 @@ pub(crate) const RENEWAL_AGAIN: Duration = Duration::from_secs(5);
 
 /// What the own agent believes is asked for so often at most because of what others show.
 pub(crate) const ASK_AGAIN: Duration = Duration::from_secs(1);
+
+/// Renewed credentials that a peer may show at once, and one more each second: each may cost some
+/// milliseconds to judge.
+pub(crate) const RENEWALS_MAX: u64 = 8;

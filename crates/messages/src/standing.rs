@@ -95,10 +95,11 @@ impl Standing {
 
     fn judge_now(&self, shown: &[u8]) -> Result<SlotHolder, SlotRefusal> {
         let mut inner = self.inner();
-        let now = inner.now_unix();
+        let (now, before) = (inner.now_unix(), inner.trust.raised());
         let verdict = inner.trust.judge(now, shown);
+        let is_news = inner.trust.raised() != before;
         drop(inner);
-        if verdict.is_ok() {
+        if is_news {
             self.tell();
         }
         verdict

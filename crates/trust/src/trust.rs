@@ -98,6 +98,7 @@ pub struct Trust {
     chain: Chain,
     /// The highest epoch of each slot that is proven, or whose holder has shown its credential.
     highest: BTreeMap<u16, Epoch>,
+    raised: u64,
 }
 
 impl Trust {
@@ -107,8 +108,14 @@ impl Trust {
         // The own agent has verified it, and is believed like the newcomer's recruiter.
         chain.begin_with(&grounds.believed);
         let root = VoRoot::from_bytes(&grounds.root)?;
-        let mut trust =
-            Trust { root, app: grounds.app, slots: grounds.slots, chain, highest: BTreeMap::new() };
+        let mut trust = Trust {
+            root,
+            app: grounds.app,
+            slots: grounds.slots,
+            chain,
+            highest: BTreeMap::new(),
+            raised: 0,
+        };
         trust.add(grounds);
         Some(trust)
     }
@@ -134,11 +141,17 @@ impl Trust {
         self.highest.get(&slot).copied()
     }
 
+    /// How often a higher epoch of some slot became known.
+    pub fn raised(&self) -> u64 {
+        self.raised
+    }
+
     /// The own agent says that the slot runs under this epoch. True when that is news.
     pub fn raise(&mut self, slot: u16, epoch: Epoch) -> bool {
         let is_higher = slot < SLOTS_MAX && self.highest.get(&slot).is_none_or(|known| *known < epoch);
         if is_higher {
             self.highest.insert(slot, epoch);
+            self.raised += 1;
         }
         is_higher
     }

@@ -89,7 +89,10 @@ pub async fn what_is_too_long_for_a_message_is_streamed_within_little_memory() {
     until("it is streamed", async || lab.log(&id, 0).await.contains("streamed")).await;
     let sender = lab.log(&id, 0).await;
     assert!(sender.contains("as a message: MESSAGE_MAX_BYTES"), "{sender}");
-    until("it has arrived", async || lab.log(&id, 1).await.contains(&format!("received {STREAMED_BYTES} bytes"))).await;
+    until("it has arrived", async || {
+        lab.log(&id, 1).await.contains(&format!("received {STREAMED_BYTES} bytes"))
+    })
+    .await;
     for slot in 0..2 {
         let log = lab.log(&id, slot).await;
         let peak = log.lines().find_map(|line| line.strip_prefix("peak KiB "));

@@ -174,3 +174,15 @@ async fn strangers_that_say_nothing_keep_no_member_out() {
         assert!(why.contains("no credential in time"), "{why}");
     }
 }
+
+#[tokio::test]
+async fn a_credential_that_is_renewed_without_end_ends_the_connection() {
+    let town = Town::new();
+    let (one, two) = (town.member(0, 1), town.member(1, 1));
+    let (connection, _send, _receive, mut met) = raw(&one, &two).await;
+    let credential = one.shared().standing.credential();
+    // It is written until the other side hangs up.
+    while hello::write(&mut met.send, &credential).await.is_ok() {}
+    let why = closed_because(&connection).await;
+    assert!(why.contains("RENEWALS_MAX"), "{why}");
+}
