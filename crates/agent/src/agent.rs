@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::durable::Durable;
 use crate::isolation::{self, Standing};
 use crate::lifecycle::State;
+use crate::mail::Mail;
 use crate::ports::Ports;
 use crate::slots::Slots;
 use crate::store::Store;
@@ -29,6 +30,7 @@ pub(crate) struct Agent {
     pub(crate) trash: Trash,
     pub(crate) slots: Slots,
     pub(crate) ports: Ports,
+    pub(crate) mail: Mail,
     pub(crate) waiting: Arc<Waiting>,
     /// Name that the operator knows the node by.
     pub(crate) name: String,

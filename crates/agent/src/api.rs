@@ -12,6 +12,8 @@ mod guests;
 mod items;
 pub(crate) mod listener;
 mod logs;
+pub(crate) mod member;
+mod messages;
 mod node;
 pub(crate) mod operator;
 mod picture;

@@ -29,6 +29,7 @@ mod isolation;
 mod lifecycle;
 mod logs;
 pub mod machine;
+mod mail;
 mod members;
 mod namesake;
 mod policy;

@@ -25,6 +25,7 @@ use crate::fault_switch::{self, FAULT_SWITCH_ENV, NotEmulated};
 use crate::identity::{self, IdentityError};
 use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
+use crate::mail::Mail;
 use crate::ports::Ports;
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
 use crate::slots::{Order, Slots};
@@ -150,6 +151,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         trash,
         slots: Slots::default(),
         ports: Ports::default(),
+        mail: Mail::default(),
         waiting: Arc::new(Waiting::default()),
         name,
         identity_file,

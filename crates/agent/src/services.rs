@@ -1,4 +1,4 @@
-//! Streams that other agents open here: pieces of files, logs, and ports of slots.
+//! Streams that other agents open here: pieces of files, logs, ports and mailboxes of slots.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::sync::{Semaphore, mpsc};
 use xtreem_net::{Guests, Service, ServiceStream};
 
 use crate::agent::Agent;
-use crate::{deploy, logs, ports};
+use crate::{deploy, logs, mail, ports};
 
 /// Streams served at one time; one more is refused, and its opener tries another node (our guess: 64 pieces
 /// of 256 KiB under way are 16 MiB).
@@ -31,6 +31,7 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
                 Service::PIECES => deploy::serve(agent.store.clone(), receive, send).await,
                 Service::LOGS => logs::serve(&agent, receive, send).await,
                 Service::PORTS => ports::serve(&agent, receive, send).await,
+                Service::MAILBOXES => mail::serve(&agent, receive, send).await,
                 _ => Err(std::io::Error::other("unknown service")),
             };
             if let Err(error) = served {

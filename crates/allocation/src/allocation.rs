@@ -22,7 +22,8 @@ use crate::message::Message;
 use crate::stopped::Stopped;
 use crate::submission::Submission;
 use crate::{
-    Ask, Config, Description, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources, Trouble, Wish,
+    Ask, Config, Description, Epoch, Evidence, Fault, Faults, HoldRefusal, Host, Notice, Record, Resources,
+    SlotRun, SlotState, Trouble, Wish,
 };
 
 /// Most applications that one node takes part in; confirms and appointments beyond it are refused.
@@ -299,6 +300,23 @@ impl Allocation {
         })
     }
 
+    /// What shows that this node holds the slot under this epoch, and what it believes of the application;
+    /// nothing when it holds it no more.
+    pub fn held(&self, run: SlotRun) -> Option<Held> {
+        let app = self.apps.get(&run.app)?;
+        app.mine(run.slot).filter(|mine| mine.epoch == run.epoch && mine.is_held())?;
+        let known = app.all_known(self.books.me.handle).into_iter();
+        Some(Held {
+            record: app.application.record.clone(),
+            evidence: app.chain.evidence([(run.slot, run.epoch)], self.books.me.id),
+            believed: app.chain.all(),
+            epochs: known
+                .filter(|known| known.state != SlotState::Planned)
+                .map(|known| (known.slot, known.epoch))
+                .collect(),
+        })
+    }
+
     /// Every application that this node takes part in or remembers, the latter after the others and the
     /// newest that ended first: record, own slots, whether it guards it.
     pub fn apps(&self, now: Instant) -> impl Iterator<Item = AppHere<'_>> {
@@ -332,6 +350,18 @@ impl Allocation {
             since_end: Some(age),
         }))
     }
+}
+
+/// What the node of a slot tells of it: for other members to believe it, and for it to judge others.
+#[derive(Clone, Debug)]
+pub struct Held {
+    pub record: Record,
+    /// That this node holds the slot under its epoch.
+    pub evidence: Evidence,
+    /// All that it believes of the application.
+    pub believed: Evidence,
+    /// Of slots that somebody holds or held, what is only planned left out.
+    pub epochs: Vec<(u16, Epoch)>,
 }
 
 /// One application as this node takes part in it.

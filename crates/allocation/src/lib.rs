@@ -45,7 +45,7 @@ mod trouble;
 mod window;
 mod wish;
 
-pub use allocation::{AWAY_MAX, Allocation, AppHere, Me, SubmitRefusal};
+pub use allocation::{AWAY_MAX, Allocation, AppHere, Held, Me, SubmitRefusal};
 pub use chain::Chain;
 pub use config::Config;
 pub use epoch::Epoch;

@@ -3,6 +3,7 @@
 mod agent;
 mod agent_node;
 mod apps;
+mod bench;
 mod demo;
 mod emulate;
 mod example;
@@ -61,6 +62,10 @@ enum Command {
     DemoClient(demo::ClientArguments),
     /// Be a grid of many emulated hosts on this machine
     Emulate(emulate::Arguments),
+    /// Measure real agents on this machine
+    Bench(bench::Arguments),
+    #[command(name = bench::MEMBER_COMMAND, hide = true)]
+    BenchMember(bench::MemberArguments),
     /// Run protocols on many simulated nodes in this process
     Sim(sim::Arguments),
     /// Example applications, to be started by agents
@@ -92,6 +97,8 @@ impl Cli {
             Command::Demo(arguments) => demo::run(&arguments),
             Command::DemoClient(arguments) => demo::run_client(&arguments),
             Command::Emulate(arguments) => emulate::run(&arguments),
+            Command::Bench(arguments) => bench::run(&arguments),
+            Command::BenchMember(arguments) => bench::run_member(&arguments),
             Command::Sim(arguments) => sim::run(arguments),
             Command::Example(arguments) => example::run(&arguments),
         }

@@ -9,11 +9,18 @@
 pub mod api;
 mod error;
 mod http;
+#[cfg(feature = "messages")]
+mod mailbox;
 mod operator;
 mod slot;
 mod stream;
 
 pub use error::ClientError;
+#[cfg(feature = "messages")]
+pub use mailbox::MailboxError;
 pub use operator::OperatorClient;
 pub use slot::{NotInSlot, SlotClient};
 pub use stream::{Chunks, Events, JsonLines};
+/// What the mailbox of a program is made of.
+#[cfg(feature = "messages")]
+pub use xtreem_messages as messages;

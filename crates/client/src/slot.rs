@@ -19,7 +19,7 @@ pub struct NotInSlot {
 /// Speaks to the agent for one slot of an application. Cheap to clone; every call is a connection of its own.
 #[derive(Clone, Debug)]
 pub struct SlotClient {
-    http: Http,
+    pub(crate) http: Http,
 }
 
 impl SlotClient {

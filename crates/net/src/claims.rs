@@ -6,7 +6,8 @@ use std::sync::Arc;
 use thiserror::Error;
 use xtreem_allocation::Claim;
 use xtreem_base::{Instant, NodeId};
-use xtreem_wire::{Domain, ProofError, Roles, VoRoot, prove, verify_proof};
+use xtreem_trust::{ClaimFault, domain, verify_claim};
+use xtreem_wire::VoRoot;
 
 use crate::Identity;
 
@@ -24,40 +25,18 @@ const ALLOWANCE_PER_SECOND: u64 = 256;
 /// Senders whose spending is remembered; beyond it one that has spent least is forgotten.
 const SPENDERS_MAX: usize = 1_024;
 
-/// Why a claim is not believed.
+/// Why a claim in a message is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
-pub enum ClaimFault {
-    #[error("proof: {0}")]
-    Proof(#[from] ProofError),
-    #[error("signed by another node than the one that it names")]
-    WrongSigner,
-    #[error("the signer has no role of a node")]
-    NotANode,
+pub(crate) enum NotTaken {
+    #[error(transparent)]
+    Claim(#[from] ClaimFault),
     #[error("its sender has had too many of them verified lately")]
     TooMany,
 }
 
-fn domain(claim: Claim<'_>) -> Domain {
-    match claim {
-        Claim::Alive(_) => Domain::Alive,
-        Claim::Link(_) => Domain::Link,
-        Claim::Final(_) => Domain::Final,
-        Claim::Guardians(_) => Domain::Guardians,
-    }
-}
-
 /// The proof that `signer` says this.
 pub fn sign_claim(signer: &Identity, claim: Claim<'_>) -> Arc<[u8]> {
-    prove(signer.key(), signer.credential(), domain(claim), &claim.bytes()).into()
-}
-
-/// Checks that the node that the claim names has signed it. Its credential may have expired since.
-pub fn verify_claim(root: &VoRoot, claim: Claim<'_>, proof: &[u8]) -> Result<(), ClaimFault> {
-    let signer = verify_proof(root, domain(claim), &claim.bytes(), proof)?;
-    if !signer.roles().has(Roles::NODE) {
-        return Err(ClaimFault::NotANode);
-    }
-    if signer.id() == claim.signer() { Ok(()) } else { Err(ClaimFault::WrongSigner) }
+    xtreem_trust::sign_claim(signer.key(), signer.credential(), claim)
 }
 
 /// Claims that were verified: the same ones come again and again.
@@ -73,7 +52,7 @@ impl Vouched {
         left: &mut u32,
         claim: Claim<'_>,
         proof: &[u8],
-    ) -> Result<(), ClaimFault> {
+    ) -> Result<(), NotTaken> {
         let bytes = claim.bytes();
         let mut hasher = blake3::Hasher::new();
         // The length is part of the key, so that no two splits of the same bytes share one.
@@ -82,7 +61,7 @@ impl Vouched {
         if self.0.contains(&key) {
             return Ok(());
         }
-        *left = left.checked_sub(1).ok_or(ClaimFault::TooMany)?;
+        *left = left.checked_sub(1).ok_or(NotTaken::TooMany)?;
         verify_claim(root, claim, proof)?;
         if self.0.len() >= VOUCHED_MAX {
             self.0.pop_first();
@@ -130,7 +109,7 @@ mod tests {
     use xtreem_base::{AppId, NodeId};
 
     use super::*;
-    use crate::VoKey;
+    use crate::{Roles, VoKey};
 
     fn link(recruiter: NodeId) -> Link {
         let epoch = Epoch { counter: 5, recruiter, incarnation: 3, attempt: 9 };
@@ -199,7 +178,7 @@ mod tests {
         let node = vo.issue_node("n1", 1).expect("an identity");
         let (first, second) = (link(node.id()), Link { slot: 3, ..link(node.id()) });
         let (mut vouched, mut left) = (Vouched::default(), 1);
-        for (link, verdict) in [(&first, Ok(())), (&first, Ok(())), (&second, Err(ClaimFault::TooMany))] {
+        for (link, verdict) in [(&first, Ok(())), (&first, Ok(())), (&second, Err(NotTaken::TooMany))] {
             let proof = sign_claim(&node, link.claim());
             assert_eq!(vouched.verify(&vo.root(), &mut left, link.claim(), &proof), verdict);
         }

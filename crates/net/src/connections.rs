@@ -78,6 +78,8 @@ impl Service {
     pub const LOGS: Service = Service(2);
     /// Ports of slots.
     pub const PORTS: Service = Service(3);
+    /// Where mailboxes of slots listen.
+    pub const MAILBOXES: Service = Service(4);
 }
 
 /// A stream that a peer opened for a service of this agent.

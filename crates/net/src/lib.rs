@@ -31,7 +31,7 @@ mod statements;
 mod stranger;
 mod tls;
 
-pub use claims::{ClaimFault, sign_claim, verify_claim};
+pub use claims::sign_claim;
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};
 pub use dates::OutOfDate;
@@ -53,4 +53,5 @@ pub use records::{RecordFault, sign_record, verify_record, verify_spec, verify_t
 pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;
 pub use tls::TlsError;
+pub use xtreem_trust::{ClaimFault, verify_claim};
 pub use xtreem_wire::{Contact, Roles, VoRoot};

@@ -4,7 +4,7 @@ use xtreem_allocation::Statement;
 use xtreem_node::Message;
 use xtreem_wire::VoRoot;
 
-use crate::claims::{ClaimFault, Vouched};
+use crate::claims::{NotTaken, Vouched};
 use crate::counters::Count;
 use crate::policy::verify as verify_policy;
 use crate::records::{verify_spec, verify_told_record};
@@ -39,8 +39,8 @@ fn verify_one(
         Statement::Application(application) => verify_spec(application).map_err(|_| Count::BadRecord),
         Statement::Claim(claim, proof) => {
             vouched.verify(root, left, claim, proof).map_err(|fault| match fault {
-                ClaimFault::TooMany => Count::TooManyClaims,
-                _ => Count::BadClaim,
+                NotTaken::TooMany => Count::TooManyClaims,
+                NotTaken::Claim(_) => Count::BadClaim,
             })
         }
         Statement::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),

@@ -21,8 +21,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 
 use xtreem_allocation::{
-    Alive, Application, Claim, Exit, Kept, Notary, Notice, Progress, Record, Resources, Restart, Signed,
-    SlotRun, SlotState, Spec, Statement, Wanted,
+    Alive, Application, Chain, Claim, Exit, Kept, Notary, Notice, Progress, Record, Resources, Restart,
+    Signed, SlotRun, SlotState, Spec, Statement, Wanted,
 };
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};

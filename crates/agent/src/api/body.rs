@@ -23,27 +23,32 @@ const BODY_MAX: Duration = Duration::from_secs(10);
 
 /// The body as JSON.
 pub(super) async fn json<T: DeserializeOwned>(body: Body) -> Result<T, ApiError> {
-    let late = |_| ApiError::definite(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
-    let bytes = timeout(BODY_MAX, read(body.into_data_stream())).await.map_err(late)??;
+    let bytes = bytes(body, JSON_MAX_BYTES, "the body").await?;
     serde_json::from_slice(&bytes).map_err(|error| ApiError::bad_request(format!("the body: {error}")))
 }
 
-async fn read(mut pieces: BodyDataStream) -> Result<Vec<u8>, ApiError> {
+/// The body as it is, of so many bytes at most; `what` is too long otherwise.
+pub(super) async fn bytes(body: Body, max_bytes: usize, what: &str) -> Result<Vec<u8>, ApiError> {
+    let late = |_| ApiError::definite(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time");
+    timeout(BODY_MAX, read(body.into_data_stream(), max_bytes, what)).await.map_err(late)?
+}
+
+async fn read(mut pieces: BodyDataStream, max_bytes: usize, what: &str) -> Result<Vec<u8>, ApiError> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     while let Some(piece) = pieces.next().await {
         let broken = |error| ApiError::bad_request(format!("the body broke off: {error}"));
         let piece = piece.map_err(broken)?;
         len += piece.len();
-        if len <= JSON_MAX_BYTES {
+        if len <= max_bytes {
             bytes.extend_from_slice(&piece);
         } else if len > SKIPPED_MAX_BYTES {
             break;
         }
     }
-    if len <= JSON_MAX_BYTES {
+    if len <= max_bytes {
         return Ok(bytes);
     }
-    let error = format!("the body has more than {JSON_MAX_BYTES} bytes");
+    let error = format!("{what} has more than {max_bytes} bytes");
     Err(ApiError::definite(StatusCode::PAYLOAD_TOO_LARGE, error))
 }
 

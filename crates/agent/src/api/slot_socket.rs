@@ -13,14 +13,15 @@ use axum::http::StatusCode;
 use axum::http::header::AUTHORIZATION;
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post, put};
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use xtreem_allocation::SlotRun;
 
 use super::error::{self, ApiError};
-use super::{events, listener, self_application};
+use super::{events, listener, member, messages, self_application};
 use crate::agent::Agent;
+use crate::mail::SlotMail;
 use crate::ports::Reserved;
 use crate::program::PortRef;
 use crate::slots::Order;
@@ -36,6 +37,7 @@ pub(super) struct Slot {
     pub(super) run: SlotRun,
     token: String,
     ports: Reserved,
+    pub(super) mail: SlotMail,
 }
 
 impl Slot {
@@ -61,12 +63,19 @@ impl SlotSocket {
     ) -> io::Result<Self> {
         // Everybody may connect who can see it: the program may run as another user, and has the token.
         let socket = listener::open(&path, 0o666)?;
-        let slot = Arc::new(Slot { agent: agent.clone(), run: order.run, token: token()?, ports });
+        let (agent, run) = (agent.clone(), order.run);
+        let mail = SlotMail::new(agent.clone(), run)?;
+        let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail });
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
             .route("/v1/self/application", get(self_application::application))
             .route("/v1/self/events", get(events::of_slot))
+            .route("/v1/self/credential", get(messages::credential))
+            .route("/v1/self/mailbox", put(messages::mailbox))
+            .route("/v1/self/members/{slot}", get(member::member))
+            .route("/v1/self/send", post(messages::send))
+            .route("/v1/self/messages", get(messages::messages))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(from_fn_with_state(slot.clone(), check_token))

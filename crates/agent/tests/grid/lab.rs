@@ -301,6 +301,12 @@ impl Lab {
         self.vo.issue_node(name, 1).expect("an identity")
     }
 
+    /// The key and credential of an agent.
+    pub fn identity(&self, id: &str) -> Identity {
+        let agent = self.agents.iter().find(|agent| agent.id == id).expect("an agent of this lab");
+        Identity::load(&agent.dir.join("node.pem")).expect("its credential")
+    }
+
     /// A VO without agents.
     pub fn stranger() -> Lab {
         let vo = VoKey::create("test").expect("a VO");

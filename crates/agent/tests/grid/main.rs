@@ -13,6 +13,7 @@ mod isolation;
 mod lab;
 mod leftovers;
 mod liar;
+mod messages;
 mod over;
 mod placement;
 mod policy;
@@ -78,6 +79,10 @@ const TESTS: &[Test] = tests![
     liar::a_member_that_opens_streams_without_end_is_refused_the_seventeenth,
     ports::ports_of_any_number_are_told_to_users_and_members,
     ports::a_port_in_use_keeps_a_node_from_matching,
+    messages::five_members_talk_and_the_replacement_of_a_dead_one_goes_on,
+    messages::programs_of_any_language_talk_through_their_agents,
+    messages::what_is_too_long_for_a_message_is_streamed_within_little_memory,
+    messages::nobody_speaks_for_a_slot_that_is_not_its_own,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
     power::all_agents_are_killed_at_once_and_everything_runs_again,
@@ -97,6 +102,7 @@ fn main() -> ExitCode {
         [BE_AGENT, config] => return lab::be_agent(config),
         [intruder::BE_INTRUDER, ref tries @ ..] => return intruder::be_intruder(tries),
         [program::BE_PROGRAM] => return program::be_program(),
+        [messages::BE_MEMBER, does] => return messages::be_member(does),
         _ => {}
     }
     let filter = args.iter().find(|argument| !argument.starts_with('-'));

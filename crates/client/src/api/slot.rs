@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Covered, RecordView, SlotView, WantedView};
+use super::{Blob, Covered, RecordView, SlotView, WantedView};
 
 /// An application in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,4 +80,52 @@ pub enum SlotEvent {
     Record(RecordView),
     /// `dropped`: this reader was too slow.
     Dropped(u64),
+}
+
+/// `GET /v1/self/credential`: what shows other members which slot this is, and what to judge theirs by. It is
+/// good for two minutes.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotCredential {
+    /// The slot's private key: 32 bytes, an Ed25519 seed.
+    pub key: Blob,
+    /// As `docs/protocols/messaging.md` has it.
+    pub credential: Blob,
+    /// CBOR of the grounds.
+    pub grounds: Blob,
+    /// What time the agent has, in Unix milliseconds.
+    pub now_unix_ms: u64,
+}
+
+impl std::fmt::Debug for SlotCredential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The key is nobody else's.
+        write!(f, "SlotCredential({} bytes)", self.credential.0.len())
+    }
+}
+
+/// `PUT /v1/self/mailbox`: the program takes messages itself, at this port of the node's address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailboxRequest {
+    pub port: u16,
+}
+
+/// `GET /v1/self/members/SLOT`: where the mailbox of a slot is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemberReply {
+    pub slot: u16,
+    /// Under which its holder runs.
+    pub epoch: String,
+    /// Address and port of its mailbox.
+    pub mailbox: String,
+}
+
+/// Data of a `message` event of `GET /v1/self/messages`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageView {
+    /// The slot that sent it.
+    pub slot: u16,
+    /// Under which its holder ran then.
+    pub epoch: String,
+    pub body: Blob,
 }

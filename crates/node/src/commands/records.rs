@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_allocation::{Application, Description, Record, SubmitRefusal};
+use xtreem_allocation::{Application, Description, Held, Record, SlotRun, SubmitRefusal};
 use xtreem_base::{AppId, Duration, Handle, Instant};
 use xtreem_discovery::{AppFilter, AppSummary};
 
@@ -49,6 +49,12 @@ impl Node {
     /// What this node knows of an application that it takes part in.
     pub fn app(&self, now: Instant, app: AppId) -> Option<Description> {
         self.allocation.describe_here(now, app)
+    }
+
+    /// What shows that this node holds a slot under this epoch, and what it believes of the application;
+    /// nothing when it holds it no more.
+    pub fn held(&self, run: SlotRun) -> Option<Held> {
+        self.allocation.held(run)
     }
 
     pub fn apps(&self, now: Instant) -> Vec<AppSummary> {

@@ -1,0 +1,122 @@
+//! Messages for programs of any language: `POST /v1/self/send`, `GET /v1/self/messages`; and what programs
+//! with a mailbox of their own ask: `GET /v1/self/credential`, `PUT /v1/self/mailbox`.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::sse::{self, KeepAlive, Sse};
+use futures_util::stream::{self, Stream};
+use serde::Deserialize;
+use xtreem_client::api::{Blob, MailboxRequest, MessageView, SlotCredential};
+use xtreem_messages::{MESSAGE_MAX_BYTES, RenewError, SendError};
+
+use super::body;
+use super::error::ApiError;
+use super::slot_socket::Slot;
+use crate::environment::epoch_text;
+use crate::mail::{self, NoMailbox};
+
+/// A comment is sent after so much silence, so that both sides notice a dead connection (our guess).
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+pub(super) async fn credential(State(slot): State<Arc<Slot>>) -> Result<Json<SlotCredential>, ApiError> {
+    let key = slot.mail.key();
+    let issued = mail::issue(&slot.agent, slot.run, key.public()).await?;
+    // Writing to a vector cannot fail.
+    let grounds = minicbor::to_vec(&issued.grounds).unwrap_or_default();
+    Ok(Json(SlotCredential {
+        key: Blob(key.seed().to_vec()),
+        credential: Blob(issued.credential),
+        grounds: Blob(grounds),
+        now_unix_ms: issued.now_unix_ms,
+    }))
+}
+
+pub(super) async fn mailbox(State(slot): State<Arc<Slot>>, body: Body) -> Result<Json<()>, ApiError> {
+    let MailboxRequest { port } = body::json(body).await?;
+    if port == 0 {
+        return Err(ApiError::bad_request("a mailbox has a port from 1 on"));
+    }
+    slot.mail.is_at(port).await?;
+    Ok(Json(()))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Address {
+    slot: u16,
+}
+
+pub(super) async fn send(
+    State(slot): State<Arc<Slot>>,
+    to: Result<Query<Address>, QueryRejection>,
+    body: Body,
+) -> Result<Json<()>, ApiError> {
+    let Address { slot: to } = body::query(to)?;
+    let message = body::bytes(body, MESSAGE_MAX_BYTES, "MESSAGE_MAX_BYTES: the message").await?;
+    let kept = slot.mail.kept().await?;
+    kept.mailbox.send(to, message).await?;
+    Ok(Json(()))
+}
+
+/// What other members send from now on, and what they sent since the mailbox was opened. What nobody reads
+/// stays, within its limit, and then with its senders.
+pub(super) async fn messages(
+    State(slot): State<Arc<Slot>>,
+) -> Result<Sse<impl Stream<Item = Result<sse::Event, Infallible>>>, ApiError> {
+    let busy = || ApiError::definite(StatusCode::CONFLICT, "the messages of this slot are read already");
+    let reader = slot.mail.kept().await?.read().ok_or_else(busy)?;
+    let events = stream::unfold(reader, |reader| async {
+        let message = reader.0.mailbox.recv().await;
+        let (slot, epoch) = (message.from.slot, epoch_text(&message.from.epoch));
+        let view = MessageView { slot, epoch, body: Blob(message.body.to_vec()) };
+        // Plain values: nothing in them has no JSON.
+        let data = serde_json::to_string(&view).unwrap_or_default();
+        Some((Ok(sse::Event::default().event("message").data(data)), reader))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+}
+
+impl From<RenewError> for ApiError {
+    fn from(error: RenewError) -> Self {
+        let status = match error {
+            RenewError::Over => StatusCode::GONE,
+            RenewError::NotNow { .. } => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        ApiError::definite(status, error)
+    }
+}
+
+impl From<NoMailbox> for ApiError {
+    fn from(error: NoMailbox) -> Self {
+        let status = match error {
+            NoMailbox::ItsOwn | NoMailbox::TheAgents => StatusCode::CONFLICT,
+            NoMailbox::TooMany | NoMailbox::TooManyWait(_) => StatusCode::TOO_MANY_REQUESTS,
+            NoMailbox::Over => StatusCode::GONE,
+            NoMailbox::Open(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        ApiError::definite(status, error)
+    }
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        let status = match error {
+            SendError::Find(error) => return error.into(),
+            SendError::NotAcknowledged { .. } => {
+                return ApiError::indefinite(StatusCode::GATEWAY_TIMEOUT, error);
+            }
+            SendError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            SendError::TooManyPeers => StatusCode::TOO_MANY_REQUESTS,
+            SendError::Replaced { .. } => StatusCode::GONE,
+            SendError::NotReached { .. } | SendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        ApiError::definite(status, error)
+    }
+}

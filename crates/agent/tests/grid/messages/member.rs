@@ -1,0 +1,191 @@
+//! The program of a slot that talks to the other members.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::UnixStream;
+use tokio::time::sleep;
+use xtreem_client::SlotClient;
+use xtreem_client::messages::{Mailbox, Member, SendError};
+
+pub const BE_MEMBER: &str = "be-member";
+
+/// Between two greetings.
+const GREETING: Duration = Duration::from_millis(200);
+/// A gigabyte, which no message has.
+const LARGE_BYTES: u64 = 1 << 30;
+/// What is streamed: many times of what either side may keep of it.
+pub const STREAMED_BYTES: u64 = 256 << 20;
+const PART_BYTES: usize = 1 << 20;
+
+pub fn be_member(does: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        match does {
+            "chat" => chat().await,
+            "plain" => plain().await,
+            "large" => large().await,
+            other => println!("what is {other:?}?"),
+        }
+    });
+    ExitCode::SUCCESS
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).expect("started by an agent")
+}
+
+async fn mailbox() -> Mailbox {
+    let client = SlotClient::from_env().expect("started by an agent");
+    let mailbox = client.mailbox().await.expect("a mailbox");
+    println!("mailbox at {}", mailbox.address().expect("an address"));
+    mailbox
+}
+
+/// As the agent writes it.
+fn epoch_text(Member { epoch, .. }: &Member) -> String {
+    format!("{:010}-{}-{:010}-{:010}", epoch.counter, epoch.recruiter, epoch.incarnation, epoch.attempt)
+}
+
+/// Greets everybody again and again, and says whom it hears.
+async fn chat() {
+    let mailbox = Arc::new(mailbox().await);
+    let slots: u16 = variable("XTREEM_SLOTS").parse().expect("a number");
+    for slot in (0..slots).filter(|slot| *slot != mailbox.slot()) {
+        let mailbox = mailbox.clone();
+        tokio::spawn(async move {
+            loop {
+                match mailbox.send(slot, "hello").await {
+                    Ok(()) => {}
+                    Err(error @ SendError::NotAcknowledged { .. }) => println!("indefinite: {error}"),
+                    Err(error) => println!("definite: {error}"),
+                }
+                sleep(GREETING).await;
+            }
+        });
+    }
+    let mut heard = Vec::new();
+    loop {
+        let message = mailbox.recv().await;
+        if !heard.contains(&message.from) {
+            let body = String::from_utf8_lossy(&message.body).into_owned();
+            println!("heard {body} of slot {} under {}", message.from.slot, epoch_text(&message.from));
+            heard.push(message.from);
+        }
+    }
+}
+
+/// A request as any language would make it; the answer up to the end of the connection.
+async fn ask(head: &str, body: &[u8]) -> UnixStream {
+    let mut stream = UnixStream::connect(variable("XTREEM_SOCKET")).await.expect("an agent");
+    let token = variable("XTREEM_TOKEN");
+    let head = format!(
+        "{head} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {token}\r\nConnection: close\r\n\r\n"
+    );
+    let head =
+        head.replacen("\r\nConnection", &format!("\r\nContent-Length: {}\r\nConnection", body.len()), 1);
+    stream.write_all(head.as_bytes()).await.expect("written");
+    stream.write_all(body).await.expect("written");
+    stream
+}
+
+async fn answer(head: &str, body: &[u8]) -> String {
+    let mut answer = String::new();
+    ask(head, body).await.read_to_string(&mut answer).await.expect("an answer");
+    answer
+}
+
+/// Sends and receives through the agent.
+async fn plain() {
+    let me: u16 = variable("XTREEM_SLOT").parse().expect("a number");
+    let mut events = BufReader::new(ask("GET /v1/self/messages", b"").await).lines();
+    // Its head is there as soon as the mailbox is.
+    while events.next_line().await.expect("a line").is_some_and(|line| !line.is_empty()) {}
+    let unknown = answer("POST /v1/self/send?slot=7", b"x").await;
+    let kind = if unknown.contains("\"definite\"") { "definite" } else { "?" };
+    let words = unknown.split('"').find(|part| part.contains("nobody has")).unwrap_or_default();
+    println!("to slot 7: {} {kind} {words}", status(&unknown));
+    let client = SlotClient::from_env().expect("started by an agent");
+    let own = client.mailbox().await.map(|_| ()).expect_err("the agent keeps it").to_string();
+    println!("own mailbox: {}", if own.contains("the agent keeps") { "409" } else { &own });
+    let second = answer("GET /v1/self/messages", b"").await;
+    println!("second reader: {}", status(&second));
+    a_gigabyte().await;
+    tokio::spawn(async move {
+        loop {
+            let sent = answer(&format!("POST /v1/self/send?slot={}", 1 - me), b"hello").await;
+            println!("sent: {}", status(&sent));
+            sleep(GREETING).await;
+        }
+    });
+    while let Some(line) = events.next_line().await.expect("a line") {
+        // {"slot":1,"epoch":"…","body":"aGVsbG8="}, possibly with the length of a chunk before it.
+        if let Some((_, data)) = line.split_once("data: ") {
+            assert!(data.contains("\"body\":\"aGVsbG8=\""), "{data}");
+            println!("heard hello of slot {}", 1 - me);
+        }
+    }
+}
+
+fn status(answer: &str) -> &str {
+    answer.split(' ').nth(1).unwrap_or("none")
+}
+
+/// The head says how long it is; the agent may hang up in the middle.
+async fn a_gigabyte() {
+    let mut stream = UnixStream::connect(variable("XTREEM_SOCKET")).await.expect("an agent");
+    let token = variable("XTREEM_TOKEN");
+    let head = format!(
+        "POST /v1/self/send?slot=0 HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
+         Content-Length: {LARGE_BYTES}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.expect("written");
+    let (mut from, mut to) = stream.split();
+    let part = vec![0; PART_BYTES];
+    let writing = async { while to.write_all(&part).await.is_ok() {} };
+    let mut answer = vec![0; 4096];
+    let reading = from.read(&mut answer);
+    let len = tokio::select! {
+        () = writing => 0,
+        len = reading => len.unwrap_or_default(),
+    };
+    let len = if len == 0 { from.read(&mut answer).await.unwrap_or_default() } else { len };
+    let answer = String::from_utf8_lossy(&answer[..len]).into_owned();
+    let name = if answer.contains("MESSAGE_MAX_BYTES") { "MESSAGE_MAX_BYTES" } else { &answer };
+    println!("a gigabyte: {} {name}", status(&answer));
+}
+
+/// Slot 0 streams to slot 1.
+async fn large() {
+    let mailbox = mailbox().await;
+    if mailbox.slot() == 0 {
+        let refused = mailbox.send(1, vec![0; PART_BYTES + 1]).await.expect_err("too long");
+        println!("as a message: {}", refused.to_string().split(": ").nth(1).unwrap_or_default());
+        let part = bytes::Bytes::from(vec![7; PART_BYTES]);
+        let mut stream = mailbox.stream(1).await.expect("open");
+        for _ in 0..STREAMED_BYTES / PART_BYTES as u64 {
+            stream.write(part.clone()).await.expect("taken");
+        }
+        println!("peak KiB {}", peak_kib(std::process::id()));
+        stream.finish().await.expect("read");
+        println!("streamed");
+    } else {
+        let mut stream = mailbox.accept().await;
+        let mut len = 0;
+        while let Some(part) = stream.read().await.expect("all of it") {
+            len += part.len();
+        }
+        println!("peak KiB {}", peak_kib(std::process::id()));
+        println!("received {len} bytes");
+    }
+    std::future::pending().await
+}
+
+/// The most memory that a process had.
+pub fn peak_kib(pid: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("a process");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("its peak");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

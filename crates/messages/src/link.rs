@@ -1,0 +1,291 @@
+//! The link to one slot: messages wait here, go out in their order on one stream of one connection, and are
+//! acknowledged by their number. When the connection ends, what was sent and not acknowledged fails, and what
+//! waits goes to whoever holds the slot then.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+use quinn::{Connection, ConnectionError, RecvStream, SendStream};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::time::timeout;
+
+use crate::attend::attend;
+use crate::error::SendError;
+use crate::hello::{Close, MESSAGES, Met, STREAM};
+use crate::limits::{IDLE_MAX, STALL_MAX};
+use crate::mailbox::Shared;
+use crate::reach::reach;
+use crate::stream::OutStream;
+
+/// Messages handed to QUIC at once.
+const BATCH_MAX: usize = 512;
+
+/// Shorter ones are copied together, longer ones handed over as they are.
+const COPIED_MAX_BYTES: usize = 4 << 10;
+
+/// What a program asks of a link.
+pub(crate) enum Job {
+    Message(Out),
+    Stream { reply: oneshot::Sender<Result<OutStream, SendError>>, since: Instant },
+}
+
+/// A message on its way out.
+pub(crate) struct Out {
+    pub body: Bytes,
+    pub receipt: oneshot::Sender<Result<(), SendError>>,
+    pub room: OwnedSemaphorePermit,
+    pub since: Instant,
+}
+
+impl Job {
+    fn since(&self) -> Instant {
+        match self {
+            Job::Message(out) => out.since,
+            Job::Stream { since, .. } => *since,
+        }
+    }
+
+    /// Who asked may have gone.
+    fn fail(self, error: SendError) {
+        match self {
+            Job::Message(out) => drop(out.receipt.send(Err(error))),
+            Job::Stream { reply, .. } => drop(reply.send(Err(error))),
+        }
+    }
+}
+
+/// Messages that were sent and are not acknowledged, in their order.
+#[derive(Default)]
+struct Flight(Mutex<VecDeque<Sent>>);
+
+struct Sent {
+    receipt: oneshot::Sender<Result<(), SendError>>,
+    _room: OwnedSemaphorePermit,
+    since: Instant,
+}
+
+impl Flight {
+    fn queue(&self) -> MutexGuard<'_, VecDeque<Sent>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// False when there are not so many.
+    fn acknowledge(&self, count: u64) -> bool {
+        let mut queue = self.queue();
+        let Some(count) = usize::try_from(count).ok().filter(|count| *count <= queue.len()) else {
+            return false;
+        };
+        for sent in queue.drain(..count) {
+            let _ = sent.receipt.send(Ok(()));
+        }
+        true
+    }
+
+    fn is_empty(&self) -> bool {
+        self.queue().is_empty()
+    }
+
+    /// The oldest waits for longer than a program may take.
+    fn is_stalled(&self) -> bool {
+        self.queue().front().is_some_and(|sent| sent.since.elapsed() >= STALL_MAX)
+    }
+}
+
+/// Serves one link until nobody can ask anything of it any more.
+pub(crate) async fn run(shared: Arc<Shared>, slot: u16, mut jobs: mpsc::Receiver<Job>) {
+    let mut known = None;
+    // Taken from the queue, and nothing of it sent.
+    let mut pending: Vec<Job> = Vec::new();
+    loop {
+        if pending.is_empty() {
+            let Some(first) = jobs.recv().await else { return };
+            pending.push(first);
+        }
+        match reach(&shared, slot, &mut known, pending[0].since()).await {
+            Ok(met) => {
+                let flight = Flight::default();
+                let why = talk(&shared, met, &mut pending, &mut jobs, &flight).await;
+                let not_acknowledged = SendError::NotAcknowledged { slot, why };
+                for sent in flight.queue().drain(..) {
+                    let _ = sent.receipt.send(Err(not_acknowledged.clone()));
+                }
+            }
+            Err(error) => {
+                pending.drain(..).for_each(|job| job.fail(error.clone()));
+                while let Ok(job) = jobs.try_recv() {
+                    job.fail(error.clone());
+                }
+            }
+        }
+    }
+}
+
+/// Until the connection ends; says why it did.
+async fn talk(
+    shared: &Shared,
+    met: Met,
+    pending: &mut Vec<Job>,
+    jobs: &mut mpsc::Receiver<Job>,
+    flight: &Flight,
+) -> String {
+    let Met { connection, peer, send: control_out, receive: control_in } = met;
+    let talking = async {
+        let (mut send, receive) = match open(&connection, MESSAGES).await {
+            Ok(opened) => opened,
+            Err(why) => return why,
+        };
+        let (slot, connection) = (peer.slot, &connection);
+        let mut writing = Writing { slot, connection, pending, jobs, flight, open: Arc::default() };
+        tokio::select! {
+            why = writing.run(&mut send) => why,
+            why = hear(receive, flight, connection) => why,
+        }
+    };
+    let why = tokio::select! {
+        why = talking => why,
+        why = attend(&shared.standing, &connection, peer, (control_out, control_in)) => why,
+    };
+    let why = match connection.close_reason() {
+        // The other side's own words, or QUIC's, say more than what broke by it.
+        Some(reason) if reason != ConnectionError::LocallyClosed => reason.to_string(),
+        _ => why,
+    };
+    Close::Done.end(&connection, &why);
+    why
+}
+
+async fn open(connection: &Connection, kind: u8) -> Result<(SendStream, RecvStream), String> {
+    let (mut send, receive) = connection.open_bi().await.map_err(|error| error.to_string())?;
+    send.write_all(&[kind]).await.map_err(|error| error.to_string())?;
+    Ok((send, receive))
+}
+
+struct Writing<'a> {
+    slot: u16,
+    connection: &'a Connection,
+    pending: &'a mut Vec<Job>,
+    jobs: &'a mut mpsc::Receiver<Job>,
+    flight: &'a Flight,
+    /// One more for each stream that is open.
+    open: Arc<()>,
+}
+
+impl Writing<'_> {
+    async fn run(&mut self, send: &mut SendStream) -> String {
+        let (mut short, mut parts) = (BytesMut::new(), Vec::new());
+        loop {
+            // What is not written yet goes on to whoever holds the slot next.
+            if let Some(reason) = self.connection.close_reason() {
+                return reason.to_string();
+            }
+            let now = Instant::now();
+            for job in std::mem::take(&mut *self.pending) {
+                match job {
+                    Job::Message(out) => self.add(out, now, &mut short, &mut parts),
+                    Job::Stream { reply, .. } => self.open_stream(reply),
+                }
+            }
+            if !short.is_empty() {
+                parts.push(short.split().freeze());
+            }
+            if let Err(error) = send.write_all_chunks(&mut parts).await {
+                return error.to_string();
+            }
+            parts.clear();
+            match timeout(IDLE_MAX, self.jobs.recv_many(self.pending, BATCH_MAX)).await {
+                Ok(0) => return self.end().await,
+                Ok(_) => {}
+                Err(_) if self.is_idle() => return "nothing was said for a while".to_owned(),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// From here on it counts as sent.
+    fn add(&self, out: Out, now: Instant, short: &mut BytesMut, parts: &mut Vec<Bytes>) {
+        // Who gave up while it waited does not want it sent.
+        if out.receipt.is_closed() {
+            return;
+        }
+        let Out { body, receipt, room, .. } = out;
+        self.flight.queue().push_back(Sent { receipt, _room: room, since: now });
+        // The length fits: it was checked when the message was taken.
+        short.put_u32(body.len() as u32);
+        if body.len() <= COPIED_MAX_BYTES {
+            short.extend_from_slice(&body);
+        } else {
+            parts.push(short.split().freeze());
+            parts.push(body);
+        }
+    }
+
+    /// In a task of its own: it may have to wait until another stream ends.
+    fn open_stream(&self, reply: oneshot::Sender<Result<OutStream, SendError>>) {
+        let (slot, connection, is_open) = (self.slot, self.connection.clone(), self.open.clone());
+        tokio::spawn(async move {
+            let opened = open(&connection, STREAM).await;
+            let opened = opened.map_err(|why| SendError::NotReached { slot, why });
+            let stream = opened.map(|(send, receive)| OutStream {
+                slot,
+                send,
+                receive,
+                _open: is_open,
+                is_finished: false,
+            });
+            let _ = reply.send(stream);
+        });
+    }
+
+    fn is_idle(&self) -> bool {
+        self.flight.is_empty() && Arc::strong_count(&self.open) == 1
+    }
+
+    /// Nobody can send any more: what is under way may still be acknowledged.
+    async fn end(&self) -> String {
+        while !self.is_idle() && !self.flight.is_stalled() {
+            tokio::time::sleep(crate::limits::PAUSE.0).await;
+        }
+        "the mailbox is closed".to_owned()
+    }
+}
+
+/// Takes acknowledgements: how many messages of this connection the peer has in its mailbox by now.
+async fn hear(mut receive: RecvStream, flight: &Flight, connection: &Connection) -> String {
+    let mut before = 0;
+    loop {
+        let count = match next_count(&mut receive, flight).await {
+            Ok(count) => count,
+            Err((close, why)) => {
+                close.end(connection, &why);
+                return why;
+            }
+        };
+        if count < before || !flight.acknowledge(count - before) {
+            Close::Fault.end(connection, "acknowledges what was not sent");
+            return "it acknowledges what was not sent".to_owned();
+        }
+        before = count;
+    }
+}
+
+async fn next_count(receive: &mut RecvStream, flight: &Flight) -> Result<u64, (Close, String)> {
+    let mut count = [0; 8];
+    {
+        let read = receive.read_exact(&mut count);
+        tokio::pin!(read);
+        loop {
+            match timeout(STALL_MAX, &mut read).await {
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => return Err((Close::Done, error.to_string())),
+                Err(_) if flight.is_stalled() => {
+                    let why = format!("STALL_MAX: nothing was acknowledged for {} s", STALL_MAX.as_secs());
+                    return Err((Close::Stalled, why));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+    Ok(u64::from_be_bytes(count))
+}
