@@ -9,6 +9,7 @@
 extern crate alloc;
 
 mod key;
+pub mod mesh;
 mod position;
 mod range;
 
