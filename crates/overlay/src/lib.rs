@@ -8,6 +8,7 @@
 
 extern crate alloc;
 
+pub mod farm;
 mod key;
 pub mod mesh;
 mod position;
