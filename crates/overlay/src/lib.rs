@@ -13,6 +13,7 @@ mod key;
 pub mod mesh;
 mod position;
 mod range;
+pub mod ranks;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;
