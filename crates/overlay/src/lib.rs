@@ -14,6 +14,7 @@ pub mod mesh;
 mod position;
 mod range;
 pub mod ranks;
+pub mod ring;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;

@@ -1,0 +1,232 @@
+//! Chord#: a ring in the order of keys, with rows in node space.
+//!
+//! Source: Schütt, Schintke, Reinefeld: Chord#, DAIS 2005; notify, stabilise and the list of successors are
+//! those of Chord (Stoica and others, SIGCOMM 2001). Departures are listed in `docs/protocols/ring.md`.
+
+mod config;
+mod contact;
+mod lookup;
+mod message;
+mod questions;
+mod rows;
+mod stabilise;
+mod successors;
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, NodeId, Rng, Sampler, Sink, Wake};
+
+pub use config::Config;
+pub use contact::{Contact, Contacts, clockwise};
+pub use lookup::{LOOKUPS_MAX, LookupId, Owner, TooManyLookups};
+pub use message::{LEVEL_MAX, Message};
+pub use rows::{BASE, ENTRIES, ROWS_MAX, Row};
+pub use successors::SUCCESSORS_MAX;
+
+use crate::{Position, Range};
+use lookup::Lookup;
+use questions::{Questions, Silent};
+use rows::Rows;
+use successors::Successors;
+
+/// What the ring asks of the node around it, beside a way out.
+pub trait Host: Sink<Message> + Events<Event> + Sampler {
+    /// The node behind a handle, as its credential says.
+    fn id_of(&self, peer: Handle) -> Option<NodeId>;
+}
+
+/// What the ring tells the node around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    Found {
+        lookup: LookupId,
+        owner: Owner,
+    },
+    /// Nobody answered as the owner in time.
+    NotFound {
+        lookup: LookupId,
+    },
+    /// [`Ring::successors`] are others.
+    Successors,
+    /// [`Ring::predecessor`] is another.
+    Predecessor,
+}
+
+/// What a correct and timely member would not have sent. The state is as it was before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error("an answer that nobody waits for")]
+    Unasked,
+    #[error("the position of another node")]
+    AnotherId,
+    #[error("a range that does not hold what was asked for")]
+    NotAsked,
+    #[error("row {0}: there is none")]
+    Level(u8),
+}
+
+/// Somebody and when it spoke last.
+#[derive(Clone, Debug)]
+struct Heard {
+    contact: Contact,
+    at: Instant,
+}
+
+/// One node's part of the ring.
+///
+/// Invariants: the successors follow one another, none twice, never the own node; the predecessor spoke
+/// itself.
+#[derive(Clone, Debug)]
+pub struct Ring {
+    id: NodeId,
+    handle: Handle,
+    /// None: it is not on the ring and only asks.
+    position: Option<Position>,
+    predecessor: Option<Heard>,
+    successors: Successors,
+    rows: Rows,
+    questions: Questions,
+    silent: Silent,
+    lookups: Vec<Lookup>,
+    last_lookup: u32,
+    round_due: Instant,
+    round: u32,
+    /// The row whose turn it is.
+    level: u8,
+    rng: Rng,
+}
+
+impl Ring {
+    /// A node that is not on the ring yet.
+    pub fn new(id: NodeId, handle: Handle, rng: Rng) -> Self {
+        Ring {
+            id,
+            handle,
+            position: None,
+            predecessor: None,
+            successors: Successors::default(),
+            rows: Rows::default(),
+            questions: Questions::default(),
+            silent: Silent::default(),
+            lookups: Vec::new(),
+            last_lookup: 0,
+            round_due: Instant::FAR,
+            round: 0,
+            level: 1,
+            rng,
+        }
+    }
+
+    /// Where it stands; none while it is not on the ring.
+    pub fn position(&self) -> Option<&Position> {
+        self.position.as_ref()
+    }
+
+    /// The next nodes in their order, at most [`SUCCESSORS_MAX`].
+    pub fn successors(&self) -> &[Contact] {
+        self.successors.as_slice()
+    }
+
+    pub fn predecessor(&self) -> Option<&Contact> {
+        self.predecessor.as_ref().map(|heard| &heard.contact)
+    }
+
+    /// Row `level`: entry `j` is about `(j + 1) * 4^level` nodes away. Row 0 are the first three successors.
+    pub fn row(&self, level: usize) -> Row {
+        if level == 0 {
+            return core::array::from_fn(|nth| self.successors.as_slice().get(nth).cloned());
+        }
+        self.rows.row(level).cloned().unwrap_or_default()
+    }
+
+    /// Rows that there are, row 0 among them.
+    pub fn row_count(&self) -> usize {
+        1 + self.rows.as_slice().len()
+    }
+
+    /// Everybody in rows and successors that is known to this node, some twice.
+    pub fn contacts(&self) -> impl Iterator<Item = &Contact> {
+        self.successors.as_slice().iter().chain(self.rows.contacts())
+    }
+
+    /// What this node owns.
+    pub fn range(&self) -> Option<Range> {
+        let to = self.position.clone()?;
+        let after = self.predecessor().map_or_else(|| to.clone(), |contact| contact.position.clone());
+        Some(Range::new(after, to))
+    }
+
+    fn own_answer(&self, _now: Instant, target: &Position) -> Option<Owner> {
+        let range = self.range().filter(|range| range.contains(target))?;
+        let contact = Contact { handle: self.handle, position: range.to.clone() };
+        Some(Owner { contact, range, epoch: 0, hops: 0 })
+    }
+}
+
+impl Core for Ring {
+    type Config = Config;
+    type Message = Message;
+    type Fault = Fault;
+
+    fn next_timeout(&self, _: &Config) -> Wake {
+        Wake::new(self.round_due, "round of the ring")
+            .or(Wake::new(self.questions.next_due(), "question unanswered"))
+            .or(Wake::new(self.next_lookup(), "lookup"))
+    }
+
+    fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
+        self.drop_peer(peer);
+        self.questions.forget(peer);
+        self.silent.forget(peer);
+    }
+
+    /// Others may be wrong: it is asked once more, in this node's own round, which comes now.
+    fn handle_silent(&mut self, call: Call<'_, Config>, peer: Handle) {
+        let is_known =
+            self.successors.contains(peer) || self.predecessor().is_some_and(|it| it.handle == peer);
+        if is_known && self.position.is_some() {
+            self.round_due = call.now;
+        }
+    }
+
+    fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.contacts().for_each(|contact| f(contact.handle));
+        self.predecessor().into_iter().for_each(|contact| f(contact.handle));
+        self.questions.peers().for_each(&mut *f);
+        self.lookups.iter().for_each(|lookup| lookup.for_each_handle(f));
+    }
+}
+
+impl<H: Host> Driven<H> for Ring {
+    fn handle_message(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        message: Message,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        match message {
+            Message::Stabilise { seq, position } => self.on_stabilise(call, from, seq, position, out),
+            Message::Neighbours { seq, position, predecessor, successors } => {
+                self.on_neighbours(call, from, seq, position, predecessor, &successors, out)
+            }
+            Message::AskRow { seq, level } => self.on_ask_row(from, seq, level, out),
+            Message::TellRow { seq, entries } => self.on_tell_row(call, from, seq, entries, out),
+            Message::Find { seq, target } => {
+                self.on_find(call, from, seq, &target, out);
+                Ok(())
+            }
+            Message::Nearer { seq, contacts } => self.on_nearer(call, from, seq, &contacts, out),
+            Message::Owned { seq, range, epoch } => self.on_owned(call, from, (seq, range, epoch), out),
+            Message::Absent { seq } => self.on_absent(call, from, seq, out),
+        }
+    }
+
+    fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.tick_questions(call, out);
+        self.tick_lookups(call, out);
+        if self.round_due <= call.now {
+            self.round(call, out);
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The numbers of the ring. Lent to every call, so that they cost a node no memory.
+
+use xtreem_base::Duration;
+
+/// Parameters of one ring; every member uses the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// A *round*: both granters are asked and one row is refreshed in each, ±5 %. Our guess: a third of the
+    /// lease, so that two questions may get lost.
+    pub period: Duration,
+    /// A question that is not answered by then is asked again. Twice the longest round trip in our
+    /// simulations.
+    pub answer_timeout: Duration,
+    /// Questions in a row without an answer that make a peer count as silent.
+    pub tries: u8,
+    /// So long nothing that others tell of a silent peer is believed: it may speak for itself.
+    pub hold_down: Duration,
+    /// A lookup that has found no owner by then has failed.
+    pub lookup_timeout: Duration,
+    /// One step of a lookup: shorter than `answer_timeout`, as there are other ways.
+    pub step_timeout: Duration,
+    /// Wait before a lookup goes another way, when it met nobody who could answer.
+    pub retry_pause: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            period: Duration::from_secs(2),
+            answer_timeout: Duration::from_millis(700),
+            tries: 2,
+            hold_down: Duration::from_secs(4),
+            lookup_timeout: Duration::from_secs(15),
+            step_timeout: Duration::from_millis(500),
+            retry_pause: Duration::from_millis(300),
+        }
+    }
+}
+
+impl Config {
+    /// A predecessor that has said nothing for so long is not told to others: it asks once a round, and again
+    /// when the answer is late.
+    pub(super) fn predecessor_limit(&self) -> Duration {
+        self.period + self.answer_timeout + self.answer_timeout
+    }
+}

@@ -1,0 +1,104 @@
+//! Questions that are still to be answered, and peers that answered none.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Handle, Instant};
+
+/// Open questions at most: neighbours of a few nodes and one row. Beyond it nothing is asked.
+pub(super) const QUESTIONS_MAX: usize = 8;
+/// Silent peers that are remembered at most; the oldest is forgotten.
+pub(super) const SILENT_MAX: usize = 16;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Subject {
+    Neighbours,
+    Row(u8),
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    pub(super) peer: Handle,
+    pub(super) subject: Subject,
+    seq: u16,
+    due: Instant,
+    /// Times that it was asked.
+    pub(super) tries: u8,
+}
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Questions {
+    open: Vec<Question>,
+    seq: u16,
+}
+
+impl Questions {
+    /// The number of a new question; none when this one is open already, or too many are.
+    pub(super) fn ask(&mut self, peer: Handle, subject: Subject, due: Instant, tries: u8) -> Option<u16> {
+        let is_open = |question: &Question| question.peer == peer && question.subject == subject;
+        if self.open.len() >= QUESTIONS_MAX || self.open.iter().any(is_open) {
+            return None;
+        }
+        let seq = self.number();
+        self.open.push(Question { peer, subject, seq, due, tries });
+        Some(seq)
+    }
+
+    /// A number that no question has had for a while; those of lookups come from here, too.
+    pub(super) fn number(&mut self) -> u16 {
+        self.seq = self.seq.wrapping_add(1);
+        self.seq
+    }
+
+    /// Closes the question that this answers. Of repetitions only the last counts.
+    pub(super) fn answered(
+        &mut self,
+        peer: Handle,
+        seq: u16,
+        fits: impl Fn(Subject) -> bool,
+    ) -> Option<Subject> {
+        let is_it =
+            |question: &Question| question.peer == peer && question.seq == seq && fits(question.subject);
+        let at = self.open.iter().position(is_it)?;
+        Some(self.open.swap_remove(at).subject)
+    }
+
+    pub(super) fn next_due(&self) -> Instant {
+        self.open.iter().map(|question| question.due).min().unwrap_or(Instant::FAR)
+    }
+
+    /// Takes one that was not answered in time.
+    pub(super) fn expire(&mut self, now: Instant) -> Option<Question> {
+        let at = self.open.iter().position(|question| question.due <= now)?;
+        Some(self.open.remove(at))
+    }
+
+    pub(super) fn forget(&mut self, peer: Handle) {
+        self.open.retain(|question| question.peer != peer);
+    }
+
+    pub(super) fn peers(&self) -> impl Iterator<Item = Handle> + '_ {
+        self.open.iter().map(|question| question.peer)
+    }
+}
+
+/// Peers that did not answer: for a while what others tell of them is not believed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Silent(Vec<(Handle, Instant)>);
+
+impl Silent {
+    pub(super) fn add(&mut self, peer: Handle, until: Instant) {
+        self.forget(peer);
+        if self.0.len() >= SILENT_MAX {
+            self.0.remove(0);
+        }
+        self.0.push((peer, until));
+    }
+
+    pub(super) fn contains(&self, peer: Handle, now: Instant) -> bool {
+        self.0.iter().any(|(silent, until)| *silent == peer && *until > now)
+    }
+
+    pub(super) fn forget(&mut self, peer: Handle) {
+        self.0.retain(|(silent, _)| *silent != peer);
+    }
+}

@@ -1,0 +1,352 @@
+//! A round: who is around, and one row.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Call, Handle, Instant};
+
+use super::contact::{Contact, Contacts, clockwise};
+use super::lookup::{NEARER_MAX, Purpose};
+use super::questions::Subject;
+use super::rows::{BASE, Row};
+use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Message, Ring};
+use crate::{Position, Range};
+
+/// In one of so many rounds a random member of the collection is asked who it takes for this node's
+/// successor, so that rings that were separate become one. Our guess.
+const STRANGER_ROUNDS: u32 = 8;
+
+impl Ring {
+    /// Takes a place on the ring, or another one. What was known of others stays known.
+    pub fn stand(&mut self, call: Call<'_, Config>, position: Position) {
+        debug_assert_eq!(position.id, self.id, "a node stands under its own id");
+        let known: Vec<Contact> = self.contacts().cloned().collect();
+        self.position = Some(position.clone());
+        self.successors.clear();
+        self.rows.clear();
+        self.predecessor = None;
+        for contact in known {
+            self.successors.learn(&position, &contact, false);
+        }
+        self.round = self.rng.below(STRANGER_ROUNDS);
+        self.round_due = call.now;
+    }
+
+    /// Somebody tells that a node stands there: T-Man, an answer of a lookup. It is a hint, believed as far
+    /// as asking it goes.
+    pub fn learn<H: Host>(&mut self, call: Call<'_, Config>, peer: Handle, position: &Position, out: &mut H) {
+        let contact = Contact { handle: peer, position: position.clone() };
+        if self.learn_quietly(call.now, &contact, out) {
+            self.ask_first(call, out);
+        }
+    }
+
+    /// True when there is a new first successor.
+    fn learn_quietly<H: Host>(&mut self, now: Instant, contact: &Contact, out: &mut H) -> bool {
+        let Some(me) = &self.position else { return false };
+        if out.id_of(contact.handle) != Some(contact.position.id) || self.silent.contains(contact.handle, now)
+        {
+            return false;
+        }
+        let first = self.successors.first().map(|it| it.handle);
+        if self.successors.learn(me, contact, false) {
+            out.event(Event::Successors);
+        }
+        first != self.successors.first().map(|it| it.handle)
+    }
+
+    /// A peer spoke itself, and says where it stands.
+    fn heard<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, position: Position, out: &mut H) {
+        let Some(me) = self.position.clone() else { return };
+        let contact = Contact { handle: from, position };
+        self.silent.forget(from);
+        self.rows.moved(&contact);
+        if self.successors.learn(&me, &contact, true) {
+            out.event(Event::Successors);
+        }
+        self.consider_predecessor(call, &me, contact, out);
+    }
+
+    fn consider_predecessor<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        me: &Position,
+        contact: Contact,
+        out: &mut H,
+    ) {
+        let takes = match &self.predecessor {
+            None => true,
+            Some(known) => {
+                known.contact.handle == contact.handle
+                    || known.at + call.config.predecessor_limit() <= call.now
+                    || clockwise(me, &known.contact.position, &contact.position).is_lt()
+            }
+        };
+        if takes && contact.position.id != me.id {
+            let is_other = self.predecessor() != Some(&contact);
+            self.predecessor = Some(Heard { contact, at: call.now });
+            if is_other {
+                out.event(Event::Predecessor);
+            }
+        }
+    }
+
+    pub(super) fn round<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        let Some(me) = self.position.clone() else {
+            self.round_due = Instant::FAR;
+            return;
+        };
+        self.round_due = call.now + self.rng.jitter(call.config.period, 5);
+        self.round = self.round.wrapping_add(1);
+        let is_stale = |heard: &Heard| heard.at + call.config.predecessor_limit() <= call.now;
+        if self.predecessor.as_ref().is_some_and(is_stale) {
+            self.predecessor = None;
+            out.event(Event::Predecessor);
+        }
+        self.ask_first(call, out);
+        self.refresh_row(call, out);
+        if self.round % STRANGER_ROUNDS == 0 || self.successors.first().is_none() {
+            self.ask_stranger(call, me, out);
+        }
+    }
+
+    /// Where a stranger would put this node: in its own ring, if that is another one.
+    fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
+        let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
+        let Some(id) = out.id_of(peer) else { return };
+        let first = Contact { handle: peer, position: Position { id, ..me.clone() } };
+        self.start_lookup(call, Purpose::Merge, me, Some(first), out);
+    }
+
+    pub(super) fn ask_first<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if let Some(first) = self.successors.first().map(|contact| contact.handle) {
+            self.ask(call, first, Subject::Neighbours, 1, out);
+        }
+    }
+
+    fn ask<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        peer: Handle,
+        subject: Subject,
+        tries: u8,
+        out: &mut H,
+    ) {
+        let Some(position) = self.position.clone() else { return };
+        let due = call.now + call.config.answer_timeout;
+        let Some(seq) = self.questions.ask(peer, subject, due, tries) else { return };
+        out.send(
+            peer,
+            match subject {
+                Subject::Neighbours => Message::Stabilise { seq, position },
+                Subject::Row(level) => Message::AskRow { seq, level },
+            },
+        );
+    }
+
+    /// Asks again, or counts the peer as silent.
+    pub(super) fn tick_questions<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        while let Some(question) = self.questions.expire(call.now) {
+            if question.tries < call.config.tries {
+                self.ask(call, question.peer, question.subject, question.tries + 1, out);
+            } else {
+                self.suspect(call, question.peer, out);
+            }
+        }
+    }
+
+    /// It did not answer: it is taken out, and others are asked.
+    pub(super) fn suspect<H: Host>(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut H) {
+        out.contact_silent(peer);
+        self.silent.add(peer, call.now + call.config.hold_down);
+        let first = self.successors.first().map(|it| it.handle);
+        if self.drop_peer(peer) {
+            out.event(Event::Successors);
+        }
+        if first == Some(peer) {
+            self.ask_first(call, out);
+        }
+    }
+
+    /// True when it was a successor.
+    pub(super) fn drop_peer(&mut self, peer: Handle) -> bool {
+        self.rows.remove(peer);
+        if self.predecessor().is_some_and(|it| it.handle == peer) {
+            self.predecessor = None;
+        }
+        self.successors.remove(peer)
+    }
+
+    /// One row a round, each in its turn.
+    fn refresh_row<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.rows.begin(self.successors.as_slice());
+        let rows = self.rows.as_slice().len();
+        for _ in 0..rows {
+            let level = if usize::from(self.level) > rows { 1 } else { self.level };
+            self.level = level + 1;
+            if let Some(first) = self.rows.first(usize::from(level)) {
+                let peer = first.handle;
+                return self.ask(call, peer, Subject::Row(level), 1, out);
+            }
+        }
+    }
+
+    pub(super) fn on_stabilise<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        seq: u16,
+        position: Position,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        if out.id_of(from) != Some(position.id) {
+            return Err(Fault::AnotherId);
+        }
+        let Some(me) = self.position.clone() else {
+            out.send(from, Message::Absent { seq });
+            return Ok(());
+        };
+        let is_fresh = |heard: &&Heard| heard.at + call.config.predecessor_limit() > call.now;
+        let predecessor = self.predecessor.as_ref().filter(is_fresh).map(|heard| heard.contact.clone());
+        let successors: Contacts = self.successors.as_slice().iter().cloned().collect();
+        out.send(from, Message::Neighbours { seq, position: me, predecessor, successors });
+        self.heard(call, from, position, out);
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
+    pub(super) fn on_neighbours<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        seq: u16,
+        position: Position,
+        predecessor: Option<Contact>,
+        successors: &Contacts,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        if out.id_of(from) != Some(position.id) {
+            return Err(Fault::AnotherId);
+        }
+        self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
+        out.contact_answered(from);
+        let Some(me) = self.position.clone() else { return Ok(()) };
+        self.heard(call, from, position, out);
+        let first = self.successors.first().filter(|first| first.handle == from).cloned();
+        if let Some(first) = first {
+            let is_good = |contact: &&Contact| {
+                out.id_of(contact.handle) == Some(contact.position.id)
+                    && !self.silent.contains(contact.handle, call.now)
+            };
+            let behind: Vec<&Contact> = successors.as_slice().iter().filter(is_good).collect();
+            if self.successors.follow(&me, &first, &behind) {
+                out.event(Event::Successors);
+            }
+        }
+        // Somebody between the two is asked at once: a newcomer waits for no round.
+        if let Some(nearer) = predecessor
+            && self.learn_quietly(call.now, &nearer, out)
+        {
+            self.ask_first(call, out);
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_ask_row<H: Host>(
+        &mut self,
+        from: Handle,
+        seq: u16,
+        level: u8,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        if !(1..=LEVEL_MAX).contains(&level) {
+            return Err(Fault::Level(level));
+        }
+        out.send(
+            from,
+            match self.position {
+                Some(_) => Message::TellRow { seq, entries: self.row(usize::from(level)) },
+                None => Message::Absent { seq },
+            },
+        );
+        Ok(())
+    }
+
+    pub(super) fn on_tell_row<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        seq: u16,
+        entries: Row,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        let is_row = |subject| matches!(subject, Subject::Row(_));
+        let Some(Subject::Row(level)) = self.questions.answered(from, seq, is_row) else {
+            return Err(Fault::Unasked);
+        };
+        out.contact_answered(from);
+        let Some(me) = &self.position else { return Ok(()) };
+        if self.rows.first(usize::from(level)).is_none_or(|first| first.handle != from) {
+            return Ok(());
+        }
+        let good = entries.map(|entry| {
+            entry.filter(|contact| {
+                out.id_of(contact.handle) == Some(contact.position.id)
+                    && !self.silent.contains(contact.handle, call.now)
+            })
+        });
+        self.rows.fill(me, usize::from(level), &good);
+        Ok(())
+    }
+
+    pub(super) fn on_absent<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        seq: u16,
+        out: &mut H,
+    ) -> Result<(), Fault> {
+        if self.questions.answered(from, seq, |_| true).is_some() {
+            self.suspect(call, from, out);
+            return Ok(());
+        }
+        self.on_absent_step(call, from, seq)
+    }
+
+    pub(super) fn on_find<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        seq: u16,
+        target: &Position,
+        out: &mut H,
+    ) {
+        if let Some(owner) = self.own_answer(call.now, target) {
+            out.send(from, Message::Owned { seq, range: owner.range, epoch: owner.epoch });
+            return;
+        }
+        let contacts: Contacts = self.nearer(call.now, target).into_iter().collect();
+        let is_known = !contacts.as_slice().is_empty();
+        out.send(from, if is_known { Message::Nearer { seq, contacts } } else { Message::Absent { seq } });
+    }
+
+    /// Whom to ask for a position: its owner as far as it stands among the successors, and the one after it;
+    /// else those nearest before it. The best first.
+    pub(super) fn nearer(&self, now: Instant, target: &Position) -> Vec<Contact> {
+        let Some(me) = &self.position else { return Vec::new() };
+        let is_alive = |contact: &&Contact| !self.silent.contains(contact.handle, now);
+        let successors = self.successors.as_slice();
+        let owner =
+            successors.iter().position(|it| Range::new(me.clone(), it.position.clone()).contains(target));
+        if let Some(owner) = owner {
+            return successors[owner..].iter().filter(is_alive).take(NEARER_MAX).cloned().collect();
+        }
+        let is_before = |contact: &&Contact| clockwise(me, &contact.position, target).is_lt();
+        let before = self.contacts().chain(self.predecessor()).filter(is_before).filter(is_alive);
+        let mut before: Vec<&Contact> = before.collect();
+        before.sort_by(|a, b| clockwise(me, &b.position, &a.position));
+        before.dedup_by_key(|contact| contact.handle);
+        before.into_iter().take(NEARER_MAX).cloned().collect()
+    }
+}
+
+const _: () = assert!(BASE <= super::SUCCESSORS_MAX, "row 1 begins in the list of successors");
