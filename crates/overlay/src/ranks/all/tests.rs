@@ -287,17 +287,3 @@ fn messages_survive_the_wire_and_hostile_ones_never_panic() {
     let bytes = minicbor::to_vec_with(&message, &mut Numbers).expect("written");
     assert!(minicbor::decode_with::<_, Message>(&bytes, &mut Numbers).is_err());
 }
-#[test]
-fn dbg_all() {
-    let mut world = world(100, Some(100), 1, 5);
-    for _ in 0..30 {
-        world.run(config().period);
-        let s = standings(&world);
-        std::eprintln!(
-            "{} min {} settled {} ",
-            s.iter().map(|s| s.members).max().unwrap(),
-            s.iter().map(|s| s.members).min().unwrap(),
-            s.iter().filter(|s| s.is_settled).count()
-        );
-    }
-}
