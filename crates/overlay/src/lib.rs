@@ -15,6 +15,7 @@ mod position;
 mod range;
 pub mod ranks;
 pub mod ring;
+pub mod tman;
 
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use position::Position;

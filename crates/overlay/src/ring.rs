@@ -5,12 +5,15 @@
 
 mod config;
 mod contact;
+mod join;
+mod lease;
 mod lookup;
 mod message;
 mod questions;
 mod rows;
 mod stabilise;
 mod successors;
+mod tenure;
 
 use alloc::vec::Vec;
 
@@ -18,21 +21,31 @@ use xtreem_base::{Call, Core, Driven, Events, Handle, Instant, NodeId, Rng, Samp
 
 pub use config::Config;
 pub use contact::{Contact, Contacts, clockwise};
+pub use join::SAMPLED_MAX;
+pub use lease::{Lease, PROMISES_MAX};
 pub use lookup::{LOOKUPS_MAX, LookupId, Owner, TooManyLookups};
-pub use message::{LEVEL_MAX, Message};
+pub use message::{Claim, Inheritance, LEVEL_MAX, Message, Promised, Verdict};
 pub use rows::{BASE, ENTRIES, ROWS_MAX, Row};
 pub use successors::SUCCESSORS_MAX;
 
-use crate::{Position, Range};
+use crate::{Key, Position, Range};
+use join::{Joining, Leaving, Sample};
+use lease::Promises;
 use lookup::Lookup;
 use questions::{Questions, Silent};
 use rows::Rows;
+use stabilise::Neighbours;
 use successors::Successors;
+use tenure::Gap;
 
 /// What the ring asks of the node around it, beside a way out.
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
     /// The node behind a handle, as its credential says.
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
+    /// How much lies in a range that this node owns.
+    fn load(&self, range: &Range) -> u64;
+    /// The key up to which half of that lies; none when there is nothing to share.
+    fn middle(&self, range: &Range) -> Option<Key>;
 }
 
 /// What the ring tells the node around it.
@@ -50,6 +63,16 @@ pub enum Event {
     Successors,
     /// [`Ring::predecessor`] is another.
     Predecessor,
+    /// What this node owns from now on, and its epoch, as long as its lease is valid: [`Ring::lease`]. What
+    /// is new in it lies with the successors.
+    Range(Option<(Range, u64)>),
+    /// A part of what it owned is `to`'s from now on.
+    Ceded {
+        to: Handle,
+        range: Range,
+    },
+    /// [`Ring::leave`] is over.
+    Left,
 }
 
 /// What a correct and timely member would not have sent. The state is as it was before.
@@ -63,6 +86,8 @@ pub enum Fault {
     NotAsked,
     #[error("row {0}: there is none")]
     Level(u8),
+    #[error("an epoch beyond all reason")]
+    Epoch,
 }
 
 /// Somebody and when it spoke last.
@@ -89,6 +114,23 @@ pub struct Ring {
     silent: Silent,
     lookups: Vec<Lookup>,
     last_lookup: u32,
+    lease: Option<Lease>,
+    promises: Promises,
+    gap: Option<Gap>,
+    gap_due: Instant,
+    /// Whether the host has heard of the range in `lease`.
+    is_range_told: bool,
+    /// The highest that this node knows of; a new one is higher.
+    epoch: u64,
+    /// When the predecessor or the first successor became another.
+    changed_at: Instant,
+    sample: Option<Sample>,
+    joining: Option<Joining>,
+    leaving: Option<Leaving>,
+    last_key: Option<Key>,
+    drift_due: Instant,
+    /// When the next newcomer may be told of a middle.
+    middle_free: Instant,
     round_due: Instant,
     round: u32,
     /// The row whose turn it is.
@@ -110,6 +152,19 @@ impl Ring {
             silent: Silent::default(),
             lookups: Vec::new(),
             last_lookup: 0,
+            lease: None,
+            promises: Promises::default(),
+            gap: None,
+            gap_due: Instant::FAR,
+            is_range_told: true,
+            epoch: 0,
+            changed_at: Instant::ZERO,
+            sample: None,
+            joining: None,
+            leaving: None,
+            last_key: None,
+            drift_due: Instant::FAR,
+            middle_free: Instant::ZERO,
             round_due: Instant::FAR,
             round: 0,
             level: 1,
@@ -149,17 +204,11 @@ impl Ring {
         self.successors.as_slice().iter().chain(self.rows.contacts())
     }
 
-    /// What this node owns.
-    pub fn range(&self) -> Option<Range> {
-        let to = self.position.clone()?;
-        let after = self.predecessor().map_or_else(|| to.clone(), |contact| contact.position.clone());
-        Some(Range::new(after, to))
-    }
-
-    fn own_answer(&self, _now: Instant, target: &Position) -> Option<Owner> {
-        let range = self.range().filter(|range| range.contains(target))?;
-        let contact = Contact { handle: self.handle, position: range.to.clone() };
-        Some(Owner { contact, range, epoch: 0, hops: 0 })
+    fn own_answer(&self, now: Instant, target: &Position) -> Option<Owner> {
+        let lease =
+            self.lease.as_ref().filter(|lease| lease.is_valid(now) && lease.range.contains(target))?;
+        let contact = Contact { handle: self.handle, position: lease.range.to.clone() };
+        Some(Owner { contact, range: lease.range.clone(), epoch: lease.epoch, hops: 0 })
     }
 }
 
@@ -172,6 +221,8 @@ impl Core for Ring {
         Wake::new(self.round_due, "round of the ring")
             .or(Wake::new(self.questions.next_due(), "question unanswered"))
             .or(Wake::new(self.next_lookup(), "lookup"))
+            .or(Wake::new(self.next_gap(), "gap before the own range"))
+            .or(Wake::new(self.next_join(), "loads to compare"))
     }
 
     fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
@@ -194,6 +245,8 @@ impl Core for Ring {
         self.predecessor().into_iter().for_each(|contact| f(contact.handle));
         self.questions.peers().for_each(&mut *f);
         self.lookups.iter().for_each(|lookup| lookup.for_each_handle(f));
+        self.lease.iter().for_each(|lease| lease.for_each_handle(f));
+        self.promises.for_each_handle(f);
     }
 }
 
@@ -206,9 +259,12 @@ impl<H: Host> Driven<H> for Ring {
         out: &mut H,
     ) -> Result<(), Fault> {
         match message {
-            Message::Stabilise { seq, position } => self.on_stabilise(call, from, seq, position, out),
-            Message::Neighbours { seq, position, predecessor, successors } => {
-                self.on_neighbours(call, from, seq, position, predecessor, &successors, out)
+            Message::Stabilise { seq, position, claim } => {
+                self.on_stabilise(call, from, seq, (position, claim), out)
+            }
+            Message::Neighbours { seq, position, predecessor, successors, epoch, verdict } => {
+                let answer = Neighbours { seq, position, predecessor, successors, epoch, verdict };
+                self.on_neighbours(call, from, answer, out)
             }
             Message::AskRow { seq, level } => self.on_ask_row(from, seq, level, out),
             Message::TellRow { seq, entries } => self.on_tell_row(call, from, seq, entries, out),
@@ -219,12 +275,30 @@ impl<H: Host> Driven<H> for Ring {
             Message::Nearer { seq, contacts } => self.on_nearer(call, from, seq, &contacts, out),
             Message::Owned { seq, range, epoch } => self.on_owned(call, from, (seq, range, epoch), out),
             Message::Absent { seq } => self.on_absent(call, from, seq, out),
+            Message::AskLoad { seq } => {
+                self.on_ask_load(call, from, seq, out);
+                Ok(())
+            }
+            Message::Load { seq, load } => self.on_load(call, from, seq, load, out),
+            Message::AskMiddle { seq } => {
+                self.on_ask_middle(call, from, seq, out);
+                Ok(())
+            }
+            Message::Middle { seq, key } => self.on_middle(call, from, seq, key, out),
+            Message::Leave { seq, range, epoch, promises } => {
+                self.on_leave(call, from, (seq, range, epoch), promises, out)
+            }
+            Message::Left { seq } => self.on_left(call, from, seq, out),
         }
     }
 
     fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut H) {
         self.tick_questions(call, out);
         self.tick_lookups(call, out);
+        self.tick_join(call, out);
+        if self.next_gap() <= call.now {
+            self.tick_gap(call, out);
+        }
         if self.round_due <= call.now {
             self.round(call, out);
         }

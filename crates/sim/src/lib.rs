@@ -17,5 +17,6 @@ pub mod link;
 pub mod membership;
 mod memory;
 pub mod queue;
+pub mod ring;
 pub mod selection;
 pub mod wheel;

@@ -4,6 +4,7 @@ mod contention;
 mod grid;
 mod membership;
 mod memory;
+mod ring;
 mod selection;
 mod sweep;
 
@@ -29,6 +30,8 @@ enum Command {
     Contention(contention::Arguments),
     /// What it costs to find nodes along the prefix trie, and how many are found
     Selection(selection::Arguments),
+    /// What lookups on the ring cost and whom they find, under deaths, churn and faults
+    Ring(ring::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -39,5 +42,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Sweep(arguments) => sweep::run(&arguments),
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
+        Command::Ring(arguments) => ring::run(&arguments),
     }
 }

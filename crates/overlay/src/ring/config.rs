@@ -19,6 +19,12 @@ pub struct Config {
     pub lookup_timeout: Duration,
     /// One step of a lookup: shorter than `answer_timeout`, as there are other ways.
     pub step_timeout: Duration,
+    /// For so long an owner is granted its range at a time. Our guess: two and a half rounds.
+    pub lease: Duration,
+    /// Time from one look at the loads of others to the next.
+    pub drift_period: Duration,
+    /// Who joins and owns nothing by then joins anew.
+    pub join_timeout: Duration,
     /// Wait before a lookup goes another way, when it met nobody who could answer.
     pub retry_pause: Duration,
 }
@@ -32,12 +38,26 @@ impl Default for Config {
             hold_down: Duration::from_secs(4),
             lookup_timeout: Duration::from_secs(15),
             step_timeout: Duration::from_millis(500),
+            lease: Duration::from_secs(5),
+            drift_period: Duration::from_secs(60),
+            join_timeout: Duration::from_secs(20),
             retry_pause: Duration::from_millis(300),
         }
     }
 }
 
 impl Config {
+    /// What a granter adds to a promise: clocks may differ in speed by a twentieth.
+    pub(super) fn drift(&self) -> Duration {
+        Duration::from_micros(self.lease.as_micros() / 20)
+    }
+
+    /// Who has had no lease and no new neighbour for so long claims what lies behind its predecessor: every
+    /// grant of those who lost theirs at the same time has ended, too.
+    pub(super) fn founding_after(&self) -> Duration {
+        self.lease * 2
+    }
+
     /// A predecessor that has said nothing for so long is not told to others: it asks once a round, and again
     /// when the answer is late.
     pub(super) fn predecessor_limit(&self) -> Duration {

@@ -50,6 +50,8 @@ pub(super) enum Purpose {
     Asked(LookupId),
     /// Who stands after this node in the view of a stranger: whether there is another ring.
     Merge,
+    /// Where to join.
+    Join,
 }
 
 #[derive(Clone, Debug)]
@@ -157,11 +159,14 @@ impl Ring {
         if let Some(owner) = self.own_answer(call.now, &lookup.target)
             && lookup.purpose != Purpose::Merge
         {
-            return self.found(call, &lookup, owner, out);
+            return self.end_lookup(call, &lookup, owner, out);
         }
         if call.now >= lookup.deadline {
-            if let Purpose::Asked(lookup) = lookup.purpose {
-                out.event(Event::NotFound { lookup });
+            match lookup.purpose {
+                Purpose::Asked(lookup) => out.event(Event::NotFound { lookup }),
+                // Nobody has a ring: one is founded by those who stand there long enough.
+                Purpose::Join => self.stand_before(call, lookup.target, None, out),
+                Purpose::Merge => {}
             }
             return;
         }
@@ -197,10 +202,11 @@ impl Ring {
         self.lookups.push(lookup);
     }
 
-    fn found<H: Host>(&mut self, call: Call<'_, Config>, lookup: &Lookup, owner: Owner, out: &mut H) {
+    fn end_lookup<H: Host>(&mut self, call: Call<'_, Config>, lookup: &Lookup, owner: Owner, out: &mut H) {
         match lookup.purpose {
             Purpose::Asked(lookup) => out.event(Event::Found { lookup, owner }),
             Purpose::Merge => self.learn(call, owner.contact.handle, &owner.contact.position, out),
+            Purpose::Join => self.stand_before(call, lookup.target.clone(), Some(&owner), out),
         }
     }
 
@@ -251,7 +257,7 @@ impl Ring {
         out.contact_answered(from);
         let contact = Contact { handle: from, position: range.to.clone() };
         let owner = Owner { contact, range, epoch, hops: lookup.hops };
-        self.found(call, &lookup, owner, out);
+        self.end_lookup(call, &lookup, owner, out);
         Ok(())
     }
 

@@ -1,12 +1,16 @@
 //! What members of the ring say to each other.
 
-use minicbor::{Decode, Encode};
-use xtreem_base::{HandleTable, Travel};
+use alloc::vec::Vec;
 
-use super::SUCCESSORS_MAX;
+use minicbor::decode::{self, Decoder};
+use minicbor::encode::{self, Encoder, Write};
+use minicbor::{Decode, Encode};
+use xtreem_base::{Duration, Handle, HandleTable, Travel};
+
 use super::contact::{Contact, Contacts};
 use super::rows::{ENTRIES, ROWS_MAX, Row};
-use crate::{Position, Range};
+use super::{PROMISES_MAX, SUCCESSORS_MAX};
+use crate::{Key, Position, Range};
 
 /// Rows that can be asked for: one to [`ROWS_MAX`].
 pub const LEVEL_MAX: u8 = ROWS_MAX as u8;
@@ -24,6 +28,8 @@ pub enum Message {
         seq: u16,
         #[n(1)]
         position: Position,
+        #[n(2)]
+        claim: Claim,
     },
     /// The answer to [`Message::Stabilise`], with its number.
     #[n(1)]
@@ -37,6 +43,11 @@ pub enum Message {
         predecessor: Option<Contact>,
         #[n(3)]
         successors: Contacts,
+        /// Of the one that answers: the highest that it knows of.
+        #[n(4)]
+        epoch: u64,
+        #[n(5)]
+        verdict: Verdict,
     },
     /// "What is in your row `level`?", 1 to [`LEVEL_MAX`].
     #[n(2)]
@@ -86,14 +97,146 @@ pub enum Message {
         #[n(0)]
         seq: u16,
     },
+    /// "How much lies in your range?"
+    #[n(8)]
+    AskLoad {
+        #[n(0)]
+        seq: u16,
+    },
+    /// The answer to [`Message::AskLoad`], with its number.
+    #[n(9)]
+    Load {
+        #[n(0)]
+        seq: u16,
+        #[n(1)]
+        load: u64,
+    },
+    /// "Where shall I stand to take half of it?"
+    #[n(10)]
+    AskMiddle {
+        #[n(0)]
+        seq: u16,
+    },
+    /// The answer to [`Message::AskMiddle`], with its number.
+    #[n(11)]
+    Middle {
+        #[n(0)]
+        seq: u16,
+        /// None: there is nothing to share, or somebody else is coming for it.
+        #[n(1)]
+        key: Option<Key>,
+    },
+    /// "I leave; what was mine is yours." From an owner to its first granter.
+    #[n(12)]
+    Leave {
+        #[n(0)]
+        seq: u16,
+        #[n(1)]
+        range: Range,
+        #[n(2)]
+        epoch: u64,
+        #[n(3)]
+        promises: Inheritance,
+    },
+    /// The answer to [`Message::Leave`], with its number: taken.
+    #[n(13)]
+    Left {
+        #[n(0)]
+        seq: u16,
+    },
+}
+
+/// What the sender wants granted: from there to where it stands.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct Claim {
+    /// None: it was given nothing yet.
+    #[n(0)]
+    pub after: Option<Position>,
+    #[n(1)]
+    pub epoch: u64,
+}
+
+/// What a node says to a [`Claim`].
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub enum Verdict {
+    /// By the one whose range begins where the claimed one ends; it is good for one lease with the grant of
+    /// `second`, if one is named.
+    #[n(0)]
+    Granted {
+        #[n(0)]
+        second: Option<Handle>,
+    },
+    /// By the one behind it.
+    #[n(1)]
+    Seconded,
+    /// "You stood in my range. What begins there is yours; claim it."
+    #[n(2)]
+    Yours {
+        #[n(0)]
+        after: Position,
+        #[n(1)]
+        epoch: u64,
+    },
+    /// Not now, or not by this node.
+    #[n(3)]
+    Wait,
+}
+
+/// A promise that goes to an heir.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[cbor(context_bound = "HandleTable")]
+pub struct Promised {
+    #[n(0)]
+    pub to: Handle,
+    #[n(1)]
+    pub range: Range,
+    #[n(2)]
+    pub left: Duration,
+}
+
+/// At most [`PROMISES_MAX`] promises.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inheritance(pub(super) Vec<Promised>);
+
+impl<C: HandleTable> Encode<C> for Inheritance {
+    fn encode<W: Write>(&self, e: &mut Encoder<W>, table: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.array(self.0.len() as u64)?;
+        self.0.iter().try_for_each(|promise| promise.encode(e, table))
+    }
+}
+
+impl<'b, C: HandleTable> Decode<'b, C> for Inheritance {
+    /// The length is checked before anything is read, so that a hostile one makes no handles.
+    fn decode(d: &mut Decoder<'b>, table: &mut C) -> Result<Self, decode::Error> {
+        let at = d.position();
+        let len = d.array()?.filter(|&len| len <= PROMISES_MAX as u64);
+        let len = len.ok_or_else(|| decode::Error::message("more than 8 promises").at(at))?;
+        (0..len).map(|_| Promised::decode(d, table)).collect::<Result<Vec<_>, _>>().map(Inheritance)
+    }
 }
 
 impl Message {
     /// A datagram unless it has long keys. A question is padded to the size of its answer.
     pub fn travel(&self) -> Travel {
-        let is_padded =
-            matches!(self, Message::Stabilise { .. } | Message::AskRow { .. } | Message::Find { .. });
+        use Message::{AskLoad, AskMiddle, AskRow, Find, Stabilise};
+        let is_padded = matches!(
+            self,
+            Stabilise { .. } | AskRow { .. } | Find { .. } | AskLoad { .. } | AskMiddle { .. }
+        );
         Travel::sized(self.key_bytes() <= DATAGRAM_KEYS_MAX).padded(is_padded)
+    }
+
+    /// The same question with another number.
+    pub(super) fn numbered(mut self, number: u16) -> Message {
+        if let Message::Stabilise { seq, .. }
+        | Message::AskRow { seq, .. }
+        | Message::AskLoad { seq }
+        | Message::AskMiddle { seq } = &mut self
+        {
+            *seq = number;
+        }
+        self
     }
 
     fn key_bytes(&self) -> usize {
@@ -110,7 +253,11 @@ impl Message {
             Message::TellRow { entries, .. } => entries.iter().flatten().map(|it| len(&it.position)).sum(),
             Message::Nearer { contacts, .. } => all(contacts.as_slice()),
             Message::Owned { range, .. } => len(&range.after) + len(&range.to),
-            Message::AskRow { .. } | Message::Absent { .. } => 0,
+            Message::Middle { key, .. } => key.as_ref().map_or(0, |key| key.as_bytes().len()),
+            // Once in the life of a node.
+            Message::Leave { .. } => DATAGRAM_KEYS_MAX + 1,
+            Message::AskRow { .. } | Message::Absent { .. } | Message::AskLoad { .. } => 0,
+            Message::Load { .. } | Message::AskMiddle { .. } | Message::Left { .. } => 0,
         }
     }
 }

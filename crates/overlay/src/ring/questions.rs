@@ -4,8 +4,10 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Handle, Instant};
 
-/// Open questions at most: neighbours of a few nodes and one row. Beyond it nothing is asked.
-pub(super) const QUESTIONS_MAX: usize = 8;
+use crate::Position;
+
+/// Open questions at most: neighbours of a few nodes, one row, eight loads. Beyond it nothing is asked.
+pub(super) const QUESTIONS_MAX: usize = 16;
 /// Silent peers that are remembered at most; the oldest is forgotten.
 pub(super) const SILENT_MAX: usize = 16;
 
@@ -13,14 +15,20 @@ pub(super) const SILENT_MAX: usize = 16;
 pub(super) enum Subject {
     Neighbours,
     Row(u8),
+    Load,
+    Middle,
+    Leave,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Question {
     pub(super) peer: Handle,
     pub(super) subject: Subject,
-    seq: u16,
+    pub(super) seq: u16,
     due: Instant,
+    pub(super) asked_at: Instant,
+    /// Where the range began that was claimed with it.
+    pub(super) claimed: Option<Position>,
     /// Times that it was asked.
     pub(super) tries: u8,
 }
@@ -31,16 +39,30 @@ pub(super) struct Questions {
     seq: u16,
 }
 
+impl Question {
+    pub(super) fn new(
+        peer: Handle,
+        subject: Subject,
+        (asked_at, due): (Instant, Instant),
+        tries: u8,
+        claimed: Option<Position>,
+    ) -> Self {
+        Question { peer, subject, seq: 0, due, asked_at, claimed, tries }
+    }
+}
+
 impl Questions {
-    /// The number of a new question; none when this one is open already, or too many are.
-    pub(super) fn ask(&mut self, peer: Handle, subject: Subject, due: Instant, tries: u8) -> Option<u16> {
+    /// Whether one more may be asked, and this one is not.
+    pub(super) fn has_room(&self, peer: Handle, subject: Subject) -> bool {
         let is_open = |question: &Question| question.peer == peer && question.subject == subject;
-        if self.open.len() >= QUESTIONS_MAX || self.open.iter().any(is_open) {
-            return None;
-        }
+        self.open.len() < QUESTIONS_MAX && !self.open.iter().any(is_open)
+    }
+
+    /// Opens a question and gives it its number.
+    pub(super) fn open(&mut self, question: Question) -> u16 {
         let seq = self.number();
-        self.open.push(Question { peer, subject, seq, due, tries });
-        Some(seq)
+        self.open.push(Question { seq, ..question });
+        seq
     }
 
     /// A number that no question has had for a while; those of lookups come from here, too.
@@ -55,11 +77,11 @@ impl Questions {
         peer: Handle,
         seq: u16,
         fits: impl Fn(Subject) -> bool,
-    ) -> Option<Subject> {
+    ) -> Option<Question> {
         let is_it =
             |question: &Question| question.peer == peer && question.seq == seq && fits(question.subject);
         let at = self.open.iter().position(is_it)?;
-        Some(self.open.swap_remove(at).subject)
+        Some(self.open.swap_remove(at))
     }
 
     pub(super) fn next_due(&self) -> Instant {

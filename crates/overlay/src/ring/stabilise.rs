@@ -2,11 +2,12 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Call, Handle, Instant};
+use xtreem_base::{Call, Duration, Handle, Instant};
 
 use super::contact::{Contact, Contacts, clockwise};
 use super::lookup::{NEARER_MAX, Purpose};
-use super::questions::Subject;
+use super::message::{Claim, Verdict};
+use super::questions::{Question, Subject};
 use super::rows::{BASE, Row};
 use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Message, Ring};
 use crate::{Position, Range};
@@ -14,6 +15,16 @@ use crate::{Position, Range};
 /// In one of so many rounds a random member of the collection is asked who it takes for this node's
 /// successor, so that rings that were separate become one. Our guess.
 const STRANGER_ROUNDS: u32 = 8;
+
+/// The fields of [`Message::Neighbours`].
+pub(super) struct Neighbours {
+    pub(super) seq: u16,
+    pub(super) position: Position,
+    pub(super) predecessor: Option<Contact>,
+    pub(super) successors: Contacts,
+    pub(super) epoch: u64,
+    pub(super) verdict: Verdict,
+}
 
 impl Ring {
     /// Takes a place on the ring, or another one. What was known of others stays known.
@@ -27,6 +38,9 @@ impl Ring {
         for contact in known {
             self.successors.learn(&position, &contact, false);
         }
+        self.lease = None;
+        self.changed_at = call.now;
+        self.drift_due = call.now + self.rng.jitter(call.config.drift_period, 20);
         self.round = self.rng.below(STRANGER_ROUNDS);
         self.round_due = call.now;
     }
@@ -85,6 +99,7 @@ impl Ring {
             let is_other = self.predecessor() != Some(&contact);
             self.predecessor = Some(Heard { contact, at: call.now });
             if is_other {
+                self.changed_at = call.now;
                 out.event(Event::Predecessor);
             }
         }
@@ -95,16 +110,21 @@ impl Ring {
             self.round_due = Instant::FAR;
             return;
         };
-        self.round_due = call.now + self.rng.jitter(call.config.period, 5);
+        let quarter = Duration::from_micros(call.config.period.as_micros() / 4);
+        let period = if self.is_eager(call) { quarter } else { call.config.period };
+        self.round_due = call.now + self.rng.jitter(period, 5);
         self.round = self.round.wrapping_add(1);
         let is_stale = |heard: &Heard| heard.at + call.config.predecessor_limit() <= call.now;
         if self.predecessor.as_ref().is_some_and(is_stale) {
             self.predecessor = None;
+            self.changed_at = call.now;
             out.event(Event::Predecessor);
         }
+        self.claim_alone(call, out);
         self.ask_first(call, out);
+        self.tick_gap(call, out);
         self.refresh_row(call, out);
-        if self.round % STRANGER_ROUNDS == 0 || self.successors.first().is_none() {
+        if self.round.is_multiple_of(STRANGER_ROUNDS) || self.successors.first().is_none() {
             self.ask_stranger(call, me, out);
         }
     }
@@ -123,7 +143,7 @@ impl Ring {
         }
     }
 
-    fn ask<H: Host>(
+    pub(super) fn ask<H: Host>(
         &mut self,
         call: Call<'_, Config>,
         peer: Handle,
@@ -131,16 +151,25 @@ impl Ring {
         tries: u8,
         out: &mut H,
     ) {
-        let Some(position) = self.position.clone() else { return };
-        let due = call.now + call.config.answer_timeout;
-        let Some(seq) = self.questions.ask(peer, subject, due, tries) else { return };
-        out.send(
-            peer,
-            match subject {
-                Subject::Neighbours => Message::Stabilise { seq, position },
-                Subject::Row(level) => Message::AskRow { seq, level },
-            },
-        );
+        if peer == self.handle || !self.questions.has_room(peer, subject) {
+            return;
+        }
+        let times = (call.now, call.now + call.config.answer_timeout);
+        let mut question = Question::new(peer, subject, times, tries, None);
+        let message = match (subject, self.position.clone()) {
+            (Subject::Neighbours, Some(position)) => {
+                let claim = self.claim(call);
+                question.claimed = claim.after.clone();
+                Message::Stabilise { seq: 0, position, claim }
+            }
+            (Subject::Row(level), _) => Message::AskRow { seq: 0, level },
+            (Subject::Load, _) => Message::AskLoad { seq: 0 },
+            (Subject::Middle, _) => Message::AskMiddle { seq: 0 },
+            (Subject::Leave, _) => return self.send_leave(call, tries, out),
+            (Subject::Neighbours, None) => return,
+        };
+        let number = self.questions.open(question);
+        out.send(peer, message.numbered(number));
     }
 
     /// Asks again, or counts the peer as silent.
@@ -150,6 +179,7 @@ impl Ring {
                 self.ask(call, question.peer, question.subject, question.tries + 1, out);
             } else {
                 self.suspect(call, question.peer, out);
+                self.on_unanswered(call, question.subject, out);
             }
         }
     }
@@ -163,6 +193,7 @@ impl Ring {
             out.event(Event::Successors);
         }
         if first == Some(peer) {
+            self.changed_at = call.now;
             self.ask_first(call, out);
         }
     }
@@ -195,39 +226,40 @@ impl Ring {
         call: Call<'_, Config>,
         from: Handle,
         seq: u16,
-        position: Position,
+        (position, claim): (Position, Claim),
         out: &mut H,
     ) -> Result<(), Fault> {
         if out.id_of(from) != Some(position.id) {
             return Err(Fault::AnotherId);
         }
+        self.heed_epoch(claim.epoch)?;
         let Some(me) = self.position.clone() else {
             out.send(from, Message::Absent { seq });
             return Ok(());
         };
-        let is_fresh = |heard: &&Heard| heard.at + call.config.predecessor_limit() > call.now;
-        let predecessor = self.predecessor.as_ref().filter(is_fresh).map(|heard| heard.contact.clone());
+        let predecessor = self.fresh_predecessor(call).cloned();
         let successors: Contacts = self.successors.as_slice().iter().cloned().collect();
-        out.send(from, Message::Neighbours { seq, position: me, predecessor, successors });
-        self.heard(call, from, position, out);
+        self.heard(call, from, position.clone(), out);
+        let verdict = self.judge(call, from, &position, &claim, out);
+        let epoch = self.epoch;
+        out.send(from, Message::Neighbours { seq, position: me, predecessor, successors, epoch, verdict });
         Ok(())
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the fields of one message")]
     pub(super) fn on_neighbours<H: Host>(
         &mut self,
         call: Call<'_, Config>,
         from: Handle,
-        seq: u16,
-        position: Position,
-        predecessor: Option<Contact>,
-        successors: &Contacts,
+        answer: Neighbours,
         out: &mut H,
     ) -> Result<(), Fault> {
+        let Neighbours { seq, position, predecessor, successors, epoch, verdict } = answer;
         if out.id_of(from) != Some(position.id) {
             return Err(Fault::AnotherId);
         }
-        self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
+        self.heed_epoch(epoch)?;
+        let question =
+            self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
         out.contact_answered(from);
         let Some(me) = self.position.clone() else { return Ok(()) };
         self.heard(call, from, position, out);
@@ -248,6 +280,7 @@ impl Ring {
         {
             self.ask_first(call, out);
         }
+        self.on_verdict(call, from, (question.claimed, question.asked_at), verdict, out);
         Ok(())
     }
 
@@ -280,9 +313,8 @@ impl Ring {
         out: &mut H,
     ) -> Result<(), Fault> {
         let is_row = |subject| matches!(subject, Subject::Row(_));
-        let Some(Subject::Row(level)) = self.questions.answered(from, seq, is_row) else {
-            return Err(Fault::Unasked);
-        };
+        let question = self.questions.answered(from, seq, is_row).ok_or(Fault::Unasked)?;
+        let Subject::Row(level) = question.subject else { return Err(Fault::Unasked) };
         out.contact_answered(from);
         let Some(me) = &self.position else { return Ok(()) };
         if self.rows.first(usize::from(level)).is_none_or(|first| first.handle != from) {
@@ -305,8 +337,14 @@ impl Ring {
         seq: u16,
         out: &mut H,
     ) -> Result<(), Fault> {
-        if self.questions.answered(from, seq, |_| true).is_some() {
-            self.suspect(call, from, out);
+        if let Some(question) = self.questions.answered(from, seq, |_| true) {
+            if matches!(question.subject, Subject::Neighbours | Subject::Row(_)) {
+                self.suspect(call, from, out);
+            }
+            if let Some(sample) = self.sample.as_mut().filter(|_| question.subject == Subject::Load) {
+                sample.skip(from);
+            }
+            self.on_unanswered(call, question.subject, out);
             return Ok(());
         }
         self.on_absent_step(call, from, seq)
@@ -324,9 +362,20 @@ impl Ring {
             out.send(from, Message::Owned { seq, range: owner.range, epoch: owner.epoch });
             return;
         }
-        let contacts: Contacts = self.nearer(call.now, target).into_iter().collect();
+        let contacts: Contacts = match self.position {
+            // A newcomer, or one that has lost its lease: the next one may have it, or get it.
+            Some(_) if !self.is_owner(call.now) && self.is_behind_predecessor(target) => {
+                self.successors.as_slice().iter().take(NEARER_MAX).cloned().collect()
+            }
+            _ => self.nearer(call.now, target).into_iter().collect(),
+        };
         let is_known = !contacts.as_slice().is_empty();
         out.send(from, if is_known { Message::Nearer { seq, contacts } } else { Message::Absent { seq } });
+    }
+
+    fn is_behind_predecessor(&self, target: &Position) -> bool {
+        let between = self.predecessor().zip(self.position.as_ref());
+        between.is_some_and(|(it, me)| Range::new(it.position.clone(), me.clone()).contains(target))
     }
 
     /// Whom to ask for a position: its owner as far as it stands among the successors, and the one after it;

@@ -1,0 +1,250 @@
+//! Leases of ranges, both ends: what an owner was granted, and what a granter promised.
+//!
+//! Pure bookkeeping over positions and one node's own clock; who asks whom and when is in `tenure.rs`. Why
+//! two nodes never own one key at a time is argued in `docs/protocols/ring.md`, "Why no key has two owners".
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Duration, Handle, Instant};
+
+use crate::{Position, Range};
+
+/// Promises that a granter keeps at most: those to the two nodes before it, and to others that stood there
+/// lately. Beyond it nothing is granted until one has ended.
+pub const PROMISES_MAX: usize = 8;
+/// Grants of second granters that an owner keeps at most; the one that ends first is forgotten.
+const SECONDS_MAX: usize = 3;
+
+/// "Until then I take nothing over from you", as its owner counts: from when it asked.
+#[derive(Clone, Debug)]
+struct Grant {
+    by: Handle,
+    /// Where the range began that the granter knows of.
+    after: Position,
+    until: Instant,
+}
+
+/// What a node owns while its lease lasts.
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub(super) range: Range,
+    pub(super) epoch: u64,
+    /// When the range last grew, or was taken at all.
+    pub(super) since: Instant,
+    first: Option<Grant>,
+    /// Whose grant the first granter demands beside its own.
+    second: Option<Handle>,
+    seconds: Vec<Grant>,
+    until: Instant,
+}
+
+impl Lease {
+    /// A range that is not granted yet, or the whole ring, which needs no granter.
+    pub(super) fn new(range: Range, epoch: u64, now: Instant) -> Self {
+        let until = if range.is_whole() { Instant::FAR } else { Instant::ZERO };
+        Lease { range, epoch, since: now, first: None, second: None, seconds: Vec::new(), until }
+    }
+
+    pub fn range(&self) -> &Range {
+        &self.range
+    }
+
+    /// Higher than that of everybody who owned a part of it before.
+    pub fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// From then on it must not be used.
+    pub fn until(&self) -> Instant {
+        self.until
+    }
+
+    pub fn is_valid(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
+    /// The node whose range begins where this one ends, by its own word.
+    pub(super) fn first_granter(&self) -> Option<Handle> {
+        self.first.as_ref().map(|grant| grant.by)
+    }
+
+    pub(super) fn second_granter(&self) -> Option<Handle> {
+        self.second
+    }
+
+    /// Whether the first granter has heard of another beginning than the present one.
+    pub(super) fn wants_first(&self) -> bool {
+        self.first.as_ref().is_some_and(|grant| grant.after != self.range.after)
+    }
+
+    /// Whether the second granter is to be asked to catch up with the first.
+    pub(super) fn wants_second(&self) -> bool {
+        let Some(first) = &self.first else { return false };
+        let is_behind = |grant: &Grant| grant.until < first.until || grant.after != self.range.after;
+        self.second.is_some_and(|by| self.seconds.iter().find(|it| it.by == by).is_none_or(is_behind))
+    }
+
+    /// Whether all granters know where the range begins: only then may what lies below it be granted.
+    ///
+    /// Who had the whole ring until now has no granter yet, and so nobody else who knows anything.
+    pub(super) fn is_acknowledged(&self) -> bool {
+        let knows = |grant: &Grant| grant.after == self.range.after;
+        self.first.as_ref().is_none_or(knows)
+            && self.second.is_none_or(|by| self.seconds.iter().any(|it| it.by == by && knows(it)))
+    }
+
+    /// The first granter agreed to what was asked at `until` less the lease's length; it demands the grant of
+    /// `second`, too.
+    pub(super) fn granted(&mut self, by: Handle, second: Option<Handle>, after: Position, until: Instant) {
+        if self.range.is_whole() {
+            return;
+        }
+        self.first = Some(Grant { by, after, until });
+        self.second = second;
+        self.settle();
+    }
+
+    pub(super) fn seconded(&mut self, by: Handle, after: Position, until: Instant) {
+        self.seconds.retain(|grant| grant.by != by);
+        if self.seconds.len() >= SECONDS_MAX {
+            self.seconds.sort_by_key(|grant| grant.until);
+            self.seconds.remove(0);
+        }
+        self.seconds.push(Grant { by, after, until });
+        self.settle();
+    }
+
+    /// Promises are not taken back, so what was valid before stays so.
+    fn settle(&mut self) {
+        let Some(first) = &self.first else { return };
+        let until = match self.second {
+            None => first.until,
+            Some(by) => match self.seconds.iter().find(|grant| grant.by == by) {
+                Some(second) => first.until.min(second.until),
+                None => return,
+            },
+        };
+        self.until = self.until.max(until);
+    }
+
+    /// Gives up all before `after`. Who had the whole ring has this for as long as whoever comes now could
+    /// not take it: one lease.
+    pub(super) fn cut(&mut self, after: Position, epoch: u64, end: Instant) {
+        if self.range.is_whole() {
+            self.until = end;
+        }
+        self.range.after = after;
+        self.epoch = epoch;
+    }
+
+    /// Takes what lies between `after` and its beginning, for as long as it has the rest.
+    pub(super) fn extend(&mut self, after: Position, epoch: u64, now: Instant) {
+        self.range.after = after;
+        self.epoch = epoch;
+        self.since = now;
+        if self.range.is_whole() {
+            self.until = Instant::FAR;
+            (self.first, self.second) = (None, None);
+            self.seconds.clear();
+        }
+    }
+
+    pub(super) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.first_granter().into_iter().chain(self.second).for_each(&mut *f);
+        self.seconds.iter().for_each(|grant| f(grant.by));
+    }
+}
+
+/// "Until then I take nothing of this over", as its granter counts: from when it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Promise {
+    pub(super) to: Handle,
+    pub(super) range: Range,
+    pub(super) until: Instant,
+    /// Whoever has this range needs this node's grant, so that it ends when the promise does. False: the node
+    /// once stood next or next but one, and others may have granted it more since.
+    is_exact: bool,
+}
+
+/// All promises of one granter.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Promises(Vec<Promise>);
+
+impl Promises {
+    /// Whether somebody else still has a part of that.
+    pub(super) fn forbid(&self, range: &Range, to: Handle, now: Instant) -> bool {
+        self.0.iter().any(|it| it.to != to && it.until > now && it.range.overlaps(range))
+    }
+
+    /// What is promised to somebody who stands there, whether it has ended or not.
+    pub(super) fn to_position(&self, position: &Position) -> Option<&Promise> {
+        self.0.iter().filter(|it| it.range.to == *position).max_by_key(|it| it.until)
+    }
+
+    /// False, and nothing is promised, when there are too many.
+    pub(super) fn give(&mut self, to: Handle, range: Range, until: Instant, now: Instant) -> bool {
+        let is_other = |it: &Promise| it.to != to || it.range.to != range.to;
+        if self.0.iter().filter(|it| is_other(it)).count() >= PROMISES_MAX {
+            self.0.retain(|it| it.until > now);
+        }
+        if self.0.iter().filter(|it| is_other(it)).count() >= PROMISES_MAX {
+            return false;
+        }
+        self.0.retain(is_other);
+        self.0.push(Promise { to, range, until, is_exact: true });
+        true
+    }
+
+    /// What another promised: it holds here for at least as long. When there is no room the oldest ends, which
+    /// a message of so few cannot bring about.
+    pub(super) fn give_at_least(&mut self, to: Handle, range: Range, until: Instant, now: Instant) {
+        let own = self.to_position(&range.to).filter(|it| it.to == to).map_or(until, |it| it.until);
+        let _ = self.give(to, range, until.max(own), now);
+    }
+
+    /// From when on nobody else can own a part of `gap`, which lies directly below this node's own range, as
+    /// far as promises tell: of two nodes. None when they do not tell of all of it.
+    pub(super) fn end_of(&self, gap: &Range) -> Option<Instant> {
+        let mut cursor = &gap.to;
+        let mut end = Instant::ZERO;
+        for _ in 0..2 {
+            let promise = self.to_position(cursor).filter(|it| it.is_exact)?;
+            end = end.max(promise.until);
+            if promise.range.contains(&gap.after) || promise.range.after == gap.after {
+                return Some(end);
+            }
+            cursor = &promise.range.after;
+        }
+        None
+    }
+
+    /// The last end of all that touches `range`.
+    pub(super) fn last_end(&self, range: &Range) -> Instant {
+        let touching = self.0.iter().filter(|it| it.range.overlaps(range));
+        touching.map(|it| it.until).max().unwrap_or(Instant::ZERO)
+    }
+
+    /// The own range begins elsewhere: only those who stand at `still` need this node's grant as before.
+    pub(super) fn moved(&mut self, still: &[&Position]) {
+        self.0.iter_mut().for_each(|it| it.is_exact &= still.contains(&&it.range.to));
+    }
+
+    /// What has been taken over is no promise any more.
+    pub(super) fn drop_within(&mut self, range: &Range) {
+        self.0.retain(|it| !range.contains(&it.range.to));
+    }
+
+    pub(super) fn take(&mut self, to: Handle, position: &Position) -> Option<Promise> {
+        let at = self.0.iter().position(|it| it.to == to && it.range.to == *position)?;
+        Some(self.0.remove(at))
+    }
+
+    /// Those that have not ended, each with the time that it still has.
+    pub(super) fn open(&self, now: Instant) -> impl Iterator<Item = (&Promise, Duration)> {
+        self.0.iter().filter(move |it| it.until > now).map(move |it| (it, it.until.since(now)))
+    }
+
+    pub(super) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
+        self.0.iter().for_each(|it| f(it.to));
+    }
+}

@@ -1,0 +1,345 @@
+//! Who owns what: claims, verdicts, what is taken over and what is handed over.
+//!
+//! The rules are those of `docs/protocols/ring.md`, "Leases"; the letters below are theirs.
+
+use alloc::vec::Vec;
+
+use xtreem_base::{Call, Handle, Instant};
+
+use super::contact::{Contact, clockwise};
+use super::lease::Lease;
+use super::message::{Claim, Verdict};
+use super::questions::Subject;
+use super::{Config, Event, Fault, Heard, Host, Ring};
+use crate::{Position, Range};
+
+/// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
+const EPOCH_JUMP_MAX: u64 = 1 << 32;
+
+/// A gap between the own range and the nearest node that stands before it.
+#[derive(Clone, Debug)]
+pub(super) struct Gap {
+    floor: Position,
+    since: Instant,
+}
+
+impl Ring {
+    /// What this node owns or would own if it were granted; [`Self::lease`] says whether it is.
+    pub fn range(&self) -> Option<&Range> {
+        self.lease.as_ref().map(|lease| &lease.range)
+    }
+
+    /// As far as there is a range. What it allows ends at [`Lease::until`].
+    pub fn lease(&self) -> Option<&Lease> {
+        self.lease.as_ref()
+    }
+
+    /// Whether this node may answer for its range now.
+    pub fn is_owner(&self, now: Instant) -> bool {
+        self.lease.as_ref().is_some_and(|lease| lease.is_valid(now))
+    }
+
+    /// Takes the whole ring for itself: the first node of a grid does.
+    pub fn found<H: Host>(&mut self, call: Call<'_, Config>, position: Position, out: &mut H) {
+        self.stand(call, position.clone());
+        let range = Range::new(position.clone(), position);
+        self.epoch += 1;
+        self.lease = Some(Lease::new(range, self.epoch, call.now));
+        self.tell_range(out);
+    }
+
+    pub(super) fn tell_range<H: Host>(&mut self, out: &mut H) {
+        let of = |lease: &Lease| (lease.range.clone(), lease.epoch);
+        out.event(Event::Range(self.lease.as_ref().map(of)));
+    }
+
+    pub(super) fn heed_epoch(&mut self, epoch: u64) -> Result<(), Fault> {
+        if epoch > self.epoch.saturating_add(EPOCH_JUMP_MAX) {
+            return Err(Fault::Epoch);
+        }
+        self.epoch = self.epoch.max(epoch);
+        Ok(())
+    }
+
+    fn next_epoch(&mut self) -> u64 {
+        self.epoch += 1;
+        self.epoch
+    }
+
+    /// Since when this node has had no valid lease and the same neighbours; none when it has one.
+    fn idle_since(&self, now: Instant) -> Option<Instant> {
+        let ended = self.lease.as_ref().map_or(Instant::ZERO, Lease::until);
+        (ended <= now).then(|| ended.max(self.changed_at))
+    }
+
+    /// Nobody who was granted anything by a node that this one does not know can have it any more, and
+    /// whoever took this node's range over would have been heard.
+    fn may_found(&self, call: Call<'_, Config>) -> bool {
+        let is_over = |since| since + call.config.founding_after() <= call.now;
+        self.idle_since(call.now).is_some_and(is_over)
+    }
+
+    /// Whether it waits for its first range, or for the return of one, and something is to be had by asking.
+    pub(super) fn is_eager(&self, call: Call<'_, Config>) -> bool {
+        !self.is_owner(call.now) && (self.lease.is_some() || self.may_found(call))
+    }
+
+    pub(super) fn claim(&mut self, call: Call<'_, Config>) -> Claim {
+        if self.may_found(call)
+            && let Some(me) = self.position.clone()
+        {
+            self.take_by_founding(call, me);
+        }
+        let after = self.lease.as_ref().map(|lease| lease.range.after.clone());
+        Claim { after, epoch: self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch) }
+    }
+
+    /// F: nobody around has a lease, and for long enough nobody new came: what lies behind the predecessor is
+    /// claimed.
+    fn take_by_founding(&mut self, call: Call<'_, Config>, me: Position) {
+        let fresh = self.fresh_predecessor(call).map(|contact| contact.position.clone());
+        let after = fresh.unwrap_or_else(|| me.clone());
+        let is_alone = after == me;
+        if is_alone && !self.successors.as_slice().is_empty() {
+            return;
+        }
+        if self.lease.as_ref().is_none_or(|lease| lease.range.after != after) {
+            let epoch = self.next_epoch();
+            self.lease = Some(Lease::new(Range::new(after, me), epoch, call.now));
+            self.is_range_told = false;
+        }
+    }
+
+    pub(super) fn fresh_predecessor(&self, call: Call<'_, Config>) -> Option<&Contact> {
+        let is_fresh = |heard: &&Heard| heard.at + call.config.predecessor_limit() > call.now;
+        self.predecessor.as_ref().filter(is_fresh).map(|heard| &heard.contact)
+    }
+
+    /// A node that has found nobody for so long is the ring.
+    pub(super) fn claim_alone<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if self.successors.as_slice().is_empty() && self.may_found(call) && self.joining.is_none() {
+            let _ = self.claim(call);
+            self.tell_new_range(call, out);
+        }
+    }
+
+    /// When a gap may be taken over, or is looked at again.
+    pub(super) fn next_gap(&self) -> Instant {
+        if self.gap.is_some() { self.gap_due } else { Instant::FAR }
+    }
+
+    /// Answers a claim of `from`, which stands at `position`.
+    pub(super) fn judge<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        position: &Position,
+        claim: &Claim,
+        out: &mut H,
+    ) -> Verdict {
+        let Some(me) = self.position.clone() else { return Verdict::Wait };
+        if self.is_owner(call.now) {
+            return self.judge_as_owner(call, from, (position, claim), &me, out);
+        }
+        // F, the other side: who has been without a lease for as long grants what its neighbours found.
+        let Some(after) = claim.after.clone().filter(|_| self.may_found(call)) else { return Verdict::Wait };
+        let range = Range::new(after, position.clone());
+        let predecessor = self.fresh_predecessor(call).map(|contact| contact.position.clone());
+        if predecessor.as_ref() == Some(position) {
+            let second = self.successors.first().map(|first| first.handle).filter(|first| *first != from);
+            return self.grant(call, from, range, Verdict::Granted { second });
+        }
+        match predecessor.and_then(|it| self.promises.to_position(&it)) {
+            Some(first) if first.range.after == *position => self.grant(call, from, range, Verdict::Seconded),
+            _ => Verdict::Wait,
+        }
+    }
+
+    fn judge_as_owner<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        (position, claim): (&Position, &Claim),
+        me: &Position,
+        out: &mut H,
+    ) -> Verdict {
+        let Some(lease) = self.lease.as_mut() else { return Verdict::Wait };
+        let begin = lease.range.after.clone();
+        // B: it stands in this node's range. What lies behind it becomes its own.
+        if lease.range.contains(position) && position != me {
+            let after = match &claim.after {
+                // Two rings become one: of two beginnings the nearer one is right.
+                Some(own) if own != position && clockwise(position, own, &begin).is_gt() => own.clone(),
+                _ => begin.clone(),
+            };
+            let given = Range::new(after.clone(), position.clone());
+            // If it does not come for it, it is taken back after a round: nothing is granted to it yet.
+            let until = call.now + call.config.period;
+            if !lease.is_acknowledged() || !self.promises.give(from, given.clone(), until, call.now) {
+                return Verdict::Wait;
+            }
+            self.epoch += 1;
+            lease.cut(position.clone(), self.epoch, call.now + call.config.lease);
+            // Who was next is now next but one, behind the newcomer; but only this node knows of both.
+            self.promises.moved(&[&begin, position]);
+            out.event(Event::Ceded { to: from, range: given });
+            self.tell_range(out);
+            self.claim_anew(call, out);
+            return Verdict::Yours { after, epoch: self.epoch };
+        }
+        // A: its range ends where this one begins.
+        if begin == *position {
+            let Some(after) = claim.after.clone() else {
+                // It has not heard yet what it was given.
+                let given = self.promises.to_position(position).filter(|it| it.to == from);
+                let yours = |after| Verdict::Yours { after, epoch: self.epoch };
+                return given.map_or(Verdict::Wait, |it| yours(it.range.after.clone()));
+            };
+            if !lease.is_acknowledged() {
+                return Verdict::Wait;
+            }
+            let second = lease.first_granter().filter(|first| *first != from);
+            return self.grant(call, from, Range::new(after, position.clone()), Verdict::Granted { second });
+        }
+        // C: one stands between, whose range begins where this one's ends, and to whom this node granted it.
+        let first = self.promises.to_position(&begin).filter(|it| it.until > call.now);
+        match (&claim.after, first) {
+            (Some(after), Some(first)) if first.range.after == *position => {
+                let range = Range::new(after.clone(), position.clone());
+                self.grant(call, from, range, Verdict::Seconded)
+            }
+            _ => Verdict::Wait,
+        }
+    }
+
+    fn grant(&mut self, call: Call<'_, Config>, to: Handle, range: Range, verdict: Verdict) -> Verdict {
+        let until = call.now + call.config.lease + call.config.drift();
+        let is_own = self.lease.as_ref().is_some_and(|it| it.is_valid(call.now) && it.range.overlaps(&range));
+        if is_own || self.promises.forbid(&range, to, call.now) {
+            return Verdict::Wait;
+        }
+        if self.promises.give(to, range, until, call.now) { verdict } else { Verdict::Wait }
+    }
+
+    /// The answer to a claim of `after` that was sent at `asked_at`.
+    pub(super) fn on_verdict<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        (after, asked_at): (Option<Position>, Instant),
+        verdict: Verdict,
+        out: &mut H,
+    ) {
+        let until = asked_at + call.config.lease;
+        let Some(me) = self.position.clone() else { return };
+        match (verdict, after, &mut self.lease) {
+            (Verdict::Granted { second }, Some(after), Some(lease)) => {
+                lease.granted(from, second, after, until);
+                let first = Some(from).filter(|_| lease.wants_first());
+                let second = second.filter(|_| lease.wants_second());
+                for peer in first.into_iter().chain(second) {
+                    self.ask(call, peer, Subject::Neighbours, 1, out);
+                }
+            }
+            (Verdict::Seconded, Some(after), Some(lease)) => lease.seconded(from, after, until),
+            (Verdict::Yours { after, epoch }, _, _) => {
+                self.take_what_is_given(call, me, after, epoch);
+                self.ask(call, from, Subject::Neighbours, 1, out);
+            }
+            // Who has no lease itself may not grant: the next one is asked.
+            _ => self.ask_behind(call, from, out),
+        }
+        self.tell_new_range(call, out);
+    }
+
+    fn tell_new_range<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if !self.is_range_told && self.is_owner(call.now) {
+            self.is_range_told = true;
+            self.tell_range(out);
+        }
+    }
+
+    fn take_what_is_given(&mut self, call: Call<'_, Config>, me: Position, after: Position, epoch: u64) {
+        if after == me {
+            return;
+        }
+        self.epoch = self.epoch.max(epoch);
+        let epoch = self.next_epoch();
+        self.is_range_told = false;
+        match &mut self.lease {
+            // It owned something else: two rings become one. What is not in both is not its own any more.
+            Some(lease) if lease.is_valid(call.now) => {
+                if lease.range.contains(&after) {
+                    lease.cut(after, epoch, call.now + call.config.lease);
+                }
+            }
+            lease => *lease = Some(Lease::new(Range::new(after, me), epoch, call.now)),
+        }
+    }
+
+    /// The successor behind `from`, while this node has no valid lease.
+    fn ask_behind<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, out: &mut H) {
+        let wanted = match &self.lease {
+            Some(lease) => lease.until() < call.now + call.config.period,
+            None => true,
+        };
+        let successors = self.successors.as_slice();
+        let at = successors.iter().take(2).position(|it| it.handle == from);
+        if wanted && let Some(next) = at.and_then(|at| successors.get(at + 1)) {
+            let next = next.handle;
+            self.ask(call, next, Subject::Neighbours, 1, out);
+        }
+    }
+
+    /// G: what lies between the nearest node that stands before this one and its own range is taken over when
+    /// every lease of it has ended.
+    pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        let Some((me, lease)) = self.position.clone().zip(self.lease.as_ref()) else { return };
+        if !lease.is_valid(call.now) || lease.range.is_whole() {
+            self.gap = None;
+            return;
+        }
+        let floor = match self.fresh_predecessor(call) {
+            Some(contact) => contact.position.clone(),
+            // Nobody asks this node: does it stand alone?
+            None if self.successors.as_slice().is_empty() => me.clone(),
+            None => return,
+        };
+        let begin = lease.range.after.clone();
+        if floor == begin || (lease.range.contains(&floor) && floor != me) {
+            self.gap = None;
+            return;
+        }
+        let gap = match self.gap.take() {
+            Some(gap) if gap.floor == floor => gap,
+            _ => Gap { floor: floor.clone(), since: call.now },
+        };
+        let space = Range::new(floor.clone(), begin);
+        let end = self.promises.end_of(&space).unwrap_or_else(|| {
+            let known = self.promises.last_end(&space).max(lease.since).max(gap.since);
+            known + call.config.lease + call.config.drift()
+        });
+        if call.now < end {
+            self.gap = Some(gap);
+            self.gap_due = end.min(call.now + call.config.answer_timeout);
+            return;
+        }
+        let is_known = self.promises.end_of(&space).is_some();
+        self.promises.drop_within(&space);
+        self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());
+        let epoch = self.next_epoch();
+        if let Some(lease) = &mut self.lease {
+            lease.extend(floor, epoch, call.now);
+        }
+        self.tell_range(out);
+        self.claim_anew(call, out);
+    }
+
+    /// Tells both granters where the range begins now.
+    pub(super) fn claim_anew<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        let Some(lease) = &self.lease else { return };
+        for granter in [lease.first_granter(), lease.second_granter()].into_iter().flatten() {
+            self.ask(call, granter, Subject::Neighbours, 1, out);
+        }
+    }
+}

@@ -1,0 +1,142 @@
+//! What all nodes of a world share: the numbers of their protocols, and the one who watches them.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+
+use xtreem_base::{Handle, Instant};
+use xtreem_overlay::ring::{self, Lease};
+use xtreem_overlay::{Position, Range, tman};
+
+use super::items::Items;
+use crate::arena::slot_of;
+
+/// Owners behind a key at which the watcher looks in a large world; in a small one at all.
+const LOOKED_AT: usize = 64;
+const SMALL: usize = 1_000;
+
+#[derive(Default)]
+pub(super) struct Common {
+    pub(super) seed: u64,
+    pub(super) membership: xtreem_membership::Config,
+    pub(super) tman: tman::Config,
+    pub(super) ring: ring::Config,
+    pub(super) items: Items,
+    watch: RefCell<Watch>,
+    pub(super) doubles: Cell<u64>,
+}
+
+/// Who owns what, at every moment, as the nodes themselves believe.
+#[derive(Default)]
+struct Watch {
+    /// By slot.
+    owned: Vec<Option<Owned>>,
+    by_position: BTreeMap<Position, u32>,
+    /// Of each answer that is under way whether it was that of the right one.
+    answers: BTreeMap<(Handle, Position), bool>,
+}
+
+#[derive(Clone, Debug)]
+struct Owned {
+    handle: Handle,
+    range: Range,
+    epoch: u64,
+    until: Instant,
+}
+
+impl Watch {
+    fn set(&mut self, slot: usize, owned: Option<Owned>) {
+        if self.owned.len() <= slot {
+            self.owned.resize(slot + 1, None);
+        }
+        if let Some(old) = self.owned[slot].take() {
+            self.by_position.remove(&old.range.to);
+        }
+        if let Some(owned) = &owned {
+            self.by_position.insert(owned.range.to.clone(), slot as u32);
+        }
+        self.owned[slot] = owned;
+    }
+
+    /// Those that stand there or behind, in their order round the ring.
+    fn behind<'a>(&'a self, target: &'a Position) -> impl Iterator<Item = &'a Owned> {
+        let slots = self.by_position.range(target..).chain(self.by_position.range(..target));
+        slots.filter_map(|(_, slot)| self.owned[*slot as usize].as_ref())
+    }
+}
+
+impl Common {
+    pub(super) fn new(seed: u64, items: Items) -> Self {
+        Common { seed, items, ..Common::default() }
+    }
+
+    /// What a node holds from now on.
+    pub(super) fn note_lease(&self, handle: Handle, lease: Option<&Lease>) {
+        let mut watch = self.watch.borrow_mut();
+        let slot = slot_of(handle) as usize;
+        let known = watch.owned.get(slot).and_then(Option::as_ref);
+        // Who has never been granted anything is no owner yet.
+        let lease = lease.filter(|it| it.until() > Instant::ZERO);
+        let is_same = |(owned, lease): (&Owned, &Lease)| {
+            (owned.handle, owned.until, owned.epoch) == (handle, lease.until(), lease.epoch())
+        };
+        if known.is_none() && lease.is_none() || known.zip(lease).is_some_and(is_same) {
+            return;
+        }
+        let owned = lease.map(|lease| Owned {
+            handle,
+            range: lease.range().clone(),
+            epoch: lease.epoch(),
+            until: lease.until(),
+        });
+        watch.set(slot, owned);
+    }
+
+    /// It is dead.
+    pub(super) fn note_death(&self, slot: u32) {
+        self.watch.borrow_mut().set(slot as usize, None);
+    }
+
+    /// `owner` answers `asker` now as the owner of `target`.
+    pub(super) fn note_answer(&self, now: Instant, asker: Handle, owner: Handle, target: &Position) {
+        let mut watch = self.watch.borrow_mut();
+        let limit = if watch.by_position.len() <= SMALL { usize::MAX } else { LOOKED_AT };
+        let also = |it: &&Owned| it.handle != owner && it.until > now && it.range.contains(target);
+        let others = watch.behind(target).take(limit).filter(also).count();
+        if others > 0 {
+            self.doubles.set(self.doubles.get() + 1);
+            if std::env::var_os("RING_TRACE").is_some() {
+                let all: Vec<_> =
+                    watch.behind(target).filter(|it| it.until > now && it.range.contains(target)).collect();
+                eprintln!("{now:?} double {target:?}: {all:?}");
+            }
+        }
+        let is_right = watch.behind(target).next().is_some_and(|first| first.handle == owner);
+        watch.answers.insert((asker, target.clone()), is_right);
+    }
+
+    /// Whether the answer that `asker` got came from the right one; none: from nobody.
+    pub(super) fn take_answer(&self, asker: Handle, target: &Position) -> Option<bool> {
+        self.watch.borrow_mut().answers.remove(&(asker, target.clone()))
+    }
+
+    /// Pairs of neighbours in the order of positions whose ranges overlap now.
+    pub(super) fn overlaps(&self, now: Instant) -> usize {
+        let watch = self.watch.borrow();
+        let valid: Vec<&Owned> = watch
+            .by_position
+            .values()
+            .filter_map(|slot| watch.owned[*slot as usize].as_ref())
+            .filter(|owned| owned.until > now)
+            .collect();
+        let next = valid.iter().cycle().skip(1);
+        let overlaps = |(a, b): &(&&Owned, &&Owned)| a.handle != b.handle && a.range.overlaps(&b.range);
+        valid.iter().zip(next).filter(overlaps).count()
+    }
+
+    /// Ranges that are owned now.
+    pub(super) fn ranges(&self, now: Instant) -> Vec<Range> {
+        let watch = self.watch.borrow();
+        let valid = watch.owned.iter().flatten().filter(|owned| owned.until > now);
+        valid.map(|owned| owned.range.clone()).collect()
+    }
+}
