@@ -8,6 +8,7 @@
 pub mod all;
 #[cfg(test)]
 mod play;
+pub mod sums;
 
 use minicbor::{Decode, Encode};
 

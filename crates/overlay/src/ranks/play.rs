@@ -149,8 +149,8 @@ where
                     }
                 }
                 What::Message { from, to, message } => {
-                    let is_heard = self.nodes[to as usize].is_alive
-                        && self.nodes[from as usize].side == self.nodes[to as usize].side;
+                    let reaches = |to: &Node<C>| to.is_alive && self.nodes[from as usize].side == to.side;
+                    let is_heard = self.nodes.get(to as usize).is_some_and(reaches);
                     if is_heard {
                         self.call(to, |core, call, out| {
                             // Late answers are faults by design.
