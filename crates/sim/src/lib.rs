@@ -17,6 +17,7 @@ pub mod link;
 pub mod membership;
 mod memory;
 pub mod queue;
+pub mod ranks;
 pub mod ring;
 pub mod selection;
 pub mod wheel;

@@ -4,6 +4,7 @@ mod contention;
 mod grid;
 mod membership;
 mod memory;
+mod ranks;
 mod ring;
 mod selection;
 mod sweep;
@@ -32,6 +33,8 @@ enum Command {
     Selection(selection::Arguments),
     /// What lookups on the ring cost and whom they find, under deaths, churn and faults
     Ring(ring::Arguments),
+    /// How soon all nodes know their ranks by counting along the ring, and what they keep for it
+    Ranks(ranks::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -43,5 +46,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Ranks(arguments) => ranks::run(&arguments),
     }
 }

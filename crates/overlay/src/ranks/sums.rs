@@ -20,6 +20,8 @@ use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Si
 pub use message::{Frozen, Message, Sum, Told, Total};
 
 use super::{Epoch, Standing};
+use crate::Position;
+use crate::ring::{Contact, clockwise};
 use askers::Askers;
 use last::Last;
 use rows::Rows;
@@ -28,6 +30,8 @@ use rows::Rows;
 pub const ROWS_MAX: usize = 28;
 /// The level at which the last node asks the first one for the sum of all.
 const CROWN: u8 = ROWS_MAX as u8;
+/// Rounds in which a successor that the ring passed over does not answer, before the ring is believed.
+const DOUBTED_TRIES: u8 = 1;
 /// Numberings that a peer may be ahead; further ones are a lie.
 const AHEAD_MAX: u32 = 1 << 16;
 
@@ -44,6 +48,9 @@ pub struct Config {
     pub tries: u8,
     /// Rounds in which the sum of all has not changed, before a numbering is made of it.
     pub quiet_rounds: u8,
+    /// So long a successor that answers here is kept when the ring passes over it. Our guess: a ring comes
+    /// back to one that it took for dead after its hold-down (4 s) and a round or two.
+    pub doubt: Duration,
 }
 
 impl Default for Config {
@@ -53,6 +60,7 @@ impl Default for Config {
             gather: Duration::from_millis(100),
             tries: 3,
             quiet_rounds: 5,
+            doubt: Duration::from_secs(8),
         }
     }
 }
@@ -83,7 +91,7 @@ pub enum Event {
 
 /// Where the ring goes on from a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum Next {
+enum Next {
     /// It is not on the ring.
     #[default]
     Unknown,
@@ -95,13 +103,37 @@ pub enum Next {
     First(Handle),
 }
 
+impl Next {
+    fn of(own: Option<&Position>, first: Option<&Contact>) -> Next {
+        match (own, first) {
+            (None, _) => Next::Unknown,
+            (Some(_), None) => Next::Alone,
+            (Some(own), Some(first)) if first.position > *own => Next::Member(first.handle),
+            (Some(_), Some(first)) => Next::First(first.handle),
+        }
+    }
+}
+
+/// The ring passes over the successor that counts so far: it was silent once, or is dead.
+#[derive(Clone, Debug)]
+struct Doubt {
+    next: Next,
+    first: Option<Position>,
+    /// When the ring is believed in any case.
+    until: Instant,
+}
+
 /// One node's part of the counting.
 #[derive(Clone, Debug)]
 pub struct Sums {
     me: Handle,
     /// What this node adds: itself, or nothing.
     own: Sum,
+    /// Where it stands, where the one that comes next does, and who that is.
+    place: Option<Position>,
+    first: Option<Position>,
     next: Next,
+    doubt: Option<Doubt>,
     rows: Rows,
     askers: Askers,
     /// What only the last node knows.
@@ -142,7 +174,10 @@ impl Sums {
         Sums {
             me,
             own: mark.map_or(Sum::NONE, Sum::of),
+            place: None,
+            first: None,
             next: Next::Unknown,
+            doubt: None,
             rows: Rows::default(),
             askers: Askers::default(),
             last: Last::new(expected),
@@ -160,18 +195,66 @@ impl Sums {
         }
     }
 
-    /// The ring says who comes next. Nothing happens when it is the same as before.
-    pub fn handle_next(&mut self, call: Call<'_, Config>, next: Next, out: &mut impl Events<Event>) {
-        if self.next == next {
+    /// The ring says where this node stands and who comes next. Nothing happens when it is as before.
+    ///
+    /// A successor that is nearer is believed at once. One that is farther away takes the place of one that
+    /// does not answer here either, or when the ring has stayed with it for a while: a ring on which some
+    /// messages get lost passes over somebody all the time, and each time all ranks would be others.
+    pub fn handle_ring(
+        &mut self,
+        call: Call<'_, Config>,
+        own: Option<&Position>,
+        first: Option<&Contact>,
+        out: &mut impl Events<Event>,
+    ) {
+        let next = Next::of(own, first);
+        if next == self.next && self.place.as_ref() == own {
+            self.doubt = None;
             return;
         }
-        self.next = next;
+        let is_nearer = match (own, first, &self.first) {
+            (Some(own), Some(new), Some(old)) => clockwise(own, &new.position, old).is_lt(),
+            (_, new, old) => new.is_some() && old.is_none(),
+        };
+        let first = first.map(|first| first.position.clone());
+        if self.next == Next::Unknown || self.place.as_ref() != own || is_nearer {
+            self.place = own.cloned();
+            self.set_next(call, next, first, out);
+        } else if self.doubt.as_ref().is_none_or(|doubt| doubt.next != next) {
+            let until = self.doubt.as_ref().map_or(call.now + call.config.doubt, |doubt| doubt.until);
+            self.doubt = Some(Doubt { next, first, until });
+            self.rows.ask_first();
+            self.gather_at = self.gather_at.min(call.now + call.config.gather);
+        }
+    }
+
+    fn set_next(
+        &mut self,
+        call: Call<'_, Config>,
+        next: Next,
+        first: Option<Position>,
+        out: &mut impl Events<Event>,
+    ) {
+        (self.next, self.first, self.doubt) = (next, first, None);
         self.last.forget();
         match next {
             Next::Member(successor) => self.rows.set_first(successor, self.own),
             Next::Unknown | Next::Alone | Next::First(_) => self.rows.clear(),
         }
         self.after_change(call, out);
+    }
+
+    /// Believes the ring when the one that it passed over is silent, or when it took long enough.
+    fn settle_doubt(&mut self, call: Call<'_, Config>, out: &mut impl Events<Event>) {
+        let tries = match self.next {
+            Next::Member(_) => self.rows.first_tries(),
+            Next::First(_) => self.last.tries(),
+            Next::Unknown | Next::Alone => u8::MAX,
+        };
+        let is_over = |doubt: &mut Doubt| tries > DOUBTED_TRIES || doubt.until <= call.now;
+        if let Some(doubt) = self.doubt.take_if(is_over) {
+            self.set_next(call, doubt.next, doubt.first, out);
+        }
     }
 
     /// The node stands elsewhere, or counts or does not from now on.
@@ -205,12 +288,13 @@ impl Sums {
         }
     }
 
-    /// The place of this node by what is counted now, settled or not.
-    pub fn counted(&self) -> Option<u32> {
+    /// The rank of this node and the number of all by what is counted now, settled or not.
+    pub fn counted(&self) -> Option<(u32, u32)> {
         if self.own == Sum::NONE {
             return None;
         }
-        self.total?.current.members.checked_sub(self.rest()?.members)
+        let members = self.total?.current.members;
+        Some((members.checked_sub(self.rest()?.members)?, members))
     }
 
     /// Where this node stands, as far as it is known. Under a numbering that is not settled any more it keeps
@@ -220,7 +304,7 @@ impl Sums {
         let Some(Frozen { epoch, members }) = total.frozen else {
             let epoch = Epoch { number: self.wish, digest: total.current.marks };
             return Some(Standing {
-                rank: self.counted(),
+                rank: self.counted().map(|(rank, _)| rank),
                 members: total.current.members,
                 epoch,
                 is_settled: false,
@@ -228,7 +312,7 @@ impl Sums {
         };
         let is_counted = total.is_current() && self.is_fresh() && self.quiet > 0;
         let held = self.held.filter(|(held, _)| *held == epoch).map(|(_, rank)| rank);
-        let counted = self.counted();
+        let counted = self.counted().map(|(rank, _)| rank);
         let is_settled = is_counted && (held.is_none() || held == counted);
         Some(Standing { rank: held.or(counted), members, epoch, is_settled })
     }
@@ -372,7 +456,10 @@ impl Core for Sums {
         Wake::new(self.next_round, "a round of counting").or(Wake::new(self.gather_at, "sums have changed"))
     }
 
-    fn handle_gone(&mut self, _: Call<'_, Config>, peer: Handle) {
+    fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
+        if let Some(doubt) = &mut self.doubt {
+            doubt.until = call.now;
+        }
         self.askers.remove(peer);
         self.rows.forget_answers_of(peer);
     }
@@ -417,6 +504,7 @@ impl<S: Sink<Message> + Events<Event>> Driven<S> for Sums {
 
     fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut S) {
         if self.next_round <= call.now {
+            self.settle_doubt(call, out);
             self.start_round(call);
             self.after_change(call, out);
         }

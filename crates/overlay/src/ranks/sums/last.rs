@@ -33,6 +33,11 @@ impl Last {
         self.sum
     }
 
+    /// How often the first one was asked without an answer.
+    pub(super) fn tries(&self) -> u8 {
+        self.tries
+    }
+
     pub(super) fn is_unasked(&self, next: Next) -> bool {
         self.is_due && matches!(next, Next::First(_))
     }

@@ -84,6 +84,18 @@ impl Rows {
         self.rows.iter().any(|row| row.is_due)
     }
 
+    /// The successor is asked now, whether it is its turn or not.
+    pub(super) fn ask_first(&mut self) {
+        if let Some(first) = self.rows.first_mut() {
+            first.is_due = true;
+        }
+    }
+
+    /// How often it was asked without an answer.
+    pub(super) fn first_tries(&self) -> u8 {
+        self.rows.first().map_or(u8::MAX, |first| first.tries)
+    }
+
     pub(super) fn forget_answers_of(&mut self, peer: Handle) {
         self.rows.iter_mut().filter(|row| row.peer == peer).for_each(|row| row.answer = None);
     }
