@@ -24,7 +24,6 @@ pub use node::{
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
 pub use ring::{RingItem, RingItems, RingMember, RingOwner, RingRange, RingReply, RingVersion, RingWrite};
-pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotSelf};
 pub use slot::{
     AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
     SlotCredential, SlotEvent, SlotSelf,

@@ -12,10 +12,13 @@ extern crate std;
 
 pub mod broadcast;
 pub mod chord;
+pub mod farm;
 mod key;
+pub mod mesh;
 pub mod overlay;
 mod position;
 mod range;
+pub mod ranks;
 pub mod ring;
 pub mod store;
 pub mod tman;

@@ -19,6 +19,7 @@ pub mod link;
 pub mod membership;
 mod memory;
 pub mod queue;
+pub mod ranks;
 pub mod ring;
 pub mod selection;
 #[cfg(test)]

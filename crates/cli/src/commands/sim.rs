@@ -5,6 +5,7 @@ mod contention;
 mod grid;
 mod membership;
 mod memory;
+mod ranks;
 mod ring;
 mod selection;
 mod sweep;
@@ -38,6 +39,8 @@ enum Command {
     Ring(ring::Arguments),
     /// How soon nodes with random contacts find who comes next, by T-Man
     Tman(tman::Arguments),
+    /// How soon all nodes know their ranks by counting along the ring, and what they keep for it
+    Ranks(ranks::Arguments),
 }
 
 pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
@@ -51,5 +54,6 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Selection(arguments) => selection::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
         Command::Tman(arguments) => tman::run(&arguments),
+        Command::Ranks(arguments) => ranks::run(&arguments),
     }
 }
