@@ -248,7 +248,7 @@ impl Overlay {
     /// A node that stands nowhere. It looks for a place after a round, in which it may meet somebody.
     pub fn new(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
         let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
-        let store = Store::new(handle, Rng::new(rng.next_u64()));
+        let store = Store::new(handle, Rng::new(rng.next_u64()), now);
         let start_due = now + config.ring.period;
         Overlay { id, handle, order: None, ring, store, asked: Vec::new(), rng, start_due }
     }
