@@ -272,7 +272,8 @@ fn nothing_that_a_node_without_a_part_says_moves_a_slot() {
 #[test]
 fn lost_slots_are_replaced_whatever_a_node_without_a_part_says() {
     for (name, attack) in ATTACKS {
-        for seed in [2, 3] {
+        let mut judged = 0;
+        for seed in 2..6 {
             let (mut net, prey) = running_at(seed);
             for victim in [net.holder(2), net.holder(3)] {
                 net.kill(victim);
@@ -281,8 +282,14 @@ fn lost_slots_are_replaced_whatever_a_node_without_a_part_says() {
                 net.lie(&prey, *attack);
                 net.run(Duration::from_millis(500));
             }
-            assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "{name}, seed {seed}");
+            // Where a slot fell to the liar itself it has a part, and may end what it likes.
+            let liar = net.nodes[prey.liar.as_u32() as usize].as_ref();
+            if liar.is_some_and(|node| node.apps(net.now).is_empty()) {
+                assert_eq!(net.slots(), [0, 1, 2, 3, 4, 5], "{name}, seed {seed}");
+                judged += 1;
+            }
         }
+        assert!(judged > 0, "{name}: the liar has a part wherever it lies");
     }
 }
 
