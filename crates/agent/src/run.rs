@@ -302,9 +302,15 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
             Named { what: Event::CutOff { reach: Some(reach) }, .. } => {
                 let (answering, members, needed) = (reach.answering, reach.members, reach.needed());
                 let minutes = reach.ends_in.as_micros().div_ceil(60_000_000);
+                let contacts = agent.node(|node, _, _| node.status().contacts).await.unwrap_or_default();
+                let then = if validity::is_out_of_date(agent, contacts) {
+                    "the others may be well: `xtreem node` says what parts this node from them"
+                } else {
+                    "when the others are gone for good: `xtreem node accept-loss`"
+                };
                 tracing::warn!(
                     "cut off: this node reaches {answering} of {members} and replaces nothing until {needed} \
-                     answer, for {minutes} min at most; when the others are gone for good: `xtreem node accept-loss`"
+                     answer, for {minutes} min at most; {then}"
                 );
             }
             Named { what: Event::CutOff { reach: None }, .. } => tracing::info!("no longer cut off"),

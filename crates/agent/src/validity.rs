@@ -17,7 +17,7 @@ const DAY: u64 = 86_400;
 /// hours).
 const TOLD_BEFORE_MAX: u64 = 30 * DAY;
 
-/// Between two looks: a clock may be set at any time.
+/// Longest time between two looks: a clock may be set at any time.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
 
 /// Between two lines of the log about the same (our guess: seldom enough to be read).
@@ -90,6 +90,24 @@ fn unix_now() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+/// Whether dates part this node from the others: they do not believe its credential, or by its clock it does
+/// not believe theirs. That it does not reach them is then no sign that they are gone.
+pub(crate) fn is_out_of_date(agent: &Agent, contacts: usize) -> bool {
+    let now = unix_now();
+    !is_in_force(stage(agent.net.identity().member(), now))
+        || clock(agent.net.out_of_date(), contacts, now).is_some()
+}
+
+fn is_in_force(stage: Stage) -> bool {
+    matches!(stage, Stage::Good | Stage::Ending)
+}
+
+/// Until the next look: the end of the credential is not to pass unsaid.
+fn next_look(member: &Member, now: u64) -> Duration {
+    let ends_in = member.not_after().checked_sub(now).map(|left| Duration::from_secs(left + 1));
+    ends_in.map_or(LOOK_EVERY, |ends_in| ends_in.min(LOOK_EVERY))
+}
+
 /// Tells the log: at once what is new, and once a day what lasts. Never returns.
 pub(crate) async fn watch(agent: Arc<Agent>) {
     let (mut last, mut said) = (None, [None; 2]);
@@ -113,7 +131,7 @@ pub(crate) async fn watch(agent: Arc<Agent>) {
         {
             tracing::error!("{trouble}");
         }
-        tokio::time::sleep(LOOK_EVERY).await;
+        tokio::time::sleep(next_look(member, unix_now())).await;
     }
 }
 
@@ -165,6 +183,19 @@ mod tests {
                 "{words:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_end_of_a_credential_is_looked_at_in_the_second_in_which_it_comes() {
+        let vo = VoKey::create("test").unwrap();
+        let identity = vo.issue("n1", Roles::NODE, 1_800_000_000, 9).unwrap();
+        let member = identity.member();
+        let end = member.not_after();
+        for (now, seconds) in [(end - 100, 60), (end - 59, 60), (end - 7, 8), (end, 1), (end + 1, 60)] {
+            assert_eq!(next_look(member, now), Duration::from_secs(seconds), "{now}");
+        }
+        assert!(is_in_force(stage(member, end)) && !is_in_force(stage(member, end + 1)));
+        assert!(!is_in_force(stage(member, member.not_before() - 1)));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The datagram plane of one node: seals what goes out, opens and judges what comes in. No sockets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use thiserror::Error;
+use tracing::warn;
 use xtreem_base::{Digest, Instant, NodeId};
 use xtreem_wire::{
     Arrival, ClockReport, Contact, CredentialError, EnvelopeError, Fresh, Freshness, Header, Kind, Member,
@@ -123,6 +124,9 @@ pub(crate) struct DatagramPlane {
     freshness: Freshness,
     /// Keyed by the BLAKE3 hash of credential and record.
     vouched: BTreeMap<[u8; 32], Arc<Peer>>,
+    /// Nodes whose credential ended while they were believed, and when; forgotten when there are more than
+    /// [`VOUCHED_MAX`], and then said again.
+    told_over: BTreeSet<(NodeId, u64)>,
     sightings: Sightings,
 }
 
@@ -137,6 +141,7 @@ impl DatagramPlane {
             sequence: 0,
             freshness: Freshness::default(),
             vouched: BTreeMap::new(),
+            told_over: BTreeSet::new(),
             sightings: Sightings::default(),
         }
     }
@@ -286,8 +291,12 @@ impl DatagramPlane {
         hasher.update(&credential.len().to_be_bytes()).update(credential).update(record);
         let key = *hasher.finalize().as_bytes();
         if let Some(peer) = self.vouched.get(&key) {
-            peer.member.check_time(now_unix)?;
-            return Ok(peer.clone());
+            let peer = peer.clone();
+            if let Err(error) = peer.member.check_time(now_unix) {
+                self.tell_over(&peer, error);
+                return Err(error.into());
+            }
+            return Ok(peer);
         }
         let peer = Arc::new(vouch(&self.identity, credential, record, now_unix)?);
         if self.vouched.len() == VOUCHED_MAX {
@@ -295,6 +304,21 @@ impl DatagramPlane {
         }
         self.vouched.insert(key, peer.clone());
         Ok(peer)
+    }
+
+    /// Says once of a credential that was believed why it is so no more.
+    fn tell_over(&mut self, peer: &Peer, error: CredentialError) {
+        let CredentialError::Expired { not_after } = error else { return };
+        if self.told_over.len() == VOUCHED_MAX {
+            self.told_over.clear();
+        }
+        if self.told_over.insert((peer.member.id(), not_after)) {
+            let Contact { id: node, addr, .. } = peer.contact();
+            warn!(
+                %node, name = peer.member.name(), %addr,
+                "the credential of a node has expired: this one believes it no more"
+            );
+        }
     }
 }
 

@@ -59,10 +59,17 @@ pub(super) async fn node(State(agent): State<Arc<Agent>>) -> Result<Json<NodeSta
         troubles,
         left_behind: agent.trash.left_behind(),
         disk_is_full,
+        is_out_of_date: validity::is_out_of_date(&agent, status.contacts),
     }))
 }
 
 pub(super) async fn accept_loss(State(agent): State<Arc<Agent>>) -> Result<Json<LossAccepted>, ApiError> {
+    let contacts = agent.node(|node, _, _| node.status().contacts).await?;
+    if validity::is_out_of_date(&agent, contacts) {
+        let error = "dates part this node from the others, which may be well: what it lost runs there";
+        let hint = "`xtreem node` shows in the row TROUBLE what to mend; then they answer again";
+        return Err(ApiError::definite(StatusCode::CONFLICT, error).with_hint(hint));
+    }
     let given_up = agent.node(|node, now, out| node.accept_loss(now, out)).await?;
     let Some(given_up) = given_up else {
         let error = "this node is not cut off: it replaces what is lost by itself";

@@ -47,8 +47,17 @@ pub async fn a_renewed_node_is_the_node_that_it_was() {
         silent && lab.status(&lab.agents[0].id).await.counters["net.expired"] > 0
     })
     .await;
-    let troubles = lab.status(&worker).await.troubles;
+    let status = lab.status(&worker).await;
+    let troubles = &status.troubles;
     assert!(troubles.iter().any(|trouble| trouble.contains("credential expired on")), "{troubles:?}");
+    assert!(status.is_out_of_date);
+    until("both logs say so", async || {
+        lab.agent_log(&worker).contains("this node's credential expired on")
+            && lab.agent_log(&lab.agents[0].id).contains("the credential of a node has expired")
+    })
+    .await;
+    let refused = lab.agents[1].client.accept_loss().await.expect_err("the other one is well");
+    assert!(refused.to_string().contains("dates part this node from the others"), "{refused}");
 
     lab.kill(&worker);
     lab.node_has(&worker, 86_400);

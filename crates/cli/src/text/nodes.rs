@@ -355,11 +355,19 @@ pub fn status(node: &NodeStatus) -> String {
 /// That a node is cut off, and what that means, in one line; nothing when it is not.
 pub fn cut_off(node: &NodeStatus) -> Option<String> {
     match node.reach {
-        Some(Reach { answering, members, needed, ends_in_s }) if node.cut_off => Some(format!(
-            "this node reaches {answering} of {members}: it replaces nothing until {needed} answer, for {} at \
-             most. If the others are gone for good: `xtreem node accept-loss`",
-            duration(ends_in_s)
-        )),
+        Some(Reach { answering, members, needed, ends_in_s }) if node.cut_off => {
+            // Whoever lost the others by dates alone would run everything twice.
+            let then = if node.is_out_of_date {
+                "The others may be well: first mend what `xtreem node` shows as TROUBLE"
+            } else {
+                "If the others are gone for good: `xtreem node accept-loss`"
+            };
+            Some(format!(
+                "this node reaches {answering} of {members}: it replaces nothing until {needed} answer, for {} at \
+                 most. {then}",
+                duration(ends_in_s)
+            ))
+        }
         _ => node.cut_off.then(|| "too few contacts answer: it replaces nothing".to_owned()),
     }
 }
@@ -453,6 +461,27 @@ mod tests {
              abababab  [fd00::1]:7227  8          16 GiB     lab ?  9 entries\n\
              cdcdcdcd  [fd00::1]:7227  16         16 GiB     lab ?  9 entries\n"
         );
+    }
+
+    #[test]
+    fn who_lost_the_others_by_dates_is_not_told_to_give_them_up() {
+        let status = |is_out_of_date: bool| {
+            let none = serde_json::json!({ "cores_milli": 0, "memory_bytes": 0, "disk_bytes": 0 });
+            serde_json::from_value::<NodeStatus>(serde_json::json!({
+                "id": "", "name": "", "vo": "", "address": "", "incarnation": 1, "version": "", "contacts": 0,
+                "cut_off": true, "offered": none, "used": none, "attributes": {}, "counters": {},
+                "isolation": "", "network": "", "is_out_of_date": is_out_of_date,
+                "reach": { "answering": 0, "members": 3, "needed": 2, "ends_in_s": 3_600 },
+            }))
+            .expect("a status")
+        };
+        for (is_out_of_date, part, absent) in [
+            (false, "gone for good: `xtreem node accept-loss`", "may be well"),
+            (true, "may be well", "accept-loss"),
+        ] {
+            let words = cut_off(&status(is_out_of_date)).expect("it is cut off");
+            assert!(words.contains(part) && !words.contains(absent), "{words}");
+        }
     }
 
     #[test]
