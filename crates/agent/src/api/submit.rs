@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration as StdDuration;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -28,6 +29,11 @@ use crate::waiting::{Subscription, Topic};
 const NAME_SEARCH_MAX: Duration = Duration::from_secs(3);
 /// Longest time for which a submission may try again (our guess: whoever waits longer submits anew).
 const WAIT_MAX_MS: u64 = 24 * 3_600 * 1_000;
+/// Longest wait for company, of a submission on a node that is to join others and has met nobody yet (our
+/// guess: to join takes some round trips, and a machine that boots some seconds).
+const COMPANY_MAX: StdDuration = StdDuration::from_secs(5);
+/// Between two looks for it.
+const COMPANY_LOOK: StdDuration = StdDuration::from_millis(50);
 /// What to do about a rule's no.
 const POLICY_HINT: &str = "`xtreem vo policy show` prints the VO's rules; its owner can change them";
 /// Members met after which that search ends.
@@ -44,6 +50,13 @@ pub(super) async fn submit(State(agent): State<Arc<Agent>>, body: Body) -> Resul
         )));
     }
     let wait = Duration::from_millis(wait_ms);
+    let joins_others = names_others(&agent.config.join, &agent.net.own_contact().addr.to_string());
+    let asked = &agent;
+    let contacts =
+        move || async move { asked.node(|node, _, _| node.status().contacts).await.unwrap_or_default() };
+    if joins_others && !has_company(contacts).await {
+        tracing::warn!("an application is submitted though no other node was met: nobody will guard it");
+    }
     refuse_second(&agent, &application.record).await?;
     let app = application.record.id;
     let events = agent.waiting.subscribe(Topic::Submission(app))?;
@@ -96,6 +109,24 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
             Err(ApiError::definite(StatusCode::CONFLICT, error).with_hint("upload it first"))
         }
     }
+}
+
+/// Whether anybody but this node itself is among those to join by, as they are written.
+fn names_others(join: &[String], own: &str) -> bool {
+    join.iter().any(|name| name != own)
+}
+
+/// Waits until there are contacts, a while: what a node accepts alone, it alone knows, and its death would be
+/// that of the application. False when none came.
+async fn has_company<F: Future<Output = usize>>(contacts: impl Fn() -> F) -> bool {
+    let end = tokio::time::Instant::now() + COMPANY_MAX;
+    while contacts().await == 0 {
+        if tokio::time::Instant::now() >= end {
+            return false;
+        }
+        tokio::time::sleep(COMPANY_LOOK).await;
+    }
+    true
 }
 
 /// Names are per owner, and one that runs is not given again.
@@ -225,5 +256,40 @@ impl Drop for Following {
         let (agent, app) = (self.agent.clone(), self.app);
         tracing::info!(?app, "submission withdrawn: nobody waits for it any more");
         tokio::spawn(async move { agent.tell(move |node, now, out| node.withdraw(now, app, out)).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_submission_waits_for_company_until_it_comes_and_not_for_ever() {
+        let looks = Cell::new(0);
+        let company_after = |number: usize| {
+            let looks = &looks;
+            move || {
+                looks.set(looks.get() + 1);
+                std::future::ready(usize::from(looks.get() >= number))
+            }
+        };
+        assert!(has_company(company_after(1)).await);
+        assert_eq!(looks.replace(0), 1);
+        assert!(has_company(company_after(7)).await);
+        assert_eq!(looks.replace(0), 7);
+        let start = tokio::time::Instant::now();
+        assert!(!has_company(company_after(usize::MAX)).await);
+        assert!(start.elapsed() >= COMPANY_MAX && start.elapsed() < 2 * COMPANY_MAX);
+    }
+
+    #[test]
+    fn only_who_is_told_of_others_waits_for_them() {
+        let names = |join: &[&str]| {
+            names_others(&join.iter().map(|name| name.to_string()).collect::<Vec<_>>(), "10.0.0.1:7227")
+        };
+        assert!(!names(&[]) && !names(&["10.0.0.1:7227"]));
+        assert!(names(&["10.0.0.1:7227", "node2:7227"]));
     }
 }

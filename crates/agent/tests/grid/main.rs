@@ -79,6 +79,7 @@ const TESTS: &[Test] = tests![
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,
     placement::a_node_to_be_near_to_is_found_by_name_or_missed_by_name,
     power::all_agents_are_killed_at_once_and_everything_runs_again,
+    power::a_node_that_is_to_join_others_waits_for_them_before_it_accepts_anything,
     policy::a_policy_is_in_force_everywhere_and_its_refusals_name_the_rule,
     policy::two_policies_of_one_version_are_told_on_every_node_that_saw_both,
     policy::a_user_who_holds_enough_is_refused_more_until_some_end,

@@ -66,3 +66,18 @@ pub async fn all_agents_are_killed_at_once_and_everything_runs_again() {
     // What was stopped or done has had time enough to start again, if anything let it.
     assert_eq!(lab.programs().len(), 4, "{:?}", lab.programs());
 }
+
+pub async fn a_node_that_is_to_join_others_waits_for_them_before_it_accepts_anything() {
+    let mut lab = Lab::of(1).await;
+    let app = lab.application("alone", 1, &shell("exec sleep 600"));
+    lab.place(&app).await;
+    let told = "though no other node was met";
+    assert!(!lab.agents[0].log().contains(told), "nobody to wait for");
+    let id = lab.agents[0].id.clone();
+    lab.kill(&id);
+    lab.lose_state(&id);
+    lab.join_nobody(&id);
+    lab.restart(&id).await;
+    lab.place(&app).await;
+    assert!(lab.agents[0].log().contains(told), "{}", lab.agents[0].log());
+}

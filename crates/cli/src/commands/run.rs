@@ -2,6 +2,7 @@
 
 mod show;
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -10,7 +11,7 @@ use clap::Args;
 use serde::Serialize;
 use xtreem_allocation::Resources;
 use xtreem_client::OperatorClient;
-use xtreem_client::api::{Ended, SearchReport, SearchRequest, SlotPhase, SlotView};
+use xtreem_client::api::{AppShow, Ended, SearchReport, SearchRequest, SlotPhase, SlotView};
 use xtreem_net::Identity;
 
 use self::show::Show;
@@ -87,6 +88,8 @@ struct Ran<'a> {
     done: u16,
     failed: u16,
     slots: &'a [SlotView],
+    /// No node but those that run it remembers it yet.
+    unguarded: bool,
     /// From the start of the submission to its end.
     elapsed_ms: u128,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -103,6 +106,8 @@ struct Attempt {
     interrupted: bool,
     /// Slots that do not run as they should, with their last lines.
     ill: Vec<SlotView>,
+    /// So many nodes run it, and no other one remembers it.
+    unguarded: Option<usize>,
 }
 
 impl Attempt {
@@ -190,28 +195,56 @@ async fn submit(
     let submission = Submission::begin(client, &application, wait).await?;
     let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
     let elapsed = started.elapsed();
-    let ill = if interrupted { Vec::new() } else { ill(client, &id, &so_far).await };
+    let shown = if interrupted { None } else { afterwards(client, &id, &so_far).await };
+    let (unguarded, ill) = (shown.as_ref().and_then(unguarded), shown.map_or(Vec::new(), ill));
     show.end();
-    Ok(Attempt { id, so_far, elapsed, interrupted, ill })
+    Ok(Attempt { id, so_far, elapsed, interrupted, ill, unguarded })
 }
 
-/// Slots that fail, or that no node can start, after the word that it was all. An agent that does not answer
-/// now has said it all the same.
-async fn ill(client: &OperatorClient, id: &str, so_far: &SoFar) -> Vec<SlotView> {
+/// The application a while after the word that it was all. An agent that does not answer now has said it all
+/// the same.
+async fn afterwards(client: &OperatorClient, id: &str, so_far: &SoFar) -> Option<AppShow> {
     match so_far.outcome {
         Some(Outcome::Complete { running, .. }) if running > 0 => {
             tokio::select! {
                 () = tokio::time::sleep(SETTLE) => {}
-                _ = tokio::signal::ctrl_c() => return Vec::new(),
+                _ = tokio::signal::ctrl_c() => return None,
             }
         }
         Some(Outcome::Complete { .. } | Outcome::Troubled { .. }) => {}
-        _ => return Vec::new(),
+        _ => return None,
     }
+    client.app(id).await.ok()
+}
+
+/// Slots that fail, or that no node can start.
+fn ill(shown: AppShow) -> Vec<SlotView> {
     let is_ill =
         |slot: &SlotView| matches!(slot.state, SlotPhase::Failing | SlotPhase::Failed | SlotPhase::Troubled);
-    let slots = client.app(id).await.map_or(Vec::new(), |app| app.slots);
-    slots.into_iter().filter(is_ill).collect()
+    shown.slots.into_iter().filter(is_ill).collect()
+}
+
+/// How many nodes run it, when none guards it.
+fn unguarded(shown: &AppShow) -> Option<usize> {
+    let is_over = |slot: &&SlotView| matches!(slot.state, SlotPhase::Done | SlotPhase::Failed);
+    let going_on = shown.slots.iter().filter(|slot| !is_over(slot));
+    let nodes: BTreeSet<&str> = going_on.filter_map(|slot| slot.node.as_deref()).collect();
+    (shown.guardians.is_empty() && !nodes.is_empty()).then_some(nodes.len())
+}
+
+/// What that means.
+fn guardless(unguarded: Option<usize>) -> String {
+    match unguarded {
+        None => String::new(),
+        Some(1) => {
+            "Nobody guards it yet: should the node that runs it die now, it goes on only when that is back.\n"
+                .to_owned()
+        }
+        Some(nodes) => format!(
+            "Nobody guards it yet: should the {nodes} nodes that run it die together now, it goes on only when one \
+             of them is back.\n"
+        ),
+    }
 }
 
 /// From a second to a day, which is the longest that an agent tries.
@@ -269,6 +302,7 @@ fn ran<'a>(app: &'a AppFile, attempt: &'a Attempt, exit: Exit) -> Ran<'a> {
         done: counts.1,
         failed: counts.2,
         slots: &attempt.so_far.slots,
+        unguarded: attempt.unguarded.is_some(),
         elapsed_ms: attempt.elapsed.as_millis(),
         report,
         error,
@@ -319,9 +353,10 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
         ),
         (Some(Outcome::Complete { running, done, failed: 0 }), _) => {
             format!(
-                "{} runs as {id}: {} running, {done} done, after {seconds:.1} s.\n",
+                "{} runs as {id}: {} running, {done} done, after {seconds:.1} s.\n{}",
                 app.name,
-                text::count((*running).into(), "slot")
+                text::count((*running).into(), "slot"),
+                guardless(attempt.unguarded)
             )
         }
         (Some(Outcome::Complete { running, done, failed }), _) => format!(

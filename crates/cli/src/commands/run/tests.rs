@@ -21,7 +21,7 @@ fn app() -> AppFile {
 fn attempt(outcome: Option<Outcome>, is_accepted: bool) -> Attempt {
     let so_far = SoFar { is_accepted, slots: Vec::new(), outcome };
     let elapsed = Duration::from_millis(2_345);
-    Attempt { id: "12".to_owned(), so_far, elapsed, interrupted: false, ill: Vec::new() }
+    Attempt { id: "12".to_owned(), so_far, elapsed, interrupted: false, ill: Vec::new(), unguarded: None }
 }
 
 #[test]
@@ -34,6 +34,11 @@ fn the_last_line_says_what_became_of_the_application() {
         (
             attempt(complete(1), true),
             "web runs as 12 with 1 failed slot (5 running, 0 done): xtreem show 12\n",
+        ),
+        (
+            Attempt { unguarded: Some(1), ..attempt(complete(0), true) },
+            "web runs as 12: 6 slots running, 0 done, after 2.3 s.\nNobody guards it yet: should the node that runs it \
+             die now, it goes on only when that is back.\n",
         ),
         (attempt(Some(Outcome::Failed(error)), false), "web was not started: no room\nhint: wait\n"),
         (attempt(None, true), "web goes on as 12: xtreem show 12, xtreem stop 12\n"),
@@ -100,4 +105,27 @@ fn a_placement_names_the_attribute_that_it_spreads_by() {
     for (placement, name) in table {
         assert_eq!(spread_by(placement), name, "{placement:?}");
     }
+}
+
+#[test]
+fn an_application_is_unguarded_when_only_nodes_that_run_it_know_it() {
+    let on = |slot, node: &str, state| SlotView { node: Some(node.to_owned()), state, ..failing(slot) };
+    let shown = |slots: Vec<SlotView>, guardians: usize| {
+        let record = serde_json::json!({
+            "id": "12", "owner": "34", "name": "web", "spec_digest": "56", "slots": slots.len(), "generation": 1,
+            "wanted": "running", "submitter": "78",
+        });
+        let record = serde_json::from_value(record).expect("a record");
+        let guardians = vec![Default::default(); guardians];
+        let (placement, covered) = (String::new(), Default::default());
+        AppShow { record, slots, guardians, lost: false, placement, covered }
+    };
+    let both = || vec![on(0, "a", SlotPhase::Running), on(1, "b", SlotPhase::Running)];
+    assert_eq!(unguarded(&shown(both(), 1)), None);
+    assert_eq!(unguarded(&shown(both(), 0)), Some(2));
+    assert_eq!(
+        unguarded(&shown(vec![on(0, "a", SlotPhase::Running), on(1, "a", SlotPhase::Running)], 0)),
+        Some(1)
+    );
+    assert_eq!(unguarded(&shown(vec![on(0, "a", SlotPhase::Done)], 0)), None, "it is over");
 }
