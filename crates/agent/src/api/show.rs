@@ -1,13 +1,15 @@
 //! `GET /v1/apps/{id}`: one application in full.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
 use futures_util::StreamExt as _;
 use xtreem_allocation::SlotState;
-use xtreem_base::AppId;
+use xtreem_base::{AppId, NodeId};
 use xtreem_client::api::{AppShow, SlotPhase, SlotView};
+use xtreem_net::Contact;
 
 use super::error::ApiError;
 use super::picture::{self, Picture};
@@ -37,11 +39,26 @@ pub(super) async fn show(
     for slot in &mut slots {
         slot.ports = told.remove(&slot.slot).unwrap_or_default();
     }
-    let guardians = picture.contacts.all_of(picture.guardians.iter().copied());
-    let guardians = guardians.map(|(_, contact)| view::peer(contact, None)).collect();
+    let guardians = picture.contacts.all_of(picture.guardians.iter().copied()).map(|(_, contact)| contact);
+    let holders = picture.slots.values().filter(|known| !known.state.is_final());
+    let holders = holders.filter_map(|known| Some(picture.holder(known)?.id)).collect();
+    let guardians = who_guard(guardians, &holders).into_iter().map(|guard| view::peer(guard, None)).collect();
     let (record, lost) = (view::record(&picture.record), is_lost(&picture));
     let placement = picture.placement;
     Ok(Json(AppShow { record, slots, guardians, lost, placement, covered }))
+}
+
+/// Those that run nothing of it, each as its last start. Members may still name as a guardian who became a
+/// holder, or who was started again since.
+fn who_guard(named: impl Iterator<Item = Contact>, holders: &BTreeSet<NodeId>) -> Vec<Contact> {
+    let mut guardians = BTreeMap::<NodeId, Contact>::new();
+    for contact in named.filter(|contact| !holders.contains(&contact.id)) {
+        let last = guardians.entry(contact.id).or_insert(contact);
+        if contact.incarnation > last.incarnation {
+            *last = contact;
+        }
+    }
+    guardians.into_values().collect()
 }
 
 /// Only this node, which submitted it, remembers it.
@@ -70,4 +87,23 @@ async fn one_slot(agent: &Arc<Agent>, app: AppId, slot: u16, picture: &Picture) 
         shown.last_lines = words.unwrap_or_default().lines().map(str::to_owned).collect();
     }
     shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guardian_is_shown_once_and_runs_no_slot() {
+        let contact = |id: u8, incarnation| Contact {
+            id: NodeId::from_bytes([id; 16]),
+            addr: ([127, 0, 0, 1], 7_000).into(),
+            incarnation,
+        };
+        let named = [contact(1, 5), contact(2, 5), contact(3, 5), contact(3, 7), contact(3, 6)];
+        let holders = [contact(1, 5).id].into();
+        assert_eq!(who_guard(named.into_iter(), &holders), [contact(2, 5), contact(3, 7)]);
+        // A holder that was started again since is one all the same.
+        assert_eq!(who_guard([contact(1, 9)].into_iter(), &holders), []);
+    }
 }
