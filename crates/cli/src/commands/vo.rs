@@ -240,6 +240,8 @@ fn renew(arguments: &Renew) -> Result<Exit, Failure> {
     let vo = root_key(arguments.dir.as_deref())?;
     let failed = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
     let identity = vo.renew(&old, arguments.days).map_err(failed)?;
+    let shorter = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));
+    identity.check_lengthens(&old).map_err(shorter)?;
     let out = arguments.out.as_deref().unwrap_or(&arguments.file);
     save(out, |path| if arguments.out.is_some() { identity.save(path) } else { identity.replace(path) })?;
     if arguments.json {

@@ -7,7 +7,7 @@ use minicbor::{Decode, Encode};
 use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 
-use super::files::Flaw;
+use super::files::{Flaw, date};
 use super::{Certified, Identity, MakeError, VoKey, unix_now};
 
 /// What a credential begins with that is to be renewed: a form, and its version.
@@ -28,6 +28,14 @@ pub enum RenewalError {
     NoRenewal,
     #[error("the renewal: {0}; make a new one with `xtreem vo renew`, for this file")]
     Flaw(String),
+    #[error("the credential there is good until {} already, and the renewal only until {}: an older line?", date(*has), date(*brings))]
+    Older { has: u64, brings: u64 },
+    #[error(
+        "the credential is good until {} already, and would be until {} only: give more days",
+        date(*has),
+        date(*brings)
+    )]
+    Shorter { has: u64, brings: u64 },
     #[error(transparent)]
     Make(#[from] MakeError),
 }
@@ -52,12 +60,22 @@ impl Identity {
         format!("{CREDENTIAL}{}", URL_SAFE_NO_PAD.encode(&self.credential))
     }
 
-    /// This identity with the dates of a renewal; fails when that is of another key, or not valid now.
+    /// This identity with the dates of a renewal; fails when that is of another key, not valid now, or would
+    /// end earlier.
     pub fn take_up(&self, renewal: Renewal) -> Result<Identity, RenewalError> {
         let Certified { credential, leaf } = renewal.0;
-        Identity::assemble(self.key.clone(), &credential, leaf, self.ca.clone())
+        let renewed = Identity::assemble(self.key.clone(), &credential, leaf, self.ca.clone())
             .and_then(|renewed| renewed.check_time().map(|()| renewed))
-            .map_err(|flaw: Flaw| RenewalError::Flaw(flaw.to_string()))
+            .map_err(|flaw: Flaw| RenewalError::Flaw(flaw.to_string()))?;
+        match (self.member().not_after(), renewed.member().not_after()) {
+            (has, brings) if brings < has => Err(RenewalError::Older { has, brings }),
+            _ => Ok(renewed),
+        }
+    }
+
+    /// Refuses a renewal that shortens: the credential that ends later stays good, whoever has it.
+    pub fn check_lengthens(&self, old: &Identity) -> Result<(), RenewalError> {
+        lengthens(old.member().not_after(), self.member().not_after())
     }
 }
 
@@ -69,7 +87,10 @@ impl VoKey {
             .root()
             .verify_timeless(&credential)
             .map_err(|error| RenewalError::Flaw(Flaw::of_credential(error).to_string()))?;
-        Ok(Renewal(self.certify(member.key(), member.name(), member.roles(), unix_now(), days)?))
+        let now = unix_now();
+        let renewal = self.certify(member.key(), member.name(), member.roles(), now, days)?;
+        lengthens(member.not_after(), now.saturating_add(u64::from(days) * 86_400))?;
+        Ok(Renewal(renewal))
     }
 }
 
@@ -100,6 +121,11 @@ impl Renewal {
         let leaf = (!leaf.is_empty()).then(|| CertificateDer::from(leaf));
         Ok(Renewal(Certified { credential, leaf }))
     }
+}
+
+/// From one last second to another.
+fn lengthens(has: u64, brings: u64) -> Result<(), RenewalError> {
+    if brings < has { Err(RenewalError::Shorter { has, brings }) } else { Ok(()) }
 }
 
 fn decoded(text: &str, prefix: &str) -> Option<Vec<u8>> {
@@ -136,6 +162,21 @@ mod tests {
                 other.take_up(Renewal::parse(&answer).expect("whole")).map(drop).expect_err("another");
             assert!(error.to_string().contains("another key"), "{error}");
         }
+    }
+
+    #[test]
+    fn no_renewal_shortens_what_is_there() {
+        let vo = VoKey::create("test").expect("a VO");
+        let old = vo.issue_node("n1", 30).expect("a node");
+        let error = vo.renew_text(&old.public_text(), 3).map(drop).expect_err("shorter").to_string();
+        assert!(error.contains("would be until"), "{error}");
+        let answer = |days| vo.renew_text(&old.public_text(), days).expect("longer");
+        let (older, newer) = (answer(40), answer(50));
+        let new = old.take_up(newer).expect("longer");
+        let error = new.take_up(older).map(drop).expect_err("the first line").to_string();
+        assert!(error.contains("an older line"), "{error}");
+        assert!(matches!(old.check_lengthens(&new), Err(RenewalError::Shorter { .. })));
+        assert!(new.check_lengthens(&old).is_ok());
     }
 
     #[test]

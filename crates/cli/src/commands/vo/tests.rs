@@ -98,6 +98,8 @@ fn a_renewed_credential_has_the_id_of_the_old_one() {
             assert_eq!((renewed.id(), renewed.name(), renewed.roles()), (old.id(), "alice", old.roles()));
             assert!(renewed.member().not_after() >= old.member().not_after() + (days - 31) * 86_400);
         }
+        let shorter = renew(3, None).expect_err("60 days are left").to_string();
+        assert!(shorter.contains("give more days"), "{shorter}");
         assert!(renew(0, None).expect_err("no days").to_string().contains("0 days"));
     });
 }
