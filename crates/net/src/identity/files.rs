@@ -81,9 +81,10 @@ impl VoKey {
 }
 
 impl Identity {
-    /// Writes key, certificates and credential in the place of a file that has the same key. That is left as
-    /// it is when this fails.
+    /// Writes key, certificates and credential in the place of a file that has the same key, behind a link
+    /// too. That is left as it is when this fails.
     pub fn replace(&self, path: &Path) -> io::Result<()> {
+        let path = &path.canonicalize()?;
         let mut fresh = path.as_os_str().to_owned();
         fresh.push(".new");
         let fresh = PathBuf::from(fresh);

@@ -98,6 +98,13 @@ fn a_renewed_credential_has_the_id_of_the_old_one() {
             assert_eq!((renewed.id(), renewed.name(), renewed.roles()), (old.id(), "alice", old.roles()));
             assert!(renewed.member().not_after() >= old.member().not_after() + (days - 31) * 86_400);
         }
+        let (real, link) = (directory.join("real.pem"), &file);
+        fs::rename(link, &real).expect("moved");
+        std::os::unix::fs::symlink("real.pem", link).expect("a link");
+        renew(70, None).expect("in its place");
+        assert!(link.is_symlink());
+        let renewed = Identity::load(&real).expect("own file");
+        assert!(renewed.member().not_after() >= old.member().not_after() + 39 * 86_400);
         let shorter = renew(3, None).expect_err("60 days are left").to_string();
         assert!(shorter.contains("give more days"), "{shorter}");
         assert!(renew(0, None).expect_err("no days").to_string().contains("0 days"));
@@ -128,7 +135,7 @@ fn a_line_is_renewed_by_a_line_and_the_key_stays() {
         assert!(new.member().not_after() > old.member().not_after());
         let missing = accept(&directory.join("other.pem")).expect_err("no such file");
         assert!(missing.to_string().contains("other.pem"), "{missing}");
-        let line = Renew { file: old.public_text().into(), days: 1, dir: Some(vo), out: None, json: true };
+        let line = Renew { file: old.public_text().into(), days: 90, dir: Some(vo), out: None, json: true };
         assert_eq!(renew(&line), Ok(Exit::Success));
         let out = Renew { out: Some(file), ..line };
         assert_eq!(renew(&out).expect_err("a line has no key").exit, Exit::Usage);
