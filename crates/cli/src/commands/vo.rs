@@ -236,6 +236,10 @@ fn renew(arguments: &Renew) -> Result<Exit, Failure> {
     if let Some(text) = arguments.file.to_str().filter(|text| Renewal::is_asked_for(text)) {
         return renew_text(arguments, text);
     }
+    if arguments.file.to_str().is_some_and(Renewal::is_meant) {
+        return Err(Failure::usage("this is a renewal already, which `xtreem vo renew` printed")
+            .with_hint("take it up where the credential is: echo LINE | xtreem vo accept --out FILE"));
+    }
     let old = Identity::load_timeless(&arguments.file).map_err(Failure::usage)?;
     let vo = root_key(arguments.dir.as_deref())?;
     let failed = |error| Failure::usage(format!("{}: {error}", arguments.file.display()));

@@ -28,6 +28,8 @@ pub enum RenewalError {
     NoRenewal,
     #[error("the renewal: {0}; make a new one with `xtreem vo renew`, for this file")]
     Flaw(String),
+    #[error("{0}; paste the whole line that `xtreem vo show --public FILE` prints where the credential is")]
+    Asked(String),
     #[error("the credential there is good until {} already, and the renewal only until {}: an older line?", date(*has), date(*brings))]
     Older { has: u64, brings: u64 },
     #[error(
@@ -86,7 +88,7 @@ impl VoKey {
         let member = self
             .root()
             .verify_timeless(&credential)
-            .map_err(|error| RenewalError::Flaw(Flaw::of_credential(error).to_string()))?;
+            .map_err(|error| RenewalError::Asked(Flaw::of_credential(error).to_string()))?;
         let now = unix_now();
         let renewal = self.certify(member.key(), member.name(), member.roles(), now, days)?;
         lengthens(member.not_after(), now.saturating_add(u64::from(days) * 86_400))?;
@@ -102,7 +104,7 @@ impl Renewal {
 
     /// Whether this text is a credential to be renewed, and no file's name.
     pub fn is_asked_for(text: &str) -> bool {
-        text.starts_with(CREDENTIAL)
+        text.trim_start().starts_with(CREDENTIAL)
     }
 
     /// One word without anything that a shell would read.
@@ -194,6 +196,10 @@ mod tests {
         }
         let error = other.renew_text(&asked, 1).map(drop).expect_err("another VO").to_string();
         assert!(error.contains("another VO"), "{error}");
+        assert!(error.contains("vo show --public") && !error.contains("vo renew"), "{error}");
+        let cut = vo.renew_text(&asked[..asked.len() - 4], 1).map(drop).expect_err("cut").to_string();
+        assert!(cut.contains("vo show --public"), "{cut}");
+        assert!(Renewal::is_asked_for(&format!(" {asked}")));
         assert!(matches!(vo.renew_text(&answer, 1), Err(RenewalError::NoCredential)));
         assert!(matches!(Renewal::parse(&asked), Err(RenewalError::NoRenewal)));
         let old = vo.issue("n2", Roles::NODE, 1_700_000_000, 1).expect("a node");

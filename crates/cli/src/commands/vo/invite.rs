@@ -121,10 +121,17 @@ pub fn accept(arguments: &Accept) -> Result<Exit, Failure> {
         Some(text) => text.clone(),
         None => from_standard_input()?,
     };
-    if Renewal::is_meant(&text) {
-        return take_up(arguments, &text);
+    let text = word(&text);
+    if Renewal::is_meant(text) {
+        return take_up(arguments, text);
     }
-    let invitation = Invitation::parse(&text).map_err(Failure::usage)?;
+    if Renewal::is_asked_for(text) {
+        return Err(Failure::usage("this is a credential that is to be renewed, and no renewal yet")
+            .with_hint(
+                "the VO's owner runs `xtreem vo renew LINE`, and accept takes the line which that prints",
+            ));
+    }
+    let invitation = Invitation::parse(text).map_err(Failure::usage)?;
     let join = invitation.join.iter().map(|address| format!("{address:?}")).collect::<Vec<_>>().join(", ");
     let next = match &arguments.out {
         Some(file) => {
@@ -138,6 +145,14 @@ pub fn accept(arguments: &Accept) -> Result<Exit, Failure> {
     };
     output::print(&format!("{}{next}", described(&invitation.identity)))?;
     Ok(Exit::Success)
+}
+
+/// The line itself, where the command around it was pasted too (`echo LINE | xtreem vo accept …`).
+fn word(text: &str) -> &str {
+    let is_line = |word: &&str| {
+        ["xtreem-invite-", "xtreem-renewal-", "xtreem-credential-"].iter().any(|form| word.starts_with(form))
+    };
+    text.split_whitespace().find(is_line).unwrap_or(text)
 }
 
 /// New dates for a key that is here.

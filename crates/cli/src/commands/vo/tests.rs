@@ -122,21 +122,29 @@ fn a_line_is_renewed_by_a_line_and_the_key_stays() {
         let old = Identity::load(&file).expect("own file");
         let answer =
             root_key(Some(&vo)).expect("a key").renew_text(&old.public_text(), 90).expect("of this VO");
-        let accept = |out: &Path| {
-            invite::accept(&invite::Accept {
-                text: Some(answer.to_text()),
-                state_dir: directory.join("none"),
-                out: Some(out.to_owned()),
-            })
+        let accept_line = |text: String, out: &Path| {
+            let (text, state_dir) = (Some(text), directory.join("none"));
+            invite::accept(&invite::Accept { text, state_dir, out: Some(out.to_owned()) })
         };
+        let accept = |out: &Path| accept_line(answer.to_text(), out);
         assert_eq!(accept(&file), Ok(Exit::Success));
         let new = Identity::load(&file).expect("own file");
         assert_eq!(new.id(), old.id());
         assert!(new.member().not_after() > old.member().not_after());
+        let pasted = format!("echo {} | xtreem vo accept --out FILE\n", answer.to_text());
+        assert_eq!(accept_line(pasted, &file), Ok(Exit::Success), "with the command around it");
+        let asked = accept_line(old.public_text(), &file).expect_err("it is to be renewed first");
+        assert!(asked.to_string().contains("no renewal yet"), "{asked}");
         let missing = accept(&directory.join("other.pem")).expect_err("no such file");
         assert!(missing.to_string().contains("other.pem"), "{missing}");
         let line = Renew { file: old.public_text().into(), days: 90, dir: Some(vo), out: None, json: true };
         assert_eq!(renew(&line), Ok(Exit::Success));
+        let indented =
+            Renew { file: format!(" {}", old.public_text()).into(), dir: line.dir.clone(), ..line };
+        assert_eq!(renew(&indented), Ok(Exit::Success));
+        let again = Renew { file: answer.to_text().into(), dir: indented.dir.clone(), ..indented };
+        assert!(renew(&again).expect_err("a renewal").to_string().contains("a renewal already"));
+        let line = Renew { file: old.public_text().into(), ..again };
         let out = Renew { out: Some(file), ..line };
         assert_eq!(renew(&out).expect_err("a line has no key").exit, Exit::Usage);
     });
