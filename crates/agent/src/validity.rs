@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::time::Instant;
-use xtreem_net::{OutOfDate, date};
+use xtreem_net::{OutOfDate, date, date_at};
 use xtreem_wire::{CredentialError, Member};
 
 use crate::agent::Agent;
@@ -45,17 +45,20 @@ fn stage(member: &Member, now: u64) -> Stage {
 }
 
 fn words(member: &Member, now: u64) -> Option<String> {
-    let (from, until, today) = (date(member.not_before()), date(member.not_after()), date(now));
+    let (from, until) = (date_at(member.not_before(), now), date_at(member.not_after(), now));
+    let today = |beside| date_at(now, beside);
     match stage(member, now) {
         Stage::Good => None,
         Stage::Ending => Some(format!("this node's credential expires on {until}: {RENEW}")),
         Stage::Over => Some(format!(
-            "this node's credential expired on {until} and it is {today} by this machine's clock: no other node believes \
-             this one. If the clock is right, {RENEW}"
+            "this node's credential expired on {until} and it is {} by this machine's clock: no other node believes \
+             this one. If the clock is right, {RENEW}",
+            today(member.not_after())
         )),
         Stage::Early => Some(format!(
-            "this node's credential is valid from {from} only and it is {today} by this machine's clock, which is probably \
-             wrong: set it"
+            "this node's credential is valid from {from} only and it is {} by this machine's clock, which is probably \
+             wrong: set it",
+            today(member.not_before())
         )),
     }
 }
@@ -163,13 +166,20 @@ mod tests {
                 365,
                 366,
                 Stage::Over,
-                Some("expired on 2028-01-15 and it is 2028-01-16 by this machine's clock"),
+                Some(
+                    "expired on 2028-01-15 08:00 UTC and it is 2028-01-16 08:00 UTC by this machine's clock",
+                ),
             ),
             // Its life begins a day before it is issued.
             (9, 7, Stage::Good, None),
             (9, 9, Stage::Ending, Some("xtreem vo renew")),
             (9, 10, Stage::Over, Some("xtreem vo renew")),
-            (9, -2, Stage::Early, Some("valid from 2027-01-14 only and it is 2027-01-13")),
+            (
+                9,
+                -2,
+                Stage::Early,
+                Some("valid from 2027-01-14 08:00 UTC only and it is 2027-01-13 08:00 UTC"),
+            ),
         ];
         for (days, after, expected, said) in table {
             let identity = vo.issue("n1", Roles::NODE, issued, days).unwrap();

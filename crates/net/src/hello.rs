@@ -14,7 +14,7 @@ use xtreem_base::NodeId;
 use xtreem_wire::{Contact, CredentialError};
 
 use crate::counters::Count;
-use crate::identity::{date, unix_now};
+use crate::identity::{date_at, unix_now};
 use crate::plane::{NotVouched, Peer, vouch};
 use crate::stranger::WHAT_TO_DO;
 use crate::tls::ed25519_key_of;
@@ -73,19 +73,24 @@ pub enum MeetError {
     Oneself,
     #[error("another machine answers with this node's own key, at {} as incarnation {}", .0.addr, .0.incarnation)]
     Namesake(Contact),
-    #[error("the credential of the node there {}, and it is {} by this machine's clock", when(*.0), date(unix_now()))]
+    #[error("the credential of the node there {}", when(*.0, unix_now()))]
     OutOfDate(CredentialError),
     #[error("the node there belongs to another VO, {theirs}; this one to {own}. {WHAT_TO_DO}")]
     AnotherVo { theirs: String, own: NodeId },
 }
 
 /// When a credential counts, in words.
-fn when(why: CredentialError) -> String {
-    match why {
-        CredentialError::Expired { not_after } => format!("expired on {}", date(not_after)),
-        CredentialError::NotYetValid { not_before } => format!("is valid from {} only", date(not_before)),
-        other => format!("does not hold: {other}"),
-    }
+fn when(why: CredentialError, now: u64) -> String {
+    let (words, end) = match why {
+        CredentialError::Expired { not_after } => {
+            (format!("expired on {}", date_at(not_after, now)), not_after)
+        }
+        CredentialError::NotYetValid { not_before } => {
+            (format!("is valid from {} only", date_at(not_before, now)), not_before)
+        }
+        other => return format!("does not hold: {other}"),
+    };
+    format!("{words}, and it is {} by this machine's clock", date_at(now, end))
 }
 
 impl MeetError {

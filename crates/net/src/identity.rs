@@ -23,7 +23,7 @@ mod files;
 mod invitation;
 mod renewal;
 
-pub use files::{LoadError, date};
+pub use files::{LoadError, date, date_at};
 pub use invitation::{INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Invitation, InvitationError};
 pub use renewal::{Renewal, RenewalError};
 

@@ -40,7 +40,7 @@ pub use guests::{Guests, Seat};
 pub use hello::MeetError;
 pub use identity::{
     INVITATION_JOIN_MAX, INVITATION_MAX_BYTES, Identity, Invitation, InvitationError, LoadError, MakeError,
-    Renewal, RenewalError, VoKey, date,
+    Renewal, RenewalError, VoKey, date, date_at,
 };
 pub use join::{parse_address, resolve};
 pub use measure::{IsPortFree, Measure};

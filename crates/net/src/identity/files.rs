@@ -38,7 +38,7 @@ pub enum LoadError {
     #[error(
         "{}: the credential expired on {}; the VO's owner renews it with `xtreem vo renew FILE`",
         path.display(),
-        date(*not_after)
+        date_at(*not_after, unix_now())
     )]
     Expired { path: PathBuf, not_after: u64 },
     #[error(
@@ -54,6 +54,15 @@ pub fn date(unix: u64) -> String {
     // Years beyond 9999 cannot be shown; no credential that we issue lasts so long.
     let shown = Duration::from_secs(unix.min(253_402_300_799));
     (rcgen::date_time_ymd(1970, 1, 1) + shown).date().to_string()
+}
+
+/// The same with hour and minute when `now` is less than two days away: there the day alone says too little.
+pub fn date_at(unix: u64, now: u64) -> String {
+    if unix.abs_diff(now) >= 2 * 86_400 {
+        return date(unix);
+    }
+    let minutes = unix % 86_400 / 60;
+    format!("{} {:02}:{:02} UTC", date(unix), minutes / 60, minutes % 60)
 }
 
 impl VoKey {
@@ -161,7 +170,7 @@ impl Identity {
 pub(super) enum Flaw {
     #[error("{0}")]
     Content(&'static str),
-    #[error("the credential expired on {}", date(*not_after))]
+    #[error("the credential expired on {}", date_at(*not_after, unix_now()))]
     Expired { not_after: u64 },
     #[error("the credential is valid from {} only; is this machine's clock right?", date(*not_before))]
     NotYetValid { not_before: u64 },
