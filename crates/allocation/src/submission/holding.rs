@@ -219,10 +219,10 @@ impl Submission {
     /// The whole cannot be had: gives back the part, and comes again after a while, if there is time for it.
     fn wait<H: Host>(&mut self, cx: &mut Context<'_, H>) {
         let pause = back_off(cx.config, self.attempts, &mut cx.books.rng);
-        let until = cx.now + pause;
-        if until >= self.until {
+        let Some(pause) = within(pause, self.until.since(cx.now), cx.config) else {
             return self.not_placed(cx);
-        }
+        };
+        let until = cx.now + pause;
         self.release_all(cx);
         self.attempts = self.attempts.saturating_add(1);
         self.follow_ups = 0;
@@ -340,9 +340,31 @@ fn back_off(config: &Config, attempts: u8, rng: &mut Rng) -> Duration {
     Duration::from_micros(rng.between(half, high))
 }
 
+/// The pause within what is left of a submission's time: the last attempt comes at its end. Nothing when too
+/// little is left for others to take what was given back.
+fn within(pause: Duration, left: Duration, config: &Config) -> Option<Duration> {
+    let least = Duration::from_micros(config.back_off.as_micros() / 2);
+    (left >= least).then_some(pause.min(left))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_attempt_comes_at_the_end_of_the_wait() {
+        let config = Config::default();
+        let s = Duration::from_millis;
+        for (pause, left, expected) in [
+            (900, 12_000, Some(900)),
+            (7_000, 3_700, Some(3_700)),
+            (900, 500, Some(500)),
+            (900, 499, None),
+            (500, 0, None),
+        ] {
+            assert_eq!(within(s(pause), s(left), &config), expected.map(s), "{pause} of {left}");
+        }
+    }
 
     #[test]
     fn pauses_double_up_to_their_end_and_differ() {

@@ -106,6 +106,8 @@ struct Attempt {
     interrupted: bool,
     /// Slots that do not run as they should, with their last lines.
     ill: Vec<SlotView>,
+    /// It was to be tried again for so long.
+    wait: Option<Duration>,
     /// So many nodes run it, and no other one remembers it.
     unguarded: Option<usize>,
 }
@@ -198,7 +200,7 @@ async fn submit(
     let shown = if interrupted { None } else { afterwards(client, &id, &so_far).await };
     let (unguarded, ill) = (shown.as_ref().and_then(unguarded), shown.map_or(Vec::new(), ill));
     show.end();
-    Ok(Attempt { id, so_far, elapsed, interrupted, ill, unguarded })
+    Ok(Attempt { id, so_far, elapsed, interrupted, ill, wait, unguarded })
 }
 
 /// The application a while after the word that it was all. An agent that does not answer now has said it all
@@ -373,7 +375,11 @@ fn told(app: &AppFile, attempt: &Attempt) -> String {
             last_lines(&attempt.ill)
         ),
         (Some(Outcome::NotPlaced(report)), _) => format!(
-            "Nothing was started. --wait tries again until enough nodes are found.\n{}",
+            "Nothing was started{}\n{}",
+            match attempt.wait {
+                None => ". --wait tries again until enough nodes are found.".to_owned(),
+                Some(_) => format!(" in {seconds:.0} s."),
+            },
             if report.refused.busy > 0 { who_offers(&app.resources) } else { String::new() }
         ),
         (Some(Outcome::Beaten(_)), _) => format!("Another word on {id} won: xtreem show {id}\n"),

@@ -21,7 +21,15 @@ fn app() -> AppFile {
 fn attempt(outcome: Option<Outcome>, is_accepted: bool) -> Attempt {
     let so_far = SoFar { is_accepted, slots: Vec::new(), outcome };
     let elapsed = Duration::from_millis(2_345);
-    Attempt { id: "12".to_owned(), so_far, elapsed, interrupted: false, ill: Vec::new(), unguarded: None }
+    Attempt {
+        id: "12".to_owned(),
+        so_far,
+        elapsed,
+        interrupted: false,
+        ill: Vec::new(),
+        wait: None,
+        unguarded: None,
+    }
 }
 
 #[test]
