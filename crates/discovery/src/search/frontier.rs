@@ -242,7 +242,14 @@ impl Frontier {
         if !self.is_wide {
             return None;
         }
-        let (_, peer) = self.contacts.pop_last()?;
+        let (draw, peer) = self.contacts.pop_last()?;
+        if self.asked > 0
+            && self.lots.as_ref().and_then(|lots| lots.own).is_some_and(|own| own.handle == peer)
+        {
+            // As above: among contacts it is drawn like the others.
+            self.contacts.insert((draw, peer));
+            return None;
+        }
         self.stand(peer, Standing::Asked(None));
         Some(Visit { peer, len: 0, only: false, chance: 0 })
     }
@@ -471,6 +478,32 @@ mod tests {
         assert_eq!(frontier.asked().collect::<Vec<_>>(), [peer(FRONTIER_MAX)]);
         frontier.stand(peer(FRONTIER_MAX), Standing::Silent(None));
         assert_eq!(frontier.asked_len(), 0);
+    }
+
+    #[test]
+    fn before_the_trie_is_known_the_requester_is_a_contact_like_the_others() {
+        let own = Step { handle: peer(0), key: key(0) };
+        let mut first = [0; 4];
+        let mut rng = Rng::new(202_611_271_000);
+        for _ in 0..4_000 {
+            let mut frontier = Frontier::new(Region::everything(), 0, Goals::default());
+            frontier.draw_lots(Some(own), 0);
+            (0..4).for_each(|i| assert!(!frontier.hear_of(peer(i), rng.next_u64())));
+            // Its own answer is there at once, so who is asked with it never comes first.
+            let visits: Vec<Handle> =
+                core::iter::from_fn(|| frontier.ask_next(&mut rng)).map(|visit| visit.peer).collect();
+            let quickest = if visits.contains(&own.handle) { own.handle } else { visits[0] };
+            first[quickest.as_u32() as usize] += 1;
+            if quickest != own.handle {
+                visits.iter().for_each(|peer| frontier.stand(*peer, Standing::Silent(None)));
+                assert_eq!(
+                    frontier.ask_next(&mut rng).map(|visit| visit.peer),
+                    Some(own.handle),
+                    "in its turn"
+                );
+            }
+        }
+        assert!(first.iter().all(|count| (900..1_100).contains(count)), "{first:?}");
     }
 
     /// The key of a node without attributes.
