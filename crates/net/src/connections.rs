@@ -487,9 +487,6 @@ impl Connections {
         let is_in_force = peer.member.check_time(unix_now()).is_ok();
         if !is_in_force {
             self.tally.add(Count::Expired);
-            // Once a connection: whoever has such a credential opens no other one.
-            let (node, addr) = (peer.member.id(), peer.contact().addr);
-            warn!(%node, %addr, "the credential of a node has expired: this one believes it no more");
             connection.close(0u32.into(), b"credential expired");
         }
         is_in_force

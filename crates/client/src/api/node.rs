@@ -87,8 +87,8 @@ pub struct NodeStatus {
     /// There is hardly any room on the disk: the node grants no holds.
     #[serde(default)]
     pub disk_is_full: bool,
-    /// Others do not believe its credential, or by its clock it does not believe theirs: whom it does not reach
-    /// may be well. `troubles` says what to do.
+    /// Others do not believe its credential, or by its clock it does not believe theirs: whom it does not
+    /// reach may be well. `troubles` says what to do.
     #[serde(default)]
     pub is_out_of_date: bool,
 }

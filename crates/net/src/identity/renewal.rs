@@ -30,7 +30,11 @@ pub enum RenewalError {
     Flaw(String),
     #[error("{0}; paste the whole line that `xtreem vo show --public FILE` prints where the credential is")]
     Asked(String),
-    #[error("the credential there is good until {} already, and the renewal only until {}: an older line?", date(*has), date(*brings))]
+    #[error(
+        "the credential there is good until {} already, and the renewal only until {}: an older line?",
+        date(*has),
+        date(*brings)
+    )]
     Older { has: u64, brings: u64 },
     #[error(
         "the credential is good until {} already, and would be until {} only: give more days",
