@@ -51,10 +51,11 @@ pub async fn a_renewed_node_is_the_node_that_it_was() {
     let troubles = &status.troubles;
     assert!(troubles.iter().any(|trouble| trouble.contains("credential expired on")), "{troubles:?}");
     assert!(status.is_out_of_date);
-    let worker_log = lab.agent_log(&worker);
-    assert!(worker_log.contains("this node's credential expired on"), "{worker_log}");
-    let submitter_log = lab.agent_log(&lab.agents[0].id);
-    assert!(submitter_log.contains("the credential of a node has expired"), "{submitter_log}");
+    until("both logs say so", async || {
+        lab.agent_log(&worker).contains("this node's credential expired on")
+            && lab.agent_log(&lab.agents[0].id).contains("the credential of a node has expired")
+    })
+    .await;
     let refused = lab.agents[1].client.accept_loss().await.expect_err("the other one is well");
     assert!(refused.to_string().contains("dates part this node from the others"), "{refused}");
 
