@@ -96,15 +96,11 @@ impl World {
     /// Share of the live nodes whose successor or predecessor is wrong; in its own half, while there are
     /// halves.
     pub(super) fn wrong(&self) -> f64 {
-        let wrong: usize = match self.halves.is_empty() {
-            true => self.wrong_of(&self.ring),
-            false => (0..2)
-                .map(|half| {
-                    let of_half = |slot: &&u32| self.halves[**slot as usize] == half;
-                    self.wrong_of(&self.ring.iter().filter(of_half).copied().collect::<Vec<_>>())
-                })
-                .sum(),
+        let of_half = |half: u8| {
+            let is_in = |slot: &&u32| self.halves[**slot as usize] == half;
+            self.wrong_of(&self.ring.iter().filter(is_in).copied().collect::<Vec<_>>())
         };
+        let wrong = if self.halves.is_empty() { self.wrong_of(&self.ring) } else { of_half(0) + of_half(1) };
         wrong as f64 / self.ring.len() as f64
     }
 
