@@ -14,6 +14,8 @@ mod rows;
 mod stabilise;
 mod successors;
 mod tenure;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 

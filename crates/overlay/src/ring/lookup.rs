@@ -68,6 +68,8 @@ pub(super) struct Lookup {
     hops: u8,
     /// Failed attempts.
     attempts: u8,
+    /// Somebody on a ring has answered: there is one.
+    has_met: bool,
 }
 
 impl Lookup {
@@ -134,6 +136,7 @@ impl Ring {
             deadline: call.now + limit,
             hops: 0,
             attempts: 0,
+            has_met: false,
         };
         match first {
             Some(first) => lookup.candidates.push(first),
@@ -169,6 +172,10 @@ impl Ring {
         if call.now >= lookup.deadline {
             match lookup.purpose {
                 Purpose::Asked(lookup) => out.event(Event::NotFound { lookup }),
+                // There is a ring, and that part of it has no owner for now.
+                Purpose::Join if lookup.has_met => {
+                    self.start_lookup(call, Purpose::Join, lookup.target, None, out);
+                }
                 // Nobody has a ring: one is founded by those who stand there long enough.
                 Purpose::Join => self.stand_before(call, lookup.target, None, out),
                 Purpose::Merge => {}
@@ -239,6 +246,10 @@ impl Ring {
                 && !self.silent.contains(contact.handle, call.now)
         });
         let known: Vec<Contact> = known.cloned().collect();
+        lookup.has_met |= !known.is_empty();
+        if self.successors.as_slice().is_empty() {
+            known.iter().for_each(|contact| drop(self.learn_quietly(call.now, contact, out)));
+        }
         lookup.add(&known);
         self.step(call, lookup, out);
         Ok(())

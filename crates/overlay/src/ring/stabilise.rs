@@ -58,7 +58,7 @@ impl Ring {
     }
 
     /// True when there is a new first successor.
-    fn learn_quietly<H: Host>(&mut self, now: Instant, contact: &Contact, out: &mut H) -> bool {
+    pub(super) fn learn_quietly<H: Host>(&mut self, now: Instant, contact: &Contact, out: &mut H) -> bool {
         let Some(me) = &self.position else { return false };
         if out.id_of(contact.handle) != Some(contact.position.id) || self.silent.contains(contact.handle, now)
         {
@@ -142,6 +142,10 @@ impl Ring {
     /// Where a stranger would put this node: in its own ring, if that is another one.
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
+        if self.successors.first().is_none() {
+            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been heard.
+            return self.ask(call, peer, Subject::Neighbours, 1, out);
+        }
         let Some(id) = out.id_of(peer) else { return };
         let first = Contact { handle: peer, position: Position { id, ..me.clone() } };
         self.start_lookup(call, Purpose::Merge, me, Some(first), out);
