@@ -32,6 +32,8 @@ pub enum Domain {
     Final,
     /// A holder or the submitting node says who guards an application.
     Guardians,
+    /// A user wants this command to run once beside a slot.
+    Warrant,
 }
 
 impl Domain {
@@ -46,6 +48,7 @@ impl Domain {
             Domain::Link => b"xtreem/1 link\0",
             Domain::Final => b"xtreem/1 final\0",
             Domain::Guardians => b"xtreem/1 guardians\0",
+            Domain::Warrant => b"xtreem/1 warrant\0",
         }
     }
 
