@@ -10,8 +10,8 @@
 //! Where the kernel grants no namespaces nothing is started, unless the plan allows it: then the helper
 //! itself is a subreaper over the program's process group. [`Isolation`] says which layers hold.
 //!
-//! A command *beside* a program (`door`) has a helper of its own, which joins the program's namespaces instead
-//! of making new ones, and is a subreaper over the command within them.
+//! A command *beside* a program (`door`) has a helper of its own, which joins the program's namespaces
+//! instead of making new ones, and is a subreaper over the command within them.
 #![deny(unsafe_code)]
 
 mod door;

@@ -6,6 +6,7 @@ mod apps;
 mod demo;
 mod emulate;
 mod example;
+mod exec;
 mod grid;
 mod logs;
 mod nodes;
@@ -50,6 +51,8 @@ enum Command {
     Show(show::Arguments),
     /// Print what the programs of an application wrote
     Logs(logs::Arguments),
+    /// Run a command beside a slot of an application
+    Exec(exec::Arguments),
     /// Stop an application for good
     Stop(stop::Arguments),
     /// See a grid lose hosts and an application survive it, on this machine
@@ -84,6 +87,7 @@ impl Cli {
             Command::Apps(arguments) => apps::run(&arguments),
             Command::Show(arguments) => show::run(&arguments),
             Command::Logs(arguments) => logs::run(&arguments),
+            Command::Exec(arguments) => exec::run(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::DemoClient(arguments) => demo::run_client(&arguments),

@@ -26,6 +26,10 @@ pub use slot::{AppBrief, Dropped, Peer, Peers, SlotApplication, SlotEvent, SlotS
 
 use serde::{Deserialize, Serialize};
 
+/// What a connection goes over to for `POST /v1/apps/{id}/exec`: the conversation between a command line and
+/// the holder of a slot.
+pub const EXEC_PROTOCOL: &str = "xtreem-exec/1";
+
 /// Whether a request that failed may have had an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

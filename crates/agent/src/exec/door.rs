@@ -1,9 +1,10 @@
-//! The way to a running program for commands beside it: they join its namespaces, and have its directory, user,
-//! fence and limits.
+//! The way to a running program for commands beside it: they join its namespaces, and have its directory,
+//! user, fence and limits.
 //!
-//! The command's helper stands outside, as the program's does. Its child within the program's PID namespace is
-//! a subreaper over the command: with the command it ends whatever that left. And all of them end with PID 1 of
-//! that namespace, which is the program's. Where there are no namespaces, the helper itself is the subreaper.
+//! The command's helper stands outside, as the program's does. Its child within the program's PID namespace
+//! is a subreaper over the command: with the command it ends whatever that left. And all of them end with PID
+//! 1 of that namespace, which is the program's. Where there are no namespaces, the helper itself is the
+//! subreaper.
 
 use std::io::{self, IoSliceMut};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -27,6 +28,9 @@ use super::order::{BESIDE, Exit, Mode, Order, Part, ProgramUser, Report};
 use super::plan::{self, PlanError};
 use super::raw;
 use super::running::StartError;
+
+/// Longest reason for which a command is not found: a report has room for four times as many bytes.
+const REASON_MAX_CHARS: usize = 1_000;
 
 /// A program's helper, kept so that its number can never be that of another process, and how the program was
 /// started.
@@ -73,11 +77,7 @@ impl Door {
         };
         order.env.retain(|(name, _)| !env.iter().any(|(other, _)| other == name));
         order.env.extend_from_slice(env);
-        let refused = |errno: Errno| StartError::Refused {
-            reason: format!("the program's namespaces: {errno}"),
-            errno: Some(errno as i32),
-        };
-        let namespaces = self.namespaces().map_err(refused)?;
+        let namespaces = self.namespaces().map_err(|_| StartError::ProgramEnded)?;
         let line = order.line()?;
         let setup = Setup {
             self_exe,
@@ -172,7 +172,11 @@ fn run(order: &mut Order, streams: [OwnedFd; 3], line: &mut Line, helper_lives: 
             order.program = program;
             supervise(order, Streams::Given(streams), line, helper_lives, Scope::ProcessGroup);
         }
-        Err((reason, errno)) => line.report(&Report::NotStarted { reason, errno: Some(errno as i32) }),
+        Err((reason, errno)) => {
+            // A caller may name a program of any length.
+            let reason = reason.chars().take(REASON_MAX_CHARS).collect();
+            line.report(&Report::NotStarted { reason, errno: Some(errno as i32) });
+        }
     }
 }
 

@@ -59,7 +59,9 @@ pub(super) fn supervise(
             line.report(&Report::Ended(exit));
         }
         Err(error) => {
-            let reason = format!("{}: {error}", order.program.display());
+            // Whoever runs a command names a program of any length, and a report has its own.
+            let name: String = order.program.display().to_string().chars().take(1_000).collect();
+            let reason = format!("{name}: {error}");
             line.report(&Report::NotStarted { reason, errno: error.raw_os_error() });
         }
     }

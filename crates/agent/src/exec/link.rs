@@ -1,5 +1,5 @@
-//! The agent's side of one helper: its order goes down, its reports come up, and its end is the end of all that
-//! it started.
+//! The agent's side of one helper: its order goes down, its reports come up, and its end is the end of all
+//! that it started.
 
 use std::io::IoSlice;
 use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};

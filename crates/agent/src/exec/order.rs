@@ -61,8 +61,8 @@ pub(super) struct Order {
     pub kernel: Kernel,
     /// Whom the program runs as; without one, the agent's user.
     pub user: Option<ProgramUser>,
-    /// Absolute path of the executable; of a command beside a program, its first word, which is looked up where
-    /// that program sees it.
+    /// Absolute path of the executable; of a command beside a program, its first word, which is looked up
+    /// where that program sees it.
     pub program: PathBuf,
     /// Arguments, the program's name not among them.
     pub arguments: Vec<String>,

@@ -13,6 +13,7 @@ use std::process::Command;
 
 use landlock::RulesetCreated;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{
@@ -41,6 +42,15 @@ pub(super) fn close_on_exec_from_3() {
 pub(super) fn own(received: RawFd) -> OwnedFd {
     // SAFETY: the kernel made the number for the message that it came in, and nothing else here knows it.
     unsafe { OwnedFd::from_raw_fd(received) }
+}
+
+/// The other side of a terminal, whatever the permissions of its name (ioctl_tty(2), `TIOCGPTPEER`, Linux
+/// 4.13).
+pub(super) fn open_peer(near: BorrowedFd<'_>, flags: OFlag) -> nix::Result<OwnedFd> {
+    // SAFETY: the call takes numbers and touches no memory.
+    let opened = unsafe { libc::ioctl(near.as_raw_fd(), libc::TIOCGPTPEER, flags.bits()) };
+    // SAFETY: the kernel has just made the number for this process, and nothing else here knows it.
+    Errno::result(opened).map(|number| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// How far a change of mounts goes.

@@ -37,6 +37,9 @@ pub enum StartError {
     NotIsolated { reason: String },
     #[error("the program cannot be executed: {reason}")]
     Refused { reason: String, errno: Option<i32> },
+    /// Of a command beside a program.
+    #[error("the program beside which it was to run has ended")]
+    ProgramEnded,
 }
 
 /// A program with its sandbox. Dropping it kills everything in the sandbox.

@@ -2,11 +2,10 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::fchown;
+use std::os::unix::fs::{PermissionsExt as _, fchown};
 
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::OFlag;
 use nix::pty::{grantpt, posix_openpt, ptsname_r, unlockpt};
-use nix::sys::stat::Mode;
 use tokio::net::unix::pipe::{Receiver, Sender};
 
 use super::order::ProgramUser;
@@ -24,12 +23,16 @@ pub fn window_of(terminal: &impl AsFd) -> Option<(u16, u16)> {
 
 impl Terminal {
     /// A new one, and the side of the command, which runs as `user`.
+    ///
+    /// Its name in /dev/pts is for nobody, from before it could be opened: programs of other slots have the
+    /// same user, and are not to read what is typed here. The command has it as `/dev/tty`.
     pub fn open(user: Option<ProgramUser>) -> io::Result<(Terminal, OwnedFd)> {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let near = posix_openpt(flags | OFlag::O_NONBLOCK)?;
         grantpt(&near)?;
+        std::fs::set_permissions(ptsname_r(&near)?, std::fs::Permissions::from_mode(0))?;
         unlockpt(&near)?;
-        let far = open(ptsname_r(&near)?.as_str(), flags, Mode::empty())?;
+        let far = raw::open_peer(near.as_fd(), flags)?;
         if let Some(ProgramUser { uid, gid }) = user {
             fchown(&far, Some(uid), Some(gid))?;
         }
@@ -40,8 +43,8 @@ impl Terminal {
         Ok(raw::set_window(self.0.as_fd(), (rows, columns))?)
     }
 
-    /// What is written there. Reading fails (`EIO`) when nobody has the other side open any more. Needs a tokio
-    /// runtime, as the next does.
+    /// What is written there. Reading fails (`EIO`) when nobody has the other side open any more. Needs a
+    /// tokio runtime, as the next does.
     pub fn reader(&self) -> io::Result<Receiver> {
         Receiver::from_owned_fd_unchecked(self.0.try_clone()?)
     }

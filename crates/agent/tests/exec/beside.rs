@@ -255,7 +255,7 @@ pub async fn a_command_may_have_a_terminal() {
         let command = [
             "sh",
             "-c",
-            "tty; stty size; trap 'stty size' WINCH; echo $TERM; read word; echo got $word; read w",
+            "tty; stty size; trap 'stty size' WINCH; echo $TERM; until read word; do :; done; echo got $word; read w",
         ];
         let command: Vec<String> = command.map(str::to_owned).to_vec();
         let env = [("TERM".to_owned(), "xterm".to_owned())];
@@ -263,10 +263,17 @@ pub async fn a_command_may_have_a_terminal() {
         let (mut reader, mut writer) = (near.reader().expect("a reader"), near.writer().expect("a writer"));
         let first = read_until(&mut reader, "xterm").await;
         assert!(first.contains("/dev/pts/") && first.contains("40 120"), "{first}");
+        // Another program of the same user is not to listen. Without namespaces nothing keeps it from that.
+        let name = first.lines().next().expect("a line").trim();
+        if running.isolation().has_namespaces() {
+            let listens = format!("exec 3<>{name}; chmod 666 {name}; exec 3<>{name}");
+            let (_, errors, exit) = call(door, &["bash", "-c", &listens]).await.expect("starts").end().await;
+            assert!(exit != Some(Exit::Code(0)) && errors.contains("ermission denied"), "{exit:?} {errors}");
+        }
         near.set_window(30, 90).expect("set");
+        read_until(&mut reader, "30 90").await;
         writer.write_all(b"hello\n").await.expect("typed");
-        let more = read_until(&mut reader, "got hello").await;
-        assert!(more.contains("30 90"), "{more}");
+        read_until(&mut reader, "got hello").await;
         // Ctrl-C, as a terminal has it.
         writer.write_all(&[3]).await.expect("typed");
         assert_eq!(beside.wait().await, Some(Exit::Signal(2)), "{}", running.isolation());

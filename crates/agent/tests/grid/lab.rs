@@ -301,6 +301,15 @@ impl Lab {
         self.vo.issue_node(name, 1).expect("an identity")
     }
 
+    /// Whose applications are run here.
+    pub fn user(&self) -> &Identity {
+        &self.user
+    }
+
+    pub fn vo(&self) -> &VoKey {
+        &self.vo
+    }
+
     /// A VO without agents.
     pub fn stranger() -> Lab {
         let vo = VoKey::create("test").expect("a VO");

@@ -17,8 +17,8 @@ use super::warrant::{Authority, COMMAND_MAX_BYTES, NONCE_BYTES, Refusal, WORDS_M
 
 /// Most bytes of input or output in one frame.
 pub const DATA_MAX_BYTES: usize = 32 << 10;
-/// So much input may be on its way; the holder says when it has room for more. Our guess: 20 MB/s over a round
-/// trip of 12 ms.
+/// So much input may be on its way; the holder says when it has room for more. Our guess: 20 MB/s over a
+/// round trip of 12 ms.
 pub const INPUT_ROOM_BYTES: usize = 256 << 10;
 /// Longest frame: a warrant, with the heads of its words and all else in it.
 const FRAME_MAX_BYTES: usize = COMMAND_MAX_BYTES + 4 * WORDS_MAX + 1_024;

@@ -47,8 +47,8 @@ pub struct Warrant {
 
 /// On whose word a command runs.
 ///
-/// One kind so far. A program of the same application would be another: its word is that of the slot's holder,
-/// and it counts only where the owner has signed that it shall.
+/// One kind so far. A program of the same application would be another: its word is that of the slot's
+/// holder, and it counts only where the owner has signed that it shall.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Authority {
     /// The application's owner, or an administrator of the VO, whose proof this is.
