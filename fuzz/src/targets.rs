@@ -27,7 +27,7 @@ use crate::{app_file, policy_file};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 19] = [
+pub const TARGETS: [Target; 20] = [
     ("datagram", datagram),
     ("message", message),
     ("hello", hello),
@@ -44,6 +44,7 @@ pub const TARGETS: [Target; 19] = [
     ("program", program),
     ("services", services),
     ("pieces", pieces),
+    ("beside", beside),
     ("kept", kept),
     ("invitation", invitation),
     ("stranger", stranger),
@@ -226,6 +227,11 @@ pub fn services(bytes: &[u8]) {
 /// A piece of a content with its proof.
 pub fn pieces(bytes: &[u8]) {
     xtreem_agent::fuzzed::piece(bytes);
+}
+
+/// What command line and holder say to each other for a command beside a slot.
+pub fn beside(bytes: &[u8]) {
+    xtreem_net::fuzzed::beside(bytes);
 }
 
 /// What a node kept of an application on its disk, which may be damaged.

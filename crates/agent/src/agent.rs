@@ -8,6 +8,8 @@ use xtreem_discovery::Attributes;
 use xtreem_net::{Net, Outbox, Stopped};
 use xtreem_node::Node;
 
+use crate::api::holders::Holders;
+use crate::beside::Commands;
 use crate::config::Config;
 use crate::durable::Durable;
 use crate::isolation::{self, Standing};
@@ -29,6 +31,10 @@ pub(crate) struct Agent {
     /// Where leftovers of slots go.
     pub(crate) trash: Trash,
     pub(crate) slots: Slots,
+    /// Commands beside slots.
+    pub(crate) commands: Commands,
+    /// Where slots were seen a moment ago.
+    pub(crate) holders: Holders,
     pub(crate) ports: Ports,
     pub(crate) mail: Mail,
     pub(crate) waiting: Arc<Waiting>,

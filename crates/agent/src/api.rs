@@ -3,12 +3,14 @@
 //! Its types are in `xtreem_client::api`. Every error is JSON and says whether anything may have happened.
 
 mod apps;
+mod beside;
 mod body;
 mod error;
 mod events;
 mod files;
 mod grid;
 mod guests;
+pub(crate) mod holders;
 mod items;
 pub(crate) mod listener;
 mod logs;

@@ -9,20 +9,28 @@
 //! Two layers keep the program from the rest of the machine: its mounts (`sandbox`), and Landlock (`fence`).
 //! Where the kernel grants no namespaces nothing is started, unless the plan allows it: then the helper
 //! itself is a subreaper over the program's process group. [`Isolation`] says which layers hold.
+//!
+//! A command *beside* a program (`door`) has a helper of its own, which joins the program's namespaces
+//! instead of making new ones, and is a subreaper over the command within them.
 #![deny(unsafe_code)]
 
+mod door;
 mod fence;
 mod helper;
 mod init;
+mod link;
 mod log;
 mod order;
 mod plan;
 mod raw;
 mod running;
 mod sandbox;
+mod terminal;
 
+pub use door::{Beside, Door};
 pub use helper::{INTERNAL_COMMAND, internal_main};
 pub use log::{Log, LogChunk};
 pub use order::{Exit, Isolation, Kernel, Landlock, ProgramUser};
 pub use plan::{LOG_MAX_BYTES, Plan, PlanError, TEMPORARY, Wanted};
 pub use running::{Running, StartError, give, start};
+pub use terminal::{Terminal, window_of};

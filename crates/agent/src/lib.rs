@@ -11,6 +11,7 @@
 
 mod agent;
 mod api;
+mod beside;
 mod bulk;
 pub mod complaint;
 pub mod config;

@@ -16,7 +16,9 @@ use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_k
 use xtreem_node::Event;
 
 use crate::agent::{Agent, random_u64};
+use crate::api::holders::Holders;
 use crate::api::operator;
+use crate::beside::Commands;
 use crate::config::Config;
 use crate::contacts;
 use crate::declared::{self, DeclaredError};
@@ -134,6 +136,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     let trash = Trash::start(&state).map_err(AgentError::Threads)?;
     store.discard_into(trash.clone());
     let (durable, saved) = Durable::open(state.dir(), state.reserve().clone())?;
+    let commands = Commands::new(&identity).map_err(xtreem_net::StartError::from)?;
     let (net, mut events) = Net::start(net_config)?;
     announce(&identity, &net, &state, &name);
     if config.bind.ip().is_unspecified() && config.advertise.is_none() && net.local_addr().ip().is_loopback()
@@ -150,6 +153,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         durable,
         trash,
         slots: Slots::default(),
+        commands,
+        holders: Holders::default(),
         ports: Ports::default(),
         mail: Mail::default(),
         waiting: Arc::new(Waiting::default()),

@@ -1,4 +1,5 @@
-//! Streams that other agents open here: pieces of files, logs, ports and mailboxes of slots.
+//! Streams that other agents open here: pieces of files, logs, ports and mailboxes of slots, and commands
+//! beside them.
 
 use std::sync::Arc;
 
@@ -6,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use xtreem_net::{Guests, Service, ServiceStream};
 
 use crate::agent::Agent;
-use crate::{deploy, logs, mail, ports};
+use crate::{beside, deploy, logs, mail, ports};
 
 /// Streams served at one time; one more is refused, and its opener tries another node (our guess: 64 pieces
 /// of 256 KiB under way are 16 MiB).
@@ -21,6 +22,11 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
     let room = Arc::new(Semaphore::new(STREAMS_MAX));
     let guests = Guests::new(STREAMS_PER_PEER_MAX);
     while let Some(stream) = streams.recv().await {
+        if stream.service == Service::BESIDE {
+            // They last as long as somebody's command, and have limits of their own.
+            tokio::spawn(beside(agent.clone(), stream));
+            continue;
+        }
         // Dropping the stream ends it without an answer.
         let Ok(permit) = room.clone().try_acquire_owned() else { continue };
         let Some(seat) = guests.seat(stream.peer.contact().id) else { continue };
@@ -39,5 +45,13 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
             }
             drop((permit, seat));
         });
+    }
+}
+
+async fn beside(agent: Arc<Agent>, stream: ServiceStream) {
+    let ServiceStream { peer, send, receive, .. } = stream;
+    let by = peer.contact().id;
+    if let Err(error) = beside::serve(&agent, tokio::io::join(receive, send), by).await {
+        tracing::debug!(?by, %error, "a command beside a slot ended early");
     }
 }

@@ -16,9 +16,10 @@ use xtreem_allocation::StopReason;
 use xtreem_allocation::{SlotRun, Spec};
 use xtreem_base::AppId;
 use xtreem_net::Contact;
+use xtreem_net::beside::Refusal;
 
 use crate::agent::Agent;
-use crate::exec::Log;
+use crate::exec::{Door, Log};
 use crate::trash::Trash;
 
 /// From SIGTERM to SIGKILL when an application is stopped (our guess: what service managers of small daemons
@@ -42,7 +43,7 @@ pub(crate) struct Order {
 }
 
 /// How a run is to be ended: the time between SIGTERM and SIGKILL.
-type Grace = Duration;
+pub(crate) type Grace = Duration;
 
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
@@ -68,6 +69,15 @@ struct Running {
     stop: watch::Sender<Option<Grace>>,
     /// Once the program has been started.
     log: Option<Log>,
+    door: Option<Arc<Door>>,
+}
+
+/// The newest run of a slot here, for commands beside it.
+pub(crate) struct Neighbour {
+    pub(crate) run: SlotRun,
+    pub(crate) door: Arc<Door>,
+    /// Says when the run is to stop, and ends with it.
+    pub(crate) stop: watch::Receiver<Option<Grace>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +97,7 @@ impl Slots {
         }
         table.started += 1;
         let number = table.started;
-        table.running.insert(order.run, Running { stop, log: None });
+        table.running.insert(order.run, Running { stop, log: None, door: None });
         drop(table);
         tokio::spawn(run::carry_out(agent.clone(), order, number, stopped));
     }
@@ -165,9 +175,22 @@ impl Slots {
         Some(text)
     }
 
-    fn has_log(&self, run: SlotRun, log: Log) {
+    /// The run beside which a command would be started now.
+    pub(crate) fn neighbour(&self, app: AppId, slot: u16) -> Result<Neighbour, Refusal> {
+        let table = self.table();
+        let mut running = table.running.iter().filter(|(run, _)| run.app == app && run.slot == slot);
+        let (run, running) = running.next_back().ok_or(Refusal::NotHere)?;
+        let stop = running.stop.subscribe();
+        if stop.borrow().is_some() {
+            return Err(Refusal::NotHere);
+        }
+        let door = running.door.clone().ok_or(Refusal::NotYet)?;
+        Ok(Neighbour { run: *run, door, stop })
+    }
+
+    fn has_started(&self, run: SlotRun, log: Log, door: Arc<Door>) {
         if let Some(running) = self.table().running.get_mut(&run) {
-            running.log = Some(log);
+            (running.log, running.door) = (Some(log), Some(door));
         }
     }
 

@@ -7,6 +7,7 @@ mod bench;
 mod demo;
 mod emulate;
 mod example;
+mod exec;
 mod grid;
 mod logs;
 mod nodes;
@@ -54,6 +55,8 @@ enum Command {
     Show(show::Arguments),
     /// Print what the programs of an application wrote
     Logs(logs::Arguments),
+    /// Run a command beside a slot of an application
+    Exec(exec::Arguments),
     /// Stop an application for good
     Stop(stop::Arguments),
     /// See a grid lose hosts and an application survive it, on this machine
@@ -93,6 +96,7 @@ impl Cli {
             Command::Apps(arguments) => apps::run(&arguments),
             Command::Show(arguments) => show::run(&arguments),
             Command::Logs(arguments) => logs::run(&arguments),
+            Command::Exec(arguments) => exec::run(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::DemoClient(arguments) => demo::run_client(&arguments),

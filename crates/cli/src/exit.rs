@@ -10,21 +10,60 @@ use xtreem_client::api::ErrorKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Done as asked.
-    Success = 0,
+    Success,
     /// It was tried, and failed or was not satisfied: too few nodes, a failed slot, a broken invariant.
-    Failed = 1,
+    Failed,
     /// Wrong usage or bad input; nothing was done.
-    Usage = 2,
+    Usage,
     /// No agent answers.
-    Unreachable = 3,
+    Unreachable,
     /// The agent or the grid said no; nothing was done.
-    Refused = 4,
+    Refused,
     /// The answer was lost: it may have happened.
-    Indefinite = 5,
+    Indefinite,
     /// Ended by Ctrl-C.
-    Interrupted = 130,
+    Interrupted,
     /// Whoever read the output went away.
-    OutputClosed = 141,
+    OutputClosed,
+    /// Of `xtreem exec`: the holder, or the agent, said no.
+    ExecRefused,
+    /// No such application or slot, or nobody holds it now.
+    ExecNotFound,
+    /// The slot ended or moved, and the command with it.
+    ExecMoved,
+    /// The holder is not heard any more.
+    ExecLost,
+    /// Anything else before the command ran.
+    ExecFailed,
+    /// The command cannot be executed there.
+    ExecNotExecutable,
+    /// There is no such command there.
+    ExecNoCommand,
+    /// Of `xtreem exec`: the command's own.
+    Command(u8),
+}
+
+impl Exit {
+    pub const fn code(self) -> u8 {
+        match self {
+            Exit::Success => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::Unreachable => 3,
+            Exit::Refused => 4,
+            Exit::Indefinite => 5,
+            Exit::ExecRefused => 121,
+            Exit::ExecNotFound => 122,
+            Exit::ExecMoved => 123,
+            Exit::ExecLost => 124,
+            Exit::ExecFailed => 125,
+            Exit::ExecNotExecutable => 126,
+            Exit::ExecNoCommand => 127,
+            Exit::Interrupted => 130,
+            Exit::OutputClosed => 141,
+            Exit::Command(code) => code,
+        }
+    }
 }
 
 /// The table for `--help`.
@@ -37,11 +76,12 @@ Exit codes:
   4    refused by the agent or the grid; nothing was done
   5    the answer was lost: it may have happened
   130  ended by Ctrl-C
-  141  whoever read the output went away";
+  141  whoever read the output went away
+  `xtreem exec` has codes of its own, which its help tells";
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> ExitCode {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
     }
 }
 
@@ -150,7 +190,7 @@ mod tests {
             Exit::Interrupted,
             Exit::OutputClosed,
         ] {
-            assert!(TABLE.contains(&format!("\n  {}", exit as u8)), "{exit:?}");
+            assert!(TABLE.contains(&format!("\n  {}", exit.code())), "{exit:?}");
         }
     }
 }

@@ -320,7 +320,12 @@ impl Drop for Agent {
 /// Starts an agent with this state directory in `home`, on a free port of loopback, and waits until it
 /// answers.
 fn agent(home: &Path, state: &str) -> Agent {
-    let config = format!("state_dir = \"{state}\"\nbind = \"127.0.0.1:0\"\nemulated = true\n");
+    agent_with(home, state, "")
+}
+
+/// The same, with more lines of configuration.
+fn agent_with(home: &Path, state: &str, more: &str) -> Agent {
+    let config = format!("state_dir = \"{state}\"\nbind = \"127.0.0.1:0\"\nemulated = true\n{more}");
     fs::write(home.join(format!("{state}.toml")), config).expect("written");
     let log = fs::File::create(home.join(format!("{state}.log"))).expect("a log");
     let mut command = xtreem(home);
@@ -370,4 +375,133 @@ fn the_line_of_an_invitation_makes_a_second_machine_a_member() {
     let again = ran(&mut shell);
     assert_eq!(again.code, Some(2));
     assert!(again.err.contains("another agent uses the state directory"), "{}", again.err);
+}
+
+/// An application of one slot that runs on an agent of this test.
+fn running(home: &Path) -> Agent {
+    // An agent that is root of the machine runs programs as somebody else.
+    let run_as = if xtreem_agent::is_root_of_machine() { "run_as = \"nobody\"\n" } else { "" };
+    let agent = agent_with(home, "first", run_as);
+    let app = "name = \"web\"\nnodes = 1\ncommand = [\"sh\", \"-c\", \"echo here > mine; exec sleep 600\"]\n";
+    fs::write(home.join("app.toml"), app).expect("written");
+    let run = ran(xtreem(home).args(["run", "app.toml", "--wait=60s"]).envs(user_of(home)));
+    assert_eq!(run.code, Some(0), "{} {}", run.out, run.err);
+    agent
+}
+
+/// How commands find the agent and the user of its development VO.
+fn user_of(home: &Path) -> [(&'static str, std::path::PathBuf); 2] {
+    let state = home.join("first");
+    [
+        ("XTREEM_CONTROL", state.join("control.sock")),
+        ("XTREEM_CREDENTIAL", state.join("development/user.pem")),
+    ]
+}
+
+fn exec(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = xtreem(home);
+    command.arg("exec").args(arguments).envs(user_of(home));
+    command
+}
+
+#[test]
+fn a_command_beside_a_slot_is_run_as_if_it_were_here() {
+    let home = home();
+    let home = home.path();
+    let _agent = running(home);
+    let shell = |script: &str| ran(exec(home, &["web/0", "--", "sh", "-c", script]).stdin(Stdio::null()));
+    let all = shell("cat mine; echo $XTREEM_SLOT; echo oops >&2; exit 7");
+    assert_eq!((all.code, all.out.as_str(), all.err.as_str()), (Some(7), "here\n0\n", "oops\n"));
+    assert_eq!(shell("kill -TERM $$").code, Some(143));
+    let much = exec(home, &["web/0", "--", "head", "-c", "20000000", "/dev/zero"]).output().expect("it runs");
+    assert!(much.status.success() && much.stdout.len() == 20_000_000, "{}", much.stdout.len());
+
+    let mut child = exec(home, &["web/0", "--", "wc", "-c"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it starts");
+    let mut input = child.stdin.take().expect("open");
+    input.write_all(&vec![7; 1_000_000]).expect("taken");
+    drop(input);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "1000000");
+
+    // A terminal there, with none here.
+    let mut child =
+        exec(home, &["-t", "web/0", "--", "sh", "-c", "tty; echo $TERM; read word; echo got $word"]);
+    let child = child.env("TERM", "vt100").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = child.spawn().expect("it starts");
+    child.stdin.take().expect("open").write_all(b"hello\n").expect("typed");
+    let output = String::from_utf8_lossy(&child.wait_with_output().expect("it ends").stdout).into_owned();
+    for word in ["/dev/pts/", "vt100\r\n", "got hello\r\n"] {
+        assert!(output.contains(word), "{output}");
+    }
+
+    let table: [(&[&str], i32, &str); 7] = [
+        (&["web/0", "--", "no-such-command"], 127, "not found in PATH"),
+        (&["web/0", "--", "./none"], 127, "there is no file"),
+        (&["web/0", "--", "/etc/passwd"], 126, "is not executable"),
+        (&["web/9", "--", "true"], 122, "has slots 0 to 0"),
+        (&["none/0", "--", "true"], 122, "no application `none`"),
+        (&["web", "--", "true"], 125, "name it, as in web/0"),
+        (&["--socket", "none", "web/0", "--", "true"], 125, "no agent answers"),
+    ];
+    for (arguments, code, words) in table {
+        let refused = ran(exec(home, arguments).stdin(Stdio::null()));
+        assert_eq!((refused.code, refused.out.as_str()), (Some(code), ""), "{arguments:?}: {}", refused.err);
+        assert!(refused.err.contains(words), "{arguments:?}: {}", refused.err);
+    }
+    let issue = [
+        "vo",
+        "issue",
+        "--user",
+        "bob",
+        "--role",
+        "submit",
+        "--dir",
+        "first/development",
+        "--out",
+        "bob.pem",
+    ];
+    assert_eq!(ran(xtreem(home).args(issue)).code, Some(0));
+    let refused = ran(exec(home, &["--credential", "bob.pem", "web/0", "--", "true"]).stdin(Stdio::null()));
+    assert_eq!(refused.code, Some(121), "{}", refused.err);
+    assert!(refused.err.contains("neither the application's owner nor an administrator"), "{}", refused.err);
+}
+
+#[test]
+fn a_command_beside_a_slot_ends_with_the_one_that_called_it_and_with_the_slot() {
+    let home = home();
+    let home = home.path();
+    let _agent = running(home);
+    let sleepers = |marker: &str| {
+        let processes = fs::read_dir("/proc").expect("processes").flatten();
+        let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
+        lines.filter(|line| *line == format!("sleep\0{marker}\0").into_bytes()).count()
+    };
+    let until = |what: &str, is_true: &dyn Fn() -> bool| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_true() {
+            assert!(std::time::Instant::now() < end, "not in time: {what}");
+            thread::yield_now();
+        }
+    };
+    let marker = |number: u32| format!("3000000.{}{number:03}", std::process::id());
+    for (number, signal, code) in [(1, "KILL", None), (2, "TERM", Some(143)), (3, "INT", Some(130))] {
+        let marker = marker(number);
+        let mut child = exec(home, &["web/0", "--", "sleep", &marker]);
+        let mut child = child.stdin(Stdio::null()).spawn().expect("it starts");
+        until("it runs", &|| sleepers(&marker) == 1);
+        let kill = Command::new("kill").args(["-s", signal, &child.id().to_string()]).status();
+        assert!(kill.expect("kill exists").success());
+        assert_eq!(child.wait().expect("it ends").code(), code);
+        until("nothing is left", &|| sleepers(&marker) == 0);
+    }
+    let marker = marker(4);
+    let mut child = exec(home, &["web/0", "--", "sleep", &marker]);
+    let child = child.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+    until("it runs", &|| sleepers(&marker) == 1);
+    assert_eq!(ran(xtreem(home).args(["stop", "web"]).envs(user_of(home))).code, Some(0));
+    let output = child.wait_with_output().expect("it ends");
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(123), "{words}");
+    assert!(words.contains("the slot was stopped, or went to another node"), "{words}");
 }

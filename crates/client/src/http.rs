@@ -12,7 +12,8 @@ use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Empty, Full, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
-use hyper::{Method, Request, Response};
+use hyper::upgrade::Upgraded;
+use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, utf8_percent_encode};
 use serde::Serialize;
@@ -101,14 +102,27 @@ impl Http {
         let (response, connection) = tokio::time::timeout(ANSWER_TIMEOUT, answer)
             .await
             .map_err(|_| ClientError::TimedOut { seconds: ANSWER_TIMEOUT.as_secs(), is_read })??;
-        let status = response.status();
-        let body = response.into_body();
-        if status.is_success() {
-            return Ok(Answer { body, connection, is_read });
+        if response.status().is_success() {
+            return Ok(Answer { body: response.into_body(), connection, is_read });
         }
-        let text = Limited::new(body, ERROR_MAX_BYTES).collect().await.map(|all| all.to_bytes());
-        let body = error_body(status.as_u16(), &text.unwrap_or_default());
-        Err(ClientError::Refused { status: status.as_u16(), body })
+        Err(refused(response).await)
+    }
+
+    /// Has the connection go over to another protocol. It ends when what is returned is dropped.
+    pub(crate) async fn upgrade(&self, path: &str, protocol: &'static str) -> Result<Upgraded, ClientError> {
+        // What is agreed on by that protocol is not begun by this.
+        let is_read = true;
+        let answer = self.exchange_as(Method::POST, path, empty(), is_read, Some(protocol));
+        let (mut response, connection) = tokio::time::timeout(ANSWER_TIMEOUT, answer)
+            .await
+            .map_err(|_| ClientError::TimedOut { seconds: ANSWER_TIMEOUT.as_secs(), is_read })??;
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            return Err(refused(response).await);
+        }
+        let broken = |e: hyper::Error| ClientError::Broken { reason: with_cause(&e), is_read };
+        let upgraded = hyper::upgrade::on(&mut response).await.map_err(broken)?;
+        drop(connection);
+        Ok(upgraded)
     }
 
     async fn exchange(
@@ -118,14 +132,28 @@ impl Http {
         body: Body,
         is_read: bool,
     ) -> Result<(Response<Incoming>, Connection), ClientError> {
+        self.exchange_as(method, path, body, is_read, None).await
+    }
+
+    async fn exchange_as(
+        &self,
+        method: Method,
+        path: &str,
+        body: Body,
+        is_read: bool,
+        protocol: Option<&'static str>,
+    ) -> Result<(Response<Incoming>, Connection), ClientError> {
         let broken = |e: hyper::Error| ClientError::Broken { reason: with_cause(&e), is_read };
         let unreachable = |source| ClientError::Unreachable { socket: self.socket.clone(), source };
         let stream = UnixStream::connect(&self.socket).await.map_err(unreachable)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
         // How the connection ends is told through the request and the body that use it.
-        let connection = Connection(tokio::spawn(async move { drop(connection.await) }));
+        let connection = Connection(tokio::spawn(async move { drop(connection.with_upgrades().await) }));
         let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
         request = request.header("content-type", "application/json");
+        if let Some(protocol) = protocol {
+            request = request.header("connection", "upgrade").header("upgrade", protocol);
+        }
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
@@ -135,6 +163,12 @@ impl Http {
         let response = sender.send_request(request).await.map_err(broken)?;
         Ok((response, connection))
     }
+}
+
+async fn refused(response: Response<Incoming>) -> ClientError {
+    let status = response.status().as_u16();
+    let text = Limited::new(response.into_body(), ERROR_MAX_BYTES).collect().await.map(|all| all.to_bytes());
+    ClientError::Refused { status, body: error_body(status, &text.unwrap_or_default()) }
 }
 
 impl Answer {

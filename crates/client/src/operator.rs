@@ -9,13 +9,14 @@ use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Method;
 use hyper::body::Frame;
+use hyper_util::rt::TokioIo;
 use tokio::fs::File;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::api::{
-    AppList, AppShow, Blob, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine,
-    RecordReply, RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion, RingWrite,
-    SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest,
+    ProgressLine, RecordReply, RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion,
+    RingWrite, SearchLine, SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, bytes, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -203,6 +204,20 @@ impl OperatorClient {
     pub async fn logs(&self, id: &str, slot: u16, lines: u32) -> Result<Chunks, ClientError> {
         let path = format!("/v1/apps/{}/logs?slot={slot}&lines={lines}", escaped(id));
         self.http.send(Method::GET, &path, empty()).await.map(Chunks::new)
+    }
+}
+
+impl OperatorClient {
+    /// The way to the node that holds a slot, for a command beside it; looked for anew when what the agent
+    /// knew of it proved wrong. What is said there is between the user and that node.
+    pub async fn exec(
+        &self,
+        id: &str,
+        slot: u16,
+        is_anew: bool,
+    ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, ClientError> {
+        let path = format!("/v1/apps/{}/exec?slot={slot}&anew={is_anew}", escaped(id));
+        self.http.upgrade(&path, EXEC_PROTOCOL).await.map(TokioIo::new)
     }
 }
 

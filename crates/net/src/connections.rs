@@ -46,8 +46,12 @@ const MEETINGS_PER_NETWORK_MAX: usize = 64;
 /// Messages that wait for one connection; beyond it the newest is dropped.
 pub(crate) const QUEUE_MAX: usize = 64;
 
-/// Streams of each kind that one peer may have open.
+/// Streams for messages that one peer may have open.
 pub(crate) const STREAMS_MAX: u32 = 32;
+
+/// Streams to services that one peer may have open: the commands that its users run beside slots, which last
+/// as long as the commands do, and some for all else.
+pub(crate) const SERVICE_STREAMS_MAX: u32 = 96;
 
 /// The time from dialling to the peer's hello. Above three round trips on any network (our guess).
 const MEET_MAX: Duration = Duration::from_millis(1_500);
@@ -80,6 +84,8 @@ impl Service {
     pub const PORTS: Service = Service(3);
     /// Where mailboxes of slots listen.
     pub const MAILBOXES: Service = Service(4);
+    /// Commands beside slots.
+    pub const BESIDE: Service = Service(5);
 }
 
 /// A stream that a peer opened for a service of this agent.
@@ -163,7 +169,7 @@ pub(crate) struct Connections {
 pub(crate) fn transport() -> Arc<TransportConfig> {
     let mut transport = TransportConfig::default();
     transport
-        .max_concurrent_bidi_streams(VarInt::from_u32(STREAMS_MAX))
+        .max_concurrent_bidi_streams(VarInt::from_u32(SERVICE_STREAMS_MAX))
         .max_concurrent_uni_streams(VarInt::from_u32(STREAMS_MAX))
         // Ten seconds fit the milliseconds of a VarInt.
         .max_idle_timeout(Some(IDLE_MAX.try_into().expect("a short time")))

@@ -3,6 +3,7 @@
 
 use rustls::pki_types::CertificateDer;
 
+use crate::beside::{FromCaller, FromHolder};
 use crate::hello::Hello;
 use crate::stranger::{Stranger, vo_in};
 
@@ -18,5 +19,17 @@ pub fn stranger(bytes: &[u8]) {
     }
     if let Some(stranger) = Stranger::of(&CertificateDer::from(bytes)) {
         assert!(stranger.words().bytes().all(|byte| byte.is_ascii_graphic() || byte == b' '));
+    }
+}
+
+/// What is said between a command line and the holder of a slot. What is read is written and read again.
+pub fn beside(bytes: &[u8]) {
+    if let Ok(said) = minicbor::decode::<FromCaller>(bytes) {
+        let written = minicbor::to_vec(&said).expect("what was read once");
+        assert_eq!(minicbor::decode::<FromCaller>(&written).expect("own bytes"), said);
+    }
+    if let Ok(said) = minicbor::decode::<FromHolder>(bytes) {
+        let written = minicbor::to_vec(&said).expect("what was read once");
+        assert_eq!(minicbor::decode::<FromHolder>(&written).expect("own bytes"), said);
     }
 }

@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+pub mod beside;
 mod claims;
 mod connections;
 mod counters;

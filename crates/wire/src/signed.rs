@@ -34,6 +34,8 @@ pub enum Domain {
     Guardians,
     /// A node says which key speaks for a slot that it holds.
     Slot,
+    /// A user wants this command to run once beside a slot.
+    Warrant,
 }
 
 impl Domain {
@@ -49,6 +51,7 @@ impl Domain {
             Domain::Final => b"xtreem/1 final\0",
             Domain::Guardians => b"xtreem/1 guardians\0",
             Domain::Slot => b"xtreem/1 slot\0",
+            Domain::Warrant => b"xtreem/1 warrant\0",
         }
     }
 

@@ -44,6 +44,8 @@ struct Stay {
     idle_since: Instant,
     was_answered: bool,
     is_sent_away: bool,
+    /// It speaks another protocol by now, and counts no more.
+    has_left: bool,
     /// Wakes whoever serves it.
     waker: Option<Waker>,
 }
@@ -69,7 +71,7 @@ impl Guests {
         loop {
             let is_full = {
                 let mut all = self.lock();
-                let is_full = all.stays.len() >= self.max;
+                let is_full = all.stays.values().filter(|stay| !stay.has_left).count() >= self.max;
                 if is_full {
                     all.send_longest_idle_away();
                 }
@@ -91,6 +93,7 @@ impl Guests {
             idle_since: Instant::now(),
             was_answered: false,
             is_sent_away: false,
+            has_left: false,
             waker: None,
         };
         all.stays.insert(number, stay);
@@ -106,7 +109,7 @@ impl Guests {
 
 impl All {
     fn send_longest_idle_away(&mut self) {
-        let idle = self.stays.values_mut().filter(|stay| stay.requests == 0);
+        let idle = self.stays.values_mut().filter(|stay| stay.requests == 0 && !stay.has_left);
         if let Some(longest) = idle.min_by_key(|stay| stay.idle_since) {
             longest.is_sent_away = true;
             longest.waker.take().inspect(Waker::wake_by_ref);
@@ -128,7 +131,7 @@ impl Guest {
         // It is there until this guest is dropped.
         let Some(stay) = all.stays.get_mut(&self.number) else { return Verdict::SentAway };
         stay.waker = Some(context.waker().clone());
-        if stay.requests > 0 {
+        if stay.requests > 0 || stay.has_left {
             Verdict::Busy
         } else if stay.is_sent_away {
             Verdict::SentAway
@@ -164,6 +167,18 @@ impl Visitor {
             stay.is_sent_away = false;
         }
         Asking(self)
+    }
+}
+
+impl Visitor {
+    /// The connection goes over to another protocol: it makes room, and may be silent. Whoever lets it do so
+    /// has a limit of its own.
+    pub(super) fn leave(&self) {
+        if let Some(stay) = self.guests.lock().stays.get_mut(&self.number) {
+            stay.has_left = true;
+            stay.waker.take().inspect(Waker::wake_by_ref);
+        }
+        self.guests.changed.notify_one();
     }
 }
 

@@ -327,7 +327,13 @@ mod tests {
                 let rest = futures_util::stream::pending();
                 axum::body::Body::from_stream(futures_util::StreamExt::chain(first, rest))
             };
+            let leave =
+                async move |axum::extract::ConnectInfo(visitor): axum::extract::ConnectInfo<Visitor>| {
+                    visitor.leave();
+                    endless().await
+                };
             let routes = Router::new()
+                .route("/leave", axum::routing::get(leave))
                 .route("/now", axum::routing::get(|| async { "now" }))
                 .route("/wait", axum::routing::get(endless));
             Served { dir, serving: tokio::spawn(serve(socket, 2, routes)) }
@@ -367,6 +373,19 @@ mod tests {
             waiting.read_to_end(&mut all).await
         });
         assert!(more.await.is_err(), "who waits was sent away");
+    }
+
+    #[tokio::test]
+    async fn who_goes_over_to_another_protocol_takes_no_room_from_others() {
+        let served = Served::new();
+        let mut gone = Vec::new();
+        for _ in 0..3 {
+            let mut asker = served.connect().await;
+            assert_eq!(ask(&mut asker, "/leave").await, OK);
+            gone.push(asker);
+        }
+        let mut other = served.connect().await;
+        assert_eq!(ask(&mut other, "/now").await, OK);
     }
 
     #[tokio::test]

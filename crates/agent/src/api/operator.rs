@@ -8,7 +8,8 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::{
-    apps, error, events, files, grid, items, listener, logs, node, policy, record, ring, search, show, submit,
+    apps, beside, error, events, files, grid, items, listener, logs, node, policy, record, ring, search,
+    show, submit,
 };
 use crate::agent::Agent;
 use crate::config::Control;
@@ -54,6 +55,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/apps/{id}/events", get(events::of_app))
         .route("/v1/apps/{id}/record", post(record::publish))
         .route("/v1/apps/{id}/logs", get(logs::logs))
+        .route("/v1/apps/{id}/exec", post(beside::exec))
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(agent);

@@ -16,7 +16,7 @@ use landlock::{
 };
 use nix::sys::stat::{SFlag, fstat};
 
-use super::order::{Kernel, Landlock, Mode, Order};
+use super::order::{Kernel, Landlock, Mode, Order, Part};
 use super::sandbox::PRIVATE;
 
 /// Versions that add rights to files or to processes, the newest first (4 is of the network).
@@ -49,7 +49,7 @@ pub(super) fn build(order: &Order) -> io::Result<(Option<RulesetCreated>, Landlo
     }
     let mut missing = String::new();
     for version in VERSIONS {
-        match handled(version) {
+        match handled(version, order) {
             Ok(ruleset) => {
                 let ruleset = with_rules(ruleset, version, order).map_err(io::Error::other)?;
                 return Ok((Some(ruleset), Landlock::Version(version as u8)));
@@ -60,12 +60,16 @@ pub(super) fn build(order: &Order) -> io::Result<(Option<RulesetCreated>, Landlo
     Ok((None, Landlock::Missing { reason: missing }))
 }
 
-/// Everything that this version can forbid, forbidden.
-fn handled(version: ABI) -> Result<RulesetCreated, landlock::RulesetError> {
+/// Everything that this version can forbid, forbidden. Only a command beside a program may signal others than
+/// its own: in its namespace there is nobody but that program.
+fn handled(version: ABI, order: &Order) -> Result<RulesetCreated, landlock::RulesetError> {
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
         .handle_access(AccessFs::from_all(version))?;
-    let scopes = Scope::from_all(version);
+    let mut scopes = Scope::from_all(version);
+    if order.part != Part::Program && order.mode == Mode::Namespaces {
+        scopes.remove(Scope::Signal);
+    }
     let ruleset = if scopes.is_empty() { ruleset } else { ruleset.scope(scopes)? };
     ruleset.create()
 }

@@ -13,9 +13,9 @@ use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, chdir, dup2_stderr, dup2_stdin, dup2_stdout, pipe2, setsid};
 
-use super::init::{Scope, supervise};
-use super::order::{ORDER_MAX_BYTES, Order, Report};
-use super::{order, raw, sandbox};
+use super::init::{Scope, Streams, supervise};
+use super::order::{BESIDE, ORDER_MAX_BYTES, Order, Report};
+use super::{door, order, raw, sandbox};
 
 /// First argument that makes a binary the helper.
 pub const INTERNAL_COMMAND: &str = "internal-exec";
@@ -26,6 +26,8 @@ pub const INTERNAL_COMMAND: &str = "internal-exec";
 /// a user namespace to single-threaded processes only.
 pub fn internal_main(args: &[OsString]) -> Option<ExitCode> {
     let is_helper = args.get(1).is_some_and(|argument| argument == INTERNAL_COMMAND);
+    let is_beside = args.get(2).is_some_and(|argument| argument == BESIDE);
+    let help = if is_beside { door::help } else { help };
     is_helper.then(|| match help() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -44,7 +46,7 @@ pub(super) struct Line {
 
 impl Line {
     /// Moves the pipes out of the way of the program: its standard input is empty, its output the log.
-    fn take_over() -> io::Result<Line> {
+    pub fn take_over() -> io::Result<Line> {
         let control = io::stdin().as_fd().try_clone_to_owned()?;
         let reports = io::stdout().as_fd().try_clone_to_owned()?;
         dup2_stdin(File::open("/dev/null")?)?;
@@ -54,7 +56,7 @@ impl Line {
         Ok(Line { control: control.into(), reports: reports.into() })
     }
 
-    fn order(&mut self) -> io::Result<Order> {
+    pub fn order(&mut self) -> io::Result<Order> {
         let mut line = Vec::new();
         let mut chunk = [0; 4096];
         while line.last() != Some(&b'\n') {
@@ -85,19 +87,24 @@ fn help() -> io::Result<()> {
     let mut line = Line::take_over()?;
     chdir("/")?;
     let order = line.order()?;
+    prepare_for_the_program();
+    match order.mode {
+        order::Mode::Namespaces => run_in_namespaces(line, &order),
+        order::Mode::ProcessGroup => {
+            prctl::set_child_subreaper(true)?;
+            supervise(&order, Streams::Log, &mut line, None, Scope::ProcessGroup);
+            Ok(())
+        }
+    }
+}
+
+/// What goes over to the program by itself.
+pub(super) fn prepare_for_the_program() {
     // What the agent's own files need is nothing to the program, and a directory made for its mounts must be
     // open to another user.
     umask(Mode::from_bits_truncate(0o022));
     // When memory runs out the kernel shall choose the program, not the agent (proc_pid_oom_score_adj(5)).
     let _ = std::fs::write("/proc/self/oom_score_adj", "500");
-    match order.mode {
-        order::Mode::Namespaces => run_in_namespaces(line, &order),
-        order::Mode::ProcessGroup => {
-            prctl::set_child_subreaper(true)?;
-            supervise(&order, &mut line, None, Scope::ProcessGroup);
-            Ok(())
-        }
-    }
 }
 
 fn run_in_namespaces(mut line: Line, order: &Order) -> io::Result<()> {
@@ -105,6 +112,12 @@ fn run_in_namespaces(mut line: Line, order: &Order) -> io::Result<()> {
         line.report(&Report::NoNamespaces { reason: refused.to_string() });
         return Ok(());
     }
+    let order = order.clone();
+    over_a_child(line, move |line, helper_lives| be_init(line, &order, helper_lives))
+}
+
+/// Forks. The child does its work and dies with this process, which waits for it.
+pub(super) fn over_a_child(line: Line, child_work: impl FnOnce(Line, OwnedFd)) -> io::Result<()> {
     // Only this process holds the writing end: when it dies, PID 1 sees the pipe end, also if it died before
     // PID 1 could ask for the parent's death signal.
     let (helper_lives, helper_end) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
@@ -112,7 +125,7 @@ fn run_in_namespaces(mut line: Line, order: &Order) -> io::Result<()> {
         ForkResult::Child => {
             drop(helper_end);
             prctl::set_pdeathsig(Signal::SIGKILL)?;
-            be_init(line, order, helper_lives);
+            child_work(line, helper_lives);
             Ok(())
         }
         ForkResult::Parent { child } => {
@@ -128,7 +141,7 @@ fn run_in_namespaces(mut line: Line, order: &Order) -> io::Result<()> {
 /// `waitpid` returns (pid_namespaces(7)).
 fn be_init(mut line: Line, order: &Order, helper_lives: OwnedFd) {
     match sandbox::arrange_mounts(order) {
-        Ok(()) => supervise(order, &mut line, Some(helper_lives), Scope::Namespace),
+        Ok(()) => supervise(order, Streams::Log, &mut line, Some(helper_lives), Scope::Namespace),
         Err(refused) => line.report(&Report::NoNamespaces { reason: refused.to_string() }),
     }
 }

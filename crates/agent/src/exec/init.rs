@@ -19,7 +19,7 @@ use nix::unistd::{Pid, getpid};
 
 use super::fence;
 use super::helper::Line;
-use super::order::{Exit, Landlock, Order, Report, TERMINATE};
+use super::order::{Exit, Landlock, Order, Part, Report, TERMINATE};
 use super::raw::{self, Becoming, Image};
 
 /// Open files a program starts with, and may raise itself to: systemd's defaults since 240, which keep
@@ -35,22 +35,39 @@ pub(super) enum Scope {
     ProcessGroup,
 }
 
+/// Where a program reads and writes.
+#[derive(Debug)]
+pub(super) enum Streams {
+    /// Nothing, and to the log, which is this process's own output.
+    Log,
+    /// Input, output and errors.
+    Given([OwnedFd; 3]),
+}
+
 /// Runs the program to its end, or to the end of the agent or the helper.
-pub(super) fn supervise(order: &Order, line: &mut Line, helper_lives: Option<OwnedFd>, scope: Scope) {
-    match start(order, scope) {
+pub(super) fn supervise(
+    order: &Order,
+    streams: Streams,
+    line: &mut Line,
+    helper_lives: Option<OwnedFd>,
+    scope: Scope,
+) {
+    match start(order, streams, scope) {
         Ok((program, signals, landlock)) => {
             line.report(&Report::Started { landlock });
             let exit = watch(program, line, &signals, helper_lives.as_ref(), scope);
             line.report(&Report::Ended(exit));
         }
         Err(error) => {
-            let reason = format!("{}: {error}", order.program.display());
+            // Whoever runs a command names a program of any length, and a report has its own.
+            let name: String = order.program.display().to_string().chars().take(1_000).collect();
+            let reason = format!("{name}: {error}");
             line.report(&Report::NotStarted { reason, errno: error.raw_os_error() });
         }
     }
 }
 
-fn start(order: &Order, scope: Scope) -> std::io::Result<(Pid, SignalFd, Landlock)> {
+fn start(order: &Order, streams: Streams, scope: Scope) -> std::io::Result<(Pid, SignalFd, Landlock)> {
     let mut signals = SigSet::empty();
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
         signals.add(signal);
@@ -59,10 +76,19 @@ fn start(order: &Order, scope: Scope) -> std::io::Result<(Pid, SignalFd, Landloc
     let arrivals = SignalFd::with_flags(&signals, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     limit_resources()?;
     let mut command = Command::new(&order.program);
-    command.current_dir(&order.dir).stdin(Stdio::null()).process_group(0);
+    command.current_dir(&order.dir).stdin(Stdio::null());
+    if let Streams::Given([input, output, errors]) = streams {
+        command.stdin(input).stdout(output).stderr(errors);
+    }
+    let has_terminal = order.part == Part::Beside { has_terminal: true };
+    if !has_terminal {
+        // Else it leads a session, and with it a group.
+        command.process_group(0);
+    }
     let (fence, landlock) = fence::build(order)?;
     let parent = (scope == Scope::ProcessGroup).then(getpid);
-    raw::execute(&mut command, image(order)?, Becoming { parent, user: order.user, fence });
+    let becoming = Becoming { parent, user: order.user, fence, has_terminal };
+    raw::execute(&mut command, image(order)?, becoming);
     let child = command.spawn()?;
     // A process number fits i32: the kernel's own type.
     Ok((Pid::from_raw(child.id() as i32), arrivals, landlock))
@@ -191,9 +217,13 @@ fn end_descendants(program: Pid) -> Option<Exit> {
     }
 }
 
-/// Direct children of this process, found by the parent's number in every /proc/PID/stat.
+/// Direct children of this process, found by the parent's number in every /proc/PID/stat. None where /proc is
+/// of other namespaces, in whose numbers others would be meant.
 fn children() -> Vec<Pid> {
     let me = getpid().as_raw();
+    if std::fs::read_link("/proc/self").is_ok_and(|number| number.as_os_str() != me.to_string().as_str()) {
+        return Vec::new();
+    }
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let stats = entries.filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse().ok()?;

@@ -8,6 +8,11 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::plan::PlanError;
+
+/// What a helper is told that starts a command beside a running program.
+pub(super) const BESIDE: &str = "beside";
+
 /// Longest order. Linux takes no more than 2 MiB of arguments and environment together (execve(2)).
 pub(super) const ORDER_MAX_BYTES: usize = 1 << 20;
 /// Longest report: a reason in words.
@@ -39,14 +44,25 @@ pub enum Kernel {
     Before5_12,
 }
 
+/// What is started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Part {
+    /// The program of a slot.
+    Program,
+    /// A command beside it, which has its streams of its caller.
+    Beside { has_terminal: bool },
+}
+
 /// Everything the helper needs, already checked by the agent.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Order {
+    pub part: Part,
     pub mode: Mode,
     pub kernel: Kernel,
     /// Whom the program runs as; without one, the agent's user.
     pub user: Option<ProgramUser>,
-    /// Absolute path of the executable.
+    /// Absolute path of the executable; of a command beside a program, its first word, which is looked up
+    /// where that program sees it.
     pub program: PathBuf,
     /// Arguments, the program's name not among them.
     pub arguments: Vec<String>,
@@ -56,6 +72,18 @@ pub(super) struct Order {
     /// Covered in the program's mount namespace, except `dir` and `visible`.
     pub hidden: Vec<PathBuf>,
     pub visible: Vec<PathBuf>,
+}
+
+impl Order {
+    /// The line that the helper is sent.
+    pub fn line(&self) -> Result<Vec<u8>, PlanError> {
+        let mut line = serde_json::to_vec(self).map_err(|_| PlanError::NotUtf8)?;
+        line.push(b'\n');
+        match line.len() {
+            len if len > ORDER_MAX_BYTES => Err(PlanError::TooLarge { len }),
+            _ => Ok(line),
+        }
+    }
 }
 
 /// What the helper tells the agent.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::order::{Kernel, Mode, ORDER_MAX_BYTES, Order, ProgramUser};
+use super::order::{Kernel, Mode, ORDER_MAX_BYTES, Order, Part, ProgramUser};
 
 /// Bytes of log kept for a slot unless the plan says otherwise. Our guess: some 40,000 lines.
 pub const LOG_MAX_BYTES: u64 = 4 << 20;
@@ -100,15 +100,9 @@ impl Plan {
         }
     }
 
-    /// The checked order for the helper, as the line that is sent to it.
-    pub(super) fn order(&self, mode: Mode) -> Result<Vec<u8>, PlanError> {
-        let (name, arguments) = self.command.split_first().ok_or(PlanError::NoCommand)?;
-        check_text("the command", name, "\0")?;
-        for argument in arguments {
-            if argument.contains('\0') {
-                return Err(PlanError::BadText { what: format!("argument {argument:?}") });
-            }
-        }
+    /// The checked order for the helper.
+    pub(super) fn order(&self, mode: Mode) -> Result<Order, PlanError> {
+        let (name, arguments) = checked(&self.command)?;
         for (key, value) in &self.env {
             check_text(&format!("environment variable {key:?}"), key, "\0=")?;
             if value.contains('\0') {
@@ -124,7 +118,8 @@ impl Plan {
             return Err(PlanError::LogInSlot { dir: log_dir });
         }
         let env = self.environment(&dir)?;
-        let order = Order {
+        Ok(Order {
+            part: Part::Program,
             mode,
             kernel: self.kernel,
             user: self.user,
@@ -134,13 +129,7 @@ impl Plan {
             hidden: self.hidden_paths(&dir)?,
             visible: self.visible.iter().filter_map(|path| path.canonicalize().ok()).collect(),
             dir,
-        };
-        let mut line = serde_json::to_vec(&order).map_err(|_| PlanError::NotUtf8)?;
-        line.push(b'\n');
-        match line.len() {
-            len if len > ORDER_MAX_BYTES => Err(PlanError::TooLarge { len }),
-            _ => Ok(line),
-        }
+        })
     }
 
     fn no_directory(&self, reason: String) -> PlanError {
@@ -177,6 +166,16 @@ impl Plan {
     }
 }
 
+/// The name of a program and its arguments, which have no zero bytes.
+pub(super) fn checked(command: &[String]) -> Result<(&str, &[String]), PlanError> {
+    let (name, arguments) = command.split_first().ok_or(PlanError::NoCommand)?;
+    check_text("the command", name, "\0")?;
+    match arguments.iter().find(|argument| argument.contains('\0')) {
+        Some(argument) => Err(PlanError::BadText { what: format!("argument {argument:?}") }),
+        None => Ok((name, arguments)),
+    }
+}
+
 fn check_text(what: &str, text: &str, forbidden: &str) -> Result<(), PlanError> {
     if text.is_empty() || text.contains(|c| forbidden.contains(c)) {
         return Err(PlanError::BadText { what: what.to_owned() });
@@ -185,7 +184,7 @@ fn check_text(what: &str, text: &str, forbidden: &str) -> Result<(), PlanError> 
 }
 
 /// Where the program's file is, by the rules of a shell.
-fn find_program(name: &str, dir: &Path, env: &[(String, String)]) -> Result<PathBuf, PlanError> {
+pub(super) fn find_program(name: &str, dir: &Path, env: &[(String, String)]) -> Result<PathBuf, PlanError> {
     if name.contains('/') {
         let file = dir.join(name);
         return match is_executable(&file) {

@@ -1,17 +1,24 @@
 //! The only unsafe code of the agent: system calls that no safe interface covers.
-#![expect(unsafe_code, reason = "fork, close_range, mount_setattr and a hook before exec have no safe form")]
+#![expect(
+    unsafe_code,
+    reason = "fork, close_range, mount_setattr, terminals and a hook before exec have no safe form"
+)]
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
 use landlock::RulesetCreated;
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::{ForkResult, Gid, Pid, Uid, execve, fork, getppid, setgroups, setresgid, setresuid};
+use nix::unistd::{
+    ForkResult, Gid, Pid, Uid, execve, fork, getppid, setgroups, setresgid, setresuid, setsid,
+};
 use nix::{NixPath, libc};
 
 use super::order::ProgramUser;
@@ -29,6 +36,21 @@ pub(super) fn fork_after_unshare() -> nix::Result<ForkResult> {
 pub(super) fn close_on_exec_from_3() {
     // SAFETY: the call changes a flag of descriptors; it touches no memory and closes nothing.
     unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+}
+
+/// A descriptor that the kernel has just made for this process (unix(7), `SCM_RIGHTS`).
+pub(super) fn own(received: RawFd) -> OwnedFd {
+    // SAFETY: the kernel made the number for the message that it came in, and nothing else here knows it.
+    unsafe { OwnedFd::from_raw_fd(received) }
+}
+
+/// The other side of a terminal, whatever the permissions of its name (ioctl_tty(2), `TIOCGPTPEER`, Linux
+/// 4.13).
+pub(super) fn open_peer(near: BorrowedFd<'_>, flags: OFlag) -> nix::Result<OwnedFd> {
+    // SAFETY: the call takes numbers and touches no memory.
+    let opened = unsafe { libc::ioctl(near.as_raw_fd(), libc::TIOCGPTPEER, flags.bits()) };
+    // SAFETY: the kernel has just made the number for this process, and nothing else here knows it.
+    Errno::result(opened).map(|number| unsafe { OwnedFd::from_raw_fd(number) })
 }
 
 /// How far a change of mounts goes.
@@ -61,12 +83,31 @@ pub(super) fn set_read_only(path: &Path, is_read_only: bool, depth: Depth) -> ni
     Errno::result(result).map(drop)
 }
 
+/// Rows and columns of a terminal; nothing when it is none, or does not say.
+pub(super) fn window_of(terminal: BorrowedFd<'_>) -> Option<(u16, u16)> {
+    let mut size = libc::winsize { ws_row: 0, ws_col: 0, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel writes one `winsize` to where it is told, and that outlives the call.
+    let result =
+        unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, std::ptr::from_mut(&mut size)) };
+    (result == 0 && size.ws_row > 0 && size.ws_col > 0).then_some((size.ws_row, size.ws_col))
+}
+
+/// Sets them; whoever runs there is told (SIGWINCH).
+pub(super) fn set_window(terminal: BorrowedFd<'_>, (rows, columns): (u16, u16)) -> nix::Result<()> {
+    let size = libc::winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads one `winsize`, which outlives the call.
+    let result = unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCSWINSZ, std::ptr::from_ref(&size)) };
+    Errno::result(result).map(drop)
+}
+
 /// What the program's process becomes between fork and exec.
 pub(super) struct Becoming {
     /// It dies when this process, the calling one, does.
     pub parent: Option<Pid>,
     pub user: Option<ProgramUser>,
     pub fence: Option<RulesetCreated>,
+    /// It leads a session of its own, and its standard input is that session's terminal.
+    pub has_terminal: bool,
 }
 
 /// What execve(2) takes.
@@ -83,6 +124,11 @@ pub(super) struct Image {
 pub(super) fn execute(command: &mut Command, image: Image, mut becoming: Becoming) {
     let hook = move || -> io::Result<()> {
         SigSet::empty().thread_set_mask()?;
+        if becoming.has_terminal {
+            setsid()?;
+            // SAFETY: the call takes a number and touches no memory.
+            Errno::result(unsafe { libc::ioctl(libc::STDIN_FILENO, libc::TIOCSCTTY, 0) })?;
+        }
         if let Some(ProgramUser { uid, gid }) = becoming.user {
             let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
             setgroups(&[])?;

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -10,19 +11,14 @@ use nix::fcntl::OFlag;
 use nix::sys::signal::Signal;
 use nix::unistd::pipe2;
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use super::helper::INTERNAL_COMMAND;
+use super::door::Door;
+use super::link::{Helper, Setup, Silent};
 use super::log::Log;
-use super::order::{Exit, Isolation, Landlock, Mode, ProgramUser, REPORT_MAX_BYTES, Report, TERMINATE};
+use super::order::{Exit, Isolation, Mode, ProgramUser, Report};
 use super::plan::{Plan, PlanError, TEMPORARY, Wanted};
 
-/// Longest time from the order to the program's start. Measured: 5 ms; the rest is for a machine that swaps.
-const START_MAX: Duration = Duration::from_secs(20);
-/// After the kill: longest time for the kernel to take a namespace down before the helper is killed as well.
-const KILL_MAX: Duration = Duration::from_secs(5);
 /// After the end of the program: longest time for its log to end. It ends at once unless, without namespaces,
 /// a process escaped that still holds it.
 const LOG_END_MAX: Duration = Duration::from_secs(1);
@@ -41,20 +37,18 @@ pub enum StartError {
     NotIsolated { reason: String },
     #[error("the program cannot be executed: {reason}")]
     Refused { reason: String, errno: Option<i32> },
+    /// Of a command beside a program.
+    #[error("the program beside which it was to run has ended")]
+    ProgramEnded,
 }
 
 /// A program with its sandbox. Dropping it kills everything in the sandbox.
 #[derive(Debug)]
 pub struct Running {
-    helper: Child,
-    /// `None` once everything was told to end.
-    control: Option<ChildStdin>,
-    reports: Reports,
+    helper: Helper,
     log: Log,
     isolation: Isolation,
-    pid: u32,
-    exit: Option<Exit>,
-    end: Option<Exit>,
+    door: Arc<Door>,
 }
 
 /// Runs `plan`. `self_exe` is a binary whose `main` calls [`super::internal_main`] first: as a rule
@@ -63,10 +57,10 @@ pub struct Running {
 /// Needs a tokio runtime with time and IO. Cancelling leaves nothing behind.
 pub async fn start(plan: Plan, self_exe: &Path) -> Result<Running, StartError> {
     let first = if plan.isolation == Wanted::ProcessGroup { Mode::ProcessGroup } else { Mode::Namespaces };
-    let order = plan.order(first)?;
+    let mut order = plan.order(first)?;
     make_temporary(&plan).map_err(StartError::Disk)?;
     let log = || Log::create(&plan.log_dir, plan.log_max_bytes).map_err(StartError::Disk);
-    let (mut running, mut report) = launch(&order, log()?, self_exe).await?;
+    let (mut helper, mut log_of, mut report) = launch(&order.line()?, log()?, self_exe).await?;
     let mut namespaces = match first {
         Mode::Namespaces => Ok(()),
         Mode::ProcessGroup => Err("as configured".to_owned()),
@@ -76,16 +70,17 @@ pub async fn start(plan: Plan, self_exe: &Path) -> Result<Running, StartError> {
             return Err(StartError::NotIsolated { reason });
         }
         tracing::warn!(%reason, "no namespaces: the program runs as a child of the agent, as is allowed");
-        let order = plan.order(Mode::ProcessGroup)?;
+        order = plan.order(Mode::ProcessGroup)?;
         // The first log is finished, and a second helper needs a fresh one.
-        (running, report) = launch(&order, log()?, self_exe).await?;
+        (helper, log_of, report) = launch(&order.line()?, log()?, self_exe).await?;
         namespaces = Err(reason);
     }
     match report {
         Report::Started { landlock } => {
-            running.isolation = Isolation { namespaces, landlock };
-            tracing::info!(pid = running.pid, isolation = %running.isolation, "program started");
-            Ok(running)
+            let isolation = Isolation { namespaces, landlock };
+            tracing::info!(pid = helper.pid(), %isolation, "program started");
+            let door = Arc::new(Door::of(helper.pid(), order).map_err(StartError::Disk)?);
+            Ok(Running { helper, log: log_of, isolation, door })
         }
         Report::NotStarted { reason, errno } => {
             // The plan has just found the file itself.
@@ -118,78 +113,36 @@ pub fn give(path: &Path, user: ProgramUser) -> std::io::Result<()> {
 }
 
 /// Starts one helper, gives it its order and takes its first report.
-async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Running, Report), StartError> {
-    let failed =
-        |reason: String| StartError::Helper { self_exe: self_exe.display().to_string(), reason, errno: None };
-    let refused = |error: std::io::Error| StartError::Helper {
-        self_exe: self_exe.display().to_string(),
-        reason: error.to_string(),
-        errno: error.raw_os_error(),
-    };
+async fn launch(order: &[u8], log: Log, self_exe: &Path) -> Result<(Helper, Log, Report), StartError> {
     let (output, log_pipe) = pipe2(OFlag::O_CLOEXEC).map_err(|error| StartError::Disk(error.into()))?;
-    let mut command = Command::new(self_exe);
-    command.arg(INTERNAL_COMMAND).env_clear().current_dir("/");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::from(log_pipe));
-    let mut helper = command.spawn().map_err(refused)?;
-    // The command holds the log's writing end until it is dropped; the log ends when all writers are gone.
-    drop(command);
-    let pid = helper.id().unwrap_or_default();
-    let (Some(mut control), Some(reports)) = (helper.stdin.take(), helper.stdout.take()) else {
-        return Err(failed("its pipes are missing".into()));
-    };
+    let output_of_helper = Stdio::from(log_pipe);
+    let setup = Setup { self_exe, kind: None, descriptors: &[], output: output_of_helper };
+    let helper = Helper::spawn(setup)?;
     let filled = log.clone();
     // A thread of its own: neither a slow disk nor a program that prints without end can hold up the agent.
     std::thread::Builder::new()
         .name("slot-log".into())
         .spawn(move || filled.fill_from(File::from(output)))
-        .map_err(refused)?;
-    let mut reports = Reports { pipe: BufReader::new(reports), line: Vec::new() };
-    let exchange = async {
-        // A helper that takes no order has no report either.
-        let _ = control.write_all(order).await;
-        reports.next().await
-    };
-    let report = match timeout(START_MAX, exchange).await {
-        Ok(Ok(Some(report))) => report,
-        Ok(Ok(None)) => {
-            let _ = timeout(LOG_END_MAX, log.closed()).await;
-            let words = log.tail_lines(3).unwrap_or_default().join("; ");
-            return Err(failed(format!(
-                "it ended without a word ({words}); does its main call internal_main?"
-            )));
+        .map_err(|error| StartError::Helper {
+        self_exe: self_exe.display().to_string(),
+        reason: error.to_string(),
+        errno: error.raw_os_error(),
+    })?;
+    match helper.give(order).await {
+        Ok((helper, report)) => Ok((helper, log, report)),
+        Err(silent) => {
+            if matches!(silent, Silent::Ended) {
+                let _ = timeout(LOG_END_MAX, log.closed()).await;
+            }
+            Err(silent.of(self_exe, &log.tail_lines(3).unwrap_or_default().join("; ")))
         }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Err(_) => return Err(failed(format!("no answer within {START_MAX:?}"))),
-    };
-    let not_yet = Landlock::Missing { reason: "not started".to_owned() };
-    let isolation = Isolation { namespaces: Ok(()), landlock: not_yet };
-    Ok((
-        Running { helper, control: Some(control), reports, log, isolation, pid, exit: None, end: None },
-        report,
-    ))
-}
-
-/// Reports as they come. What came of a line stays here when a reading is cancelled.
-#[derive(Debug)]
-struct Reports {
-    pipe: BufReader<ChildStdout>,
-    line: Vec<u8>,
-}
-
-impl Reports {
-    /// `None` when the helper's side is closed.
-    async fn next(&mut self) -> std::io::Result<Option<Report>> {
-        (&mut self.pipe).take(REPORT_MAX_BYTES).read_until(b'\n', &mut self.line).await?;
-        let report = serde_json::from_slice(&self.line).ok();
-        self.line.clear();
-        Ok(report)
     }
 }
 
 impl Running {
     /// Process number of the helper over the program, as this machine sees it.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.helper.pid()
     }
 
     pub fn isolation(&self) -> &Isolation {
@@ -201,42 +154,30 @@ impl Running {
         &self.log
     }
 
+    /// The way to the program for commands beside it. It leads nowhere once the program has ended.
+    pub fn door(&self) -> &Arc<Door> {
+        &self.door
+    }
+
     /// Waits for the program's end. When this returns, nothing of the program runs (without namespaces: as
     /// far as [`Isolation`] promises) and its log is complete. May be cancelled and called
     /// again.
     pub async fn wait(&mut self) -> Exit {
-        if let Some(end) = self.end {
-            return end;
-        }
-        if self.exit.is_none()
-            && let Ok(Some(Report::Ended(exit))) = self.reports.next().await
-        {
-            self.exit = Some(exit);
-        }
-        let _ = self.helper.wait().await;
-        let _ = timeout(LOG_END_MAX, self.log.closed()).await;
-        // Without a report the sandbox itself was killed: by the machine's operator, or for want of memory.
-        let end = self.exit.unwrap_or(Exit::Signal(Signal::SIGKILL as i32));
-        self.end = Some(end);
-        end
+        let exit = self.helper.wait().await;
+        self.ended(exit).await
     }
 
     /// Ends the program: SIGTERM to all its processes, after `grace` SIGKILL to all that is left.
     ///
     /// When this is cancelled the program may have got the first signal; it can be called again.
     pub async fn stop(&mut self, grace: Duration) -> Exit {
-        if let Some(control) = &mut self.control {
-            // A helper that is gone cannot be told, and `wait` finds that out.
-            let _ = control.write_all(&[TERMINATE]).await;
-        }
-        if let Ok(exit) = timeout(grace, self.wait()).await {
-            return exit;
-        }
-        self.control = None;
-        if let Ok(exit) = timeout(KILL_MAX, self.wait()).await {
-            return exit;
-        }
-        let _ = self.helper.start_kill();
-        self.wait().await
+        let exit = self.helper.stop(grace).await;
+        self.ended(exit).await
+    }
+
+    async fn ended(&self, exit: Option<Exit>) -> Exit {
+        let _ = timeout(LOG_END_MAX, self.log.closed()).await;
+        // Without a report the sandbox itself was killed: by the machine's operator, or for want of memory.
+        exit.unwrap_or(Exit::Signal(Signal::SIGKILL as i32))
     }
 }

@@ -47,6 +47,7 @@ impl From<StartError> for Failure {
             StartError::Plan(error) => of_plan(error),
             StartError::Disk(error) => NotStarted::Trouble(trouble(error).unwrap_or(Trouble::Disk)),
             StartError::NotIsolated { .. } => NotStarted::Trouble(Trouble::Isolation),
+            StartError::ProgramEnded => NotStarted::Trouble(Trouble::Other),
             StartError::Helper { errno, .. } => {
                 NotStarted::Trouble(errno.and_then(of_errno).unwrap_or(Trouble::Processes))
             }

@@ -97,7 +97,7 @@ pub(super) async fn carry_out(
         Ok(prepared) => prepared,
         Err(failure) => return not_started(&agent, run, &premises, failure).await,
     };
-    agent.slots.has_log(run, running.log().clone());
+    agent.slots.has_started(run, running.log().clone(), running.door().clone());
     tracing::info!(app = ?run.app, slot = run.slot, pid = running.pid(), "slot started");
     agent.tell(move |node, now, out| node.program_started(now, run, out)).await;
     let exit = attend(running, &mut stop).await;

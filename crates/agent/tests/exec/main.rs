@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+mod beside;
 mod ends;
 mod fence;
 #[path = "../intruder/mod.rs"]
@@ -54,6 +55,13 @@ const TESTS: &[Test] = tests![
     fence::a_program_that_tries_everything_gets_nowhere_behind_either_layer,
     fence::programs_of_an_agent_that_is_root_run_as_the_user_that_it_names,
     fence::what_a_program_needs_of_the_machine_it_has,
+    beside::a_command_beside_a_program_has_its_streams_and_its_exit_code,
+    beside::a_command_beside_a_program_is_where_that_is,
+    beside::a_command_beside_a_program_gets_no_further_than_that,
+    beside::nothing_of_a_command_outlives_it,
+    beside::a_command_ends_with_the_program,
+    beside::a_command_may_have_a_terminal,
+    beside::many_commands_start_at_once,
     kernel::works_for_another_user_and_not_inside_another_sandbox,
     kernel::a_kernel_without_namespaces_starts_nothing_unless_that_is_allowed,
 ];

@@ -307,6 +307,15 @@ impl Lab {
         Identity::load(&agent.dir.join("node.pem")).expect("its credential")
     }
 
+    /// Whose applications are run here.
+    pub fn user(&self) -> &Identity {
+        &self.user
+    }
+
+    pub fn vo(&self) -> &VoKey {
+        &self.vo
+    }
+
     /// A VO without agents.
     pub fn stranger() -> Lab {
         let vo = VoKey::create("test").expect("a VO");

@@ -40,7 +40,7 @@ fn nowhere(number: usize) -> Contact {
     Contact { id: NodeId::from_bytes(id), addr: SocketAddr::from(([127, 0, 0, 1], 9)), incarnation: 1 }
 }
 
-struct Liar {
+pub struct Liar {
     net: Net,
     pen: Pen,
     schema: Schema,
@@ -49,7 +49,7 @@ struct Liar {
 
 impl Liar {
     /// A node of the grid like any other, so far.
-    async fn joins(lab: &Lab) -> Liar {
+    pub async fn joins(lab: &Lab) -> Liar {
         let first = lab.agents[0].client.node().await.expect("it lives");
         let (services, _) = tokio::sync::mpsc::channel(1);
         let identity = lab.member("liar");
@@ -77,6 +77,19 @@ impl Liar {
             liar.victims.push(Contact { id, addr, incarnation: node.incarnation });
         }
         liar
+    }
+
+    pub fn net(&self) -> &Net {
+        &self.net
+    }
+
+    pub fn identity(&self) -> &Identity {
+        &self.pen.0
+    }
+
+    /// The agent of that number.
+    pub fn victim(&self, at: usize) -> Contact {
+        self.victims[at]
     }
 
     /// Handles in no use are swept: they are asked for right before.

@@ -2,6 +2,7 @@
 //!
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
+mod beside;
 mod complaints;
 mod credentials;
 mod files;
@@ -49,6 +50,13 @@ const TESTS: &[Test] = tests![
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
     ring::all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner,
+    beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
+    beside::a_command_beside_a_slot_may_have_a_terminal,
+    beside::a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot,
+    beside::nobody_but_the_owner_and_administrators_may,
+    beside::a_member_that_says_that_it_holds_the_slot_gets_no_command_started,
+    beside::a_member_that_begins_commands_without_end_keeps_nobody_from_theirs,
+    beside::dozens_of_commands_run_beside_a_slot_at_once,
     over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
     over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
     over::of_two_that_ended_under_one_name_everybody_knows_the_newer_also_after_a_restart,

@@ -141,6 +141,6 @@ fn tell(word: &Word) {
     let line = serde_json::to_string(word).unwrap_or_default();
     let mut out = io::stdout().lock();
     if writeln!(out, "{line}").and_then(|()| out.flush()).is_err() {
-        std::process::exit(Exit::OutputClosed as i32);
+        std::process::exit(Exit::OutputClosed.code().into());
     }
 }

@@ -1,0 +1,115 @@
+//! `POST /v1/apps/{id}/exec?slot=S[&anew=true]`: the way to the holder of a slot, for a command beside it.
+//!
+//! The connection goes over to what command line and holder say to each other (`xtreem_net::beside`), which
+//! is sealed: this agent passes bytes on, and has no say in it.
+
+use std::io;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{ConnectInfo, Path, Query, Request, State};
+use axum::http::header::{CONNECTION, UPGRADE};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::Response;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes, duplex};
+use xtreem_base::AppId;
+use xtreem_client::api::EXEC_PROTOCOL;
+use xtreem_net::{Contact, Service};
+
+use super::error::ApiError;
+use super::guests::Visitor;
+use super::{body, holders};
+use crate::agent::Agent;
+use crate::beside;
+
+/// Bytes that are passed on at a time, each way.
+const PIECE_BYTES: usize = 32 << 10;
+
+/// A conversation with some holder.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Which {
+    slot: u16,
+    /// Whatever was known of its holder proved wrong.
+    #[serde(default)]
+    anew: bool,
+}
+
+pub(super) async fn exec(
+    State(agent): State<Arc<Agent>>,
+    Path(id): Path<String>,
+    which: Result<Query<Which>, QueryRejection>,
+    ConnectInfo(visitor): ConnectInfo<Visitor>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let app: AppId = body::id(&id, "application")?;
+    let Which { slot, anew } = body::query(which)?;
+    let protocol = HeaderValue::from_static(EXEC_PROTOCOL);
+    if request.headers().get(UPGRADE) != Some(&protocol) {
+        let error = format!("the connection is to be upgraded to {EXEC_PROTOCOL}");
+        return Err(ApiError::definite(StatusCode::UPGRADE_REQUIRED, error));
+    }
+    let too_many = |_| {
+        let error = "this agent has as many commands beside slots under way as it may";
+        ApiError::definite(StatusCode::TOO_MANY_REQUESTS, error)
+    };
+    let turn = agent.commands.callers.clone().try_acquire_owned().map_err(too_many)?;
+    let mut holder = reach(&agent, app, slot, anew).await?;
+    let upgraded = hyper::upgrade::on(&mut request);
+    tokio::spawn(async move {
+        let passed = async {
+            let caller = upgraded.await.map_err(io::Error::other)?;
+            let mut caller = TokioIo::new(caller);
+            copy_bidirectional_with_sizes(&mut caller, &mut holder, PIECE_BYTES, PIECE_BYTES).await
+        };
+        let passed: io::Result<(u64, u64)> = passed.await;
+        tracing::debug!(?app, slot, ?passed, "a command beside a slot: the caller or the holder has left");
+        drop(turn);
+    });
+    visitor.leave();
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(UPGRADE, protocol);
+    Ok(answer)
+}
+
+/// A stream to the holder. One that is not where it was is looked for once more.
+async fn reach(
+    agent: &Arc<Agent>,
+    app: AppId,
+    slot: u16,
+    is_anew: bool,
+) -> Result<Box<dyn Stream>, ApiError> {
+    let first = holders::holder(agent, app, slot, is_anew).await?;
+    if let Ok(stream) = open(agent, first).await {
+        return Ok(stream);
+    }
+    let second = holders::holder(agent, app, slot, true).await?;
+    open(agent, second).await.map_err(|error| {
+        let error = format!("node {} at {}, which holds slot {slot}: {error}", second.id, second.addr);
+        ApiError::definite(StatusCode::BAD_GATEWAY, error)
+    })
+}
+
+async fn open(agent: &Arc<Agent>, holder: Contact) -> io::Result<Box<dyn Stream>> {
+    let own = agent.net.own_contact();
+    if holder.id != own.id {
+        let (send, receive) = agent.net.open(holder, Service::BESIDE).await.map_err(io::Error::other)?;
+        return Ok(Box::new(tokio::io::join(receive, send)));
+    }
+    let (near, far) = duplex(PIECE_BYTES);
+    let agent = agent.clone();
+    tokio::spawn(async move {
+        if let Err(error) = beside::serve(&agent, far, own.id).await {
+            tracing::debug!(%error, "a command beside a slot of this node ended early");
+        }
+    });
+    Ok(Box::new(near))
+}
