@@ -39,7 +39,7 @@ use questions::{Questions, Silent};
 use rows::Rows;
 use stabilise::Neighbours;
 use successors::Successors;
-use tenure::Gap;
+use tenure::{Coming, Gap};
 
 /// What the ring asks of the node around it, beside a way out.
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
@@ -123,6 +123,8 @@ pub struct Ring {
     /// None: it is not on the ring and only asks.
     position: Option<Position>,
     predecessor: Option<Heard>,
+    /// The nearest before it that has or claims a range: who has not come by one yet stands before no gap.
+    below: Option<Heard>,
     successors: Successors,
     rows: Rows,
     /// Chord's table beside the rows, which are then empty.
@@ -134,13 +136,15 @@ pub struct Ring {
     lease: Option<Lease>,
     promises: Promises,
     gap: Option<Gap>,
+    coming: Option<Coming>,
     gap_due: Instant,
     /// Whether the host has heard of the range in `lease`.
     is_range_told: bool,
     /// The highest that this node knows of; a new one is higher.
     epoch: u64,
-    /// When the predecessor or the first successor became another.
+    /// When the predecessor or the first successor became another, or this node came out of a pause.
     changed_at: Instant,
+    last_call: Instant,
     sample: Option<Sample>,
     joining: Option<Joining>,
     leaving: Option<Leaving>,
@@ -163,6 +167,7 @@ impl Ring {
             handle,
             position: None,
             predecessor: None,
+            below: None,
             successors: Successors::default(),
             rows: Rows::default(),
             fingers: None,
@@ -173,10 +178,12 @@ impl Ring {
             lease: None,
             promises: Promises::default(),
             gap: None,
+            coming: None,
             gap_due: Instant::FAR,
             is_range_told: true,
             epoch: 0,
             changed_at: Instant::ZERO,
+            last_call: Instant::ZERO,
             sample: None,
             joining: None,
             leaving: None,
@@ -230,6 +237,14 @@ impl Ring {
         self.successors.as_slice().iter().chain(self.rows.contacts()).chain(fingers)
     }
 
+    /// Who was not called for two rounds has not heard what happened in them.
+    fn notice_pause(&mut self, call: Call<'_, Config>) {
+        if self.last_call + call.config.period * 2 < call.now {
+            self.changed_at = call.now;
+        }
+        self.last_call = call.now;
+    }
+
     fn own_answer(&self, now: Instant, target: &Position) -> Option<Owner> {
         let lease =
             self.lease.as_ref().filter(|lease| lease.is_valid(now) && lease.range.contains(target))?;
@@ -269,6 +284,7 @@ impl Core for Ring {
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.contacts().for_each(|contact| f(contact.handle));
         self.predecessor().into_iter().for_each(|contact| f(contact.handle));
+        self.below.iter().for_each(|heard| f(heard.contact.handle));
         self.questions.peers().for_each(&mut *f);
         self.lookups.iter().for_each(|lookup| lookup.for_each_handle(f));
         self.lease.iter().for_each(|lease| lease.for_each_handle(f));
@@ -284,6 +300,7 @@ impl<H: Host> Driven<H> for Ring {
         message: Message,
         out: &mut H,
     ) -> Result<(), Fault> {
+        self.notice_pause(call);
         match message {
             Message::Stabilise { seq, position, claim } => {
                 self.on_stabilise(call, from, seq, (position, claim), out)
@@ -319,6 +336,7 @@ impl<H: Host> Driven<H> for Ring {
     }
 
     fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.notice_pause(call);
         self.tick_questions(call, out);
         self.tick_lookups(call, out);
         self.tick_join(call, out);

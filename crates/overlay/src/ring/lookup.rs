@@ -247,8 +247,11 @@ impl Ring {
         });
         let known: Vec<Contact> = known.cloned().collect();
         lookup.has_met |= !known.is_empty();
-        if self.successors.as_slice().is_empty() {
-            known.iter().for_each(|contact| drop(self.learn_quietly(call.now, contact, out)));
+        if lookup.purpose == Purpose::Merge || self.successors.as_slice().is_empty() {
+            // Of a ring in which nobody owns anything nobody could say so: its nodes are met all the same.
+            for contact in &known {
+                self.learn(call, contact.handle, &contact.position, out);
+            }
         }
         lookup.add(&known);
         self.step(call, lookup, out);
@@ -294,7 +297,8 @@ impl Ring {
         while let Some(at) = self.lookups.iter().position(|lookup| lookup.due <= call.now) {
             let mut lookup = self.lookups.swap_remove(at);
             match lookup.open.take() {
-                Some((silent, _)) => self.suspect(call, silent, out),
+                // One lost message is no death: whoever is known here is asked again for that.
+                Some((silent, _)) => self.doubt(call, silent, out),
                 None => self.begin_attempt(call, &mut lookup, out),
             }
             // A pause is over at the latest with the next one: nothing is due at once for ever.

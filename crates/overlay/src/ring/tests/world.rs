@@ -232,7 +232,9 @@ impl World {
         if now < node.paused_until {
             return node.backlog.push((from, message));
         }
-        self.with(nth, |ring, call, out| drop(ring.handle_message(call, from, message, out)));
+        self.with(nth, |ring, call, out| {
+            let _ = ring.handle_message(call, from, message, out);
+        });
     }
 
     fn wake(&mut self, nth: usize) {
@@ -244,7 +246,9 @@ impl World {
             self.with(nth, |ring, call, out| ring.handle_timeout(call, out));
         }
         for (from, message) in backlog {
-            self.with(nth, |ring, call, out| drop(ring.handle_message(call, from, message, out)));
+            self.with(nth, |ring, call, out| {
+                let _ = ring.handle_message(call, from, message, out);
+            });
         }
         self.with(nth, |ring, call, out| ring.handle_timeout(call, out));
     }
