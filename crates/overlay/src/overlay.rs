@@ -95,7 +95,8 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
 
 /// One node's part of a ring.
 ///
-/// It joins by itself once it has met somebody, and stands at a random key where nothing lies on the ring yet.
+/// It joins by itself once it has met somebody, and stands at a random key where nothing lies on the ring
+/// yet.
 #[derive(Clone, Debug)]
 pub struct Overlay {
     id: NodeId,

@@ -1,9 +1,9 @@
 //! Rows in node space: contacts 1, 2, 3, then 4, 8, 12, then 16, 32, 48 nodes away, and so on round the ring.
 //!
 //! Source: Schütt, Schintke, Reinefeld: Chord#: Structured overlay network for non-uniform load distribution,
-//! DAIS 2005, with base 4. Distances are counted in nodes, so skewed keys make no way longer. A row comes from
-//! the same row of another node: who stands at 4^i tells its own row i, which is 2, 3 and 4 times 4^i away
-//! from here. So one question a round fills the rest of a row and the beginning of the next.
+//! DAIS 2005, with base 4. Distances are counted in nodes, so skewed keys make no way longer. A row comes
+//! from the same row of another node: who stands at 4^i tells its own row i, which is 2, 3 and 4 times 4^i
+//! away from here. So one question a round fills the rest of a row and the beginning of the next.
 
 use alloc::vec::Vec;
 

@@ -152,8 +152,8 @@ impl Store {
         self.start(call, sync, peers, &tenure, out);
     }
 
-    /// Other successors than when the sync began: a takeover asks the new ones, too, and goes on without those
-    /// that are gone; else it begins anew.
+    /// Other successors than when the sync began: a takeover asks the new ones, too, and goes on without
+    /// those that are gone; else it begins anew.
     pub(super) fn follow_successors<H: Host>(
         &mut self,
         call: Call<'_, Config>,
