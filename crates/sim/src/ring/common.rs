@@ -153,20 +153,6 @@ impl Common {
         self.watch.borrow_mut().answers.get_mut(&(asker, target.clone()))?.pop()
     }
 
-    /// Pairs of neighbours in the order of positions whose ranges overlap now.
-    pub(super) fn overlaps(&self, now: Instant) -> usize {
-        let watch = self.watch.borrow();
-        let valid: Vec<&Owned> = watch
-            .by_position
-            .values()
-            .filter_map(|slot| watch.owned[*slot as usize].as_ref())
-            .filter(|owned| owned.until > now)
-            .collect();
-        let next = valid.iter().cycle().skip(1);
-        let overlaps = |(a, b): &(&&Owned, &&Owned)| a.handle != b.handle && a.range.overlaps(&b.range);
-        valid.iter().zip(next).filter(overlaps).count()
-    }
-
     /// Ranges that are owned now.
     pub(super) fn ranges(&self, now: Instant) -> Vec<Range> {
         let watch = self.watch.borrow();
