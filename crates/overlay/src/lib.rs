@@ -7,7 +7,10 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
+pub mod chord;
 pub mod farm;
 mod key;
 pub mod mesh;

@@ -14,6 +14,8 @@ mod rows;
 mod stabilise;
 mod successors;
 mod tenure;
+#[cfg(test)]
+mod tests;
 
 use alloc::vec::Vec;
 
@@ -28,6 +30,7 @@ pub use message::{Claim, Inheritance, LEVEL_MAX, Message, Promised, Verdict};
 pub use rows::{BASE, ENTRIES, ROWS_MAX, Row};
 pub use successors::SUCCESSORS_MAX;
 
+use crate::chord::Fingers;
 use crate::{Key, Position, Range};
 use join::{Joining, Leaving, Sample};
 use lease::Promises;
@@ -36,7 +39,7 @@ use questions::{Questions, Silent};
 use rows::Rows;
 use stabilise::Neighbours;
 use successors::Successors;
-use tenure::Gap;
+use tenure::{Coming, Gap};
 
 /// What the ring asks of the node around it, beside a way out.
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
@@ -108,8 +111,12 @@ pub struct Ring {
     /// None: it is not on the ring and only asks.
     position: Option<Position>,
     predecessor: Option<Heard>,
+    /// The nearest before it that has or claims a range: who has not come by one yet stands before no gap.
+    below: Option<Heard>,
     successors: Successors,
     rows: Rows,
+    /// Chord's table beside the rows, which are then empty.
+    fingers: Option<Fingers>,
     questions: Questions,
     silent: Silent,
     lookups: Vec<Lookup>,
@@ -117,13 +124,15 @@ pub struct Ring {
     lease: Option<Lease>,
     promises: Promises,
     gap: Option<Gap>,
+    coming: Option<Coming>,
     gap_due: Instant,
     /// Whether the host has heard of the range in `lease`.
     is_range_told: bool,
     /// The highest that this node knows of; a new one is higher.
     epoch: u64,
-    /// When the predecessor or the first successor became another.
+    /// When the predecessor or the first successor became another, or this node came out of a pause.
     changed_at: Instant,
+    last_call: Instant,
     sample: Option<Sample>,
     joining: Option<Joining>,
     leaving: Option<Leaving>,
@@ -146,8 +155,10 @@ impl Ring {
             handle,
             position: None,
             predecessor: None,
+            below: None,
             successors: Successors::default(),
             rows: Rows::default(),
+            fingers: None,
             questions: Questions::default(),
             silent: Silent::default(),
             lookups: Vec::new(),
@@ -155,10 +166,12 @@ impl Ring {
             lease: None,
             promises: Promises::default(),
             gap: None,
+            coming: None,
             gap_due: Instant::FAR,
             is_range_told: true,
             epoch: 0,
             changed_at: Instant::ZERO,
+            last_call: Instant::ZERO,
             sample: None,
             joining: None,
             leaving: None,
@@ -170,6 +183,12 @@ impl Ring {
             level: 1,
             rng,
         }
+    }
+
+    /// A node of plain Chord: fingers in the space of identifiers instead of rows. It is to stand at a random
+    /// [`chord::key_of`](crate::chord::key_of), and to [`learn`](Self::learn) of all nodes that it hears of.
+    pub fn chord(id: NodeId, handle: Handle, rng: Rng) -> Self {
+        Ring { fingers: Some(Fingers::default()), ..Ring::new(id, handle, rng) }
     }
 
     /// Where it stands; none while it is not on the ring.
@@ -186,9 +205,10 @@ impl Ring {
         self.predecessor.as_ref().map(|heard| &heard.contact)
     }
 
-    /// Row `level`: entry `j` is about `(j + 1) * 4^level` nodes away. Row 0 are the first three successors.
+    /// Row `level`: entry `j` is about `(j + 1) * 4^level` nodes away. Row 0 are the first three successors;
+    /// of Chord every row is.
     pub fn row(&self, level: usize) -> Row {
-        if level == 0 {
+        if level == 0 || self.fingers.is_some() {
             return core::array::from_fn(|nth| self.successors.as_slice().get(nth).cloned());
         }
         self.rows.row(level).cloned().unwrap_or_default()
@@ -199,9 +219,18 @@ impl Ring {
         1 + self.rows.as_slice().len()
     }
 
-    /// Everybody in rows and successors that is known to this node, some twice.
+    /// Everybody in successors, rows and fingers that is known to this node, some twice.
     pub fn contacts(&self) -> impl Iterator<Item = &Contact> {
-        self.successors.as_slice().iter().chain(self.rows.contacts())
+        let fingers = self.fingers.iter().flat_map(Fingers::contacts);
+        self.successors.as_slice().iter().chain(self.rows.contacts()).chain(fingers)
+    }
+
+    /// Who was not called for two rounds has not heard what happened in them.
+    fn notice_pause(&mut self, call: Call<'_, Config>) {
+        if self.last_call + call.config.period * 2 < call.now {
+            self.changed_at = call.now;
+        }
+        self.last_call = call.now;
     }
 
     fn own_answer(&self, now: Instant, target: &Position) -> Option<Owner> {
@@ -243,6 +272,7 @@ impl Core for Ring {
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.contacts().for_each(|contact| f(contact.handle));
         self.predecessor().into_iter().for_each(|contact| f(contact.handle));
+        self.below.iter().for_each(|heard| f(heard.contact.handle));
         self.questions.peers().for_each(&mut *f);
         self.lookups.iter().for_each(|lookup| lookup.for_each_handle(f));
         self.lease.iter().for_each(|lease| lease.for_each_handle(f));
@@ -258,6 +288,7 @@ impl<H: Host> Driven<H> for Ring {
         message: Message,
         out: &mut H,
     ) -> Result<(), Fault> {
+        self.notice_pause(call);
         match message {
             Message::Stabilise { seq, position, claim } => {
                 self.on_stabilise(call, from, seq, (position, claim), out)
@@ -293,6 +324,7 @@ impl<H: Host> Driven<H> for Ring {
     }
 
     fn handle_timeout(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.notice_pause(call);
         self.tick_questions(call, out);
         self.tick_lookups(call, out);
         self.tick_join(call, out);

@@ -21,8 +21,9 @@ pub use message::{Descriptor, Kind, Message, PEERS_MAX};
 pub use ranking::{Profile, Ranking, Ring, Side};
 pub use view::VIEW_MAX;
 
+use choice::{ALARM_ROUNDS, FEW};
 use lost::Lost;
-use view::{NEVER, Owner, TOLD_AGE_MAX, View};
+use view::{NEVER, Owner, Room, TOLD_AGE_MAX, View};
 
 /// A message that a correct and timely peer would not have sent. The state is as it was before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,6 +39,8 @@ pub enum Fault {
     NoNews,
     #[error("a message that tells of one peer twice")]
     ToldTwice,
+    #[error("a message with {0} bounds: one for each side is possible")]
+    WrongBounds(usize),
     /// Its size is not that of this collection, or only one node can have it.
     #[error("a profile that the ranking has no place for")]
     ImpossibleProfile,
@@ -90,6 +93,8 @@ pub struct TMan<R: Ranking> {
     turn: u8,
     /// The last exchange that ended brought nobody who is kept.
     is_idle: bool,
+    /// Rounds for which the nearest are asked first, because somebody was silent.
+    alarm: u8,
     /// The nearest of each side as they were told last.
     nearest: Vec<(Handle, R::Profile)>,
     /// When a change that came without a sink is told; `FAR` without one.
@@ -120,6 +125,7 @@ impl<R: Ranking> TMan<R> {
             begun: 0,
             turn: 0,
             is_idle: false,
+            alarm: 0,
             nearest: Vec::new(),
             tell_at: Instant::FAR,
         }
@@ -175,7 +181,8 @@ impl<R: Ranking> TMan<R> {
             return false;
         }
         let owner = Owner { ranking: &self.ranking, profile: &self.profile };
-        self.view.put(&owner, config.view_limit(), peer, profile, age)
+        let room = Room { limit: config.view_limit(), share: config.share(R::SIDES.len()) };
+        self.view.put(&owner, room, peer, profile, age)
     }
 
     fn check(&self, from: Handle, message: &Message<R::Profile>) -> Result<(), Fault> {
@@ -193,6 +200,9 @@ impl<R: Ranking> TMan<R> {
             |(at, peer): (usize, &Descriptor<_>)| peers[..at].iter().any(|other| other.handle == peer.handle);
         if peers.iter().enumerate().any(is_repeated) {
             return Err(Fault::ToldTwice);
+        }
+        if !message.bounds.is_empty() && message.bounds.len() != R::SIDES.len() {
+            return Err(Fault::WrongBounds(message.bounds.len()));
         }
         let mut profiles = peers.iter().map(|peer| &peer.profile).chain([&message.profile]);
         if !profiles.all(|profile| self.ranking.is_possible(&self.profile, profile)) {
@@ -212,17 +222,19 @@ impl<R: Ranking> TMan<R> {
         is_news
     }
 
-    /// What `to` lacks, with `profile`, besides what it just sent.
+    /// What `to` lacks, with `profile`, besides what it just sent and within its bounds.
     fn lacking(
         &self,
         config: &Config,
         to: Handle,
         profile: &R::Profile,
         sent: &[Descriptor<R::Profile>],
+        bounds: Option<&[R::Profile]>,
     ) -> Vec<Descriptor<R::Profile>> {
         let owner = Owner { ranking: &self.ranking, profile };
         let sent = sent.iter().map(|peer| peer.handle);
-        let lacking = self.view.lacking(&owner, to, sent, config.view_limit(), config.message_limit());
+        let (share, count) = (config.share(R::SIDES.len()), config.message_limit());
+        let lacking = self.view.lacking(&owner, to, sent, bounds, share, count);
         let descriptor = |entry: &view::Entry<R::Profile>| Descriptor {
             handle: entry.handle,
             profile: entry.profile.clone(),
@@ -243,12 +255,11 @@ impl<R: Ranking> TMan<R> {
         if message.kind == Kind::AskAgain {
             self.view.forget_what_it_knows(from);
         }
-        let peers = self.lacking(config, from, &message.profile, &message.peers);
+        let peers = self.lacking(config, from, &message.profile, &message.peers, Some(&message.bounds));
         self.view.note_known(from, peers.iter().map(|peer| peer.handle));
-        out.send(
-            from,
-            Message { kind: Kind::Answer, seq: message.seq, profile: self.profile.clone(), peers },
-        );
+        let profile = self.profile.clone();
+        let answer = Message { kind: Kind::Answer, seq: message.seq, profile, bounds: Vec::new(), peers };
+        out.send(from, answer);
     }
 
     fn on_answer(
@@ -278,6 +289,7 @@ impl<R: Ranking> TMan<R> {
         if self.begun == 0 {
             self.view.grow_older();
             self.lost.grow_older();
+            self.alarm = self.alarm.saturating_sub(1);
         }
         self.begun += 1;
         let Some(peer) = self.choose(call.config, out) else { return };
@@ -285,10 +297,12 @@ impl<R: Ranking> TMan<R> {
     }
 
     fn ask(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut impl Sink<Message<R::Profile>>) {
-        let profile = self.view.profile_of(peer);
-        // What a stranger lacks is not known, nor what it is: it gets what lies around this node.
-        let profile = profile.unwrap_or(&self.profile).clone();
-        let peers = self.lacking(call.config, peer, &profile, &[]);
+        // What a stranger is, and so what it lacks, is not known.
+        let peers = match self.view.profile_of(peer) {
+            Some(profile) => self.lacking(call.config, peer, profile, &[], None),
+            None if self.view.len() < FEW => self.lacking(call.config, peer, &self.profile, &[], None),
+            None => Vec::new(),
+        };
         if self.open.len() >= usize::from(EXCHANGES_MAX) {
             self.open.remove(0);
         }
@@ -300,32 +314,43 @@ impl<R: Ranking> TMan<R> {
             tries: 1,
             told: peers.iter().map(|peer| peer.handle).collect(),
         });
-        out.send(peer, Message { kind: Kind::Ask, seq: self.seq, profile: self.profile.clone(), peers });
+        out.send(peer, self.question(call.config, Kind::Ask, self.seq, peers));
+    }
+
+    fn question(
+        &self,
+        config: &Config,
+        kind: Kind,
+        seq: u16,
+        peers: Vec<Descriptor<R::Profile>>,
+    ) -> Message<R::Profile> {
+        let bounds = self.view.bounds(R::SIDES, config.share(R::SIDES.len()));
+        Message { kind, seq, profile: self.profile.clone(), bounds, peers }
     }
 
     /// Asks again what was not answered, and gives up who was asked often enough.
     fn chase(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message<R::Profile>>) {
-        let mut silent = Vec::new();
-        for open in self.open.iter_mut().filter(|open| open.due <= call.now) {
-            if open.tries >= call.config.tries {
-                silent.push(open.peer);
-                continue;
+        for mut open in core::mem::take(&mut self.open) {
+            if open.due > call.now {
+                self.open.push(open);
+            } else if open.tries < call.config.tries {
+                out.send(open.peer, self.question(call.config, Kind::AskAgain, open.seq, Vec::new()));
+                open.tries += 1;
+                open.due = call.now + call.config.answer_timeout;
+                open.told.clear();
+                self.open.push(open);
+            } else {
+                self.drop_silent(open.peer);
+                out.contact_silent(open.peer);
             }
-            open.tries += 1;
-            open.due = call.now + call.config.answer_timeout;
-            open.told.clear();
-            let (seq, profile) = (open.seq, self.profile.clone());
-            out.send(open.peer, Message { kind: Kind::AskAgain, seq, profile, peers: Vec::new() });
-        }
-        for peer in silent {
-            self.drop_silent(peer);
-            out.contact_silent(peer);
         }
     }
 
     fn drop_silent(&mut self, peer: Handle) {
         self.open.retain(|open| open.peer != peer);
-        self.view.remove(peer);
+        if self.view.remove(peer) {
+            self.alarm = ALARM_ROUNDS;
+        }
         self.lost.add(peer);
     }
 

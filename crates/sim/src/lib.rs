@@ -20,4 +20,5 @@ pub mod queue;
 pub mod ranks;
 pub mod ring;
 pub mod selection;
+pub mod tman;
 pub mod wheel;

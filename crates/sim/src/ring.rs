@@ -5,6 +5,8 @@ mod items;
 mod node;
 mod options;
 mod report;
+#[cfg(test)]
+mod tests;
 
 mod world;
 
@@ -21,7 +23,7 @@ const FORMING_MAX: u32 = 150;
 pub fn run(options: &Options) -> Result<Report, OptionError> {
     options.check()?;
     let before = process::resident_bytes();
-    let mut world = World::new(options);
+    let mut world = World::new(options, false);
     let formed = world.form(FORMING_MAX);
     let mut rounds_to_right_ring = formed;
     let mut killed_at = None;
@@ -31,6 +33,9 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
             (killed_at, rounds_to_right_ring) = (Some(round), None);
         }
         world.run_round(round);
+        if std::env::var_os("RING_TRACE").is_some() {
+            world.trace(round);
+        }
         if let Some(killed_at) = killed_at
             && rounds_to_right_ring.is_none()
             && world.is_right()
@@ -45,7 +50,7 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
     Ok(Report {
         hops_mean: tally.hops as f64 / tally.answered.max(1) as f64,
         hops_max: tally.hops_max,
-        chord_hops_mean: None,
+        chord_hops_mean: options.chord.then(|| chord_hops(options)),
         lookups: tally.lookups,
         lookups_right: tally.right,
         unanswered: tally.unanswered,
@@ -55,4 +60,26 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
         bytes_per_node: bytes / u64::from(options.nodes),
         rounds_to_right_ring,
     })
+}
+
+/// Lookups beside which those of the ring are put.
+const CHORD_LOOKUPS: u32 = 2_000;
+
+/// Mean hops of plain Chord among as many nodes, with nothing broken. Its identifiers are random, whatever
+/// the keys are: it hashes them.
+fn chord_hops(options: &Options) -> f64 {
+    let options = Options {
+        keys: Keys::Uniform,
+        rounds: 2,
+        lookups: CHORD_LOOKUPS,
+        seed: options.seed,
+        ..options.clone()
+    };
+    let options = Options { churn: 0.0, kill: None, faults: Faults::default(), ..options };
+    let mut world = World::new(&options, true);
+    world.form(FORMING_MAX);
+    (0..options.rounds).for_each(|round| world.run_round(round));
+    world.finish();
+    let tally = world.tally();
+    tally.hops as f64 / tally.answered.max(1) as f64
 }

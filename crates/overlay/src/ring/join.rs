@@ -167,8 +167,10 @@ impl Ring {
             return;
         }
         self.stand(call, place);
-        if let Some(owner) = owner {
-            self.learn(call, owner.contact.handle, &owner.contact.position, out);
+        match owner {
+            Some(owner) => self.learn(call, owner.contact.handle, &owner.contact.position, out),
+            // It is a founder, with others who found nobody.
+            None => self.joining = None,
         }
     }
 
@@ -212,7 +214,7 @@ impl Ring {
         seq: u16,
         out: &mut H,
     ) {
-        let owned = self.lease.as_ref().filter(|lease| lease.is_valid(call.now) && lease.is_acknowledged());
+        let owned = self.lease.as_ref().filter(|lease| lease.is_valid(call.now));
         // One newcomer at a time: the middle that two are told of is the middle of nothing for the second.
         let key = match owned {
             Some(lease) if self.middle_free <= call.now => out.middle(&lease.range),
@@ -279,9 +281,12 @@ impl Ring {
     /// Stands nowhere any more. What it knows of others stays.
     fn leave_place(&mut self) {
         self.position = None;
+        self.questions.drop_claims();
         self.lease = None;
         self.gap = None;
+        self.coming = None;
         self.predecessor = None;
+        self.below = None;
         self.promises = super::lease::Promises::default();
         self.round_due = Instant::FAR;
     }
@@ -352,7 +357,7 @@ impl Ring {
                 // None lasts longer than one that was given now.
                 let left = left.min(call.config.lease) + call.config.drift();
                 if !own.overlaps(&range) {
-                    self.promises.give_at_least(to, range, call.now + left, call.now);
+                    self.promises.inherit(to, range, call.now + left, call.now);
                 }
             }
             self.drop_peer(from);

@@ -28,6 +28,8 @@ struct Grant {
 #[derive(Clone, Debug)]
 pub struct Lease {
     pub(super) range: Range,
+    /// Where it is said to begin: not before it does, and later while somebody is to be given its beginning.
+    pub(super) announced: Position,
     pub(super) epoch: u64,
     /// When the range last grew, or was taken at all.
     pub(super) since: Instant,
@@ -42,7 +44,8 @@ impl Lease {
     /// A range that is not granted yet, or the whole ring, which needs no granter.
     pub(super) fn new(range: Range, epoch: u64, now: Instant) -> Self {
         let until = if range.is_whole() { Instant::FAR } else { Instant::ZERO };
-        Lease { range, epoch, since: now, first: None, second: None, seconds: Vec::new(), until }
+        let announced = range.after.clone();
+        Lease { range, announced, epoch, since: now, first: None, second: None, seconds: Vec::new(), until }
     }
 
     pub fn range(&self) -> &Range {
@@ -72,23 +75,27 @@ impl Lease {
         self.second
     }
 
-    /// Whether the first granter has heard of another beginning than the present one.
+    /// Whether the first granter has heard of another beginning than is announced.
     pub(super) fn wants_first(&self) -> bool {
-        self.first.as_ref().is_some_and(|grant| grant.after != self.range.after)
+        self.first.as_ref().is_some_and(|grant| grant.after != self.announced)
     }
 
     /// Whether the second granter is to be asked to catch up with the first.
     pub(super) fn wants_second(&self) -> bool {
         let Some(first) = &self.first else { return false };
-        let is_behind = |grant: &Grant| grant.until < first.until || grant.after != self.range.after;
+        let is_behind = |grant: &Grant| grant.until < first.until || grant.after != self.announced;
         self.second.is_some_and(|by| self.seconds.iter().find(|it| it.by == by).is_none_or(is_behind))
     }
 
-    /// Whether all granters know where the range begins: only then may what lies below it be granted.
+    /// Whether no granter believes that this node has anything before `begin`, which lies in its range or
+    /// begins it: only then may what ends there be granted to somebody else.
     ///
     /// Who had the whole ring until now has no granter yet, and so nobody else who knows anything.
-    pub(super) fn is_acknowledged(&self) -> bool {
-        let knows = |grant: &Grant| grant.after == self.range.after;
+    pub(super) fn is_known_from(&self, begin: &Position) -> bool {
+        let rest = Range::new(begin.clone(), self.range.to.clone());
+        let knows = |grant: &Grant| {
+            grant.after == *begin || (rest.contains(&grant.after) && grant.after != self.range.to)
+        };
         self.first.as_ref().is_none_or(knows)
             && self.second.is_none_or(|by| self.seconds.iter().any(|it| it.by == by && knows(it)))
     }
@@ -133,12 +140,14 @@ impl Lease {
         if self.range.is_whole() {
             self.until = end;
         }
+        self.announced = after.clone();
         self.range.after = after;
         self.epoch = epoch;
     }
 
     /// Takes what lies between `after` and its beginning, for as long as it has the rest.
     pub(super) fn extend(&mut self, after: Position, epoch: u64, now: Instant) {
+        self.announced = after.clone();
         self.range.after = after;
         self.epoch = epoch;
         self.since = now;
@@ -195,9 +204,9 @@ impl Promises {
         true
     }
 
-    /// What another promised: it holds here for at least as long. When there is no room the oldest ends, which
-    /// a message of so few cannot bring about.
-    pub(super) fn give_at_least(&mut self, to: Handle, range: Range, until: Instant, now: Instant) {
+    /// What another promised: it holds here for at least as long. Such a message has too few of them to fill
+    /// the table for longer than these last.
+    pub(super) fn inherit(&mut self, to: Handle, range: Range, until: Instant, now: Instant) {
         let own = self.to_position(&range.to).filter(|it| it.to == to).map_or(until, |it| it.until);
         let _ = self.give(to, range, until.max(own), now);
     }

@@ -68,6 +68,8 @@ pub(super) struct Lookup {
     hops: u8,
     /// Failed attempts.
     attempts: u8,
+    /// Somebody on a ring has answered: there is one.
+    has_met: bool,
 }
 
 impl Lookup {
@@ -119,6 +121,11 @@ impl Ring {
         first: Option<Contact>,
         out: &mut H,
     ) {
+        let limit = match purpose {
+            // Where nobody has a ring yet nobody is found; and who stands somewhere is found by the others.
+            Purpose::Join => call.config.lease,
+            _ => call.config.lookup_timeout,
+        };
         let mut lookup = Lookup {
             purpose,
             target,
@@ -126,9 +133,10 @@ impl Ring {
             asked: Vec::new(),
             open: None,
             due: call.now,
-            deadline: call.now + call.config.lookup_timeout,
+            deadline: call.now + limit,
             hops: 0,
             attempts: 0,
+            has_met: false,
         };
         match first {
             Some(first) => lookup.candidates.push(first),
@@ -164,6 +172,10 @@ impl Ring {
         if call.now >= lookup.deadline {
             match lookup.purpose {
                 Purpose::Asked(lookup) => out.event(Event::NotFound { lookup }),
+                // There is a ring, and that part of it has no owner for now.
+                Purpose::Join if lookup.has_met => {
+                    self.start_lookup(call, Purpose::Join, lookup.target, None, out);
+                }
                 // Nobody has a ring: one is founded by those who stand there long enough.
                 Purpose::Join => self.stand_before(call, lookup.target, None, out),
                 Purpose::Merge => {}
@@ -234,6 +246,13 @@ impl Ring {
                 && !self.silent.contains(contact.handle, call.now)
         });
         let known: Vec<Contact> = known.cloned().collect();
+        lookup.has_met |= !known.is_empty();
+        if lookup.purpose == Purpose::Merge || self.successors.as_slice().is_empty() {
+            // Of a ring in which nobody owns anything nobody could say so: its nodes are met all the same.
+            for contact in &known {
+                self.learn(call, contact.handle, &contact.position, out);
+            }
+        }
         lookup.add(&known);
         self.step(call, lookup, out);
         Ok(())
@@ -278,7 +297,8 @@ impl Ring {
         while let Some(at) = self.lookups.iter().position(|lookup| lookup.due <= call.now) {
             let mut lookup = self.lookups.swap_remove(at);
             match lookup.open.take() {
-                Some((silent, _)) => self.suspect(call, silent, out),
+                // One lost message is no death: whoever is known here is asked again for that.
+                Some((silent, _)) => self.doubt(call, silent, out),
                 None => self.begin_attempt(call, &mut lookup, out),
             }
             // A pause is over at the latest with the next one: nothing is due at once for ever.

@@ -94,6 +94,11 @@ impl Questions {
         Some(self.open.remove(at))
     }
 
+    /// What was claimed from another place is not wanted any more.
+    pub(super) fn drop_claims(&mut self) {
+        self.open.retain(|question| question.subject != Subject::Neighbours);
+    }
+
     pub(super) fn forget(&mut self, peer: Handle) {
         self.open.retain(|question| question.peer != peer);
     }

@@ -10,10 +10,11 @@ use super::message::{Claim, Verdict};
 use super::questions::{Question, Subject};
 use super::rows::{BASE, Row};
 use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Message, Ring};
+use crate::chord::Fingers;
 use crate::{Position, Range};
 
 /// In one of so many rounds a random member of the collection is asked who it takes for this node's
-/// successor, so that rings that were separate become one. Our guess.
+/// successor, so that rings that were separate become one; in every round by who owns nothing. Our guess.
 const STRANGER_ROUNDS: u32 = 8;
 
 /// The fields of [`Message::Neighbours`].
@@ -32,13 +33,20 @@ impl Ring {
         debug_assert_eq!(position.id, self.id, "a node stands under its own id");
         let known: Vec<Contact> = self.contacts().cloned().collect();
         self.position = Some(position.clone());
+        self.questions.drop_claims();
         self.successors.clear();
         self.rows.clear();
+        self.fingers.iter_mut().for_each(Fingers::clear);
         self.predecessor = None;
+        self.below = None;
         for contact in known {
             self.successors.learn(&position, &contact, false);
+            if let Some(fingers) = &mut self.fingers {
+                fingers.see(&position, &contact);
+            }
         }
         self.lease = None;
+        self.coming = None;
         self.changed_at = call.now;
         self.drift_due = call.now + self.rng.jitter(call.config.drift_period, 20);
         self.round = self.rng.below(STRANGER_ROUNDS);
@@ -62,6 +70,9 @@ impl Ring {
             return false;
         }
         let first = self.successors.first().map(|it| it.handle);
+        if let Some(fingers) = &mut self.fingers {
+            fingers.see(me, contact);
+        }
         if self.successors.learn(me, contact, false) {
             out.event(Event::Successors);
         }
@@ -74,6 +85,10 @@ impl Ring {
         let contact = Contact { handle: from, position };
         self.silent.forget(from);
         self.rows.moved(&contact);
+        if let Some(fingers) = &mut self.fingers {
+            fingers.moved(&contact);
+            fingers.see(&me, &contact);
+        }
         if self.successors.learn(&me, &contact, true) {
             out.event(Event::Successors);
         }
@@ -87,21 +102,22 @@ impl Ring {
         contact: Contact,
         out: &mut H,
     ) {
-        let takes = match &self.predecessor {
-            None => true,
-            Some(known) => {
-                known.contact.handle == contact.handle
-                    || known.at + call.config.predecessor_limit() <= call.now
-                    || clockwise(me, &known.contact.position, &contact.position).is_lt()
-            }
-        };
-        if takes && contact.position.id != me.id {
+        if contact.position.id != me.id && is_nearer(call, me, self.predecessor.as_ref(), &contact) {
             let is_other = self.predecessor() != Some(&contact);
             self.predecessor = Some(Heard { contact, at: call.now });
             if is_other {
                 self.changed_at = call.now;
                 out.event(Event::Predecessor);
             }
+        }
+    }
+
+    /// Somebody before this node has a range, or wants one.
+    fn consider_below(&mut self, call: Call<'_, Config>, from: Handle, position: &Position) {
+        let Some(me) = &self.position else { return };
+        let contact = Contact { handle: from, position: position.clone() };
+        if is_nearer(call, me, self.below.as_ref(), &contact) {
+            self.below = Some(Heard { contact, at: call.now });
         }
     }
 
@@ -124,7 +140,7 @@ impl Ring {
         self.ask_first(call, out);
         self.tick_gap(call, out);
         self.refresh_row(call, out);
-        if self.round.is_multiple_of(STRANGER_ROUNDS) || self.successors.first().is_none() {
+        if self.round.is_multiple_of(STRANGER_ROUNDS) || !self.is_owner(call.now) {
             self.ask_stranger(call, me, out);
         }
     }
@@ -132,6 +148,10 @@ impl Ring {
     /// Where a stranger would put this node: in its own ring, if that is another one.
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
+        if self.successors.first().is_none() {
+            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been heard.
+            return self.ask(call, peer, Subject::Neighbours, 1, out);
+        }
         let Some(id) = out.id_of(peer) else { return };
         let first = Contact { handle: peer, position: Position { id, ..me.clone() } };
         self.start_lookup(call, Purpose::Merge, me, Some(first), out);
@@ -184,6 +204,13 @@ impl Ring {
         }
     }
 
+    /// It did not answer once. It is taken out only when it does not answer again.
+    pub(super) fn doubt<H: Host>(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut H) {
+        if self.position.is_some() && self.contacts().chain(self.predecessor()).any(|it| it.handle == peer) {
+            self.ask(call, peer, Subject::Neighbours, 1, out);
+        }
+    }
+
     /// It did not answer: it is taken out, and others are asked.
     pub(super) fn suspect<H: Host>(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut H) {
         out.contact_silent(peer);
@@ -201,14 +228,23 @@ impl Ring {
     /// True when it was a successor.
     pub(super) fn drop_peer(&mut self, peer: Handle) -> bool {
         self.rows.remove(peer);
-        if self.predecessor().is_some_and(|it| it.handle == peer) {
-            self.predecessor = None;
+        self.fingers.iter_mut().for_each(|fingers| fingers.remove(peer));
+        for heard in [&mut self.predecessor, &mut self.below] {
+            heard.take_if(|heard| heard.contact.handle == peer);
         }
         self.successors.remove(peer)
     }
 
-    /// One row a round, each in its turn.
+    /// One row a round, each in its turn; of Chord one finger, which tells some of its own.
     fn refresh_row<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if let Some(fingers) = &self.fingers {
+            let nth = usize::from(self.level) % fingers.len().max(1);
+            self.level = nth as u8 + 1;
+            if let Some(peer) = fingers.get(nth).map(|contact| contact.handle) {
+                self.ask(call, peer, Subject::Row(1), 1, out);
+            }
+            return;
+        }
         self.rows.begin(self.successors.as_slice());
         let rows = self.rows.as_slice().len();
         for _ in 0..rows {
@@ -240,8 +276,27 @@ impl Ring {
         let predecessor = self.fresh_predecessor(call).cloned();
         let successors: Contacts = self.successors.as_slice().iter().cloned().collect();
         self.heard(call, from, position.clone(), out);
+        if claim.after.is_some() {
+            self.consider_below(call, from, &position);
+        }
         let verdict = self.judge(call, from, &position, &claim, out);
         let epoch = self.epoch;
+        #[cfg(test)]
+        if std::env::var_os("RING_DEBUG").is_some() {
+            std::eprintln!(
+                "{:?} {:?} judges {:?} claim {:?}: {:?}; own {:?} acked {:?}",
+                call.now,
+                self.handle,
+                from,
+                claim.after.as_ref().map(|a| a.id),
+                match &verdict {
+                    Verdict::Yours { after, .. } => std::format!("Yours {:?}", after.id),
+                    v => std::format!("{v:?}"),
+                },
+                self.lease.as_ref().map(|l| (l.range.after.id, l.until())),
+                self.lease.as_ref().map(|l| l.is_known_from(&l.range.after))
+            );
+        }
         out.send(from, Message::Neighbours { seq, position: me, predecessor, successors, epoch, verdict });
         Ok(())
     }
@@ -274,11 +329,13 @@ impl Ring {
                 out.event(Event::Successors);
             }
         }
-        // Somebody between the two is asked at once: a newcomer waits for no round.
-        if let Some(nearer) = predecessor
-            && self.learn_quietly(call.now, &nearer, out)
-        {
-            self.ask_first(call, out);
+        // Somebody between the two is asked at once: a newcomer waits for no round. It spoke to the other
+        // lately, which counts for more than that it did not answer here.
+        if let Some(nearer) = predecessor {
+            self.silent.forget(nearer.handle);
+            if self.learn_quietly(call.now, &nearer, out) {
+                self.ask_first(call, out);
+            }
         }
         self.on_verdict(call, from, (question.claimed, question.asked_at), verdict, out);
         Ok(())
@@ -316,6 +373,12 @@ impl Ring {
         let question = self.questions.answered(from, seq, is_row).ok_or(Fault::Unasked)?;
         let Subject::Row(level) = question.subject else { return Err(Fault::Unasked) };
         out.contact_answered(from);
+        if self.fingers.is_some() {
+            for contact in entries.iter().flatten() {
+                self.learn_quietly(call.now, contact, out);
+            }
+            return Ok(());
+        }
         let Some(me) = &self.position else { return Ok(()) };
         if self.rows.first(usize::from(level)).is_none_or(|first| first.handle != from) {
             return Ok(());
@@ -396,6 +459,15 @@ impl Ring {
         before.dedup_by_key(|contact| contact.handle);
         before.into_iter().take(NEARER_MAX).cloned().collect()
     }
+}
+
+/// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for long.
+fn is_nearer(call: Call<'_, Config>, me: &Position, known: Option<&Heard>, contact: &Contact) -> bool {
+    known.is_none_or(|known| {
+        known.contact.handle == contact.handle
+            || known.at + call.config.predecessor_limit() <= call.now
+            || clockwise(me, &known.contact.position, &contact.position).is_lt()
+    })
 }
 
 const _: () = assert!(BASE <= super::SUCCESSORS_MAX, "row 1 begins in the list of successors");

@@ -16,6 +16,14 @@ use crate::{Position, Range};
 /// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
 const EPOCH_JUMP_MAX: u64 = 1 << 32;
 
+/// Somebody who is to be given the beginning of the own range, when both granters know.
+#[derive(Clone, Debug)]
+pub(super) struct Coming {
+    to: Handle,
+    position: Position,
+    since: Instant,
+}
+
 /// A gap between the own range and the nearest node that stands before it.
 #[derive(Clone, Debug)]
 pub(super) struct Gap {
@@ -90,7 +98,7 @@ impl Ring {
         {
             self.take_by_founding(call, me);
         }
-        let after = self.lease.as_ref().map(|lease| lease.range.after.clone());
+        let after = self.lease.as_ref().map(|lease| lease.announced.clone());
         Claim { after, epoch: self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch) }
     }
 
@@ -105,8 +113,7 @@ impl Ring {
         }
         if self.lease.as_ref().is_none_or(|lease| lease.range.after != after) {
             let epoch = self.next_epoch();
-            self.lease = Some(Lease::new(Range::new(after, me), epoch, call.now));
-            self.is_range_told = false;
+            self.begin_lease(call, Range::new(after, me), epoch);
         }
     }
 
@@ -141,6 +148,12 @@ impl Ring {
         if self.is_owner(call.now) {
             return self.judge_as_owner(call, from, (position, claim), &me, out);
         }
+        if let Some(begin) = self.lease.as_ref().map(|lease| lease.range.after.clone()) {
+            let verdict = self.second(call, from, &begin, (position, claim));
+            if verdict != Verdict::Wait {
+                return verdict;
+            }
+        }
         // F, the other side: who has been without a lease for as long grants what its neighbours found.
         let Some(after) = claim.after.clone().filter(|_| self.may_found(call)) else { return Verdict::Wait };
         let range = Range::new(after, position.clone());
@@ -165,50 +178,94 @@ impl Ring {
     ) -> Verdict {
         let Some(lease) = self.lease.as_mut() else { return Verdict::Wait };
         let begin = lease.range.after.clone();
-        // B: it stands in this node's range. What lies behind it becomes its own.
+        // B: it stands in this node's range. What lies behind it is to become its own.
         if lease.range.contains(position) && position != me {
-            let after = match &claim.after {
-                // Two rings become one: of two beginnings the nearer one is right.
-                Some(own) if own != position && clockwise(position, own, &begin).is_gt() => own.clone(),
-                _ => begin.clone(),
-            };
-            let given = Range::new(after.clone(), position.clone());
-            // If it does not come for it, it is taken back after a round: nothing is granted to it yet.
-            let until = call.now + call.config.period;
-            if !lease.is_acknowledged() || !self.promises.give(from, given.clone(), until, call.now) {
-                return Verdict::Wait;
-            }
-            self.epoch += 1;
-            lease.cut(position.clone(), self.epoch, call.now + call.config.lease);
-            // Who was next is now next but one, behind the newcomer; but only this node knows of both.
-            self.promises.moved(&[&begin, position]);
-            out.event(Event::Ceded { to: from, range: given });
-            self.tell_range(out);
-            self.claim_anew(call, out);
-            return Verdict::Yours { after, epoch: self.epoch };
+            return self.make_room(call, from, (position, claim), out);
         }
         // A: its range ends where this one begins.
         if begin == *position {
-            let Some(after) = claim.after.clone() else {
-                // It has not heard yet what it was given.
-                let given = self.promises.to_position(position).filter(|it| it.to == from);
-                let yours = |after| Verdict::Yours { after, epoch: self.epoch };
-                return given.map_or(Verdict::Wait, |it| yours(it.range.after.clone()));
-            };
-            if !lease.is_acknowledged() {
+            let Some(after) = claim.after.clone() else { return Verdict::Wait };
+            if !lease.is_known_from(&begin) {
                 return Verdict::Wait;
             }
             let second = lease.first_granter().filter(|first| *first != from);
             return self.grant(call, from, Range::new(after, position.clone()), Verdict::Granted { second });
         }
-        // C: one stands between, whose range begins where this one's ends, and to whom this node granted it.
-        let first = self.promises.to_position(&begin).filter(|it| it.until > call.now);
+        self.second(call, from, &begin, (position, claim))
+    }
+
+    /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node granted
+    /// it while it had a lease itself. The second remembers, so it needs none now.
+    fn second(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        begin: &Position,
+        (position, claim): (&Position, &Claim),
+    ) -> Verdict {
+        let first = self.promises.to_position(begin).filter(|it| it.until > call.now);
         match (&claim.after, first) {
             (Some(after), Some(first)) if first.range.after == *position => {
                 let range = Range::new(after.clone(), position.clone());
                 self.grant(call, from, range, Verdict::Seconded)
             }
             _ => Verdict::Wait,
+        }
+    }
+
+    /// B: tells both granters that the range begins at the newcomer, and gives the rest away when they know.
+    fn make_room<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        (position, claim): (&Position, &Claim),
+        out: &mut H,
+    ) -> Verdict {
+        let Some(lease) = self.lease.as_mut() else { return Verdict::Wait };
+        let begin = lease.range.after.clone();
+        let after = match &claim.after {
+            // Two rings become one: of two beginnings the nearer one is right.
+            Some(own) if own != position && clockwise(position, own, &begin).is_gt() => own.clone(),
+            _ => begin.clone(),
+        };
+        let is_it = |coming: &Coming| coming.to == from && coming.position == *position;
+        let is_late = |coming: &Coming| coming.since + call.config.period <= call.now;
+        match &self.coming {
+            Some(coming) if is_it(coming) => {}
+            Some(coming) if !is_late(coming) => return Verdict::Wait,
+            _ => {
+                lease.announced = position.clone();
+                self.coming = Some(Coming { to: from, position: position.clone(), since: call.now });
+                self.claim_anew(call, out);
+                return Verdict::Yours { after, epoch: self.epoch };
+            }
+        }
+        if claim.after.as_ref() != Some(&after) {
+            return Verdict::Yours { after, epoch: self.epoch };
+        }
+        if !lease.is_known_from(position) {
+            return Verdict::Wait;
+        }
+        let second = lease.first_granter().filter(|first| *first != from);
+        let given = Range::new(after, position.clone());
+        self.coming = None;
+        self.epoch += 1;
+        lease.cut(position.clone(), self.epoch, call.now + call.config.lease);
+        // Who was next is now next but one, behind the newcomer; but only this node knows of both.
+        self.promises.moved(&[&begin, position]);
+        out.event(Event::Ceded { to: from, range: given.clone() });
+        self.tell_range(out);
+        self.grant(call, from, given, Verdict::Granted { second })
+    }
+
+    /// Who was to be given something and did not come for it in time.
+    fn forget_coming<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        let is_late = |coming: &mut Coming| coming.since + call.config.period * 2 <= call.now;
+        if self.coming.take_if(is_late).is_some()
+            && let Some(lease) = &mut self.lease
+        {
+            lease.announced = lease.range.after.clone();
+            self.claim_anew(call, out);
         }
     }
 
@@ -232,7 +289,10 @@ impl Ring {
     ) {
         let until = asked_at + call.config.lease;
         let Some(me) = self.position.clone() else { return };
-        match (verdict, after, &mut self.lease) {
+        // What was granted for another range than the one that begins now counts for nothing.
+        let lease = self.lease.as_mut();
+        let lease = lease.filter(|it| it.is_valid(call.now) || after.as_ref() == Some(&it.announced));
+        match (verdict, after, lease) {
             (Verdict::Granted { second }, Some(after), Some(lease)) => {
                 lease.granted(from, second, after, until);
                 let first = Some(from).filter(|_| lease.wants_first());
@@ -265,22 +325,34 @@ impl Ring {
         }
         self.epoch = self.epoch.max(epoch);
         let epoch = self.next_epoch();
-        self.is_range_told = false;
-        match &mut self.lease {
+        // There is an owner: nothing is to be founded here.
+        self.changed_at = call.now;
+        let owned = self.lease.as_mut().filter(|lease| lease.is_valid(call.now));
+        match owned {
             // It owned something else: two rings become one. What is not in both is not its own any more.
-            Some(lease) if lease.is_valid(call.now) => {
-                if lease.range.contains(&after) {
-                    lease.cut(after, epoch, call.now + call.config.lease);
-                }
+            Some(lease) if lease.range.contains(&after) => {
+                lease.cut(after, epoch, call.now + call.config.lease);
+                self.coming = None;
+                self.promises.moved(&[]);
+                self.is_range_told = false;
             }
-            lease => *lease = Some(Lease::new(Range::new(after, me), epoch, call.now)),
+            Some(_) => {}
+            None => self.begin_lease(call, Range::new(after, me), epoch),
         }
     }
 
-    /// The successor behind `from`, while this node has no valid lease.
+    /// A range that is still to be granted. Others may have granted what lies before it meanwhile.
+    fn begin_lease(&mut self, call: Call<'_, Config>, range: Range, epoch: u64) {
+        self.lease = Some(Lease::new(range, epoch, call.now));
+        self.coming = None;
+        self.promises.moved(&[]);
+        self.is_range_told = false;
+    }
+
+    /// The successor behind `from`, when this node has no lease or not for long.
     fn ask_behind<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, out: &mut H) {
         let wanted = match &self.lease {
-            Some(lease) => lease.until() < call.now + call.config.period,
+            Some(lease) => lease.until() < call.now + call.config.period + call.config.answer_timeout,
             None => true,
         };
         let successors = self.successors.as_slice();
@@ -294,36 +366,39 @@ impl Ring {
     /// G: what lies between the nearest node that stands before this one and its own range is taken over when
     /// every lease of it has ended.
     pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.forget_coming(call, out);
+        let former = self.gap.take();
         let Some((me, lease)) = self.position.clone().zip(self.lease.as_ref()) else { return };
         if !lease.is_valid(call.now) || lease.range.is_whole() {
-            self.gap = None;
             return;
         }
-        let floor = match self.fresh_predecessor(call) {
-            Some(contact) => contact.position.clone(),
+        let is_fresh = |heard: &&Heard| heard.at + call.config.predecessor_limit() > call.now;
+        let floor = match self.below.as_ref().filter(is_fresh) {
+            Some(heard) => heard.contact.position.clone(),
             // Nobody asks this node: does it stand alone?
             None if self.successors.as_slice().is_empty() => me.clone(),
             None => return,
         };
         let begin = lease.range.after.clone();
         if floor == begin || (lease.range.contains(&floor) && floor != me) {
-            self.gap = None;
             return;
         }
-        let gap = match self.gap.take() {
+        let gap = match former {
             Some(gap) if gap.floor == floor => gap,
             _ => Gap { floor: floor.clone(), since: call.now },
         };
         let space = Range::new(floor.clone(), begin);
+        let last = self.promises.last_end(&space);
         let end = self.promises.end_of(&space).unwrap_or_else(|| {
-            let known = self.promises.last_end(&space).max(lease.since).max(gap.since);
-            known + call.config.lease + call.config.drift()
+            last.max(lease.since).max(gap.since) + call.config.lease + call.config.drift()
         });
+        let end = end.max(last);
         if call.now < end {
             self.gap = Some(gap);
             self.gap_due = end.min(call.now + call.config.answer_timeout);
             return;
         }
+        self.coming = None;
         let is_known = self.promises.end_of(&space).is_some();
         self.promises.drop_within(&space);
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());

@@ -13,6 +13,9 @@ pub const EXCHANGES_MAX: u8 = 2;
 pub struct Config {
     /// Peers that a node keeps, of all sides together. At most [`VIEW_MAX`]: more counts as that.
     pub view_size: u8,
+    /// How many of these are not the nearest: they lie spread over all distances, so that whoever is far from its
+    /// place finds it in a few steps.
+    pub far: u8,
     /// Descriptors in a message; at most [`PEERS_MAX`].
     pub message_peers: u8,
     /// One round: that of the ring's maintenance.
@@ -32,6 +35,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             view_size: 40,
+            far: 8,
             message_peers: 20,
             period: Duration::from_secs(2),
             exchanges: 2,
@@ -45,6 +49,12 @@ impl Default for Config {
 impl Config {
     pub(super) fn view_limit(&self) -> usize {
         usize::from(self.view_size).clamp(2, VIEW_MAX)
+    }
+
+    /// Of the nearest, on each of so many sides.
+    pub(super) fn share(&self, sides: usize) -> usize {
+        let far = usize::from(self.far).min(self.view_limit() / 2);
+        ((self.view_limit() - far) / sides).max(1)
     }
 
     pub(super) fn message_limit(&self) -> usize {

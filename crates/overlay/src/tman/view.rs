@@ -14,6 +14,10 @@ pub const VIEW_MAX: usize = 63;
 /// farthest of 40 is asked once in 30 rounds (`docs/protocols/tman.md`, "Whom a node asks").
 pub(super) const TOLD_AGE_MAX: u16 = 40;
 
+/// Rounds after which it is forgotten of one peer what it knows: of each once in a quarter of an hour (our guess:
+/// what is told arrives, only who gives up a live peer by mistake needs to be told again).
+const FORGETS_EVERY: u16 = 8;
+
 /// Waited for longer than for anybody with whom there was an exchange.
 pub(super) const NEVER: u16 = 1 << 12;
 
@@ -25,6 +29,8 @@ pub(super) struct Entry<P> {
     pub(super) age: u16,
     /// Rounds since it spoke to this node; [`NEVER`] and more before that.
     pub(super) waited: u16,
+    /// By side.
+    scales: [u16; 2],
     /// One bit a place: this peer knows the peer there, because it told of it or was told.
     knows: u64,
 }
@@ -35,8 +41,8 @@ pub(super) struct View<P> {
     entries: Vec<Entry<P>>,
     /// Places by side.
     orders: [Vec<u8>; 2],
-    /// Whose knowledge is forgotten next: it may have lost what it was told.
-    forgets: u8,
+    /// Rounds, which decide whose knowledge is forgotten next: it may have lost what it was told.
+    forgets: u16,
 }
 
 /// From whose point of view a view is looked at.
@@ -71,13 +77,29 @@ impl<P> View<P> {
         self.orders[side.index()].iter().map(|place| &self.entries[usize::from(*place)])
     }
 
+    /// The last of the nearest on each side; nobody, while there is room.
+    pub(super) fn bounds(&self, sides: &[Side], share: usize) -> Vec<P>
+    where
+        P: Clone,
+    {
+        if self.len() <= share * sides.len() {
+            return Vec::new();
+        }
+        sides
+            .iter()
+            .filter_map(|side| self.side(*side).nth(share - 1))
+            .map(|last| last.profile.clone())
+            .collect()
+    }
+
     pub(super) fn grow_older(&mut self) {
         for entry in &mut self.entries {
             entry.age = entry.age.saturating_add(1);
             entry.waited = entry.waited.saturating_add(1);
         }
-        self.forgets = if usize::from(self.forgets) + 1 < self.len() { self.forgets + 1 } else { 0 };
-        if let Some(entry) = self.entries.get_mut(usize::from(self.forgets)) {
+        self.forgets = self.forgets.wrapping_add(1);
+        let place = usize::from(self.forgets / FORGETS_EVERY);
+        if let Some(entry) = self.entries.get_mut(place % VIEW_MAX) {
             entry.knows = 0;
         }
     }
@@ -120,60 +142,63 @@ impl<P> View<P> {
     }
 }
 
+/// How many peers are kept.
+#[derive(Clone, Copy)]
+pub(super) struct Room {
+    /// In all.
+    pub(super) limit: usize,
+    /// Of the nearest, on each side.
+    pub(super) share: usize,
+}
+
 impl<P: Clone + Eq> View<P> {
-    /// Takes in what is known of a peer. True if it is kept and was not, or has changed.
+    /// Takes in what is known of a peer. True if it is one of the nearest and was not known, or has changed.
     ///
     /// `age` 0 is its own word. Of what others say the younger counts.
     pub(super) fn put<R: Ranking<Profile = P>>(
         &mut self,
         owner: &Owner<'_, R>,
-        limit: usize,
+        room: Room,
         peer: Handle,
         profile: &P,
         age: u16,
     ) -> bool {
+        let mut waited = if age == 0 { 0 } else { NEVER };
         if let Some(place) = self.place_of(peer) {
             let entry = &mut self.entries[place];
             if age > entry.age {
                 return false;
             }
             entry.age = age;
-            if age == 0 {
-                entry.waited = 0;
-            }
+            entry.waited = entry.waited.min(waited);
             if entry.profile == *profile {
                 return false;
             }
-            let waited = entry.waited;
+            waited = entry.waited;
             self.take_out(place);
-            return self.insert(
-                owner,
-                limit,
-                Entry { handle: peer, profile: profile.clone(), age, waited, knows: 0 },
-            );
         }
-        let waited = if age == 0 { 0 } else { NEVER };
-        if self.len() >= limit && !self.is_wanted(owner, limit, profile) {
-            return false;
+        let is_near = self.is_near(owner, room.share, profile);
+        let scales =
+            [Side::After, Side::Before].map(|side| owner.ranking.scale(owner.profile, side, profile));
+        let entry = Entry { handle: peer, profile: profile.clone(), age, waited, scales, knows: 0 };
+        self.insert(owner, entry);
+        if self.len() > room.limit {
+            let spare = self.spare(R::SIDES, room.share);
+            self.take_out(spare);
         }
-        self.insert(owner, limit, Entry { handle: peer, profile: profile.clone(), age, waited, knows: 0 })
+        is_near
     }
 
-    /// Whether a full view would keep it.
-    fn is_wanted<R: Ranking<Profile = P>>(&self, owner: &Owner<'_, R>, limit: usize, profile: &P) -> bool {
+    /// Whether it would be one of the nearest of some side.
+    fn is_near<R: Ranking<Profile = P>>(&self, owner: &Owner<'_, R>, share: usize, profile: &P) -> bool {
         R::SIDES.iter().any(|&side| {
-            let last = self.side(side).nth(limit / R::SIDES.len() - 1);
+            let last = self.side(side).nth(share - 1);
             last.is_none_or(|last| owner.ranking.compare(owner.profile, side, profile, &last.profile).is_lt())
         })
     }
 
     /// Of equals those that are here stay before newcomers.
-    fn insert<R: Ranking<Profile = P>>(
-        &mut self,
-        owner: &Owner<'_, R>,
-        limit: usize,
-        entry: Entry<P>,
-    ) -> bool {
+    fn insert<R: Ranking<Profile = P>>(&mut self, owner: &Owner<'_, R>, entry: Entry<P>) {
         let place = self.len();
         for &side in R::SIDES {
             let order = &self.orders[side.index()];
@@ -184,29 +209,56 @@ impl<P: Clone + Eq> View<P> {
             self.orders[side.index()].insert(at, place as u8);
         }
         self.entries.push(entry);
-        if self.len() <= limit {
-            return true;
-        }
-        let worst = self.worst(R::SIDES);
-        self.take_out(worst);
-        worst != place
     }
 
-    /// The one whose best rank of all sides is the worst: never one of the nearest of a side's share.
-    fn worst(&self, sides: &[Side]) -> usize {
+    /// One bit a place: it is one of the nearest of some side.
+    fn near(&self, sides: &[Side], share: usize) -> u64 {
+        let near = sides.iter().flat_map(|side| self.orders[side.index()].iter().take(share));
+        near.fold(0, |near, place| near | 1 << place)
+    }
+
+    /// Of those that are not among the nearest the one whose absence leaves the smallest hole in the scale of
+    /// its side; of equals the farthest.
+    fn spare(&self, sides: &[Side], share: usize) -> usize {
+        let near = self.near(sides, share);
         let mut best_ranks = [u8::MAX; VIEW_MAX + 1];
         for side in sides {
-            for (rank, place) in (0..).zip(&self.orders[side.index()]) {
+            let order = &self.orders[side.index()];
+            for (rank, place) in (0..).zip(order) {
                 let best = &mut best_ranks[usize::from(*place)];
                 *best = rank.min(*best);
             }
         }
-        // A view that is full has somebody.
-        (0..self.len()).max_by_key(|place| best_ranks[*place]).expect("somebody")
+        let mut spare = None;
+        for side in sides {
+            let scale = |place: &u8| self.entries[usize::from(*place)].scales[side.index()];
+            let order = &self.orders[side.index()];
+            // A peer is on the side where it is nearer.
+            let is_here = |place: &&u8| {
+                let [after, before] = self.entries[usize::from(**place)].scales;
+                near >> **place & 1 == 0 && (sides.len() < 2 || (*side == Side::After) == (after <= before))
+            };
+            let mut last = order.iter().take(share).next_back().map_or(0, scale);
+            let mut far = order.iter().filter(is_here).peekable();
+            while let Some(place) = far.next() {
+                let next = far.peek().map_or(u16::MAX, |next| scale(next));
+                let key = (next.saturating_sub(last), u8::MAX - best_ranks[usize::from(*place)]);
+                last = scale(place);
+                if spare.is_none_or(|(least, _)| key < least) {
+                    spare = Some((key, usize::from(*place)));
+                }
+            }
+        }
+        // More are kept than are near, and each is on a side.
+        spare.expect("somebody").1
     }
 
     /// Ranks everybody anew, after the owner's own profile has changed.
     pub(super) fn rank<R: Ranking<Profile = P>>(&mut self, owner: &Owner<'_, R>) {
+        for entry in &mut self.entries {
+            let scale = |side| owner.ranking.scale(owner.profile, side, &entry.profile);
+            entry.scales = [Side::After, Side::Before].map(scale);
+        }
         for &side in R::SIDES {
             let entries = &self.entries;
             let profile = |place: &u8| &entries[usize::from(*place)].profile;
@@ -218,29 +270,46 @@ impl<P: Clone + Eq> View<P> {
     /// What `to` lacks of what its view would keep, nearest to it first and its sides in turn; at most `count`.
     ///
     /// Left out: `to` itself, what it knows (from the bits, and `sent`, what it just sent), who was not heard
-    /// of for long, and whoever has enough others before it on each side.
+    /// of for long, and whoever has enough others before it on each side, or is beyond its `bounds`.
     pub(super) fn lacking<R: Ranking<Profile = P>>(
         &self,
         to: &Owner<'_, R>,
         peer: Handle,
         sent: impl Iterator<Item = Handle>,
-        limit: usize,
+        bounds: Option<&[P]>,
+        share: usize,
         count: usize,
     ) -> Vec<&Entry<P>> {
         let own_place = self.place_of(peer);
         let bits = sent.filter_map(|other| self.place_of(other)).fold(0u64, |known, at| known | 1 << at);
         let known = bits | own_place.map_or(0, |place| self.entries[place].knows | 1 << place);
-        let share = limit / R::SIDES.len();
+        // Who did not say what it lacks is told of the nearest only.
+        let offered = if bounds.is_some() { u64::MAX } else { self.near(R::SIDES, share) };
+        let bounds = bounds.unwrap_or_default();
+        let news = offered & !known;
+        let is_lacking = |place: &usize| news >> place & 1 == 1 && self.entries[*place].age < TOLD_AGE_MAX;
+        if !(0..self.len()).any(|place| is_lacking(&place)) {
+            return Vec::new();
+        }
         let mut by_side: [Vec<usize>; 2] = Default::default();
         for &side in R::SIDES {
             let order = &mut by_side[side.index()];
-            order.extend((0..self.len()).filter(|place| Some(*place) != own_place));
             let profile = |place: &usize| &self.entries[*place].profile;
+            let others = (0..self.len()).filter(|place| Some(*place) != own_place);
+            // Its own bounds say what it wants; without them it has at least what is known here.
+            match bounds.get(side.index()) {
+                Some(bound) => order.extend(
+                    others
+                        .filter(is_lacking)
+                        .filter(|place| to.ranking.compare(to.profile, side, profile(place), bound).is_lt()),
+                ),
+                None => order.extend(others),
+            }
             order.sort_unstable_by(|a, b| {
                 to.ranking.compare(to.profile, side, profile(a), profile(b)).then(a.cmp(b))
             });
             order.truncate(share);
-            order.retain(|place| known >> place & 1 == 0 && self.entries[*place].age < TOLD_AGE_MAX);
+            order.retain(is_lacking);
         }
         let mut taken = 0u64;
         let mut lacking = Vec::new();

@@ -3,7 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use xtreem_base::{Handle, Instant};
+use xtreem_base::{Duration, Handle, Instant};
 use xtreem_overlay::ring::{self, Lease};
 use xtreem_overlay::{Position, Range, tman};
 
@@ -14,15 +14,24 @@ use crate::arena::slot_of;
 const LOOKED_AT: usize = 64;
 const SMALL: usize = 1_000;
 
+/// From one exchange of an owner's T-Man to the next.
+const CALM: Duration = Duration::from_secs(10);
+
 #[derive(Default)]
 pub(super) struct Common {
     pub(super) seed: u64,
     pub(super) membership: xtreem_membership::Config,
-    pub(super) tman: tman::Config,
+    tman: tman::Config,
     pub(super) ring: ring::Config,
+    calm: tman::Config,
+    /// Of those who overstay.
+    overstaying: Option<ring::Config>,
     pub(super) items: Items,
+    /// Plain Chord.
+    pub(super) is_chord: bool,
     watch: RefCell<Watch>,
     pub(super) doubles: Cell<u64>,
+    pub(super) time: Cell<Instant>,
 }
 
 /// Who owns what, at every moment, as the nodes themselves believe.
@@ -32,7 +41,7 @@ struct Watch {
     owned: Vec<Option<Owned>>,
     by_position: BTreeMap<Position, u32>,
     /// Of each answer that is under way whether it was that of the right one.
-    answers: BTreeMap<(Handle, Position), bool>,
+    answers: BTreeMap<(Handle, Position), Vec<bool>>,
 }
 
 #[derive(Clone, Debug)]
@@ -65,8 +74,25 @@ impl Watch {
 }
 
 impl Common {
-    pub(super) fn new(seed: u64, items: Items) -> Self {
-        Common { seed, items, ..Common::default() }
+    pub(super) fn new(seed: u64, items: Items, is_chord: bool) -> Self {
+        let calm = tman::Config { period: CALM, exchanges: 1, ..tman::Config::default() };
+        Common { seed, items, is_chord, calm, ..Common::default() }
+    }
+
+    /// The numbers of T-Man: an owner knows its neighbours, and goes on only to meet other rings.
+    pub(super) fn order(&self, is_owner: bool) -> &tman::Config {
+        if is_owner { &self.calm } else { &self.tman }
+    }
+
+    /// Every fourth node takes its leases for four times as long as they are.
+    pub(super) fn let_overstay(&mut self) {
+        self.overstaying = Some(ring::Config { lease: self.ring.lease * 4, ..self.ring.clone() });
+    }
+
+    /// The numbers of a node's ring.
+    pub(super) fn ring(&self, handle: Handle) -> &ring::Config {
+        let is_one = |_: &&ring::Config| slot_of(handle).is_multiple_of(4);
+        self.overstaying.as_ref().filter(is_one).unwrap_or(&self.ring)
     }
 
     /// What a node holds from now on.
@@ -88,6 +114,14 @@ impl Common {
             epoch: lease.epoch(),
             until: lease.until(),
         });
+        if std::env::var_os("RING_TRACE").is_some() {
+            let what = |it: &Owned| (it.range.clone(), it.epoch);
+            if known.map(what) != owned.as_ref().map(what)
+                || owned.as_ref().zip(known).is_some_and(|(a, b)| a.until > b.until + Duration::from_secs(7))
+            {
+                eprintln!("{:?} {handle:?} was {known:?} is {owned:?}", self.time.get());
+            }
+        }
         watch.set(slot, owned);
     }
 
@@ -111,12 +145,12 @@ impl Common {
             }
         }
         let is_right = watch.behind(target).next().is_some_and(|first| first.handle == owner);
-        watch.answers.insert((asker, target.clone()), is_right);
+        watch.answers.entry((asker, target.clone())).or_default().push(is_right);
     }
 
     /// Whether the answer that `asker` got came from the right one; none: from nobody.
     pub(super) fn take_answer(&self, asker: Handle, target: &Position) -> Option<bool> {
-        self.watch.borrow_mut().answers.remove(&(asker, target.clone()))
+        self.watch.borrow_mut().answers.get_mut(&(asker, target.clone()))?.pop()
     }
 
     /// Pairs of neighbours in the order of positions whose ranges overlap now.

@@ -5,8 +5,8 @@ use xtreem_overlay::{Key, Namespace, Position, Range};
 
 use super::Keys;
 
-/// Items a node.
-const ITEMS: usize = 100;
+/// Items a node: where they decide about places, and where they are only looked up.
+const ITEMS: (usize, usize) = (100, 10);
 /// Prefixes of the Zipf spread, such as the sites or the topics of a grid.
 const PREFIXES: usize = 1_000;
 
@@ -34,7 +34,8 @@ impl Items {
         });
         let weights = weights.collect();
         let mut items = Items { keys: Vec::new(), spread, weights, are_told: spread == Keys::Zipf };
-        items.keys = (0..nodes * ITEMS).map(|_| items.key(rng)).collect();
+        let each = if items.are_told { ITEMS.0 } else { ITEMS.1 };
+        items.keys = (0..nodes * each).map(|_| items.key(rng)).collect();
         items.keys.sort_unstable();
         items
     }

@@ -147,7 +147,11 @@ impl Node {
             handle,
             cyclon: Cyclon::new(&common.membership, handle, stream("membership"), now),
             order: None,
-            ring: Ring::new(id_of(handle), handle, stream("ring")).into(),
+            ring: match common.is_chord {
+                true => Ring::chord(id_of(handle), handle, stream("ring")),
+                false => Ring::new(id_of(handle), handle, stream("ring")),
+            }
+            .into(),
             rng: stream("node"),
             paused_until: Instant::ZERO,
             backlog: Vec::new(),
@@ -157,8 +161,8 @@ impl Node {
 
     /// Stands at a key of its own, whether there is a ring or not.
     pub(super) fn stand(&mut self, call: Call<'_, Common>) {
-        let key = call.config.items.key(&mut self.rng);
-        self.ring.stand(call.narrow(|common| &common.ring), Position::new(key, id_of(self.handle)));
+        let (key, handle) = (call.config.items.key(&mut self.rng), self.handle);
+        self.ring.stand(call.narrow(|common| common.ring(handle)), Position::new(key, id_of(self.handle)));
         self.follow_position(call);
     }
 
@@ -220,13 +224,18 @@ impl Node {
         post: &mut Post<'_, Node>,
         f: impl FnOnce(&mut Ring, Call<'_, ring::Config>, &mut Sampling<'_, '_>) -> R,
     ) -> R {
+        let handle = self.handle;
         let mut out = Sampling::new(post, &mut self.cyclon, call.config);
-        let result = f(&mut self.ring, call.narrow(|common| &common.ring), &mut out);
+        let result = f(&mut self.ring, call.narrow(|common| common.ring(handle)), &mut out);
         let (silent, has_left) = (out.silent, out.has_left);
+        let is_owner = self.ring.is_owner(call.now);
         if let Some(order) = &mut self.order {
-            silent.iter().for_each(|peer| order.handle_silent(call.narrow(|common| &common.tman), *peer));
+            silent
+                .iter()
+                .for_each(|peer| order.handle_silent(call.narrow(|common| common.order(is_owner)), *peer));
         }
         self.follow_position(call);
+        call.config.time.set(call.now);
         call.config.note_lease(self.handle, self.ring.lease());
         if has_left && self.ring.position().is_none() && !self.ring.is_joining() {
             // Where it comes back is drawn anew.
@@ -237,7 +246,8 @@ impl Node {
 
     /// T-Man works for the place where the ring stands.
     fn follow_position(&mut self, call: Call<'_, Common>) {
-        let config = call.narrow(|common| &common.tman);
+        let is_owner = self.ring.is_owner(call.now);
+        let config = call.narrow(|common| common.order(is_owner));
         match (self.ring.position(), &mut self.order) {
             (None, order) => *order = None,
             (Some(position), Some(order)) if order.profile() != position => {
@@ -258,9 +268,10 @@ impl Node {
         out: &mut Post<'_, Node>,
         f: impl FnOnce(&mut TMan<tman::Ring>, Call<'_, tman::Config>, &mut Sampling<'_, '_>),
     ) {
+        let is_owner = self.ring.is_owner(call.now);
         let Some(order) = &mut self.order else { return };
         let mut sink = Sampling::new(out, &mut self.cyclon, call.config);
-        f(order, call.narrow(|common| &common.tman), &mut sink);
+        f(order, call.narrow(|common| common.order(is_owner)), &mut sink);
         if !sink.is_nearest_new {
             return;
         }
@@ -268,6 +279,18 @@ impl Node {
             order.neighbours(Side::After).take(HANDED).map(|it| (it.handle, it.profile.clone())).collect();
         self.with_ring(call, out, |ring, call, out| {
             near.iter().for_each(|(peer, position)| ring.learn(call, *peer, position, out));
+        });
+    }
+
+    /// Fingers are taken from whatever T-Man shows.
+    fn see_all(
+        &mut self,
+        call: Call<'_, Common>,
+        peers: &[tman::Descriptor<Position>],
+        out: &mut Post<'_, Node>,
+    ) {
+        self.with_ring(call, out, |ring, call, out| {
+            peers.iter().for_each(|peer| ring.learn(call, peer.handle, &peer.profile, out));
         });
     }
 
@@ -281,9 +304,14 @@ impl Node {
                 let call = call.narrow(|common| &common.membership);
                 let _ = self.cyclon.handle_message(call, from, message, &mut Shuffling(out));
             }
-            Message::Order(message) => self.with_order(call, out, |order, call, out| {
-                let _ = order.handle_message(call, from, *message, out);
-            }),
+            Message::Order(message) => {
+                if call.config.is_chord {
+                    self.see_all(call, &message.peers, out);
+                }
+                self.with_order(call, out, |order, call, out| {
+                    let _ = order.handle_message(call, from, *message, out);
+                });
+            }
             Message::Ring(message) => {
                 let asked = match &*message {
                     ring::Message::Find { target, .. } => Some(target.clone()),
@@ -301,7 +329,7 @@ impl Node {
     }
 
     fn order_due(&self, common: &Common) -> Instant {
-        self.order.as_ref().map_or(Instant::FAR, |order| order.next_timeout(&common.tman).at)
+        self.order.as_ref().map_or(Instant::FAR, |order| order.next_timeout(common.order(false)).at)
     }
 }
 
@@ -312,7 +340,7 @@ impl Core for Node {
 
     fn next_timeout(&self, common: &Common) -> Wake {
         let cores = self.cyclon.next_timeout(&common.membership).at.min(self.order_due(common));
-        let at = cores.min(self.ring.next_timeout(&common.ring).at);
+        let at = cores.min(self.ring.next_timeout(common.ring(self.handle)).at);
         Wake::new(at.max(self.paused_until), "one of its cores")
     }
 
@@ -351,7 +379,7 @@ impl Driven<Post<'_, Node>> for Node {
         if self.order_due(call.config) <= call.now {
             self.with_order(call, out, |order, call, out| order.handle_timeout(call, out));
         }
-        if self.ring.next_timeout(&call.config.ring).at <= call.now {
+        if self.ring.next_timeout(call.config.ring(self.handle)).at <= call.now {
             self.with_ring(call, out, |ring, call, out| ring.handle_timeout(call, out));
         }
     }

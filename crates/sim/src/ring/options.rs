@@ -85,10 +85,14 @@ pub struct Faults {
     pub churn: bool,
     /// Nodes hand their range on and come back elsewhere.
     pub leave: bool,
+    /// Every fourth node takes its leases for four times as long as they are: what the watcher is there for.
+    pub overstay: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?}: expected some of pause, loss, suspect, split, churn, leave, with commas between them")]
+#[error(
+    "{0:?}: expected some of pause, loss, suspect, split, churn, leave, overstay, with commas between them"
+)]
 pub struct ParseFaultsError(String);
 
 impl FromStr for Faults {
@@ -104,6 +108,7 @@ impl FromStr for Faults {
                 "split" => faults.split = true,
                 "churn" => faults.churn = true,
                 "leave" => faults.leave = true,
+                "overstay" => faults.overstay = true,
                 _ => return Err(ParseFaultsError(name.to_owned())),
             }
         }

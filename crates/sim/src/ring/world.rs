@@ -55,21 +55,25 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, is_chord: bool) -> Self {
         let mut fate = Rng::derive(options.seed, 0, "fate");
         let items = Items::new(options.keys, options.nodes as usize, &mut fate);
-        let common = Common::new(options.seed, items);
+        let common = Common::new(options.seed, items, is_chord);
         let period = common.ring.period;
         let link = Link::new(options.seed, Latency::WORLD, 0);
+        let begin = World::begin(options);
         let mut arena: Arena<Node> = Arena::new(common, link, options.nodes as usize);
         for slot in 0..options.nodes {
             let handle = Handle::from_u32(slot);
             let mut node = Node::new(&arena.config, handle, Instant::ZERO);
-            for back in 1..=PREDECESSORS.min(options.nodes - 1) {
-                let predecessor = Handle::from_u32((slot + options.nodes - back) % options.nodes);
+            for back in 1..=PREDECESSORS.min(begin - 1) {
+                let predecessor = Handle::from_u32((slot + begin - back) % begin);
                 node.cyclon.seed(&arena.config.membership, predecessor);
             }
             arena.add(handle, node);
+            if slot >= begin {
+                arena.kill(slot);
+            }
         }
         let mixing = Duration::from_micros(arena.config.membership.period.as_micros() * MIXING);
         arena.run_until(Instant::ZERO + mixing);
@@ -89,12 +93,17 @@ impl World {
         (0..self.options.nodes).filter(|&slot| self.arena.handle(slot) != Handle::NONE).collect()
     }
 
+    /// How many are there at the start.
+    fn begin(options: &Options) -> u32 {
+        match options.keys {
+            Keys::Zipf => PIONEERS.min(options.nodes),
+            Keys::Uniform | Keys::U8 => options.nodes,
+        }
+    }
+
     /// Lets all nodes come onto the ring. Comes back with the rounds until it was right.
     pub(super) fn form(&mut self, rounds_max: u32) -> Option<u32> {
-        let begin = match self.options.keys {
-            Keys::Zipf => PIONEERS.min(self.options.nodes),
-            Keys::Uniform | Keys::U8 => self.options.nodes,
-        };
+        let begin = World::begin(&self.options);
         if begin == 1 {
             self.arena.with(0, |node, call, out| node.found(call, out));
         } else {
@@ -113,7 +122,8 @@ impl World {
                     let more = (f64::from(present) * COMING).ceil() as u32;
                     let until = (present + more).min(self.options.nodes);
                     for slot in present..until {
-                        self.arena.with(slot, |node, call, out| node.come(call, out));
+                        let introducer = self.arena.handle(self.fate.below(present));
+                        self.put_newcomer(slot, introducer);
                     }
                     present = until;
                 }
@@ -168,6 +178,9 @@ impl World {
     }
 
     fn kill_one(&mut self, slot: u32) {
+        if std::env::var_os("RING_TRACE").is_some() {
+            eprintln!("{:?} h{slot} killed", self.arena.now());
+        }
         self.arena.kill(slot);
         self.arena.config.note_death(slot);
     }
@@ -201,6 +214,10 @@ impl World {
         }
         let introducer = self.arena.handle(introducer);
         self.kill_one(slot);
+        self.put_newcomer(slot, introducer);
+    }
+
+    fn put_newcomer(&mut self, slot: u32, introducer: Handle) {
         let handle = successor(self.arena.member(slot).handle());
         let newcomer = Node::new(&self.arena.config, handle, self.arena.now());
         self.arena.replace(handle, newcomer, |node, call, out| node.join(call, introducer, out));
@@ -208,6 +225,9 @@ impl World {
 
     fn break_things(&mut self, round: u32) {
         let faults = self.options.faults;
+        if faults.overstay && round == 0 {
+            self.arena.config.let_overstay();
+        }
         if faults.loss && round == 0 {
             self.arena.link().set_loss(LOSS_PER_MILLION);
         }
@@ -224,6 +244,9 @@ impl World {
         for slot in living.into_iter().take(due) {
             let span = Duration::from_millis(self.fate.between(1_000, 12_000));
             if faults.pause {
+                if std::env::var_os("RING_TRACE").is_some() {
+                    eprintln!("{:?} h{slot} pause {span}", self.arena.now());
+                }
                 self.arena.with(slot, |node, call, _| node.paused_until = call.now + span);
             }
         }
@@ -232,9 +255,15 @@ impl World {
         for (nth, slot) in living.into_iter().take(2 * due).enumerate() {
             let span = Duration::from_millis(self.fate.between(1_000, 4_000));
             if faults.suspect && nth % 2 == 0 {
+                if std::env::var_os("RING_TRACE").is_some() {
+                    eprintln!("{:?} h{slot} deaf {span}", self.arena.now());
+                }
                 self.arena.with(slot, |node, call, out| node.suspect_first(call, span, out));
             }
             if faults.leave && nth % 2 == 1 {
+                if std::env::var_os("RING_TRACE").is_some() {
+                    eprintln!("{:?} h{slot} leave", self.arena.now());
+                }
                 self.arena.with(slot, |node, call, out| node.leave(call, out));
             }
         }
@@ -283,6 +312,43 @@ impl World {
                 }
             }
         }
+    }
+
+    pub(super) fn trace(&self, round: u32) {
+        let now = self.arena.now();
+        let (mut standing, mut owners, mut joining) = (0, 0, 0);
+        for slot in self.living() {
+            let node = self.arena.member(slot);
+            let ring = &node.ring;
+            standing += u32::from(ring.position().is_some());
+            owners += u32::from(ring.is_owner(now));
+            joining += u32::from(ring.is_joining());
+            if ring.position().is_some() && !ring.is_owner(now) && node.paused_until <= now {
+                let of = |h: Handle| {
+                    let m = self.arena.member(crate::arena::slot_of(h));
+                    (
+                        h,
+                        self.arena.is_alive(h),
+                        m.ring.is_owner(now),
+                        m.paused_until > now,
+                        m.ring.range().map(|r| (r.after.id, r.to.id)),
+                    )
+                };
+                eprintln!(
+                    "   {:?} {:?} lease {:?} before {:?} after {:?} joining {}",
+                    node.handle(),
+                    ring.position().map(|p| p.id),
+                    ring.lease().map(|l| (l.range().after.id, l.until())),
+                    ring.predecessor().map(|c| of(c.handle)),
+                    ring.successors().iter().take(3).map(|c| of(c.handle)).collect::<Vec<_>>(),
+                    ring.is_joining()
+                );
+            }
+        }
+        eprintln!(
+            "{now:?} round {round}: {standing} stand {owners} own {joining} joining right {}",
+            self.is_right()
+        );
     }
 
     /// Lets the last lookups end. Those whose asker died do not count.

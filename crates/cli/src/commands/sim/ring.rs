@@ -27,7 +27,8 @@ pub struct Arguments {
     /// Kill this share of the nodes after this round of lookups, such as 0.3@2
     #[arg(long, value_name = "SHARE@ROUND")]
     kill: Option<Kill>,
-    /// What goes wrong: some of pause, loss, suspect, split, churn, leave, with commas between them
+    /// What goes wrong: some of pause, loss, suspect, split, churn, leave, overstay, with
+    /// commas between them
     #[arg(long, value_name = "LIST", default_value = "")]
     faults: Faults,
     /// Rounds of lookups, each of two seconds

@@ -1,0 +1,3 @@
+//! What is promised of rings that make themselves.
+
+use super::*;
