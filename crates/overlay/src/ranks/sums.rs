@@ -46,7 +46,8 @@ pub struct Config {
     /// Rounds without an answer after which a row counts as unknown. Our guess: at 5 % loss one in 10,000
     /// rounds of a node.
     pub tries: u8,
-    /// Rounds in which the sum of all has not changed, before a numbering is made of it.
+    /// Rounds in which nothing has changed, before a numbering is made of a sum, or a rank counts as settled.
+    /// Our guess.
     pub quiet_rounds: u8,
     /// So long a successor that answers here is kept when the ring passes over it. Our guess: a ring comes
     /// back to one that it took for dead after its hold-down (4 s) and a round or two.
@@ -152,7 +153,7 @@ pub struct Sums {
     /// Rounds since the last change of what the own rank is made of.
     quiet: u8,
     /// What the rank was made of in the last round.
-    made_of: Option<(Sum, Total)>,
+    made_of: Option<(Sum, Sum)>,
     /// The rank under the last numbering that was settled here.
     held: Option<(Epoch, u32)>,
     told: Option<Epoch>,
@@ -279,6 +280,14 @@ impl Sums {
         matches!(self.next, Next::Alone | Next::First(_))
     }
 
+    /// Who counts as the next one.
+    pub fn successor(&self) -> Option<Handle> {
+        match self.next {
+            Next::Member(successor) | Next::First(successor) => Some(successor),
+            Next::Unknown | Next::Alone => None,
+        }
+    }
+
     /// This node and all behind it.
     pub fn rest(&self) -> Option<Sum> {
         match self.next {
@@ -299,7 +308,7 @@ impl Sums {
 
     /// Where this node stands, as far as it is known. Under a numbering that is not settled any more it keeps
     /// the rank that it had.
-    pub fn standing(&self) -> Option<Standing> {
+    pub fn standing(&self, config: &Config) -> Option<Standing> {
         let total = self.total?;
         let Some(Frozen { epoch, members }) = total.frozen else {
             let epoch = Epoch { number: self.wish, digest: total.current.marks };
@@ -310,11 +319,11 @@ impl Sums {
                 is_settled: false,
             });
         };
-        let is_counted = total.is_current() && self.is_fresh() && self.quiet > 0;
-        let held = self.held.filter(|(held, _)| *held == epoch).map(|(_, rank)| rank);
-        let counted = self.counted().map(|(rank, _)| rank);
-        let is_settled = is_counted && (held.is_none() || held == counted);
-        Some(Standing { rank: held.or(counted), members, epoch, is_settled })
+        // The same members in the same order have the same ranks, so what is counted is right once it is quiet.
+        let is_settled = total.is_current() && self.is_fresh() && self.quiet >= config.quiet_rounds;
+        let held = self.held.filter(|(held, _)| *held == epoch && !is_settled).map(|(_, rank)| rank);
+        let rank = held.or(self.counted().map(|(rank, _)| rank));
+        Some(Standing { rank, members, epoch, is_settled })
     }
 
     /// Nothing that the rank is made of is unknown or waits for an answer.
@@ -387,7 +396,7 @@ impl Sums {
         } else if self.next == Next::Unknown {
             self.total = None;
         }
-        let made_of = self.rest().zip(self.total);
+        let made_of = self.rest().zip(self.total.map(|total| total.current));
         if made_of != self.made_of {
             (self.made_of, self.quiet) = (made_of, 0);
         }
@@ -401,11 +410,11 @@ impl Sums {
         if has_news || self.rows.has_unasked() || self.last.is_unasked(self.next) {
             self.gather_at = self.gather_at.min(call.now + call.config.gather);
         }
-        self.tell_host(out);
+        self.tell_host(call.config, out);
     }
 
-    fn tell_host(&mut self, out: &mut impl Events<Event>) {
-        let standing = self.standing();
+    fn tell_host(&mut self, config: &Config, out: &mut impl Events<Event>) {
+        let standing = self.standing(config);
         let settled = standing.filter(|standing| standing.is_settled);
         if let Some(Standing { rank: Some(rank), epoch, .. }) = settled {
             self.held = Some((epoch, rank));
@@ -486,7 +495,9 @@ impl<S: Sink<Message> + Events<Event>> Driven<S> for Sums {
                     return Err(Fault::Level(level));
                 }
                 self.learn(frozen, wish)?;
-                self.askers.asked(level, from, heard);
+                if let Some(gone) = self.askers.asked(level, from, heard) {
+                    out.send(gone, Message::Forgotten { level });
+                }
                 self.after_change(call, out);
                 self.askers.answer(level, from, out);
             }
@@ -498,6 +509,7 @@ impl<S: Sink<Message> + Events<Event>> Driven<S> for Sums {
                 self.after_change(call, out);
             }
             Message::Heard { level, version } => self.askers.heard(level, from, version),
+            Message::Forgotten { level } => self.rows.on_forgotten(from, level)?,
         }
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::CROWN;
 use super::message::{Message, Told, Total};
 
 /// Askers of one level at most: on a ring that is right there is one, the node as far behind as the row leads
-/// ahead. The one that asked first goes.
+/// ahead. The one that asked first goes, and hears of it.
 const ASKERS_MAX: usize = 2;
 /// Times that an asker is told something without a word from it; then it is forgotten, and may ask again.
 const TELLS_MAX: u8 = 4;
@@ -52,18 +52,18 @@ impl Askers {
         self.askers.iter().map(|asker| asker.peer)
     }
 
-    /// Somebody asks, and has heard this version.
-    pub(super) fn asked(&mut self, level: u8, peer: Handle, heard: u32) {
+    /// Somebody asks, and has heard this version. Comes back with the one that made room for it.
+    pub(super) fn asked(&mut self, level: u8, peer: Handle, heard: u32) -> Option<Handle> {
         if !self.answers.iter().any(|answer| answer.level == level) {
             self.answers.push(Answer { level, told: Told::Unknown, version: 1 });
         }
         self.askers.retain(|asker| (asker.level, asker.peer) != (level, peer));
         let mut others = self.askers.iter().enumerate().filter(|(_, asker)| asker.level == level);
         let first = others.next().map(|(at, _)| at);
-        if let Some(first) = first.filter(|_| others.count() + 2 > ASKERS_MAX) {
-            self.askers.remove(first);
-        }
+        let first = first.filter(|_| others.count() + 2 > ASKERS_MAX);
+        let gone = first.map(|first| self.askers.remove(first).peer);
         self.askers.push(Asker { level, peer, heard, tells: 0, is_due: true });
+        gone
     }
 
     /// What there is to say now. True when somebody has to hear it.

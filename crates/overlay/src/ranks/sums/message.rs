@@ -139,6 +139,12 @@ pub enum Message {
         #[n(1)]
         version: u32,
     },
+    /// "Others asked, and you will not hear when it changes: ask again, if you still need it."
+    #[n(3)]
+    Forgotten {
+        #[n(0)]
+        level: u8,
+    },
 }
 
 impl Message {

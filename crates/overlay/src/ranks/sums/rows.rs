@@ -19,11 +19,13 @@ struct Row {
     /// Rounds in which it was asked in vain.
     tries: u8,
     is_due: bool,
+    /// Its peer does not tell of changes any more.
+    is_forgotten: bool,
 }
 
 impl Row {
     fn new(peer: Handle, sum: Sum) -> Row {
-        Row { peer, sum, answer: None, heard: 0, tries: 0, is_due: true }
+        Row { peer, sum, answer: None, heard: 0, tries: 0, is_due: true, is_forgotten: false }
     }
 }
 
@@ -96,6 +98,13 @@ impl Rows {
         self.rows.first().map_or(u8::MAX, |first| first.tries)
     }
 
+    /// The peer of a row has no room for this node: it is asked in the next round.
+    pub(super) fn on_forgotten(&mut self, from: Handle, level: u8) -> Result<(), Fault> {
+        let row = self.rows.get_mut(usize::from(level)).filter(|row| row.peer == from);
+        row.ok_or(Fault::Unasked)?.is_forgotten = true;
+        Ok(())
+    }
+
     pub(super) fn forget_answers_of(&mut self, peer: Handle) {
         self.rows.iter_mut().filter(|row| row.peer == peer).for_each(|row| row.answer = None);
     }
@@ -166,7 +175,9 @@ impl Rows {
                 row.answer = None;
             }
             let is_known = row.answer.is_some_and(|answer| answer != Told::Unknown);
-            row.is_due = !is_known || row.tries > 0 || level == usize::from(turn) || level + 1 == last;
+            let is_turn = level == usize::from(turn) || level + 1 == last;
+            row.is_due = !is_known || row.tries > 0 || row.is_forgotten || is_turn;
+            row.is_forgotten = false;
         }
     }
 

@@ -85,7 +85,7 @@ impl World {
     fn standings(&self) -> Vec<Option<Standing>> {
         let mut alive: Vec<_> = self.play.alive().collect();
         alive.sort_by_key(|(who, _)| self.keys[*who as usize]);
-        alive.iter().map(|(_, sums)| sums.standing()).collect()
+        alive.iter().map(|(_, sums)| sums.standing(&Config::default())).collect()
     }
 
     /// Everyone counts right, settled or not.
@@ -265,7 +265,9 @@ fn sides_that_were_numbered_each_for_itself_become_one_numbering() {
     }
     let all_settled = |world: &World| world.standings().iter().all(|it| it.is_some_and(|it| it.is_settled));
     world.until(40, all_settled).expect("each for itself");
-    let epoch = |who: usize| world.play.nodes[who].core.standing().map(|it| (it.epoch.number, it.members));
+    let epoch = |who: usize| {
+        world.play.nodes[who].core.standing(&Config::default()).map(|it| (it.epoch.number, it.members))
+    };
     assert_eq!((epoch(0), epoch(1)), (Some((1, 10)), Some((1, 30))));
     world.split(|_| 0);
     world.until(60, World::is_right).expect("one again");
@@ -316,7 +318,7 @@ fn a_part_of_the_nodes_is_numbered_and_the_others_help_to_count() {
     let is_right = |world: &World| {
         let mut next = 0;
         world.play.alive().all(|(who, sums)| {
-            let Some(standing) = sums.standing() else { return false };
+            let Some(standing) = sums.standing(&Config::default()) else { return false };
             let expected = (who % 3 == 0).then_some(next);
             next += u32::from(who % 3 == 0);
             standing.rank == expected && standing.is_settled && standing.members == 34
@@ -397,6 +399,7 @@ fn messages_survive_the_wire_and_hostile_ones_never_panic() {
         tell(2, 1, Told::Ahead { peer: Handle::from_u32(9), sum }),
         Message::Tell { level: 9, version: 8, told: Told::End { sum }, total },
         Message::Heard { level: 1, version: 2 },
+        Message::Forgotten { level: 3 },
     ];
     for message in messages {
         let bytes = minicbor::to_vec_with(message, &mut Numbers).expect("written");
@@ -441,7 +444,8 @@ fn any_message() -> impl Strategy<Value = Message> {
         }),
         (level.clone(), any::<u32>(), told, prop::option::of(total))
             .prop_map(|(level, version, told, total)| Message::Tell { level, version, told, total }),
-        (level, any::<u32>()).prop_map(|(level, version)| Message::Heard { level, version }),
+        (level.clone(), any::<u32>()).prop_map(|(level, version)| Message::Heard { level, version }),
+        level.prop_map(|level| Message::Forgotten { level }),
     ]
 }
 
