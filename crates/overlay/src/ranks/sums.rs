@@ -319,7 +319,8 @@ impl Sums {
                 is_settled: false,
             });
         };
-        // The same members in the same order have the same ranks, so what is counted is right once it is quiet.
+        // The same members in the same order have the same ranks, so what is counted is right once it is
+        // quiet.
         let is_settled = total.is_current() && self.is_fresh() && self.quiet >= config.quiet_rounds;
         let held = self.held.filter(|(held, _)| *held == epoch && !is_settled).map(|(_, rank)| rank);
         let rank = held.or(self.counted().map(|(rank, _)| rank));
