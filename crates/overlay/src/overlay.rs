@@ -427,9 +427,12 @@ impl Overlay {
         if !has_place {
             let (key, id) = (self.random_key(), self.id);
             let is_alone = out.fresh_peer().is_none();
-            self.with_ring(call, out, |ring, call, out| match is_alone {
-                true => ring.stand(call, Position::new(key, id)),
-                false => ring.join(call, key, out),
+            self.with_ring(call, out, |ring, call, out| {
+                if is_alone {
+                    ring.stand(call, Position::new(key, id));
+                } else {
+                    ring.join(call, key, out);
+                }
             });
         }
         self.start_due = call.now + call.config.ring.join_timeout;
