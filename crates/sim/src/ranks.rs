@@ -16,7 +16,7 @@ pub use report::{Again, Report};
 use world::World;
 
 /// Rounds that anything may take before it counts as never.
-const ROUNDS_MAX: u32 = 300;
+const ROUNDS_MAX: u32 = 150;
 /// Rounds of churn.
 const CHURNING: u32 = 30;
 
@@ -28,6 +28,7 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
     let mut state = (0.0, 0);
     for round in 1..=ROUNDS_MAX {
         world.advance();
+        eprintln!("{round} {}", world.debug());
         if ring.is_none() && world.is_ring_right() {
             ring = Some(round);
         }

@@ -79,6 +79,57 @@ impl World {
             })
     }
 
+    pub(super) fn debug(&self) -> String {
+        let living = self.living();
+        let ring = living
+            .iter()
+            .zip(living.iter().cycle().skip(1))
+            .filter(|(slot, next)| {
+                let first = self.arena.member(**slot).ring.successors().first();
+                first.map(|first| first.handle) != Some(self.arena.handle(**next))
+            })
+            .count();
+        let sw: Vec<(u32, bool)> = living
+            .iter()
+            .zip(living.iter().cycle().skip(1))
+            .filter(|(slot, next)| {
+                self.arena.member(**slot).sums.successor() != Some(self.arena.handle(**next))
+            })
+            .map(|(slot, next)| {
+                (
+                    *slot,
+                    self.arena.member(*slot).ring.successors().first().map(|f| f.handle)
+                        == Some(self.arena.handle(*next)),
+                )
+            })
+            .collect();
+        let sw = if sw.len() < 8 { format!("{sw:?}") } else { sw.len().to_string() };
+        let wrong = living
+            .iter()
+            .enumerate()
+            .filter(|(rank, slot)| {
+                let sums = &self.arena.member(**slot).sums;
+                sums.counted() != Some((*rank as u32, living.len() as u32))
+            })
+            .count();
+        let settled = living
+            .iter()
+            .filter(|slot| {
+                self.arena
+                    .member(**slot)
+                    .sums
+                    .standing(&self.arena.config.sums)
+                    .is_some_and(|it| it.is_settled)
+            })
+            .count();
+        let sent: u64 = living.iter().map(|slot| self.arena.member(*slot).sent).sum();
+        format!(
+            "sums {sw} ring wrong {ring} ranks wrong {wrong} settled {settled} sent {} events {}",
+            sent as f64 / living.len() as f64,
+            self.arena.events()
+        )
+    }
+
     pub(super) fn are_ranks_right(&self) -> bool {
         let living = self.living();
         living.iter().enumerate().all(|(rank, slot)| {
@@ -90,7 +141,7 @@ impl World {
     /// Everyone has its right rank, of one numbering, and knows that nothing will change.
     pub(super) fn is_settled(&self) -> bool {
         let living = self.living();
-        let standing = |slot: &u32| self.arena.member(*slot).sums.standing();
+        let standing = |slot: &u32| self.arena.member(*slot).sums.standing(&self.arena.config.sums);
         let Some(epoch) = living.first().and_then(standing).map(|standing| standing.epoch) else {
             return false;
         };
@@ -119,7 +170,9 @@ impl World {
 
     /// The handle that lives in each slot, and the rank that it says it has.
     pub(super) fn ranks(&self) -> Vec<(Handle, Option<u32>)> {
-        let rank = |slot| self.arena.member(slot).sums.standing().and_then(|standing| standing.rank);
+        let rank = |slot| {
+            self.arena.member(slot).sums.standing(&self.arena.config.sums).and_then(|standing| standing.rank)
+        };
         (0..self.nodes()).map(|slot| (self.arena.handle(slot), rank(slot))).collect()
     }
 
