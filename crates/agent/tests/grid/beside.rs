@@ -203,7 +203,8 @@ fn sleepers(marker: &str) -> usize {
     let processes = std::fs::read_dir("/proc").expect("processes").flatten();
     let lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
     let sleeper = format!("sleep\0{marker}\0");
-    lines.filter(|line| line == sleeper.as_bytes()).count()
+    // A command has the path by which it was found before its name.
+    lines.filter(|line| line.ends_with(sleeper.as_bytes())).count()
 }
 
 pub async fn a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot() {
@@ -250,6 +251,7 @@ pub async fn a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot() {
     let (app, holds, other) = running(&lab, &shell("exec sleep 600")).await;
     let marker = marker(4);
     let caller = Caller::at(&lab, other, app.record.id, &["sleep", &marker]).await.started(lab.user()).await;
+    until("it runs", async || sleepers(&marker) == 1).await;
     let held_by = lab.agents[holds].id.clone();
     lab.kill(&held_by);
     let (_, _, last) = caller.end(b"").await;
