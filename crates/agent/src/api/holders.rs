@@ -22,9 +22,12 @@ const SEEN: Duration = Duration::from_secs(10);
 /// Applications that are remembered; beyond it the one that was seen first goes.
 const APPS_MAX: usize = 32;
 
+/// When each application was seen, and who held its slots.
+type Seen = BTreeMap<AppId, (Instant, BTreeMap<u16, Contact>)>;
+
 /// What was seen.
 #[derive(Debug, Default)]
-pub(crate) struct Holders(Mutex<BTreeMap<AppId, (Instant, BTreeMap<u16, Contact>)>>);
+pub(crate) struct Holders(Mutex<Seen>);
 
 impl Holders {
     fn of(&self, app: AppId, slot: u16, now: Instant) -> Option<Contact> {
@@ -43,7 +46,7 @@ impl Holders {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<AppId, (Instant, BTreeMap<u16, Contact>)>> {
+    fn lock(&self) -> MutexGuard<'_, Seen> {
         // Each change is one call that leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -30,7 +30,7 @@ impl Terminal {
         let flags = OFlag::O_RDWR | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
         let near = posix_openpt(flags | OFlag::O_NONBLOCK)?;
         grantpt(&near)?;
-        std::fs::set_permissions(ptsname_r(&near)?, std::fs::Permissions::from_mode(0))?;
+        std::fs::set_permissions(ptsname_r(&near)?, std::fs::Permissions::from_mode(0o000))?;
         unlockpt(&near)?;
         let far = raw::open_peer(near.as_fd(), flags)?;
         if let Some(ProgramUser { uid, gid }) = user {

@@ -133,7 +133,8 @@ mod tests {
             }))
             .expect("an application")
         };
-        let table: [(&[&str], Option<(usize, usize)>); 5] = [
+        type Row = (&'static [&'static str], Option<(usize, usize)>);
+        let table: [Row; 5] = [
             (&["done", "done", "failed"], Some((2, 1))),
             (&["done", "running"], None),
             (&["done", "failing"], None),

@@ -178,10 +178,10 @@ impl World {
 
     /// How many of those that still live say that they have another rank.
     pub(super) fn moved(&self, before: &[(Handle, Option<u32>)]) -> u32 {
-        let is_moved = |((handle, rank), now): (&(Handle, Option<u32>), (Handle, Option<u32>))| {
-            now.0 != Handle::NONE && *handle == now.0 && *rank != now.1
-        };
-        before.iter().zip(self.ranks()).filter(|pair| is_moved(*pair)).count() as u32
+        let now = self.ranks();
+        let pairs = before.iter().zip(&now);
+        let living = pairs.filter(|(before, now)| now.0 != Handle::NONE && before.0 == now.0);
+        living.filter(|(before, now)| before.1 != now.1).count() as u32
     }
 
     pub(super) fn is_smaller(&self) -> bool {

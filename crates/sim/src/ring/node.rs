@@ -147,11 +147,11 @@ impl Node {
             handle,
             cyclon: Cyclon::new(&common.membership, handle, stream("membership"), now),
             order: None,
-            ring: match common.is_chord {
-                true => Ring::chord(id_of(handle), handle, stream("ring")),
-                false => Ring::new(id_of(handle), handle, stream("ring")),
-            }
-            .into(),
+            ring: if common.is_chord {
+                Ring::chord(id_of(handle), handle, stream("ring")).into()
+            } else {
+                Ring::new(id_of(handle), handle, stream("ring")).into()
+            },
             rng: stream("node"),
             paused_until: Instant::ZERO,
             backlog: Vec::new(),
