@@ -33,9 +33,6 @@ pub fn run(options: &Options) -> Result<Report, OptionError> {
             (killed_at, rounds_to_right_ring) = (Some(round), None);
         }
         world.run_round(round);
-        if std::env::var_os("RING_TRACE").is_some() {
-            world.trace(round);
-        }
         if let Some(killed_at) = killed_at
             && rounds_to_right_ring.is_none()
             && world.is_right()

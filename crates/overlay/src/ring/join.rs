@@ -351,7 +351,7 @@ impl Ring {
             let still: Vec<&Position> = [Some(&range.after), next].into_iter().flatten().collect();
             self.promises.moved(&still);
             self.epoch = self.epoch.max(epoch) + 1;
-            lease.extend(range.after.clone(), self.epoch, call.now);
+            lease.extend(range.after.clone(), self.epoch, call.now, call.now + call.config.lease);
             let own = lease.range.clone();
             for Promised { to, range, left } in promises.0 {
                 // None lasts longer than one that was given now.

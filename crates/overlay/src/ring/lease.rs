@@ -41,9 +41,9 @@ pub struct Lease {
 }
 
 impl Lease {
-    /// A range that is not granted yet, or the whole ring, which needs no granter.
-    pub(super) fn new(range: Range, epoch: u64, now: Instant) -> Self {
-        let until = if range.is_whole() { Instant::FAR } else { Instant::ZERO };
+    /// A range that is not granted yet; or the whole ring, which its owner grants itself, until `end`.
+    pub(super) fn new(range: Range, epoch: u64, now: Instant, end: Instant) -> Self {
+        let until = if range.is_whole() { end } else { Instant::ZERO };
         let announced = range.after.clone();
         Lease { range, announced, epoch, since: now, first: None, second: None, seconds: Vec::new(), until }
     }
@@ -134,6 +134,14 @@ impl Lease {
         self.until = self.until.max(until);
     }
 
+    /// Who has the whole ring grants it to itself, a lease at a time and only while it has it: who was paused
+    /// for longer may have been taken for gone.
+    pub(super) fn renew_whole(&mut self, now: Instant, end: Instant) {
+        if self.range.is_whole() && self.is_valid(now) {
+            self.until = self.until.max(end);
+        }
+    }
+
     /// Gives up all before `after`. Who had the whole ring has this for as long as whoever comes now could
     /// not take it: one lease.
     pub(super) fn cut(&mut self, after: Position, epoch: u64, end: Instant) {
@@ -146,13 +154,13 @@ impl Lease {
     }
 
     /// Takes what lies between `after` and its beginning, for as long as it has the rest.
-    pub(super) fn extend(&mut self, after: Position, epoch: u64, now: Instant) {
+    pub(super) fn extend(&mut self, after: Position, epoch: u64, now: Instant, end: Instant) {
         self.announced = after.clone();
         self.range.after = after;
         self.epoch = epoch;
         self.since = now;
         if self.range.is_whole() {
-            self.until = Instant::FAR;
+            self.until = self.until.max(end);
             (self.first, self.second) = (None, None);
             self.seconds.clear();
         }

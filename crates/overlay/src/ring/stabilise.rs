@@ -136,6 +136,7 @@ impl Ring {
             self.changed_at = call.now;
             out.event(Event::Predecessor);
         }
+        self.renew_whole(call);
         self.claim_alone(call, out);
         self.ask_first(call, out);
         self.tick_gap(call, out);
@@ -149,8 +150,7 @@ impl Ring {
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
         if self.successors.first().is_none() {
-            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been
-            // heard.
+            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been heard.
             return self.ask(call, peer, Subject::Neighbours, 1, out);
         }
         let Some(id) = out.id_of(peer) else { return };
@@ -282,22 +282,6 @@ impl Ring {
         }
         let verdict = self.judge(call, from, &position, &claim, out);
         let epoch = self.epoch;
-        #[cfg(test)]
-        if std::env::var_os("RING_DEBUG").is_some() {
-            std::eprintln!(
-                "{:?} {:?} judges {:?} claim {:?}: {:?}; own {:?} acked {:?}",
-                call.now,
-                self.handle,
-                from,
-                claim.after.as_ref().map(|a| a.id),
-                match &verdict {
-                    Verdict::Yours { after, .. } => std::format!("Yours {:?}", after.id),
-                    v => std::format!("{v:?}"),
-                },
-                self.lease.as_ref().map(|l| (l.range.after.id, l.until())),
-                self.lease.as_ref().map(|l| l.is_known_from(&l.range.after))
-            );
-        }
         out.send(from, Message::Neighbours { seq, position: me, predecessor, successors, epoch, verdict });
         Ok(())
     }
@@ -462,8 +446,7 @@ impl Ring {
     }
 }
 
-/// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for
-/// long.
+/// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for long.
 fn is_nearer(call: Call<'_, Config>, me: &Position, known: Option<&Heard>, contact: &Contact) -> bool {
     known.is_none_or(|known| {
         known.contact.handle == contact.handle

@@ -52,7 +52,7 @@ impl Ring {
         self.stand(call, position.clone());
         let range = Range::new(position.clone(), position);
         self.epoch += 1;
-        self.lease = Some(Lease::new(range, self.epoch, call.now));
+        self.lease = Some(Lease::new(range, self.epoch, call.now, call.now + call.config.lease));
         self.tell_range(out);
     }
 
@@ -102,6 +102,13 @@ impl Ring {
         Claim { after, epoch: self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch) }
     }
 
+    /// Of the whole ring there is no granter.
+    pub(super) fn renew_whole(&mut self, call: Call<'_, Config>) {
+        if let Some(lease) = &mut self.lease {
+            lease.renew_whole(call.now, call.now + call.config.lease);
+        }
+    }
+
     /// F: nobody around has a lease, and for long enough nobody new came: what lies behind the predecessor is
     /// claimed.
     fn take_by_founding(&mut self, call: Call<'_, Config>, me: Position) {
@@ -111,7 +118,7 @@ impl Ring {
         if is_alone && !self.successors.as_slice().is_empty() {
             return;
         }
-        if self.lease.as_ref().is_none_or(|lease| lease.range.after != after) {
+        if self.lease.as_ref().is_none_or(|lease| lease.range.after != after || is_alone) {
             let epoch = self.next_epoch();
             self.begin_lease(call, Range::new(after, me), epoch);
         }
@@ -159,6 +166,8 @@ impl Ring {
         let range = Range::new(after, position.clone());
         let predecessor = self.fresh_predecessor(call).map(|contact| contact.position.clone());
         if predecessor.as_ref() == Some(position) {
+            // What it once had of that it will not have again.
+            self.lease.take_if(|lease| lease.range.overlaps(&range));
             let second = self.successors.first().map(|first| first.handle).filter(|first| *first != from);
             return self.grant(call, from, range, Verdict::Granted { second });
         }
@@ -194,8 +203,8 @@ impl Ring {
         self.second(call, from, &begin, (position, claim))
     }
 
-    /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node
-    /// granted it while it had a lease itself. The second remembers, so it needs none now.
+    /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node granted
+    /// it while it had a lease itself. The second remembers, so it needs none now.
     fn second(
         &mut self,
         call: Call<'_, Config>,
@@ -272,7 +281,9 @@ impl Ring {
     fn grant(&mut self, call: Call<'_, Config>, to: Handle, range: Range, verdict: Verdict) -> Verdict {
         let until = call.now + call.config.lease + call.config.drift();
         let is_own = self.lease.as_ref().is_some_and(|it| it.is_valid(call.now) && it.range.overlaps(&range));
-        if is_own || self.promises.forbid(&range, to, call.now) {
+        // Who stands there itself may come by it.
+        let is_here = self.position.as_ref().is_some_and(|me| range.contains(me));
+        if is_own || is_here || self.promises.forbid(&range, to, call.now) {
             return Verdict::Wait;
         }
         if self.promises.give(to, range, until, call.now) { verdict } else { Verdict::Wait }
@@ -343,7 +354,7 @@ impl Ring {
 
     /// A range that is still to be granted. Others may have granted what lies before it meanwhile.
     fn begin_lease(&mut self, call: Call<'_, Config>, range: Range, epoch: u64) {
-        self.lease = Some(Lease::new(range, epoch, call.now));
+        self.lease = Some(Lease::new(range, epoch, call.now, call.now + call.config.lease));
         self.coming = None;
         self.promises.moved(&[]);
         self.is_range_told = false;
@@ -363,8 +374,8 @@ impl Ring {
         }
     }
 
-    /// G: what lies between the nearest node that stands before this one and its own range is taken over
-    /// when every lease of it has ended.
+    /// G: what lies between the nearest node that stands before this one and its own range is taken over when
+    /// every lease of it has ended.
     pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         self.forget_coming(call, out);
         let former = self.gap.take();
@@ -404,7 +415,7 @@ impl Ring {
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());
         let epoch = self.next_epoch();
         if let Some(lease) = &mut self.lease {
-            lease.extend(floor, epoch, call.now);
+            lease.extend(floor, epoch, call.now, call.now + call.config.lease);
         }
         self.tell_range(out);
         self.claim_anew(call, out);

@@ -114,14 +114,6 @@ impl Common {
             epoch: lease.epoch(),
             until: lease.until(),
         });
-        if std::env::var_os("RING_TRACE").is_some() {
-            let what = |it: &Owned| (it.range.clone(), it.epoch);
-            if known.map(what) != owned.as_ref().map(what)
-                || owned.as_ref().zip(known).is_some_and(|(a, b)| a.until > b.until + Duration::from_secs(7))
-            {
-                eprintln!("{:?} {handle:?} was {known:?} is {owned:?}", self.time.get());
-            }
-        }
         watch.set(slot, owned);
     }
 
@@ -138,11 +130,6 @@ impl Common {
         let others = watch.behind(target).take(limit).filter(also).count();
         if others > 0 {
             self.doubles.set(self.doubles.get() + 1);
-            if std::env::var_os("RING_TRACE").is_some() {
-                let all: Vec<_> =
-                    watch.behind(target).filter(|it| it.until > now && it.range.contains(target)).collect();
-                eprintln!("{now:?} double {target:?}: {all:?}");
-            }
         }
         let is_right = watch.behind(target).next().is_some_and(|first| first.handle == owner);
         watch.answers.entry((asker, target.clone())).or_default().push(is_right);

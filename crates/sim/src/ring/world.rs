@@ -178,9 +178,6 @@ impl World {
     }
 
     fn kill_one(&mut self, slot: u32) {
-        if std::env::var_os("RING_TRACE").is_some() {
-            eprintln!("{:?} h{slot} killed", self.arena.now());
-        }
         self.arena.kill(slot);
         self.arena.config.note_death(slot);
     }
@@ -244,9 +241,6 @@ impl World {
         for slot in living.into_iter().take(due) {
             let span = Duration::from_millis(self.fate.between(1_000, 12_000));
             if faults.pause {
-                if std::env::var_os("RING_TRACE").is_some() {
-                    eprintln!("{:?} h{slot} pause {span}", self.arena.now());
-                }
                 self.arena.with(slot, |node, call, _| node.paused_until = call.now + span);
             }
         }
@@ -255,15 +249,9 @@ impl World {
         for (nth, slot) in living.into_iter().take(2 * due).enumerate() {
             let span = Duration::from_millis(self.fate.between(1_000, 4_000));
             if faults.suspect && nth % 2 == 0 {
-                if std::env::var_os("RING_TRACE").is_some() {
-                    eprintln!("{:?} h{slot} deaf {span}", self.arena.now());
-                }
                 self.arena.with(slot, |node, call, out| node.suspect_first(call, span, out));
             }
             if faults.leave && nth % 2 == 1 {
-                if std::env::var_os("RING_TRACE").is_some() {
-                    eprintln!("{:?} h{slot} leave", self.arena.now());
-                }
                 self.arena.with(slot, |node, call, out| node.leave(call, out));
             }
         }
@@ -312,43 +300,6 @@ impl World {
                 }
             }
         }
-    }
-
-    pub(super) fn trace(&self, round: u32) {
-        let now = self.arena.now();
-        let (mut standing, mut owners, mut joining) = (0, 0, 0);
-        for slot in self.living() {
-            let node = self.arena.member(slot);
-            let ring = &node.ring;
-            standing += u32::from(ring.position().is_some());
-            owners += u32::from(ring.is_owner(now));
-            joining += u32::from(ring.is_joining());
-            if ring.position().is_some() && !ring.is_owner(now) && node.paused_until <= now {
-                let of = |h: Handle| {
-                    let m = self.arena.member(crate::arena::slot_of(h));
-                    (
-                        h,
-                        self.arena.is_alive(h),
-                        m.ring.is_owner(now),
-                        m.paused_until > now,
-                        m.ring.range().map(|r| (r.after.id, r.to.id)),
-                    )
-                };
-                eprintln!(
-                    "   {:?} {:?} lease {:?} before {:?} after {:?} joining {}",
-                    node.handle(),
-                    ring.position().map(|p| p.id),
-                    ring.lease().map(|l| (l.range().after.id, l.until())),
-                    ring.predecessor().map(|c| of(c.handle)),
-                    ring.successors().iter().take(3).map(|c| of(c.handle)).collect::<Vec<_>>(),
-                    ring.is_joining()
-                );
-            }
-        }
-        eprintln!(
-            "{now:?} round {round}: {standing} stand {owners} own {joining} joining right {}",
-            self.is_right()
-        );
     }
 
     /// Lets the last lookups end. Those whose asker died do not count.
