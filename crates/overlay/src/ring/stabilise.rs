@@ -150,7 +150,8 @@ impl Ring {
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
         if self.successors.first().is_none() {
-            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been heard.
+            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been
+            // heard.
             return self.ask(call, peer, Subject::Neighbours, 1, out);
         }
         let Some(id) = out.id_of(peer) else { return };
@@ -446,7 +447,8 @@ impl Ring {
     }
 }
 
-/// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for long.
+/// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for
+/// long.
 fn is_nearer(call: Call<'_, Config>, me: &Position, known: Option<&Heard>, contact: &Contact) -> bool {
     known.is_none_or(|known| {
         known.contact.handle == contact.handle

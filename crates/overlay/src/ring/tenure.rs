@@ -203,8 +203,8 @@ impl Ring {
         self.second(call, from, &begin, (position, claim))
     }
 
-    /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node granted
-    /// it while it had a lease itself. The second remembers, so it needs none now.
+    /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node
+    /// granted it while it had a lease itself. The second remembers, so it needs none now.
     fn second(
         &mut self,
         call: Call<'_, Config>,
@@ -374,8 +374,8 @@ impl Ring {
         }
     }
 
-    /// G: what lies between the nearest node that stands before this one and its own range is taken over when
-    /// every lease of it has ended.
+    /// G: what lies between the nearest node that stands before this one and its own range is taken over
+    /// when every lease of it has ended.
     pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         self.forget_coming(call, out);
         let former = self.gap.take();
