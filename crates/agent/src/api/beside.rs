@@ -14,7 +14,10 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::Response;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use tokio::io::{AsyncRead, AsyncWrite, copy_bidirectional_with_sizes, duplex};
+use tokio::io::{
+    AsyncBufReadExt as _, AsyncRead, AsyncWrite, AsyncWriteExt as _, BufReader, copy_buf, duplex, sink, split,
+};
+use tokio::time::timeout;
 use xtreem_base::AppId;
 use xtreem_client::api::EXEC_PROTOCOL;
 use xtreem_net::{Contact, Service};
@@ -27,6 +30,9 @@ use crate::beside;
 
 /// Bytes that are passed on at a time, each way.
 const PIECE_BYTES: usize = 32 << 10;
+
+/// After the holder's last word the caller has so long to take it. Our guess: it reads and leaves at once.
+const LAST_WORD_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// A conversation with some holder.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -65,10 +71,9 @@ pub(super) async fn exec(
     tokio::spawn(async move {
         let passed = async {
             let caller = upgraded.await.map_err(io::Error::other)?;
-            let mut caller = TokioIo::new(caller);
-            copy_bidirectional_with_sizes(&mut caller, &mut holder, PIECE_BYTES, PIECE_BYTES).await
+            pass(TokioIo::new(caller), &mut holder).await
         };
-        let passed: io::Result<(u64, u64)> = passed.await;
+        let passed: io::Result<u64> = passed.await;
         tracing::debug!(?app, slot, ?passed, "a command beside a slot: the caller or the holder has left");
         drop(turn);
     });
@@ -78,6 +83,38 @@ pub(super) async fn exec(
     answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
     answer.headers_mut().insert(UPGRADE, protocol);
     Ok(answer)
+}
+
+/// Passes bytes on, both ways, until the holder has said its last word; returns how many of its bytes.
+///
+/// A holder whose command has ended reads no more, and says how it ended all the same: what it does not take
+/// of the caller is dropped, and what it said is not.
+async fn pass(
+    caller: impl AsyncRead + AsyncWrite,
+    holder: &mut (impl AsyncRead + AsyncWrite + Unpin),
+) -> io::Result<u64> {
+    let (from_caller, mut to_caller) = split(caller);
+    let (from_holder, mut to_holder) = split(holder);
+    let mut from_caller = BufReader::with_capacity(PIECE_BYTES, from_caller);
+    let mut from_holder = BufReader::with_capacity(PIECE_BYTES, from_holder);
+    let there = async {
+        let _ = copy_buf(&mut from_caller, &mut to_holder).await;
+        let is_over = from_caller.fill_buf().await.is_ok_and(<[u8]>::is_empty);
+        if !is_over {
+            let _ = copy_buf(&mut from_caller, &mut sink()).await;
+        }
+        // The caller has left.
+        let _ = to_holder.shutdown().await;
+        std::future::pending().await
+    };
+    let passed = tokio::select! {
+        passed = copy_buf(&mut from_holder, &mut to_caller) => passed?,
+        never = there => never,
+    };
+    to_caller.shutdown().await?;
+    // A socket that is closed with something unread in it takes its last words along.
+    let _ = timeout(LAST_WORD_MAX, copy_buf(&mut from_caller, &mut sink())).await;
+    Ok(passed)
 }
 
 /// A stream to the holder. One that is not where it was is looked for once more.

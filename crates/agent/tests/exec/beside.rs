@@ -227,7 +227,8 @@ pub async fn a_command_ends_with_the_program() {
         running.stop(PATIENCE).await;
         assert_eq!(processes_with(&marker), 0);
         let exit = called.beside.wait().await;
-        assert!(matches!(exit, None | Some(Exit::Signal(9))), "{exit:?}");
+        // The shell may see its children die before it dies itself.
+        assert!(matches!(exit, None | Some(Exit::Signal(9) | Exit::Code(0))), "{exit:?}");
         assert!(call(&door, &["true"]).await.is_err(), "the door leads nowhere");
     }
 }

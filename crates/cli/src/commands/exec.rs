@@ -22,6 +22,7 @@ use xtreem_net::beside::{
     WORDS_MAX, Warrant, Window, read, sign_warrant, write,
 };
 
+use self::talk::AskedToEnd;
 use self::terminal::Terminal;
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -108,10 +109,14 @@ fn exec(arguments: &Arguments) -> Result<Exit, Failure> {
         let terminal = arguments.terminal.then(Terminal::kind);
         let window = if arguments.terminal { Terminal::window() } else { None };
         let wanted = Wanted { app, slot: *slot, command, terminal, window };
-        let sealed = begin(&client, &user, &wanted).await?;
+        let mut asked = AskedToEnd::listen()?;
+        let sealed = tokio::select! {
+            sealed = begin(&client, &user, &wanted) => sealed?,
+            signal = asked.signal() => return Ok(Exit::Command(signal)),
+        };
         // From here on what is typed is the command's.
         let raw = if arguments.terminal { Terminal::raw() } else { None };
-        let ended = talk::talk(sealed, arguments.terminal).await;
+        let ended = talk::talk(sealed, arguments.terminal, asked).await;
         drop(raw);
         ended
     })

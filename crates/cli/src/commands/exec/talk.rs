@@ -5,10 +5,11 @@
 //! whoever is at the other end of them; what is between them and this has room for a few pieces.
 
 use std::io::{self, Read as _, Write as _};
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, split};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep_until, timeout};
 use xtreem_allocation::Exit as Ended;
@@ -31,19 +32,25 @@ enum Piece {
 }
 
 /// Returns how the command ended.
-pub async fn talk(sealed: impl AsyncRead + AsyncWrite + Unpin, has_terminal: bool) -> Result<Exit, Failure> {
+pub async fn talk(
+    sealed: impl AsyncRead + AsyncWrite + Unpin,
+    has_terminal: bool,
+    mut asked: AskedToEnd,
+) -> Result<Exit, Failure> {
     let (from, to) = split(sealed);
     let (pieces, printing) = mpsc::channel(PIECES_MAX);
     let printed = print(printing)?;
     let (more_room, room) = watch::channel(INPUT_ROOM_BYTES as u64);
+    let mut hearing = pin!(hear(from, pieces, more_room));
     let ended = tokio::select! {
-        ended = hear(from, pieces, more_room) => ended,
+        ended = &mut hearing => ended,
         spoken = speak(to, typed()?, room, has_terminal) => {
             let why = spoken.map_or_else(|error| error.to_string(), |never| match never {});
-            Err(lost(&why))
+            // A holder whose command has ended reads no more; what it said last may lie here yet.
+            hearing.await.map_err(|_| lost(&why))
         }
         // Nobody waits for output that is not taken.
-        signal = asked_to_end() => return Ok(Exit::Command(signal?)),
+        signal = asked.signal() => return Ok(Exit::Command(signal)),
     };
     // All of the output is out before the exit is told.
     match (ended, printed.await.unwrap_or(Ok(()))) {
@@ -197,17 +204,33 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), Failure
     spawned.map(drop).map_err(|error| Failure::new(Exit::ExecFailed, format!("no thread: {error}")))
 }
 
-/// The exit code for the signal by which this command is told to end. The one beside the slot ends with it.
-async fn asked_to_end() -> Result<u8, Failure> {
-    let failed = |error| Failure::new(Exit::ExecFailed, format!("signals: {error}"));
-    let listen = |kind| signal(kind).map_err(failed);
-    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
-    let mut hangup = listen(SignalKind::hangup())?;
-    Ok(tokio::select! {
-        _ = interrupt.recv() => 130,
-        _ = terminate.recv() => 143,
-        _ = hangup.recv() => 129,
-    })
+/// The signals by which this command is told to end. The one beside the slot ends with it.
+pub struct AskedToEnd {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+}
+
+impl AskedToEnd {
+    /// From now on they end nothing by themselves: to be called before a command is begun.
+    pub fn listen() -> Result<AskedToEnd, Failure> {
+        let failed = |error| Failure::new(Exit::ExecFailed, format!("signals: {error}"));
+        let listen = |kind| signal(kind).map_err(failed);
+        Ok(AskedToEnd {
+            interrupt: listen(SignalKind::interrupt())?,
+            terminate: listen(SignalKind::terminate())?,
+            hangup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The exit code for the one that comes.
+    pub async fn signal(&mut self) -> u8 {
+        tokio::select! {
+            _ = self.interrupt.recv() => 130,
+            _ = self.terminate.recv() => 143,
+            _ = self.hangup.recv() => 129,
+        }
+    }
 }
 
 #[cfg(test)]

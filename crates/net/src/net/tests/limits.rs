@@ -7,7 +7,7 @@ use std::task::Poll;
 use quinn::{Connection, ConnectionError, VarInt};
 
 use super::*;
-use crate::connections::{INCOMING_MAX, INCOMING_PER_PEER_MAX, QUEUE_MAX, STREAMS_MAX};
+use crate::connections::{INCOMING_MAX, INCOMING_PER_PEER_MAX, QUEUE_MAX, SERVICE_STREAMS_MAX};
 
 /// A member that only opens connections.
 struct Caller {
@@ -148,7 +148,7 @@ async fn a_connection_has_so_many_streams_and_the_host_is_given_so_many_at_a_tim
         taken.push(a.services.recv().await.expect("the next one"));
     }
     // Places come back an eighth at a time: those of the hello and of the refused stream not yet.
-    let (all, most) = (taken.len(), STREAMS_MAX as usize);
+    let (all, most) = (taken.len(), SERVICE_STREAMS_MAX as usize);
     assert!((most - most / 8..=most).contains(&all), "{all}");
     assert_eq!(a.net.counters().of(Count::Refused), 1);
     // Both sides end all of them.
