@@ -182,7 +182,7 @@ impl Store {
         Ok(())
     }
 
-    /// Writes many items, sorted by key so that each owner is looked for once, [`LOADING_MAX`] at a time.
+    /// Writes many items, sorted by key so that each owner is looked for once, 32 at a time.
     ///
     /// # Errors
     /// Too many items or operations.
