@@ -295,6 +295,8 @@ pub async fn a_member_without_a_part_in_an_application_cannot_end_it() {
     let id = app.record.id.to_string();
     let shown = async || lab.agents[0].client.app(&id).await.expect("an answer");
     until("both slots run", async || all_run(&shown().await)).await;
+    // A grid that has just met appoints one after the other.
+    until("it needs no guardian more", async || shown().await.guardians.len() >= 3).await;
     let before: Vec<_> = shown().await.slots.into_iter().map(|slot| (slot.node, slot.epoch)).collect();
     let liar = Liar::joins(&lab).await;
     let end = Instant::now() + Duration::from_secs(4);
