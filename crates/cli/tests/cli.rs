@@ -475,8 +475,12 @@ fn a_command_beside_a_slot_ends_with_the_one_that_called_it_and_with_the_slot() 
     let sleepers = |marker: &str| {
         let processes = fs::read_dir("/proc").expect("processes").flatten();
         let lines = processes.filter_map(|process| fs::read(process.path().join("cmdline")).ok());
-        // With the path by which it was found before its name.
-        lines.filter(|line| line.ends_with(format!("sleep\0{marker}\0").as_bytes())).count()
+        // With the path by which it was found before its name; the command that calls it has more words.
+        let is_it = |line: &Vec<u8>| {
+            let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+            words.len() == 3 && words[0].ends_with(b"sleep") && words[1] == marker.as_bytes()
+        };
+        lines.filter(is_it).count()
     };
     let until = |what: &str, is_true: &dyn Fn() -> bool| {
         let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
