@@ -104,7 +104,8 @@ impl Caller {
         }
     }
 
-    async fn hears(&mut self, wanted: &str) {
+    /// All that is said up to that.
+    async fn hears(&mut self, wanted: &str) -> String {
         let mut heard = String::new();
         while !heard.contains(wanted) {
             match timeout(PATIENCE, self.hear()).await.expect("it is there") {
@@ -113,6 +114,7 @@ impl Caller {
                 other => panic!("{other:?} after {heard:?}, without {wanted:?}"),
             }
         }
+        heard
     }
 }
 
@@ -182,8 +184,9 @@ pub async fn a_command_beside_a_slot_may_have_a_terminal() {
     let window = |rows, columns| Window { rows, columns };
     caller.say(FromCaller::Warrant { warrant, authority, window: Some(window(40, 120)) }).await;
     assert_eq!(caller.hear().await.expect("an answer"), FromHolder::Started);
-    caller.hears("/dev/pts/").await;
-    caller.hears("xterm").await;
+    // It may come in one piece or in several.
+    let heard = caller.hears("xterm").await;
+    assert!(heard.contains("/dev/pts/") && heard.contains("40 120"), "{heard:?}");
     caller.say(FromCaller::Window(window(30, 90))).await;
     caller.hears("30 90").await;
     caller.say(FromCaller::Input(b"hello\n".to_vec())).await;
