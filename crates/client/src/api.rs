@@ -5,6 +5,7 @@
 
 mod application;
 mod blob;
+mod collection;
 mod grid;
 mod node;
 mod policy;
@@ -16,6 +17,12 @@ pub use application::{
     RecordRequest, RecordView, SlotPhase, SlotView, SubmitRequest, WantedView,
 };
 pub use blob::Blob;
+pub use collection::{
+    COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange, CollectionEvent, CollectionList,
+    CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner, Metric, NearView, NeighbourView,
+    OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace, StandingView, TaskReply, TaskState,
+    Work, WorkTask,
+};
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{
     AttributeValue, Attributes, Bar, Ended, Excluded, Expected, Forbidden, Histogram, HoldRefusals,

@@ -1,0 +1,284 @@
+//! Structured collections of an application: what its programs ask, and what they are told.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Blob, RingRange};
+
+/// Longest name of a collection, in bytes: letters, digits, `-` and `_`.
+pub const COLLECTION_NAME_MAX_BYTES: usize = 64;
+/// Collections of one application at most (our guess).
+pub const COLLECTIONS_MAX: usize = 16;
+
+/// `[collections.NAME]` of `app.toml`, and the body of `PUT /v1/self/collections/NAME`. Members that say
+/// different things of one name do not meet.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum CollectionSpec {
+    /// Keys in their order, spread over the members by load: items, scans, owners.
+    Ring {
+        /// Copies of each item beside its owner's.
+        #[serde(default = "copies")]
+        copies: u8,
+    },
+    /// Keys by their hash, members at random places, as Chord has it.
+    Chord {
+        #[serde(default = "copies")]
+        copies: u8,
+    },
+    /// Each member a number from 0 on.
+    Ranks {},
+    /// Ranks laid out in rows and columns, in as many dimensions as there are sides.
+    Mesh {
+        shape: Vec<u32>,
+        /// The end of each side leads to its beginning: a torus.
+        #[serde(default)]
+        joined: bool,
+    },
+    /// The member of rank 0 hands out tasks, the others do them.
+    Farm {
+        #[serde(default = "copies")]
+        copies: u8,
+        /// Seconds in which a worker has to say that it is still at it.
+        #[serde(default = "lease_s")]
+        lease_s: u32,
+        /// Attempts that fail before a task is given up.
+        #[serde(default = "attempts")]
+        attempts: u16,
+    },
+    /// Those that are most like this member, by profiles that the members give themselves.
+    Nearest { metric: Metric },
+}
+
+/// What is near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metric {
+    /// Who has most items in common.
+    Items,
+    /// Whose number differs least.
+    Number,
+}
+
+fn copies() -> u8 {
+    2
+}
+
+fn lease_s() -> u32 {
+    30
+}
+
+fn attempts() -> u16 {
+    4
+}
+
+/// `GET /v1/self/collections`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectionList {
+    pub collections: Vec<CollectionReply>,
+}
+
+/// `GET /v1/self/collections/NAME`: a collection as this member sees it. What its kind has not is absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CollectionReply {
+    pub name: String,
+    #[serde(flatten)]
+    pub spec: CollectionSpec,
+    /// Other members that this one knows: not all.
+    pub known: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standing: Option<StandingView>,
+    /// Of a mesh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<PlaceView>,
+    /// Of a ring, and of what lies on one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<RingPlace>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub farm: Option<FarmView>,
+    /// Nearest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nearest: Vec<NearView>,
+    /// What keeps the collection from being used, in words: a shape that does not fit its members.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+/// Where a member stands in the numbering that it knows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StandingView {
+    /// Absent for one that the numbering leaves out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    pub members: u32,
+    /// Who names the same numbering means the same ranks.
+    pub numbering: String,
+    /// All that have a rank are known to be there. False on each side of a split.
+    pub settled: bool,
+}
+
+/// A place of a mesh, and who stands beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlaceView {
+    pub at: Vec<u32>,
+    pub neighbours: Vec<NeighbourView>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NeighbourView {
+    /// Counted from 0.
+    pub dimension: u8,
+    /// 1 to higher coordinates, -1 to lower ones.
+    pub way: i8,
+    pub rank: u32,
+    /// Absent while nobody is known to stand there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slot: Option<u16>,
+}
+
+/// A member's place on the ring of its collection. Keys are hexadecimal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RingPlace {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owns: Option<RingRange>,
+    /// Slots of those that come next, nearest first.
+    pub successors: Vec<u16>,
+    /// Items that lie here as the owner's, and all bytes.
+    pub items: u64,
+    pub bytes: u64,
+}
+
+/// A farm as a member sees it; the counts are the farmer's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmView {
+    /// This member hands out the tasks.
+    pub is_farmer: bool,
+    /// The slot that does, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub farmer: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub progress: Option<FarmProgress>,
+}
+
+/// `GET /v1/self/collections/NAME/progress`: as the farmer counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FarmProgress {
+    /// Not done yet; those at which a worker is are among them.
+    pub open: u32,
+    pub in_hand: u32,
+    /// Done, and not collected yet.
+    pub done: u32,
+    /// Given up, and not collected yet.
+    pub given_up: u32,
+    pub collected: u32,
+    /// Results that came once more and were not kept.
+    pub duplicates: u64,
+}
+
+/// `GET /v1/self/collections/NAME/ranks/R` and `.../places?at=1,2`: who has a rank.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RankHolder {
+    pub rank: u32,
+    pub slot: u16,
+    pub numbering: String,
+    pub settled: bool,
+}
+
+/// `GET /v1/self/collections/NAME/owner?key=TEXT`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyOwner {
+    pub slot: u16,
+    /// Of its range: higher than that of everybody who owned the key before.
+    pub epoch: u64,
+    pub hops: u8,
+}
+
+/// Where a task of a farm stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskState {
+    Open,
+    Done,
+    /// It failed as often as it may.
+    GivenUp,
+    /// Its outcome was taken out of the table.
+    Collected,
+}
+
+/// `GET .../tasks?id=TEXT[&wait_ms=N]`, and the answer to `PUT` (added) and `DELETE` (collected).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskReply {
+    pub id: String,
+    pub state: TaskState,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<Blob>,
+    /// Why it was given up.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// `GET .../outcomes[?wait_ms=N]`: ids of tasks that are done or given up, and not collected; at most
+/// [`OUTCOMES_MAX`]. With `wait_ms` it waits while there are none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outcomes {
+    pub ids: Vec<String>,
+    /// Tasks that are not done yet.
+    pub open: u32,
+}
+
+/// Ids in one answer.
+pub const OUTCOMES_MAX: usize = 1_024;
+
+/// `GET .../work[?wait_ms=N]`: the task that this member shall do, or nothing after that time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<WorkTask>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkTask {
+    pub id: String,
+    pub input: Blob,
+}
+
+/// `PUT .../profile`: by what this member is near to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Profile {
+    Items(Vec<u64>),
+    Number(i64),
+}
+
+/// A member that is near.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NearView {
+    pub slot: u16,
+    pub profile: Profile,
+}
+
+/// Data of a `collection` event of `GET /v1/self/events`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CollectionEvent {
+    pub name: String,
+    pub change: CollectionChange,
+}
+
+/// What changed for this member: ask for the collection again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CollectionChange {
+    /// The own rank, the numbering, or whether it is settled.
+    Standing,
+    /// Who stands beside this member, or is nearest to it.
+    Neighbours,
+    /// What this member owns of the ring.
+    Range,
+    /// Whether this member is the farmer.
+    Farmer,
+    /// Tasks are done: ask for the outcomes.
+    Outcomes,
+    /// The task at hand is not wanted any more.
+    Stop,
+}
