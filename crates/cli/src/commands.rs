@@ -3,7 +3,7 @@
 mod agent;
 mod agent_node;
 mod apps;
-mod bench;
+pub mod bench;
 mod demo;
 mod emulate;
 mod example;

@@ -12,6 +12,7 @@ mod hosts;
 pub mod interrupt;
 mod losses;
 pub mod measure;
+pub mod measure_ring;
 mod processes;
 mod queries;
 pub mod report;

@@ -1,7 +1,7 @@
 //! `xtreem bench`: how fast something is between real agents on this machine.
 
 mod member;
-mod sends;
+pub mod sends;
 
 use clap::{Args, Subcommand};
 

@@ -11,6 +11,7 @@ use xtreem_emulation::{MAX_HOSTS, Network, NetworkChoice};
 use crate::demo::grid::{Grid, GridHost};
 use crate::demo::interrupt::Interrupt;
 use crate::demo::measure::{Measured, measure};
+use crate::demo::measure_ring::{MeasuredRing, measure_ring};
 use crate::demo::show::Show;
 use crate::demo::state_dir::StateDir;
 use crate::demo::storm;
@@ -21,11 +22,12 @@ use crate::runtime::block_on;
 #[derive(Args, Debug)]
 #[command(
     after_help = "Examples:\n  xtreem emulate --hosts 50\n  xtreem emulate --hosts 16 --dir /tmp/grid --json\n  xtreem \
-                  emulate --hosts 200 --measure\n  xtreem emulate --hosts 20 --storm 10m --seed 7\n\nEvery host has an \
+                  emulate --hosts 200 --measure\n  xtreem emulate --hosts 64 --measure-ring --json\n  xtreem emulate --hosts 20 --storm 10m --seed 7\n\nEvery host has an \
                   agent and its own namespaces, where the kernel allows them. What it says of its cores, memory, \
                   disk, architecture and site is declared, not measured; its attribute `emulated` tells so. Ctrl-C \
                   ends the grid; nothing is left behind, whatever way this command ends.\n\n--measure ends with 0 \
-                  when every query was answered right, else with 1. --storm ends with 0 when every slot ran once \
+                  when every query was answered right, else with 1; so does --measure-ring with look-ups, puts and \
+                     gets. --storm ends with 0 when every slot ran once \
                   within a minute of every gust and nothing was left behind, else with 1."
 )]
 pub struct Arguments {
@@ -47,9 +49,13 @@ pub struct Arguments {
     /// How many queries --measure asks
     #[arg(long, default_value_t = 200, requires = "measure", value_parser = clap::value_parser!(u16).range(1..))]
     queries: u16,
+    /// Measure the ring of all hosts (look-ups, puts, gets) and messages between two members of an
+    /// application, print how fast they were, and end
+    #[arg(long, conflicts_with = "measure")]
+    measure_ring: bool,
     /// Let it storm for so long: hosts and agents die, stand still, lose network, power and room on their
     /// disks, many at once, while five applications run; print what came of it, and end
-    #[arg(long, value_name = "TIME", conflicts_with = "measure", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["measure", "measure_ring"], value_parser = humantime::parse_duration)]
     storm: Option<Duration>,
     /// Print one JSON object: the grid once it has formed, or what was measured
     #[arg(long)]
@@ -93,6 +99,13 @@ struct MeasuredLine<'a> {
 }
 
 #[derive(Serialize)]
+struct MeasuredRingLine<'a> {
+    network: &'static str,
+    #[serde(flatten)]
+    measured: &'a MeasuredRing,
+}
+
+#[derive(Serialize)]
 struct HostLine {
     name: String,
     address: SocketAddr,
@@ -118,6 +131,17 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 let measured = measure(&grid, arguments.queries, started, &show).await?;
                 show.end();
                 print_measured(arguments, &grid, &measured)?;
+                return Ok(if measured.is_right() { Exit::Success } else { Exit::Failed });
+            }
+            if arguments.measure_ring {
+                let measured = measure_ring(&grid, started, &show).await?;
+                show.end();
+                if arguments.json {
+                    let network = network_word(grid.lab.network());
+                    output::print_json(&MeasuredRingLine { network, measured: &measured })?;
+                } else {
+                    output::print(&measured.text())?;
+                }
                 return Ok(if measured.is_right() { Exit::Success } else { Exit::Failed });
             }
             if let Some(span) = arguments.storm {

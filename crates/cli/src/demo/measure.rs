@@ -73,7 +73,7 @@ pub struct Spread {
 }
 
 impl Spread {
-    fn of(values: impl IntoIterator<Item = f64>) -> Spread {
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Spread {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
         // The nearest rank: the least value that so many per cent do not exceed.
@@ -201,7 +201,7 @@ async fn ask(grid: &Grid, at: usize, query: &Query, addresses: &[SocketAddr]) ->
 }
 
 /// The machine's load average of one minute; 0 where the kernel does not tell.
-fn load() -> f64 {
+pub fn load() -> f64 {
     let text = fs::read_to_string(Path::new("/proc/loadavg")).unwrap_or_default();
     text.split_ascii_whitespace().next().and_then(|word| word.parse().ok()).unwrap_or(0.0)
 }

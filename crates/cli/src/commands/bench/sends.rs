@@ -89,6 +89,11 @@ fn print(arguments: &Arguments, measured: &[Measured]) -> Result<(), Failure> {
 
 async fn measure(grid: &mut Grid, seconds: u64, show: &Show) -> Result<Vec<Measured>, Failure> {
     grid.form(HOSTS, show).await?;
+    on(grid, seconds, show).await
+}
+
+/// The same on a grid that is there.
+pub async fn on(grid: &Grid, seconds: u64, show: &Show) -> Result<Vec<Measured>, Failure> {
     let app = AppFile::parse(&text(seconds), "bench", grid.dir()).map_err(|e| failed(&e))?;
     let client = &grid.hosts[0].client;
     let submitter = sign::submitter(client).await?;
