@@ -15,7 +15,7 @@ use xtreem_messages::{OpenError, SlotKey};
 use crate::agent::Agent;
 use crate::waiting::TooMany;
 
-pub(crate) use issue::issue;
+pub(crate) use issue::{issue, now_unix_ms};
 pub(crate) use kept::Kept;
 pub(crate) use told::{ask, serve};
 

@@ -15,6 +15,7 @@ use xtreem_base::AppId;
 use xtreem_discovery::{SearchEvent, SearchId};
 use xtreem_net::Named;
 use xtreem_node::Event;
+use xtreem_overlay::broadcast;
 use xtreem_overlay::overlay;
 use xtreem_overlay::ring::{self, LookupId};
 use xtreem_overlay::store::{self, RequestId};
@@ -26,6 +27,8 @@ const MATCHES_MAX: usize = 4_096;
 /// The same of every other topic, which has an event a slot or a member. Our guess: most applications in one
 /// burst. Room for all of them is taken at once, 40 bytes an event.
 const EVENTS_MAX: usize = 1_024;
+/// Announcements that wait for one reader; each may have 60 KiB.
+const ANNOUNCEMENTS_MAX: usize = 64;
 
 /// What is waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,6 +43,8 @@ pub(crate) enum Topic {
     Owner(LookupId),
     /// The end of an operation on what lies on the ring.
     Item(RequestId),
+    /// What is told to all nodes.
+    Announcements,
 }
 
 impl Topic {
@@ -47,6 +52,7 @@ impl Topic {
         match self {
             Topic::Search(_) => MATCHES_MAX,
             Topic::Owner(_) | Topic::Item(_) => 1,
+            Topic::Announcements => ANNOUNCEMENTS_MAX,
             Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) | Topic::Changes(_) => {
                 EVENTS_MAX
             }
@@ -184,6 +190,9 @@ fn topic_of(event: &Event) -> Option<Topic> {
             _ => None,
         },
         Event::Ring(overlay::Event::Store(store::Event::Done { request, .. })) => Some(Topic::Item(*request)),
+        Event::Ring(overlay::Event::Broadcast(broadcast::Event::Delivered { .. })) => {
+            Some(Topic::Announcements)
+        }
         Event::Ring(_) | Event::Policy(_) | Event::CutOff { .. } | Event::Reference(_) => None,
     }
 }

@@ -1,5 +1,7 @@
 //! What a message brings that somebody signed: the driver verifies it before a core sees it.
 
+use xtreem_base::NodeId;
+
 use crate::policy::SignedPolicy;
 use crate::{Application, Claim, Record};
 
@@ -15,4 +17,7 @@ pub enum Statement<'a> {
     Claim(Claim<'a>, &'a [u8]),
     /// The signature of the VO's root is good, and the digest is the document's.
     Policy(&'a SignedPolicy),
+    /// This member signed it, is a node or an administrator, and did so just now: nobody repeats what was
+    /// said long ago.
+    Announcement(NodeId, &'a [u8]),
 }

@@ -30,7 +30,10 @@ pub use node::{
     SearchReply, SearchReport, SearchRequest, SetReport, Validity,
 };
 pub use policy::{PolicyReply, PolicyRequest, PolicyView, RuleView};
-pub use ring::{RingItem, RingItems, RingMember, RingOwner, RingRange, RingReply, RingVersion, RingWrite};
+pub use ring::{
+    AnnounceReply, AnnounceRequest, AnnouncementView, RingItem, RingItems, RingMember, RingOwner, RingRange,
+    RingReply, RingVersion, RingWrite,
+};
 pub use slot::{
     AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
     SlotCredential, SlotEvent, SlotSelf,

@@ -14,9 +14,10 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::api::{
-    AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest,
-    ProgressLine, RecordReply, RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion,
-    RingWrite, SearchLine, SearchReply, SearchRequest, SubmitRequest,
+    AnnounceReply, AnnounceRequest, AnnouncementView, AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply,
+    LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest, RingItem,
+    RingItems, RingOwner, RingReply, RingVersion, RingWrite, SearchLine, SearchReply, SearchRequest,
+    SubmitRequest,
 };
 use crate::http::{Body, Http, bytes, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -110,6 +111,17 @@ impl OperatorClient {
             path.push_str(&format!("&from={}", escaped(from)));
         }
         self.http.get(&path).await
+    }
+
+    /// Tells all nodes of the grid: CBOR of what a node or an administrator signed.
+    pub async fn announce(&self, announcement: Vec<u8>) -> Result<AnnounceReply, ClientError> {
+        let request = AnnounceRequest { announcement: Blob(announcement) };
+        self.http.send(Method::POST, "/v1/ring/announcements", json(&request)).await?.json().await
+    }
+
+    /// What is told to all nodes, from now on.
+    pub async fn announcements(&self) -> Result<JsonLines<AnnouncementView>, ClientError> {
+        self.http.send(Method::GET, "/v1/ring/announcements", empty()).await.map(JsonLines::new)
     }
 
     /// The VO's policy in force at the agent.

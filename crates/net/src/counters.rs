@@ -51,6 +51,8 @@ pub enum Count {
     TooManyClaims,
     /// A policy that the VO's root has not signed.
     BadPolicy,
+    /// An announcement that its origin has not signed just now, or may not make.
+    BadAnnouncement,
     /// More came in than the node could take: the newest is dropped.
     ReceiveQueueFull,
     /// More goes out to one peer than its connection takes: the newest is dropped.

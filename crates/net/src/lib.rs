@@ -5,6 +5,7 @@
 //! what the messages mean, processes, files.
 #![forbid(unsafe_code)]
 
+mod announcement;
 pub mod beside;
 mod claims;
 mod connections;
@@ -32,6 +33,9 @@ mod statements;
 mod stranger;
 mod tls;
 
+pub use announcement::{
+    ANNOUNCEMENT_MAX_BYTES, Announcement, AnnouncementFault, sign_announcement, verify_announcement,
+};
 pub use claims::sign_claim;
 pub use connections::{OpenError, Service, ServiceStream};
 pub use counters::{Count, Counters};

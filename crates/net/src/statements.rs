@@ -4,6 +4,7 @@ use xtreem_allocation::Statement;
 use xtreem_node::Message;
 use xtreem_wire::VoRoot;
 
+use crate::announcement::verify_announcement;
 use crate::claims::{NotTaken, Vouched};
 use crate::counters::Count;
 use crate::policy::verify as verify_policy;
@@ -43,6 +44,10 @@ fn verify_one(
                 NotTaken::Claim(_) => Count::BadClaim,
             })
         }
+        Statement::Announcement(origin, content) => match verify_announcement(root, now_unix, content) {
+            Ok(announcement) if announcement.by.id() == origin => Ok(()),
+            _ => Err(Count::BadAnnouncement),
+        },
         Statement::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
     }
 }
@@ -58,7 +63,7 @@ mod tests {
 
     use super::*;
     use crate::identity::unix_now;
-    use crate::{Roles, VoKey, sign_record};
+    use crate::{Roles, VoKey, sign_announcement, sign_record};
 
     #[test]
     fn a_message_is_judged_by_each_statement_in_it() {
@@ -72,6 +77,19 @@ mod tests {
         assert_eq!(verdict(&vo, &good), Ok(()));
         assert_eq!(verdict(&other, &good), Err(Count::BadPolicy));
         assert_eq!(verdict(&other, &Message::Policy(PolicyMessage::Fetch)), Ok(()), "nothing is stated");
+    }
+
+    #[test]
+    fn an_announcement_passes_in_the_name_of_its_signer_alone() {
+        let vo = VoKey::create("test").expect("a VO");
+        let admin = vo.issue_user("root", Roles::ADMIN, 1).expect("an identity");
+        let content = sign_announcement(&admin, unix_now(), b"all hands").expect("short");
+        let verdict = |origin| {
+            let statement = Statement::Announcement(origin, &content);
+            verify_one(&vo.root(), &mut Vouched::default(), &mut 0, unix_now(), statement)
+        };
+        assert_eq!(verdict(admin.id()), Ok(()));
+        assert_eq!(verdict(NodeId::from_bytes([1; 16])), Err(Count::BadAnnouncement));
     }
 
     #[test]

@@ -124,7 +124,12 @@ impl Message {
             }
             Message::Grid(_) | Message::App(..) | Message::Reference(_) | Message::Discovery(_) => {}
             Message::Relay(_) | Message::Trie(..) | Message::Aggregation(_) => {}
-            Message::Coordinates(_) | Message::Policy(_) | Message::Ring(_) => {}
+            Message::Ring(message) => {
+                if let Some((id, content)) = message.broadcast() {
+                    f(Statement::Announcement(id.origin, content.as_bytes()));
+                }
+            }
+            Message::Coordinates(_) | Message::Policy(_) => {}
         }
     }
 }

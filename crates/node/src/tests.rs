@@ -27,7 +27,7 @@ use xtreem_allocation::{
 use xtreem_base::{AppId, Digest, Duration, Events, Handle, Instant, NodeId, Rng, Sink};
 use xtreem_discovery::{Attributes, FixedPorts, Report, SearchEvent, SearchId, Value};
 
-use xtreem_overlay::{overlay, ring as overlay_ring, store};
+use xtreem_overlay::{broadcast, overlay, ring as overlay_ring, store};
 
 use crate::{Config, Event, Me, Message, Node, Relay};
 
@@ -144,6 +144,8 @@ struct Net {
     fetches: Vec<(usize, Vec<Handle>)>,
     /// Whom look-ups found, in the order in which they ended.
     owners: Vec<Handle>,
+    /// Node and content of what was told to all.
+    told: Vec<(usize, store::Value)>,
     /// What operations on the ring came to.
     done: BTreeMap<(usize, store::RequestId), Result<store::Success, store::Failed>>,
     /// Whom a node declared lost.
@@ -186,6 +188,7 @@ impl Net {
             kept: BTreeMap::new(),
             fetches: Vec::new(),
             owners: Vec::new(),
+            told: Vec::new(),
             done: BTreeMap::new(),
             declared: Vec::new(),
             searches: BTreeMap::new(),
@@ -268,6 +271,9 @@ impl Net {
             }
             Event::Ring(overlay::Event::Store(store::Event::Done { request, result })) => {
                 self.done.insert((at, request), result);
+            }
+            Event::Ring(overlay::Event::Broadcast(broadcast::Event::Delivered { content, .. })) => {
+                self.told.push((at, content));
             }
             Event::Policy(newer) => {
                 let conflicts = newer.before.version == newer.version.version;

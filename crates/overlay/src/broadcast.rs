@@ -13,7 +13,7 @@ mod tests;
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Sink, Wake};
+use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Sink, Wake};
 
 pub use extent::Extent;
 pub use message::{BroadcastId, DEPTH_MAX, Message};
@@ -94,6 +94,8 @@ pub enum Fault {
     Unasked,
     #[error("a broadcast that its origin may not make")]
     Forbidden,
+    #[error("a content that is not what its name says")]
+    OtherContent,
     #[error("delegated more than {DEPTH_MAX} times")]
     TooDeep,
     #[error("nothing can be remembered now: {REMEMBERED_MAX} broadcasts are under way")]
@@ -124,19 +126,15 @@ struct Known {
 }
 
 /// One node's part in all broadcasts.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Broadcast {
     known: Vec<Known>,
     seq: u16,
-    rng: Rng,
 }
 
 impl Broadcast {
-    pub fn new(rng: Rng) -> Self {
-        Broadcast { known: Vec::new(), seq: 0, rng }
-    }
-
-    /// Tells everybody on the ring, itself too.
+    /// Tells everybody on the ring, itself too. What was told already, in these words and by this origin, is
+    /// told no more.
     ///
     /// # Errors
     /// See [`BeginError`].
@@ -148,7 +146,10 @@ impl Broadcast {
         out: &mut H,
     ) -> Result<BroadcastId, BeginError> {
         let position = out.around().position.ok_or(BeginError::NotOnTheRing)?;
-        let id = BroadcastId { origin, number: self.rng.next_u64() };
+        let id = BroadcastId::new(origin, &content);
+        if self.known.iter().any(|known| known.id == id) {
+            return Ok(id);
+        }
         let at = self.remember(call, id, &content, 0).ok_or(BeginError::Full)?;
         out.event(Event::Delivered { id, content, depth: 0 });
         self.see_to(call, at, Extent::all_but(&position), out);
@@ -168,7 +169,7 @@ impl Broadcast {
         content: Value,
         out: &mut H,
     ) -> Result<BroadcastId, BeginError> {
-        let id = BroadcastId { origin, number: self.rng.next_u64() };
+        let id = BroadcastId::new(origin, &content);
         let at = self.remember(call, id, &content, 0).ok_or(BeginError::Full)?;
         let extent = Extent { after: owner.position.clone(), before: hi.clone(), with_owner: true };
         // It may own the end, too.
@@ -213,6 +214,7 @@ impl Broadcast {
         let known = self.known.iter().position(|known| known.id == id);
         let at = match known {
             Some(at) => at,
+            None if id != BroadcastId::new(id.origin, &content) => return Err(Fault::OtherContent),
             None if !out.may_broadcast(from, id, extent.as_ref(), &content) => return Err(Fault::Forbidden),
             None => {
                 let at = self.remember(call, id, &content, depth).ok_or(Fault::Full)?;

@@ -1,5 +1,5 @@
 //! One node's part of a ring that orders itself: T-Man finds who stands next, the ring keeps it, the store
-//! keeps what lies on it.
+//! keeps what lies on it, and broadcasts go along it.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -10,8 +10,9 @@ use xtreem_base::{
     Call, Core, Driven, Events, Handle, HandleTable, Instant, NodeId, Rng, Sampler, Sink, Travel, Wake,
 };
 
+use crate::broadcast::{self, Around, BeginError, Broadcast, BroadcastId, Extent};
 use crate::ring::{self, LookupId, Ring, TooManyLookups};
-use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany};
+use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany, Value};
 use crate::tman::{self, Side, TMan};
 use crate::{Key, Position, Range};
 
@@ -21,12 +22,13 @@ const HANDED: usize = ring::SUCCESSORS_MAX;
 /// Lookups of the host at a time: those of the store have room besides.
 const ASKED_MAX: usize = ring::LOOKUPS_MAX / 2;
 
-/// The numbers of all three.
+/// The numbers of all four.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Config {
     pub order: tman::Config,
     pub ring: ring::Config,
     pub store: store::Config,
+    pub broadcast: broadcast::Config,
 }
 
 /// Everything that one [`Overlay`] says to another.
@@ -39,6 +41,8 @@ pub enum Message {
     Ring(#[n(0)] Box<ring::Message>),
     #[n(2)]
     Store(#[n(0)] Box<store::Message>),
+    #[n(3)]
+    Broadcast(#[n(0)] Box<broadcast::Message>),
 }
 
 impl Message {
@@ -47,6 +51,18 @@ impl Message {
             Message::Order(message) => message.travel(),
             Message::Ring(message) => message.travel(),
             Message::Store(message) => message.travel(),
+            Message::Broadcast(message) => message.travel(),
+        }
+    }
+
+    /// What a broadcast says, and in whose name: for drivers that know who may.
+    pub fn broadcast(&self) -> Option<(BroadcastId, &Value)> {
+        match self {
+            Message::Broadcast(message) => match &**message {
+                broadcast::Message::Delegate { id, content, .. } => Some((*id, content)),
+                broadcast::Message::Accept { .. } => None,
+            },
+            _ => None,
         }
     }
 }
@@ -57,6 +73,7 @@ pub enum Event {
     /// Of lookups only those that the host asked for.
     Ring(ring::Event),
     Store(store::Event),
+    Broadcast(broadcast::Event),
 }
 
 impl Event {
@@ -76,6 +93,8 @@ pub enum Fault {
     Ring(#[from] ring::Fault),
     #[error(transparent)]
     Store(#[from] store::Fault),
+    #[error(transparent)]
+    Broadcast(#[from] broadcast::Fault),
     /// It stands nowhere yet, or no more.
     #[error("T-Man of a node that stands nowhere")]
     NotStanding,
@@ -91,6 +110,8 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
     fn is_admin(&self, peer: Handle) -> bool;
     /// As [`store::Host::site_of`].
     fn site_of(&self, peer: Handle) -> Option<u64>;
+    /// Whether its origin may tell everybody this, and it is its own word. Asked once for each broadcast.
+    fn may_broadcast(&self, id: BroadcastId, content: &Value) -> bool;
 }
 
 /// One node's part of a ring.
@@ -105,6 +126,7 @@ pub struct Overlay {
     order: Option<Box<TMan<tman::Ring>>>,
     ring: Ring,
     store: Store,
+    broadcast: Broadcast,
     /// Lookups of the host that are under way.
     asked: Vec<LookupId>,
     rng: Rng,
@@ -245,13 +267,54 @@ impl<H: Host> store::Host for Storing<'_, H> {
     }
 }
 
+/// The sink of broadcasts for one call.
+struct Telling<'a, H> {
+    host: &'a mut H,
+    ring: &'a Ring,
+    silent: Vec<Handle>,
+}
+
+impl<H: Host> Sink<broadcast::Message> for Telling<'_, H> {
+    fn send(&mut self, to: Handle, message: broadcast::Message) {
+        self.host.send(to, Message::Broadcast(message.into()));
+    }
+
+    fn contact_answered(&mut self, peer: Handle) {
+        self.host.contact_answered(peer);
+    }
+
+    fn contact_silent(&mut self, peer: Handle) {
+        self.silent.push(peer);
+        self.host.contact_silent(peer);
+    }
+}
+
+impl<H: Host> Events<broadcast::Event> for Telling<'_, H> {
+    fn event(&mut self, event: broadcast::Event) {
+        self.host.event(Event::Broadcast(event));
+    }
+}
+
+impl<H: Host> broadcast::Host for Telling<'_, H> {
+    fn around(&self) -> Around {
+        let successors = self.ring.successors().to_vec();
+        let others = self.ring.contacts().skip(successors.len()).cloned().collect();
+        Around { position: self.ring.position().cloned(), successors, others }
+    }
+
+    fn may_broadcast(&self, _: Handle, id: BroadcastId, _: Option<&Extent>, content: &Value) -> bool {
+        self.host.may_broadcast(id, content)
+    }
+}
+
 impl Overlay {
     /// A node that stands nowhere. It looks for a place after a round, in which it may meet somebody.
     pub fn new(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
         let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
         let store = Store::new(handle, Rng::new(rng.next_u64()), now);
         let start_due = now + config.ring.period;
-        Overlay { id, handle, order: None, ring, store, asked: Vec::new(), rng, start_due }
+        let (order, broadcast, asked) = (None, Broadcast::default(), Vec::new());
+        Overlay { id, handle, order, ring, store, broadcast, asked, rng, start_due }
     }
 
     pub fn ring(&self) -> &Ring {
@@ -302,6 +365,32 @@ impl Overlay {
         Ok(lookup)
     }
 
+    /// Tells every node of the ring, itself too, in the name of `origin`: at each node
+    /// [`broadcast::Event::Delivered`] follows.
+    ///
+    /// # Errors
+    /// See [`BeginError`].
+    pub fn tell<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        origin: NodeId,
+        content: Value,
+        out: &mut H,
+    ) -> Result<BroadcastId, BeginError> {
+        self.with_broadcast(call, out, |core, call, out| core.begin(call, origin, content, out))
+    }
+
+    /// Whether it waits for somebody to accept a part of a broadcast.
+    pub fn is_telling(&self) -> bool {
+        self.broadcast.is_busy()
+    }
+
+    /// Stands there at once, whether there is a ring or not; for worlds that begin with many nodes.
+    pub fn stand(&mut self, call: Call<'_, Config>, key: Key) {
+        self.ring.stand(call.narrow(|config| &config.ring), Position::new(key, self.id));
+        self.follow_position(call);
+    }
+
     /// Hands on what it owns and leaves: [`ring::Event::Left`] follows. It does not come back by itself.
     pub fn leave<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         self.start_due = Instant::FAR;
@@ -338,6 +427,19 @@ impl Overlay {
         let result = f(&mut self.store, call.narrow(|config| &config.store), &mut out);
         let (told, silent) = (out.told, out.silent);
         self.follow_up(call, told, silent, host);
+        result
+    }
+
+    fn with_broadcast<H: Host, R>(
+        &mut self,
+        call: Call<'_, Config>,
+        host: &mut H,
+        f: impl FnOnce(&mut Broadcast, Call<'_, broadcast::Config>, &mut Telling<'_, H>) -> R,
+    ) -> R {
+        let mut out = Telling { host, ring: &self.ring, silent: Vec::new() };
+        let result = f(&mut self.broadcast, call.narrow(|config| &config.broadcast), &mut out);
+        let silent = out.silent;
+        self.follow_up(call, VecDeque::new(), silent, host);
         result
     }
 
@@ -447,12 +549,15 @@ impl Core for Overlay {
     fn next_timeout(&self, config: &Config) -> Wake {
         let order = self.order.as_ref().map_or(Wake::NEVER, |order| order.next_timeout(&config.order));
         let start = Wake::new(self.start_due, "a place on the ring");
-        self.ring.next_timeout(&config.ring).or(self.store.next_timeout(&config.store)).or(order).or(start)
+        let telling = self.broadcast.next_timeout(&config.broadcast);
+        let ring = self.ring.next_timeout(&config.ring).or(self.store.next_timeout(&config.store));
+        ring.or(telling).or(order).or(start)
     }
 
     fn handle_gone(&mut self, call: Call<'_, Config>, peer: Handle) {
         self.ring.handle_gone(call.narrow(|config| &config.ring), peer);
         self.store.handle_gone(call.narrow(|config| &config.store), peer);
+        self.broadcast.handle_gone(call.narrow(|config| &config.broadcast), peer);
         if let Some(order) = &mut self.order {
             order.handle_gone(call.narrow(|config| &config.order), peer);
         }
@@ -468,6 +573,7 @@ impl Core for Overlay {
     fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.ring.for_each_handle(f);
         self.store.for_each_handle(f);
+        self.broadcast.for_each_handle(f);
         self.order.iter().for_each(|order| order.for_each_handle(f));
     }
 }
@@ -502,6 +608,12 @@ impl<H: Host> Driven<H> for Overlay {
                 });
                 Ok(result?)
             }
+            Message::Broadcast(message) => {
+                let result = self.with_broadcast(call, out, |core, call, out| {
+                    core.handle_message(call, from, *message, out)
+                });
+                Ok(result?)
+            }
         }
     }
 
@@ -510,6 +622,7 @@ impl<H: Host> Driven<H> for Overlay {
         self.with_order(call, out, |order, call, out| order.handle_timeout(call, out));
         self.with_ring(call, out, |ring, call, out| ring.handle_timeout(call, out));
         self.with_store(call, out, |store, call, out| store.handle_timeout(call, out));
+        self.with_broadcast(call, out, |core, call, out| core.handle_timeout(call, out));
     }
 }
 
@@ -544,6 +657,9 @@ mod tests {
             }
             fn site_of(&self, _: Handle) -> Option<u64> {
                 None
+            }
+            fn may_broadcast(&self, _: BroadcastId, _: &Value) -> bool {
+                true
             }
         }
         let (config, id) = (Config::default(), NodeId::from_bytes([5; 16]));

@@ -36,6 +36,8 @@ pub enum Domain {
     Slot,
     /// A user wants this command to run once beside a slot.
     Warrant,
+    /// A node or an administrator tells all nodes something.
+    Announcement,
 }
 
 impl Domain {
@@ -52,6 +54,7 @@ impl Domain {
             Domain::Guardians => b"xtreem/1 guardians\0",
             Domain::Slot => b"xtreem/1 slot\0",
             Domain::Warrant => b"xtreem/1 warrant\0",
+            Domain::Announcement => b"xtreem/1 announcement\0",
         }
     }
 

@@ -8,8 +8,8 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::{
-    apps, beside, error, events, files, grid, items, listener, logs, node, policy, record, ring, search,
-    show, submit,
+    announcements, apps, beside, error, events, files, grid, items, listener, logs, node, policy, record,
+    ring, search, show, submit,
 };
 use crate::agent::Agent;
 use crate::config::Control;
@@ -47,6 +47,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/ring/owner", get(ring::owner))
         .route("/v1/ring/items", get(items::get).put(items::put).delete(items::delete))
         .route("/v1/ring/scan", get(items::scan))
+        .route("/v1/ring/announcements", get(announcements::listen).post(announcements::announce))
         .route("/v1/policy", get(policy::show).post(policy::set))
         .route("/v1/search", post(search::search))
         .route("/v1/files/{digest}", put(files::put).get(files::has))

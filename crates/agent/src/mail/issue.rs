@@ -37,7 +37,7 @@ pub(crate) async fn issue(agent: &Agent, run: SlotRun, key: [u8; 32]) -> Result<
 }
 
 /// The clock by which members judge each other: the machine's, corrected by what its peers have.
-fn now_unix_ms(correction_ms: i64) -> u64 {
+pub(crate) fn now_unix_ms(correction_ms: i64) -> u64 {
     let machine = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     let machine = machine.map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX));
     machine.saturating_add_signed(correction_ms)

@@ -1,8 +1,10 @@
 //! The ring of all nodes, on real agents.
 
 use std::collections::BTreeSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use xtreem_client::api::RingWrite;
+use xtreem_net::{Identity, Roles, sign_announcement};
 
 use crate::lab::{Lab, until};
 
@@ -61,4 +63,28 @@ pub async fn all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner()
     assert_eq!(list.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), names);
     let nothing = client.ring_get("sea/01").await;
     assert!(nothing.expect_err("never written").to_string().contains("nothing lies at sea/01"));
+}
+
+pub async fn what_an_administrator_announces_comes_to_all_agents_and_what_others_do_to_nobody() {
+    let lab = Lab::of(4).await;
+    one_ring(&lab).await;
+    let mut heard = Vec::new();
+    for agent in &lab.agents {
+        heard.push(agent.client.announcements().await.expect("its lines"));
+    }
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let signed = |by: &Identity, at, text: &str| sign_announcement(by, at, text.as_bytes()).expect("short");
+    let user = |name, roles| lab.vo().issue_user(name, roles, 1).expect("an identity");
+    let (bob, root) = (user("bob", Roles::SUBMIT), user("root", Roles::ADMIN));
+    let client = &lab.agents[2].client;
+    let refused = client.announce(signed(&bob, now(), "free beer")).await.expect_err("no administrator");
+    assert!(refused.to_string().contains("only nodes and administrators"), "{refused}");
+    let refused = client.announce(signed(&root, now() - 3_600, "old news")).await.expect_err("an hour old");
+    assert!(refused.to_string().contains("announce it again"), "{refused}");
+    client.announce(signed(&root, now(), "all hands")).await.expect("told");
+    for lines in &mut heard {
+        let told = lines.next().await.expect("a line").expect("before the end");
+        assert_eq!((told.name.as_str(), told.body.0.as_slice()), ("root", &b"all hands"[..]));
+        assert_eq!(told.by, root.id().to_string());
+    }
 }

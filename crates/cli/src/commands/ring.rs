@@ -2,13 +2,17 @@
 
 use std::io::{Read as _, Write as _};
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::{Args, Subcommand};
 use xtreem_client::OperatorClient;
 use xtreem_client::api::RingWrite;
+use xtreem_net::sign_announcement;
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
 use crate::runtime::block_on;
+use crate::user::Credential;
 use crate::{output, text};
 
 #[derive(Args, Debug)]
@@ -20,7 +24,9 @@ Examples:
   xtreem ring get colours/sky
   xtreem ring list colours/
   xtreem ring remove colours/sky
-  xtreem ring owner 0161
+  xtreem ring owner colours/sky
+  xtreem ring announce 'all hands: power cut at noon'
+  xtreem ring listen
 
 Values lie at their owner and at the nodes behind it. Only the node that wrote a key writes it again or removes it
 while its lease lasts.",
@@ -44,10 +50,13 @@ struct Common {
 
 #[derive(Subcommand, Debug)]
 enum Command {
-    /// Say which node owns a key: hexadecimal, its namespace first
-    #[command(after_help = "Example:\n  xtreem ring owner 0161")]
+    /// Say which node owns a key
+    #[command(after_help = "Examples:\n  xtreem ring owner colours/sky\n  xtreem ring owner --hex 0161")]
     Owner {
         key: String,
+        /// The key is hexadecimal, its namespace first, as `xtreem ring` shows keys
+        #[arg(long)]
+        hex: bool,
         #[command(flatten)]
         common: Common,
     },
@@ -86,6 +95,21 @@ enum Command {
         #[command(flatten)]
         common: Common,
     },
+    /// Tell all nodes of the grid something: administrators of the VO may
+    #[command(after_help = "Example:\n  xtreem ring announce 'all hands: power cut at noon'")]
+    Announce {
+        text: String,
+        #[command(flatten)]
+        user: Credential,
+        #[command(flatten)]
+        common: Common,
+    },
+    /// Print what is announced to all nodes, until Ctrl-C
+    #[command(after_help = "Example:\n  xtreem ring listen --json")]
+    Listen {
+        #[command(flatten)]
+        common: Common,
+    },
     /// List what lies under the keys that begin so, in their order
     #[command(after_help = "Example:\n  xtreem ring list colours/")]
     List {
@@ -102,7 +126,10 @@ enum Command {
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         None => show(&arguments.common, |client| async move { client.ring().await }, text::ring::place),
-        Some(Command::Owner { key, common }) => {
+        Some(Command::Announce { text, user, common }) => announce(text, user, common),
+        Some(Command::Listen { common }) => listen(common),
+        Some(Command::Owner { key, hex, common }) => {
+            let key = &if *hex { key.clone() } else { hex_of(key) };
             show(common, |client| async move { client.ring_owner(key).await }, text::ring::owner)
         }
         Some(Command::Put { key, value, copies, lease, expected, common }) => {
@@ -133,6 +160,38 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             Ok(Exit::Success)
         }
     }
+}
+
+fn announce(text: &str, user: &Credential, common: &Common) -> Result<Exit, Failure> {
+    let identity = user.load()?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let signed = sign_announcement(&identity, now, text.as_bytes()).map_err(Failure::usage)?;
+    show(
+        common,
+        |client| async move { client.announce(signed).await },
+        |_| "all nodes are being told\n".to_owned(),
+    )
+}
+
+fn listen(common: &Common) -> Result<Exit, Failure> {
+    let client = common.agent.client()?;
+    block_on(async {
+        let mut lines = client.announcements().await?;
+        while let Some(told) = lines.next().await? {
+            if common.json {
+                output::print_json(&told)?;
+            } else {
+                output::print(&text::ring::announcement(&told))?;
+            }
+        }
+        Ok(Exit::Success)
+    })
+}
+
+/// The namespace of what users store (1), and the text.
+fn hex_of(key: &str) -> String {
+    let bytes = std::iter::once(1).chain(key.bytes());
+    bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn read(value: &str) -> Result<Vec<u8>, Failure> {

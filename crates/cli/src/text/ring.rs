@@ -1,6 +1,6 @@
 //! A place on the ring of all nodes.
 
-use xtreem_client::api::{RingItems, RingMember, RingOwner, RingReply};
+use xtreem_client::api::{AnnouncementView, RingItems, RingMember, RingOwner, RingReply};
 
 use super::Table;
 
@@ -13,6 +13,13 @@ fn short(text: &str) -> &str {
 
 fn member(member: &RingMember) -> String {
     format!("{} at {}", member.id.get(..8).unwrap_or(&member.id), short(&member.key))
+}
+
+/// One line: who says what. Signs that a terminal would obey are left out.
+pub fn announcement(told: &AnnouncementView) -> String {
+    let body = String::from_utf8_lossy(&told.body.0);
+    let body: String = body.chars().filter(|sign| !sign.is_control()).collect();
+    format!("{} ({}): {body}\n", told.name, told.by.get(..8).unwrap_or(&told.by))
 }
 
 /// Where the node stands, what it owns and whom it knows.

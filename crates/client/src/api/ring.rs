@@ -81,6 +81,34 @@ pub struct RingVersion {
     pub version: String,
 }
 
+/// `POST /v1/ring/announcements`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AnnounceRequest {
+    /// CBOR of the signed announcement.
+    pub announcement: Blob,
+}
+
+/// All nodes are being told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnounceReply {
+    /// Whose word it is.
+    pub by: String,
+}
+
+/// One line of `GET /v1/ring/announcements`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnouncementView {
+    /// Id and name of who signed it.
+    pub by: String,
+    pub name: String,
+    /// Unix seconds.
+    pub at_unix: u64,
+    /// Nodes on the way here.
+    pub depth: u8,
+    pub body: Blob,
+}
+
 /// How something is written; what is absent is the agent's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RingWrite {

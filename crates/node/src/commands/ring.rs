@@ -1,8 +1,9 @@
 //! The ring of all nodes.
 
-use xtreem_base::Instant;
+use xtreem_base::{Instant, NodeId};
+use xtreem_overlay::broadcast::{BeginError, BroadcastId};
 use xtreem_overlay::ring::{LookupId, Ring, TooManyLookups};
-use xtreem_overlay::store::{Operation, RequestId, TooMany};
+use xtreem_overlay::store::{Operation, RequestId, TooMany, Value};
 use xtreem_overlay::{Key, Overlay};
 
 use crate::{Message, Node, Output};
@@ -54,6 +55,26 @@ impl Node {
         let request = ring.begin(call, operation, &mut lent)?;
         self.settle(now, out);
         Ok(request)
+    }
+
+    /// Tells all nodes of the grid something that `origin` signed. The caller has verified it. At each node,
+    /// this one too, [`Event::Ring`](crate::Event::Ring) has it.
+    ///
+    /// # Errors
+    /// This node is not on the ring, or tells as much already as it may at once.
+    pub fn announce(
+        &mut self,
+        now: Instant,
+        origin: NodeId,
+        content: Value,
+        out: &mut impl Output,
+    ) -> Result<BroadcastId, BeginError> {
+        let Node { desk, grid, ring, .. } = self;
+        let (call, mut post) = desk.open(now, out);
+        let call = ring.narrow(call);
+        let id = ring.tell(call, origin, content, &mut post.lend(Message::Ring).sampling(grid))?;
+        self.settle(now, out);
+        Ok(id)
     }
 
     /// Hands on what this node owns of the ring, before it ends. [`ring::Event::Left`] follows.

@@ -59,6 +59,26 @@ fn everybody_finds_the_same_owner_of_a_key() {
     assert!(net.owners.iter().all(|it| *it == handle(owner.0)), "{:?}, not {:?}", net.owners, owner.0);
 }
 
+#[test]
+fn all_nodes_are_told_once_also_those_behind_one_that_died_unnoticed() {
+    for (nodes, seed) in [(1, 20), (2, 21), (3, 22), (16, 23)] {
+        let mut net = Net::new(nodes, seed);
+        net.run(SECS(40));
+        let dead = (nodes > 3).then_some(5);
+        dead.into_iter().for_each(|at| net.kill(at));
+        let content = Value::new(b"all hands").expect("short");
+        let origin = NodeId::from_bytes([7; 16]);
+        let said = content.clone();
+        net.with(0, |node, now, out| node.announce(now, origin, said, out).expect("it is on the ring"));
+        net.run(SECS(10));
+        let mut told: Vec<usize> = net.told.iter().map(|(at, _)| *at).collect();
+        told.sort_unstable();
+        let live: Vec<usize> = (0..nodes).filter(|at| Some(*at) != dead).collect();
+        assert_eq!(told, live);
+        assert!(net.told.iter().all(|(_, it)| *it == content));
+    }
+}
+
 impl Net {
     /// Does something by that node with what lies on the ring, and waits for its end.
     fn operate(&mut self, at: usize, name: &str, action: Action) -> Success {

@@ -12,15 +12,24 @@ pub const DEPTH_MAX: u8 = 60;
 /// Bytes of content in a delegation that still fits a datagram.
 const DATAGRAM_CONTENT_MAX: usize = 512;
 
-/// Names one broadcast.
+/// Names one broadcast: who began it, and what it says. So nobody on the way can put other words under the
+/// name, and the same words of one origin are one broadcast while they are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct BroadcastId {
     /// Who began it.
     #[n(0)]
     pub origin: NodeId,
-    /// Drawn by the origin.
+    /// The first eight bytes of the content's BLAKE3 hash.
     #[n(1)]
     pub number: u64,
+}
+
+impl BroadcastId {
+    pub fn new(origin: NodeId, content: &Value) -> BroadcastId {
+        let mut number = [0; 8];
+        number.copy_from_slice(&blake3::hash(content.as_bytes()).as_bytes()[..8]);
+        BroadcastId { origin, number: u64::from_be_bytes(number) }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]

@@ -6,7 +6,7 @@ extern crate std;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::vec;
 
-use xtreem_base::NodeId;
+use xtreem_base::{NodeId, Rng};
 
 use super::*;
 use crate::ring::BASE;
@@ -102,7 +102,7 @@ impl World {
             config: Config::default(),
             now: Instant::ZERO,
             count,
-            cores: (0..count).map(|node| Broadcast::new(Rng::new(node.into()))).collect(),
+            cores: (0..count).map(|_| Broadcast::default()).collect(),
             dead: BTreeSet::new(),
             lose: 0,
             is_healed: false,
@@ -187,9 +187,17 @@ fn content() -> Value {
     Value::new(b"all hands").expect("short")
 }
 
+fn numbered(number: usize) -> Value {
+    Value::new(&number.to_be_bytes()).expect("short")
+}
+
 fn broadcast(world: &mut World, origin: u32) {
+    tell(world, origin, content());
+}
+
+fn tell(world: &mut World, origin: u32, content: Value) {
     let id = position(origin).id;
-    world.with(origin, |core, call, out| core.begin(call, id, content(), out)).expect("on the ring");
+    world.with(origin, |core, call, out| core.begin(call, id, content, out)).expect("on the ring");
     world.run();
 }
 
@@ -267,8 +275,9 @@ fn whoever_asked_hears_that_nobody_began() {
 #[test]
 fn wrong_messages_change_nothing() {
     let mut world = World::new(50);
-    let ok = BroadcastId { origin: position(1).id, number: 1 };
-    let forbidden = BroadcastId { origin: NodeId::from_bytes([0; 16]), number: 1 };
+    let ok = BroadcastId::new(position(1).id, &content());
+    let forbidden = BroadcastId::new(NodeId::from_bytes([0; 16]), &content());
+    let other = BroadcastId { number: ok.number ^ 1, ..ok };
     let delegate = |id, depth| Message::Delegate {
         id,
         seq: 1,
@@ -279,6 +288,7 @@ fn wrong_messages_change_nothing() {
     };
     let cases = [
         (delegate(forbidden, 1), Fault::Forbidden),
+        (delegate(other, 1), Fault::OtherContent),
         (delegate(ok, DEPTH_MAX + 1), Fault::TooDeep),
         (Message::Accept { id: ok, seq: 1, is_wide: true }, Fault::Unasked),
     ];
@@ -293,8 +303,8 @@ fn wrong_messages_change_nothing() {
 #[test]
 fn what_is_remembered_has_a_limit_and_an_end() {
     let mut world = World::new(2);
-    for _ in 0..2 * REMEMBERED_MAX {
-        broadcast(&mut world, 0);
+    for number in 0..2 * REMEMBERED_MAX {
+        tell(&mut world, 0, numbered(number));
     }
     assert_eq!(world.cores.iter().map(|core| core.known.len()).collect::<Vec<_>>(), vec![REMEMBERED_MAX; 2]);
     world.now += world.config.memory;
@@ -302,9 +312,19 @@ fn what_is_remembered_has_a_limit_and_an_end() {
     assert!(world.cores[1].known.is_empty() && world.cores[1].next_timeout(&world.config).is_never());
     world.dead = [1].into();
     let id = position(0).id;
-    for _ in 0..REMEMBERED_MAX {
-        world.with(0, |core, call, out| core.begin(call, id, content(), out)).expect("room");
+    for number in 0..REMEMBERED_MAX {
+        let content = numbered(1_000 + number);
+        world.with(0, |core, call, out| core.begin(call, id, content, out)).expect("room");
     }
     let refused = world.with(0, |core, call, out| core.begin(call, id, content(), out));
     assert_eq!(refused, Err(BeginError::Full));
+}
+
+#[test]
+fn the_same_words_of_one_origin_are_told_once() {
+    let mut world = World::new(20);
+    broadcast(&mut world, 3);
+    let sent = world.delegations;
+    broadcast(&mut world, 3);
+    assert_eq!(world.delegations, sent, "nothing more is sent");
 }

@@ -32,7 +32,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(options: &Options) -> Self {
         let common = Common { seed: options.seed, ..Common::default() };
-        let period = common.ring.period;
+        let period = common.overlay.ring.period;
         let link = Link::new(options.seed, Latency::WORLD, (options.loss * 1e6).round() as u32);
         let mut arena: Arena<Node> = Arena::new(common, link, options.nodes as usize);
         for slot in 0..options.nodes {
@@ -66,12 +66,12 @@ impl World {
     }
 
     fn is_right(&self) -> bool {
-        let position = |slot: &u32| self.arena.member(*slot).ring.position();
+        let position = |slot: &u32| self.arena.member(*slot).overlay.ring().position();
         let mut standing: Vec<u32> = (0..self.nodes).collect();
         standing.sort_unstable_by_key(|slot| position(slot));
         let next = standing.iter().cycle().skip(1);
         standing.iter().zip(next).all(|(slot, next)| {
-            let first = self.arena.member(*slot).ring.successors().first();
+            let first = self.arena.member(*slot).overlay.ring().successors().first();
             first.is_some_and(|first| first.handle == self.arena.handle(*next))
         })
     }
@@ -131,7 +131,7 @@ impl World {
     fn dead_contacts(&self, living: &[u32]) -> f64 {
         let (mut dead, mut all) = (0u64, 0u64);
         for &slot in living {
-            for contact in self.arena.member(slot).ring.contacts() {
+            for contact in self.arena.member(slot).overlay.ring().contacts() {
                 all += 1;
                 dead += u64::from(!self.arena.is_alive(contact.handle));
             }
