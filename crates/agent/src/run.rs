@@ -14,6 +14,7 @@ use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
 use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, resolve};
 use xtreem_node::Event;
+use xtreem_overlay::{overlay, ring};
 
 use crate::agent::{Agent, random_u64};
 use crate::api::holders::Holders;
@@ -39,6 +40,8 @@ use crate::{members, namesake, policy, publisher, services, validity};
 /// Longest time for the node to give its slots up at the end: the grace of a stop, and some for a loaded
 /// machine.
 const HAND_BACK_MAX: Duration = Duration::from_secs(8);
+/// Longest time for the heir of the node's part of the ring to take it: three questions.
+const LEAVE_MAX: Duration = Duration::from_secs(2);
 
 /// Longest time that the end waits for leftovers to be removed (our guess: those of most programs take far
 /// less).
@@ -199,6 +202,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     agent.durable.freeze();
     contacts::keep_now(&agent).await;
     hand_back(&agent, &mut events).await;
+    leave_ring(&agent, &mut events).await;
     tasks.iter().for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
     let closing = agent.clone();
@@ -294,6 +298,25 @@ async fn hand_back(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>
     }
     agent.slots.stop_all();
     agent.slots.emptied().await;
+}
+
+/// Hands on what this node owns of the ring, so that nobody waits for its lease to end. Programs and roles
+/// are gone by now: no other event matters.
+async fn leave_ring(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
+    agent.tell(|node, now, out| node.leave_ring(now, out)).await;
+    let left = async {
+        while let Some(Named { what, .. }) = events.recv().await {
+            if matches!(what, Event::Ring(overlay::Event::Ring(ring::Event::Left))) {
+                break;
+            }
+        }
+    };
+    // Who should take it may be dead.
+    if tokio::time::timeout(LEAVE_MAX, left).await.is_err() {
+        tracing::info!(
+            "nobody took over this node's part of the ring: others wait until its lease has ended"
+        );
+    }
 }
 
 /// Takes the node's events. Nothing in here waits for anything but the node itself.

@@ -24,6 +24,9 @@ pub struct Config {
     pub lease: Duration,
     /// Time from one look at the loads of others to the next.
     pub drift_period: Duration,
+    /// Nobody moves while the fullest has less, in what its host counts (`Host::load`): to move costs a lease
+    /// in which nobody answers. Our guess: a megabyte.
+    pub drift_load_min: u64,
     /// Who joins and owns nothing by then joins anew.
     pub join_timeout: Duration,
     /// Wait before a lookup goes another way, when it met nobody who could answer.
@@ -41,6 +44,7 @@ impl Default for Config {
             step_timeout: Duration::from_millis(400),
             lease: Duration::from_secs(5),
             drift_period: Duration::from_secs(60),
+            drift_load_min: 1 << 20,
             join_timeout: Duration::from_secs(20),
             retry_pause: Duration::from_millis(300),
         }

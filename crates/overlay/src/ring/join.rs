@@ -17,8 +17,6 @@ use crate::{Key, Position, Range};
 pub const SAMPLED_MAX: usize = 8;
 /// Who has so many times less than the fullest of the sample stands in the wrong place.
 const DRIFT: u64 = 4;
-/// Below so many items in the fullest range nobody moves. Our guess.
-const DRIFT_LOAD_MIN: u64 = 64;
 
 /// What is compared, and what for.
 #[derive(Clone, Debug)]
@@ -136,7 +134,7 @@ impl Ring {
                 let own = out.load(&range);
                 let least = loads.first().map_or(u64::MAX, |(load, _)| *load);
                 let Some(&(most, fullest)) = loads.last() else { return };
-                if own <= least && most >= DRIFT_LOAD_MIN && most > own.saturating_mul(DRIFT) {
+                if own <= least && most >= call.config.drift_load_min && most > own.saturating_mul(DRIFT) {
                     self.hand_on(call, Some(fullest), out);
                 }
             }

@@ -52,6 +52,11 @@ pub(super) enum What {
     SendStop {
         app: usize,
     },
+    /// A user writes on the ring of all nodes, at one of them.
+    Put {
+        number: u32,
+        by: u32,
+    },
     /// A liar says something that nobody asked for.
     Lie,
     /// Every node is asked how much it has given away.

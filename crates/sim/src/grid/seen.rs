@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use xtreem_allocation::{Epoch, Exit, Resources, SlotRun, SlotState};
 use xtreem_base::{AppId, Handle, Instant};
-use xtreem_overlay::Range;
+use xtreem_overlay::{Key, Position, Range};
 
 use super::host::HostNo;
 
@@ -98,6 +98,18 @@ pub(crate) enum Seen {
         slot: u16,
         epoch: Epoch,
     },
+    /// Something was acknowledged as written on the ring of all nodes.
+    Put {
+        number: u32,
+        key: Key,
+        /// Beside the owner's.
+        copies: u8,
+    },
+    /// A node dies, with all that lies on it; `ring`: who stood there before, it included.
+    RingDeath {
+        place: Position,
+        ring: Vec<Position>,
+    },
     Fault(Fault),
 }
 
@@ -180,5 +192,7 @@ pub(crate) struct Snapshot {
     pub cut_off: Vec<(HostNo, usize, usize)>,
     /// Hosts that run, with what their nodes own of the ring of all nodes.
     pub ring: Vec<(HostNo, Option<Range>)>,
+    /// Numbers of puts that lie at their owners.
+    pub puts: Vec<u32>,
     pub apps: Vec<AppFacts>,
 }

@@ -6,6 +6,7 @@ mod faults;
 mod lies;
 mod outcome;
 mod programs;
+mod puts;
 mod users;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -20,6 +21,7 @@ use super::apps::App;
 use super::checker::{self, Checker, Findings};
 use super::clock::LocalClock;
 use super::disk::Disk;
+use super::faults::FaultKind;
 use super::host::{Host, HostNo, PAUSED_QUEUE_MAX, Power, handle_of, host_of, incarnation_of, node_id};
 use super::liar::Liars;
 #[cfg(test)]
@@ -115,6 +117,7 @@ pub(crate) struct World {
     disk_rng: Rng,
     /// Nobody without that fault.
     liars: Liars,
+    puts: Vec<puts::Open>,
     outbox: Outbox,
     checkers: Vec<Box<dyn Checker>>,
     findings: Findings,
@@ -152,6 +155,10 @@ impl World {
         };
         let mut world = World::set_up(setup, |_, rng| Machine::draw(rng));
         world.set_liars(faults);
+        // A liar may own a key, and say of it what it likes.
+        if !faults.has(FaultKind::Liar) {
+            world.plan_puts();
+        }
         world.report = Report {
             nodes,
             apps,
@@ -189,6 +196,7 @@ impl World {
             rng: Rng::derive(seed, 0, "world"),
             disk_rng: Rng::derive(seed, 0, "disk"),
             liars: Liars::default(),
+            puts: Vec::new(),
             outbox: Outbox::new(seed),
             checkers: checker::all(nodes),
             findings: Findings::default(),
@@ -333,6 +341,7 @@ impl World {
             What::Join { incarnation } => self.join(host, incarnation),
             What::Resubmit { shape, attempts } => self.submit(shape, attempts),
             What::SendStop { app } => self.send_stop(app),
+            What::Put { number, by } => self.put(number, by),
             What::Lie => self.lie(host),
             What::Sample => self.sample(),
         }

@@ -76,7 +76,9 @@ impl Watch {
 impl Common {
     pub(super) fn new(seed: u64, items: Items, is_chord: bool) -> Self {
         let calm = tman::Config { period: CALM, exchanges: 1, ..tman::Config::default() };
-        Common { seed, items, is_chord, calm, ..Common::default() }
+        // Items are counted here, not bytes.
+        let ring = ring::Config { drift_load_min: 64, ..ring::Config::default() };
+        Common { seed, items, is_chord, calm, ring, ..Common::default() }
     }
 
     /// The numbers of T-Man: an owner knows its neighbours, and goes on only to meet other rings.

@@ -14,6 +14,7 @@ mod partitions;
 mod power;
 #[cfg(test)]
 mod proofs;
+mod puts;
 mod ring;
 mod stopped;
 
@@ -107,6 +108,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
         Box::new(ring::OneRing),
+        Box::new(puts::Puts::default()),
         Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),
         Box::new(power::Power::default()),

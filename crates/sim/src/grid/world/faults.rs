@@ -126,6 +126,7 @@ impl World {
 
     /// The agent's state and all processes are gone; what comes up again is another incarnation.
     fn take_down(&mut self, number: HostNo, power: Power) {
+        self.note_ring_death(number);
         let host = &mut self.hosts[number as usize];
         host.node = None;
         host.power = power;

@@ -59,6 +59,7 @@ impl World {
             apps: apps.collect(),
             cut_off: self.cut_off(),
             ring: ring.collect(),
+            puts: self.puts_at_their_owners(),
         }
     }
 

@@ -3,6 +3,7 @@
 use xtreem_allocation::{Notice, Progress, Record, Wanted};
 use xtreem_base::{AppId, Duration, Handle, Wake};
 use xtreem_node::Event;
+use xtreem_overlay::overlay;
 
 use super::World;
 use crate::grid::apps::Shape;
@@ -145,7 +146,9 @@ impl World {
         match event {
             Event::Allocation(notice) => self.on_notice(host, notice),
             // Nobody searches, signs policies or watches the network here: the checkers see what comes of it.
-            Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } | Event::Ring(_) => {}
+            Event::Search(_) | Event::Policy(_) | Event::CutOff { .. } => {}
+            Event::Ring(overlay::Event::Store(event)) => self.on_store(host, &event),
+            Event::Ring(_) => {}
             Event::Reference(peers) => self.write(host, Write::Reference(peers)),
         }
     }
