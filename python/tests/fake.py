@@ -42,11 +42,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         request = f"{self.command} {self.path}"
         agent.asked.append((request, body, self.headers.get("Authorization")))
-        events = agent.streams.get(request)
+        events = agent.stream(request)
         if events is not None:
             self._stream(events)
             return
-        status, answer = agent.answer(request)
+        status, answer = agent.answer(request, body)
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
@@ -84,7 +84,10 @@ class FakeAgent:
         """After what was said before; the last answer is given again and again."""
         self._answers.setdefault(request, []).append((status, body.encode()))
 
-    def answer(self, request: str) -> Tuple[int, bytes]:
+    def stream(self, request: str) -> Optional[queue.Queue[Optional[str]]]:
+        return self.streams.get(request)
+
+    def answer(self, request: str, body: bytes) -> Tuple[int, bytes]:
         """A pattern that ends in * fits whatever begins so."""
         for pattern, answers in self._answers.items():
             if pattern == request or pattern.endswith("*") and request.startswith(pattern[:-1]):
