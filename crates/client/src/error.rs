@@ -25,6 +25,11 @@ pub enum ClientError {
     /// What was to be sent could not be read; the agent was told by an unfinished request.
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
+    /// A collection was opened as what it is not.
+    #[error("collection {name:?} is of kind {kind}, not {wanted}")]
+    WrongKind { name: String, kind: &'static str, wanted: &'static str },
+    #[error("collection {name:?} is not settled after {seconds} s: {why}")]
+    NotSettled { name: String, seconds: u64, why: String },
 }
 
 impl ClientError {
@@ -36,7 +41,10 @@ impl ClientError {
     /// Whether the request may have had an effect. Questions have none, so their failures are definite.
     pub fn kind(&self) -> ErrorKind {
         match self {
-            ClientError::Unreachable { .. } | ClientError::File { .. } => ErrorKind::Definite,
+            ClientError::Unreachable { .. }
+            | ClientError::File { .. }
+            | ClientError::WrongKind { .. }
+            | ClientError::NotSettled { .. } => ErrorKind::Definite,
             ClientError::Refused { body, .. } => body.kind,
             ClientError::Broken { is_read, .. }
             | ClientError::TimedOut { is_read, .. }
@@ -54,7 +62,22 @@ impl ClientError {
     pub fn hint(&self) -> Option<&str> {
         match self {
             ClientError::Refused { body, .. } => body.hint.as_deref(),
+            ClientError::NotSettled { .. } => Some(
+                "some slots may not run yet, or be lost: `xtreem show` tells; wait longer, or number anew",
+            ),
             _ => None,
+        }
+    }
+
+    /// The same request may be answered with success later, with nothing changed by whoever asks.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            ClientError::Refused { status, .. } => *status >= 500 || *status == 429,
+            ClientError::Unreachable { .. }
+            | ClientError::Broken { .. }
+            | ClientError::TimedOut { .. }
+            | ClientError::NotSettled { .. } => true,
+            ClientError::Malformed { .. } | ClientError::File { .. } | ClientError::WrongKind { .. } => false,
         }
     }
 

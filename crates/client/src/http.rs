@@ -3,6 +3,7 @@
 //! Requests are rare and local, so there is no pool; and a connection that belongs to one request can say by
 //! its end that the asker lost interest, which the agent understands (a submission is given up).
 
+use std::fmt::Display;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -203,6 +204,34 @@ pub(crate) fn json(request: &impl Serialize) -> Body {
 pub(crate) fn escaped(text: &str) -> PercentEncode<'_> {
     const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     utf8_percent_encode(text, ESCAPED)
+}
+
+/// A path, and what is asked behind it.
+pub(crate) struct Asked(String);
+
+impl Asked {
+    pub(crate) fn of(path: String) -> Self {
+        Asked(path)
+    }
+
+    pub(crate) fn and(mut self, name: &str, value: impl Display) -> Self {
+        let first = if self.0.contains('?') { '&' } else { '?' };
+        self.0.push_str(&format!("{first}{name}={}", escaped(&value.to_string())));
+        self
+    }
+
+    pub(crate) fn maybe(self, name: &str, value: Option<impl Display>) -> Self {
+        match value {
+            Some(value) => self.and(name, value),
+            None => self,
+        }
+    }
+}
+
+impl AsRef<str> for Asked {
+    fn as_ref(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What the agent said, or the best guess from its status when it was no error body.

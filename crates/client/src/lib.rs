@@ -2,11 +2,12 @@
 //!
 //! The API is HTTP/1.1 with JSON bodies over Unix sockets, so that any language can speak it; this crate is
 //! the Rust side. [`OperatorClient`] speaks to an agent's operator socket (the `xtreem` command stands on
-//! it), [`SlotClient`] to the socket that an agent gives to one slot of an application. Absent on purpose:
-//! what the agent does with a request, and how records are signed.
+//! it), [`SlotClient`] to the socket that an agent gives to one slot of an application; [`collection`] has
+//! its structures. Absent on purpose: what the agent does with a request, and how records are signed.
 #![forbid(unsafe_code)]
 
 pub mod api;
+pub mod collection;
 mod error;
 mod http;
 #[cfg(feature = "messages")]
@@ -17,7 +18,7 @@ mod stream;
 
 pub use error::ClientError;
 #[cfg(feature = "messages")]
-pub use mailbox::MailboxError;
+pub use mailbox::{Mailbox, MailboxError, Receipt, SendError, To};
 pub use operator::OperatorClient;
 pub use slot::{NotInSlot, SlotClient};
 pub use stream::{Chunks, Events, JsonLines};

@@ -1,8 +1,13 @@
 //! The mailbox of a program: it sends to other members of its application and takes what they send, straight
-//! from program to program. Its agent tells it where the others are, and what shows that it is who it is.
+//! from program to program. Its agent tells it where the others are, who has which rank, place or key
+//! ([`To`]), and what shows that it is who it is.
+
+mod address;
+mod send;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,11 +15,15 @@ use hyper::Method;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use xtreem_allocation::Epoch;
-use xtreem_messages::{Answer, Directory, FindError, Found, Issued, Mailbox, OpenError, RenewError, SlotKey};
+use xtreem_messages::{Answer, Directory, FindError, Found, Issued, OpenError, RenewError, SlotKey};
+
+pub use address::To;
+pub use send::{Receipt, SendError};
 
 use crate::api::{MailboxRequest, MemberReply, SlotCredential, SlotEvent, SlotPhase};
 use crate::http::{Http, json};
 use crate::{ClientError, Events, SlotClient};
+use address::Addresses;
 
 /// A port of this name in `app.toml` is that of the mailbox: for networks that let known ports through only.
 const PORT_NAME: &str = "messages";
@@ -31,6 +40,35 @@ pub enum MailboxError {
     Malformed(&'static str),
     #[error(transparent)]
     Open(#[from] OpenError),
+}
+
+/// The mailbox of this slot. What it does beside sending is [`xtreem_messages::Mailbox`]'s: `recv`, `accept`.
+///
+/// ```no_run
+/// use xtreem_client::{SlotClient, To};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let mailbox = SlotClient::from_env()?.mailbox().await?;
+/// mailbox.send(3, "hello, slot 3").await?;
+/// mailbox.send(To::rank("row", 0), "hello, rank 0").await?;
+/// mailbox.send(To::place("plate", [1, 2]), "hello, you there").await?;
+/// mailbox.send(To::key("store", "colours/sky"), "hello, owner").await?;
+/// let message = mailbox.recv().await;
+/// println!("{:?} of slot {}", message.body, message.from.slot);
+/// # Ok(())
+/// # }
+/// ```
+pub struct Mailbox {
+    mailbox: xtreem_messages::Mailbox,
+    addresses: Arc<Addresses>,
+}
+
+impl Deref for Mailbox {
+    type Target = xtreem_messages::Mailbox;
+
+    fn deref(&self) -> &xtreem_messages::Mailbox {
+        &self.mailbox
+    }
 }
 
 impl SlotClient {
@@ -51,17 +89,20 @@ impl SlotClient {
         let answer = self.http.send(Method::PUT, "/v1/self/mailbox", json(&request)).await?;
         answer.json::<()>().await?;
         let issued = issued(told).ok_or(MailboxError::Malformed("no grounds"))?;
-        let agent = Agent { http: self.http.clone(), client: self.clone(), events: Mutex::default() };
-        Ok(socket.open(issued, Arc::new(agent))?)
+        let addresses = Arc::new(Addresses::new(self.http.clone()));
+        let (client, told) = (self.clone(), addresses.clone());
+        let agent = Agent { http: self.http.clone(), client, events: Mutex::default(), addresses: told };
+        let mailbox = socket.open(issued, Arc::new(agent))?;
+        Ok(Mailbox { mailbox, addresses })
     }
 }
 
 /// At the address that others use; where that is not this machine's own, at all of them.
 fn bind(key: &SlotKey, address: IpAddr, port: u16) -> Result<xtreem_messages::Socket, OpenError> {
-    match Mailbox::bind(key, address, port) {
+    match xtreem_messages::Mailbox::bind(key, address, port) {
         Err(OpenError::Socket(error)) if error.kind() == io::ErrorKind::AddrNotAvailable => {
             let all = if address.is_ipv4() { [0; 4].into() } else { IpAddr::from([0; 16]) };
-            Mailbox::bind(key, all, port)
+            xtreem_messages::Mailbox::bind(key, all, port)
         }
         bound => bound,
     }
@@ -77,6 +118,8 @@ struct Agent {
     http: Http,
     client: SlotClient,
     events: Mutex<Option<Events>>,
+    /// What it hears of collections concerns them.
+    addresses: Arc<Addresses>,
 }
 
 impl Agent {
@@ -102,11 +145,24 @@ impl Agent {
         let mut events = self.events.lock().await;
         let following = match &mut *events {
             Some(following) => following,
-            None => events.insert(self.client.events().await?),
+            None => {
+                let following = self.client.events().await?;
+                // What was not heard meanwhile may have changed any of them.
+                self.addresses.forget_all();
+                events.insert(following)
+            }
         };
         match following.next().await {
             Ok(Some(SlotEvent::Slot(slot))) if slot.state != SlotPhase::Planned => {
                 Ok(slot.epoch.and_then(|text| Some((slot.slot, epoch(&text)?))))
+            }
+            Ok(Some(SlotEvent::Collection(event))) => {
+                self.addresses.forget_collection(&event.name);
+                Ok(None)
+            }
+            Ok(Some(SlotEvent::Dropped(_))) => {
+                self.addresses.forget_all();
+                Ok(None)
             }
             Ok(Some(_)) => Ok(None),
             ended => {

@@ -119,8 +119,8 @@ impl<T: DeserializeOwned> JsonLines<T> {
     }
 }
 
-/// The membership changes of an application (server-sent events, WHATWG HTML section 9.2.6). Dropping it ends
-/// the connection.
+/// The changes of an application and of its collections (server-sent events, WHATWG HTML section 9.2.6).
+/// Dropping it ends the connection.
 pub struct Events {
     lines: Lines,
 }
@@ -172,6 +172,7 @@ fn slot_event(name: &str, data: &str) -> Result<Option<SlotEvent>, ClientError> 
         "slot" => serde_json::from_str(data).map(SlotEvent::Slot),
         "lost" => serde_json::from_str(data).map(SlotEvent::Lost),
         "record" => serde_json::from_str(data).map(SlotEvent::Record),
+        "collection" => serde_json::from_str(data).map(SlotEvent::Collection),
         "dropped" => serde_json::from_str(data).map(|Dropped { dropped }| SlotEvent::Dropped(dropped)),
         _ => return Ok(None),
     };

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, Covered, RecordView, SlotView, WantedView};
+use super::{Blob, CollectionEvent, Covered, RecordView, SlotView, WantedView};
 
 /// An application in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +78,8 @@ pub enum SlotEvent {
     Lost(Peer),
     /// `record`: the application's record is new or changed.
     Record(RecordView),
+    /// `collection`: what a collection is to this member changed.
+    Collection(CollectionEvent),
     /// `dropped`: this reader was too slow.
     Dropped(u64),
 }

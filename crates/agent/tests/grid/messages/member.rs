@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
-use xtreem_client::SlotClient;
-use xtreem_client::messages::{Mailbox, Member, SendError};
+use xtreem_client::messages::Member;
+use xtreem_client::{Mailbox, SlotClient};
 
 pub const BE_MEMBER: &str = "be-member";
 
@@ -59,8 +59,8 @@ async fn chat() {
             loop {
                 match mailbox.send(slot, "hello").await {
                     Ok(()) => {}
-                    Err(error @ SendError::NotAcknowledged { .. }) => println!("indefinite: {error}"),
-                    Err(error) => println!("definite: {error}"),
+                    Err(error) if error.is_definite() => println!("definite: {error}"),
+                    Err(error) => println!("indefinite: {error}"),
                 }
                 sleep(GREETING).await;
             }

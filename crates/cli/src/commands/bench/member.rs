@@ -5,8 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use xtreem_client::SlotClient;
-use xtreem_client::messages::{Mailbox, Receipt};
+use xtreem_client::{Mailbox, Receipt, SendError, SlotClient};
 
 use crate::exit::{Exit, Failure};
 use crate::runtime::block_on;
@@ -65,7 +64,7 @@ pub fn run_member(arguments: &MemberArguments) -> Result<Exit, Failure> {
 }
 
 async fn measure(mailbox: &Mailbox, bytes: usize, span: Duration) -> Result<Measured, Failure> {
-    let failed = |error: xtreem_client::messages::SendError| Failure::new(Exit::Failed, error);
+    let failed = |error: SendError| Failure::new(Exit::Failed, error);
     let body = bytes::Bytes::from(vec![7; bytes]);
     // The first one finds the other member.
     mailbox.send(TAKER, body.clone()).await.map_err(failed)?;

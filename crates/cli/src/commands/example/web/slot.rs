@@ -138,6 +138,7 @@ fn described(event: &SlotEvent) -> String {
             }
             WantedView::Stopped => "the application is stopped".to_owned(),
         },
+        SlotEvent::Collection(event) => format!("collection {} changed", event.name),
         SlotEvent::Dropped(events) => format!("{} missed", text::count(*events as usize, "change")),
     }
 }

@@ -1,0 +1,124 @@
+//! The workers of a farm.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::pin::pin;
+use std::time::Duration;
+
+use hyper::Method;
+use tokio::time::{Instant, sleep};
+
+use super::farm::slice;
+use super::{AGAIN, Changes, Farm, WAIT_MAX};
+use crate::ClientError;
+use crate::api::{CollectionChange, TaskState, Work, WorkTask};
+use crate::http::{bytes, empty};
+
+impl Farm {
+    /// The task that this member shall do; `None` when there is none for so long. A member has one at a time:
+    /// until it is done or failed the same one is handed out again.
+    pub async fn work(&self, wait: Duration) -> Result<Option<WorkTask>, ClientError> {
+        let until = Instant::now() + wait;
+        loop {
+            let asked = self.asked("/work").and("wait_ms", slice(until).as_millis());
+            let Work { task } = self.get(asked).await?;
+            if task.is_some() || Instant::now() >= until {
+                return Ok(task);
+            }
+        }
+    }
+
+    /// The task at hand is done. The result is on its way when this returns; should this member die before
+    /// the farm has it, the task is done again.
+    pub async fn done(&self, id: &str, result: impl Into<Vec<u8>>) -> Result<(), ClientError> {
+        self.send(Method::PUT, self.asked("/work").and("id", id), bytes(result.into())).await
+    }
+
+    /// The task at hand failed. After some such attempts, `attempts` of the collection, it is given up.
+    pub async fn failed(&self, id: &str, why: &str) -> Result<(), ClientError> {
+        self.send(Method::DELETE, self.asked("/work").and("id", id).and("why", why), empty()).await
+    }
+
+    /// Does tasks, one after the other, for ever. A job whose task is not wanted any more is dropped.
+    ///
+    /// Failures that pass (no farmer just now, the agent does not answer) are waited for; what is returned is
+    /// one that does not.
+    pub async fn run<J, F, R, E>(&self, mut job: J) -> ClientError
+    where
+        J: FnMut(WorkTask) -> F,
+        F: Future<Output = Result<R, E>>,
+        R: Into<Vec<u8>>,
+        E: Display,
+    {
+        loop {
+            match self.run_once(&mut job).await {
+                Ok(()) => {}
+                Err(error) if error.is_passing() => sleep(AGAIN).await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    async fn run_once<J, F, R, E>(&self, job: &mut J) -> Result<(), ClientError>
+    where
+        J: FnMut(WorkTask) -> F,
+        F: Future<Output = Result<R, E>>,
+        R: Into<Vec<u8>>,
+        E: Display,
+    {
+        let mut changes = self.changes().await?;
+        while let Some(task) = self.work(WAIT_MAX).await? {
+            let id = task.id.clone();
+            let mut doing = pin!(job(task));
+            let outcome = loop {
+                tokio::select! {
+                    outcome = &mut doing => break Some(outcome),
+                    stopped = self.stopped(&mut changes, &id) => if stopped? { break None },
+                }
+            };
+            let reported = match outcome {
+                Some(Ok(result)) => self.report(&id, Ok(result.into())).await,
+                Some(Err(why)) => self.report(&id, Err(why.to_string())).await,
+                None => Ok(()),
+            };
+            reported?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the word that the task at hand is not wanted, and whether that is so: it may have been about
+    /// the one before.
+    async fn stopped(&self, changes: &mut Changes, id: &str) -> Result<bool, ClientError> {
+        match changes.next().await {
+            Ok(Some(CollectionChange::Stop)) => {
+                let is_open = |task: crate::api::TaskReply| task.state == TaskState::Open;
+                // Who cannot be asked has not said that it is done.
+                Ok(!self.outcome(id, Duration::ZERO).await.map_or(true, is_open))
+            }
+            Ok(Some(_)) => Ok(false),
+            Ok(None) | Err(_) => {
+                sleep(AGAIN).await;
+                if let Ok(anew) = self.changes().await {
+                    *changes = anew;
+                }
+                Ok(false)
+            }
+        }
+    }
+
+    /// Says what came of a task until the agent has it, or does not want it any more.
+    async fn report(&self, id: &str, outcome: Result<Vec<u8>, String>) -> Result<(), ClientError> {
+        loop {
+            let told = match &outcome {
+                Ok(result) => self.done(id, result.clone()).await,
+                Err(why) => self.failed(id, why).await,
+            };
+            match told {
+                Err(error) if error.is_passing() => sleep(AGAIN).await,
+                // It is not at hand any more: somebody else did it.
+                Err(error) if matches!(error.status(), Some(404 | 409 | 410)) => return Ok(()),
+                told => return told,
+            }
+        }
+    }
+}

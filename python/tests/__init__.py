@@ -1,0 +1,1 @@
+"""Run in the directory above: python3 -m unittest discover."""
