@@ -97,7 +97,7 @@ impl From<NoMailbox> for ApiError {
     fn from(error: NoMailbox) -> Self {
         let status = match error {
             NoMailbox::ItsOwn | NoMailbox::TheAgents => StatusCode::CONFLICT,
-            NoMailbox::TooMany | NoMailbox::TooManyWait(_) => StatusCode::TOO_MANY_REQUESTS,
+            NoMailbox::TooMany | NoMailbox::TooManyCores | NoMailbox::TooManyWait(_) => StatusCode::TOO_MANY_REQUESTS,
             NoMailbox::Over => StatusCode::GONE,
             NoMailbox::Open(_) => StatusCode::SERVICE_UNAVAILABLE,
         };
