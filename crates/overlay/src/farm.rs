@@ -22,7 +22,7 @@ use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Si
 
 pub use farmer::{AddError, CollectError, Farmer, Progress, Stored};
 pub use message::Message;
-pub use task::{BODY_MAX, Item, Outcome, Stamp, State, TaskId, WHY_MAX};
+pub use task::{BODY_MAX, Body, BodyTooLong, Item, Outcome, Stamp, State, TaskId, WHY_MAX, Why};
 pub use worker::{FinishError, Worker};
 
 /// Tasks in a table at most, those included whose outcome was collected and that are still remembered.

@@ -30,7 +30,7 @@ fn done(attempt: u64, result: &[u8]) -> State {
 
 #[test]
 fn a_later_state_has_a_higher_stamp_whatever_came_before() {
-    let given_up = State::GivenUp { why: Why::new("no") };
+    let given_up = State::GivenUp { why: Why::new("no"), input: Body::default() };
     let collected = State::Collected { attempt: Some(1) };
     let states = [open(0, 0), open(0, 1), open(3, 2), given_up, done(7, b"out"), collected];
     assert!(states.map(|state| item(state).stamp()).is_sorted_by(|a, b| a < b));
