@@ -5,6 +5,7 @@
 mod apps;
 mod beside;
 mod body;
+pub(crate) mod collections;
 mod error;
 mod events;
 mod files;

@@ -110,11 +110,16 @@ impl Joined {
         // Who has to wait longer leaves as one who dies.
         let _ = timeout(LEAVE_MAX, leaving).await;
     }
+
+    /// Whoever still asks is told so.
+    fn end(&self) {
+        self.task.abort();
+    }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.task.abort();
+        self.end();
     }
 }
 
@@ -135,6 +140,8 @@ impl Drop for Opened {
 struct Table {
     joined: BTreeMap<String, Arc<Joined>>,
     opened: Option<Opened>,
+    /// The program has ended.
+    is_closed: bool,
 }
 
 /// The collections of one run of a slot, while its program runs.
@@ -151,7 +158,11 @@ impl Collections {
     }
 
     /// Joins those that the application declares: all of its slots are members.
-    pub(crate) async fn join_declared(&self, declared: &[CollectionRef], slots: u16) -> Result<(), JoinError> {
+    pub(crate) async fn join_declared(
+        &self,
+        declared: &[CollectionRef],
+        slots: u16,
+    ) -> Result<(), JoinError> {
         for CollectionRef { name, spec } in declared {
             self.join(name, spec.clone(), Some(slots.into())).await?;
         }
@@ -175,6 +186,9 @@ impl Collections {
             }
             let is = serde_json::to_string(&joined.spec).unwrap_or_default();
             return Err(JoinError::Other { name: name.to_owned(), is });
+        }
+        if table.is_closed {
+            return Err(NoMailbox::Over.into());
         }
         if table.joined.len() >= COLLECTIONS_MAX {
             return Err(JoinError::TooMany);
@@ -221,6 +235,7 @@ impl Collections {
         // Others may ask for it, or join it again, once this is over.
         let Some(joined) = self.get(name).await else { return false };
         joined.hand_on().await;
+        joined.end();
         let mut table = self.table.lock().await;
         table.joined.remove(name);
         if let Some(opened) = &table.opened {
@@ -230,10 +245,13 @@ impl Collections {
         true
     }
 
-    /// The program has ended by itself: what this member owns is handed on, for a while.
-    pub(crate) async fn leave_all(&self) {
+    /// The program has ended: what this member owns is handed on, for a while, and nothing is joined any more.
+    pub(crate) async fn close(&self) {
         let all = self.all().await;
         futures_util::future::join_all(all.iter().map(|joined| joined.hand_on())).await;
+        let mut table = self.table.lock().await;
+        (table.is_closed, table.opened) = (true, None);
+        std::mem::take(&mut table.joined).into_values().for_each(|joined| joined.end());
     }
 
     pub(crate) async fn get(&self, name: &str) -> Option<Arc<Joined>> {

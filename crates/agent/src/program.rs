@@ -16,7 +16,7 @@ use xtreem_discovery::FixedPorts;
 use crate::exec::TEMPORARY;
 
 pub use collection::CollectionRef;
-pub(crate) use collection::{check_fit, check_name, check_spec, shape};
+pub(crate) use collection::{check_fit, check_name, kind};
 
 /// Longest encoding of a program; allocation carries no longer payload.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;
@@ -235,7 +235,7 @@ impl Program {
         let mut names = BTreeSet::new();
         for CollectionRef { name, spec } in &self.collections {
             let bad = |why| ProgramError::Collection { name: name.chars().take(80).collect(), why };
-            check_name(name).and_then(|()| check_spec(spec)).map_err(bad)?;
+            check_name(name).and_then(|()| kind(spec)).map_err(bad)?;
             if !names.insert(name) {
                 return Err(bad("given twice".to_owned()));
             }

@@ -195,6 +195,12 @@ impl Farm {
         self.farmer.collect(call, task, out)
     }
 
+    /// Whether the program of this member wants something to do; it does in the beginning. While it does not,
+    /// no task is asked for, so that none lies at a member where nobody does it.
+    pub fn set_wants(&mut self, call: Call<'_, Config>, wants: bool, out: &mut impl Sink<Message>) {
+        self.worker.set_wants(call, wants, out);
+    }
+
     /// The program is done with its task, or failed at it.
     pub fn finish(
         &mut self,

@@ -1,6 +1,7 @@
 //! One collection of one slot: its core, and the task that drives it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
@@ -22,16 +23,12 @@ use super::life::Life;
 use super::post::Post;
 use crate::agent::random_u64;
 
-/// Messages of a core to itself that are handed over within one call; more wait for the next. Our guess: a
-/// question to itself and its answer take two.
-const ROUNDS_MAX: usize = 64;
-
 /// What the API asks of the task.
 pub(super) type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
 /// Something that the core answers later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Question {
+pub(crate) enum Question {
     Item(RequestId),
     Owner(LookupId),
     Other(QuestionId),
@@ -39,7 +36,7 @@ pub(super) enum Question {
 
 /// What came of it.
 #[derive(Debug)]
-pub(super) enum Outcome {
+pub(crate) enum Outcome {
     Item(Result<Success, Failed>),
     Owner(Option<Owner>),
     /// With the slot of the holder, if it is about one.
@@ -48,9 +45,9 @@ pub(super) enum Outcome {
 
 /// A task that the program of this slot is to do.
 #[derive(Clone, Debug)]
-pub(super) struct AtHand {
+pub(crate) struct AtHand {
     pub task: TaskName,
-    pub input: std::sync::Arc<[u8]>,
+    pub input: Arc<[u8]>,
 }
 
 /// What a driver is made of, beside its core.
@@ -64,7 +61,7 @@ pub(super) struct Parts {
 }
 
 /// The core with all that it needs for its calls.
-pub(super) struct Driver {
+pub(crate) struct Driver {
     core: Collection,
     config: Config,
     handles: Handles,
@@ -73,21 +70,21 @@ pub(super) struct Driver {
     /// A number of the node of each slot.
     sites: BTreeMap<u16, u64>,
     origin: Moment,
-    to_self: VecDeque<Message>,
     waiting: BTreeMap<Question, oneshot::Sender<Outcome>>,
     at_hand: Option<AtHand>,
+    /// Requests for work that wait.
+    wanting: usize,
     has_left: bool,
 }
 
 impl Driver {
-    pub(super) fn new(kind: Kind, expected: Option<u32>, parts: Parts) -> Option<Driver> {
-        let mut handles = Handles::default();
-        let me = handles.intern_proven(parts.own)?.handle;
+    pub(super) fn new(kind: Kind, expected: Option<u32>, parts: Parts) -> Driver {
+        let (handles, me) = Handles::of(parts.own);
         let config = Config::of(&kind);
         let own = Member { slot: parts.own.slot, epoch: parts.own.incarnation() };
         let rng = Rng::new(random_u64());
         let core = Collection::new(&config, kind, me, own, expected, rng, Instant::ZERO);
-        Some(Driver {
+        let mut driver = Driver {
             core,
             config,
             handles,
@@ -95,46 +92,56 @@ impl Driver {
             parts,
             sites: BTreeMap::new(),
             origin: Moment::now(),
-            to_self: VecDeque::new(),
             waiting: BTreeMap::new(),
             at_hand: None,
+            wanting: 0,
             has_left: false,
-        })
+        };
+        // Until the program asks for work.
+        driver.with(|core, call, out| core.want_task(call, false, out));
+        driver
     }
 
-    pub(super) fn core(&self) -> &Collection {
+    pub(crate) fn core(&self) -> &Collection {
         &self.core
     }
 
-    pub(super) fn config(&self) -> &Config {
+    pub(crate) fn config(&self) -> &Config {
         &self.config
     }
 
-    pub(super) fn now(&self) -> Instant {
+    pub(crate) fn now(&self) -> Instant {
         let micros = self.origin.elapsed().as_micros();
         Instant::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
     }
 
-    pub(super) fn slot_of(&self, peer: Handle) -> Option<u16> {
+    pub(crate) fn slot_of(&self, peer: Handle) -> Option<u16> {
         self.handles.life(peer).map(|life| life.slot)
     }
 
-    pub(super) fn at_hand(&self) -> Option<&AtHand> {
+    pub(crate) fn at_hand(&self) -> Option<&AtHand> {
         self.at_hand.as_ref()
     }
 
+    /// One more of the program's requests waits for work, or one less.
+    pub(crate) fn want_task(&mut self, wants: bool) {
+        self.wanting = if wants { self.wanting + 1 } else { self.wanting.saturating_sub(1) };
+        let wants = self.wanting > 0;
+        self.with(|core, call, out| core.want_task(call, wants, out));
+    }
+
     /// The program is done with it.
-    pub(super) fn take_at_hand(&mut self) {
+    pub(crate) fn take_at_hand(&mut self) {
         self.at_hand = None;
     }
 
     /// What this member owned is another's.
-    pub(super) fn has_left(&self) -> bool {
+    pub(crate) fn has_left(&self) -> bool {
         self.has_left
     }
 
     /// Asks the core something that it answers at once.
-    pub(super) fn with<R>(
+    pub(crate) fn with<R>(
         &mut self,
         f: impl FnOnce(&mut Collection, Call<'_, Config>, &mut Out<'_>) -> R,
     ) -> R {
@@ -144,7 +151,7 @@ impl Driver {
     }
 
     /// Asks the core something that it answers later: nobody answers when the collection ends before.
-    pub(super) fn ask<E>(
+    pub(crate) fn ask<E>(
         &mut self,
         f: impl FnOnce(&mut Collection, Call<'_, Config>, &mut Out<'_>) -> Result<Question, E>,
     ) -> Result<oneshot::Receiver<Outcome>, E> {
@@ -164,34 +171,13 @@ impl Driver {
         f: impl FnOnce(&mut Collection, Call<'_, Config>, &mut Out<'_>) -> R,
     ) -> (R, Vec<(Handle, Message)>, Vec<Event>) {
         let call_at = self.now();
-        let mut out =
-            Out { handles: &self.handles, sites: &self.sites, sent: Vec::new(), told: Vec::new() };
+        let mut out = Out { handles: &self.handles, sites: &self.sites, sent: Vec::new(), told: Vec::new() };
         let result = f(&mut self.core, Call::new(&self.config, call_at), &mut out);
         (result, out.sent, out.told)
     }
 
-    /// Sends, tells, and hands over what the core said to itself.
     fn follow_up(&mut self, sent: Vec<(Handle, Message)>, told: Vec<Event>) {
-        self.settle(sent, told);
-        for _ in 0..ROUNDS_MAX {
-            let Some(message) = self.to_self.pop_front() else { return };
-            let me = self.me;
-            let (result, sent, told) = self.lend(|core, call, out| core.handle_message(call, me, message, out));
-            if let Err(fault) = result {
-                tracing::debug!(collection = %self.parts.name, %fault, "a message to itself");
-            }
-            self.settle(sent, told);
-        }
-    }
-
-    fn settle(&mut self, sent: Vec<(Handle, Message)>, told: Vec<Event>) {
-        for (to, message) in sent {
-            if to == self.me {
-                self.to_self.push_back(message);
-            } else {
-                self.send(to, &message);
-            }
-        }
+        sent.into_iter().for_each(|(to, message)| self.send(to, &message));
         told.into_iter().for_each(|event| self.tell(event));
     }
 
@@ -245,11 +231,7 @@ impl Driver {
             return;
         }
         // Of a life that is over, or there is no room.
-        let Some(spoken) = self.handles.intern_proven(life) else { return };
-        for gone in spoken.gone {
-            self.with(|core, call, _| core.handle_gone(call, gone));
-        }
-        let peer = spoken.handle;
+        let Some(peer) = self.handles.intern_proven(life) else { return };
         if !head.is_for(&self.parts.own) {
             // It was for an earlier life; this is the one to talk to.
             let frame = self.head(life.mark()).write();
@@ -269,6 +251,7 @@ impl Driver {
             }
         };
         if let Err(fault) = self.with(|core, call, out| core.handle_message(call, peer, message, out)) {
+            // Not a reproach: much of it is only late.
             tracing::debug!(collection = %self.parts.name, slot = from.slot, %fault, "a message is refused");
         }
     }
@@ -279,9 +262,6 @@ impl Driver {
 
     fn due(&self) -> Moment {
         let wake = self.core.next_timeout(&self.config);
-        if !self.to_self.is_empty() {
-            return Moment::now();
-        }
         // Far in the future is never; a day is looked at again.
         let micros = wake.at.as_micros().min(self.now().as_micros() + 86_400_000_000);
         self.origin + Duration::from_micros(micros)

@@ -16,7 +16,7 @@ use xtreem_node::Event;
 use super::frame::Head;
 use crate::agent::Agent;
 use crate::mail::CoreMail;
-use crate::waiting::{Subscription, Topic, TooMany};
+use crate::waiting::{Subscription, TooMany, Topic};
 
 /// Inputs that one collection has not taken yet; beyond it the slot's mailbox is read no further.
 pub(super) const INBOX_MAX: usize = 64;
@@ -37,7 +37,10 @@ pub(super) struct Runs {
 /// What a collection is told.
 #[derive(Clone, Debug)]
 pub(super) enum Input {
-    Frame { from: Member, frame: Bytes },
+    Frame {
+        from: Member,
+        frame: Bytes,
+    },
     Runs(Runs),
     /// The slot has ended: done or failed, not to be started again.
     Over(u16),
@@ -142,7 +145,8 @@ impl News {
                 () = sleep_until(end) => return,
             };
             // What was missed is seen by the next look.
-            let Ok(Named { what: Event::Allocation(Notice::SlotChanged { slot, .. }), contacts }) = change else {
+            let Ok(Named { what: Event::Allocation(Notice::SlotChanged { slot, .. }), contacts }) = change
+            else {
                 continue;
             };
             let node = slot.holder.and_then(|holder| contacts.of(holder)).map(|contact| contact.id);

@@ -21,8 +21,6 @@ struct Entry {
     mark: [u8; 8],
     /// It spoke itself.
     is_proven: bool,
-    /// A later life has spoken, and the core was told. It stays here while the core names it.
-    is_gone: bool,
     /// Used since the last sweep.
     is_recent: bool,
 }
@@ -36,15 +34,15 @@ pub(super) struct Handles {
     sweep_at: usize,
 }
 
-/// Somebody who spoke.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Spoken {
-    pub handle: Handle,
-    /// Earlier lives of the same slot, which are over.
-    pub gone: Vec<Handle>,
-}
-
 impl Handles {
+    /// A table that has this one.
+    pub(super) fn of(own: Life) -> (Handles, Handle) {
+        let mut handles = Handles::default();
+        let handle = handles.fresh();
+        handles.insert(handle, own, true);
+        (handles, handle)
+    }
+
     /// The handle of a life that somebody mentioned; none when the table is full.
     pub(super) fn intern(&mut self, life: Life) -> Option<Handle> {
         if let Some(handle) = self.known(life) {
@@ -63,12 +61,7 @@ impl Handles {
 
     /// The handle of a member that spoke itself. None when a later life of its slot has spoken, or the table
     /// is full.
-    pub(super) fn intern_proven(&mut self, life: Life) -> Option<Spoken> {
-        let of_slot: Vec<(Life, Handle)> = self
-            .of_slot(life.slot)
-            .into_iter()
-            .filter_map(|handle| Some((self.life(handle)?, handle)))
-            .collect();
+    pub(super) fn intern_proven(&mut self, life: Life) -> Option<Handle> {
         if self.is_over(life) {
             return None;
         }
@@ -78,22 +71,12 @@ impl Handles {
             // Whoever was asked without its start being known is the one who answers.
             None => match self.handles.remove(&unknown) {
                 Some(handle) => handle,
-                None => {
-                    if self.entries.len() >= HANDLES_MAX {
-                        return None;
-                    }
-                    self.fresh()
-                }
+                None if self.entries.len() >= HANDLES_MAX => return None,
+                None => self.fresh(),
             },
         };
         self.insert(handle, life, true);
-        let earlier = of_slot.into_iter().filter(|(it, other)| *it < life && *other != handle);
-        let gone = earlier.filter_map(|(_, other)| {
-            let entry = self.entries.get_mut(&other)?;
-            (!std::mem::replace(&mut entry.is_gone, true)).then_some(other)
-        });
-        let gone = gone.collect();
-        Some(Spoken { handle, gone })
+        Some(handle)
     }
 
     pub(super) fn life(&self, handle: Handle) -> Option<Life> {
@@ -103,8 +86,9 @@ impl Handles {
     /// A later life of its slot has spoken.
     pub(super) fn is_over(&self, life: Life) -> bool {
         let proven = self.of_slot(life.slot).into_iter().filter_map(|handle| self.entries.get(&handle));
-        proven.filter(|entry| entry.is_proven).any(|entry| entry.life.epoch > life.epoch
-            || entry.life > life && life.start != Life::UNKNOWN)
+        proven
+            .filter(|entry| entry.is_proven)
+            .any(|entry| entry.life.epoch > life.epoch || entry.life > life && life.start != Life::UNKNOWN)
     }
 
     /// All lives of a slot.
@@ -133,17 +117,20 @@ impl Handles {
         self.sweep_at = (2 * self.entries.len()).min(HANDLES_MAX);
     }
 
-    /// A life whose start is not known is the latest of that epoch which is.
+    /// A life whose start is not known is the latest of that epoch which has spoken.
     fn known(&self, life: Life) -> Option<Handle> {
         if life.start != Life::UNKNOWN {
             return self.handles.get(&life).copied();
         }
-        let all = life..=Life { start: u32::MAX, ..life };
-        self.handles.range(all).next_back().map(|(_, handle)| *handle)
+        let all = self.handles.range(life..=Life { start: u32::MAX, ..life }).rev();
+        let has_spoken = |handle: &Handle| self.entries.get(handle).is_some_and(|entry| entry.is_proven);
+        let mut all = all.map(|(_, handle)| *handle);
+        let latest = all.find(has_spoken);
+        latest.or_else(|| self.handles.get(&life).copied())
     }
 
     fn insert(&mut self, handle: Handle, life: Life, is_proven: bool) {
-        let entry = Entry { life, mark: life.mark(), is_proven, is_gone: false, is_recent: true };
+        let entry = Entry { life, mark: life.mark(), is_proven, is_recent: true };
         self.entries.insert(handle, entry);
         self.handles.insert(life, handle);
     }
@@ -197,36 +184,36 @@ mod tests {
 
     #[test]
     fn who_answers_is_who_was_asked_without_its_start_being_known() {
-        let mut handles = Handles::default();
+        let (mut handles, _) = Handles::of(life(0, 1, 1));
         let asked = handles.intern(life(1, 1, 0)).expect("room");
-        let spoken = handles.intern_proven(life(1, 1, 7)).expect("room");
-        assert_eq!(spoken, Spoken { handle: asked, gone: vec![] });
+        assert_eq!(handles.intern_proven(life(1, 1, 7)), Some(asked));
         assert_eq!(handles.life(asked), Some(life(1, 1, 7)));
         assert_eq!(handles.intern(life(1, 1, 0)), Some(asked), "heard of again");
     }
 
     #[test]
-    fn a_later_life_ends_the_earlier_ones_of_its_slot_and_none_comes_back() {
-        let mut handles = Handles::default();
+    fn after_a_later_life_has_spoken_no_earlier_one_of_its_slot_is_taken() {
+        let (mut handles, own) = Handles::of(life(0, 1, 1));
         let other = handles.intern(life(2, 1, 0)).expect("room");
-        let first = handles.intern_proven(life(1, 1, 7)).expect("room").handle;
+        let first = handles.intern_proven(life(1, 1, 7)).expect("room");
         let again = handles.intern_proven(life(1, 1, 8)).expect("room");
-        assert_eq!(again.gone, [first]);
+        assert_eq!((handles.intern_proven(life(1, 1, 7)), handles.is_over(life(1, 1, 0))), (None, false));
         let replaced = handles.intern_proven(life(1, 2, 1)).expect("room");
-        assert_eq!(replaced.gone, [again.handle]);
         assert_eq!(handles.intern_proven(life(1, 1, 9)), None);
-        assert_eq!(handles.life(first), Some(life(1, 1, 7)), "a core may name it yet");
         assert!(handles.is_over(life(1, 1, 0)) && !handles.is_over(life(1, 2, 0)));
-        assert_eq!(handles.life(other), Some(life(2, 1, 0)));
+        assert_eq!(handles.life(first), Some(life(1, 1, 7)), "a core may name it yet");
+        assert_eq!(handles.of_slot(1), [first, again, replaced]);
+        assert_eq!((handles.of_slot(2), handles.of_slot(0)), (vec![other], vec![own]));
     }
 
     #[test]
     fn a_hint_to_a_later_life_that_did_not_speak_ends_nobody() {
-        let mut handles = Handles::default();
-        let first = handles.intern_proven(life(1, 1, 7)).expect("room").handle;
-        let hint = handles.intern(life(1, 9, 1)).expect("room");
-        assert_ne!(first, hint);
-        assert_eq!(handles.intern_proven(life(1, 1, 7)), Some(Spoken { handle: first, gone: vec![] }));
+        let (mut handles, _) = Handles::of(life(0, 1, 1));
+        let first = handles.intern_proven(life(1, 1, 7)).expect("room");
+        let hints = [life(1, 9, 1), life(1, 1, 9)].map(|hint| handles.intern(hint).expect("room"));
+        assert!(!hints.contains(&first));
+        assert_eq!(handles.intern_proven(life(1, 1, 7)), Some(first));
+        assert_eq!(handles.intern(life(1, 1, 0)), Some(first), "it is not whom a hint names");
     }
 
     #[test]
@@ -246,7 +233,7 @@ mod tests {
     #[test]
     fn handles_travel_as_lives() {
         let (mut from, mut to) = (Handles::default(), Handles::default());
-        let handle = from.intern_proven(life(4_095, 3, 7)).expect("room").handle;
+        let handle = from.intern_proven(life(4_095, 3, 7)).expect("room");
         let bytes = minicbor::to_vec_with(handle, &mut from).expect("encoded");
         let read: Handle = minicbor::decode_with(&bytes, &mut to).expect("decoded");
         assert_eq!(to.life(read), Some(life(4_095, 3, 7)));

@@ -8,11 +8,11 @@ use xtreem_overlay::collection::{Event, Host, Member, Message};
 use super::handles::Handles;
 
 /// Takes what a core says, and answers what it asks.
-pub(super) struct Out<'a> {
-    pub handles: &'a Handles,
-    pub sites: &'a BTreeMap<u16, u64>,
-    pub sent: Vec<(Handle, Message)>,
-    pub told: Vec<Event>,
+pub(crate) struct Out<'a> {
+    pub(super) handles: &'a Handles,
+    pub(super) sites: &'a BTreeMap<u16, u64>,
+    pub(super) sent: Vec<(Handle, Message)>,
+    pub(super) told: Vec<Event>,
 }
 
 impl Sink<Message> for Out<'_> {

@@ -29,7 +29,8 @@ impl CoreMail {
             return Err(NoMailbox::TooManyCores);
         }
         let mut seed = [0; 32];
-        getrandom::fill(&mut seed).map_err(|error| xtreem_messages::OpenError::from(std::io::Error::other(error)))?;
+        getrandom::fill(&mut seed)
+            .map_err(|error| xtreem_messages::OpenError::from(std::io::Error::other(error)))?;
         let options = Options { unread_max_bytes: UNREAD_MAX_BYTES, ..Options::default() };
         let mailbox = kept::open(agent, run, &SlotKey::from_seed(seed), Purpose::Cores, options).await?;
         agent.mail.set(Purpose::Cores, run, mailbox.address()?.port());

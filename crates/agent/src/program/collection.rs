@@ -1,12 +1,10 @@
 //! Structured collections of an application: how one is checked, and how it travels in a payload.
 
 use minicbor::{Decode, Encode};
+use xtreem_base::Duration;
 use xtreem_client::api::{COLLECTION_NAME_MAX_BYTES, CollectionSpec, Metric};
-use xtreem_overlay::mesh::{Edges, Shape, ShapeError};
-use xtreem_overlay::store::DEGREE_MAX;
-
-/// Longest lease of a task, in seconds (our guess: what lives and says nothing for a day does nothing).
-const LEASE_MAX_S: u32 = 86_400;
+use xtreem_overlay::collection::{self, Copies, Kind, Terms};
+use xtreem_overlay::mesh::{Edges, Shape};
 
 /// One collection of an application, and what is fixed of it from its start on.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -38,44 +36,32 @@ pub(crate) fn check_name(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Whether the values can be meant.
-pub(crate) fn check_spec(spec: &CollectionSpec) -> Result<(), String> {
-    let copies = match spec {
-        CollectionSpec::Ring { copies } | CollectionSpec::Chord { copies } => *copies,
-        CollectionSpec::Farm { copies, lease_s, attempts } => {
-            if !(1..=LEASE_MAX_S).contains(lease_s) {
-                return Err(format!("lease_s is {lease_s}: a task has a lease of 1 to {LEASE_MAX_S} s"));
-            }
-            if *attempts == 0 {
-                return Err("attempts is 0: a task is tried at least once".to_owned());
-            }
-            *copies
+/// What the core makes of it, if its values can be meant.
+pub(crate) fn kind(spec: &CollectionSpec) -> Result<Kind, String> {
+    let copies = |copies: &u8| Copies::new(*copies).map_err(|error| error.to_string());
+    Ok(match spec {
+        CollectionSpec::Ring { copies: number } => Kind::Ring { copies: copies(number)? },
+        CollectionSpec::Chord { copies: number } => Kind::Chord { copies: copies(number)? },
+        CollectionSpec::Ranks {} => Kind::Ranks,
+        CollectionSpec::Mesh { shape, joined } => {
+            let edges = if *joined { Edges::Joined } else { Edges::Open };
+            Kind::Mesh(Shape::new(shape, edges).map_err(|error| error.to_string())?)
         }
-        CollectionSpec::Mesh { .. } => return shape(spec).map(drop).map_err(|error| error.to_string()),
-        CollectionSpec::Ranks {} | CollectionSpec::Nearest { .. } => 0,
-    };
-    if copies > DEGREE_MAX {
-        return Err(format!("copies is {copies}: at most {DEGREE_MAX} lie beside an item of the owner's"));
-    }
-    Ok(())
+        CollectionSpec::Farm { copies: number, lease_s, attempts } => {
+            let lease = Duration::from_secs((*lease_s).into());
+            let terms = Terms::new(lease, *attempts).map_err(|error| error.to_string())?;
+            Kind::Farm { copies: copies(number)?, terms }
+        }
+        CollectionSpec::Nearest { metric: Metric::Items } => Kind::Nearest(collection::Metric::Items),
+        CollectionSpec::Nearest { metric: Metric::Number } => Kind::Nearest(collection::Metric::Number),
+    })
 }
 
 /// Whether so many members fill the shape, of a mesh.
 pub(crate) fn check_fit(spec: &CollectionSpec, members: u16) -> Result<(), String> {
-    match shape(spec) {
-        Ok(Some(shape)) => shape.fit(members.into()).map_err(|misfit| misfit.to_string()),
-        // Said by `check_spec`.
-        Ok(None) | Err(_) => Ok(()),
-    }
-}
-
-/// Of a mesh.
-pub(crate) fn shape(spec: &CollectionSpec) -> Result<Option<Shape>, ShapeError> {
-    match spec {
-        CollectionSpec::Mesh { shape, joined } => {
-            Shape::new(shape, if *joined { Edges::Joined } else { Edges::Open }).map(Some)
-        }
-        _ => Ok(None),
+    match kind(spec)? {
+        Kind::Mesh(shape) => shape.fit(members.into()).map_err(|misfit| misfit.to_string()),
+        _ => Ok(()),
     }
 }
 
@@ -144,7 +130,7 @@ mod tests {
             CollectionSpec::Chord { copies: 7 },
             CollectionSpec::Ranks {},
             CollectionSpec::Mesh { shape: vec![2, 3], joined: true },
-            CollectionSpec::Farm { copies: 0, lease_s: 1, attempts: 1 },
+            CollectionSpec::Farm { copies: 0, lease_s: 3, attempts: 1 },
             CollectionSpec::Nearest { metric: Metric::Items },
             CollectionSpec::Nearest { metric: Metric::Number },
         ]
@@ -154,7 +140,7 @@ mod tests {
     fn each_specification_travels_and_has_a_mark_of_its_own() {
         let mut marks = std::collections::BTreeSet::new();
         for spec in all() {
-            assert_eq!(check_spec(&spec), Ok(()), "{spec:?}");
+            assert!(kind(&spec).is_ok(), "{spec:?}");
             for name in ["a", "b"] {
                 let collection = CollectionRef { name: name.into(), spec: spec.clone() };
                 let bytes = minicbor::to_vec(&collection).expect("encoded");
@@ -169,19 +155,20 @@ mod tests {
         let mesh = |shape: &[u32]| CollectionSpec::Mesh { shape: shape.to_vec(), joined: false };
         let farm = |lease_s, attempts| CollectionSpec::Farm { copies: 2, lease_s, attempts };
         let table = [
-            (CollectionSpec::Ring { copies: 8 }, "at most 7"),
-            (CollectionSpec::Chord { copies: 255 }, "at most 7"),
-            (CollectionSpec::Farm { copies: 8, lease_s: 1, attempts: 1 }, "at most 7"),
-            (farm(0, 1), "1 to 86400 s"),
-            (farm(86_401, 1), "1 to 86400 s"),
-            (farm(1, 0), "at least once"),
+            (CollectionSpec::Ring { copies: 8 }, "7 are possible"),
+            (CollectionSpec::Chord { copies: 255 }, "7 are possible"),
+            (CollectionSpec::Farm { copies: 8, lease_s: 3, attempts: 1 }, "7 are possible"),
+            (farm(2, 1), "a lease of"),
+            (farm(86_401, 1), "a lease of"),
+            (farm(3, 0), "0 attempts"),
+            (farm(3, 1_001), "1000 are possible"),
             (mesh(&[]), "without a side"),
             (mesh(&[2, 0]), "side 1 is 0 long"),
             (mesh(&[1; 9]), "9 dimensions"),
             (mesh(&[u32::MAX, u32::MAX]), "shorter"),
         ];
         for (spec, expected) in table {
-            let error = check_spec(&spec).expect_err(expected);
+            let error = kind(&spec).expect_err(expected);
             assert!(error.contains(expected), "{error:?} should say {expected:?}");
         }
         assert_eq!(check_fit(&mesh(&[2, 3]), 6), Ok(()));

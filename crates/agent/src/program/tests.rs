@@ -55,7 +55,7 @@ fn impossible_programs_are_refused() {
         ("twice", Box::new(move |p| p.ports = vec![port("a-b", 1), port("A_b", 2)])),
         ("letters, digits", Box::new(|p| p.collections[0].name = "a b".into())),
         ("given twice", Box::new(|p| p.collections.push(p.collections[0].clone()))),
-        ("at most 7", Box::new(|p| p.collections[0].spec = CollectionSpec::Ring { copies: 8 })),
+        ("7 are possible", Box::new(|p| p.collections[0].spec = CollectionSpec::Ring { copies: 8 })),
         ("too many", Box::new(|p| p.collections = vec![p.collections[0].clone(); COLLECTIONS_MAX + 1])),
         ("another port has its number", Box::new(move |p| p.ports = vec![port("a", 1), port("b", 1)])),
     ];

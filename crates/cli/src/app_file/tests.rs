@@ -135,7 +135,7 @@ fn what_is_wrong_is_refused_with_its_place_and_reason() {
         ("collections.a = { kind = 'tree' }", 17, "unknown value `tree`"),
         ("collections.a = { copies = 2 }", 17, "missing key `kind`"),
         ("collections.a = { kind = 'ring', copy = 2 }", 17, "unknown key `copy`"),
-        ("collections.a = { kind = 'ring', copies = 8 }", 17, "at most 7"),
+        ("collections.a = { kind = 'ring', copies = 8 }", 17, "7 are possible"),
         ("collections.a = { kind = 'mesh', shape = [2, 2] }", 17, "near it and possible: 2 x 3"),
         ("collections.a = { kind = 'mesh', shape = [0] }", 17, "every side is at least 1"),
         ("collections.'a b' = { kind = 'ranks' }", 13, "letters, digits"),

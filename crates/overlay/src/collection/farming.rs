@@ -258,6 +258,12 @@ impl Collection {
         self.farming.as_ref().is_some_and(|farming| farming.farm.farmer().is_ready())
     }
 
+    /// How far the work is, at the farmer that knows its table.
+    pub fn own_progress(&self) -> Option<super::Progress> {
+        let farmer = self.farming.as_ref()?.farm.farmer();
+        farmer.is_ready().then(|| farmer.progress())
+    }
+
     /// The task that this member is at.
     pub fn at_hand(&self) -> Option<&TaskName> {
         self.farming.as_ref()?.at_hand.as_ref()
@@ -334,6 +340,12 @@ impl Collection {
         out: &mut H,
     ) -> Result<QuestionId, BeginError> {
         self.ask_farmer(call, Ask::Progress, out)
+    }
+
+    /// Whether the program of this member wants a task; it does in the beginning. One that was asked for
+    /// before still comes.
+    pub fn want_task<H: Host>(&mut self, call: Call<'_, Config>, wants: bool, out: &mut H) {
+        self.with_farm(call, out, |farming, call, out| farming.farm.set_wants(call, wants, out));
     }
 
     /// The program is done with the task at hand, or failed at it and says why.

@@ -370,6 +370,22 @@ fn a_worker_obeys_its_farmer_only_and_returns_what_comes_late() {
 }
 
 #[test]
+fn a_worker_whose_program_wants_nothing_asks_for_nothing_and_keeps_what_comes() {
+    let mut one = One::new();
+    one.call(|farm, call, out| farm.set_wants(call, false, out));
+    one.call(|farm, call, out| farm.handle_role(call, Role::WorkerOf(WORKER), out));
+    assert!(one.out.sent.is_empty() && one.farm.next_timeout(&one.config).is_never());
+    one.call(|farm, call, out| farm.set_wants(call, true, out));
+    let [(WORKER, Message::Ask { seq })] = one.out.sent[..] else { panic!("{:?}", one.out.sent) };
+    one.call(|farm, call, out| farm.set_wants(call, false, out));
+    one.pass(Duration::from_secs(60));
+    assert_eq!(one.out.sent, []);
+    let (lease, input) = (Duration::from_secs(30), body(b"in"));
+    one.hear(WORKER, Message::Hand { seq, task: task(1), attempt: 1, lease, input }).expect("asked for");
+    assert_eq!(one.farm.worker().task(), Some(task(1)));
+}
+
+#[test]
 fn a_result_is_told_to_each_new_farmer_until_one_has_kept_it() {
     let mut one = One::new();
     one.call(|farm, call, out| farm.handle_role(call, Role::WorkerOf(WORKER), out));
