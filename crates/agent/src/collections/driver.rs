@@ -252,7 +252,7 @@ impl Driver {
         };
         if let Err(fault) = self.with(|core, call, out| core.handle_message(call, peer, message, out)) {
             // Not a reproach: much of it is only late.
-            tracing::debug!(collection = %self.parts.name, slot = from.slot, %fault, "a message is refused");
+            tracing::trace!(collection = %self.parts.name, slot = from.slot, %fault, "a message is refused");
         }
     }
 

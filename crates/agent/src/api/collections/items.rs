@@ -13,7 +13,7 @@ use xtreem_client::api::{Blob, CollectionSpec, RingItem, RingItems, RingVersion}
 use xtreem_overlay::chord::ID_BYTES;
 use xtreem_overlay::collection::{BeginError, Member};
 use xtreem_overlay::store::{
-    Action, Found, Operation, SCANNED_MAX, Success, VALUE_MAX, Value, end_of_prefix,
+    Action, Failed, Found, Operation, Refused, SCANNED_MAX, Success, VALUE_MAX, Value, end_of_prefix,
 };
 use xtreem_overlay::{Key, Namespace};
 
@@ -134,6 +134,12 @@ async fn operate(joined: &Joined, key: Key, action: Action) -> Result<Success, A
     let answer = joined
         .call(|driver| driver.ask(|core, call, out| core.begin(call, operation, out).map(Question::Item)));
     match wait(answer.await??).await? {
+        Outcome::Item(Err(Failed::Refused(Refused::AnotherWriter(id)))) => {
+            let writer =
+                Member::slot_of(&id).map_or_else(|| "another member".to_owned(), |it| format!("slot {it}"));
+            let error = format!("{writer} wrote this key: only it may write here until its lease ends");
+            Err(ApiError::definite(StatusCode::CONFLICT, error))
+        }
         Outcome::Item(result) => result.map_err(failed),
         other => Err(unexpected(&other)),
     }
