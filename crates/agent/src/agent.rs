@@ -10,6 +10,7 @@ use xtreem_node::Node;
 
 use crate::api::holders::Holders;
 use crate::beside::Commands;
+use crate::collections::{Registry, Starts};
 use crate::config::Config;
 use crate::durable::Durable;
 use crate::isolation::{self, Standing};
@@ -37,6 +38,10 @@ pub(crate) struct Agent {
     pub(crate) holders: Holders,
     pub(crate) ports: Ports,
     pub(crate) mail: Mail,
+    /// Slots here that are members of collections.
+    pub(crate) collections: Registry,
+    /// Numbers the starts of their members.
+    pub(crate) starts: Starts,
     pub(crate) waiting: Arc<Waiting>,
     /// Name that the operator knows the node by.
     pub(crate) name: String,

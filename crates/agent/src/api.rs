@@ -6,6 +6,7 @@ mod announcements;
 mod apps;
 mod beside;
 mod body;
+pub(crate) mod collections;
 mod error;
 mod events;
 mod files;

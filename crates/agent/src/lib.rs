@@ -13,6 +13,7 @@ mod agent;
 mod api;
 mod beside;
 mod bulk;
+mod collections;
 pub mod complaint;
 pub mod config;
 mod contacts;

@@ -1,6 +1,8 @@
 //! Messages between members: credentials of the slots that run here, where their mailboxes listen, and
-//! mailboxes that the agent keeps for programs which cannot have one of their own.
+//! mailboxes that the agent keeps: for programs which cannot have one of their own, and for the slot's
+//! collections.
 
+mod cores;
 mod issue;
 mod kept;
 mod told;
@@ -15,6 +17,7 @@ use xtreem_messages::{OpenError, SlotKey};
 use crate::agent::Agent;
 use crate::waiting::TooMany;
 
+pub(crate) use cores::CoreMail;
 pub(crate) use issue::{issue, now_unix_ms};
 pub(crate) use kept::Kept;
 pub(crate) use told::{ask, serve};
@@ -22,32 +25,46 @@ pub(crate) use told::{ask, serve};
 /// Mailboxes that the agent keeps for programs; one more program is refused (our guess: each may have 8 MiB
 /// of messages that are not read).
 const KEPT_MAX: usize = 64;
+/// Slots here that are members of collections; one more is refused (our guess: each may have 4 MiB that are
+/// not read).
+const CORES_MAX: usize = 128;
+
+/// Who speaks through a mailbox of a slot; the byte by which other agents ask for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Purpose {
+    /// The program.
+    Messages = 0,
+    /// The agent, for the collections of which the slot is a member.
+    Cores = 1,
+}
 
 /// Where the mailboxes of the slots here listen: ports of this node's address.
 #[derive(Debug, Default)]
 pub(crate) struct Mail {
-    ports: Mutex<BTreeMap<SlotRun, u16>>,
+    ports: Mutex<BTreeMap<(Purpose, SlotRun), u16>>,
     kept: Arc<()>,
+    cores: Arc<()>,
 }
 
 impl Mail {
-    /// Epoch and port of the newest run of the slot here that has a mailbox.
-    fn here(&self, app: AppId, slot: u16) -> Option<(Epoch, u16)> {
+    /// Epoch and port of the newest run of the slot here that has such a mailbox.
+    fn here(&self, app: AppId, slot: u16, purpose: Purpose) -> Option<(Epoch, u16)> {
         let ports = self.ports();
-        let mut of_it = ports.iter().filter(|(run, _)| run.app == app && run.slot == slot);
-        of_it.next_back().map(|(run, port)| (run.epoch, *port))
+        let is_it = |of: Purpose, run: &SlotRun| of == purpose && run.app == app && run.slot == slot;
+        let mut of_it = ports.iter().filter(|((of, run), _)| is_it(*of, run));
+        of_it.next_back().map(|((_, run), port)| (run.epoch, *port))
     }
 
-    fn set(&self, run: SlotRun, port: u16) {
-        self.ports().insert(run, port);
+    fn set(&self, purpose: Purpose, run: SlotRun, port: u16) {
+        self.ports().insert((purpose, run), port);
     }
 
-    fn remove(&self, run: SlotRun) {
-        self.ports().remove(&run);
+    fn remove(&self, purpose: Purpose, run: SlotRun) {
+        self.ports().remove(&(purpose, run));
     }
 
     /// A panic elsewhere cannot leave the table half-changed: every change is one insertion or removal.
-    fn ports(&self) -> MutexGuard<'_, BTreeMap<SlotRun, u16>> {
+    fn ports(&self) -> MutexGuard<'_, BTreeMap<(Purpose, SlotRun), u16>> {
         self.ports.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -61,6 +78,8 @@ pub(crate) enum NoMailbox {
     TheAgents,
     #[error("KEPT_MAX: this agent keeps {KEPT_MAX} mailboxes")]
     TooMany,
+    #[error("CORES_MAX: this agent has {CORES_MAX} slots with collections")]
+    TooManyCores,
     #[error("this slot runs elsewhere, or its application is over")]
     Over,
     #[error(transparent)]
@@ -103,7 +122,7 @@ impl SlotMail {
             return Err(NoMailbox::TheAgents);
         }
         *keeper = Keeper::Program;
-        self.agent.mail.set(self.run, port);
+        self.agent.mail.set(Purpose::Messages, self.run, port);
         Ok(())
     }
 
@@ -120,7 +139,7 @@ impl SlotMail {
                     return Err(NoMailbox::TooMany);
                 }
                 let kept = Arc::new(Kept::open(&self.agent, self.run, &self.key, place).await?);
-                self.agent.mail.set(self.run, kept.port()?);
+                self.agent.mail.set(Purpose::Messages, self.run, kept.port()?);
                 *keeper = Keeper::Agent(kept.clone());
                 Ok(kept)
             }
@@ -130,6 +149,6 @@ impl SlotMail {
 
 impl Drop for SlotMail {
     fn drop(&mut self) {
-        self.agent.mail.remove(self.run);
+        self.agent.mail.remove(Purpose::Messages, self.run);
     }
 }

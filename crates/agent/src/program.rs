@@ -4,13 +4,19 @@
 //! may submit: everything is checked here once, and a [`Program`] that was decoded is good to lay out and
 //! start.
 
+mod collection;
+
 use std::collections::BTreeSet;
 
 use minicbor::{Decode, Encode};
 use xtreem_base::Digest;
+use xtreem_client::api::COLLECTIONS_MAX;
 use xtreem_discovery::FixedPorts;
 
 use crate::exec::TEMPORARY;
+
+pub use collection::CollectionRef;
+pub(crate) use collection::{check_fit, check_name, kind};
 
 /// Longest encoding of a program; allocation carries no longer payload.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;
@@ -74,6 +80,9 @@ pub struct Program {
     pub files: Vec<FileRef>,
     #[n(3)]
     pub ports: Vec<PortRef>,
+    /// Structured collections of which every slot is a member.
+    #[cbor(n(4), default)]
+    pub collections: Vec<CollectionRef>,
 }
 
 /// Why something is not a program. Nothing was done with it.
@@ -89,6 +98,8 @@ pub enum ProgramError {
     NoCommand,
     #[error("{what} {text:?}: {why}")]
     Bad { what: &'static str, text: String, why: &'static str },
+    #[error("collection {name:?}: {why}")]
+    Collection { name: String, why: String },
 }
 
 impl Program {
@@ -124,6 +135,7 @@ impl Program {
         count("environment variables", self.env.len(), ENV_MAX)?;
         count("files", self.files.len(), FILES_MAX)?;
         count("ports", self.ports.len(), PORTS_MAX)?;
+        count("collections", self.collections.len(), COLLECTIONS_MAX)?;
         if self.command.first().is_none_or(|word| word.is_empty()) {
             return Err(ProgramError::NoCommand);
         }
@@ -132,7 +144,8 @@ impl Program {
         }
         self.check_env()?;
         self.check_files()?;
-        self.check_ports()
+        self.check_ports()?;
+        self.check_collections()
     }
 
     fn check_env(&self) -> Result<(), ProgramError> {
@@ -211,6 +224,25 @@ impl Program {
 }
 
 impl Program {
+    /// Whether so many slots can be members of its collections: a mesh has a place for each of them.
+    pub fn check_slots(&self, slots: u16) -> Result<(), ProgramError> {
+        self.collections.iter().try_for_each(|CollectionRef { name, spec }| {
+            check_fit(spec, slots).map_err(|why| ProgramError::Collection { name: name.clone(), why })
+        })
+    }
+
+    fn check_collections(&self) -> Result<(), ProgramError> {
+        let mut names = BTreeSet::new();
+        for CollectionRef { name, spec } in &self.collections {
+            let bad = |why| ProgramError::Collection { name: name.chars().take(80).collect(), why };
+            check_name(name).and_then(|()| kind(spec)).map_err(bad)?;
+            if !names.insert(name) {
+                return Err(bad("given twice".to_owned()));
+            }
+        }
+        Ok(())
+    }
+
     /// Numbers that its ports have. As many fit as a program may have ports, and each is there once.
     pub fn fixed_ports(&self) -> FixedPorts {
         let numbers = self.ports.iter().map(|port| port.port).filter(|number| *number > 0);

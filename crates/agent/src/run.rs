@@ -20,6 +20,7 @@ use crate::agent::{Agent, random_u64};
 use crate::api::holders::Holders;
 use crate::api::operator;
 use crate::beside::Commands;
+use crate::collections::{Registry, Starts};
 use crate::config::Config;
 use crate::contacts;
 use crate::declared::{self, DeclaredError};
@@ -160,6 +161,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         holders: Holders::default(),
         ports: Ports::default(),
         mail: Mail::default(),
+        collections: Registry::default(),
+        starts: Starts::default(),
         waiting: Arc::new(Waiting::default()),
         name,
         identity_file,

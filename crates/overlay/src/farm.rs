@@ -22,7 +22,7 @@ use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Si
 
 pub use farmer::{AddError, CollectError, Farmer, Progress, Stored};
 pub use message::Message;
-pub use task::{BODY_MAX, Item, Outcome, Stamp, State, TaskId, WHY_MAX};
+pub use task::{BODY_MAX, Body, BodyTooLong, Item, Outcome, Stamp, State, TaskId, WHY_MAX, Why};
 pub use worker::{FinishError, Worker};
 
 /// Tasks in a table at most, those included whose outcome was collected and that are still remembered.
@@ -193,6 +193,12 @@ impl Farm {
         S: Sink<Message> + Events<Event> + Shelf,
     {
         self.farmer.collect(call, task, out)
+    }
+
+    /// Whether the program of this member wants something to do; it does in the beginning. While it does not,
+    /// no task is asked for, so that none lies at a member where nobody does it.
+    pub fn set_wants(&mut self, call: Call<'_, Config>, wants: bool, out: &mut impl Sink<Message>) {
+        self.worker.set_wants(call, wants, out);
     }
 
     /// The program is done with its task, or failed at it.

@@ -12,6 +12,7 @@ extern crate std;
 
 pub mod broadcast;
 pub mod chord;
+pub mod collection;
 pub mod farm;
 mod key;
 pub mod mesh;
@@ -23,6 +24,7 @@ pub mod ring;
 pub mod store;
 pub mod tman;
 
+pub use collection::Collection;
 pub use key::{KEY_MAX, Key, KeyTooLong, Namespace};
 pub use overlay::Overlay;
 pub use position::Position;

@@ -253,4 +253,16 @@ impl<T: Clone + PartialEq> Neighbourhood<T> {
         });
         changed.collect()
     }
+
+    /// Who stands beside this rank, as of the last time that everyone was asked for.
+    pub fn known(&self) -> impl Iterator<Item = (Direction, u32, Option<&T>)> {
+        let beside = self.known.iter();
+        beside.filter_map(|(direction, known)| {
+            Some((*direction, self.shape.neighbour(self.rank, *direction)?, known.as_ref()))
+        })
+    }
+
+    pub fn rank(&self) -> u32 {
+        self.rank
+    }
 }

@@ -11,10 +11,11 @@ use xtreem_base::{
 };
 
 use crate::broadcast::{self, Around, BeginError, Broadcast, BroadcastId, Extent};
+use crate::chord::{self, ID_BYTES};
 use crate::ring::{self, LookupId, Ring, TooManyLookups};
 use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany, Value};
 use crate::tman::{self, Side, TMan};
-use crate::{Key, Position, Range};
+use crate::{Key, Namespace, Position, Range};
 
 /// Nearest peers that T-Man hands to the ring: as many as it keeps successors.
 const HANDED: usize = ring::SUCCESSORS_MAX;
@@ -108,10 +109,26 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
     /// As [`store::Host::is_admin`].
     fn is_admin(&self, peer: Handle) -> bool;
+    /// As [`store::Host::may_overwrite`].
+    fn may_overwrite(&self, peer: Handle, key: &Key) -> bool {
+        let _ = key;
+        self.is_admin(peer)
+    }
     /// As [`store::Host::site_of`].
     fn site_of(&self, peer: Handle) -> Option<u64>;
     /// Whether its origin may tell everybody this, and it is its own word. Asked once for each broadcast.
     fn may_broadcast(&self, id: BroadcastId, content: &Value) -> bool;
+}
+
+/// Where a node stands on its ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// Where load is, else anywhere; it moves with the load.
+    ByLoad,
+    /// At a random identifier of plain Chord, for as long as it is there.
+    Chord,
+    /// At this key, for as long as it is there.
+    At(Key),
 }
 
 /// One node's part of a ring.
@@ -122,6 +139,7 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
 pub struct Overlay {
     id: NodeId,
     handle: Handle,
+    place: Place,
     /// Once it stands somewhere.
     order: Option<Box<TMan<tman::Ring>>>,
     ring: Ring,
@@ -137,14 +155,15 @@ pub struct Overlay {
 /// The sink of T-Man and of the ring for one call.
 struct Inner<'a, H> {
     host: &'a mut H,
-    shelf: &'a Shelf,
+    /// Whose load says where a node stands; none: it stands where it does for other reasons.
+    shelf: Option<&'a Shelf>,
     is_nearest_new: bool,
     silent: Vec<Handle>,
     told: VecDeque<ring::Event>,
 }
 
 impl<'a, H> Inner<'a, H> {
-    fn new(host: &'a mut H, shelf: &'a Shelf) -> Self {
+    fn new(host: &'a mut H, shelf: Option<&'a Shelf>) -> Self {
         Inner { host, shelf, is_nearest_new: false, silent: Vec::new(), told: VecDeque::new() }
     }
 }
@@ -211,11 +230,11 @@ impl<H: Host> ring::Host for Inner<'_, H> {
     }
 
     fn load(&self, range: &Range) -> u64 {
-        self.shelf.load(range)
+        self.shelf.map_or(0, |shelf| shelf.load(range))
     }
 
     fn middle(&self, range: &Range) -> Option<Key> {
-        self.shelf.median(range)
+        self.shelf?.median(range)
     }
 }
 
@@ -249,6 +268,10 @@ impl<H: Host> store::Host for Storing<'_, H> {
         self.host.is_admin(peer)
     }
 
+    fn may_overwrite(&self, peer: Handle, key: &Key) -> bool {
+        self.host.may_overwrite(peer, key)
+    }
+
     fn site_of(&self, peer: Handle) -> Option<u64> {
         self.host.site_of(peer)
     }
@@ -258,8 +281,7 @@ impl<H: Host> store::Host for Storing<'_, H> {
     }
 
     fn look_up(&mut self, target: Position) -> Option<LookupId> {
-        let nothing = Shelf::default();
-        let mut out = Inner::new(self.host, &nothing);
+        let mut out = Inner::new(self.host, None);
         let lookup = self.ring.lookup(self.call, target, &mut out).ok();
         self.told.extend(out.told);
         self.silent.extend(out.silent);
@@ -311,10 +333,34 @@ impl Overlay {
     /// A node that stands nowhere. It looks for a place after a round, in which it may meet somebody.
     pub fn new(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
         let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
+        Overlay::with(config, (id, handle), Place::ByLoad, ring, rng, now)
+    }
+
+    /// As [`Overlay::new`], on a ring of plain Chord: at a random identifier, with fingers instead of rows.
+    pub fn chord(config: &Config, id: NodeId, handle: Handle, mut rng: Rng, now: Instant) -> Self {
+        let ring = Ring::chord(id, handle, Rng::new(rng.next_u64()));
+        Overlay::with(config, (id, handle), Place::Chord, ring, rng, now)
+    }
+
+    /// As [`Overlay::new`], for a node that stands at one key and does not move: who is counted along the
+    /// ring is ordered by it.
+    pub fn at(config: &Config, id: NodeId, handle: Handle, key: Key, mut rng: Rng, now: Instant) -> Self {
+        let ring = Ring::new(id, handle, Rng::new(rng.next_u64()));
+        Overlay::with(config, (id, handle), Place::At(key), ring, rng, now)
+    }
+
+    fn with(
+        config: &Config,
+        (id, handle): (NodeId, Handle),
+        place: Place,
+        ring: Ring,
+        mut rng: Rng,
+        now: Instant,
+    ) -> Self {
         let store = Store::new(handle, Rng::new(rng.next_u64()), now);
         let start_due = now + config.ring.period;
         let (order, broadcast, asked) = (None, Broadcast::default(), Vec::new());
-        Overlay { id, handle, order, ring, store, broadcast, asked, rng, start_due }
+        Overlay { id, handle, place, order, ring, store, broadcast, asked, rng, start_due }
     }
 
     pub fn ring(&self) -> &Ring {
@@ -357,7 +403,7 @@ impl Overlay {
             return Err(TooManyLookups);
         }
         let target = Position::of_key(key);
-        let mut inner = Inner::new(out, self.store.shelf());
+        let mut inner = Inner::new(out, shelf_of(&self.place, &self.store));
         let lookup = self.ring.lookup(call.narrow(|config| &config.ring), target, &mut inner)?;
         let (told, silent) = (inner.told, inner.silent);
         self.asked.push(lookup);
@@ -397,9 +443,17 @@ impl Overlay {
         self.with_ring(call, out, |ring, call, out| ring.leave(call, out));
     }
 
-    fn random_key(&mut self) -> Key {
-        let bytes = self.rng.next_u64().to_be_bytes();
-        Key::from_bytes(&bytes).unwrap_or_default()
+    fn choose_key(&mut self) -> Key {
+        let mut id = [0; ID_BYTES];
+        id.chunks_mut(8).for_each(|part| {
+            let bytes = self.rng.next_u64().to_be_bytes();
+            part.copy_from_slice(&bytes[..part.len()]);
+        });
+        match &self.place {
+            Place::ByLoad => Key::from_bytes(&id[..8]).unwrap_or_default(),
+            Place::Chord => chord::key_of(Namespace::USER, &id),
+            Place::At(key) => key.clone(),
+        }
     }
 
     fn with_ring<H: Host, R>(
@@ -408,7 +462,7 @@ impl Overlay {
         host: &mut H,
         f: impl FnOnce(&mut Ring, Call<'_, ring::Config>, &mut Inner<'_, H>) -> R,
     ) -> R {
-        let mut out = Inner::new(host, self.store.shelf());
+        let mut out = Inner::new(host, shelf_of(&self.place, &self.store));
         let result = f(&mut self.ring, call.narrow(|config| &config.ring), &mut out);
         let (told, silent) = (out.told, out.silent);
         self.follow_up(call, told, silent, host);
@@ -509,10 +563,14 @@ impl Overlay {
         f: impl FnOnce(&mut TMan<tman::Ring>, Call<'_, tman::Config>, &mut Inner<'_, H>) -> R,
     ) -> Option<R> {
         let order = self.order.as_mut()?;
-        let mut out = Inner::new(host, self.store.shelf());
+        let mut out = Inner::new(host, shelf_of(&self.place, &self.store));
         let result = f(order, call.narrow(|config| &config.order), &mut out);
         if out.is_nearest_new {
-            let near = order.neighbours(Side::After).take(HANDED);
+            // Chord has its fingers of all that it hears of.
+            let (handed, before) =
+                if self.place == Place::Chord { (usize::MAX, usize::MAX) } else { (HANDED, 0) };
+            let after = order.neighbours(Side::After).take(handed);
+            let near = after.chain(order.neighbours(Side::Before).take(before));
             let near: Vec<_> = near.map(|it| (it.handle, it.profile.clone())).collect();
             self.with_ring(call, host, |ring, call, out| {
                 near.iter().for_each(|(peer, position)| ring.learn(call, *peer, position, out));
@@ -527,7 +585,7 @@ impl Overlay {
         }
         let has_place = self.ring.position().is_some() || self.ring.is_joining();
         if !has_place {
-            let (key, id) = (self.random_key(), self.id);
+            let (key, id) = (self.choose_key(), self.id);
             let is_alone = out.fresh_peer().is_none();
             self.with_ring(call, out, |ring, call, out| {
                 if is_alone {
@@ -539,6 +597,10 @@ impl Overlay {
         }
         self.start_due = call.now + call.config.ring.join_timeout;
     }
+}
+
+fn shelf_of<'a>(place: &Place, store: &'a Store) -> Option<&'a Shelf> {
+    (*place == Place::ByLoad).then(|| store.shelf())
 }
 
 impl Core for Overlay {

@@ -50,6 +50,11 @@ pub trait Host: Sink<Message> + Events<Event> {
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
     /// Whether it may write and remove what others wrote.
     fn is_admin(&self, peer: Handle) -> bool;
+    /// Whether it may do so at this key: a part of the ring may have a rule of its own.
+    fn may_overwrite(&self, peer: Handle, key: &Key) -> bool {
+        let _ = key;
+        self.is_admin(peer)
+    }
     /// Where it stands, as far as that is known: copies prefer other sites.
     fn site_of(&self, peer: Handle) -> Option<u64>;
     /// What the ring says now.

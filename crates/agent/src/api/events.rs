@@ -9,6 +9,7 @@ use axum::extract::{Path, State};
 use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Serialize;
+use tokio::sync::broadcast::error::RecvError;
 use xtreem_allocation::Notice;
 use xtreem_base::AppId;
 use xtreem_client::api::Dropped;
@@ -26,11 +27,20 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 type Item = Result<sse::Event, Infallible>;
 
-/// For a program: changes of its own application.
+/// For a program: changes of its own application, and of the collections of which its slot is a member.
 pub(super) async fn of_slot(
     State(slot): State<Arc<Slot>>,
 ) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
-    changes(&slot.agent, slot.run.app)
+    let of_collections = stream::unfold(slot.collections.events(), |mut changes| async {
+        match changes.recv().await {
+            Ok(change) => Some((Ok(event("collection", &change)), changes)),
+            Err(RecvError::Lagged(dropped)) => Some((Ok(event("dropped", &Dropped { dropped })), changes)),
+            // The slot has ended.
+            Err(RecvError::Closed) => None,
+        }
+    });
+    let changes = changes(&slot.agent, slot.run.app)?;
+    Ok(kept_alive(stream::select(changes, of_collections)))
 }
 
 /// For the operator: changes of any application that this node takes part in, now or later.
@@ -39,13 +49,17 @@ pub(super) async fn of_app(
     Path(id): Path<String>,
 ) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
     let app = body::id(&id, "application")?;
-    changes(&agent, app)
+    changes(&agent, app).map(kept_alive)
+}
+
+fn kept_alive<S: Stream<Item = Item> + Send + 'static>(events: S) -> Sse<impl Stream<Item = Item>> {
+    Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
 }
 
 /// Changes from now on. What a reader is too slow for is dropped, the oldest first, and it is told how many.
-fn changes(agent: &Agent, app: AppId) -> Result<Sse<impl Stream<Item = Item> + use<>>, ApiError> {
+fn changes(agent: &Agent, app: AppId) -> Result<impl Stream<Item = Item> + use<>, ApiError> {
     let changes = agent.waiting.subscribe(Topic::Changes(app))?;
-    let events = stream::unfold(changes, |mut changes| async {
+    Ok(stream::unfold(changes, |mut changes| async {
         loop {
             let event = match changes.next().await {
                 Err(Missed(dropped)) => Some(event("dropped", &Dropped { dropped })),
@@ -57,8 +71,7 @@ fn changes(agent: &Agent, app: AppId) -> Result<Sse<impl Stream<Item = Item> + u
                 return Some((Ok(event), changes));
             }
         }
-    });
-    Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)))
+    }))
 }
 
 /// What a change looks like to those who follow it; of a guardian's loss they need to know nothing.

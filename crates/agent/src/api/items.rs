@@ -24,9 +24,9 @@ use crate::waiting::Topic;
 /// Copies beside the owner's, where nothing else is asked for: two nodes may die at once.
 const COPIES: u8 = 2;
 /// Seconds that an item lies there, where nothing else is asked for. Our guess: a day's work.
-const LEASE_S: u64 = 86_400;
+pub(super) const LEASE_S: u64 = 86_400;
 /// Items of one answer, where nothing else is asked for.
-const LISTED: u16 = 100;
+pub(super) const LISTED: u16 = 100;
 
 #[derive(Deserialize)]
 pub(super) struct Asked {
@@ -125,11 +125,15 @@ async fn operate(agent: &Arc<Agent>, key: Key, action: Action) -> Result<Success
         else {
             continue;
         };
-        return result.map_err(|failed| match failed {
-            Failed::Refused(refused) => ApiError::definite(StatusCode::CONFLICT, refused),
-            Failed::Unanswered => ApiError::definite(StatusCode::SERVICE_UNAVAILABLE, failed),
-            Failed::Indefinite => ApiError::indefinite(StatusCode::GATEWAY_TIMEOUT, failed),
-        });
+        return result.map_err(failed);
+    }
+}
+
+pub(super) fn failed(failed: Failed) -> ApiError {
+    match failed {
+        Failed::Refused(refused) => ApiError::definite(StatusCode::CONFLICT, refused),
+        Failed::Unanswered => ApiError::definite(StatusCode::SERVICE_UNAVAILABLE, failed),
+        Failed::Indefinite => ApiError::indefinite(StatusCode::GATEWAY_TIMEOUT, failed),
     }
 }
 
@@ -148,7 +152,7 @@ fn name(key: &Key) -> String {
     String::from_utf8_lossy(key.as_bytes().get(1..).unwrap_or_default()).into_owned()
 }
 
-fn told(version: Version) -> RingVersion {
+pub(super) fn told(version: Version) -> RingVersion {
     RingVersion { version: format!("{}.{}", version.epoch, version.number) }
 }
 
@@ -162,7 +166,7 @@ fn item(found: &Found) -> RingItem {
     }
 }
 
-fn expected(text: &str) -> Result<Version, ApiError> {
+pub(super) fn expected(text: &str) -> Result<Version, ApiError> {
     let version = || {
         let (epoch, number) = text.split_once('.')?;
         Some(Version { epoch: epoch.parse().ok()?, number: number.parse().ok()? })

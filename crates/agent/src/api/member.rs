@@ -18,14 +18,14 @@ use super::picture;
 use super::slot_socket::Slot;
 use crate::agent::Agent;
 use crate::environment::epoch_text;
-use crate::mail;
+use crate::mail::{self, Purpose};
 
 pub(super) async fn member(
     State(slot): State<Arc<Slot>>,
     Path(of): Path<String>,
 ) -> Result<Json<MemberReply>, ApiError> {
     let of = of.parse().map_err(|_| ApiError::bad_request(format!("{of:?} is no number of a slot")))?;
-    let (epoch, address) = find(&slot.agent, slot.run.app, of).await?;
+    let (epoch, address) = find(&slot.agent, slot.run.app, of, Purpose::Messages).await?;
     Ok(Json(MemberReply { slot: of, epoch: epoch_text(&epoch), mailbox: address.to_string() }))
 }
 
@@ -34,6 +34,7 @@ pub(crate) async fn find(
     agent: &Arc<Agent>,
     app: AppId,
     slot: u16,
+    purpose: Purpose,
 ) -> Result<(Epoch, SocketAddr), FindError> {
     let not_now = |why: String| FindError::NotNow { why };
     let own = agent.net.call_named(move |node, now, _| node.app(now, app)).await;
@@ -57,7 +58,7 @@ pub(crate) async fn find(
             found.ok_or_else(|| not_now(format!("no member that was asked knows who holds slot {slot}")))?
         }
     };
-    ask(agent, app, known, holder).await
+    ask(agent, app, known, holder, purpose).await
 }
 
 async fn ask(
@@ -65,6 +66,7 @@ async fn ask(
     app: AppId,
     known: Known,
     holder: Option<Contact>,
+    purpose: Purpose,
 ) -> Result<(Epoch, SocketAddr), FindError> {
     let slot = known.slot;
     if known.state.is_final() {
@@ -72,11 +74,12 @@ async fn ask(
     }
     let why = match holder {
         None => format!("nobody holds slot {slot} just now"),
-        Some(holder) => match mail::ask(agent, app, slot, holder).await {
+        Some(holder) => match mail::ask(agent, app, slot, purpose, holder).await {
             Ok(Some((epoch, address))) if epoch >= known.epoch || known.state == SlotState::Planned => {
                 return Ok((epoch, address));
             }
             Ok(Some(_)) => format!("the node of slot {slot} tells of an older run of it"),
+            Ok(None) if purpose == Purpose::Cores => format!("slot {slot} is a member of no collection yet"),
             Ok(None) => format!("the program of slot {slot} has opened no mailbox yet"),
             Err(error) => format!("the node of slot {slot} does not answer: {error}"),
         },

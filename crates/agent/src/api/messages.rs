@@ -16,9 +16,9 @@ use serde::Deserialize;
 use xtreem_client::api::{Blob, MailboxRequest, MessageView, SlotCredential};
 use xtreem_messages::{MESSAGE_MAX_BYTES, RenewError, SendError};
 
-use super::body;
 use super::error::ApiError;
 use super::slot_socket::Slot;
+use super::{body, collections};
 use crate::environment::epoch_text;
 use crate::mail::{self, NoMailbox};
 
@@ -50,7 +50,39 @@ pub(super) async fn mailbox(State(slot): State<Arc<Slot>>, body: Body) -> Result
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Address {
-    slot: u16,
+    slot: Option<u16>,
+    /// Whose member of a rank, at a place, or who owns a key, is meant.
+    collection: Option<String>,
+    rank: Option<u32>,
+    at: Option<String>,
+    key: Option<String>,
+}
+
+impl Address {
+    /// The slot that is meant now.
+    async fn resolve(self, slot: &Slot) -> Result<u16, ApiError> {
+        let Address { slot: to, collection, rank, at, key } = self;
+        let joined = match collection {
+            Some(name) => Some(collections::of(slot, &name).await?),
+            None => None,
+        };
+        match (to, joined, rank, at, key) {
+            (Some(to), None, None, None, None) => Ok(to),
+            (None, Some(joined), Some(rank), None, None) => {
+                collections::holder(&joined, rank).await.map(|it| it.slot)
+            }
+            (None, Some(joined), None, Some(at), None) => {
+                collections::holder_at(&joined, &at).await.map(|it| it.slot)
+            }
+            (None, Some(joined), None, None, Some(key)) => {
+                collections::owner_of(&joined, &key).await.map(|it| it.slot)
+            }
+            _ => {
+                let error = "to whom? slot=3, or collection=NAME with one of rank=5, at=1,2 and key=TEXT";
+                Err(ApiError::bad_request(error))
+            }
+        }
+    }
 }
 
 pub(super) async fn send(
@@ -58,8 +90,9 @@ pub(super) async fn send(
     to: Result<Query<Address>, QueryRejection>,
     body: Body,
 ) -> Result<Json<()>, ApiError> {
-    let Address { slot: to } = body::query(to)?;
+    let to = body::query(to)?;
     let message = body::bytes(body, MESSAGE_MAX_BYTES, "MESSAGE_MAX_BYTES: the message").await?;
+    let to = to.resolve(&slot).await?;
     let kept = slot.mail.kept().await?;
     kept.mailbox.send(to, message).await?;
     Ok(Json(()))
@@ -97,7 +130,9 @@ impl From<NoMailbox> for ApiError {
     fn from(error: NoMailbox) -> Self {
         let status = match error {
             NoMailbox::ItsOwn | NoMailbox::TheAgents => StatusCode::CONFLICT,
-            NoMailbox::TooMany | NoMailbox::TooManyWait(_) => StatusCode::TOO_MANY_REQUESTS,
+            NoMailbox::TooMany | NoMailbox::TooManyCores | NoMailbox::TooManyWait(_) => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
             NoMailbox::Over => StatusCode::GONE,
             NoMailbox::Open(_) => StatusCode::SERVICE_UNAVAILABLE,
         };

@@ -34,11 +34,7 @@ impl Place {
         let lease = ring.lease().filter(|lease| lease.is_valid(now));
         Place {
             key: ring.position().map(|position| position.key.clone()),
-            owns: lease.map(|lease| RingRange {
-                after: hex(&lease.range().after.key),
-                epoch: lease.epoch(),
-                lease_ms: (lease.until() != Instant::FAR).then(|| lease.until().since(now).as_millis()),
-            }),
+            owns: lease.map(|lease| owned(lease, now)),
             predecessor: ring.predecessor().cloned(),
             successors: ring.successors().to_vec(),
             rows: (0..ring.row_count()).map(|level| ring.row(level)).collect(),
@@ -75,7 +71,15 @@ fn member(contact: &Contact, contacts: &Contacts) -> Option<RingMember> {
     Some(RingMember { id, address, key: hex(&contact.position.key) })
 }
 
-fn hex(key: &Key) -> String {
+pub(super) fn owned(lease: &ring::Lease, now: Instant) -> RingRange {
+    RingRange {
+        after: hex(&lease.range().after.key),
+        epoch: lease.epoch(),
+        lease_ms: (lease.until() != Instant::FAR).then(|| lease.until().since(now).as_millis()),
+    }
+}
+
+pub(super) fn hex(key: &Key) -> String {
     key.as_bytes().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

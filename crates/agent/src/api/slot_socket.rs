@@ -18,9 +18,11 @@ use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use xtreem_allocation::SlotRun;
 
+use super::collections::{self, items, tasks};
 use super::error::{self, ApiError};
 use super::{events, listener, member, messages, self_application};
 use crate::agent::Agent;
+use crate::collections::Collections;
 use crate::mail::SlotMail;
 use crate::ports::Reserved;
 use crate::program::PortRef;
@@ -38,6 +40,7 @@ pub(super) struct Slot {
     token: String,
     ports: Reserved,
     pub(super) mail: SlotMail,
+    pub(super) collections: Arc<Collections>,
 }
 
 impl Slot {
@@ -65,7 +68,9 @@ impl SlotSocket {
         let socket = listener::open(&path, 0o666)?;
         let (agent, run) = (agent.clone(), order.run);
         let mail = SlotMail::new(agent.clone(), run)?;
-        let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail });
+        let collections = Arc::new(Collections::new(agent.clone(), run));
+        agent.collections.add(run, &collections);
+        let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail, collections });
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
@@ -76,6 +81,7 @@ impl SlotSocket {
             .route("/v1/self/members/{slot}", get(member::member))
             .route("/v1/self/send", post(messages::send))
             .route("/v1/self/messages", get(messages::messages))
+            .merge(of_collections())
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(from_fn_with_state(slot.clone(), check_token))
@@ -98,6 +104,31 @@ impl SlotSocket {
     pub(crate) fn ports(&self) -> &[(PortRef, u16)] {
         self.slot.ports()
     }
+
+    pub(crate) fn collections(&self) -> &Arc<Collections> {
+        &self.slot.collections
+    }
+}
+
+fn of_collections() -> Router<Arc<Slot>> {
+    let of = |rest: &str| format!("/v1/self/collections/{{name}}{rest}");
+    let items = get(items::get).put(items::put).delete(items::delete);
+    let tasks = get(tasks::state).put(tasks::add).delete(tasks::collect);
+    let work = get(tasks::work).put(tasks::done).delete(tasks::failed);
+    Router::new()
+        .route("/v1/self/collections", get(collections::list))
+        .route(&of(""), get(collections::show).put(collections::join).delete(collections::leave))
+        .route(&of("/ranks/{rank}"), get(collections::rank))
+        .route(&of("/places"), get(collections::place))
+        .route(&of("/renumber"), post(collections::renumber))
+        .route(&of("/owner"), get(collections::owner))
+        .route(&of("/profile"), put(collections::set_profile))
+        .route(&of("/items"), items)
+        .route(&of("/scan"), get(items::scan))
+        .route(&of("/tasks"), tasks)
+        .route(&of("/outcomes"), get(tasks::outcomes))
+        .route(&of("/progress"), get(tasks::progress))
+        .route(&of("/work"), work)
 }
 
 impl Drop for SlotSocket {

@@ -99,6 +99,7 @@ fn check(agent: &Agent, application: &Application) -> Result<(), ApiError> {
         }
     }
     let program = Program::from_payload(&spec.payload).map_err(ApiError::bad_request)?;
+    program.check_slots(application.record.slots).map_err(ApiError::bad_request)?;
     if spec.ports != program.fixed_ports() {
         return Err(ApiError::bad_request("the specification's ports are not those of its program"));
     }

@@ -13,7 +13,7 @@ use xtreem_messages::{
 use xtreem_net::Named;
 use xtreem_node::Event;
 
-use super::{NoMailbox, issue};
+use super::{NoMailbox, Purpose, issue};
 use crate::agent::Agent;
 use crate::api::member;
 use crate::waiting::{Subscription, Topic};
@@ -45,16 +45,8 @@ impl Kept {
         key: &SlotKey,
         place: Arc<()>,
     ) -> Result<Kept, NoMailbox> {
-        // Where the agent itself listens, which may be all addresses.
-        let socket = Mailbox::bind(key, agent.config.bind.ip(), 0)?;
-        let changes = Mutex::new(agent.waiting.subscribe(Topic::Changes(run.app))?);
-        let directory = Here { agent: agent.clone(), run, key: key.public(), changes };
-        let issued = directory.renew().await.map_err(|error| match error {
-            RenewError::Over => NoMailbox::Over,
-            RenewError::NotNow { .. } => NoMailbox::Open(OpenError::Agent("no credential just now")),
-        })?;
         let options = Options { unread_max_bytes: UNREAD_MAX_BYTES, ..Options::default() };
-        let mailbox = socket.open_with(issued, Arc::new(directory), options)?;
+        let mailbox = open(agent, run, key, Purpose::Messages, options).await?;
         Ok(Kept { mailbox, is_read: AtomicBool::new(false), _place: place })
     }
 
@@ -69,10 +61,30 @@ impl Kept {
     }
 }
 
+/// A mailbox of a slot that runs here, in the agent.
+pub(super) async fn open(
+    agent: &Arc<Agent>,
+    run: SlotRun,
+    key: &SlotKey,
+    purpose: Purpose,
+    options: Options,
+) -> Result<Mailbox, NoMailbox> {
+    // Where the agent itself listens, which may be all addresses.
+    let socket = Mailbox::bind(key, agent.config.bind.ip(), 0)?;
+    let changes = Mutex::new(agent.waiting.subscribe(Topic::Changes(run.app))?);
+    let directory = Here { agent: agent.clone(), run, purpose, key: key.public(), changes };
+    let issued = directory.renew().await.map_err(|error| match error {
+        RenewError::Over => NoMailbox::Over,
+        RenewError::NotNow { .. } => NoMailbox::Open(OpenError::Agent("no credential just now")),
+    })?;
+    Ok(socket.open_with(issued, Arc::new(directory), options)?)
+}
+
 /// What the agent tells a mailbox of its own.
 struct Here {
     agent: Arc<Agent>,
     run: SlotRun,
+    purpose: Purpose,
     key: [u8; 32],
     changes: Mutex<Subscription>,
 }
@@ -80,7 +92,7 @@ struct Here {
 impl Directory for Here {
     fn find(&self, slot: u16) -> Answer<'_, Result<Found, FindError>> {
         Box::pin(async move {
-            let found = member::find(&self.agent, self.run.app, slot).await?;
+            let found = member::find(&self.agent, self.run.app, slot, self.purpose).await?;
             Ok(Found { epoch: found.0, address: found.1 })
         })
     }

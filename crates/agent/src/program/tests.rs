@@ -1,3 +1,5 @@
+use xtreem_client::api::CollectionSpec;
+
 use super::*;
 
 fn web() -> Program {
@@ -11,6 +13,7 @@ fn web() -> Program {
             executable: false,
         }],
         ports: vec![PortRef { name: "http-main".into(), port: 0 }],
+        collections: vec![CollectionRef { name: "all".into(), spec: CollectionSpec::Ranks {} }],
     }
 }
 
@@ -50,6 +53,10 @@ fn impossible_programs_are_refused() {
         ("16 GiB", Box::new(|p| p.files[0].len = FILE_MAX_BYTES + 1)),
         ("letters, digits", Box::new(move |p| p.ports[0] = port("a b", 1))),
         ("twice", Box::new(move |p| p.ports = vec![port("a-b", 1), port("A_b", 2)])),
+        ("letters, digits", Box::new(|p| p.collections[0].name = "a b".into())),
+        ("given twice", Box::new(|p| p.collections.push(p.collections[0].clone()))),
+        ("7 are possible", Box::new(|p| p.collections[0].spec = CollectionSpec::Ring { copies: 8 })),
+        ("too many", Box::new(|p| p.collections = vec![p.collections[0].clone(); COLLECTIONS_MAX + 1])),
         ("another port has its number", Box::new(move |p| p.ports = vec![port("a", 1), port("b", 1)])),
     ];
     for (expected, break_it) in table {

@@ -93,7 +93,7 @@ pub(super) async fn carry_out(
             return;
         }
     };
-    let (running, _socket) = match prepared {
+    let (running, socket) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return not_started(&agent, run, &premises, failure).await,
     };
@@ -106,6 +106,8 @@ pub(super) async fn carry_out(
         exec::Exit::Signal(signal) => Exit::Signal(signal),
     };
     tracing::info!(app = ?run.app, slot = run.slot, %exit, "slot ended");
+    socket.collections().close().await;
+    drop(socket);
     // Removed before the node is told, as it may start the slot again at once.
     agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), None);
     agent.tell(move |node, now, out| node.program_exited(now, run, exit, out)).await;
@@ -173,6 +175,8 @@ async fn prepare(
     let ports = ports.map_err(|error| Failure::of_io(&error, Trouble::Port))?;
     let path = agent.state.sockets_dir().join(number.to_string());
     let socket = SlotSocket::open(agent, order, path, ports).map_err(on_disk)?;
+    let declared = socket.collections().join_declared(&program.collections, order.slots).await;
+    declared.map_err(|error| Failure::of_node(Trouble::Other, error))?;
     let place = Place {
         run: order.run,
         app_name: &order.name,

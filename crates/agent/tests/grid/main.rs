@@ -3,6 +3,7 @@
 //! No test harness: this binary is the tests, the agents, the helper that starts programs, and the program.
 
 mod beside;
+mod collections;
 mod complaints;
 mod credentials;
 mod files;
@@ -88,6 +89,9 @@ const TESTS: &[Test] = tests![
     liar::a_member_that_opens_streams_without_end_is_refused_the_seventeenth,
     ports::ports_of_any_number_are_told_to_users_and_members,
     ports::a_port_in_use_keeps_a_node_from_matching,
+    collections::members_of_all_kinds_find_each_other,
+    collections::a_replacement_is_the_member_that_was_before_it,
+    collections::what_makes_no_sense_is_refused_with_the_reason,
     messages::five_members_talk_and_the_replacement_of_a_dead_one_goes_on,
     messages::programs_of_any_language_talk_through_their_agents,
     messages::what_is_too_long_for_a_message_is_streamed_within_little_memory,

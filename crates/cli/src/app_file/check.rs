@@ -8,11 +8,12 @@ use std::path::Path;
 
 use toml::Spanned;
 use xtreem_agent::complaint::{Complaint, Source};
-use xtreem_agent::program::{FileRef, PortRef, Program, ProgramError};
+use xtreem_agent::program::{CollectionRef, FileRef, PortRef, Program, ProgramError};
 use xtreem_agent::quantity::parse_bytes;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
 use xtreem_base::AppId;
+use xtreem_client::api::CollectionSpec;
 use xtreem_discovery::{Need, Requirement, SetQuery, Together};
 
 use super::raw::{self, Nodes, Port, Quantity};
@@ -61,6 +62,7 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
         env: environment(source, raw.environment)?,
         files: Vec::new(),
         ports: ports(source, raw.ports)?,
+        collections: collections(source, raw.collections, (least, nodes))?,
     };
     let files_span = raw.files.first().map_or(command_span.clone(), Spanned::span);
     let mut files = Vec::new();
@@ -239,6 +241,30 @@ fn ports(
         check(source, &Program { ports: ports.clone(), ..any_program() }, &span)?;
     }
     Ok(ports)
+}
+
+fn collections(
+    source: &Source<'_>,
+    wanted: BTreeMap<Spanned<String>, Spanned<CollectionSpec>>,
+    (least, most): (u16, u16),
+) -> Result<Vec<CollectionRef>, Complaint> {
+    let mut collections = Vec::new();
+    for (name, spec) in wanted {
+        let (name_span, spec_span) = (name.span(), spec.span());
+        let with = |name: String, spec| CollectionRef { name, spec };
+        // What is wrong with the name is shown there.
+        let named = with(name.get_ref().clone(), CollectionSpec::Ranks {});
+        check(source, &Program { collections: vec![named], ..any_program() }, &name_span)?;
+        collections.push(with(name.into_inner(), spec.into_inner()));
+        let program = Program { collections: collections.clone(), ..any_program() };
+        check(source, &program, &spec_span)?;
+        // Of a range it is known once nodes are found.
+        if !(least..=most).any(|nodes| program.check_slots(nodes).is_ok()) {
+            let misfit = program.check_slots(most).err().map(|error| error.to_string()).unwrap_or_default();
+            return Err(source.complaint(spec_span, misfit));
+        }
+    }
+    Ok(collections)
 }
 
 fn file(

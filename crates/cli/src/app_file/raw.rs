@@ -6,6 +6,7 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
+use xtreem_client::api::CollectionSpec;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -25,6 +26,8 @@ pub(super) struct App {
     pub(super) environment: BTreeMap<Spanned<String>, Spanned<String>>,
     #[serde(default)]
     pub(super) ports: BTreeMap<Spanned<String>, Spanned<Port>>,
+    #[serde(default)]
+    pub(super) collections: BTreeMap<Spanned<String>, Spanned<CollectionSpec>>,
     #[serde(default)]
     pub(super) restart: Restart,
     #[serde(default)]

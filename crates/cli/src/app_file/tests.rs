@@ -2,6 +2,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use xtreem_agent::program::CollectionRef;
+use xtreem_client::api::CollectionSpec;
+
 use super::*;
 
 const GOOD: &str = r#"
@@ -61,6 +64,13 @@ fn every_key_reaches_its_place() {
         colocate = true
         environment = { LANG = "C", EMPTY = "" }
         ports = { http = 8080, "debug-1" = "auto" }
+        [collections.world]
+        kind = "mesh"
+        shape = [64, 64]
+        joined = true
+        [collections.jobs]
+        kind = "farm"
+        attempts = 2
         [resources]
         cores = 0.5
         memory = "1 GiB"
@@ -80,6 +90,10 @@ fn every_key_reaches_its_place() {
     assert_eq!(variables, [("EMPTY", ""), ("LANG", "C")]);
     let ports: Vec<_> = app.program.ports.iter().map(|p| (p.name.as_str(), p.port)).collect();
     assert_eq!(ports, [("debug-1", 0), ("http", 8080)]);
+    let named = |name: &str, spec| CollectionRef { name: name.to_owned(), spec };
+    let jobs = CollectionSpec::Farm { copies: 2, lease_s: 30, attempts: 2 };
+    let world = CollectionSpec::Mesh { shape: vec![64, 64], joined: true };
+    assert_eq!(app.program.collections, [named("jobs", jobs), named("world", world)]);
     let spec = app.spec().expect("a specification");
     assert_eq!(Program::from_payload(&spec.payload), Ok(app.program));
 }
@@ -118,6 +132,13 @@ fn what_is_wrong_is_refused_with_its_place_and_reason() {
         ("ports = { http = 0 }", 18, "from 1 to 65535"),
         ("ports = { http = 65536 }", 18, "from 1 to 65535"),
         ("ports = { http = 'any' }", 18, "a port number or \"auto\""),
+        ("collections.a = { kind = 'tree' }", 17, "unknown value `tree`"),
+        ("collections.a = { copies = 2 }", 17, "missing key `kind`"),
+        ("collections.a = { kind = 'ring', copy = 2 }", 17, "unknown key `copy`"),
+        ("collections.a = { kind = 'ring', copies = 8 }", 17, "7 are possible"),
+        ("collections.a = { kind = 'mesh', shape = [2, 2] }", 17, "near it and possible: 2 x 3"),
+        ("collections.a = { kind = 'mesh', shape = [0] }", 17, "every side is at least 1"),
+        ("collections.'a b' = { kind = 'ranks' }", 13, "letters, digits"),
         ("ports = { 'a b' = 80 }", 11, "letters, digits"),
         ("ports = { a = 80, b = 80 }", 19, "another port has its number"),
         ("restart = 'sometimes'", 11, "unknown value `sometimes`"),

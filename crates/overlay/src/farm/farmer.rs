@@ -3,6 +3,7 @@
 mod ring;
 mod workers;
 
+use minicbor::{Decode, Encode};
 use xtreem_base::{Call, Events, Handle, Instant, Rng, Sink, Wake};
 
 pub use ring::Stored;
@@ -35,20 +36,28 @@ pub enum CollectError {
 }
 
 /// How far the work has come, at a farmer that is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Encode, Decode)]
 pub struct Progress {
+    #[n(0)]
     pub open: u32,
     /// Of the open ones, those that somebody is at.
+    #[n(1)]
     pub leased: u32,
+    #[n(2)]
     pub given_up: u32,
+    #[n(3)]
     pub done: u32,
+    #[n(4)]
     pub collected: u32,
     /// Results that were one too many: of a worker that was thought to be lost, or of the other side of a
     /// partition.
+    #[n(5)]
     pub duplicates: u32,
     /// Leases that ran out or whose worker is gone.
+    #[n(6)]
     pub lost_leases: u32,
     /// Items of the ring that this table had no room for; they stay where they are, for a later reading.
+    #[n(7)]
     pub left_out: u32,
 }
 
@@ -111,6 +120,11 @@ impl Farmer {
     /// All tasks and where they stand.
     pub fn tasks(&self) -> impl Iterator<Item = (TaskId, &State)> {
         self.table.tasks().map(|(task, entry)| (task, &entry.state))
+    }
+
+    /// Where one task stands. None: there is no such task here.
+    pub fn state(&self, task: TaskId) -> Option<&State> {
+        self.table.entry(task).map(|entry| &entry.state)
     }
 
     /// None while there is none that is stored, and when it was collected.

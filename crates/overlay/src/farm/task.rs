@@ -57,6 +57,9 @@ pub enum State {
     GivenUp {
         #[n(0)]
         why: Why,
+        /// What nobody could do.
+        #[n(1)]
+        input: Body,
     },
     #[n(2)]
     Done {
@@ -131,7 +134,7 @@ impl State {
     pub(super) fn body_len(&self) -> usize {
         match self {
             State::Open { input: body, .. } | State::Done { result: body, .. } => body.0.len(),
-            State::GivenUp { why } => why.0.len(),
+            State::GivenUp { why, input } => why.0.len() + input.0.len(),
             State::Collected { .. } => 0,
         }
     }
@@ -140,7 +143,7 @@ impl State {
     pub(super) fn outcome(&self) -> Option<Outcome> {
         match self {
             State::Done { result, .. } => Some(Outcome::Done(result.clone())),
-            State::GivenUp { why } => Some(Outcome::Failed(why.clone())),
+            State::GivenUp { why, .. } => Some(Outcome::Failed(why.clone())),
             State::Open { .. } | State::Collected { .. } => None,
         }
     }

@@ -30,7 +30,7 @@ fn done(attempt: u64, result: &[u8]) -> State {
 
 #[test]
 fn a_later_state_has_a_higher_stamp_whatever_came_before() {
-    let given_up = State::GivenUp { why: Why::new("no") };
+    let given_up = State::GivenUp { why: Why::new("no"), input: Body::default() };
     let collected = State::Collected { attempt: Some(1) };
     let states = [open(0, 0), open(0, 1), open(3, 2), given_up, done(7, b"out"), collected];
     assert!(states.map(|state| item(state).stamp()).is_sorted_by(|a, b| a < b));
@@ -367,6 +367,22 @@ fn a_worker_obeys_its_farmer_only_and_returns_what_comes_late() {
     assert_eq!(one.hear(WORKER, Message::Kept { task: task(1), attempt: 2 }), Err(Fault::Unsolicited));
     one.hear(WORKER, Message::Stop { task: task(1), attempt: 2 }).expect("from its farmer");
     assert_eq!(one.out.told, [Event::Stop(task(1))]);
+}
+
+#[test]
+fn a_worker_whose_program_wants_nothing_asks_for_nothing_and_keeps_what_comes() {
+    let mut one = One::new();
+    one.call(|farm, call, out| farm.set_wants(call, false, out));
+    one.call(|farm, call, out| farm.handle_role(call, Role::WorkerOf(WORKER), out));
+    assert!(one.out.sent.is_empty() && one.farm.next_timeout(&one.config).is_never());
+    one.call(|farm, call, out| farm.set_wants(call, true, out));
+    let [(WORKER, Message::Ask { seq })] = one.out.sent[..] else { panic!("{:?}", one.out.sent) };
+    one.call(|farm, call, out| farm.set_wants(call, false, out));
+    one.pass(Duration::from_secs(60));
+    assert_eq!(one.out.sent, []);
+    let (lease, input) = (Duration::from_secs(30), body(b"in"));
+    one.hear(WORKER, Message::Hand { seq, task: task(1), attempt: 1, lease, input }).expect("asked for");
+    assert_eq!(one.farm.worker().task(), Some(task(1)));
 }
 
 #[test]

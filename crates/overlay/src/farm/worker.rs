@@ -25,6 +25,8 @@ pub struct Worker {
     tries: u32,
     /// A farmer asks for nothing new.
     asks: bool,
+    /// Nor does a member whose program wants nothing to do.
+    is_idle: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -86,6 +88,14 @@ impl Worker {
             Phase::Working { renew_at: at, .. } | Phase::Reporting { again_at: at, .. } => *at = call.now,
         }
         self.speak(call, out);
+    }
+
+    /// Whether the program wants something to do. What was asked for before still comes.
+    pub(super) fn set_wants(&mut self, call: Call<'_, Config>, wants: bool, out: &mut impl Sink<Message>) {
+        let was_idle = core::mem::replace(&mut self.is_idle, !wants);
+        if was_idle && wants && matches!(self.phase, Phase::Waiting(_) | Phase::Asking(_)) {
+            self.ask_next(call, out);
+        }
     }
 
     pub(super) fn finish(
@@ -187,7 +197,7 @@ impl Worker {
         }
         match &self.phase {
             Phase::Resting => Wake::NEVER,
-            Phase::Waiting(_) | Phase::Asking(_) if !self.asks => Wake::NEVER,
+            Phase::Waiting(_) | Phase::Asking(_) if !self.asks || self.is_idle => Wake::NEVER,
             Phase::Waiting(at) | Phase::Asking(at) => Wake::new(*at, "to ask for a task"),
             Phase::Working { renew_at, .. } => Wake::new(*renew_at, "to say that the task is in work"),
             Phase::Reporting { again_at, .. } => Wake::new(*again_at, "to report again"),

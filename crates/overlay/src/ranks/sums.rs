@@ -14,10 +14,12 @@ mod message;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod toward;
 
 use xtreem_base::{Call, Core, Driven, Duration, Events, Handle, Instant, Rng, Sink, Wake};
 
 pub use message::{Frozen, Message, Sum, Told, Total};
+pub use toward::Toward;
 
 use super::{Epoch, Standing};
 use crate::Position;

@@ -81,7 +81,7 @@ impl Store {
             Action::Write { value, degree, lease, expected } => {
                 let Some(id) = out.id_of(from) else { return };
                 let writer = Writer { id, at: Some(from) };
-                let is_admin = out.is_admin(from);
+                let is_admin = out.may_overwrite(from, &key);
                 let write = Written { key: &key, value, writer, request, degree, lease, expected, is_admin };
                 self.write(call, &tenure, epoch, Asker { peer: from, request, is_write: true }, write, out)
             }

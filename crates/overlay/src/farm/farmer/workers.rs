@@ -174,7 +174,7 @@ impl Farmer {
         let State::Open { input, failed, lost } = &entry.state else { return };
         let (input, (failed, lost)) = (input.clone(), count(*failed, *lost));
         let is_over = failed >= call.config.failures_max || lost >= call.config.losses_max;
-        let state = if is_over { State::GivenUp { why } } else { State::Open { input, failed, lost } };
+        let state = if is_over { State::GivenUp { why, input } } else { State::Open { input, failed, lost } };
         self.set(call, task, state, false);
     }
 

@@ -1,0 +1,102 @@
+//! The numbers of a collection of an application. Lent to every call.
+//!
+//! Programs wait for their collection when they start, and there are few members: rounds are shorter here than
+//! those of the grid.
+
+use xtreem_base::Duration;
+
+use super::kind::Kind;
+use crate::{farm, overlay, ranks, ring, store, tman};
+
+/// Parameters of one collection; every member uses the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Of the partial view.
+    pub view: xtreem_membership::Config,
+    /// Of the ring and of what lies on it.
+    pub overlay: overlay::Config,
+    /// Of ranks where everyone knows everyone.
+    pub all: ranks::all::Config,
+    /// Of ranks that are counted along the ring.
+    pub sums: ranks::sums::Config,
+    /// Of a farm. [`Config::of`] has the lease and the attempts of its kind.
+    pub farm: farm::Config,
+    /// Of the nearest.
+    pub nearest: tman::Config,
+    /// A question to another member is repeated after that, then twice that, up to eight times that. Our
+    /// guess: longer than a round trip around the world.
+    pub ask_timeout: Duration,
+    /// A question without an answer has failed then. Our guess: longer than it takes the next farmer to take
+    /// over when nothing is in work.
+    pub ask_deadline: Duration,
+    /// A farm whose members are not all there after so long has its farmer from among those that are. Our
+    /// guess: programs of one application start within this time, or much later.
+    pub patience: Duration,
+    /// Neighbours of a mesh are looked for so often where ranks are counted along the ring. Our guess.
+    pub refresh: Duration,
+}
+
+impl Config {
+    /// As [`Config::default`], with what the kind says itself.
+    pub fn of(kind: &Kind) -> Config {
+        let mut config = Config::default();
+        if let Kind::Farm { terms, .. } = kind {
+            config.farm.lease = terms.lease();
+            config.farm.failures_max = terms.failures_max();
+        }
+        config
+    }
+}
+
+impl Default for Config {
+    /// All periods are our guess: a second, so that a ring of a few members is there within ten.
+    fn default() -> Self {
+        let round = Duration::from_secs(1);
+        Config {
+            view: xtreem_membership::Config {
+                period: round,
+                reply_timeout: Duration::from_millis(500),
+                ..xtreem_membership::Config::default()
+            },
+            overlay: overlay::Config {
+                order: tman::Config { period: round, ..tman::Config::default() },
+                ring: ring::Config {
+                    period: round,
+                    answer_timeout: Duration::from_millis(400),
+                    hold_down: Duration::from_secs(2),
+                    lookup_timeout: Duration::from_secs(10),
+                    step_timeout: Duration::from_millis(300),
+                    // Two and a half rounds, as on the grid's ring.
+                    lease: Duration::from_millis(2_500),
+                    drift_period: Duration::from_secs(30),
+                    join_timeout: Duration::from_secs(8),
+                    ..ring::Config::default()
+                },
+                store: store::Config { period: round, ..store::Config::default() },
+                ..overlay::Config::default()
+            },
+            all: ranks::all::Config {
+                period: Duration::from_millis(500),
+                reply_timeout: Duration::from_millis(400),
+                ..ranks::all::Config::default()
+            },
+            sums: ranks::sums::Config {
+                period: round,
+                doubt: Duration::from_secs(4),
+                ..ranks::sums::Config::default()
+            },
+            farm: farm::Config {
+                reply_timeout: Duration::from_millis(500),
+                rest: Duration::from_millis(500),
+                rest_max: Duration::from_secs(5),
+                reload: Duration::from_secs(15),
+                ..farm::Config::default()
+            },
+            nearest: tman::Config { period: round, ..tman::Config::default() },
+            ask_timeout: Duration::from_millis(500),
+            ask_deadline: Duration::from_secs(15),
+            patience: Duration::from_secs(10),
+            refresh: Duration::from_secs(2),
+        }
+    }
+}
