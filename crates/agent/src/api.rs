@@ -2,6 +2,7 @@
 //!
 //! Its types are in `xtreem_client::api`. Every error is JSON and says whether anything may have happened.
 
+mod app_collections;
 mod apps;
 mod beside;
 mod body;

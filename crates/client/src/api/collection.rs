@@ -1,6 +1,7 @@
 //! Structured collections of an application: what its programs ask, and what they are told.
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Blob, RingRange};
 
@@ -49,6 +50,20 @@ pub enum CollectionSpec {
     Nearest { metric: Metric },
 }
 
+impl CollectionSpec {
+    /// Its kind, as `app.toml` names it.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            CollectionSpec::Ring { .. } => "ring",
+            CollectionSpec::Chord { .. } => "chord",
+            CollectionSpec::Ranks {} => "ranks",
+            CollectionSpec::Mesh { .. } => "mesh",
+            CollectionSpec::Farm { .. } => "farm",
+            CollectionSpec::Nearest { .. } => "nearest",
+        }
+    }
+}
+
 /// What is near.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -81,7 +96,7 @@ pub struct CollectionList {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CollectionReply {
     pub name: String,
-    #[serde(flatten)]
+    #[serde(flatten, deserialize_with = "spec_of_reply")]
     pub spec: CollectionSpec,
     /// Other members that this one knows: not all.
     pub known: usize,
@@ -101,6 +116,30 @@ pub struct CollectionReply {
     /// What keeps the collection from being used, in words: a shape that does not fit its members.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+}
+
+/// The specification among the other fields of a reply, which may grow new ones.
+fn spec_of_reply<'de, D: Deserializer<'de>>(fields: D) -> Result<CollectionSpec, D::Error> {
+    const KEYS: [&str; 7] = ["kind", "copies", "shape", "joined", "lease_s", "attempts", "metric"];
+    let mut fields = serde_json::Map::deserialize(fields)?;
+    fields.retain(|name, _| KEYS.contains(&name.as_str()));
+    CollectionSpec::deserialize(serde_json::Value::Object(fields)).map_err(D::Error::custom)
+}
+
+/// `GET /v1/apps/{id}/collections`: an application's collections, as its slots see them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppCollections {
+    /// Those whose nodes told.
+    pub slots: Vec<SlotCollections>,
+    /// How many slots are known to run.
+    pub known: u16,
+}
+
+/// The collections of which one slot is a member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotCollections {
+    pub slot: u16,
+    pub collections: Vec<CollectionReply>,
 }
 
 /// Where a member stands in the numbering that it knows.
