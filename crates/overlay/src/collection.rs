@@ -156,7 +156,8 @@ pub struct Collection {
 impl Collection {
     /// A member that knows nobody. `own`: its handle in the driver's table, by which it is found in what
     /// others say. `expected`: how many members there will be, where it is known; ranks are settled as soon
-    /// as they are there. Where more than [`ALL_MAX`] are expected, ranks are counted along a ring.
+    /// as they are there. Where more than [`Config::count_above`] are expected, ranks are counted along a
+    /// ring.
     pub fn new(
         config: &Config,
         kind: Kind,
@@ -170,7 +171,8 @@ impl Collection {
         let mut fork = || Rng::new(rng.next_u64());
         let view = Cyclon::new(&config.view, own, fork(), now);
         // A farm hands out to as many as a list has room for.
-        let is_counted = !matches!(kind, Kind::Farm { .. }) && expected.is_some_and(|it| it > ALL_MAX);
+        let is_counted = !matches!(kind, Kind::Farm { .. })
+            && expected.is_some_and(|it| it > config.count_above.min(ALL_MAX));
         let numbers = kind.has_ranks().then(|| Numbers::new(config, me, is_counted, expected, fork(), now));
         let id = member.id();
         let overlay = match &kind {

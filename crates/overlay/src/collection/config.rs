@@ -1,10 +1,11 @@
 //! The numbers of a collection of an application. Lent to every call.
 //!
-//! Programs wait for their collection when they start, and there are few members: rounds are shorter here than
-//! those of the grid.
+//! Programs wait for their collection when they start, and there are few members: rounds are shorter here
+//! than those of the grid.
 
 use xtreem_base::Duration;
 
+use super::ALL_MAX;
 use super::kind::Kind;
 use crate::{farm, overlay, ranks, ring, store, tman};
 
@@ -32,6 +33,9 @@ pub struct Config {
     /// A farm whose members are not all there after so long has its farmer from among those that are. Our
     /// guess: programs of one application start within this time, or much later.
     pub patience: Duration,
+    /// Where more members are expected, ranks are counted along a ring. At most [`ALL_MAX`]: more counts as
+    /// that.
+    pub count_above: u32,
     /// Neighbours of a mesh are looked for so often where ranks are counted along the ring. Our guess.
     pub refresh: Duration,
 }
@@ -49,9 +53,12 @@ impl Config {
 }
 
 impl Default for Config {
-    /// All periods are our guess: a second, so that a ring of a few members is there within ten.
+    /// All periods are our guess: a second, so that a ring of a few members is there within ten, and half of it
+    /// for ranks. What is asked three times is asked within its round: who is silent for longer is noticed.
     fn default() -> Self {
         let round = Duration::from_secs(1);
+        let answer_timeout = Duration::from_millis(300);
+        let order = tman::Config { period: round, answer_timeout, ..tman::Config::default() };
         Config {
             view: xtreem_membership::Config {
                 period: round,
@@ -59,10 +66,10 @@ impl Default for Config {
                 ..xtreem_membership::Config::default()
             },
             overlay: overlay::Config {
-                order: tman::Config { period: round, ..tman::Config::default() },
+                order: order.clone(),
                 ring: ring::Config {
                     period: round,
-                    answer_timeout: Duration::from_millis(400),
+                    answer_timeout,
                     hold_down: Duration::from_secs(2),
                     lookup_timeout: Duration::from_secs(10),
                     step_timeout: Duration::from_millis(300),
@@ -76,7 +83,7 @@ impl Default for Config {
             },
             all: ranks::all::Config {
                 period: Duration::from_millis(500),
-                reply_timeout: Duration::from_millis(400),
+                reply_timeout: Duration::from_millis(140),
                 ..ranks::all::Config::default()
             },
             sums: ranks::sums::Config {
@@ -91,10 +98,11 @@ impl Default for Config {
                 reload: Duration::from_secs(15),
                 ..farm::Config::default()
             },
-            nearest: tman::Config { period: round, ..tman::Config::default() },
+            nearest: order,
             ask_timeout: Duration::from_millis(500),
             ask_deadline: Duration::from_secs(15),
             patience: Duration::from_secs(10),
+            count_above: ALL_MAX,
             refresh: Duration::from_secs(2),
         }
     }

@@ -73,8 +73,8 @@ impl Farming {
         }
     }
 
-    /// What the ranks say; whether the farmer is another one than before. Who has just come knows only itself:
-    /// it waits until it knows all that there shall be, or there is nobody new.
+    /// What the ranks say; whether the farmer is another one than before. Who has just come knows only
+    /// itself: it waits until it knows all that there shall be, or there is nobody new.
     pub(super) fn note_ranks(
         &mut self,
         now: Instant,
