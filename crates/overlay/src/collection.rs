@@ -48,7 +48,7 @@ use crate::overlay::{self, Overlay};
 use crate::ranks::{Standing, all, sums};
 use crate::ring::{LookupId, Ring};
 use crate::store::{Operation, RequestId, Store};
-use crate::{Key, Namespace, farm, tman};
+use crate::{Key, KeyTooLong, Namespace, chord, farm, tman};
 use farming::Farming;
 use lent::{Me, member_of};
 use mesh::Mesh;
@@ -284,6 +284,20 @@ impl Collection {
         self.check_member()?;
         self.with_numbers(call, out, |numbers, call, out| numbers.number_anew(call, out))
             .ok_or(BeginError::Kind("ranks"))
+    }
+
+    /// Where something of this name lies: its bytes in their order, or on a ring of Chord their hash.
+    ///
+    /// # Errors
+    /// Too long for a key.
+    pub fn key(&self, name: &[u8]) -> Result<Key, KeyTooLong> {
+        if !matches!(self.kind, Kind::Chord { .. }) {
+            return Key::new(Namespace::USER, name);
+        }
+        let hash = blake3::hash(name);
+        let mut id = [0; chord::ID_BYTES];
+        id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        Ok(chord::key_of(Namespace::USER, &id))
     }
 
     /// Begins an operation of this member on what lies on the ring: [`Event::Item`] follows with the id that

@@ -9,6 +9,9 @@ use super::ALL_MAX;
 use super::kind::Kind;
 use crate::{farm, overlay, ranks, ring, store, tman};
 
+/// So many of the nearest are watched: a change among them is told. Our guess.
+const NEAREST_WATCHED: u8 = 8;
+
 /// Parameters of one collection; every member uses the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -24,7 +27,7 @@ pub struct Config {
     pub farm: farm::Config,
     /// Of the nearest.
     pub nearest: tman::Config,
-    /// A question to another member is repeated after that, then twice that, up to eight times that. Our
+    /// A question to another member is repeated after that, then twice that, up to four times that. Our
     /// guess: longer than a round trip around the world.
     pub ask_timeout: Duration,
     /// A question without an answer has failed then. Our guess: longer than it takes the next farmer to take
@@ -53,15 +56,18 @@ impl Config {
 }
 
 impl Default for Config {
-    /// All periods are our guess: a second, so that a ring of a few members is there within ten, and half of it
-    /// for ranks. What is asked three times is asked within its round: who is silent for longer is noticed.
+    /// All periods are our guess: a ring of a few members is there within ten seconds, ranks are within three. What is asked three times is asked within its round: who is silent for longer is noticed.
     fn default() -> Self {
-        let round = Duration::from_secs(1);
-        let answer_timeout = Duration::from_millis(300);
-        let order = tman::Config { period: round, answer_timeout, ..tman::Config::default() };
+        let round = Duration::from_millis(700);
+        let order = tman::Config {
+            period: round,
+            answer_timeout: Duration::from_millis(340),
+            tries: 2,
+            ..tman::Config::default()
+        };
         Config {
             view: xtreem_membership::Config {
-                period: round,
+                period: Duration::from_secs(1),
                 reply_timeout: Duration::from_millis(500),
                 ..xtreem_membership::Config::default()
             },
@@ -69,12 +75,12 @@ impl Default for Config {
                 order: order.clone(),
                 ring: ring::Config {
                     period: round,
-                    answer_timeout,
-                    hold_down: Duration::from_secs(2),
+                    // A late answer counts for nothing here: longer than a round trip around the world.
+                    answer_timeout: Duration::from_millis(400),
+                    hold_down: Duration::from_millis(1_400),
                     lookup_timeout: Duration::from_secs(10),
-                    step_timeout: Duration::from_millis(300),
                     // Two and a half rounds, as on the grid's ring.
-                    lease: Duration::from_millis(2_500),
+                    lease: Duration::from_millis(1_750),
                     drift_period: Duration::from_secs(30),
                     join_timeout: Duration::from_secs(8),
                     ..ring::Config::default()
@@ -98,7 +104,7 @@ impl Default for Config {
                 reload: Duration::from_secs(15),
                 ..farm::Config::default()
             },
-            nearest: order,
+            nearest: tman::Config { nearest: NEAREST_WATCHED, ..order },
             ask_timeout: Duration::from_millis(500),
             ask_deadline: Duration::from_secs(15),
             patience: Duration::from_secs(10),

@@ -7,6 +7,7 @@ mod farms;
 mod hostile;
 mod ranks;
 mod rings;
+mod tables;
 mod world;
 
 use std::format;

@@ -255,6 +255,23 @@ fn a_replacement_of_the_farmer_takes_the_table_over() {
 }
 
 #[test]
+fn a_farm_whose_members_are_not_all_there_goes_on_with_those_that_are() {
+    let mut programs = Programs::new(1, 0, 12);
+    let mut world = World::new(farm(), Some(3), 12);
+    world.start(2, 1);
+    programs.world = world;
+    assert_eq!(programs.add(2, &name(1)), Ok(Answer::Added));
+    programs.run(secs(10));
+    assert_eq!(programs.outcomes(2), (Vec::new(), 1), "who hands out does not work");
+    programs.world.start(1, 1);
+    assert_eq!(programs.until_settled(2, 1, secs(60)), [name(1)]);
+    let names = [name(1), name(2)];
+    programs.world.start(0, 1);
+    assert_eq!(programs.add(1, &names[1]), Ok(Answer::Added));
+    assert_eq!(programs.until_settled(0, 2, secs(60)), names);
+}
+
+#[test]
 fn after_a_split_each_task_has_one_outcome_that_all_name() {
     for seed in 0..3 {
         let mut programs = Programs::new(9, 1, 200 + seed);

@@ -55,6 +55,37 @@ fn a_replacement_inherits_the_rank_and_its_predecessor_is_displaced() {
 }
 
 #[test]
+fn a_driver_that_knows_of_a_replacement_ends_the_one_before_it() {
+    for kind in [Kind::Ranks, Kind::Nearest(Metric::Number)] {
+        let mut world = World::of(kind, 3, 0, 1);
+        world.run(secs(3));
+        let (old, new) = (world.at(1), world.table.handle(Member { slot: 1, epoch: 5 }));
+        let question = world.call(old, |core, call, out| core.hold(call, 7, out));
+        let before = world.take_events(old).len();
+        assert!(before < 12, "{before} events of a quiet start");
+        world.call(old, |core, call, out| core.learn(call, new, out));
+        let mut events = world.take_events(old);
+        assert_eq!(events.pop(), Some(Event::Displaced));
+        assert_eq!(events.len(), usize::from(question.is_ok()), "who waits is told: {events:?}");
+        assert!(world.core(old).is_over());
+    }
+}
+
+#[test]
+fn ranks_are_settled_around_the_world() {
+    let mut world = World::new(Kind::Ranks, Some(20), 11);
+    (world.delay, world.loss) = ((100, 160), 2);
+    for slot in 0..20 {
+        world.start(slot, 1);
+    }
+    world.until(secs(6), are_settled).unwrap_or_else(|| panic!("{:?}", ranks(&world)));
+    for _ in 0..300 {
+        world.run(Duration::from_millis(200));
+        assert!(are_settled(&world), "nobody is suspected who lives");
+    }
+}
+
+#[test]
 fn each_side_of_a_split_is_unsettled_until_it_heals() {
     let mut world = World::of(Kind::Ranks, 8, 1, 2);
     world.until(secs(10), are_settled).expect("settled");

@@ -84,6 +84,8 @@ pub(super) struct World {
     pub(super) rng: Rng,
     /// Of 100 messages so many are lost.
     pub(super) loss: u32,
+    /// One way, in milliseconds.
+    pub(super) delay: (u64, u64),
     /// Members of these slots hear only each other.
     pub(super) island: Vec<u16>,
     pub(super) table: Table,
@@ -106,6 +108,7 @@ impl World {
             expected,
             rng: Rng::new(seed),
             loss: 0,
+            delay: (1, 40),
             island: Vec::new(),
             table: Table::default(),
             nodes: BTreeMap::new(),
@@ -203,7 +206,8 @@ impl World {
             if self.rng.chance(self.loss, 100) {
                 continue;
             }
-            let delay = Duration::from_micros(self.rng.between(1_000, 40_000));
+            let (least, most) = self.delay;
+            let delay = Duration::from_micros(self.rng.between(1_000 * least, 1_000 * most));
             self.count += 1;
             self.on_the_way.insert((self.now + delay, self.count), (handle, to, bytes));
         }
