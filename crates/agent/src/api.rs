@@ -3,6 +3,7 @@
 //! Its types are in `xtreem_client::api`. Every error is JSON and says whether anything may have happened.
 
 mod announcements;
+mod app_collections;
 mod apps;
 mod beside;
 mod body;

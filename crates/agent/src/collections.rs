@@ -13,6 +13,7 @@ mod host;
 mod life;
 mod post;
 mod registry;
+mod told;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -36,6 +37,7 @@ use life::Life;
 pub(crate) use life::Starts;
 use post::Post;
 pub(crate) use registry::Registry;
+pub(crate) use told::{of, serve};
 
 /// What the API may ask of one collection before it is answered; more wait.
 const COMMANDS_MAX: usize = 64;
@@ -245,7 +247,8 @@ impl Collections {
         true
     }
 
-    /// The program has ended: what this member owns is handed on, for a while, and nothing is joined any more.
+    /// The program has ended: what this member owns is handed on, for a while, and nothing is joined any
+    /// more.
     pub(crate) async fn close(&self) {
         let all = self.all().await;
         futures_util::future::join_all(all.iter().map(|joined| joined.hand_on())).await;

@@ -1,5 +1,5 @@
-//! Streams that other agents open here: pieces of files, logs, ports and mailboxes of slots, and commands
-//! beside them.
+//! Streams that other agents open here: pieces of files, logs, ports, mailboxes and collections of slots, and
+//! commands beside them.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use tokio::sync::{Semaphore, mpsc};
 use xtreem_net::{Guests, Service, ServiceStream};
 
 use crate::agent::Agent;
-use crate::{beside, deploy, logs, mail, ports};
+use crate::{beside, collections, deploy, logs, mail, ports};
 
 /// Streams served at one time; one more is refused, and its opener tries another node (our guess: 64 pieces
 /// of 256 KiB under way are 16 MiB).
@@ -38,6 +38,7 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
                 Service::LOGS => logs::serve(&agent, receive, send).await,
                 Service::PORTS => ports::serve(&agent, receive, send).await,
                 Service::MAILBOXES => mail::serve(&agent, receive, send).await,
+                Service::COLLECTIONS => collections::serve(&agent, receive, send).await,
                 _ => Err(std::io::Error::other("unknown service")),
             };
             if let Err(error) = served {

@@ -1,6 +1,7 @@
 //! What humans read: pure functions from answers to text.
 
 pub mod apps;
+pub mod collections;
 pub mod grid;
 pub mod nodes;
 mod past;

@@ -18,10 +18,10 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use collection::{
-    COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange, CollectionEvent, CollectionList,
-    CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner, Metric, NearView, NeighbourView,
-    OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace, StandingView, TaskReply, TaskState,
-    Work, WorkTask,
+    AppCollections, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange, CollectionEvent,
+    CollectionList, CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner, Metric, NearView,
+    NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace, SlotCollections,
+    StandingView, TaskReply, TaskState, Work, WorkTask,
 };
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{

@@ -14,7 +14,7 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::api::{
-    AnnounceReply, AnnounceRequest, AnnouncementView, AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply,
+    AnnounceReply, AnnounceRequest, AnnouncementView, AppCollections, AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply,
     LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest, RingItem,
     RingItems, RingOwner, RingReply, RingVersion, RingWrite, SearchLine, SearchReply, SearchRequest,
     SubmitRequest,
@@ -197,6 +197,11 @@ impl OperatorClient {
     /// One application in full.
     pub async fn app(&self, id: &str) -> Result<AppShow, ClientError> {
         self.http.get(&format!("/v1/apps/{}", escaped(id))).await
+    }
+
+    /// The collections of an application, as its slots see them.
+    pub async fn app_collections(&self, id: &str) -> Result<AppCollections, ClientError> {
+        self.http.get(&format!("/v1/apps/{}/collections", escaped(id))).await
     }
 
     /// Publishes a newer record (CBOR, signed) of an application.

@@ -86,6 +86,8 @@ impl Service {
     pub const MAILBOXES: Service = Service(4);
     /// Commands beside slots.
     pub const BESIDE: Service = Service(5);
+    /// How slots see the collections of their application.
+    pub const COLLECTIONS: Service = Service(6);
 }
 
 /// A stream that a peer opened for a service of this agent.

@@ -48,7 +48,7 @@ use crate::overlay::{self, Overlay};
 use crate::ranks::{Standing, all, sums};
 use crate::ring::{LookupId, Ring};
 use crate::store::{Operation, RequestId, Store, Value};
-use crate::{Key, Namespace, broadcast, farm, tman};
+use crate::{Key, KeyTooLong, Namespace, broadcast, chord, farm, tman};
 use farming::Farming;
 use lent::{Me, member_of};
 use mesh::Mesh;
@@ -156,7 +156,8 @@ pub struct Collection {
 impl Collection {
     /// A member that knows nobody. `own`: its handle in the driver's table, by which it is found in what
     /// others say. `expected`: how many members there will be, where it is known; ranks are settled as soon
-    /// as they are there. Where more than [`ALL_MAX`] are expected, ranks are counted along a ring.
+    /// as they are there. Where more than [`Config::count_above`] are expected, ranks are counted along a
+    /// ring.
     pub fn new(
         config: &Config,
         kind: Kind,
@@ -170,7 +171,8 @@ impl Collection {
         let mut fork = || Rng::new(rng.next_u64());
         let view = Cyclon::new(&config.view, own, fork(), now);
         // A farm hands out to as many as a list has room for.
-        let is_counted = !matches!(kind, Kind::Farm { .. }) && expected.is_some_and(|it| it > ALL_MAX);
+        let is_counted = !matches!(kind, Kind::Farm { .. })
+            && expected.is_some_and(|it| it > config.count_above.min(ALL_MAX));
         let numbers = kind.has_ranks().then(|| Numbers::new(config, me, is_counted, expected, fork(), now));
         let id = member.id();
         let overlay = match &kind {
@@ -282,6 +284,20 @@ impl Collection {
         self.check_member()?;
         self.with_numbers(call, out, |numbers, call, out| numbers.number_anew(call, out))
             .ok_or(BeginError::Kind("ranks"))
+    }
+
+    /// Where something of this name lies: its bytes in their order, or on a ring of Chord their hash.
+    ///
+    /// # Errors
+    /// Too long for a key.
+    pub fn key(&self, name: &[u8]) -> Result<Key, KeyTooLong> {
+        if !matches!(self.kind, Kind::Chord { .. }) {
+            return Key::new(Namespace::USER, name);
+        }
+        let hash = blake3::hash(name);
+        let mut id = [0; chord::ID_BYTES];
+        id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
+        Ok(chord::key_of(Namespace::USER, &id))
     }
 
     /// Begins an operation of this member on what lies on the ring: [`Event::Item`] follows with the id that

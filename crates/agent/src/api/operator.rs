@@ -8,7 +8,8 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::{
-    announcements, apps, beside, error, events, files, grid, items, listener, logs, node, policy, record,
+    announcements, app_collections, apps, beside, error, events, files, grid, items, listener, logs, node,
+    policy, record,
     ring, search, show, submit,
 };
 use crate::agent::Agent;
@@ -53,6 +54,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/files/{digest}", put(files::put).get(files::has))
         .route("/v1/apps", get(apps::list).post(submit::submit))
         .route("/v1/apps/{id}", get(show::show))
+        .route("/v1/apps/{id}/collections", get(app_collections::show))
         .route("/v1/apps/{id}/events", get(events::of_app))
         .route("/v1/apps/{id}/record", post(record::publish))
         .route("/v1/apps/{id}/logs", get(logs::logs))

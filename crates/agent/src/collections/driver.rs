@@ -300,7 +300,8 @@ impl Driver {
                 return;
             }
             Event::Displaced => {
-                tracing::warn!(collection = %self.parts.name, slot = self.parts.own.slot, "another member runs for this slot");
+                let (name, slot) = (&self.parts.name, self.parts.own.slot);
+                tracing::warn!(collection = %name, slot, "another member runs for this slot");
                 Some(CollectionChange::Standing)
             }
             Event::Left => {

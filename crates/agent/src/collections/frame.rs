@@ -1,8 +1,9 @@
 //! What collections of slots write to each other: a head of a fixed length, then one message of a core.
 //!
 //! Head: eight bytes that name the collection (of its name and specification, so that members which say
-//! different things of one name do not meet), eight that name the life that it is meant for, zeros for whoever
-//! the slot is, and four with the start of the sender's own. Without a message it says only who the sender is.
+//! different things of one name do not meet), eight that name the life that it is meant for, zeros for
+//! whoever the slot is, and four with the start of the sender's own. Without a message it says only who the
+//! sender is.
 
 use super::life::Life;
 

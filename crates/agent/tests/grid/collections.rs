@@ -104,7 +104,7 @@ async fn all_end(door: &Door, tasks: usize) {
 
 pub async fn members_of_all_kinds_find_each_other() {
     let lab = Lab::of(5).await;
-    let (_, doors) = run(&lab, "kinds").await;
+    let (id, doors) = run(&lab, "kinds").await;
     let begin = Instant::now();
     until("ranks are settled", async || is_settled(&doors, "ranks").await).await;
     println!("  ranks are settled after {:?}", begin.elapsed());
@@ -123,6 +123,15 @@ pub async fn members_of_all_kinds_find_each_other() {
     check_farm(&doors, begin).await;
     check_nearest(&doors).await;
     check_messages(&doors, &by_rank).await;
+    // By an agent that runs nothing of it.
+    let told = lab.agents[0].client.app_collections(&id).await.expect("an answer");
+    assert_eq!((told.slots.len(), told.known), (usize::from(SLOTS), SLOTS), "{told:?}");
+    for of_slot in &told.slots {
+        let names: Vec<&str> = of_slot.collections.iter().map(|it| it.name.as_str()).collect();
+        assert_eq!(names, ["chord", "farm", "mesh", "near", "ranks", "ring"]);
+        let rank = of_slot.collections[4].standing.as_ref().and_then(|standing| standing.rank);
+        assert_eq!(rank.map(u64::from).and_then(|rank| by_rank.get(&rank)), Some(&of_slot.slot));
+    }
 }
 
 async fn check_mesh(doors: &BTreeMap<u16, Door>) {

@@ -126,6 +126,22 @@ fn spec_of_reply<'de, D: Deserializer<'de>>(fields: D) -> Result<CollectionSpec,
     CollectionSpec::deserialize(serde_json::Value::Object(fields)).map_err(D::Error::custom)
 }
 
+/// `GET /v1/apps/{id}/collections`: an application's collections, as its slots see them.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AppCollections {
+    /// Those whose nodes told.
+    pub slots: Vec<SlotCollections>,
+    /// How many slots are known to run.
+    pub known: u16,
+}
+
+/// The collections of which one slot is a member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SlotCollections {
+    pub slot: u16,
+    pub collections: Vec<CollectionReply>,
+}
+
 /// Where a member stands in the numbering that it knows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StandingView {

@@ -1,12 +1,16 @@
 //! The numbers of a collection of an application. Lent to every call.
 //!
-//! Programs wait for their collection when they start, and there are few members: rounds are shorter here than
-//! those of the grid.
+//! Programs wait for their collection when they start, and there are few members: rounds are shorter here
+//! than those of the grid.
 
 use xtreem_base::Duration;
 
+use super::ALL_MAX;
 use super::kind::Kind;
 use crate::{farm, overlay, ranks, ring, store, tman};
+
+/// So many of the nearest are watched: a change among them is told. Our guess.
+const NEAREST_WATCHED: u8 = 8;
 
 /// Parameters of one collection; every member uses the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +27,7 @@ pub struct Config {
     pub farm: farm::Config,
     /// Of the nearest.
     pub nearest: tman::Config,
-    /// A question to another member is repeated after that, then twice that, up to eight times that. Our
+    /// A question to another member is repeated after that, then twice that, up to four times that. Our
     /// guess: longer than a round trip around the world.
     pub ask_timeout: Duration,
     /// A question without an answer has failed then. Our guess: longer than it takes the next farmer to take
@@ -32,6 +36,9 @@ pub struct Config {
     /// A farm whose members are not all there after so long has its farmer from among those that are. Our
     /// guess: programs of one application start within this time, or much later.
     pub patience: Duration,
+    /// Where more members are expected, ranks are counted along a ring. At most [`ALL_MAX`]: more counts as
+    /// that.
+    pub count_above: u32,
     /// Neighbours of a mesh are looked for so often where ranks are counted along the ring. Our guess.
     pub refresh: Duration,
 }
@@ -49,25 +56,31 @@ impl Config {
 }
 
 impl Default for Config {
-    /// All periods are our guess: a second, so that a ring of a few members is there within ten.
+    /// All periods are our guess: a ring of a few members is there within ten seconds, ranks are within three. What is asked three times is asked within its round: who is silent for longer is noticed.
     fn default() -> Self {
-        let round = Duration::from_secs(1);
+        let round = Duration::from_millis(700);
+        let order = tman::Config {
+            period: round,
+            answer_timeout: Duration::from_millis(340),
+            tries: 2,
+            ..tman::Config::default()
+        };
         Config {
             view: xtreem_membership::Config {
-                period: round,
+                period: Duration::from_secs(1),
                 reply_timeout: Duration::from_millis(500),
                 ..xtreem_membership::Config::default()
             },
             overlay: overlay::Config {
-                order: tman::Config { period: round, ..tman::Config::default() },
+                order: order.clone(),
                 ring: ring::Config {
                     period: round,
+                    // A late answer counts for nothing here: longer than a round trip around the world.
                     answer_timeout: Duration::from_millis(400),
-                    hold_down: Duration::from_secs(2),
+                    hold_down: Duration::from_millis(1_400),
                     lookup_timeout: Duration::from_secs(10),
-                    step_timeout: Duration::from_millis(300),
                     // Two and a half rounds, as on the grid's ring.
-                    lease: Duration::from_millis(2_500),
+                    lease: Duration::from_millis(1_750),
                     drift_period: Duration::from_secs(30),
                     join_timeout: Duration::from_secs(8),
                     ..ring::Config::default()
@@ -77,7 +90,7 @@ impl Default for Config {
             },
             all: ranks::all::Config {
                 period: Duration::from_millis(500),
-                reply_timeout: Duration::from_millis(400),
+                reply_timeout: Duration::from_millis(140),
                 ..ranks::all::Config::default()
             },
             sums: ranks::sums::Config {
@@ -92,10 +105,11 @@ impl Default for Config {
                 reload: Duration::from_secs(15),
                 ..farm::Config::default()
             },
-            nearest: tman::Config { period: round, ..tman::Config::default() },
+            nearest: tman::Config { nearest: NEAREST_WATCHED, ..order },
             ask_timeout: Duration::from_millis(500),
             ask_deadline: Duration::from_secs(15),
             patience: Duration::from_secs(10),
+            count_above: ALL_MAX,
             refresh: Duration::from_secs(2),
         }
     }

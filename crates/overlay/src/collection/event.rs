@@ -157,9 +157,7 @@ pub enum Answer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
     /// It may have been done.
-    #[error(
-        "nobody answered in time: it may have been done or not; ask again, adding and collecting may be repeated"
-    )]
+    #[error("nobody answered in time: it may have been done; ask again, which does no harm")]
     Unanswered,
     /// Definite: nothing was done.
     #[error(transparent)]

@@ -73,8 +73,8 @@ impl Farming {
         }
     }
 
-    /// What the ranks say; whether the farmer is another one than before. Who has just come knows only itself:
-    /// it waits until it knows all that there shall be, or there is nobody new.
+    /// What the ranks say; whether the farmer is another one than before. Who has just come knows only
+    /// itself: it waits until it knows all that there shall be, or there is nobody new.
     pub(super) fn note_ranks(
         &mut self,
         now: Instant,
@@ -237,14 +237,15 @@ impl Farming {
     }
 }
 
-/// Whether a result or an input begins with the name of its task, as members make them.
+/// Whether a result begins with the name of its task, as members make them. An input that does not is
+/// answered as a failure, so that its task comes to an end.
 pub(super) fn is_named(message: &farm::Message) -> bool {
-    let (task, body) = match message {
-        farm::Message::Report { task, outcome: Outcome::Done(body), .. } => (task, body),
-        farm::Message::Hand { task, input, .. } => (task, input),
-        _ => return true,
-    };
-    task::split(body.as_bytes()).is_some_and(|(name, _)| name.id() == *task)
+    match message {
+        farm::Message::Report { task, outcome: Outcome::Done(body), .. } => {
+            task::split(body.as_bytes()).is_some_and(|(name, _)| name.id() == *task)
+        }
+        _ => true,
+    }
 }
 
 impl Collection {

@@ -11,7 +11,7 @@ use super::message::Ask;
 /// Questions of one member at a time; a further one is refused.
 pub const QUESTIONS_MAX: usize = 256;
 /// The pause between two tries grows up to so many doublings.
-const DOUBLINGS_MAX: u32 = 3;
+const DOUBLINGS_MAX: u32 = 2;
 
 #[derive(Clone, Debug)]
 pub(super) struct Question {

@@ -61,6 +61,13 @@ struct Job {
     newer: Option<Item>,
 }
 
+/// What was read of the table so far.
+#[derive(Clone, Debug, Default)]
+struct Loading {
+    items: Vec<Item>,
+    bytes: usize,
+}
+
 /// Invariant: each job has one operation under way.
 #[derive(Clone, Debug)]
 pub(super) struct Table {
@@ -69,8 +76,7 @@ pub(super) struct Table {
     under_way: BTreeMap<RequestId, Purpose>,
     /// As they lay on the ring when this member saw them last.
     versions: BTreeMap<TaskId, Version>,
-    /// What was read of the table so far.
-    loading: Option<Vec<Item>>,
+    loading: Option<Loading>,
     outcomes: VecDeque<Item>,
     outcome_bytes: usize,
 }
@@ -118,7 +124,7 @@ impl Table {
             }
             Request::Load if self.loading.is_some() => None,
             Request::Load => {
-                self.loading = Some(Vec::new());
+                self.loading = Some(Loading::default());
                 Some((page(Key::new(TASKS, b"").unwrap_or_default()), Purpose::Page))
             }
             Request::Remove(task) => {
@@ -205,22 +211,25 @@ impl Table {
     }
 
     fn page_read(&mut self, result: &Result<Success, Failed>) -> Next {
-        let (Ok(Success::Scanned { found, next }), Some(mut items)) = (result, self.loading.take()) else {
+        let (Ok(Success::Scanned { found, next }), Some(mut loading)) = (result, self.loading.take()) else {
             return Next::default();
         };
         for found in found {
             let Some(task) = task_of(&found.key) else { continue };
             self.versions.insert(task, found.version);
-            items.extend(item_in(&found.key, &found.value));
+            loading.bytes += found.value.as_bytes().len();
+            loading.items.extend(item_in(&found.key, &found.value));
         }
+        // What goes beyond has no room in the farmer's table either.
+        let has_room = loading.items.len() < farm::TASKS_MAX && loading.bytes < farm::BYTES_MAX;
         match next {
-            Some(next) if items.len() < farm::TASKS_MAX => {
-                self.loading = Some(items);
+            Some(next) if has_room => {
+                self.loading = Some(loading);
                 Next { begin: Some((page(next.clone()), Purpose::Page)), ..Next::default() }
             }
             _ => {
-                self.forget_versions(&items);
-                Next { loaded: Some(items), ..Next::default() }
+                self.forget_versions(&loading.items);
+                Next { loaded: Some(loading.items), ..Next::default() }
             }
         }
     }

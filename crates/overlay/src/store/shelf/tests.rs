@@ -317,3 +317,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_writer_has_its_quota_and_one_that_writes_for_all_has_that_of_the_node() {
+    let (mut shelf, now) = (Shelf::default(), Instant::ZERO);
+    let name = |nth: u32| Key::new(Namespace::USER, &nth.to_be_bytes()).expect("short");
+    for nth in 0..MEMBER_ITEMS_MAX {
+        shelf.write(now, 1, &put(&name(nth), 1, b"x", nth.into())).expect("room");
+    }
+    let more = name(MEMBER_ITEMS_MAX);
+    let write = put(&more, 1, b"x", 9_999);
+    assert_eq!(shelf.write(now, 1, &write), Err(Refused::MemberItems));
+    assert!(shelf.write(now, 1, &Written { is_admin: true, ..write }).is_ok());
+}
