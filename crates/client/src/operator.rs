@@ -14,10 +14,10 @@ use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
 
 use crate::api::{
-    AnnounceReply, AnnounceRequest, AnnouncementView, AppCollections, AppList, AppShow, Blob, EXEC_PROTOCOL, GridReply,
-    LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply, RecordRequest, RingItem,
-    RingItems, RingOwner, RingReply, RingVersion, RingWrite, SearchLine, SearchReply, SearchRequest,
-    SubmitRequest,
+    AnnounceReply, AnnounceRequest, AnnouncementView, AppCollections, AppList, AppShow, Blob, EXEC_PROTOCOL,
+    GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply,
+    RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion, RingWrite, SearchLine,
+    SearchReply, SearchRequest, SubmitRequest,
 };
 use crate::http::{Body, Http, bytes, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};

@@ -9,8 +9,7 @@ use tokio::net::UnixListener;
 
 use super::{
     announcements, app_collections, apps, beside, error, events, files, grid, items, listener, logs, node,
-    policy, record,
-    ring, search, show, submit,
+    policy, record, ring, search, show, submit,
 };
 use crate::agent::Agent;
 use crate::config::Control;
