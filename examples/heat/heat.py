@@ -222,4 +222,5 @@ def main():
                 is_done = True
 
 
-main()
+if __name__ == "__main__":
+    main()

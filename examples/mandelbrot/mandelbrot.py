@@ -70,12 +70,17 @@ def put_together(farm):
     print(PICTURE, "is done:", hashlib.sha256(picture).hexdigest())
 
 
-slot = xtreem.Slot.from_env()
-farm = xtreem.persist(lambda: slot.farm("tiles"))
-worker = threading.Thread(target=farm.run, args=(draw,), daemon=True)
-worker.start()
-if os.environ["XTREEM_SLOT"] == "0":
-    put_together(farm)
-# It works on as long as there may be work, and keeps the picture.
-worker.join()
-sys.exit("the farm has no use for this slot any more")
+def main():
+    slot = xtreem.Slot.from_env()
+    farm = xtreem.persist(lambda: slot.farm("tiles"))
+    worker = threading.Thread(target=farm.run, args=(draw,), daemon=True)
+    worker.start()
+    if os.environ["XTREEM_SLOT"] == "0":
+        put_together(farm)
+    # It works on as long as there may be work, and keeps the picture.
+    worker.join()
+    sys.exit("the farm has no use for this slot any more")
+
+
+if __name__ == "__main__":
+    main()

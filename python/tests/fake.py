@@ -115,7 +115,8 @@ class WithAgent(unittest.TestCase):
         self.slot = xtreem.Slot(self.agent.path, TOKEN)
 
     def opened(self, name: str, kind: str, more: str = "") -> None:
-        self.agent.says(f"GET {COLLECTIONS}{name}", 200, f'{{"name":"{name}","kind":"{kind}","known":3{more}}}')
+        shown = f'{{"name":"{name}","kind":"{kind}","known":3{more}}}'
+        self.agent.says(f"GET {COLLECTIONS}{name}", 200, shown)
 
     def follow(self, path: str) -> queue.Queue[Optional[str]]:
         return self.agent.streams.setdefault(f"GET {path}", queue.Queue())

@@ -32,6 +32,7 @@ class Slot:
 
 @dataclass
 class Tasks:
+    collected: List[str] = field(default_factory=list)
     inputs: Dict[str, bytes] = field(default_factory=dict)
     results: Dict[str, bytes] = field(default_factory=dict)
     waiting: List[str] = field(default_factory=list)
@@ -88,9 +89,8 @@ class Grid:
             **environment,
         )
         log = open(os.path.join(slot.directory, "log"), "ab")
-        slot.program = subprocess.Popen(
-            [sys.executable, os.path.abspath(program)], env=environment, cwd=slot.directory, stdout=log, stderr=log
-        )
+        command, at = [sys.executable, os.path.abspath(program)], slot.directory
+        slot.program = subprocess.Popen(command, env=environment, cwd=at, stdout=log, stderr=log)
         log.close()
 
     def kill(self, number: int) -> None:
@@ -109,6 +109,13 @@ class Grid:
                     if slot.at_hand in tasks.inputs and slot.at_hand not in tasks.results:
                         tasks.waiting.append(slot.at_hand)
                 slot.at_hand = None
+
+    def keys(self, ring: str) -> List[str]:
+        with self.lock:
+            return list(self.rings[ring])
+
+    def has(self, ring: str, prefix: str) -> bool:
+        return any(key.startswith(prefix) for key in self.keys(ring))
 
     def log(self, number: int) -> str:
         with open(os.path.join(self.slots[number].directory, "log"), encoding="utf-8") as log:
@@ -135,7 +142,8 @@ class Grid:
             if what in ("items", "scan"):
                 return self._ring(number, method, self.rings[name], asked, body, what)
             told = self._farm(number, method, self.farms[name], asked, body, what)
-        if told == {} or told is not None and told.get("state") == "open" and method == "GET":
+        is_idle = method == "GET" and (told == {} or told.get("state") == "open" or told.get("ids") == [])
+        if is_idle:
             # As an agent that waits for something, and much shorter.
             time.sleep(0.02)
         return told
@@ -188,7 +196,12 @@ class Grid:
         self, number: int, method: str, tasks: Tasks, asked: Dict[str, str], body: bytes, what: str
     ) -> Any:
         id, slot = asked.get("id", ""), self.slots[number]
+        if what == "outcomes":
+            ids = [id for id in tasks.results if id not in tasks.collected]
+            return {"ids": ids, "open": len(tasks.inputs) - len(tasks.results)}
         if what == "tasks":
+            if method == "DELETE":
+                tasks.collected.append(id)
             if method == "PUT" and id not in tasks.inputs:
                 tasks.inputs[id] = body
                 tasks.waiting.append(id)
@@ -199,7 +212,8 @@ class Grid:
             tasks.results.setdefault(id, body)
             slot.at_hand = None
             return None
-        if slot.at_hand is None and tasks.waiting:
+        # A question that a program asked before it was killed gets nothing.
+        if slot.at_hand is None and tasks.waiting and slot.program is not None:
             slot.at_hand = tasks.waiting.pop(0)
         if slot.at_hand is None:
             return {}

@@ -21,10 +21,12 @@ class Opening(WithAgent):
         self.slot.ranks("plate")
 
     def test_one_may_be_joined_left_and_listed(self) -> None:
-        self.agent.says(f"PUT {COLLECTIONS}a%20b", 200, '{"name":"a b","kind":"mesh","shape":[2,4],"known":0}')
+        shown = '{"name":"a b","kind":"mesh","shape":[2,4],"known":0}'
+        self.agent.says(f"PUT {COLLECTIONS}a%20b", 200, shown)
         self.slot.join("a b", "mesh", shape=[2, 4])
         self.assertEqual(self.agent.told(f"PUT {COLLECTIONS}a%20b"), b'{"kind": "mesh", "shape": [2, 4]}')
-        self.agent.says("GET /v1/self/collections", 200, '{"collections":[{"name":"a","kind":"ranks","known":0}]}')
+        listed = '{"collections":[{"name":"a","kind":"ranks","known":0}]}'
+        self.agent.says("GET /v1/self/collections", 200, listed)
         self.assertEqual([shown["name"] for shown in self.slot.collections()], ["a"])
         self.opened("a", "ranks")
         self.agent.says(f"DELETE {COLLECTIONS}a", 200, "null")

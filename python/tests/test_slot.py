@@ -121,8 +121,9 @@ class Errors(WithAgent):
             path = os.path.join(directory, "s.sock")
             listener.bind(path)
             listener.listen()
-            with mock.patch.object(xtreem, "TIMEOUT_S", 0.05), self.assertRaises(xtreem.XtreemError) as caught:
-                xtreem.Slot(path, TOKEN).send(1, b"x")
+            with mock.patch.object(xtreem, "TIMEOUT_S", 0.05):
+                with self.assertRaises(xtreem.XtreemError) as caught:
+                    xtreem.Slot(path, TOKEN).send(1, b"x")
             self.assertFalse(caught.exception.definite)
             self.assertIn("in time", str(caught.exception))
 

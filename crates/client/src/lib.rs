@@ -16,6 +16,11 @@ mod operator;
 mod slot;
 mod stream;
 
+/// The programs on the page for newcomers compile.
+#[cfg(all(doctest, feature = "messages"))]
+#[doc = include_str!("../../../docs/use/structures.md")]
+struct Page;
+
 pub use error::ClientError;
 #[cfg(feature = "messages")]
 pub use mailbox::{Mailbox, MailboxError, Receipt, SendError, To};
