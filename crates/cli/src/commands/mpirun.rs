@@ -136,8 +136,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             }
             let (pieces, printing) = mpsc::channel(PIECES_MAX);
             let mut printed = print(printing)?;
-            let starter =
-                Starter { client: client.clone(), user: user.clone(), app: application.record.id, printer: pieces };
+            let starter = Starter {
+                client: client.clone(),
+                user: user.clone(),
+                app: application.record.id,
+                printer: pieces,
+            };
             let ended = tokio::select! {
                 ended = rounds(starter, &job, app.nodes, arguments.restarts) => ended,
                 _ = &mut printed => return Ok(Exit::OutputClosed),
@@ -151,7 +155,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             signal = asked.signal() => Ok(Exit::Command(signal)),
         };
         let stopped = async {
-            timeout(STOP_MAX, stop(&client, &user, &id)).await.unwrap_or_else(|_| Err("no answer in time".into()))
+            timeout(STOP_MAX, stop(&client, &user, &id))
+                .await
+                .unwrap_or_else(|_| Err("no answer in time".into()))
         };
         let stopped = tokio::select! {
             stopped = stopped => stopped,
@@ -202,7 +208,8 @@ fn enough_room(job: &Job, slots: u16, arguments: &Arguments) -> Result<(), Failu
             .with_hint("give each slot more cores: resources.cores"));
     }
     let room = u64::from(slots) * u64::from(job.each);
-    let may_be_more = arguments.options.iter().any(|option| option.to_string_lossy().ends_with("-oversubscribe"));
+    let may_be_more =
+        arguments.options.iter().any(|option| option.to_string_lossy().ends_with("-oversubscribe"));
     match arguments.ranks.map(u64::from).filter(|ranks| *ranks > room && !may_be_more) {
         None => Ok(()),
         Some(ranks) => Err(Failure::usage(format!(
@@ -240,7 +247,9 @@ async fn rounds(starter: Starter, job: &Job, slots: u16, restarts: u32) -> Resul
             format!("{} ({}) was lost: {why}", strength.node(*slot), probe::host(&hosts, *slot))
         });
         let lost = lost.collect::<Vec<_>>().join("; ");
-        let over = if restarted == restarts {
+        let over = if restarts == 0 {
+            "it is not started again".to_owned()
+        } else if restarted == restarts {
             format!("it was started again {} already", text::count(restarts as usize, "time"))
         } else if !input.rewind() {
             "it has read more of its standard input than is kept for another run".to_owned()

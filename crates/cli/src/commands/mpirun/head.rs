@@ -150,8 +150,8 @@ pub fn go_to(path: &Path) -> io::Result<&Path> {
 
 /// What is set here can be set otherwise by options of `mpirun`, which go before variables.
 fn start(place: &Place, words: &[String]) -> Result<Child, Failure> {
-    // By its number it can be found also where its path is hidden.
-    let launcher = format!("/proc/{}/exe {LAUNCHER_COMMAND}", std::process::id());
+    // By its number it can be found also where its path is hidden. The daemons, too, look for the first word.
+    let launcher = format!("env /proc/{}/exe {LAUNCHER_COMMAND}", std::process::id());
     let mut command = Command::new("mpirun");
     command
         .args(words)

@@ -1,6 +1,7 @@
 //! What Open MPI starts where it would start `ssh HOST COMMAND...`: tells the head, and stays until the
 //! command has ended.
 
+use std::io;
 use std::path::Path;
 
 use clap::Args;
@@ -37,7 +38,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             write(&mut stream, &launch).await?;
             stream.read_u8().await
         };
-        talk.await.map(Exit::Command).map_err(lost)
+        match talk.await {
+            Ok(code) => Ok(Exit::Command(code)),
+            // `mpirun` has ended, and nobody waits for this any more.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Exit::Failed),
+            Err(error) => Err(lost(error)),
+        }
     })
 }
 

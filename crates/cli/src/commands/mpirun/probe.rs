@@ -80,7 +80,10 @@ pub async fn probe(
             Ok(answer) => drop(answers.insert(slot, answer)),
             Err(failure) if is_loss(&failure) => losses.push(Loss { slot, why: failure.message }),
             Err(failure) => {
-                return Err(Failure { message: format!("{}: {}", strength.node(slot), failure.message), ..failure });
+                return Err(Failure {
+                    message: format!("{}: {}", strength.node(slot), failure.message),
+                    ..failure
+                });
             }
         }
     }
@@ -137,7 +140,9 @@ fn judge(
     };
     let failed = |message: String| Failure::new(Exit::Failed, message);
     if let Some(nodes) = named(&|answer| answer.version().is_none(), &says) {
-        return Err(failed(format!("there is no Open MPI on the nodes of these slots:{nodes}")).with_hint(INSTALL));
+        return Err(
+            failed(format!("there is no Open MPI on the nodes of these slots:{nodes}")).with_hint(INSTALL)
+        );
     }
     let is_other = |answer: &Answer| !answer.version().is_some_and(|version| version.starts_with(MAJOR));
     if let Some(nodes) = named(&is_other, &says) {
@@ -148,8 +153,10 @@ fn judge(
     versions.dedup();
     if versions.len() > 1 {
         let nodes = named(&|_| true, &says).unwrap_or_default();
-        return Err(failed(format!("the nodes have several versions of Open MPI, which do not understand each other:{nodes}"))
-            .with_hint("require the nodes that have one of them, by an attribute of theirs"));
+        return Err(failed(format!(
+            "the nodes have several versions of Open MPI, which do not understand each other:{nodes}"
+        ))
+        .with_hint("require the nodes that have one of them, by an attribute of theirs"));
     }
     if let Some(nodes) = named(&|answer| !answer.has_program, &|_| String::new()) {
         return Err(failed(format!("there is no program `{program}` in these slots:{nodes}"))
@@ -184,7 +191,10 @@ mod tests {
                 "Open MPI 4.x is needed; these slots have another one:\n  slot 1 (host2): mpirun (Open MPI) 5.0.7",
             ),
             (&[GOOD, "host2\nmpirun (Open MPI) 4.0.3\norted\nprogram\n"], "several versions of Open MPI"),
-            (&["host1\nmpirun (Open MPI) 4.1.4\norted\n"], "no program `./pi` in these slots:\n  slot 0 (host1)"),
+            (
+                &["host1\nmpirun (Open MPI) 4.1.4\norted\n"],
+                "no program `./pi` in these slots:\n  slot 0 (host1)",
+            ),
         ];
         for (texts, words) in table {
             let said = judged(texts).expect_err(words);

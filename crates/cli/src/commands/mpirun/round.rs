@@ -183,11 +183,16 @@ pub async fn run(
     };
     // A slot that is lost is known to be some seconds later than `mpirun` has failed by it.
     let end = Instant::now() + DAEMONS_END_MAX;
-    while let Ok(Some(part)) = timeout_at(end, parts.join_next()).await {
+    while losses.is_empty()
+        && let Ok(Some(part)) = timeout_at(end, parts.join_next()).await
+    {
         if let Ok(Part::Launch { slot, ended, .. }) = part {
             note(slot, ended, &mut losses);
         }
     }
+    losses.sort_by_key(|loss| loss.slot);
+    losses.dedup_by_key(|loss| loss.slot);
+    // The daemons that are left end with their conversations.
     match code {
         Some(code) if losses.is_empty() => Ok(Ended::Exited(code)),
         _ => Ok(Ended::Lost(losses, code)),

@@ -113,9 +113,7 @@ mod tests {
     use super::*;
 
     fn shown(wanted: &str, slots: &[(&str, &str)]) -> AppShow {
-        let view = |(number, (state, epoch)): (usize, &(&str, &str))| {
-            serde_json::json!({ "slot": number, "state": state, "epoch": epoch, "node": "ab12cd34ef" })
-        };
+        let view = |(number, (state, epoch)): (usize, &(&str, &str))| serde_json::json!({ "slot": number, "state": state, "epoch": epoch, "node": "ab12cd34ef" });
         let slots: Vec<_> = slots.iter().enumerate().map(view).collect();
         serde_json::from_value(serde_json::json!({
             "record": {
