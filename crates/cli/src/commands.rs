@@ -61,7 +61,7 @@ enum Command {
     /// Run an MPI program on the nodes of an application
     Mpirun(mpirun::Arguments),
     #[command(name = mpirun::HOLD_COMMAND, hide = true)]
-    MpiHold,
+    MpiHold(mpirun::HoldArguments),
     #[command(name = mpirun::HEAD_COMMAND, hide = true)]
     MpiHead(mpirun::HeadArguments),
     #[command(name = mpirun::LAUNCHER_COMMAND, hide = true)]
@@ -107,7 +107,7 @@ impl Cli {
             Command::Logs(arguments) => logs::run(&arguments),
             Command::Exec(arguments) => exec::run(&arguments),
             Command::Mpirun(arguments) => mpirun::run(&arguments),
-            Command::MpiHold => mpirun::hold(),
+            Command::MpiHold(arguments) => mpirun::run_hold(&arguments),
             Command::MpiHead(arguments) => mpirun::run_head(&arguments),
             Command::MpiLaunch(arguments) => mpirun::run_launcher(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),

@@ -1,4 +1,4 @@
-//! `xtreem mpirun` with Open MPI as Debian packs it, on emulated hosts: unmodified MPI programs run on several
+//! `xtreem mpirun` with Open MPI as Debian packs it, on emulated hosts: unmodified MPI programs run on many
 //! of them, and again when one dies.
 //!
 //! Open MPI is installed by the tests where it is missing. Where the kernel forbids namespaces, the hosts are
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Once, mpsc};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -176,6 +176,15 @@ fn agent_of(host: &str, home: &Path) -> u32 {
     found.file_name().to_string_lossy().parse().expect("a number")
 }
 
+#[expect(clippy::disallowed_methods, reason = "a condition with a deadline, looked at from outside")]
+fn until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let end = Instant::now() + RUN_MAX;
+    while !is_so() {
+        assert!(Instant::now() < end, "never: {what}");
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
 fn signal(name: &str, process: u32) {
     let killed = Command::new("kill").args(["-s", name, &process.to_string()]).status();
     assert!(killed.expect("kill exists").success());
@@ -304,6 +313,11 @@ fn what_keeps_an_mpi_program_from_its_end_is_told_and_nothing_runs_on() {
         }
     }
     assert!(["exits", "bare", "none"].iter().all(|name| grid.is_stopped(name)));
+
+    // Whoever was ended without a word holds no node for ever.
+    let left = "nodes = 1\ncommand = [\"xtreem\", \"mpi-hold\", \"--idle\", \"1s\"]";
+    assert_eq!(grid.ran(&["run", &grid.app("left", left)], "").code, Some(0));
+    until("it ends", || grid.show("left")["slots"][0]["state"] == "done");
 
     let says = "nodes = 2\ncommand = [\"sh\", \"-c\", \"echo runs; exec sleep 600\"]";
     let mut running = Running::start(&mut grid.xtreem(&["mpirun", &grid.app("says", says)]));

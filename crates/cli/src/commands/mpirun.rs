@@ -7,6 +7,7 @@
 
 mod frame;
 mod head;
+mod hold;
 mod input;
 mod launcher;
 mod probe;
@@ -39,6 +40,7 @@ use crate::user::Credential;
 use crate::{sign, text};
 
 pub use head::{Arguments as HeadArguments, run as run_head};
+pub use hold::{Arguments as HoldArguments, run as run_hold};
 pub use launcher::{Arguments as LauncherArguments, run as run_launcher};
 
 /// Holds a slot until it is ended.
@@ -56,6 +58,8 @@ const LAUNCHES_MAX: usize = SLOTS_MAX as usize;
 const LAUNCH_MAX_BYTES: usize = 32 << 10;
 /// For the application to be stopped at the end.
 const STOP_MAX: Duration = Duration::from_secs(20);
+/// While some slots are waited for the others are told so often that they are still needed.
+const KEEP_PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Goes to the slot's directory, which has another path on each node, and becomes the program.
 const GO_HOME: &str = "cd \"$HOME\" && exec \"$0\" \"$@\"";
 
@@ -185,7 +189,6 @@ fn as_of_run(failure: Failure) -> Failure {
 fn job(app: AppFile, ranks: Option<u32>, options: &[OsString]) -> Result<(Job, AppFile), Failure> {
     let program = app.program.command.first().cloned().unwrap_or_default();
     let each = (app.resources.cores_milli / 1_000).max(1);
-    let each = u32::try_from(each).unwrap_or(u32::MAX);
     let mut words = exec::words(options)?;
     words.extend(ranks.iter().flat_map(|ranks| ["-n".to_owned(), ranks.to_string()]));
     words.extend(["sh", "-c", GO_HOME].map(str::to_owned));
@@ -196,7 +199,8 @@ fn job(app: AppFile, ranks: Option<u32>, options: &[OsString]) -> Result<(Job, A
         let error = format!("options and command have {len} bytes; {LAUNCH_MAX_BYTES} are allowed");
         return Err(Failure::usage(error).with_hint("write what is long to a file, and name it in `files`"));
     }
-    let mut app = AppFile { restart: Restart::Always, ..app };
+    // One that ends well has waited for long enough.
+    let mut app = AppFile { restart: Restart::OnFailure, ..app };
     app.program.command = ["xtreem", HOLD_COMMAND].map(str::to_owned).to_vec();
     Ok((Job { program, each, words }, app))
 }
@@ -227,7 +231,13 @@ async fn rounds(starter: Starter, job: &Job, slots: u16, restarts: u32) -> Resul
     let id = starter.app.to_string();
     let mut restarted = 0;
     loop {
-        strength.reach(&starter.client, &id).await?;
+        loop {
+            if let Ok(reached) = timeout(KEEP_PERIOD, strength.reach(&starter.client, &id)).await {
+                break reached?;
+            }
+            // What the slots that run answer is asked again when all do.
+            let _ = probe::probe(&starter, slots, &job.program, &strength).await;
+        }
         let hosts = match probe::probe(&starter, slots, &job.program, &strength).await? {
             Ok(answers) => answers,
             Err(losses) => {
@@ -286,14 +296,6 @@ async fn stop(client: &OperatorClient, user: &Identity, id: &str) -> Result<(), 
     }
 }
 
-/// The program of the slots.
-pub fn hold() -> Result<Exit, Failure> {
-    println!("This slot is held for `xtreem mpirun`, which says what runs in it.");
-    loop {
-        std::thread::park();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,7 +313,7 @@ mod tests {
     fn the_slots_are_held_and_mpirun_runs_the_program() {
         let (job, app) = job(app(""), Some(3), &words(&["--map-by", "node"])).expect("a job");
         assert_eq!(app.program.command, ["xtreem", HOLD_COMMAND]);
-        assert_eq!(app.restart, Restart::Always);
+        assert_eq!(app.restart, Restart::OnFailure);
         let expected = ["--map-by", "node", "-n", "3", "sh", "-c", GO_HOME, "pi", "--digits", "9"];
         assert_eq!((job.program.as_str(), job.each), ("pi", 1));
         assert_eq!(job.words, expected);

@@ -1,8 +1,8 @@
 //! The head, in slot 0: runs Open MPI's `mpirun`, and has its daemons started beside the other slots.
 //!
-//! `mpirun` starts a launcher for each host, as it would start `ssh`: this binary again (`launcher`). It tells
-//! the head by a socket in the slot's directory what is to be started where. The head cannot do that itself,
-//! as it has no key; it asks the `xtreem mpirun` that started it, which has the user's.
+//! `mpirun` starts a launcher for each host, as it would start `ssh`: this binary again (`launcher`). That
+//! tells the head by a socket in the slot's directory what is to be started where. The head cannot do that
+//! itself, as it has no key; it asks the `xtreem mpirun` that started it, which has the user's.
 
 use std::collections::BTreeMap;
 use std::env;

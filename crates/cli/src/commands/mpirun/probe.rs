@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 
+use super::hold::MARK;
 use super::round::{Loss, Starter, is_loss};
 use super::strength::Strength;
 use crate::commands::exec::talk::{PIECES_MAX, Piece};
@@ -21,8 +22,9 @@ const NAMED_MAX: usize = 8;
 const OPEN_MPI: &str = "mpirun (Open MPI) ";
 /// The one of which this is known to work.
 const MAJOR: &str = "4.";
-/// Asks for the host's name, the version, and what is there.
+/// Asks for the host's name, the version, and what is there, and leaves the mark that it did.
 const SCRIPT: &str = "uname -n\n\
+    : > \"$TMPDIR/$2\"\n\
     mpirun --version 2>&1 | head -n 1\n\
     command -v orted > /dev/null && echo orted\n\
     command -v \"$1\" > /dev/null && echo program\n\
@@ -100,7 +102,8 @@ pub fn host(answers: &BTreeMap<u16, Answer>, slot: u16) -> &str {
 }
 
 async fn ask(starter: &Starter, slot: u16, program: String) -> Result<Answer, Failure> {
-    let command = ["sh", "-c", SCRIPT, "sh"].map(str::to_owned).into_iter().chain([program]).collect();
+    let command =
+        ["sh", "-c", SCRIPT, "sh"].map(str::to_owned).into_iter().chain([program, MARK.to_owned()]).collect();
     let (pieces, mut written) = mpsc::channel(PIECES_MAX);
     let take = async {
         let mut answer = Vec::new();

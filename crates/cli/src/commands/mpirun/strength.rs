@@ -51,7 +51,7 @@ impl Strength {
             match client.app(id).await {
                 Ok(shown) => {
                     answered_at = Instant::now();
-                    let missing = self.missing(&shown)?;
+                    let missing = self.missing(&shown, answered_at)?;
                     self.slots = shown.slots;
                     if missing.is_empty() {
                         self.suspects.clear();
@@ -72,7 +72,7 @@ impl Strength {
     }
 
     /// Slots that do not run, in words.
-    fn missing(&self, shown: &AppShow) -> Result<Vec<String>, Failure> {
+    fn missing(&self, shown: &AppShow, now: Instant) -> Result<Vec<String>, Failure> {
         if shown.record.wanted == WantedView::Stopped {
             return Err(Failure::new(Exit::Failed, "the application was stopped meanwhile"));
         }
@@ -83,7 +83,7 @@ impl Strength {
                     let state = text::apps::slot_state(view);
                     return Err(Failure::new(Exit::Failed, format!("slot {} is {state}", view.slot)));
                 }
-                SlotPhase::Running if !self.is_suspect(view) => {}
+                SlotPhase::Running if !self.is_suspect(view, now) => {}
                 SlotPhase::Running => missing.push(format!("slot {} (lost)", view.slot)),
                 _ => missing.push(format!("slot {} ({})", view.slot, text::apps::slot_state(view))),
             }
@@ -95,9 +95,9 @@ impl Strength {
         Ok(missing)
     }
 
-    fn is_suspect(&self, view: &SlotView) -> bool {
+    fn is_suspect(&self, view: &SlotView, now: Instant) -> bool {
         let is_it = |suspect: &&Suspect| suspect.slot == view.slot && suspect.epoch == view.epoch;
-        self.suspects.iter().find(is_it).is_some_and(|suspect| suspect.since.elapsed() < BELIEVED_AFTER)
+        self.suspects.iter().find(is_it).is_some_and(|suspect| now - suspect.since < BELIEVED_AFTER)
     }
 
     /// The node of a slot, as it was seen last.
@@ -126,33 +126,38 @@ mod tests {
         .expect("an application")
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn a_lost_slot_is_waited_for_until_it_runs_anew() {
+    #[test]
+    fn a_lost_slot_is_waited_for_until_it_runs_anew() {
         let runs = shown("running", &[("running", "1"), ("running", "1")]);
         let mut strength = Strength { slots: runs.slots.clone(), ..Strength::default() };
         let none: Vec<String> = vec![];
-        assert_eq!(strength.missing(&runs), Ok(none.clone()));
+        let now = Instant::now();
+        assert_eq!(strength.missing(&runs, now), Ok(none.clone()));
         strength.lost(&[Loss { slot: 1, why: String::new() }]);
-        assert_eq!(strength.missing(&runs), Ok(vec!["slot 1 (lost)".to_owned()]));
+        assert_eq!(strength.missing(&runs, now), Ok(vec!["slot 1 (lost)".to_owned()]));
         let starts = shown("running", &[("running", "1"), ("starting", "2")]);
-        assert_eq!(strength.missing(&starts), Ok(vec!["slot 1 (starting)".to_owned()]));
+        assert_eq!(strength.missing(&starts, now), Ok(vec!["slot 1 (starting)".to_owned()]));
         let anew = shown("running", &[("running", "1"), ("running", "2")]);
-        assert_eq!(strength.missing(&anew), Ok(none.clone()));
+        assert_eq!(strength.missing(&anew, now), Ok(none.clone()));
         // The way to it was lost only.
-        tokio::time::advance(BELIEVED_AFTER).await;
-        assert_eq!(strength.missing(&runs), Ok(none));
+        let later = Instant::now() + BELIEVED_AFTER;
+        assert_eq!(strength.missing(&runs, later), Ok(none));
         assert_eq!(strength.node(1), "slot 1 on ab12cd34");
         assert_eq!(strength.node(7), "slot 7");
     }
 
     #[test]
     fn what_is_over_is_not_waited_for() {
-        let strength = Strength::default();
+        let (strength, now) = (Strength::default(), Instant::now());
         let stopped = shown("stopped", &[("running", "1"), ("running", "1")]);
-        assert!(strength.missing(&stopped).is_err_and(|failure| failure.message.contains("was stopped")));
+        assert!(
+            strength.missing(&stopped, now).is_err_and(|failure| failure.message.contains("was stopped"))
+        );
         let failed = shown("running", &[("running", "1"), ("failed", "1")]);
-        assert!(strength.missing(&failed).is_err_and(|failure| failure.message.contains("slot 1 is failed")));
+        assert!(
+            strength.missing(&failed, now).is_err_and(|failure| failure.message.contains("slot 1 is failed"))
+        );
         let few = shown("running", &[("running", "1")]);
-        assert_eq!(strength.missing(&few), Ok(vec!["1 more slot".to_owned()]));
+        assert_eq!(strength.missing(&few, now), Ok(vec!["1 more slot".to_owned()]));
     }
 }
