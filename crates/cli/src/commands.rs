@@ -10,6 +10,7 @@ mod example;
 mod exec;
 mod grid;
 mod logs;
+mod mpirun;
 mod nodes;
 mod ring;
 mod run;
@@ -57,6 +58,14 @@ enum Command {
     Logs(logs::Arguments),
     /// Run a command beside a slot of an application
     Exec(exec::Arguments),
+    /// Run an MPI program on the nodes of an application
+    Mpirun(mpirun::Arguments),
+    #[command(name = mpirun::HOLD_COMMAND, hide = true)]
+    MpiHold(mpirun::HoldArguments),
+    #[command(name = mpirun::HEAD_COMMAND, hide = true)]
+    MpiHead(mpirun::HeadArguments),
+    #[command(name = mpirun::LAUNCHER_COMMAND, hide = true)]
+    MpiLaunch(mpirun::LauncherArguments),
     /// Stop an application for good
     Stop(stop::Arguments),
     /// See a grid lose hosts and an application survive it, on this machine
@@ -97,6 +106,10 @@ impl Cli {
             Command::Show(arguments) => show::run(&arguments),
             Command::Logs(arguments) => logs::run(&arguments),
             Command::Exec(arguments) => exec::run(&arguments),
+            Command::Mpirun(arguments) => mpirun::run(&arguments),
+            Command::MpiHold(arguments) => mpirun::run_hold(&arguments),
+            Command::MpiHead(arguments) => mpirun::run_head(&arguments),
+            Command::MpiLaunch(arguments) => mpirun::run_launcher(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),
             Command::Demo(arguments) => demo::run(&arguments),
             Command::DemoClient(arguments) => demo::run_client(&arguments),

@@ -4,7 +4,7 @@
 //! is sealed up to that node (`xtreem_net::beside`): the agents between are only the way there. `talk` is
 //! what goes on while the command runs, `terminal` is this side's terminal.
 
-mod talk;
+pub(super) mod talk;
 mod terminal;
 
 use std::ffi::OsString;
@@ -73,16 +73,16 @@ pub struct Arguments {
 }
 
 /// What is asked for.
-struct Wanted {
-    app: AppId,
-    slot: u16,
-    command: Vec<String>,
+pub(super) struct Wanted {
+    pub app: AppId,
+    pub slot: u16,
+    pub command: Vec<String>,
     /// Its kind, if it shall have one.
-    terminal: Option<String>,
-    window: Option<Window>,
+    pub terminal: Option<String>,
+    pub window: Option<Window>,
 }
 
-type Sealed<S> = SealedByUser<S>;
+pub(super) type Sealed<S> = SealedByUser<S>;
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     exec(arguments).map_err(|failure| {
@@ -123,7 +123,7 @@ fn exec(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 /// The words of a command, none of them something that a warrant cannot say.
-fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
+pub(super) fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
     let text = |word: &OsString| {
         word.to_str().map(str::to_owned).ok_or_else(|| {
             Failure::usage(format!("`{}` is not UTF-8, as words of a command have to be", word.display()))
@@ -142,7 +142,7 @@ fn words(command: &[OsString]) -> Result<Vec<String>, Failure> {
 }
 
 /// Finds the holder, shows it the user's word, and returns once the command runs.
-async fn begin(
+pub(super) async fn begin(
     client: &OperatorClient,
     user: &Identity,
     wanted: &Wanted,

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use serde::Serialize;
-use xtreem_allocation::Resources;
+use xtreem_allocation::{Application, Resources};
 use xtreem_client::OperatorClient;
 use xtreem_client::api::{AppShow, Ended, SearchReport, SearchRequest, SlotPhase, SlotView};
 use xtreem_net::Identity;
@@ -70,7 +70,7 @@ pub struct Arguments {
 /// What to write instead, where `--wait 3s` was: without `=` the time is taken for the file.
 pub(super) fn wait_meant(arguments: &[OsString]) -> Option<String> {
     let mut words = arguments.iter().skip(1).filter_map(|word| word.to_str());
-    words.next().filter(|command| *command == "run")?;
+    words.next().filter(|command| ["run", "mpirun"].contains(command))?;
     words.find(|word| *word == "--wait")?;
     let meant = words.next().filter(|word| time(word).is_ok())?;
     Some(format!("a time follows `--wait` after `=`: --wait={meant}"))
@@ -99,8 +99,8 @@ struct Ran<'a> {
 }
 
 /// A submission that is over, as far as this command follows it.
-struct Attempt {
-    id: String,
+pub(super) struct Attempt {
+    pub(super) id: String,
     so_far: SoFar,
     elapsed: Duration,
     interrupted: bool,
@@ -113,7 +113,7 @@ struct Attempt {
 }
 
 impl Attempt {
-    fn exit(&self) -> Exit {
+    pub(super) fn exit(&self) -> Exit {
         match self.so_far.exit() {
             _ if self.interrupted => Exit::Interrupted,
             Exit::Success if !self.ill.is_empty() => Exit::Failed,
@@ -138,7 +138,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         warn_of_unknown(&client, &app.placement).await;
         sized(&client, app).await
     })?;
-    let attempt = block_on(submit(&client, &app, &user, arguments.wait))?;
+    let attempt = block_on(async {
+        let application = signed(&client, &app, &user).await?;
+        submit(&client, &app, &application, arguments.wait).await
+    })?;
     let exit = attempt.exit();
     if arguments.json {
         output::print_json(&ran(&app, &attempt, exit))?;
@@ -151,7 +154,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 /// With as few nodes as are enough together at the moment. An application is signed for a number of slots, so
 /// that the grid is asked first; where there is no such set the largest is submitted, which says why or
 /// waits.
-async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure> {
+pub(super) async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure> {
     let Some(set) = app.set.as_ref().filter(|set| set.least() < set.most()) else { return Ok(app) };
     let request =
         SearchRequest { requirement: set.to_string(), limit: set.most(), ..SearchRequest::default() };
@@ -163,7 +166,7 @@ async fn sized(client: &OperatorClient, app: AppFile) -> Result<AppFile, Failure
 
 /// An attribute that nobody has is no mistake of the form, and the slots would lie anywhere. A search that
 /// fails, or ends early, warns of nothing.
-async fn warn_of_unknown(client: &OperatorClient, placement: &str) {
+pub(super) async fn warn_of_unknown(client: &OperatorClient, placement: &str) {
     let Some(name) = spread_by(placement) else { return };
     let requirement = format!("has {name}");
     let request =
@@ -182,20 +185,28 @@ fn spread_by(placement: &str) -> Option<&str> {
     }
 }
 
-async fn submit(
+/// The application with a new id, whose files the agent has.
+pub(super) async fn signed(
     client: &OperatorClient,
     app: &AppFile,
     user: &Identity,
+) -> Result<Application, Failure> {
+    upload(client, app, |file| eprintln!("uploading {file}")).await?;
+    let submitter = sign::submitter(client).await?;
+    sign::application(app, user, submitter)
+}
+
+pub(super) async fn submit(
+    client: &OperatorClient,
+    app: &AppFile,
+    application: &Application,
     wait: Option<Duration>,
 ) -> Result<Attempt, Failure> {
-    let mut show = Show::new(app.nodes);
-    upload(client, app, |file| show.say(&format!("uploading {file}"))).await?;
-    let submitter = sign::submitter(client).await?;
-    let application = sign::application(app, user, submitter)?;
+    let show = Show::new(app.nodes);
     let id = application.record.id.to_string();
     let started = Instant::now();
-    let submission = Submission::begin(client, &application, wait).await?;
-    let (so_far, interrupted) = follow(submission, &mut show, &id).await?;
+    let submission = Submission::begin(client, application, wait).await?;
+    let (so_far, interrupted) = follow(submission, &show, &id).await?;
     let elapsed = started.elapsed();
     let shown = if interrupted { None } else { afterwards(client, &id, &so_far).await };
     let (unguarded, ill) = (shown.as_ref().and_then(unguarded), shown.map_or(Vec::new(), ill));
@@ -250,7 +261,7 @@ fn guardless(unguarded: Option<usize>) -> String {
 }
 
 /// From a second to a day, which is the longest that an agent tries.
-fn time(text: &str) -> Result<Duration, String> {
+pub(super) fn time(text: &str) -> Result<Duration, String> {
     let time = humantime::parse_duration(text)
         .map_err(|_| "expected a time with a unit, as 30s, 10m or 1h 30m".to_owned())?;
     if !WAIT.contains(&time) {
@@ -260,7 +271,7 @@ fn time(text: &str) -> Result<Duration, String> {
 }
 
 /// Follows a submission to its end, or to Ctrl-C.
-async fn follow(mut submission: Submission, show: &mut Show, id: &str) -> Result<(SoFar, bool), Failure> {
+async fn follow(mut submission: Submission, show: &Show, id: &str) -> Result<(SoFar, bool), Failure> {
     loop {
         tokio::select! {
             step = submission.next() => match step {
@@ -342,7 +353,7 @@ fn who_offers(resources: &Resources) -> String {
 }
 
 /// The last lines for a human.
-fn told(app: &AppFile, attempt: &Attempt) -> String {
+pub(super) fn told(app: &AppFile, attempt: &Attempt) -> String {
     let id = &attempt.id;
     let seconds = attempt.elapsed.as_secs_f32();
     match (&attempt.so_far.outcome, attempt.so_far.is_accepted) {

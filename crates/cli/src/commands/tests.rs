@@ -52,6 +52,11 @@ fn the_issues_command_lines_are_understood() {
         "xtreem logs web/3 --lines 7 --follow",
         "xtreem exec web/0 -- ls -l",
         "xtreem exec -t web/0 --socket s --credential c -- sh -c x",
+        "xtreem mpirun app.toml",
+        "xtreem mpirun app.toml -n 12 --restarts 0 --wait=10m --socket s --credential c -- --map-by node -x A",
+        "xtreem mpi-hold",
+        "xtreem mpi-head --slots 4 --each 2 -- -n 3 sh -c x",
+        "xtreem mpi-launch slot3 orted -mca ess env",
         "xtreem stop web",
         "xtreem sim membership --nodes 1000 --rounds 100 --seed 7 --kill 0.8@60 --churn 0.002 --loss 0.01 --json",
         "xtreem sim grid --nodes 1000 --apps 20 --faults kill,cut,split,pause,restart,loss,clock --seed 7 --json",
@@ -81,6 +86,8 @@ fn wrong_command_lines_are_refused() {
         ("xtreem logs web/x", ErrorKind::ValueValidation),
         ("xtreem exec web/0", ErrorKind::MissingRequiredArgument),
         ("xtreem exec web/0 ls", ErrorKind::UnknownArgument),
+        ("xtreem mpirun app.toml --map-by node", ErrorKind::UnknownArgument),
+        ("xtreem mpirun app.toml -n 0", ErrorKind::ValueValidation),
         ("xtreem logs web --follow --json", ErrorKind::ArgumentConflict),
         ("xtreem sim membership --kill 0.8", ErrorKind::ValueValidation),
         ("xtreem sim grid --faults kill,fire", ErrorKind::ValueValidation),
@@ -102,6 +109,7 @@ fn a_time_that_was_taken_for_the_file_is_told_with_its_equals_sign() {
     let meant = Some("a time follows `--wait` after `=`: --wait=3s".to_owned());
     assert_eq!(hint("xtreem run --wait 3s app.toml"), meant);
     assert_eq!(hint("xtreem run app.toml --wait 3s"), meant);
+    assert_eq!(hint("xtreem mpirun app.toml --wait 3s"), meant);
     assert_eq!(hint("xtreem run --wait app.toml more.toml"), None);
     assert_eq!(hint("xtreem run --wait 3s --help"), None);
 }

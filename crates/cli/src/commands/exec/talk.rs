@@ -19,14 +19,14 @@ use super::terminal::Terminal;
 use crate::exit::{Exit, Failure};
 
 /// Pieces between a thread and the conversation.
-const PIECES_MAX: usize = 2;
+pub const PIECES_MAX: usize = 2;
 /// The holder speaks every three seconds: after so long a silence the contact is lost.
 const HOLDER_SILENCE_MAX: Duration = Duration::from_secs(15);
 /// Between two words that this side is there; it counts as gone after a minute.
 const ALIVE_PERIOD: Duration = Duration::from_secs(5);
 
 /// Where output goes.
-enum Piece {
+pub enum Piece {
     Output(Vec<u8>),
     Errors(Vec<u8>),
 }
@@ -37,18 +37,10 @@ pub async fn talk(
     has_terminal: bool,
     mut asked: AskedToEnd,
 ) -> Result<Exit, Failure> {
-    let (from, to) = split(sealed);
     let (pieces, printing) = mpsc::channel(PIECES_MAX);
     let printed = print(printing)?;
-    let (more_room, room) = watch::channel(INPUT_ROOM_BYTES as u64);
-    let mut hearing = pin!(hear(from, pieces, more_room));
     let ended = tokio::select! {
-        ended = &mut hearing => ended,
-        spoken = speak(to, typed()?, room, has_terminal) => {
-            let why = spoken.map_or_else(|error| error.to_string(), |never| match never {});
-            // A holder whose command has ended reads no more; what it said last may lie here yet.
-            hearing.await.map_err(|_| lost(&why))
-        }
+        ended = converse(sealed, typed()?, pieces, has_terminal) => ended,
         // Nobody waits for output that is not taken.
         signal = asked.signal() => return Ok(Exit::Command(signal)),
     };
@@ -59,6 +51,26 @@ pub async fn talk(
         }
         (Ok(_), Err(error)) => Err(Failure::new(Exit::ExecFailed, format!("standard output: {error}"))),
         (ended, _) => ended,
+    }
+}
+
+/// The conversation by itself, to its end: what is `typed` goes to the command, and `pieces` come from it.
+pub async fn converse(
+    sealed: impl AsyncRead + AsyncWrite + Unpin,
+    typed: mpsc::Receiver<Vec<u8>>,
+    pieces: mpsc::Sender<Piece>,
+    has_terminal: bool,
+) -> Result<Exit, Failure> {
+    let (from, to) = split(sealed);
+    let (more_room, room) = watch::channel(INPUT_ROOM_BYTES as u64);
+    let mut hearing = pin!(hear(from, pieces, more_room));
+    tokio::select! {
+        ended = &mut hearing => ended,
+        spoken = speak(to, typed, room, has_terminal) => {
+            let why = spoken.map_or_else(|error| error.to_string(), |never| match never {});
+            // A holder whose command has ended reads no more; what it said last may lie here yet.
+            hearing.await.map_err(|_| lost(&why))
+        }
     }
 }
 
@@ -160,7 +172,7 @@ async fn speak(
 }
 
 /// Reads standard input to its end.
-fn typed() -> Result<mpsc::Receiver<Vec<u8>>, Failure> {
+pub fn typed() -> Result<mpsc::Receiver<Vec<u8>>, Failure> {
     let (pieces, typed) = mpsc::channel(PIECES_MAX);
     spawn("input", move || {
         let mut buffer = vec![0; DATA_MAX_BYTES];
@@ -177,13 +189,13 @@ fn typed() -> Result<mpsc::Receiver<Vec<u8>>, Failure> {
 }
 
 /// Writes what comes to standard output and error, until nothing comes any more.
-fn print(
+pub fn print(
     mut printing: mpsc::Receiver<Piece>,
 ) -> Result<tokio::sync::oneshot::Receiver<io::Result<()>>, Failure> {
     let (done, printed) = tokio::sync::oneshot::channel();
     spawn("output", move || {
         let mut print = || -> io::Result<()> {
-            let (mut output, mut errors) = (io::stdout().lock(), io::stderr().lock());
+            let (mut output, mut errors) = (io::stdout(), io::stderr());
             while let Some(piece) = printing.blocking_recv() {
                 match piece {
                     Piece::Output(bytes) => output.write_all(&bytes).and_then(|()| output.flush())?,

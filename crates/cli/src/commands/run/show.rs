@@ -29,14 +29,6 @@ impl Show {
         Show { bar, wanted }
     }
 
-    /// A line that stays.
-    pub(super) fn say(&self, line: &str) {
-        match &self.bar {
-            Some(bar) => bar.println(line),
-            None => eprintln!("{line}"),
-        }
-    }
-
     pub(super) fn step(&self, line: &ProgressLine, so_far: &SoFar) {
         let words = text::apps::progress(line, self.wanted);
         let Some(bar) = &self.bar else {
