@@ -623,6 +623,10 @@ class Keys(Collection):
         """Removes what lies under a key, or only if it is that version."""
         return str(self._ask("DELETE", "/items", key=key, expected=expected)["version"])
 
+    def broadcast(self, body: Bytes) -> None:
+        """Tells all members something, 16 KiB at most; each hears it once, as an event named "told"."""
+        self._ask("POST", "/broadcast", body=_bytes(body))
+
     def owner(self, key: str) -> Owner:
         """The member that owns a key now."""
         return _made(Owner, self._ask("GET", "/owner", key=key))

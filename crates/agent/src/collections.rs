@@ -23,7 +23,7 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 use xtreem_allocation::SlotRun;
-use xtreem_client::api::{COLLECTIONS_MAX, CollectionEvent, CollectionSpec};
+use xtreem_client::api::{COLLECTIONS_MAX, CollectionEvent, CollectionSpec, ToldView};
 
 use crate::agent::Agent;
 use crate::mail::{CoreMail, NoMailbox};
@@ -45,6 +45,14 @@ const COMMANDS_MAX: usize = 64;
 const EVENTS_MAX: usize = 256;
 /// Longest wait until what a member owns is another's. Our guess: a question and its answer, tried thrice.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
+
+/// What a program is told of its collections.
+#[derive(Clone, Debug)]
+pub(crate) enum Said {
+    Changed(CollectionEvent),
+    /// A member told all.
+    Told(ToldView),
+}
 
 /// Why a collection was not joined.
 #[derive(Debug, thiserror::Error)]
@@ -151,7 +159,7 @@ pub(crate) struct Collections {
     agent: Arc<Agent>,
     run: SlotRun,
     table: Mutex<Table>,
-    events: broadcast::Sender<CollectionEvent>,
+    events: broadcast::Sender<Said>,
 }
 
 impl Collections {
@@ -267,7 +275,7 @@ impl Collections {
     }
 
     /// What changes in any of them.
-    pub(crate) fn events(&self) -> broadcast::Receiver<CollectionEvent> {
+    pub(crate) fn events(&self) -> broadcast::Receiver<Said> {
         self.events.subscribe()
     }
 }

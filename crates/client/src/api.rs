@@ -18,6 +18,7 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use collection::{
+    BROADCAST_MAX_BYTES, ToldView,
     AppCollections, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange, CollectionEvent,
     CollectionList, CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner, Metric, NearView,
     NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace, SlotCollections,

@@ -173,6 +173,7 @@ fn slot_event(name: &str, data: &str) -> Result<Option<SlotEvent>, ClientError> 
         "lost" => serde_json::from_str(data).map(SlotEvent::Lost),
         "record" => serde_json::from_str(data).map(SlotEvent::Record),
         "collection" => serde_json::from_str(data).map(SlotEvent::Collection),
+        "told" => serde_json::from_str(data).map(SlotEvent::Told),
         "dropped" => serde_json::from_str(data).map(|Dropped { dropped }| SlotEvent::Dropped(dropped)),
         _ => return Ok(None),
     };

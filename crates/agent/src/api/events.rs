@@ -20,6 +20,7 @@ use super::error::ApiError;
 use super::slot_socket::Slot;
 use super::{body, view};
 use crate::agent::Agent;
+use crate::collections::Said;
 use crate::waiting::{Missed, Topic};
 
 /// A comment is sent after so much silence, so that both sides notice a dead connection (our guess).
@@ -33,7 +34,8 @@ pub(super) async fn of_slot(
 ) -> Result<Sse<impl Stream<Item = Item>>, ApiError> {
     let of_collections = stream::unfold(slot.collections.events(), |mut changes| async {
         match changes.recv().await {
-            Ok(change) => Some((Ok(event("collection", &change)), changes)),
+            Ok(Said::Changed(change)) => Some((Ok(event("collection", &change)), changes)),
+            Ok(Said::Told(told)) => Some((Ok(event("told", &told)), changes)),
             Err(RecvError::Lagged(dropped)) => Some((Ok(event("dropped", &Dropped { dropped })), changes)),
             // The slot has ended.
             Err(RecvError::Closed) => None,

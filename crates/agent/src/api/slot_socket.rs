@@ -122,6 +122,7 @@ fn of_collections() -> Router<Arc<Slot>> {
         .route(&of("/places"), get(collections::place))
         .route(&of("/renumber"), post(collections::renumber))
         .route(&of("/owner"), get(collections::owner))
+        .route(&of("/broadcast"), post(collections::broadcast))
         .route(&of("/profile"), put(collections::set_profile))
         .route(&of("/items"), items)
         .route(&of("/scan"), get(items::scan))

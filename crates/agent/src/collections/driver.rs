@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::time::{Instant as Moment, sleep_until};
 use xtreem_base::{Call, Core as _, Driven as _, Handle, Instant, Rng};
-use xtreem_client::api::{CollectionChange, CollectionEvent};
+use xtreem_client::api::{BROADCAST_MAX_BYTES, Blob, CollectionChange, CollectionEvent, ToldView};
 use xtreem_messages::Member as Sender;
 use xtreem_overlay::collection::{
     Answer, AskError, Collection, Config, Event, Kind, Member, Message, QuestionId, TaskName,
@@ -15,6 +15,7 @@ use xtreem_overlay::collection::{
 use xtreem_overlay::ring::{LookupId, Owner};
 use xtreem_overlay::store::{Failed, RequestId, Success};
 
+use super::Said;
 use super::feed::{Input, Runs};
 use super::frame::Head;
 use super::handles::Handles;
@@ -56,7 +57,7 @@ pub(super) struct Parts {
     pub mark: [u8; 8],
     pub own: Life,
     pub post: Post,
-    pub events: broadcast::Sender<CollectionEvent>,
+    pub events: broadcast::Sender<Said>,
     pub changed: watch::Sender<u64>,
 }
 
@@ -299,6 +300,12 @@ impl Driver {
                 tracing::info!(collection = %self.parts.name, ?version, "written on both sides of a split");
                 return;
             }
+            // What is longer no agent lets a program say.
+            Event::Told { content, .. } if content.as_bytes().len() > BROADCAST_MAX_BYTES => return,
+            Event::Told { slot, content } => {
+                let (name, body) = (self.parts.name.clone(), Blob(content.as_bytes().to_vec()));
+                return self.say(Said::Told(ToldView { name, slot, body }));
+            }
             Event::Displaced => {
                 let (name, slot) = (&self.parts.name, self.parts.own.slot);
                 tracing::warn!(collection = %name, slot, "another member runs for this slot");
@@ -310,10 +317,14 @@ impl Driver {
             }
         };
         if let Some(change) = change {
-            // Nobody may listen.
-            let _ = self.parts.events.send(CollectionEvent { name: self.parts.name.clone(), change });
+            self.say(Said::Changed(CollectionEvent { name: self.parts.name.clone(), change }));
         }
         self.parts.changed.send_modify(|count| *count += 1);
+    }
+
+    fn say(&self, said: Said) {
+        // Nobody may listen.
+        let _ = self.parts.events.send(said);
     }
 
     fn answer(&mut self, question: Question, outcome: Outcome) {

@@ -99,7 +99,7 @@ fn about(event: &SlotEvent) -> Option<(u16, About)> {
     match event {
         SlotEvent::Lost(peer) => Some((peer.slot?, About::Lost(ip(&peer.address)?))),
         SlotEvent::Slot(slot) => Some((slot.slot, About::HeldBy(ip(slot.address.as_deref()?)?))),
-        SlotEvent::Record(_) | SlotEvent::Collection(_) | SlotEvent::Dropped(_) => None,
+        SlotEvent::Record(_) | SlotEvent::Collection(_) | SlotEvent::Told(_) | SlotEvent::Dropped(_) => None,
     }
 }
 

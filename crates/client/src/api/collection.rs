@@ -304,6 +304,20 @@ pub struct CollectionEvent {
     pub change: CollectionChange,
 }
 
+/// Longest body of `POST /v1/self/collections/NAME/broadcast`, in bytes: readers that are slow have some of them
+/// waiting.
+pub const BROADCAST_MAX_BYTES: usize = 16 << 10;
+
+/// Data of a `told` event of `GET /v1/self/events`: a member told all members of a ring something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ToldView {
+    /// Of the collection.
+    pub name: String,
+    /// The slot in whose name; it comes by other members, and is no more than their word.
+    pub slot: u16,
+    pub body: Blob,
+}
+
 /// What changed for this member: ask for the collection again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Blob, CollectionEvent, Covered, RecordView, SlotView, WantedView};
+use super::{Blob, CollectionEvent, Covered, RecordView, SlotView, ToldView, WantedView};
 
 /// An application in short.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -80,6 +80,8 @@ pub enum SlotEvent {
     Record(RecordView),
     /// `collection`: what a collection is to this member changed.
     Collection(CollectionEvent),
+    /// `told`: a member of a ring told all members something.
+    Told(ToldView),
     /// `dropped`: this reader was too slow.
     Dropped(u64),
 }

@@ -123,6 +123,12 @@ impl Keys {
         self.send(Method::DELETE, asked, empty()).await
     }
 
+    /// Tells all members something, 16 KiB at most: each gets it once, this one too, as
+    /// [`SlotEvent::Told`](crate::api::SlotEvent::Told). Who is not there when it is told misses it.
+    pub async fn broadcast(&self, body: impl Into<bytes::Bytes>) -> Result<(), ClientError> {
+        self.send(Method::POST, self.asked("/broadcast"), crate::http::bytes(body.into().to_vec())).await
+    }
+
     /// The member that owns a key now.
     pub async fn owner(&self, key: &str) -> Result<KeyOwner, ClientError> {
         self.0.get(self.asked("/owner").and("key", key)).await

@@ -139,6 +139,7 @@ fn described(event: &SlotEvent) -> String {
             WantedView::Stopped => "the application is stopped".to_owned(),
         },
         SlotEvent::Collection(event) => format!("collection {} changed", event.name),
+        SlotEvent::Told(told) => format!("slot {} told all of {} something", told.slot, told.name),
         SlotEvent::Dropped(events) => format!("{} missed", text::count(*events as usize, "change")),
     }
 }
