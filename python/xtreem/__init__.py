@@ -553,7 +553,7 @@ class Ranks(Collection):
             time.sleep(AGAIN_S / 2)
 
     def holder(self, rank: int) -> Holder:
-        """Who has a rank. Status 404: nobody has; 503: it is not known just now."""
+        """Who has a rank. Status 404: nobody has; 503 or 504: it is not known just now."""
         return _made(Holder, self._ask("GET", f"/ranks/{rank}"))
 
     def renumber(self) -> Standing:
