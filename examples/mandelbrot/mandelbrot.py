@@ -1,6 +1,6 @@
 """Draws the Mandelbrot set with a farm: slot 0 adds a task for each tile and puts the tiles together; all
-slots draw. Kill any of them: its tile is drawn by another one, and the replacement of slot 0 adds the same
-tasks again, which changes nothing, and finds the tiles that are done."""
+slots but the farmer draw. Kill any of them: its tile is drawn by another one, and the replacement of slot 0
+adds the same tasks again, which changes nothing, and finds the tiles that are done."""
 
 import hashlib
 import os

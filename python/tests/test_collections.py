@@ -185,6 +185,24 @@ class Farms(WithAgent):
         self.assertEqual(self.agent.told(f"PUT {self.WORK}?id=a"), b"42")
         self.assertTrue(any("why=ValueError%3A%20invalid" in asked for asked, _, _ in self.agent.asked))
 
+    def test_a_result_that_is_refused_is_a_failure_and_long_reasons_are_cut(self) -> None:
+        work = f"GET {self.WORK}?wait_ms=*"
+        self.agent.says(work, 200, '{"task":{"id":"a","input":""}}')
+        self.agent.says(work, 200, '{"task":{"id":"b","input":""}}')
+        self.agent.says(work, 410, '{"error":"this slot runs elsewhere","kind":"definite"}')
+        self.agent.says(f"PUT {self.WORK}?id=a", 413, '{"error":"too long","kind":"definite"}')
+        self.agent.says(f"DELETE {self.WORK}?id=a&why=too%20long", 200, "null")
+        self.agent.says(f"DELETE {self.WORK}?id=b&why=ValueError%3A%20{'x' * (256 - 12)}", 200, "null")
+
+        def function(task: xtreem.Task) -> str:
+            if task.id == "b":
+                raise ValueError("x" * 1_000)
+            return "long"
+
+        with self.assertRaises(xtreem.XtreemError) as caught:
+            self.slot.farm("work").run(function)
+        self.assertEqual(caught.exception.status, 410, str(caught.exception))
+
     def test_a_task_that_is_not_there_is_none(self) -> None:
         self.agent.says(f"GET {self.WORK}?wait_ms=0", 200, "{}")
         self.assertIsNone(self.slot.farm("work").task())

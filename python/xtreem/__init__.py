@@ -38,8 +38,10 @@ TIMEOUT_S = 75.0
 WAIT_S = 20.0
 # Before something that failed for the moment is tried again.
 AGAIN_S = 0.5
-# Messages or events that are read ahead of the program; beyond it the agent keeps them.
-AHEAD_MAX = 256
+# Messages (of 1 MiB at most) or events that are read ahead of the program; beyond it the agent keeps them.
+AHEAD_MAX = 64
+# Of a failure's reason; the rest is cut, as the farm would.
+WHY_MAX_BYTES = 256
 
 T = TypeVar("T")
 Bytes = Union[bytes, str]
@@ -111,7 +113,7 @@ class Peer:
 
 @dataclass(frozen=True)
 class Event:
-    """name: slot, lost, record, collection or dropped."""
+    """name: slot, lost, record, collection, told or dropped."""
 
     name: str
     data: Dict[str, Any]
@@ -358,12 +360,13 @@ class Stream(Generic[T]):
             self._connection.raw.shutdown(socket.SHUT_RDWR)
         except OSError:
             pass
-        # A reader that waits for room finds it.
-        while not self._told.empty():
+        # Who waits for room or for something to come finds that it is over.
+        while True:
             try:
-                self._told.get_nowait()
-            except queue.Empty:
+                self._told.put_nowait(None)
                 break
+            except queue.Full:
+                self._told.get_nowait()
 
     def __enter__(self) -> Stream[T]:
         return self
@@ -387,7 +390,7 @@ class Stream(Generic[T]):
                     self._tell(told)
         except XtreemError as error:
             end = error
-        except (OSError, http.client.HTTPException, ValueError) as error:
+        except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError) as error:
             end = _broken("GET", error)
         self._tell(end)
         self._answer.close()
@@ -550,7 +553,7 @@ class Ranks(Collection):
             time.sleep(AGAIN_S / 2)
 
     def holder(self, rank: int) -> Holder:
-        """Who has a rank. Status 404: nobody has; 503: it is not known just now."""
+        """Who has a rank. Status 404: nobody has; 503 or 504: it is not known just now."""
         return _made(Holder, self._ask("GET", f"/ranks/{rank}"))
 
     def renumber(self) -> Standing:
@@ -742,17 +745,24 @@ class Farm(Collection):
 
     def failed(self, task: Task, why: str) -> None:
         """The task at hand failed. After some such attempts it is given up."""
+        why = why.encode()[:WHY_MAX_BYTES].decode(errors="ignore")
         self._report("DELETE", b"", id=task.id, why=why)
 
     def run(self, function: Callable[[Task], Bytes]) -> None:
-        """Does tasks for ever: the result is what the function returns; what it raises is a failure."""
+        """Does tasks for ever: the result is what the function returns; what it raises is a failure, and so
+        is a result that is too long."""
         for task in self.work():
             try:
                 result = function(task)
             except Exception as error:
                 self.failed(task, f"{type(error).__name__}: {error}")
-            else:
+                continue
+            try:
                 self.done(task, result)
+            except XtreemError as error:
+                if error.status not in (400, 413):
+                    raise
+                self.failed(task, str(error))
 
     def _report(self, method: str, body: bytes, **asked: Any) -> None:
         try:

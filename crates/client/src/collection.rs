@@ -24,6 +24,7 @@ pub use keys::{Chord, Keys, Ring, Scan};
 pub use mesh::Mesh;
 pub use nearest::Nearest;
 pub use ranks::Ranks;
+pub use work::WHY_MAX_BYTES;
 
 use crate::api::{CollectionChange, CollectionList, CollectionReply, CollectionSpec, SlotEvent};
 use crate::http::{Asked, Body, Http, empty, escaped, json};

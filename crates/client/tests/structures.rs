@@ -232,6 +232,25 @@ async fn a_worker_does_tasks_and_survives_what_passes() {
 }
 
 #[tokio::test]
+async fn a_result_that_is_refused_is_a_failure_and_long_reasons_are_cut() {
+    let agent = FakeAgent::start();
+    agent.says("GET /v1/self/collections/work", 200, FARM);
+    let farm = agent.client().farm("work").await.expect("open");
+    let work = "GET /v1/self/collections/work/work?wait_ms=*";
+    agent.says_next(work, 200, r#"{"task":{"id":"a","input":""}}"#);
+    agent.says_next(work, 410, r#"{"error":"this slot runs elsewhere","kind":"definite"}"#);
+    let done = "PUT /v1/self/collections/work/work?id=a";
+    // Three bytes each: the last one that would be cut in two is left out.
+    let why = "\u{20ac}".repeat(1_000);
+    agent.says(done, 413, &format!(r#"{{"error":"{why}","kind":"definite"}}"#));
+    let failed = format!("DELETE /v1/self/collections/work/work?id=a&why={}", "%E2%82%AC".repeat(85));
+    agent.says(&failed, 200, "null");
+    let error = farm.run(async |_| Ok::<_, String>("long")).await;
+    assert_eq!(error.status(), Some(410), "{error}");
+    assert_eq!(agent.times_asked(&failed), 1);
+}
+
+#[tokio::test]
 async fn a_job_that_is_not_wanted_any_more_is_dropped() {
     let agent = FakeAgent::start();
     agent.says("GET /v1/self/collections/work", 200, FARM);

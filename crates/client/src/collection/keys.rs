@@ -37,6 +37,19 @@ pub struct Keys(Collection);
 pub struct Ring(Keys);
 
 /// Keys by their hash, and members at random places. It has all that [`Keys`] has; keys have no order.
+///
+/// With `[collections.pages]` and `kind = "chord"` in `app.toml`:
+/// ```no_run
+/// use xtreem_client::SlotClient;
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// let pages = SlotClient::from_env()?.chord("pages").await?;
+/// pages.put("/index.html", "<h1>hello</h1>").await?;
+/// println!("slot {} owns it", pages.owner("/index.html").await?.slot);
+/// pages.remove("/index.html").await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug)]
 pub struct Chord(Keys);
 

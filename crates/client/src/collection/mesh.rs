@@ -56,7 +56,7 @@ impl Mesh {
     /// Who stands at a place.
     ///
     /// # Errors
-    /// Status 404 when nobody does, 503 when it is not known just now.
+    /// Status 404 when nobody does, 503 or 504 when it is not known just now.
     pub async fn place(&self, at: &[u32]) -> Result<RankHolder, ClientError> {
         let at = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
         self.get(self.asked("/places").and("at", at)).await

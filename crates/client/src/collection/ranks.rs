@@ -96,7 +96,7 @@ impl Ranks {
     /// Who has a rank.
     ///
     /// # Errors
-    /// Status 404 when nobody has, 503 when it is not known just now.
+    /// Status 404 when nobody has, 503 or 504 when it is not known just now.
     pub async fn holder(&self, rank: u32) -> Result<RankHolder, ClientError> {
         self.get(self.asked(format_args!("/ranks/{rank}"))).await
     }

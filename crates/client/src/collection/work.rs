@@ -14,6 +14,9 @@ use crate::ClientError;
 use crate::api::{CollectionChange, TaskState, Work, WorkTask};
 use crate::http::{bytes, empty};
 
+/// Of the reason of a failure; the rest is cut, as the farm would.
+pub const WHY_MAX_BYTES: usize = 256;
+
 impl Farm {
     /// The task that this member shall do; `None` when there is none for so long. A member has one at a time:
     /// until it is done or failed the same one is handed out again.
@@ -34,12 +37,15 @@ impl Farm {
         self.send(Method::PUT, self.asked("/work").and("id", id), bytes(result.into())).await
     }
 
-    /// The task at hand failed. After some such attempts, `attempts` of the collection, it is given up.
+    /// The task at hand failed. After some such attempts, `attempts` of the collection, it is given up. The
+    /// reason is cut after [`WHY_MAX_BYTES`].
     pub async fn failed(&self, id: &str, why: &str) -> Result<(), ClientError> {
+        let why = &why[..why.floor_char_boundary(WHY_MAX_BYTES)];
         self.send(Method::DELETE, self.asked("/work").and("id", id).and("why", why), empty()).await
     }
 
-    /// Does tasks, one after the other, for ever. A job whose task is not wanted any more is dropped.
+    /// Does tasks, one after the other, for ever. A job whose task is not wanted any more is dropped, and a
+    /// result that is too long is a failure.
     ///
     /// Failures that pass (no farmer just now, the agent does not answer) are waited for; what is returned is
     /// one that does not.
@@ -76,12 +82,17 @@ impl Farm {
                     stopped = self.stopped(&mut changes, &id) => if stopped? { break None },
                 }
             };
-            let reported = match outcome {
-                Some(Ok(result)) => self.report(&id, Ok(result.into())).await,
-                Some(Err(why)) => self.report(&id, Err(why.to_string())).await,
-                None => Ok(()),
-            };
-            reported?;
+            match outcome {
+                Some(Ok(result)) => match self.report(&id, Ok(result.into())).await {
+                    // As one that is too long: it would be so the next time.
+                    Err(error) if matches!(error.status(), Some(400 | 413)) => {
+                        self.report(&id, Err(error.to_string())).await?;
+                    }
+                    reported => reported?,
+                },
+                Some(Err(why)) => self.report(&id, Err(why.to_string())).await?,
+                None => {}
+            }
         }
         Ok(())
     }
