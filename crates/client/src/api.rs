@@ -18,11 +18,10 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use collection::{
-    BROADCAST_MAX_BYTES, ToldView,
-    AppCollections, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange, CollectionEvent,
-    CollectionList, CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner, Metric, NearView,
-    NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace, SlotCollections,
-    StandingView, TaskReply, TaskState, Work, WorkTask,
+    AppCollections, BROADCAST_MAX_BYTES, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange,
+    CollectionEvent, CollectionList, CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner,
+    Metric, NearView, NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace,
+    SlotCollections, StandingView, TaskReply, TaskState, ToldView, Work, WorkTask,
 };
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{

@@ -15,8 +15,8 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use xtreem_client::api::{
-    BROADCAST_MAX_BYTES,
-    CollectionList, CollectionReply, CollectionSpec, KeyOwner, Profile, RankHolder, StandingView,
+    BROADCAST_MAX_BYTES, CollectionList, CollectionReply, CollectionSpec, KeyOwner, Profile, RankHolder,
+    StandingView,
 };
 use xtreem_overlay::collection::{self, Answer, AskError, BeginError, FinishError, Known, Member, Refusal};
 use xtreem_overlay::store::Value;
