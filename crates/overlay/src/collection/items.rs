@@ -35,8 +35,8 @@ impl Collection {
         Ok(chord::key_of(Namespace::USER, &id))
     }
 
-    /// Begins an operation of this member on what lies on the ring: [`Event::Item`] follows with the id that
-    /// is returned.
+    /// Begins an operation of this member on what lies on the ring: [`Event::Item`](super::Event::Item)
+    /// follows with the id that is returned.
     ///
     /// # Errors
     /// See [`BeginError`]. Keys of programs are in [`Namespace::USER`].
@@ -57,7 +57,7 @@ impl Collection {
         begun.ok_or(BeginError::Kind("ring for items"))?.map_err(|_| BeginError::TooMany("256 operations"))
     }
 
-    /// Tells all members something, this one too: at each [`Event::Told`] follows. Who says the same again
+    /// Tells all members something, this one too: at each [`Event::Told`](super::Event::Told) follows. Who says the same again
     /// within two minutes says nothing.
     ///
     /// # Errors
@@ -77,7 +77,7 @@ impl Collection {
         })
     }
 
-    /// Looks for the owner of a key: [`Event::Owner`] follows.
+    /// Looks for the owner of a key: [`Event::Owner`](super::Event::Owner) follows.
     ///
     /// # Errors
     /// See [`BeginError`].
