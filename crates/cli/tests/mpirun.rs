@@ -319,6 +319,16 @@ fn what_keeps_an_mpi_program_from_its_end_is_told_and_nothing_runs_on() {
     }
     assert!(["exits", "bare", "none"].iter().all(|name| grid.is_stopped(name)));
 
+    // Nobody reads on.
+    let talks = "nodes = 1\ncommand = [\"sh\", \"-c\", \"while echo talks; do sleep 0.1; done\"]";
+    let mut child = grid.xtreem(&["mpirun", &grid.app("talks", talks)]);
+    let mut child =
+        child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
+    let mut line = String::new();
+    let _ = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line);
+    assert_eq!((line.as_str(), child.wait().expect("it ends").code()), ("talks\n", Some(141)));
+    assert!(grid.is_stopped("talks"));
+
     // Whoever was ended without a word holds no node for ever.
     let left = "nodes = 1\ncommand = [\"xtreem\", \"mpi-hold\", \"--idle\", \"1s\"]";
     assert_eq!(grid.ran(&["run", &grid.app("left", left)], "").code, Some(0));

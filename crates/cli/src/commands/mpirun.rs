@@ -16,6 +16,7 @@ mod round;
 mod strength;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -154,13 +155,24 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 app: application.record.id,
                 printer: pieces,
             };
+            let mut early = None;
             let ended = tokio::select! {
                 ended = rounds(starter, &job, app.nodes, arguments.restarts) => ended,
-                _ = &mut printed => return Ok(Exit::OutputClosed),
+                out = &mut printed => {
+                    early = Some(out);
+                    Ok(Exit::OutputClosed)
+                }
             };
             // What was written is out before anything else is said.
-            let _ = printed.await;
-            ended
+            let out = match early {
+                Some(out) => out,
+                None => printed.await,
+            };
+            match out {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
+                Ok(Err(error)) => Err(Failure::new(Exit::Failed, format!("standard output: {error}"))),
+                _ => ended,
+            }
         };
         let ended = tokio::select! {
             ended = whole => ended,
