@@ -64,6 +64,8 @@ enum Command {
     MpiHold(mpirun::HoldArguments),
     #[command(name = mpirun::HEAD_COMMAND, hide = true)]
     MpiHead(mpirun::HeadArguments),
+    #[command(name = mpirun::DAEMON_COMMAND, hide = true)]
+    MpiDaemon(mpirun::DaemonArguments),
     #[command(name = mpirun::LAUNCHER_COMMAND, hide = true)]
     MpiLaunch(mpirun::LauncherArguments),
     /// Stop an application for good
@@ -109,6 +111,7 @@ impl Cli {
             Command::Mpirun(arguments) => mpirun::run(&arguments),
             Command::MpiHold(arguments) => mpirun::run_hold(&arguments),
             Command::MpiHead(arguments) => mpirun::run_head(&arguments),
+            Command::MpiDaemon(arguments) => mpirun::run_daemon(&arguments),
             Command::MpiLaunch(arguments) => mpirun::run_launcher(&arguments),
             Command::Stop(arguments) => stop::run(&arguments),
             Command::Demo(arguments) => demo::run(&arguments),

@@ -283,9 +283,14 @@ fn what_keeps_an_mpi_program_from_its_end_is_told_and_nothing_runs_on() {
         fs::copy(path, grid.home().join(tool)).expect("copied");
     }
     // Its input goes to the first rank, and its code comes back: that is no reason to start it again.
-    let exits = "nodes = 2\ncommand = [\"sh\", \"-c\", \"read word; echo got $word; exit 7\"]";
+    let exits = "nodes = 2\ncommand = [\"sh\", \"-c\", \"read word; echo got $word by \
+                 $OMPI_MCA_btl_tcp_if_include; exit 7\"]";
     let ran = grid.ran(&["mpirun", &grid.app("exits", exits), "-n", "1"], "hello\n");
-    assert_eq!((ran.code, ran.out.as_str()), (Some(7), "got hello\n"), "{}", ran.err);
+    // Over the network of the agents and no other.
+    let network = if grid.told["network"] == "namespaces" { " eth0" } else { "" };
+    assert_eq!((ran.code, ran.out), (Some(7), format!("got hello by{network}\n")), "{}", ran.err);
+    let named = ["mpirun", "exits.toml", "-n", "1", "--", "--mca", "btl_tcp_if_include", "lo"];
+    assert_eq!(grid.ran(&named, "hello\n").out, "got hello by lo\n");
     assert!(!ran.err.contains("started again"), "{}", ran.err);
 
     // A node with nothing in its PATH but the slot's own files.
@@ -313,6 +318,16 @@ fn what_keeps_an_mpi_program_from_its_end_is_told_and_nothing_runs_on() {
         }
     }
     assert!(["exits", "bare", "none"].iter().all(|name| grid.is_stopped(name)));
+
+    // Nobody reads on.
+    let talks = "nodes = 1\ncommand = [\"sh\", \"-c\", \"while echo talks; do sleep 0.1; done\"]";
+    let mut child = grid.xtreem(&["mpirun", &grid.app("talks", talks)]);
+    let mut child =
+        child.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("started");
+    let mut line = String::new();
+    let _ = BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line);
+    assert_eq!((line.as_str(), child.wait().expect("it ends").code()), ("talks\n", Some(141)));
+    assert!(grid.is_stopped("talks"));
 
     // Whoever was ended without a word holds no node for ever.
     let left = "nodes = 1\ncommand = [\"xtreem\", \"mpi-hold\", \"--idle\", \"1s\"]";

@@ -5,6 +5,7 @@
 //! the other slots on this command's word (`round`), because the user's key is here and nowhere else. When a
 //! slot is lost, the program is started again once all slots run (`strength`).
 
+mod daemon;
 mod frame;
 mod head;
 mod hold;
@@ -15,6 +16,7 @@ mod round;
 mod strength;
 
 use std::ffi::OsString;
+use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,6 +41,7 @@ use crate::runtime::block_on;
 use crate::user::Credential;
 use crate::{sign, text};
 
+pub use daemon::{Arguments as DaemonArguments, run as run_daemon};
 pub use head::{Arguments as HeadArguments, run as run_head};
 pub use hold::{Arguments as HoldArguments, run as run_hold};
 pub use launcher::{Arguments as LauncherArguments, run as run_launcher};
@@ -46,6 +49,7 @@ pub use launcher::{Arguments as LauncherArguments, run as run_launcher};
 /// Holds a slot until it is ended.
 pub const HOLD_COMMAND: &str = "mpi-hold";
 pub const HEAD_COMMAND: &str = "mpi-head";
+pub const DAEMON_COMMAND: &str = "mpi-daemon";
 pub const LAUNCHER_COMMAND: &str = "mpi-launch";
 
 /// Hosts are called so for `mpirun`, and by the slot's number.
@@ -60,8 +64,13 @@ const LAUNCH_MAX_BYTES: usize = 32 << 10;
 const STOP_MAX: Duration = Duration::from_secs(20);
 /// While some slots are waited for the others are told so often that they are still needed.
 const KEEP_PERIOD: Duration = Duration::from_secs(10 * 60);
-/// Goes to the slot's directory, which has another path on each node, and becomes the program.
-const GO_HOME: &str = "cd \"$HOME\" && exec \"$0\" \"$@\"";
+/// Goes to the slot's directory, which has another path on each node; takes the network of the slot's node
+/// where the user names none; and becomes the program.
+const BEFORE_PROGRAM: &str = "cd \"$HOME\" || exit\n\
+    if [ -z \"$OMPI_MCA_btl_tcp_if_include$OMPI_MCA_btl_tcp_if_exclude\" ] && [ \"$XTREEM_MPI_NETWORK\" ]; then\n\
+    export OMPI_MCA_btl_tcp_if_include=\"$XTREEM_MPI_NETWORK\"\n\
+    fi\n\
+    exec \"$0\" \"$@\"";
 
 /// Examples and how it ends.
 const HELP: &str = "\
@@ -146,13 +155,24 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                 app: application.record.id,
                 printer: pieces,
             };
+            let mut early = None;
             let ended = tokio::select! {
                 ended = rounds(starter, &job, app.nodes, arguments.restarts) => ended,
-                _ = &mut printed => return Ok(Exit::OutputClosed),
+                out = &mut printed => {
+                    early = Some(out);
+                    Ok(Exit::OutputClosed)
+                }
             };
             // What was written is out before anything else is said.
-            let _ = printed.await;
-            ended
+            let out = match early {
+                Some(out) => out,
+                None => printed.await,
+            };
+            match out {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::BrokenPipe => Ok(Exit::OutputClosed),
+                Ok(Err(error)) => Err(Failure::new(Exit::Failed, format!("standard output: {error}"))),
+                _ => ended,
+            }
         };
         let ended = tokio::select! {
             ended = whole => ended,
@@ -191,7 +211,7 @@ fn job(app: AppFile, ranks: Option<u32>, options: &[OsString]) -> Result<(Job, A
     let each = (app.resources.cores_milli / 1_000).max(1);
     let mut words = exec::words(options)?;
     words.extend(ranks.iter().flat_map(|ranks| ["-n".to_owned(), ranks.to_string()]));
-    words.extend(["sh", "-c", GO_HOME].map(str::to_owned));
+    words.extend(["sh", "-c", BEFORE_PROGRAM].map(str::to_owned));
     words.extend(app.program.command.iter().cloned());
     // With some more before them.
     let len: usize = words.iter().map(|word| word.len() + 1).sum();
@@ -314,11 +334,16 @@ mod tests {
         let (job, app) = job(app(""), Some(3), &words(&["--map-by", "node"])).expect("a job");
         assert_eq!(app.program.command, ["xtreem", HOLD_COMMAND]);
         assert_eq!(app.restart, Restart::OnFailure);
-        let expected = ["--map-by", "node", "-n", "3", "sh", "-c", GO_HOME, "pi", "--digits", "9"];
+        let expected = ["--map-by", "node", "-n", "3", "sh", "-c", BEFORE_PROGRAM, "pi", "--digits", "9"];
         assert_eq!((job.program.as_str(), job.each), ("pi", 1));
         assert_eq!(job.words, expected);
         let long = words(&["x".repeat(LAUNCH_MAX_BYTES).as_str()]);
         assert_eq!(super::job(self::app(""), None, &long).map_err(|failure| failure.exit), Err(Exit::Usage));
+    }
+
+    #[test]
+    fn the_shell_knows_the_variable_of_the_daemon() {
+        assert!(BEFORE_PROGRAM.contains(&format!("\"${}\"", daemon::NETWORK)));
     }
 
     #[test]

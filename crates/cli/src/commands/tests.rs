@@ -56,6 +56,7 @@ fn the_issues_command_lines_are_understood() {
         "xtreem mpirun app.toml -n 12 --restarts 0 --wait=10m --socket s --credential c -- --map-by node -x A",
         "xtreem mpi-hold",
         "xtreem mpi-head --slots 4 --each 2 -- -n 3 sh -c x",
+        "xtreem mpi-daemon orted",
         "xtreem mpi-launch slot3 orted -mca ess env",
         "xtreem stop web",
         "xtreem sim membership --nodes 1000 --rounds 100 --seed 7 --kill 0.8@60 --churn 0.002 --loss 0.01 --json",

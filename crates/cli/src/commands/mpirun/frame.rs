@@ -112,4 +112,23 @@ mod tests {
             assert!(read::<FromHead>(&mut from).await.is_err(), "it ends");
         }
     }
+
+    #[tokio::test]
+    async fn no_bytes_make_a_reader_panic() {
+        let launch = Launch { slot: 3, command: "orted".to_owned() };
+        let from_head = bytes(&FromHead::Start { id: 7, launch: launch.clone() }).await;
+        let to_head = bytes(&ToHead::Ended { id: 7, code: 1 }).await;
+        for good in [from_head, to_head, bytes(&launch).await] {
+            for at in 0..good.len() {
+                for byte in [0, 1, 0x7f, 0x80, 0x9f, 0xff] {
+                    let mut bad = good.clone();
+                    bad[at] = byte;
+                    let _ = read::<FromHead>(&mut &bad[..]).await;
+                    let _ = read::<ToHead>(&mut &bad[..]).await;
+                    let _ = read::<Launch>(&mut &bad[..]).await;
+                }
+                assert!(read::<FromHead>(&mut &good[..at]).await.is_err(), "{at} bytes of it");
+            }
+        }
+    }
 }

@@ -13,7 +13,7 @@ use xtreem_net::beside::{FrameError, read};
 
 use super::frame::{FromHead, Launch, ToHead, bytes, stream};
 use super::input::Input;
-use super::{HEAD_COMMAND, LAUNCH_MAX_BYTES, LAUNCHES_MAX};
+use super::{DAEMON_COMMAND, HEAD_COMMAND, LAUNCH_MAX_BYTES, LAUNCHES_MAX};
 use crate::commands::exec::talk::{PIECES_MAX, Piece, converse};
 use crate::commands::exec::{Wanted, begin};
 use crate::exit::{Exit, Failure};
@@ -68,7 +68,7 @@ impl Starter {
 
     /// A command of `mpirun`. What it writes are complaints.
     async fn launch(self, slot: u16, command: String) -> Result<Exit, Failure> {
-        let command = vec!["sh".to_owned(), "-c".to_owned(), command];
+        let command = vec!["xtreem".to_owned(), DAEMON_COMMAND.to_owned(), command];
         let (pieces, mut written) = mpsc::channel(PIECES_MAX);
         let complain = async {
             while let Some(Piece::Output(words) | Piece::Errors(words)) = written.recv().await {
