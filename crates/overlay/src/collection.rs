@@ -11,6 +11,8 @@ mod config;
 mod drive;
 mod event;
 mod farming;
+mod fault;
+mod items;
 mod kind;
 mod lent;
 mod mesh;
@@ -20,6 +22,7 @@ mod numbers;
 mod questions;
 mod table;
 mod task;
+mod tasks;
 #[cfg(test)]
 mod tests;
 
@@ -35,7 +38,8 @@ pub use event::{
     Answer, AskError, BeginError, Event, FinishError, Holder, Host, Known, Member, Profile, Progress,
     QuestionId, Refusal, TaskState,
 };
-pub use farming::{ADDING_MAX, WATCHERS_MAX};
+pub use farming::{ADDING_MAX, LISTENERS_MAX};
+pub use fault::Fault;
 pub use kind::{Copies, FAILURES_MAX, Kind, KindError, Metric, TASK_LEASE_MAX, TASK_LEASE_MIN, Terms};
 pub use lent::TASKS;
 pub use mesh::Place;
@@ -44,11 +48,9 @@ pub use questions::QUESTIONS_MAX;
 pub use task::{BadTaskName, TASK_BODY_MAX, TASK_NAME_MAX, TaskName, TaskTooLong};
 
 use crate::mesh::Misfit;
-use crate::overlay::{self, Overlay};
-use crate::ranks::{Standing, all, sums};
-use crate::ring::{LookupId, Ring};
-use crate::store::{Operation, RequestId, Store};
-use crate::{Key, KeyTooLong, Namespace, chord, farm, tman};
+use crate::overlay::Overlay;
+use crate::ranks::{Standing, all};
+use crate::{Key, Namespace};
 use farming::Farming;
 use lent::{Me, member_of};
 use mesh::Mesh;
@@ -61,60 +63,6 @@ const LOOPED_MAX: usize = 4_096;
 /// Members of a collection in which everyone knows everyone; where more are expected, ranks are counted along
 /// a ring.
 pub const ALL_MAX: u32 = all::MEMBERS_MAX as u32;
-
-/// What a correct and timely member would not have sent. The state is as it was before, unless the fault says
-/// otherwise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
-    /// The driver does not know who it is.
-    #[error("a message from nobody that is known")]
-    Stranger,
-    /// It bears this member's own handle.
-    #[error("a message from this member to itself")]
-    FromMyself,
-    /// Another one runs for its slot under a higher epoch.
-    #[error("a message from a member that was replaced")]
-    Replaced,
-    /// Another one runs for this member's slot, or this member has left: it takes no messages.
-    #[error("a message to a member that was replaced or has left")]
-    Over,
-    /// The collection has no such core: members that say different things of it do not meet.
-    #[error("a message for a collection of another kind")]
-    OtherKind,
-    /// It says of a slot, or of itself, what only another one can say.
-    #[error("a message that gives a member the name of another one")]
-    AnotherId,
-    /// It has not got a profile yet.
-    #[error("a message for a member that has a profile")]
-    NoProfile,
-    /// A result or a new task that does not begin with the name of its task.
-    #[error("a body without the name of its task")]
-    Nameless,
-    /// Answers nothing that is open: late, repeated or made up.
-    #[error("an answer that nobody waits for")]
-    Unasked,
-    /// From somebody whom this member does not take for the farmer.
-    #[error("news from somebody who is not the farmer")]
-    NotMyFarmer,
-    /// Of the partial view.
-    #[error(transparent)]
-    View(#[from] xtreem_membership::Fault),
-    /// Of the ring, and of what lies on it.
-    #[error(transparent)]
-    Overlay(#[from] overlay::Fault),
-    /// Of ranks where everyone knows everyone.
-    #[error(transparent)]
-    All(#[from] all::Fault),
-    /// Of ranks that are counted along the ring.
-    #[error(transparent)]
-    Sums(#[from] sums::Fault),
-    /// Of farmer and workers.
-    #[error(transparent)]
-    Farm(#[from] farm::Fault),
-    /// Of the nearest.
-    #[error(transparent)]
-    Nearest(#[from] tman::Fault),
-}
 
 /// Whether a member takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,7 +77,8 @@ enum Phase {
 /// One member's part of one collection.
 ///
 /// Invariant: `epochs` has the highest epoch of each slot that spoke itself or that the driver knows to run;
-/// no core keeps a lower one of it, but for the list of all, which orders them itself.
+/// no core keeps a lower one of it, but for the list of all, which orders them itself, and for promises of the
+/// ring that have not ended.
 #[derive(Clone, Debug)]
 pub struct Collection {
     me: Me,
@@ -266,16 +215,6 @@ impl Collection {
         self.numbers.as_ref().map_or(Known::NotNow, |numbers| numbers.holder(config, self.me, rank))
     }
 
-    /// The ring of the collection: place, range, successors.
-    pub fn ring(&self) -> Option<&Ring> {
-        self.overlay.as_ref().map(|overlay| overlay.ring())
-    }
-
-    /// What lies at this member: [`Store::shelf`] has items and bytes.
-    pub fn store(&self) -> Option<&Store> {
-        self.overlay.as_ref().map(|overlay| overlay.store())
-    }
-
     /// Asks for the members to be numbered anew, without gaps. Any member may.
     ///
     /// # Errors
@@ -284,60 +223,6 @@ impl Collection {
         self.check_member()?;
         self.with_numbers(call, out, |numbers, call, out| numbers.number_anew(call, out))
             .ok_or(BeginError::Kind("ranks"))
-    }
-
-    /// Where something of this name lies: its bytes in their order, or on a ring of Chord their hash.
-    ///
-    /// # Errors
-    /// Too long for a key.
-    pub fn key(&self, name: &[u8]) -> Result<Key, KeyTooLong> {
-        if !matches!(self.kind, Kind::Chord { .. }) {
-            return Key::new(Namespace::USER, name);
-        }
-        let hash = blake3::hash(name);
-        let mut id = [0; chord::ID_BYTES];
-        id.iter_mut().zip(hash.as_bytes()).for_each(|(to, from)| *to = *from);
-        Ok(chord::key_of(Namespace::USER, &id))
-    }
-
-    /// Begins an operation of this member on what lies on the ring: [`Event::Item`] follows with the id that
-    /// is returned.
-    ///
-    /// # Errors
-    /// See [`BeginError`]. Keys of programs are in [`Namespace::USER`].
-    pub fn begin<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        operation: Operation,
-        out: &mut H,
-    ) -> Result<RequestId, BeginError> {
-        self.check_member()?;
-        if self.kind.copies().is_none() {
-            return Err(BeginError::Kind("ring for items"));
-        }
-        if operation.key.namespace() != Some(Namespace::USER) {
-            return Err(BeginError::Namespace);
-        }
-        let begun = self.with_overlay(call, out, |overlay, call, out| overlay.begin(call, operation, out));
-        begun.ok_or(BeginError::Kind("ring for items"))?.map_err(|_| BeginError::TooMany("256 operations"))
-    }
-
-    /// Looks for the owner of a key: [`Event::Owner`] follows.
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn lookup<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        key: Key,
-        out: &mut H,
-    ) -> Result<LookupId, BeginError> {
-        self.check_member()?;
-        if self.kind.copies().is_none() {
-            return Err(BeginError::Kind("ring for items"));
-        }
-        let begun = self.with_overlay(call, out, |overlay, call, out| overlay.lookup(call, key, out));
-        begun.ok_or(BeginError::Kind("ring for items"))?.map_err(|_| BeginError::TooMany("128 lookups"))
     }
 
     /// Gives this member a profile, by which it is near to others.

@@ -63,10 +63,9 @@ impl Collection {
     }
 
     fn ask_the_farmer<H: Host>(&mut self, call: Call<'_, Config>, due: &Question, out: &mut H) {
-        match self.farmer() {
-            Some(farmer) => self.put(call, due, farmer, out),
-            // It is known later, or the time is over before.
-            None => {}
+        // Without one it is known later, or the time is over before.
+        if let Some(farmer) = self.farmer() {
+            self.put(call, due, farmer, out);
         }
     }
 

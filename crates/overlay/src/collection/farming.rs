@@ -1,27 +1,25 @@
 //! The farm of a collection at one member: who the farmer is, what its table on the ring does, and who waits
 //! for what of it.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Rng, Wake};
 
-use super::Collection;
 use super::config::Config;
-use super::event::{BeginError, Event, FinishError, Host, QuestionId, Refusal, TaskState};
+use super::event::{Host, QuestionId, Refusal, TaskState};
 use super::lent::Lent;
 use super::message::{Ask, Message, OUTCOMES_MAX, Told};
 use super::table::Table;
 use super::task::{self, TaskName};
-use crate::farm::{self, AddError, CollectError, Farm, Outcome, Role, State, TaskId, Why};
+use crate::farm::{self, AddError, CollectError, Farm, Outcome, Role, State, TaskId};
 use crate::ranks::Standing;
 
 /// Questions to a farmer that wait until their task is on the ring; the oldest makes room and is asked again.
 pub const ADDING_MAX: usize = 1_024;
 /// Members that are told of news once; the oldest makes room and asks again by itself.
-pub const WATCHERS_MAX: usize = 256;
+pub const LISTENERS_MAX: usize = 256;
 /// News of so long travel together. Our guess: shorter than programs notice.
-const NEWS_PAUSE: Duration = Duration::from_millis(50);
+pub(super) const NEWS_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Clone, Debug)]
 pub(super) struct Farming {
@@ -35,9 +33,10 @@ pub(super) struct Farming {
     patience: Instant,
     /// Whom a task was added for that is not on the ring yet.
     adding: Vec<(Handle, QuestionId, TaskId)>,
-    watchers: Vec<Handle>,
-    news_due: Instant,
-    at_hand: Option<TaskName>,
+    listeners: Vec<Handle>,
+    pub(super) news_due: Instant,
+    /// What the program is at.
+    pub(super) at_hand: Option<TaskName>,
 }
 
 impl Farming {
@@ -58,7 +57,7 @@ impl Farming {
             expected,
             patience: now + config.patience,
             adding: Vec::new(),
-            watchers: Vec::new(),
+            listeners: Vec::new(),
             news_due: Instant::FAR,
             at_hand: None,
         }
@@ -99,7 +98,7 @@ impl Farming {
     pub(super) fn take_role<H: Host>(&mut self, call: Call<'_, farm::Config>, out: &mut Lent<'_, H>) {
         if self.role != Role::Farmer {
             self.adding.clear();
-            self.watchers.clear();
+            self.listeners.clear();
             self.news_due = Instant::FAR;
         }
         self.farm.handle_role(call, self.role, out);
@@ -116,25 +115,25 @@ impl Farming {
     }
 
     /// Those that are to be told of news now.
-    pub(super) fn take_watchers(&mut self, now: Instant) -> Vec<Handle> {
+    pub(super) fn take_listeners(&mut self, now: Instant) -> Vec<Handle> {
         if self.news_due > now {
             return Vec::new();
         }
         self.news_due = Instant::FAR;
-        core::mem::take(&mut self.watchers)
+        core::mem::take(&mut self.listeners)
     }
 
     pub(super) fn handle_gone(&mut self, call: Call<'_, farm::Config>, peer: Handle) {
         self.farm.handle_gone(call, peer);
         self.adding.retain(|(from, ..)| *from != peer);
-        self.watchers.retain(|watcher| *watcher != peer);
+        self.listeners.retain(|listener| *listener != peer);
     }
 
     pub(super) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.farm.for_each_handle(f);
         self.farmer().into_iter().for_each(&mut *f);
         self.adding.iter().for_each(|(from, ..)| f(*from));
-        self.watchers.iter().copied().for_each(f);
+        self.listeners.iter().copied().for_each(f);
     }
 
     /// Answers a question to the farmer. None: later, when the task is on the ring.
@@ -167,13 +166,13 @@ impl Farming {
                 None => Told::Refused(Refusal::NoSuchTask),
                 Some(state) => {
                     if state == TaskState::Open {
-                        self.watch(from);
+                        self.listen(from);
                     }
                     Told::Task(state)
                 }
             },
             Ask::Outcomes => {
-                self.watch(from);
+                self.listen(from);
                 let farmer = self.farm.farmer();
                 let settled = farmer.tasks().filter(|(task, state)| {
                     matches!(state, State::Done { .. } | State::GivenUp { .. })
@@ -218,18 +217,18 @@ impl Farming {
         })
     }
 
-    fn watch(&mut self, from: Handle) {
-        if from == self.me || self.watchers.contains(&from) {
+    fn listen(&mut self, from: Handle) {
+        if from == self.me || self.listeners.contains(&from) {
             return;
         }
-        if self.watchers.len() >= WATCHERS_MAX {
-            self.watchers.remove(0);
+        if self.listeners.len() >= LISTENERS_MAX {
+            self.listeners.remove(0);
         }
-        self.watchers.push(from);
+        self.listeners.push(from);
     }
 
     /// Those that wait for a task which is on the ring now.
-    fn added(&mut self, task: TaskId) -> Vec<(Handle, QuestionId)> {
+    pub(super) fn added(&mut self, task: TaskId) -> Vec<(Handle, QuestionId)> {
         let (done, waiting) = core::mem::take(&mut self.adding).into_iter().partition(|(.., it)| *it == task);
         self.adding = waiting;
         let done: Vec<(Handle, QuestionId, TaskId)> = done;
@@ -245,182 +244,5 @@ pub(super) fn is_named(message: &farm::Message) -> bool {
             task::split(body.as_bytes()).is_some_and(|(name, _)| name.id() == *task)
         }
         _ => true,
-    }
-}
-
-impl Collection {
-    /// The slot's member that hands out the tasks, as far as it is known here.
-    pub fn farmer(&self) -> Option<Handle> {
-        self.farming.as_ref()?.farmer()
-    }
-
-    /// Whether this member hands out the tasks and knows its table.
-    pub fn is_farmer(&self) -> bool {
-        self.farming.as_ref().is_some_and(|farming| farming.farm.farmer().is_ready())
-    }
-
-    /// How far the work is, at the farmer that knows its table.
-    pub fn own_progress(&self) -> Option<super::Progress> {
-        let farmer = self.farming.as_ref()?.farm.farmer();
-        farmer.is_ready().then(|| farmer.progress())
-    }
-
-    /// The task that this member is at.
-    pub fn at_hand(&self) -> Option<&TaskName> {
-        self.farming.as_ref()?.at_hand.as_ref()
-    }
-
-    /// Whether what came of the last task is not kept by a farmer yet.
-    pub fn is_reporting(&self) -> bool {
-        self.farming.as_ref().is_some_and(|farming| farming.farm.worker().is_reporting())
-    }
-
-    /// Adds a task, at any member: [`Answer::Added`](super::Answer::Added) says when it is safe. One that is
-    /// known under this name is the same task, so that this may be repeated.
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn add_task<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        task: &TaskName,
-        input: &[u8],
-        out: &mut H,
-    ) -> Result<QuestionId, BeginError> {
-        let body = task.head(input)?;
-        self.ask_farmer(call, Ask::Add(body), out)
-    }
-
-    /// Takes the outcome of a task out of the table, which then only remembers that it was done; whoever
-    /// wants the outcome asks for it before. May be repeated.
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn collect<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        task: &TaskName,
-        out: &mut H,
-    ) -> Result<QuestionId, BeginError> {
-        self.ask_farmer(call, Ask::Collect(task.clone()), out)
-    }
-
-    /// Asks where a task stands: [`Answer::Task`](super::Answer::Task). While it is open
-    /// [`Event::Outcomes`] says when to ask again; a word may be lost, so ask from time to time.
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn outcome<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        task: &TaskName,
-        out: &mut H,
-    ) -> Result<QuestionId, BeginError> {
-        self.ask_farmer(call, Ask::Task(task.clone()), out)
-    }
-
-    /// Asks which tasks have an outcome: [`Answer::Outcomes`](super::Answer::Outcomes).
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn outcomes<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        out: &mut H,
-    ) -> Result<QuestionId, BeginError> {
-        self.ask_farmer(call, Ask::Outcomes, out)
-    }
-
-    /// Asks how far the work is: [`Answer::Progress`](super::Answer::Progress).
-    ///
-    /// # Errors
-    /// See [`BeginError`].
-    pub fn progress<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        out: &mut H,
-    ) -> Result<QuestionId, BeginError> {
-        self.ask_farmer(call, Ask::Progress, out)
-    }
-
-    /// Whether the program of this member wants a task; it does in the beginning. One that was asked for
-    /// before still comes.
-    pub fn want_task<H: Host>(&mut self, call: Call<'_, Config>, wants: bool, out: &mut H) {
-        self.with_farm(call, out, |farming, call, out| farming.farm.set_wants(call, wants, out));
-    }
-
-    /// The program is done with the task at hand, or failed at it and says why.
-    ///
-    /// # Errors
-    /// See [`FinishError`].
-    pub fn finish<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        task: &TaskName,
-        outcome: Result<&[u8], &str>,
-        out: &mut H,
-    ) -> Result<(), FinishError> {
-        if self.at_hand() != Some(task) {
-            return Err(FinishError::NotAtHand);
-        }
-        let outcome = match outcome {
-            Ok(result) => Outcome::Done(task.head(result)?),
-            Err(why) => Outcome::Failed(Why::new(why)),
-        };
-        self.finish_with(call, task.id(), outcome, out)
-    }
-
-    fn finish_with<H: Host>(
-        &mut self,
-        call: Call<'_, Config>,
-        task: TaskId,
-        outcome: Outcome,
-        out: &mut H,
-    ) -> Result<(), FinishError> {
-        let finished = self.with_farm(call, out, |farming, call, out| {
-            farming.at_hand = None;
-            farming.farm.finish(call, task, outcome, out)
-        });
-        finished.and_then(Result::ok).ok_or(FinishError::NotAtHand)
-    }
-
-    pub(super) fn on_farm<H: Host>(&mut self, call: Call<'_, Config>, event: farm::Event, out: &mut H) {
-        let Some(farming) = &mut self.farming else { return };
-        match event {
-            farm::Event::Ready => {
-                self.questions.ask_farmer_now(call.now);
-                out.event(Event::Farmer);
-            }
-            farm::Event::Added(task) => {
-                for (from, question) in farming.added(task) {
-                    self.tell(call, from, question, Told::Added, out);
-                }
-            }
-            farm::Event::Settled(_) | farm::Event::Replaced(_) => {
-                farming.news_due = farming.news_due.min(call.now + NEWS_PAUSE);
-                out.event(Event::Outcomes);
-            }
-            farm::Event::Start { task, input } => match task::split(&input).filter(|(it, _)| it.id() == task)
-            {
-                Some((name, bytes)) => {
-                    farming.at_hand = Some(name.clone());
-                    out.event(Event::Start { task: name, input: Arc::from(bytes) });
-                }
-                None => {
-                    let failed = Outcome::Failed(Why::new("its input does not begin with its name"));
-                    let _ = self.finish_with(call, task, failed, out);
-                }
-            },
-            farm::Event::Stop(task) => {
-                if let Some(name) = farming.at_hand.take_if(|name| name.id() == task) {
-                    out.event(Event::Stop(name));
-                }
-            }
-        }
-    }
-
-    pub(super) fn tell_news<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
-        let watchers = self.farming.as_mut().map(|farming| farming.take_watchers(call.now));
-        watchers.into_iter().flatten().for_each(|watcher| out.send(watcher, Message::News));
     }
 }

@@ -255,6 +255,24 @@ fn a_replacement_of_the_farmer_takes_the_table_over() {
 }
 
 #[test]
+fn who_has_just_come_does_not_take_itself_for_the_farmer() {
+    for expected in [None, Some(4)] {
+        let mut world = World::new(farm(), expected, 13);
+        world.start(0, 1);
+        for slot in 1..4 {
+            world.run(secs(5));
+            let new = world.start(slot, 1);
+            for _ in 0..200 {
+                world.run(Duration::from_millis(100));
+                assert_ne!(world.core(new).farmer(), Some(new), "slot {slot}");
+            }
+            assert_eq!(world.core(new).farmer(), Some(world.at(0)), "slot {slot}");
+        }
+        assert!(world.core(world.at(0)).is_farmer());
+    }
+}
+
+#[test]
 fn a_farm_whose_members_are_not_all_there_goes_on_with_those_that_are() {
     let mut programs = Programs::new(1, 0, 12);
     let mut world = World::new(farm(), Some(3), 12);

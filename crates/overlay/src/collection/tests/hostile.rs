@@ -153,6 +153,81 @@ fn nobody_speaks_as_this_member_or_as_one_that_was_replaced() {
 }
 
 #[test]
+fn a_member_stands_nowhere_once_its_replacement_has_spoken() {
+    for kind in kinds() {
+        let mut world = busy(kind.clone(), true, 5);
+        world.run(secs(20));
+        let (me, old) = (world.at(0), world.at(4));
+        let new = world.table.handle(Member { slot: 4, epoch: 7 });
+        // What was promised to it on the ring is kept until it ends, and the list of all has it until the newer
+        // one stands in its place.
+        let stands = |world: &World| {
+            let core = world.core(me);
+            let ring = core.ring().into_iter();
+            let on_ring = ring.flat_map(|ring| ring.contacts().chain(ring.predecessor())).map(|it| it.handle);
+            let near = core.nearest().into_iter().map(|(peer, _)| peer);
+            core.view.contacts().chain(on_ring).chain(near).any(|it| it == old)
+        };
+        assert!(stands(&world), "{kind:?}");
+        let ping = Message::View(xtreem_membership::Message::Ping { seq: 1 });
+        assert_eq!(world.hear(new, me, ping), Ok(()));
+        assert!(!stands(&world), "{kind:?}");
+    }
+}
+
+#[test]
+fn an_outcome_is_put_again_when_its_writer_hears_that_it_lost() {
+    let kind = kinds().remove(4);
+    let mut world = World::of(kind, 3, 0, 6);
+    let (farmer, adder) = (world.at(0), world.at(2));
+    let task = TaskName::new("once").expect("short");
+    world.call(adder, |core, call, out| core.add_task(call, &task, b"input", out)).expect("few");
+    for _ in 0..200 {
+        world.run(Duration::from_millis(100));
+        for one in world.running() {
+            if world.take_events(one).iter().any(|event| matches!(event, Event::Start { .. })) {
+                world
+                    .call(one, |core, call, out| core.finish(call, &task, Ok(b"done"), out))
+                    .expect("at hand");
+            }
+        }
+    }
+    let key = super::super::table::key_of(task.id());
+    let lies = |world: &World| {
+        let stores = world.cores().filter_map(|core| core.store());
+        stores
+            .filter_map(|store| store.shelf().get(&key))
+            .map(|item| item.stamp)
+            .max()
+            .expect("it lies there")
+    };
+    // Somebody writes over it what a split would have left there.
+    let before = lies(&world);
+    let older = crate::farm::Item {
+        task: task.id(),
+        state: crate::farm::State::Open { input: task.head(b"input").expect("short"), failed: 2, lost: 0 },
+    };
+    let value = crate::store::Value::new(&minicbor::to_vec(&older).expect("written")).ok();
+    let action = crate::store::Action::Write { value, degree: 2, lease: secs(600), expected: None };
+    let operation = crate::store::Operation { key: key.clone(), action };
+    world.call(adder, |core, call, out| {
+        core.with_overlay(call, out, |overlay, call, out| overlay.begin(call, operation, out))
+    });
+    // Shorter than it takes a farmer to read its table again.
+    world.until(secs(3), |world| lies(world) > before).expect("it is written over");
+    let (before, winner) = (before.version, lies(&world));
+    let winner = crate::store::Winner { key: key.clone(), stamp: winner, writer: world.member(adder).id() };
+    let lost = crate::store::Message::Lost { version: before, winner: winner.clone() };
+    let lost = Message::Overlay(crate::overlay::Message::Store(Box::new(lost)));
+    assert_eq!(world.hear(adder, farmer, lost), Ok(()));
+    world.until(secs(3), |world| lies(world) > winner.stamp).expect("it is put again");
+    let stores = world.cores().filter_map(|core| core.store()).filter_map(|store| store.shelf().get(&key));
+    let newest = stores.max_by_key(|item| item.stamp).and_then(|item| item.value.clone()).expect("a value");
+    let item: crate::farm::Item = minicbor::decode(newest.as_bytes()).expect("a task");
+    assert!(matches!(item.state, crate::farm::State::Done { .. }), "{item:?}");
+}
+
+#[test]
 fn news_and_orders_count_only_from_the_farmer() {
     let kind = kinds().remove(4);
     let mut world = World::of(kind, 3, 0, 4);

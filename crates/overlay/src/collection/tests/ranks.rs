@@ -238,12 +238,15 @@ fn ranks_that_are_counted_follow_the_slots_and_are_found_step_by_step() {
         let holder = holder.unwrap_or_else(|| panic!("{slot} asks for {rank}: {events:?}"));
         assert_eq!((u32::from(world.slot(holder.handle)), holder.is_settled), (rank, true));
     }
-    world.kill(7);
-    world.run(secs(1));
-    let new = world.start(7, 2);
-    world.run(secs(10));
-    world.until(secs(90), are_settled).expect("settled again");
-    assert_eq!(world.core(new).standing(&world.config).and_then(|it| it.rank), Some(7));
+    for slot in [7, 0, 11] {
+        world.kill(slot);
+        world.run(secs(1));
+        let new = world.start(slot, 2);
+        world.run(secs(10));
+        world.until(secs(90), are_settled).expect("settled again");
+        let rank = world.core(new).standing(&world.config).and_then(|it| it.rank);
+        assert_eq!(rank, Some(u32::from(slot)));
+    }
 }
 
 #[test]

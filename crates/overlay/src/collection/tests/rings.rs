@@ -135,6 +135,30 @@ fn a_replacement_may_write_what_the_one_before_it_wrote_and_nobody_else() {
 }
 
 #[test]
+fn a_ring_that_was_split_is_one_again_and_has_what_both_sides_wrote() {
+    for seed in 0..3 {
+        let mut world = World::of(Kind::Ring { copies: copies(2) }, 8, 1, 20 + seed);
+        world.until(secs(40), is_there).expect("a ring");
+        assert!(do_it(&mut world, 0, write("before", "both", 2)).is_some());
+        world.island = (0..3).collect();
+        world.run(secs(20));
+        for (slot, name) in [(1, "here"), (6, "there")] {
+            let written = do_it(&mut world, slot, write(name, name, 2));
+            assert!(matches!(written, Some(Success::Written { .. })), "{name}, seed {seed}: {written:?}");
+        }
+        world.island.clear();
+        world.run(secs(30));
+        world.until(secs(60), is_there).expect("a ring again");
+        for slot in 0..8 {
+            for (name, wanted) in [("before", "both"), ("here", "here"), ("there", "there")] {
+                let got = value(do_it(&mut world, slot, read(name)));
+                assert_eq!(got.as_deref(), Some(wanted), "slot {slot}, seed {seed}");
+            }
+        }
+    }
+}
+
+#[test]
 fn who_leaves_hands_on_what_it_had() {
     let mut world = World::of(Kind::Ring { copies: copies(0) }, 4, 0, 6);
     world.until(secs(40), is_there).expect("a ring");
