@@ -186,7 +186,7 @@ pub(super) async fn holder(joined: &Joined, rank: u32) -> Result<RankHolder, Api
     if let Some(Some(found)) = known.await? {
         return Ok(found);
     }
-    match question(joined, move |driver| {
+    match look(joined, move |driver| {
         driver.ask(|core, call, out| core.hold(call, rank, out).map(Question::Other))
     })
     .await?
@@ -234,12 +234,29 @@ pub(super) async fn owner_of(joined: &Joined, key: &str) -> Result<KeyOwner, Api
     })
 }
 
-/// Asks other members something.
+/// Asks other members for something that may be done although nobody says so in time.
 pub(super) async fn question(
     joined: &Joined,
     ask: impl FnOnce(&mut Driver) -> Result<oneshot::Receiver<Outcome>, BeginError> + Send + 'static,
 ) -> Result<(Answer, Option<u16>), ApiError> {
+    answered(wait(joined.call(ask).await??).await?)
+}
+
+/// Asks other members something that changes nothing: what is not answered did not happen.
+pub(super) async fn look(
+    joined: &Joined,
+    ask: impl FnOnce(&mut Driver) -> Result<oneshot::Receiver<Outcome>, BeginError> + Send + 'static,
+) -> Result<(Answer, Option<u16>), ApiError> {
     match wait(joined.call(ask).await??).await? {
+        Outcome::Other(Err(AskError::Unanswered), _) => {
+            Err(not_now("no member that knows it answered in time: ask again"))
+        }
+        outcome => answered(outcome),
+    }
+}
+
+fn answered(outcome: Outcome) -> Result<(Answer, Option<u16>), ApiError> {
+    match outcome {
         Outcome::Other(Ok(answer), slot) => Ok((answer, slot)),
         Outcome::Other(Err(error), _) => Err(error.into()),
         other => Err(unexpected(&other)),

@@ -1,9 +1,9 @@
 //! Where mailboxes listen, between agents: who holds a slot tells its port.
 //!
 //! Request: 16 bytes application, two bytes slot, one byte whose mailbox (0 the program's, 1 the
-//! collections'). Answer: nothing when no such mailbox of the slot is here, else epoch and port as CBOR, until
-//! the end of the stream. Whoever listens there has to prove that it is the slot's holder: a wrong answer only
-//! costs a try.
+//! collections'). Answer: nothing when no such mailbox of the slot is here, else epoch and port as CBOR,
+//! until the end of the stream. Whoever listens there has to prove that it is the slot's holder: a wrong
+//! answer only costs a try.
 
 use std::io;
 use std::net::SocketAddr;

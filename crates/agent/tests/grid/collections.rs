@@ -317,6 +317,25 @@ pub async fn a_replacement_is_the_member_that_was_before_it() {
     assert!(kinds.iter().any(|it| it == "\"farm\" \"farmer\""), "{kinds:?}");
 }
 
+pub async fn a_program_that_is_started_again_is_the_member_that_it_was() {
+    let lab = Lab::of(5).await;
+    let (id, before) = run(&lab, "again").await;
+    until("ranks are settled", async || is_settled(&before, "ranks").await).await;
+    let ranks_before = ranks(&before, "ranks").await;
+    let (one, other) = (&before[&1], &before[&2]);
+    until("it is written", async || one.put("ring/items?key=own", "1").await.status == 200).await;
+    one.kill();
+    until("its program runs again", async || doors(&id).get(&1).is_some_and(|door| door.is_another(one)))
+        .await;
+    let after = doors(&id);
+    assert_eq!(after[&1].epoch, one.epoch, "the same run of the slot");
+    until("ranks are settled", async || is_settled(&after, "ranks").await).await;
+    assert_eq!(ranks(&after, "ranks").await, ranks_before);
+    until("what it wrote is its own", async || after[&1].put("ring/items?key=own", "2").await.status == 200)
+        .await;
+    assert_eq!(other.get("ring/items?key=own").await.ok()["value"], json!("Mg=="));
+}
+
 pub async fn what_makes_no_sense_is_refused_with_the_reason() {
     let lab = Lab::of(5).await;
     let misfit = CollectionSpec::Mesh { shape: vec![2, 3], joined: false };

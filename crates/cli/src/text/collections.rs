@@ -127,11 +127,11 @@ mod tests {
         ];
         let text = list(&AppCollections { slots, known: 3 });
         let expected = "\
-COLLECTION  KIND     SLOT  RANK  MEMBERS  PLACE  ITEMS  BYTES    NOTE
-items       ring     1     -     -        -      3      2.0 KiB  owns nothing now
-jobs        farm     0     0     2        -      3      2.0 KiB  farmer: 3 open, 1 in work, 2 done, 0 given up
-near        nearest  0     -     -        -      -      -        near slots 7
-world       torus    1     1     2?       0,1    -      -        -
+COLLECTION  KIND     SLOT  RANK  MEMBERS  PLACE  ITEMS  BYTES  NOTE
+items       ring     1     -     -        -      3      2 KiB  owns nothing now
+jobs        farm     0     0     2        -      3      2 KiB  farmer: 3 open, 1 in work, 2 done, 0 given up
+near        nearest  0     -     -        -      -      -      near slots 7
+world       torus    1     1     2?       0,1    -      -      -
 
 2 of 3 running slots told.
 ";

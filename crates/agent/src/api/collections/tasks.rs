@@ -15,7 +15,7 @@ use xtreem_client::api::{
 };
 use xtreem_overlay::collection::{self, Answer, BeginError, TASK_BODY_MAX, TaskName};
 
-use super::{not_now, of, question, view};
+use super::{look, not_now, of, question, view};
 use crate::api::body;
 use crate::api::error::ApiError;
 use crate::api::slot_socket::Slot;
@@ -86,7 +86,7 @@ pub(in crate::api) async fn state(
 
 async fn state_of(joined: &Joined, task: &TaskName) -> Result<TaskReply, ApiError> {
     let (id, task) = (task.as_str().to_owned(), task.clone());
-    let answer = question(joined, move |driver| {
+    let answer = look(joined, move |driver| {
         driver.ask(|core, call, out| core.outcome(call, &task, out).map(Question::Other))
     });
     let (Answer::Task(state), _) = answer.await? else { return Err(another()) };
@@ -123,7 +123,7 @@ pub(in crate::api) async fn outcomes(
     let (joined, end) = (of(&slot, &name).await?, end(body::query(wait)?.wait_ms)?);
     let mut changes = joined.changes();
     loop {
-        let answer = question(&joined, |driver| {
+        let answer = look(&joined, |driver| {
             driver.ask(|core, call, out| core.outcomes(call, out).map(Question::Other))
         });
         let (Answer::Outcomes { tasks, open }, _) = answer.await? else { return Err(another()) };
@@ -140,9 +140,8 @@ pub(in crate::api) async fn progress(
     Path(name): Path<String>,
 ) -> Result<Json<FarmProgress>, ApiError> {
     let joined = of(&slot, &name).await?;
-    let answer = question(&joined, |driver| {
-        driver.ask(|core, call, out| core.progress(call, out).map(Question::Other))
-    });
+    let answer =
+        look(&joined, |driver| driver.ask(|core, call, out| core.progress(call, out).map(Question::Other)));
     let (Answer::Progress(progress), _) = answer.await? else { return Err(another()) };
     Ok(Json(view::progress(&progress)))
 }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -15,6 +17,7 @@ pub struct Door {
     pub epoch: String,
     socket: PathBuf,
     token: String,
+    pid: i32,
 }
 
 /// What was answered.
@@ -57,7 +60,8 @@ pub fn doors(app: &str) -> BTreeMap<u16, Door> {
         let door = (|| {
             let slot = variable("XTREEM_SLOT")?.parse().ok()?;
             let (epoch, socket) = (variable("XTREEM_EPOCH")?, variable("XTREEM_SOCKET")?.into());
-            Some(Door { slot, epoch, socket, token: variable("XTREEM_TOKEN")? })
+            let pid = process.file_name().to_str()?.parse().ok()?;
+            Some(Door { slot, epoch, socket, token: variable("XTREEM_TOKEN")?, pid })
         })();
         if let Some(door) = door.filter(|door| doors.get(&door.slot).is_none_or(|it| it.epoch < door.epoch)) {
             doors.insert(door.slot, door);
@@ -67,6 +71,16 @@ pub fn doors(app: &str) -> BTreeMap<u16, Door> {
 }
 
 impl Door {
+    /// Kills its program.
+    pub fn kill(&self) {
+        kill(Pid::from_raw(self.pid), Signal::SIGKILL).expect("it runs");
+    }
+
+    /// Of another start of the program.
+    pub fn is_another(&self, before: &Door) -> bool {
+        self.token != before.token
+    }
+
     async fn connect(&self, method: &str, path: &str, len: u64) -> std::io::Result<UnixStream> {
         let mut stream = UnixStream::connect(&self.socket).await?;
         let head = format!(
