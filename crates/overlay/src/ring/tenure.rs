@@ -279,8 +279,8 @@ impl Ring {
         }
     }
 
-    /// B: gives away what lies behind the newcomer, for as long as this node would have had it: until then its
-    /// own granters take nothing of it over, whether they have heard of that or not.
+    /// B: gives away what lies behind the newcomer, for as long as this node would have had it: until then
+    /// its own granters take nothing of it over, whether they have heard of that or not.
     fn make_room<H: Host>(
         &mut self,
         call: Call<'_, Config>,
