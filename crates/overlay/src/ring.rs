@@ -39,7 +39,7 @@ use questions::{Questions, Silent};
 use rows::Rows;
 use stabilise::Neighbours;
 use successors::Successors;
-use tenure::{Coming, Gap};
+use tenure::Gap;
 
 /// What the ring asks of the node around it, beside a way out.
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
@@ -136,7 +136,6 @@ pub struct Ring {
     lease: Option<Lease>,
     promises: Promises,
     gap: Option<Gap>,
-    coming: Option<Coming>,
     gap_due: Instant,
     /// Whether the host has heard of the range in `lease`.
     is_range_told: bool,
@@ -145,6 +144,12 @@ pub struct Ring {
     /// When the predecessor or the first successor became another, or this node came out of a pause.
     changed_at: Instant,
     last_call: Instant,
+    /// When somebody on the ring last spoke to this node.
+    met_at: Instant,
+    /// When this node last knew of a lease of anybody.
+    leased_at: Instant,
+    /// Until then it founds, once it has begun to.
+    founding_until: Instant,
     sample: Option<Sample>,
     joining: Option<Joining>,
     leaving: Option<Leaving>,
@@ -178,12 +183,14 @@ impl Ring {
             lease: None,
             promises: Promises::default(),
             gap: None,
-            coming: None,
             gap_due: Instant::FAR,
             is_range_told: true,
             epoch: 0,
             changed_at: Instant::ZERO,
             last_call: Instant::ZERO,
+            met_at: Instant::ZERO,
+            leased_at: Instant::ZERO,
+            founding_until: Instant::ZERO,
             sample: None,
             joining: None,
             leaving: None,
@@ -237,10 +244,11 @@ impl Ring {
         self.successors.as_slice().iter().chain(self.rows.contacts()).chain(fingers)
     }
 
-    /// Who was not called for two rounds has not heard what happened in them.
+    /// Who was not called for longer than a round has not heard what happened meanwhile.
     fn notice_pause(&mut self, call: Call<'_, Config>) {
-        if self.last_call + call.config.period * 2 < call.now {
+        if self.last_call + call.config.pause_limit() < call.now {
             self.changed_at = call.now;
+            self.founding_until = Instant::ZERO;
         }
         self.last_call = call.now;
     }
@@ -305,8 +313,8 @@ impl<H: Host> Driven<H> for Ring {
             Message::Stabilise { seq, position, claim } => {
                 self.on_stabilise(call, from, seq, (position, claim), out)
             }
-            Message::Neighbours { seq, position, predecessor, successors, epoch, verdict } => {
-                let answer = Neighbours { seq, position, predecessor, successors, epoch, verdict };
+            Message::Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet } => {
+                let answer = Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet };
                 self.on_neighbours(call, from, answer, out)
             }
             Message::AskRow { seq, level } => self.on_ask_row(from, seq, level, out),

@@ -63,6 +63,16 @@ impl Config {
         self.lease * 2
     }
 
+    /// Who is given something needs time for two questions to claim it in. Our guess.
+    pub(super) fn gift_min(&self) -> Duration {
+        Duration::from_micros(self.lease.as_micros() / 2)
+    }
+
+    /// Who was not called for so long was paused: there is a call in every round.
+    pub(super) fn pause_limit(&self) -> Duration {
+        self.period + self.answer_timeout
+    }
+
     /// A predecessor that has said nothing for so long is not told to others: it asks once a round, and again
     /// when the answer is late.
     pub(super) fn predecessor_limit(&self) -> Duration {

@@ -104,6 +104,11 @@ impl Ring {
         if self.is_owner(call.now) {
             self.joining = None;
         }
+        // Where nobody owns anything it waits with its neighbours, who found when none comes or goes.
+        let is_founding = self.position.is_some() && self.quiet(call.now) >= call.config.lease;
+        if let Some(joining) = self.joining.as_mut().filter(|it| is_founding && it.due <= call.now) {
+            joining.due = call.now + call.config.join_timeout;
+        }
         if let Some(joining) = self.joining.take_if(|joining| joining.due <= call.now) {
             self.leave_place();
             self.join(call, joining.fallback, out);
@@ -282,7 +287,6 @@ impl Ring {
         self.questions.drop_claims();
         self.lease = None;
         self.gap = None;
-        self.coming = None;
         self.predecessor = None;
         self.below = None;
         self.promises = super::lease::Promises::default();

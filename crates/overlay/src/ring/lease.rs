@@ -28,8 +28,6 @@ struct Grant {
 #[derive(Clone, Debug)]
 pub struct Lease {
     pub(super) range: Range,
-    /// Where it is said to begin: not before it does, and later while somebody is to be given its beginning.
-    pub(super) announced: Position,
     pub(super) epoch: u64,
     /// When the range last grew, or was taken at all.
     pub(super) since: Instant,
@@ -38,14 +36,17 @@ pub struct Lease {
     second: Option<Handle>,
     seconds: Vec<Grant>,
     until: Instant,
+    /// It is or was the whole ring: nobody else knows of it.
+    is_own: bool,
 }
 
 impl Lease {
-    /// A range that is not granted yet; or the whole ring, which its owner grants itself, until `end`.
+    /// A range that is not granted yet, or was given until `end`; or the whole ring, which its owner grants
+    /// itself.
     pub(super) fn new(range: Range, epoch: u64, now: Instant, end: Instant) -> Self {
-        let until = if range.is_whole() { end } else { Instant::ZERO };
-        let announced = range.after.clone();
-        Lease { range, announced, epoch, since: now, first: None, second: None, seconds: Vec::new(), until }
+        let is_own = range.is_whole();
+        let (first, second, seconds) = (None, None, Vec::new());
+        Lease { range, epoch, since: now, first, second, seconds, until: end, is_own }
     }
 
     pub fn range(&self) -> &Range {
@@ -75,28 +76,34 @@ impl Lease {
         self.second
     }
 
-    /// Whether the first granter has heard of another beginning than is announced.
+    /// Whether the first granter has heard of another beginning.
     pub(super) fn wants_first(&self) -> bool {
-        self.first.as_ref().is_some_and(|grant| grant.after != self.announced)
+        self.first.as_ref().is_some_and(|grant| grant.after != self.range.after)
     }
 
     /// Whether the second granter is to be asked to catch up with the first.
     pub(super) fn wants_second(&self) -> bool {
         let Some(first) = &self.first else { return false };
-        let is_behind = |grant: &Grant| grant.until < first.until || grant.after != self.announced;
+        let is_behind = |grant: &Grant| grant.until < first.until || grant.after != self.range.after;
         self.second.is_some_and(|by| self.seconds.iter().find(|it| it.by == by).is_none_or(is_behind))
     }
 
-    /// Whether no granter believes that this node has anything before `begin`, which lies in its range or
-    /// begins it: only then may what ends there be granted to somebody else.
+    /// Whether this range was granted by the first granter, which demands the grant of `peer`, too.
+    pub(super) fn is_second(&self, peer: Handle, now: Instant) -> bool {
+        let is_granted = |first: &Grant| first.after == self.range.after && first.until > now;
+        self.second == Some(peer) && self.first.as_ref().is_some_and(is_granted)
+    }
+
+    /// Whether no granter believes that this node has anything before its range: only then may what ends
+    /// there be granted to somebody else. Those who granted it to whoever gave it believe so, too.
     ///
     /// Who had the whole ring until now has no granter yet, and so nobody else who knows anything.
-    pub(super) fn is_known_from(&self, begin: &Position) -> bool {
-        let rest = Range::new(begin.clone(), self.range.to.clone());
+    pub(super) fn is_known(&self) -> bool {
+        let begin = &self.range.after;
         let knows = |grant: &Grant| {
-            grant.after == *begin || (rest.contains(&grant.after) && grant.after != self.range.to)
+            grant.after == *begin || (self.range.contains(&grant.after) && grant.after != self.range.to)
         };
-        self.first.as_ref().is_none_or(knows)
+        self.first.as_ref().map_or(self.is_own, knows)
             && self.second.is_none_or(|by| self.seconds.iter().any(|it| it.by == by && knows(it)))
     }
 
@@ -142,24 +149,19 @@ impl Lease {
         }
     }
 
-    /// Gives up all before `after`. Who had the whole ring has this for as long as whoever comes now could
-    /// not take it: one lease.
-    pub(super) fn cut(&mut self, after: Position, epoch: u64, end: Instant) {
-        if self.range.is_whole() {
-            self.until = end;
-        }
-        self.announced = after.clone();
+    /// Gives up all before `after`, and has the rest for as long as before.
+    pub(super) fn cut(&mut self, after: Position, epoch: u64) {
         self.range.after = after;
         self.epoch = epoch;
     }
 
     /// Takes what lies between `after` and its beginning, for as long as it has the rest.
     pub(super) fn extend(&mut self, after: Position, epoch: u64, now: Instant, end: Instant) {
-        self.announced = after.clone();
         self.range.after = after;
         self.epoch = epoch;
         self.since = now;
         if self.range.is_whole() {
+            self.is_own = true;
             self.until = self.until.max(end);
             (self.first, self.second) = (None, None);
             self.seconds.clear();
@@ -181,6 +183,8 @@ pub(super) struct Promise {
     /// Whoever has this range needs this node's grant, so that it ends when the promise does. False: the node
     /// once stood next or next but one, and others may have granted it more since.
     is_exact: bool,
+    /// It was given, and its owner has not claimed it yet.
+    is_gift: bool,
 }
 
 /// All promises of one granter.
@@ -193,14 +197,28 @@ impl Promises {
         self.0.iter().any(|it| it.to != to && it.until > now && it.range.overlaps(range))
     }
 
+    /// When the last of all ends.
+    pub(super) fn last_of_all(&self) -> Instant {
+        self.0.iter().map(|it| it.until).max().unwrap_or(Instant::ZERO)
+    }
+
     /// What is promised to somebody who stands there, whether it has ended or not.
     pub(super) fn to_position(&self, position: &Position) -> Option<&Promise> {
         self.0.iter().filter(|it| it.range.to == *position).max_by_key(|it| it.until)
     }
 
+    /// Whether all of that is promised to `to` already.
+    pub(super) fn holds(&self, range: &Range, to: Handle, now: Instant) -> bool {
+        let is_same = |it: &&Promise| it.to == to && it.until > now;
+        self.to_position(&range.to)
+            .filter(is_same)
+            .is_some_and(|it| it.range.after == range.after || it.range.contains(&range.after))
+    }
+
     /// False, and nothing is promised, when there are too many.
     pub(super) fn give(&mut self, to: Handle, range: Range, until: Instant, now: Instant) -> bool {
         let is_other = |it: &Promise| it.to != to || it.range.to != range.to;
+        let last = self.0.iter().filter(|it| !is_other(it)).map(|it| it.until).max();
         if self.0.iter().filter(|it| is_other(it)).count() >= PROMISES_MAX {
             self.0.retain(|it| it.until > now);
         }
@@ -208,15 +226,30 @@ impl Promises {
             return false;
         }
         self.0.retain(is_other);
-        self.0.push(Promise { to, range, until, is_exact: true });
+        // What was promised before is kept.
+        let until = last.map_or(until, |last| last.max(until));
+        self.0.push(Promise { to, range, until, is_exact: true, is_gift: false });
         true
+    }
+
+    /// The same for what is given away.
+    pub(super) fn give_away(&mut self, to: Handle, range: Range, until: Instant, now: Instant) -> bool {
+        let is_given = self.give(to, range, until, now);
+        if let Some(last) = self.0.last_mut().filter(|_| is_given) {
+            last.is_gift = true;
+        }
+        is_given
+    }
+
+    /// What was given to one who stands there, and has not been claimed.
+    pub(super) fn gift(&self, to: Handle, position: &Position) -> Option<&Promise> {
+        self.to_position(position).filter(|it| it.to == to && it.is_gift)
     }
 
     /// What another promised: it holds here for at least as long. Such a message has too few of them to fill
     /// the table for longer than these last.
     pub(super) fn inherit(&mut self, to: Handle, range: Range, until: Instant, now: Instant) {
-        let own = self.to_position(&range.to).filter(|it| it.to == to).map_or(until, |it| it.until);
-        let _ = self.give(to, range, until.max(own), now);
+        let _ = self.give(to, range, until, now);
     }
 
     /// From when on nobody else can own a part of `gap`, which lies directly below this node's own range, as

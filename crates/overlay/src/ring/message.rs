@@ -48,6 +48,9 @@ pub enum Message {
         epoch: u64,
         #[n(5)]
         verdict: Verdict,
+        /// For so long it has known of no lease.
+        #[n(6)]
+        quiet: Duration,
     },
     /// "What is in your row `level`?", 1 to [`LEVEL_MAX`].
     #[n(2)]
@@ -154,29 +157,40 @@ pub struct Claim {
     pub after: Option<Position>,
     #[n(1)]
     pub epoch: u64,
+    /// Its first granter has granted it, and demands the grant of the one that is asked now.
+    #[n(2)]
+    pub is_second: bool,
+    /// For so long the sender has known of no lease.
+    #[n(3)]
+    pub quiet: Duration,
 }
 
 /// What a node says to a [`Claim`].
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 #[cbor(context_bound = "HandleTable")]
 pub enum Verdict {
-    /// By the one whose range begins where the claimed one ends; it is good for one lease with the grant of
+    /// By the one whose range begins where the claimed one ends; it is good for so long with the grant of
     /// `second`, if one is named.
     #[n(0)]
     Granted {
         #[n(0)]
         second: Option<Handle>,
+        #[n(1)]
+        left: Duration,
     },
     /// By the one behind it.
     #[n(1)]
     Seconded,
-    /// "You stood in my range. What begins there is yours; claim it."
+    /// "You stood in my range. What begins there is yours."
     #[n(2)]
     Yours {
         #[n(0)]
         after: Position,
         #[n(1)]
         epoch: u64,
+        /// For so long it need not be claimed.
+        #[n(2)]
+        left: Duration,
     },
     /// Not now, or not by this node.
     #[n(3)]

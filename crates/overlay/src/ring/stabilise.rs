@@ -9,7 +9,7 @@ use super::lookup::{NEARER_MAX, Purpose};
 use super::message::{Claim, Verdict};
 use super::questions::{Question, Subject};
 use super::rows::{BASE, Row};
-use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Message, Ring};
+use super::{Config, Event, Fault, Heard, Host, LEVEL_MAX, Lease, Message, Ring};
 use crate::chord::Fingers;
 use crate::{Position, Range};
 
@@ -25,6 +25,7 @@ pub(super) struct Neighbours {
     pub(super) successors: Contacts,
     pub(super) epoch: u64,
     pub(super) verdict: Verdict,
+    pub(super) quiet: Duration,
 }
 
 impl Ring {
@@ -46,8 +47,8 @@ impl Ring {
             }
         }
         self.lease = None;
-        self.coming = None;
         self.changed_at = call.now;
+        self.founding_until = Instant::ZERO;
         self.drift_due = call.now + self.rng.jitter(call.config.drift_period, 20);
         self.round = self.rng.below(STRANGER_ROUNDS);
         self.round_due = call.now;
@@ -83,6 +84,7 @@ impl Ring {
     fn heard<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, position: Position, out: &mut H) {
         let Some(me) = self.position.clone() else { return };
         let contact = Contact { handle: from, position };
+        self.met_at = call.now;
         self.silent.forget(from);
         self.rows.moved(&contact);
         if let Some(fingers) = &mut self.fingers {
@@ -139,6 +141,7 @@ impl Ring {
         self.renew_whole(call);
         self.claim_alone(call, out);
         self.ask_first(call, out);
+        self.ask_first_granter(call, out);
         self.tick_gap(call, out);
         self.refresh_row(call, out);
         if self.round.is_multiple_of(STRANGER_ROUNDS) || !self.is_owner(call.now) {
@@ -149,10 +152,12 @@ impl Ring {
     /// Where a stranger would put this node: in its own ring, if that is another one.
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
+        if !self.is_owner(call.now) || self.successors.first().is_none() {
+            // Who owns nothing has to know whether anybody does, and who knows nobody is glad of anybody.
+            self.ask(call, peer, Subject::Neighbours, call.config.tries, out);
+        }
         if self.successors.first().is_none() {
-            // Who knows nobody is glad of anybody, and of a ring of two the other may just not have been
-            // heard.
-            return self.ask(call, peer, Subject::Neighbours, 1, out);
+            return;
         }
         let Some(id) = out.id_of(peer) else { return };
         let first = Contact { handle: peer, position: Position { id, ..me.clone() } };
@@ -162,6 +167,13 @@ impl Ring {
     pub(super) fn ask_first<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         if let Some(first) = self.successors.first().map(|contact| contact.handle) {
             self.ask(call, first, Subject::Neighbours, 1, out);
+        }
+    }
+
+    /// Newcomers that own nothing yet may stand before it.
+    fn ask_first_granter<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        if let Some(granter) = self.lease.as_ref().and_then(Lease::first_granter) {
+            self.ask(call, granter, Subject::Neighbours, 1, out);
         }
     }
 
@@ -180,7 +192,7 @@ impl Ring {
         let mut question = Question::new(peer, subject, times, tries, None);
         let message = match (subject, self.position.clone()) {
             (Subject::Neighbours, Some(position)) => {
-                let claim = self.claim(call);
+                let claim = self.claim(call, peer);
                 question.claimed = claim.after.clone();
                 Message::Stabilise { seq: 0, position, claim }
             }
@@ -271,6 +283,7 @@ impl Ring {
             return Err(Fault::AnotherId);
         }
         self.heed_epoch(claim.epoch)?;
+        self.heed_quiet(call.now, None, claim.quiet);
         let Some(me) = self.position.clone() else {
             out.send(from, Message::Absent { seq });
             return Ok(());
@@ -282,8 +295,9 @@ impl Ring {
             self.consider_below(call, from, &position);
         }
         let verdict = self.judge(call, from, &position, &claim, out);
-        let epoch = self.epoch;
-        out.send(from, Message::Neighbours { seq, position: me, predecessor, successors, epoch, verdict });
+        let (epoch, quiet) = (self.epoch, self.quiet(call.now));
+        let position = me;
+        out.send(from, Message::Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet });
         Ok(())
     }
 
@@ -294,13 +308,14 @@ impl Ring {
         answer: Neighbours,
         out: &mut H,
     ) -> Result<(), Fault> {
-        let Neighbours { seq, position, predecessor, successors, epoch, verdict } = answer;
+        let Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet } = answer;
         if out.id_of(from) != Some(position.id) {
             return Err(Fault::AnotherId);
         }
         self.heed_epoch(epoch)?;
         let question =
             self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
+        self.heed_quiet(call.now, Some(question.asked_at), quiet);
         out.contact_answered(from);
         let Some(me) = self.position.clone() else { return Ok(()) };
         self.heard(call, from, position, out);

@@ -4,7 +4,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Call, Handle, Instant};
+use xtreem_base::{Call, Duration, Handle, Instant};
 
 use super::contact::{Contact, clockwise};
 use super::lease::Lease;
@@ -15,14 +15,6 @@ use crate::{Position, Range};
 
 /// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
 const EPOCH_JUMP_MAX: u64 = 1 << 32;
-
-/// Somebody who is to be given the beginning of the own range, when both granters know.
-#[derive(Clone, Debug)]
-pub(super) struct Coming {
-    to: Handle,
-    position: Position,
-    since: Instant,
-}
 
 /// A gap between the own range and the nearest node that stands before it.
 #[derive(Clone, Debug)]
@@ -82,24 +74,56 @@ impl Ring {
 
     /// Nobody who was granted anything by a node that this one does not know can have it any more, and
     /// whoever took this node's range over would have been heard.
-    fn may_found(&self, call: Call<'_, Config>) -> bool {
-        let is_over = |since| since + call.config.founding_after() <= call.now;
-        self.idle_since(call.now).is_some_and(is_over)
+    ///
+    /// Who has begun goes on for a lease: those who began at the same time have leases by now.
+    fn may_found(&mut self, call: Call<'_, Config>) -> bool {
+        let Some(idle_since) = self.idle_since(call.now) else { return false };
+        let after = call.config.founding_after();
+        if idle_since + after > call.now {
+            return false;
+        }
+        if self.founding_until <= call.now && after <= self.quiet(call.now) {
+            self.founding_until = call.now + call.config.lease;
+        }
+        self.founding_until > call.now
+    }
+
+    /// For how long this node has known of no lease: its own, one that it promised, or one that it heard of.
+    /// What is promised while it founds becomes one only when its owner says so.
+    pub(super) fn quiet(&self, now: Instant) -> Duration {
+        let own = self.lease.as_ref().map_or(Instant::ZERO, Lease::until);
+        let promised = if self.founding_until > now { Instant::ZERO } else { self.promises.last_of_all() };
+        let last = own.max(promised).max(self.leased_at);
+        if last > now { Duration::ZERO } else { now.since(last) }
+    }
+
+    /// What another says of that, in an answer to what was asked at `asked_at`. Hearsay is never made younger
+    /// than it is, or it would go round for ever.
+    pub(super) fn heed_quiet(&mut self, now: Instant, asked_at: Option<Instant>, quiet: Duration) {
+        let since = match asked_at {
+            _ if quiet == Duration::ZERO => now,
+            Some(asked_at) => Instant::from_micros(asked_at.as_micros().saturating_sub(quiet.as_micros())),
+            None => return,
+        };
+        self.leased_at = self.leased_at.max(since);
     }
 
     /// Whether it waits for its first range, or for the return of one, and something is to be had by asking.
-    pub(super) fn is_eager(&self, call: Call<'_, Config>) -> bool {
+    pub(super) fn is_eager(&mut self, call: Call<'_, Config>) -> bool {
         !self.is_owner(call.now) && (self.lease.is_some() || self.may_found(call))
     }
 
-    pub(super) fn claim(&mut self, call: Call<'_, Config>) -> Claim {
+    pub(super) fn claim(&mut self, call: Call<'_, Config>, peer: Handle) -> Claim {
         if self.may_found(call)
             && let Some(me) = self.position.clone()
         {
             self.take_by_founding(call, me);
         }
-        let after = self.lease.as_ref().map(|lease| lease.announced.clone());
-        Claim { after, epoch: self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch) }
+        self.claim_no_more_than_is_free(call);
+        let after = self.lease.as_ref().map(|lease| lease.range.after.clone());
+        let epoch = self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch);
+        let is_second = self.lease.as_ref().is_some_and(|lease| lease.is_second(peer, call.now));
+        Claim { after, epoch, is_second, quiet: self.quiet(call.now) }
     }
 
     /// Of the whole ring there is no granter.
@@ -112,15 +136,24 @@ impl Ring {
     /// F: nobody around has a lease, and for long enough nobody new came: what lies behind the predecessor is
     /// claimed.
     fn take_by_founding(&mut self, call: Call<'_, Config>, me: Position) {
-        let fresh = self.fresh_predecessor(call).map(|contact| contact.position.clone());
-        let after = fresh.unwrap_or_else(|| me.clone());
-        let is_alone = after == me;
-        if is_alone && !self.successors.as_slice().is_empty() {
-            return;
-        }
-        if self.lease.as_ref().is_none_or(|lease| lease.range.after != after || is_alone) {
+        let Some(predecessor) = self.fresh_predecessor(call) else { return };
+        let range = Range::new(predecessor.position.clone(), me);
+        let is_same = self.lease.as_ref().is_some_and(|lease| lease.range == range);
+        if !is_same && self.promises.last_end(&range) <= call.now {
             let epoch = self.next_epoch();
-            self.begin_lease(call, Range::new(after, me), epoch);
+            self.begin_lease(call, range, epoch, Instant::ZERO);
+        }
+    }
+
+    /// Who stands in a range whose lease has ended may have come by a part of it since.
+    fn claim_no_more_than_is_free(&mut self, call: Call<'_, Config>) {
+        let fresh = self.fresh_predecessor(call).map(|contact| contact.position.clone());
+        let ended = self.lease.as_mut().filter(|lease| !lease.is_valid(call.now));
+        if let Some((lease, at)) = ended.zip(fresh)
+            && lease.range.contains(&at)
+        {
+            self.epoch += 1;
+            lease.cut(at, self.epoch);
         }
     }
 
@@ -129,10 +162,17 @@ impl Ring {
         self.predecessor.as_ref().filter(is_fresh).map(|heard| &heard.contact)
     }
 
-    /// A node that has found nobody for so long is the ring.
+    /// A node to which nobody has spoken for so long is the ring.
     pub(super) fn claim_alone<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
-        if self.successors.as_slice().is_empty() && self.may_found(call) && self.joining.is_none() {
-            let _ = self.claim(call);
+        let is_alone = self.met_at + call.config.founding_after() <= call.now;
+        let is_nobody_known = self.successors.as_slice().is_empty() && self.joining.is_none();
+        if is_alone
+            && is_nobody_known
+            && self.may_found(call)
+            && let Some(me) = self.position.clone()
+        {
+            let epoch = self.next_epoch();
+            self.begin_lease(call, Range::new(me.clone(), me), epoch, call.now + call.config.lease);
             self.tell_new_range(call, out);
         }
     }
@@ -169,7 +209,8 @@ impl Ring {
             // What it once had of that it will not have again.
             self.lease.take_if(|lease| lease.range.overlaps(&range));
             let second = self.successors.first().map(|first| first.handle).filter(|first| *first != from);
-            return self.grant(call, from, range, Verdict::Granted { second });
+            let left = call.config.lease;
+            return self.grant(call, from, range, Verdict::Granted { second, left });
         }
         match predecessor.and_then(|it| self.promises.to_position(&it)) {
             Some(first) if first.range.after == *position => self.grant(call, from, range, Verdict::Seconded),
@@ -193,14 +234,26 @@ impl Ring {
         }
         // A: its range ends where this one begins.
         if begin == *position {
-            let Some(after) = claim.after.clone() else { return Verdict::Wait };
-            if !lease.is_known_from(&begin) {
-                return Verdict::Wait;
-            }
+            let Some(after) = claim.after.clone() else { return self.give_again(call, from, position) };
             let second = lease.first_granter().filter(|first| *first != from);
-            return self.grant(call, from, Range::new(after, position.clone()), Verdict::Granted { second });
+            let own = lease.until().since(call.now);
+            let left = if lease.is_known() { call.config.lease } else { own.min(call.config.lease) };
+            let range = Range::new(after, position.clone());
+            return self.grant(call, from, range, Verdict::Granted { second, left });
         }
         self.second(call, from, &begin, (position, claim))
+    }
+
+    /// It has not heard of the gift.
+    fn give_again(&self, call: Call<'_, Config>, from: Handle, position: &Position) -> Verdict {
+        let end = call.now + call.config.drift();
+        match self.promises.gift(from, position).filter(|gift| gift.until > end) {
+            Some(gift) => {
+                let (after, left) = (gift.range.after.clone(), gift.until.since(end));
+                Verdict::Yours { after, epoch: self.epoch, left }
+            }
+            None => Verdict::Wait,
+        }
     }
 
     /// C: one stands between, whose range begins where that of the claimer ends, and to whom this node
@@ -216,13 +269,18 @@ impl Ring {
         match (&claim.after, first) {
             (Some(after), Some(first)) if first.range.after == *position => {
                 let range = Range::new(after.clone(), position.clone());
+                // Who asks too early may never get it, and would keep others from it.
+                if !claim.is_second && !self.promises.holds(&range, from, call.now) {
+                    return Verdict::Wait;
+                }
                 self.grant(call, from, range, Verdict::Seconded)
             }
             _ => Verdict::Wait,
         }
     }
 
-    /// B: tells both granters that the range begins at the newcomer, and gives the rest away when they know.
+    /// B: gives away what lies behind the newcomer, for as long as this node would have had it: until then
+    /// its own granters take nothing of it over, whether they have heard of that or not.
     fn make_room<H: Host>(
         &mut self,
         call: Call<'_, Config>,
@@ -231,55 +289,36 @@ impl Ring {
         out: &mut H,
     ) -> Verdict {
         let Some(lease) = self.lease.as_mut() else { return Verdict::Wait };
+        lease.renew_whole(call.now, call.now + call.config.lease);
+        if lease.until().since(call.now) < call.config.gift_min() {
+            self.claim_anew(call, out);
+            return Verdict::Wait;
+        }
         let begin = lease.range.after.clone();
         let after = match &claim.after {
             // Two rings become one: of two beginnings the nearer one is right.
             Some(own) if own != position && clockwise(position, own, &begin).is_gt() => own.clone(),
             _ => begin.clone(),
         };
-        let is_it = |coming: &Coming| coming.to == from && coming.position == *position;
-        let is_late = |coming: &Coming| coming.since + call.config.period <= call.now;
-        match &self.coming {
-            Some(coming) if is_it(coming) => {}
-            Some(coming) if !is_late(coming) => return Verdict::Wait,
-            _ => {
-                lease.announced = position.clone();
-                self.coming = Some(Coming { to: from, position: position.clone(), since: call.now });
-                self.claim_anew(call, out);
-                return Verdict::Yours { after, epoch: self.epoch };
-            }
-        }
-        if claim.after.as_ref() != Some(&after) {
-            return Verdict::Yours { after, epoch: self.epoch };
-        }
-        if !lease.is_known_from(position) {
+        let given = Range::new(after.clone(), position.clone());
+        let end = lease.until() + call.config.drift();
+        if !self.promises.give_away(from, given.clone(), end, call.now) {
             return Verdict::Wait;
         }
-        let second = lease.first_granter().filter(|first| *first != from);
-        let given = Range::new(after, position.clone());
-        self.coming = None;
+        let left = lease.until().since(call.now);
         self.epoch += 1;
-        lease.cut(position.clone(), self.epoch, call.now + call.config.lease);
+        lease.cut(position.clone(), self.epoch);
         // Who was next is now next but one, behind the newcomer; but only this node knows of both.
         self.promises.moved(&[&begin, position]);
-        out.event(Event::Ceded { to: from, range: given.clone() });
+        out.event(Event::Ceded { to: from, range: given });
         self.tell_range(out);
-        self.grant(call, from, given, Verdict::Granted { second })
-    }
-
-    /// Who was to be given something and did not come for it in time.
-    fn forget_coming<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
-        let is_late = |coming: &mut Coming| coming.since + call.config.period * 2 <= call.now;
-        if self.coming.take_if(is_late).is_some()
-            && let Some(lease) = &mut self.lease
-        {
-            lease.announced = lease.range.after.clone();
-            self.claim_anew(call, out);
-        }
+        self.claim_anew(call, out);
+        Verdict::Yours { after, epoch: self.epoch, left }
     }
 
     fn grant(&mut self, call: Call<'_, Config>, to: Handle, range: Range, verdict: Verdict) -> Verdict {
-        let until = call.now + call.config.lease + call.config.drift();
+        let left = if let Verdict::Granted { left, .. } = verdict { left } else { call.config.lease };
+        let until = call.now + left + call.config.drift();
         let is_own = self.lease.as_ref().is_some_and(|it| it.is_valid(call.now) && it.range.overlaps(&range));
         // Who stands there itself may come by it.
         let is_here = self.position.as_ref().is_some_and(|me| range.contains(me));
@@ -298,27 +337,35 @@ impl Ring {
         verdict: Verdict,
         out: &mut H,
     ) {
-        let until = asked_at + call.config.lease;
+        let until = |left: Duration| asked_at + left.min(call.config.lease);
         let Some(me) = self.position.clone() else { return };
+        let was_owner = self.is_owner(call.now);
         // What was granted for another range than the one that begins now counts for nothing.
         let lease = self.lease.as_mut();
-        let lease = lease.filter(|it| it.is_valid(call.now) || after.as_ref() == Some(&it.announced));
+        let lease = lease.filter(|it| it.is_valid(call.now) || after.as_ref() == Some(&it.range.after));
         match (verdict, after, lease) {
-            (Verdict::Granted { second }, Some(after), Some(lease)) => {
-                lease.granted(from, second, after, until);
+            (Verdict::Granted { second, left }, Some(after), Some(lease)) => {
+                lease.granted(from, second, after, until(left));
                 let first = Some(from).filter(|_| lease.wants_first());
                 let second = second.filter(|_| lease.wants_second());
                 for peer in first.into_iter().chain(second) {
                     self.ask(call, peer, Subject::Neighbours, 1, out);
                 }
             }
-            (Verdict::Seconded, Some(after), Some(lease)) => lease.seconded(from, after, until),
-            (Verdict::Yours { after, epoch }, _, _) => {
-                self.take_what_is_given(call, me, after, epoch);
+            (Verdict::Seconded, Some(after), Some(lease)) => {
+                lease.seconded(from, after, until(call.config.lease));
+            }
+            (Verdict::Yours { after, epoch, left }, _, _) => {
+                self.take_what_is_given(call, me, (after, epoch, until(left)));
                 self.ask(call, from, Subject::Neighbours, 1, out);
             }
             // Who has no lease itself may not grant: the next one is asked.
             _ => self.ask_behind(call, from, out),
+        }
+        if let Some(lease) = self.lease.as_mut().filter(|it| !was_owner && it.is_valid(call.now)) {
+            // While it had none others may have granted what lies before it.
+            lease.since = call.now;
+            self.promises.moved(&[]);
         }
         self.tell_new_range(call, out);
     }
@@ -330,7 +377,12 @@ impl Ring {
         }
     }
 
-    fn take_what_is_given(&mut self, call: Call<'_, Config>, me: Position, after: Position, epoch: u64) {
+    fn take_what_is_given(
+        &mut self,
+        call: Call<'_, Config>,
+        me: Position,
+        (after, epoch, end): (Position, u64, Instant),
+    ) {
         if after == me {
             return;
         }
@@ -338,24 +390,24 @@ impl Ring {
         let epoch = self.next_epoch();
         // There is an owner: nothing is to be founded here.
         self.changed_at = call.now;
+        self.founding_until = Instant::ZERO;
         let owned = self.lease.as_mut().filter(|lease| lease.is_valid(call.now));
         match owned {
             // It owned something else: two rings become one. What is not in both is not its own any more.
             Some(lease) if lease.range.contains(&after) => {
-                lease.cut(after, epoch, call.now + call.config.lease);
-                self.coming = None;
+                lease.cut(after, epoch);
                 self.promises.moved(&[]);
                 self.is_range_told = false;
             }
             Some(_) => {}
-            None => self.begin_lease(call, Range::new(after, me), epoch),
+            None => self.begin_lease(call, Range::new(after, me), epoch, end),
         }
     }
 
-    /// A range that is still to be granted. Others may have granted what lies before it meanwhile.
-    fn begin_lease(&mut self, call: Call<'_, Config>, range: Range, epoch: u64) {
-        self.lease = Some(Lease::new(range, epoch, call.now, call.now + call.config.lease));
-        self.coming = None;
+    /// A range that is had until `end`, or is still to be granted. Others may have granted what lies before
+    /// it meanwhile.
+    fn begin_lease(&mut self, call: Call<'_, Config>, range: Range, epoch: u64, end: Instant) {
+        self.lease = Some(Lease::new(range, epoch, call.now, end));
         self.promises.moved(&[]);
         self.is_range_told = false;
     }
@@ -377,7 +429,6 @@ impl Ring {
     /// G: what lies between the nearest node that stands before this one and its own range is taken over
     /// when every lease of it has ended.
     pub(super) fn tick_gap<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
-        self.forget_coming(call, out);
         let former = self.gap.take();
         let Some((me, lease)) = self.position.clone().zip(self.lease.as_ref()) else { return };
         if !lease.is_valid(call.now) || lease.range.is_whole() {
@@ -409,7 +460,6 @@ impl Ring {
             self.gap_due = end.min(call.now + call.config.answer_timeout);
             return;
         }
-        self.coming = None;
         let is_known = self.promises.end_of(&space).is_some();
         self.promises.drop_within(&space);
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());

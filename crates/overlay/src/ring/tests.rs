@@ -84,26 +84,26 @@ fn second(seconds: u64) -> Instant {
 #[test]
 fn a_lease_lasts_as_long_as_the_shorter_grant_and_needs_the_second_that_the_first_names() {
     let [first, second_, other] = [1, 2, 3].map(Handle::from_u32);
-    let mut lease = Lease::new(Range::new(at(1), at(5)), 1, second(0), second(5));
+    let mut lease = Lease::new(Range::new(at(1), at(5)), 1, second(0), second(0));
     assert!(!lease.is_valid(second(0)));
     lease.seconded(other, at(1), second(20));
     lease.granted(first, Some(second_), at(1), second(10));
-    assert!(!lease.is_valid(second(5)) && lease.wants_second() && !lease.is_known_from(&at(1)));
+    assert!(!lease.is_valid(second(5)) && lease.wants_second() && !lease.is_known());
     lease.seconded(second_, at(1), second(9));
-    assert!(lease.is_valid(second(8)) && !lease.is_valid(second(9)) && lease.is_known_from(&at(1)));
+    assert!(lease.is_valid(second(8)) && !lease.is_valid(second(9)) && lease.is_known());
     lease.granted(first, Some(other), at(1), second(12));
     assert!(lease.is_valid(second(11)) && !lease.is_valid(second(12)));
-    lease.cut(at(3), 2, second(30));
-    assert!(lease.is_valid(second(11)) && !lease.is_valid(second(12)) && !lease.is_known_from(&at(3)));
+    lease.cut(at(3), 2);
+    assert!(lease.is_valid(second(11)) && !lease.is_valid(second(12)) && !lease.is_known());
     lease.granted(first, None, at(3), second(13));
-    assert!(lease.is_known_from(&at(3)) && lease.is_known_from(&at(2)) && !lease.is_known_from(&at(4)));
+    assert!(lease.is_known());
     assert!(!lease.wants_second());
 }
 
 #[test]
 fn who_has_the_whole_ring_renews_it_itself_unless_it_was_paused() {
     let mut lease = Lease::new(Range::new(at(5), at(5)), 1, second(0), second(5));
-    assert!(lease.is_valid(second(4)) && lease.is_known_from(&at(2)));
+    assert!(lease.is_valid(second(4)) && lease.is_known());
     lease.renew_whole(second(4), second(9));
     assert!(lease.is_valid(second(8)));
     lease.renew_whole(second(9), second(14));
@@ -111,10 +111,10 @@ fn who_has_the_whole_ring_renews_it_itself_unless_it_was_paused() {
 }
 
 #[test]
-fn who_had_the_whole_ring_has_its_part_for_one_lease_after_the_first_newcomer() {
+fn who_had_the_whole_ring_has_the_rest_for_as_long_as_before() {
     let mut lease = Lease::new(Range::new(at(5), at(5)), 1, second(100), second(105));
-    lease.cut(at(2), 2, second(106));
-    assert!(lease.is_valid(second(105)) && !lease.is_valid(second(106)));
+    lease.cut(at(2), 2);
+    assert!(lease.is_valid(second(104)) && !lease.is_valid(second(105)) && lease.is_known());
     lease.extend(at(5), 3, second(104), second(109));
     assert!(lease.is_valid(second(108)) && !lease.is_valid(second(109)));
 }
@@ -150,7 +150,7 @@ fn play(seed: u64, nodes: usize, trouble: Trouble) -> usize {
     world.trouble = trouble;
     world.run(Duration::from_secs(60));
     world.trouble = Trouble::default();
-    world.run(Duration::from_secs(60));
+    world.run(Duration::from_secs(120));
     assert!(world.is_whole(), "seed {seed}: healed\n{}", world.describe());
     world.living()
 }
@@ -214,13 +214,33 @@ fn no_key_has_two_owners_in_sixty_worlds() {
     }
 }
 
+/// Worlds in which earlier rules let two nodes own one key, or nobody own some.
+#[test]
+fn no_key_has_two_owners_in_worlds_that_once_broke_the_rules() {
+    const WORLDS: [(u64, usize, [u32; 5]); 12] = [
+        (11_352_593_805_669_996_409, 6, [0, 5, 0, 10, 0]),
+        (6_895_429_846_834_977_968, 6, [18, 5, 0, 7, 0]),
+        (1309, 7, [28, 1, 1, 7, 0]),
+        (1243, 6, [39, 0, 2, 9, 3]),
+        (3192, 8, [30, 5, 0, 3, 4]),
+        (3139, 2, [15, 7, 3, 8, 5]),
+        (2404, 2, [1, 0, 2, 7, 4]),
+        (2877, 3, [25, 3, 3, 10, 0]),
+        (2249, 6, [15, 4, 0, 4, 5]),
+        (2677, 4, [25, 6, 1, 8, 3]),
+        (1743, 8, [36, 5, 1, 9, 4]),
+        (5348, 5, [7, 5, 2, 1, 2]),
+    ];
+    for (seed, nodes, [loss, pauses, kills, suspicions, moves]) in WORLDS {
+        play(seed, nodes, Trouble { loss, pauses, kills, suspicions, moves });
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(48))]
 
-    /// The claim of `docs/protocols/ring.md`, "Why no key has two owners", for two nodes and more. One world
-    /// of some hundred breaks it yet: "Known holes" there.
+    /// The claim of `docs/protocols/ring.md`, "Why no key has two owners", for two nodes and more.
     #[test]
-    #[ignore = "finds the holes that docs/protocols/ring.md names"]
     fn no_key_has_two_owners_whatever_is_lost_late_paused_killed_suspected_or_moved(
         seed in any::<u64>(),
         nodes in 2usize..9,

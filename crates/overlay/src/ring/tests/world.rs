@@ -350,18 +350,21 @@ pub(super) fn any_message(rng: &mut Rng) -> Message {
     match rng.below(11) {
         0..3 => {
             let after = rng.chance(2, 3).then(|| place(rng));
-            Message::Stabilise { seq, position: place(rng), claim: Claim { after, epoch } }
+            let (is_second, quiet) = (rng.chance(1, 2), Duration::from_micros(rng.next_u64()));
+            let claim = Claim { after, epoch, is_second, quiet };
+            Message::Stabilise { seq, position: place(rng), claim }
         }
         3 => {
             let successors = (0..8).map(|_| contact(rng)).collect();
             let verdict = match rng.below(4) {
-                0 => Verdict::Granted { second: None },
+                0 => Verdict::Granted { second: None, left: Duration::from_micros(rng.next_u64()) },
                 1 => Verdict::Seconded,
-                2 => Verdict::Yours { after: place(rng), epoch },
+                2 => Verdict::Yours { after: place(rng), epoch, left: Duration::from_micros(rng.next_u64()) },
                 _ => Verdict::Wait,
             };
             let predecessor = Some(contact(rng));
-            Message::Neighbours { seq, position: place(rng), predecessor, successors, epoch, verdict }
+            let (position, quiet) = (place(rng), Duration::from_micros(rng.next_u64()));
+            Message::Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet }
         }
         4 => Message::AskRow { seq, level: rng.below(256) as u8 },
         5 => Message::TellRow { seq, entries: [0; 3].map(|_| Some(contact(rng))) },
