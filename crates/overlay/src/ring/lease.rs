@@ -241,6 +241,11 @@ impl Promises {
         is_given
     }
 
+    /// A grant of another node may last longer than the promise that was given last.
+    pub(super) fn doubt_last(&mut self) {
+        self.0.iter_mut().last().into_iter().for_each(|it| it.is_exact = false);
+    }
+
     /// What was given to one who stands there, and has not been claimed.
     pub(super) fn gift(&self, to: Handle, position: &Position) -> Option<&Promise> {
         self.to_position(position).filter(|it| it.to == to && it.is_gift)

@@ -325,7 +325,13 @@ impl Ring {
         if is_own || is_here || self.promises.forbid(&range, to, call.now) {
             return Verdict::Wait;
         }
-        if self.promises.give(to, range, until, call.now) { verdict } else { Verdict::Wait }
+        if !self.promises.give(to, range, until, call.now) {
+            return Verdict::Wait;
+        }
+        if left < call.config.lease {
+            self.promises.doubt_last();
+        }
+        verdict
     }
 
     /// The answer to a claim of `after` that was sent at `asked_at`.

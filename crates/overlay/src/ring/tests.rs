@@ -217,7 +217,7 @@ fn no_key_has_two_owners_in_sixty_worlds() {
 /// Worlds in which earlier rules let two nodes own one key, or nobody own some.
 #[test]
 fn no_key_has_two_owners_in_worlds_that_once_broke_the_rules() {
-    const WORLDS: [(u64, usize, [u32; 5]); 12] = [
+    const WORLDS: [(u64, usize, [u32; 5]); 13] = [
         (11_352_593_805_669_996_409, 6, [0, 5, 0, 10, 0]),
         (6_895_429_846_834_977_968, 6, [18, 5, 0, 7, 0]),
         (1309, 7, [28, 1, 1, 7, 0]),
@@ -230,6 +230,7 @@ fn no_key_has_two_owners_in_worlds_that_once_broke_the_rules() {
         (2677, 4, [25, 6, 1, 8, 3]),
         (1743, 8, [36, 5, 1, 9, 4]),
         (5348, 5, [7, 5, 2, 1, 2]),
+        (104_147, 6, [6, 4, 3, 2, 3]),
     ];
     for (seed, nodes, [loss, pauses, kills, suspicions, moves]) in WORLDS {
         play(seed, nodes, Trouble { loss, pauses, kills, suspicions, moves });
