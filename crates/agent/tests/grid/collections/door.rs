@@ -9,6 +9,10 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+
+/// Events that a test has not looked at; more wait.
+const EVENTS_MAX: usize = 1_024;
 
 /// Socket and token of one slot, as its program was told.
 #[derive(Clone, Debug)]
@@ -136,13 +140,9 @@ impl Door {
     }
 
     /// The data of events of this name, as they come.
-    pub async fn events(
-        &self,
-        path: &str,
-        name: &'static str,
-    ) -> tokio::sync::mpsc::UnboundedReceiver<Value> {
+    pub async fn events(&self, path: &str, name: &'static str) -> mpsc::Receiver<Value> {
         let stream = self.connect("GET", path, 0).await.expect("an agent");
-        let (sender, events) = tokio::sync::mpsc::unbounded_channel();
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
         let mut lines = BufReader::new(stream).lines();
         // Its head is there as soon as events are kept.
         while lines.next_line().await.expect("a line").is_some_and(|line| !line.is_empty()) {}
@@ -152,7 +152,7 @@ impl Door {
                 if let Some(event) = line.strip_prefix("event: ") {
                     is_it = event == name;
                 } else if let Some(data) = line.strip_prefix("data: ").filter(|_| is_it) {
-                    let _ = sender.send(serde_json::from_str(data).expect("JSON"));
+                    let _ = sender.send(serde_json::from_str(data).expect("JSON")).await;
                 }
             }
         });
