@@ -336,6 +336,24 @@ pub async fn a_program_that_is_started_again_is_the_member_that_it_was() {
     assert_eq!(other.get("ring/items?key=own").await.ok()["value"], json!("Mg=="));
 }
 
+pub async fn slots_that_share_a_node_are_members_of_their_own() {
+    let lab = Lab::of(3).await;
+    let app = lab.application("shared", SLOTS, &program());
+    let app = lab.changed(app, |spec| spec.colocate = true);
+    lab.place(&app).await;
+    let id = app.record.id.to_string();
+    until("all programs run", async || doors(&id).len() == usize::from(SLOTS)).await;
+    let doors = doors(&id);
+    until("ranks are settled", async || is_settled(&doors, "ranks").await).await;
+    assert_eq!(ranks(&doors, "ranks").await.len(), usize::from(SLOTS));
+    until("the mesh is settled", async || is_settled(&doors, "mesh").await).await;
+    check_mesh(&doors).await;
+    until("a ring is there", async || doors[&0].put("ring/items?key=a", "1").await.status == 200).await;
+    for door in doors.values() {
+        assert_eq!(door.get("ring/items?key=a").await.ok()["writer"], json!("0"));
+    }
+}
+
 pub async fn what_makes_no_sense_is_refused_with_the_reason() {
     let lab = Lab::of(5).await;
     let misfit = CollectionSpec::Mesh { shape: vec![2, 3], joined: false };
