@@ -77,8 +77,8 @@ enum Phase {
 /// One member's part of one collection.
 ///
 /// Invariant: `epochs` has the highest epoch of each slot that spoke itself or that the driver knows to run;
-/// no core keeps a lower one of it, but for the list of all, which orders them itself, and for promises of the
-/// ring that have not ended.
+/// no core keeps a lower one of it, but for the list of all, which orders them itself, and for promises of
+/// the ring that have not ended.
 #[derive(Clone, Debug)]
 pub struct Collection {
     me: Me,

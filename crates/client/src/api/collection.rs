@@ -304,8 +304,8 @@ pub struct CollectionEvent {
     pub change: CollectionChange,
 }
 
-/// Longest body of `POST /v1/self/collections/NAME/broadcast`, in bytes: readers that are slow have some of them
-/// waiting.
+/// Longest body of `POST /v1/self/collections/NAME/broadcast`, in bytes: readers that are slow have some of
+/// them waiting.
 pub const BROADCAST_MAX_BYTES: usize = 16 << 10;
 
 /// Data of a `told` event of `GET /v1/self/events`: a member told all members of a ring something.

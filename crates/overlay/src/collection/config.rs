@@ -56,7 +56,7 @@ impl Config {
 }
 
 impl Default for Config {
-    /// All periods are our guess: a ring of a few members is there within ten seconds, ranks are within three.
+    /// All periods are our guess: a ring of a few members is there within ten seconds, ranks within three.
     /// What is asked several times is asked within its round, or nobody would ever count as silent.
     fn default() -> Self {
         let round = Duration::from_millis(700);

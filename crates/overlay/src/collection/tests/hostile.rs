@@ -159,8 +159,8 @@ fn a_member_stands_nowhere_once_its_replacement_has_spoken() {
         world.run(secs(20));
         let (me, old) = (world.at(0), world.at(4));
         let new = world.table.handle(Member { slot: 4, epoch: 7 });
-        // What was promised to it on the ring is kept until it ends, and the list of all has it until the newer
-        // one stands in its place.
+        // What was promised to it on the ring is kept until it ends, and the list of all has it until the
+        // newer one stands in its place.
         let stands = |world: &World| {
             let core = world.core(me);
             let ring = core.ring().into_iter();
