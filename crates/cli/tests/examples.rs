@@ -1,5 +1,5 @@
-//! The examples of `docs/use/structures.md` on emulated hosts, by the command that each names, while a quarter
-//! of the hosts that they run on is killed.
+//! The examples of `docs/use/structures.md` on emulated hosts, by the command that each names, while a
+//! quarter of the hosts that they run on is killed.
 
 mod emulated;
 
