@@ -73,6 +73,12 @@ impl Config {
         self.period + self.answer_timeout
     }
 
+    /// Who spoke of a range before this one is the floor of a gap for so long: nodes without a lease pass it on,
+    /// so it may speak once in two rounds.
+    pub(super) fn below_limit(&self) -> Duration {
+        self.predecessor_limit() + self.period
+    }
+
     /// A predecessor that has said nothing for so long is not told to others: it asks once a round, and again
     /// when the answer is late.
     pub(super) fn predecessor_limit(&self) -> Duration {

@@ -104,7 +104,8 @@ impl Ring {
         contact: Contact,
         out: &mut H,
     ) {
-        if contact.position.id != me.id && is_nearer(call, me, self.predecessor.as_ref(), &contact) {
+        let limit = call.config.predecessor_limit();
+        if contact.position.id != me.id && is_nearer(call, me, (self.predecessor.as_ref(), limit), &contact) {
             let is_other = self.predecessor() != Some(&contact);
             self.predecessor = Some(Heard { contact, at: call.now });
             if is_other {
@@ -118,7 +119,9 @@ impl Ring {
     fn consider_below(&mut self, call: Call<'_, Config>, from: Handle, position: &Position) {
         let Some(me) = &self.position else { return };
         let contact = Contact { handle: from, position: position.clone() };
-        if is_nearer(call, me, self.below.as_ref(), &contact) {
+        // Nodes without a lease pass it on, so it may speak less often than once a round.
+        let limit = call.config.below_limit();
+        if is_nearer(call, me, (self.below.as_ref(), limit), &contact) {
             self.below = Some(Heard { contact, at: call.now });
         }
     }
@@ -464,10 +467,15 @@ impl Ring {
 
 /// Whether a peer that spoke stands nearer before `me` than the known one, or that has said nothing for
 /// long.
-fn is_nearer(call: Call<'_, Config>, me: &Position, known: Option<&Heard>, contact: &Contact) -> bool {
+fn is_nearer(
+    call: Call<'_, Config>,
+    me: &Position,
+    (known, limit): (Option<&Heard>, Duration),
+    contact: &Contact,
+) -> bool {
     known.is_none_or(|known| {
         known.contact.handle == contact.handle
-            || known.at + call.config.predecessor_limit() <= call.now
+            || known.at + limit <= call.now
             || clockwise(me, &known.contact.position, &contact.position).is_lt()
     })
 }

@@ -16,10 +16,11 @@ use crate::{Position, Range};
 /// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
 const EPOCH_JUMP_MAX: u64 = 1 << 32;
 
-/// A gap between the own range and the nearest node that stands before it.
+/// A gap between the own range and the nearest node that has spoken of a range before it: from when on nobody
+/// between has.
 #[derive(Clone, Debug)]
 pub(super) struct Gap {
-    floor: Position,
+    space: Range,
     since: Instant,
 }
 
@@ -440,7 +441,7 @@ impl Ring {
         if !lease.is_valid(call.now) || lease.range.is_whole() {
             return;
         }
-        let is_fresh = |heard: &&Heard| heard.at + call.config.predecessor_limit() > call.now;
+        let is_fresh = |heard: &&Heard| heard.at + call.config.below_limit() > call.now;
         let floor = match self.below.as_ref().filter(is_fresh) {
             Some(heard) => heard.contact.position.clone(),
             // Nobody asks this node: does it stand alone?
@@ -451,11 +452,16 @@ impl Ring {
         if floor == begin || (lease.range.contains(&floor) && floor != me) {
             return;
         }
+        let space = Range::new(floor.clone(), begin.clone());
         let gap = match former {
-            Some(gap) if gap.floor == floor => gap,
-            _ => Gap { floor: floor.clone(), since: call.now },
+            // What is a part of it has been silent for as long.
+            Some(Gap { space: wider, since })
+                if wider.to == begin && (wider.after == floor || wider.contains(&floor)) =>
+            {
+                Gap { space: space.clone(), since }
+            }
+            _ => Gap { space: space.clone(), since: call.now },
         };
-        let space = Range::new(floor.clone(), begin);
         let last = self.promises.last_end(&space);
         let end = self.promises.end_of(&space).unwrap_or_else(|| {
             last.max(lease.since).max(gap.since) + call.config.lease + call.config.drift()

@@ -107,7 +107,7 @@ pub(crate) fn all(hosts: u32) -> Vec<Box<dyn Checker>> {
         Box::new(overlap::Overlap::new(hosts)),
         Box::new(final_state::FinalState::new(hosts)),
         Box::new(component::Component),
-        Box::new(ring::OneRing),
+        Box::new(ring::OneRing::default()),
         Box::new(puts::Puts::default()),
         Box::new(cut_off::CutOff),
         Box::new(stopped::Stopped::default()),

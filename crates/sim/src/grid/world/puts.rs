@@ -68,7 +68,12 @@ impl World {
         let Some(at) = self.puts.iter().position(is_it) else { return };
         let Open { number, .. } = self.puts.swap_remove(at);
         if matches!(result, Ok(Success::Written { .. })) {
-            self.see(&Seen::Put { number, key: key(number), copies: COPIES });
+            // Where there are fewer nodes, fewer copies are acknowledged.
+            let others = (0..self.hosts.len() as HostNo).filter(|other| *other != by);
+            let can_have =
+                |other: &HostNo| self.hosts[*other as usize].is_running() && self.link.can_reach(by, *other);
+            let copies = others.filter(can_have).count().min(COPIES.into()) as u8;
+            self.see(&Seen::Put { number, key: key(number), copies });
         }
     }
 
