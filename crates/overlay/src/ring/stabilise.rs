@@ -286,7 +286,6 @@ impl Ring {
             return Err(Fault::AnotherId);
         }
         self.heed_epoch(claim.epoch)?;
-        self.heed_quiet(call.now, None, claim.quiet);
         let Some(me) = self.position.clone() else {
             out.send(from, Message::Absent { seq });
             return Ok(());
@@ -294,11 +293,12 @@ impl Ring {
         let predecessor = self.fresh_predecessor(call).cloned();
         let successors: Contacts = self.successors.as_slice().iter().cloned().collect();
         self.heard(call, from, position.clone(), out);
+        self.heed_quiet(call.now, from, claim.quiet);
         if claim.after.is_some() {
             self.consider_below(call, from, &position);
         }
         let verdict = self.judge(call, from, &position, &claim, out);
-        let (epoch, quiet) = (self.epoch, self.quiet(call.now));
+        let (epoch, quiet) = (self.epoch, self.own_quiet(call.now));
         let position = me;
         out.send(from, Message::Neighbours { seq, position, predecessor, successors, epoch, verdict, quiet });
         Ok(())
@@ -318,10 +318,10 @@ impl Ring {
         self.heed_epoch(epoch)?;
         let question =
             self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
-        self.heed_quiet(call.now, Some(question.asked_at), quiet);
         out.contact_answered(from);
         let Some(me) = self.position.clone() else { return Ok(()) };
         self.heard(call, from, position, out);
+        self.heed_quiet(call.now, from, quiet);
         let first = self.successors.first().filter(|first| first.handle == from).cloned();
         if let Some(first) = first {
             let is_good = |contact: &&Contact| {

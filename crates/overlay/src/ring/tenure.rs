@@ -89,24 +89,32 @@ impl Ring {
         self.founding_until > call.now
     }
 
-    /// For how long this node has known of no lease: its own, one that it promised, or one that it heard of.
-    /// What is promised while it founds becomes one only when its owner says so.
+    /// For how long this node has had no lease and promised none. What is promised while it founds becomes one
+    /// only when its owner says so.
+    pub(super) fn own_quiet(&self, now: Instant) -> Duration {
+        self.quiet_since(now, Instant::ZERO)
+    }
+
+    /// The same, and of those that stand around it, as far as they have told.
     pub(super) fn quiet(&self, now: Instant) -> Duration {
+        self.quiet_since(now, self.leased_at)
+    }
+
+    fn quiet_since(&self, now: Instant, others: Instant) -> Duration {
         let own = self.lease.as_ref().map_or(Instant::ZERO, Lease::until);
         let promised = if self.founding_until > now { Instant::ZERO } else { self.promises.last_of_all() };
-        let last = own.max(promised).max(self.leased_at);
+        let last = own.max(promised).max(others);
         if last > now { Duration::ZERO } else { now.since(last) }
     }
 
-    /// What another says of that, in an answer to what was asked at `asked_at`. Hearsay is never made younger
-    /// than it is, or it would go round for ever.
-    pub(super) fn heed_quiet(&mut self, now: Instant, asked_at: Option<Instant>, quiet: Duration) {
-        let since = match asked_at {
-            _ if quiet == Duration::ZERO => now,
-            Some(asked_at) => Instant::from_micros(asked_at.as_micros().saturating_sub(quiet.as_micros())),
-            None => return,
-        };
-        self.leased_at = self.leased_at.max(since);
+    /// What another says of itself in that. Of those that stand far away it means nothing: what they own is
+    /// not here.
+    pub(super) fn heed_quiet(&mut self, now: Instant, from: Handle, quiet: Duration) {
+        let is_before = self.predecessor.as_ref().is_some_and(|heard| heard.contact.handle == from);
+        if is_before || self.successors.contains(from) {
+            let since = Instant::from_micros(now.as_micros().saturating_sub(quiet.as_micros()));
+            self.leased_at = self.leased_at.max(since);
+        }
     }
 
     /// Whether it waits for its first range, or for the return of one, and something is to be had by asking.
@@ -124,7 +132,7 @@ impl Ring {
         let after = self.lease.as_ref().map(|lease| lease.range.after.clone());
         let epoch = self.lease.as_ref().map_or(self.epoch, |lease| lease.epoch);
         let is_second = self.lease.as_ref().is_some_and(|lease| lease.is_second(peer, call.now));
-        Claim { after, epoch, is_second, quiet: self.quiet(call.now) }
+        Claim { after, epoch, is_second, quiet: self.own_quiet(call.now) }
     }
 
     /// Of the whole ring there is no granter.

