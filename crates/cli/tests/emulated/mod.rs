@@ -149,7 +149,7 @@ pub fn signal(name: &str, process: u32) {
 
 /// A run whose output is heard line by line.
 pub struct Running {
-    child: Child,
+    pub child: Child,
     lines: mpsc::Receiver<String>,
     heard: String,
 }

@@ -80,8 +80,8 @@ impl Default for Config {
                     answer_timeout: Duration::from_millis(400),
                     hold_down: Duration::from_millis(1_400),
                     lookup_timeout: Duration::from_secs(10),
-                    // Two and a half rounds, as on the grid's ring.
-                    lease: Duration::from_millis(1_750),
+                    // Three and a half rounds: machines that run programs are busy.
+                    lease: Duration::from_millis(2_500),
                     drift_period: Duration::from_secs(30),
                     join_timeout: Duration::from_secs(8),
                     ..ring::Config::default()

@@ -89,8 +89,8 @@ impl Ring {
         self.founding_until > call.now
     }
 
-    /// For how long this node has had no lease and promised none. What is promised while it founds becomes one
-    /// only when its owner says so.
+    /// For how long this node has had no lease and promised none. What is promised while it founds becomes
+    /// one only when its owner says so.
     pub(super) fn own_quiet(&self, now: Instant) -> Duration {
         self.quiet_since(now, Instant::ZERO)
     }
