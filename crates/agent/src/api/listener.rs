@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Sleep, sleep};
 
+use super::body;
 use super::guests::{self, Guest, Guests, HEAD_MAX, Verdict, Visitor};
 
 /// Longest path of a socket: the kernel's address has 108 bytes, of which the last is zero (unix(7)).
@@ -114,7 +115,7 @@ pub(super) fn remove(path: &Path) {
 
 /// Answers at this socket, at most so many connections at one time, until it is aborted.
 pub(super) async fn serve(listener: UnixListener, connections_max: usize, routes: Router) -> io::Result<()> {
-    let routes = routes.layer(from_fn(guests::attend));
+    let routes = routes.layer(from_fn(body::check_query)).layer(from_fn(guests::attend));
     let bounded = Bounded { listener, guests: Guests::new(connections_max) };
     axum::serve(bounded, routes.into_make_service_with_connect_info::<Visitor>()).await
 }
