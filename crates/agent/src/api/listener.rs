@@ -356,6 +356,14 @@ mod tests {
     const OK: &str = "HTTP/1.1 200 OK";
 
     #[tokio::test]
+    async fn a_query_that_is_not_utf8_is_refused_at_every_path() {
+        let served = Served::new();
+        assert_eq!(ask(&mut served.connect().await, "/now?key=%C3%A4").await, OK);
+        let mut asker = served.connect().await;
+        assert_eq!(ask(&mut asker, "/now?key=%ff").await, "HTTP/1.1 400 Ba");
+    }
+
+    #[tokio::test]
     async fn the_longest_idle_makes_room_and_whoever_waits_for_an_answer_stays() {
         let served = Served::new();
         let mut waiting = served.connect().await;
