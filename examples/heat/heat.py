@@ -68,7 +68,8 @@ class Saved:
     def save(self, step, at, cells):
         packed = b"".join(struct.pack(f">{len(row)}I", *row) for row in cells)
         xtreem.persist(lambda: self.ring.put(self._key(step, at), zlib.compress(packed)), within=600)
-        if step >= 2 * EVERY:
+        # At step 0 nothing was saved.
+        if step > 2 * EVERY:
             # All have saved the step between. What is not removed does no harm.
             try:
                 self.ring.remove(self._key(step - 2 * EVERY, at))

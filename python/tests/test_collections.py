@@ -208,6 +208,16 @@ class Farms(WithAgent):
         self.assertIsNone(self.slot.farm("work").task())
 
 
+class Bodies(WithAgent):
+    def test_what_is_neither_bytes_nor_text_is_refused_before_it_is_sent(self) -> None:
+        self.opened("store", "ring")
+        store = self.slot.ring("store")
+        with self.assertRaisesRegex(TypeError, "bytes or text, not dict"):
+            self.slot.send(0, {"a": 1})  # type: ignore[arg-type]
+        with self.assertRaisesRegex(TypeError, "bytes or text, not int"):
+            store.put("k", 5)  # type: ignore[arg-type]
+
+
 class NearestOnes(WithAgent):
     def test_profiles_are_given_and_the_nearest_told(self) -> None:
         self.opened("taste", "nearest", ',"nearest":[{"slot":4,"profile":{"items":[1,2]}}]')
@@ -218,6 +228,8 @@ class NearestOnes(WithAgent):
         taste.set_profile(7)
         self.assertEqual(self.agent.told(f"PUT {COLLECTIONS}taste/profile"), b'{"number": 7}')
         self.assertEqual(taste.nearest(), [xtreem.Near(4, [1, 2])])
+        with self.assertRaisesRegex(TypeError, "whole numbers of items, not 'jazz'"):
+            taste.set_profile(["jazz"])  # type: ignore[list-item]
 
 
 class Threads(WithAgent):

@@ -231,7 +231,11 @@ def _made(kind: Type[T], data: Dict[str, Any], blobs: Sequence[str] = (), **more
 
 
 def _bytes(content: Bytes) -> bytes:
-    return content.encode() if isinstance(content, str) else content
+    if isinstance(content, str):
+        return content.encode()
+    if isinstance(content, (bytes, bytearray, memoryview)):
+        return bytes(content)
+    raise TypeError(f"want bytes or text, not {type(content).__name__}: json.dumps makes text of most things")
 
 
 # The way to the agent.
@@ -788,6 +792,9 @@ class Nearest(Collection):
     def set_profile(self, profile: Union[int, Iterable[int]]) -> None:
         """By what this member is near to others: a number, or numbers of items, as the metric is."""
         told = {"number": profile} if isinstance(profile, int) else {"items": list(profile)}
+        for number in told.get("items", []):
+            if not isinstance(number, int):
+                raise TypeError(f"want whole numbers of items, not {number!r}: give each item a number")
         self._ask("PUT", "/profile", json.dumps(told).encode())
 
     def nearest(self) -> List[Near]:

@@ -4,6 +4,7 @@
 //! place is known; limits are those of the crates that carry the values later.
 
 mod check;
+mod collections;
 mod raw;
 #[cfg(test)]
 mod tests;

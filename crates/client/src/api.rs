@@ -18,10 +18,11 @@ pub use application::{
 };
 pub use blob::Blob;
 pub use collection::{
-    AppCollections, BROADCAST_MAX_BYTES, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX, CollectionChange,
-    CollectionEvent, CollectionList, CollectionReply, CollectionSpec, FarmProgress, FarmView, KeyOwner,
-    Metric, NearView, NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder, RingPlace,
-    SlotCollections, StandingView, TaskReply, TaskState, ToldView, Work, WorkTask,
+    ATTEMPTS_DEFAULT, AppCollections, BROADCAST_MAX_BYTES, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX,
+    COPIES_DEFAULT, CollectionChange, CollectionEvent, CollectionList, CollectionReply, CollectionSpec,
+    FarmProgress, FarmView, KeyOwner, Metric, NearView, NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView,
+    Profile, RankHolder, RingPlace, SlotCollections, StandingView, TASK_LEASE_S_DEFAULT, TaskReply,
+    TaskState, ToldView, Work, WorkTask,
 };
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{

@@ -90,7 +90,7 @@ pub(super) async fn broadcast(
     body: Body,
 ) -> Result<Json<()>, ApiError> {
     let joined = of(&slot, &name).await?;
-    let content = body::bytes(body, BROADCAST_MAX_BYTES, "BROADCAST_MAX_BYTES: the body").await?;
+    let content = body::bytes(body, BROADCAST_MAX_BYTES, "the body").await?;
     let content = Value::new(&content).map_err(ApiError::bad_request)?;
     joined.call(|driver| driver.with(|core, call, out| core.tell_all(call, content, out))).await??;
     Ok(Json(()))

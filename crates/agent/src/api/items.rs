@@ -15,7 +15,7 @@ use xtreem_node::Event;
 use xtreem_overlay::store::{
     self, Action, Failed, Found, Operation, SCANNED_MAX, Success, Value, Version, end_of_prefix,
 };
-use xtreem_overlay::{Key, Namespace, overlay};
+use xtreem_overlay::{KEY_MAX, Key, Namespace, overlay};
 
 use super::error::ApiError;
 use crate::agent::Agent;
@@ -144,7 +144,13 @@ fn unexpected(success: &Success) -> ApiError {
 }
 
 fn key(name: &str) -> Result<Key, ApiError> {
-    Key::new(Namespace::USER, name.as_bytes()).map_err(ApiError::bad_request)
+    Key::new(Namespace::USER, name.as_bytes()).map_err(|_| too_long(name, KEY_MAX - 1))
+}
+
+/// So many bytes are left for a name in a key.
+pub(super) fn too_long(name: &str, most: usize) -> ApiError {
+    let shown: String = name.chars().take(40).collect();
+    ApiError::bad_request(format!("key={shown}…: {} bytes; a key has {most} at most", name.len()))
 }
 
 /// What people call it: without its namespace.
@@ -196,6 +202,7 @@ mod tests {
     #[test]
     fn a_name_that_is_too_long_is_refused() {
         assert_eq!(name(&key("ä/b").expect("short")), "ä/b");
-        assert!(key(&"x".repeat(512)).is_err());
+        let error = key(&"x".repeat(512)).expect_err("too long").body.error;
+        assert!(error.ends_with("x…: 512 bytes; a key has 511 at most"), "{error}");
     }
 }

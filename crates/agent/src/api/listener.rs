@@ -22,6 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Sleep, sleep};
 
+use super::body;
 use super::guests::{self, Guest, Guests, HEAD_MAX, Verdict, Visitor};
 
 /// Longest path of a socket: the kernel's address has 108 bytes, of which the last is zero (unix(7)).
@@ -114,7 +115,7 @@ pub(super) fn remove(path: &Path) {
 
 /// Answers at this socket, at most so many connections at one time, until it is aborted.
 pub(super) async fn serve(listener: UnixListener, connections_max: usize, routes: Router) -> io::Result<()> {
-    let routes = routes.layer(from_fn(guests::attend));
+    let routes = routes.layer(from_fn(body::check_query)).layer(from_fn(guests::attend));
     let bounded = Bounded { listener, guests: Guests::new(connections_max) };
     axum::serve(bounded, routes.into_make_service_with_connect_info::<Visitor>()).await
 }
@@ -353,6 +354,14 @@ mod tests {
     }
 
     const OK: &str = "HTTP/1.1 200 OK";
+
+    #[tokio::test]
+    async fn a_query_that_is_not_utf8_is_refused_at_every_path() {
+        let served = Served::new();
+        assert_eq!(ask(&mut served.connect().await, "/now?key=%C3%A4").await, OK);
+        let mut asker = served.connect().await;
+        assert_eq!(ask(&mut asker, "/now?key=%ff").await, "HTTP/1.1 400 Ba");
+    }
 
     #[tokio::test]
     async fn the_longest_idle_makes_room_and_whoever_waits_for_an_answer_stays() {

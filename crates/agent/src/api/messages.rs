@@ -50,10 +50,10 @@ pub(super) async fn mailbox(State(slot): State<Arc<Slot>>, body: Body) -> Result
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Address {
-    slot: Option<u16>,
+    slot: Option<String>,
     /// Whose member of a rank, at a place, or who owns a key, is meant.
     collection: Option<String>,
-    rank: Option<u32>,
+    rank: Option<String>,
     at: Option<String>,
     key: Option<String>,
 }
@@ -62,6 +62,7 @@ impl Address {
     /// The slot that is meant now.
     async fn resolve(self, slot: &Slot) -> Result<u16, ApiError> {
         let Address { slot: to, collection, rank, at, key } = self;
+        let (to, rank) = (body::number("slot", to.as_deref())?, body::number("rank", rank.as_deref())?);
         let joined = match collection {
             Some(name) => Some(collections::of(slot, &name).await?),
             None => None,
@@ -91,7 +92,7 @@ pub(super) async fn send(
     body: Body,
 ) -> Result<Json<()>, ApiError> {
     let to = body::query(to)?;
-    let message = body::bytes(body, MESSAGE_MAX_BYTES, "MESSAGE_MAX_BYTES: the message").await?;
+    let message = body::bytes(body, MESSAGE_MAX_BYTES, "the message").await?;
     let to = to.resolve(&slot).await?;
     let kept = slot.mail.kept().await?;
     kept.mailbox.send(to, message).await?;

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 use xtreem_base::Duration;
 use xtreem_client::api::{COLLECTION_NAME_MAX_BYTES, CollectionSpec, Metric};
-use xtreem_overlay::collection::{self, Copies, Kind, Terms};
+use xtreem_overlay::collection::{self, Copies, Kind, TASK_LEASE_MAX, TASK_LEASE_MIN, Terms};
 use xtreem_overlay::mesh::{Edges, Shape};
 
 /// One collection of an application, and what is fixed of it from its start on.
@@ -49,6 +49,10 @@ pub(crate) fn kind(spec: &CollectionSpec) -> Result<Kind, String> {
         }
         CollectionSpec::Farm { copies: number, lease_s, attempts } => {
             let lease = Duration::from_secs((*lease_s).into());
+            if !(TASK_LEASE_MIN..=TASK_LEASE_MAX).contains(&lease) {
+                let [least, most] = [TASK_LEASE_MIN, TASK_LEASE_MAX].map(|it| it.as_micros() / 1_000_000);
+                return Err(format!("lease_s = {lease_s}: want seconds, from {least} to {most} (1 day)"));
+            }
             let terms = Terms::new(lease, *attempts).map_err(|error| error.to_string())?;
             Kind::Farm { copies: copies(number)?, terms }
         }
@@ -158,8 +162,8 @@ mod tests {
             (CollectionSpec::Ring { copies: 8 }, "7 are possible"),
             (CollectionSpec::Chord { copies: 255 }, "7 are possible"),
             (CollectionSpec::Farm { copies: 8, lease_s: 3, attempts: 1 }, "7 are possible"),
-            (farm(2, 1), "a lease of"),
-            (farm(86_401, 1), "a lease of"),
+            (farm(2, 1), "lease_s = 2: want seconds, from 3 to 86400"),
+            (farm(86_401, 1), "lease_s = 86401: want"),
             (farm(3, 0), "0 attempts"),
             (farm(3, 1_001), "1000 are possible"),
             (mesh(&[]), "without a side"),

@@ -245,17 +245,18 @@ fn ports(
 
 fn collections(
     source: &Source<'_>,
-    wanted: BTreeMap<Spanned<String>, Spanned<CollectionSpec>>,
+    wanted: BTreeMap<Spanned<String>, Spanned<super::collections::Table>>,
     (least, most): (u16, u16),
 ) -> Result<Vec<CollectionRef>, Complaint> {
     let mut collections = Vec::new();
-    for (name, spec) in wanted {
-        let (name_span, spec_span) = (name.span(), spec.span());
+    for (name, table) in wanted {
+        let (name_span, spec_span) = (name.span(), table.span());
         let with = |name: String, spec| CollectionRef { name, spec };
         // What is wrong with the name is shown there.
         let named = with(name.get_ref().clone(), CollectionSpec::Ranks {});
         check(source, &Program { collections: vec![named], ..any_program() }, &name_span)?;
-        collections.push(with(name.into_inner(), spec.into_inner()));
+        let spec = super::collections::spec(source, name.get_ref(), table)?;
+        collections.push(with(name.into_inner(), spec));
         let program = Program { collections: collections.clone(), ..any_program() };
         check(source, &program, &spec_span)?;
         // Of a range it is known once nodes are found.

@@ -6,7 +6,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor, value::MapAccessDeserializer};
 use toml::Spanned;
-use xtreem_client::api::CollectionSpec;
+
+use super::collections;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -27,7 +28,7 @@ pub(super) struct App {
     #[serde(default)]
     pub(super) ports: BTreeMap<Spanned<String>, Spanned<Port>>,
     #[serde(default)]
-    pub(super) collections: BTreeMap<Spanned<String>, Spanned<CollectionSpec>>,
+    pub(super) collections: BTreeMap<Spanned<String>, Spanned<collections::Table>>,
     #[serde(default)]
     pub(super) restart: Restart,
     #[serde(default)]

@@ -74,16 +74,23 @@ pub enum Metric {
     Number,
 }
 
+/// `copies`, where nothing else is said.
+pub const COPIES_DEFAULT: u8 = 2;
+/// `lease_s` of a farm, where nothing else is said.
+pub const TASK_LEASE_S_DEFAULT: u32 = 30;
+/// `attempts` of a farm, where nothing else is said.
+pub const ATTEMPTS_DEFAULT: u16 = 4;
+
 fn copies() -> u8 {
-    2
+    COPIES_DEFAULT
 }
 
 fn lease_s() -> u32 {
-    30
+    TASK_LEASE_S_DEFAULT
 }
 
 fn attempts() -> u16 {
-    4
+    ATTEMPTS_DEFAULT
 }
 
 /// `GET /v1/self/collections`.

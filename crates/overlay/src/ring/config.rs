@@ -73,8 +73,8 @@ impl Config {
         self.period + self.answer_timeout
     }
 
-    /// Who spoke of a range before this one is the floor of a gap for so long: nodes without a lease pass it on,
-    /// so it may speak once in two rounds.
+    /// Who spoke of a range before this one is the floor of a gap for so long: nodes without a lease pass it
+    /// on, so it may speak once in two rounds.
     pub(super) fn below_limit(&self) -> Duration {
         self.predecessor_limit() + self.period
     }

@@ -15,12 +15,12 @@ use xtreem_overlay::collection::{BeginError, Member};
 use xtreem_overlay::store::{
     Action, Failed, Found, Operation, Refused, SCANNED_MAX, Success, VALUE_MAX, Value, end_of_prefix,
 };
-use xtreem_overlay::{Key, Namespace};
+use xtreem_overlay::{KEY_MAX, Key, Namespace};
 
 use super::{of, unexpected, wait};
 use crate::api::body;
 use crate::api::error::ApiError;
-use crate::api::items::{LEASE_S, LISTED, expected, failed, told};
+use crate::api::items::{LEASE_S, LISTED, expected, failed, told, too_long};
 use crate::api::slot_socket::Slot;
 use crate::collections::{Joined, Outcome, Question};
 
@@ -65,7 +65,7 @@ pub(in crate::api) async fn put(
     body: Body,
 ) -> Result<Json<RingVersion>, ApiError> {
     let (joined, asked) = (of(&slot, &name).await?, body::query(asked)?);
-    let value = body::bytes(body, VALUE_MAX, "VALUE_MAX: the value").await?;
+    let value = body::bytes(body, VALUE_MAX, "the value").await?;
     let value = Value::new(&value).map_err(ApiError::bad_request)?;
     write(&joined, &asked, Some(value)).await
 }
@@ -147,15 +147,13 @@ async fn operate(joined: &Joined, key: Key, action: Action) -> Result<Success, A
 
 /// Where something of this name lies. On a Chord its hash decides, which stands before the name.
 pub(super) fn key(spec: &CollectionSpec, name: &str) -> Result<Key, ApiError> {
-    let mut bytes = Vec::new();
+    let (mut bytes, mut most) = (Vec::new(), KEY_MAX - 1);
     if matches!(spec, CollectionSpec::Chord { .. }) {
+        most -= ID_BYTES;
         bytes.extend_from_slice(&blake3::hash(name.as_bytes()).as_bytes()[..ID_BYTES]);
     }
     bytes.extend_from_slice(name.as_bytes());
-    Key::new(Namespace::USER, &bytes).map_err(|error| {
-        let shown: String = name.chars().take(40).collect();
-        ApiError::bad_request(format!("key={shown}…: {error}"))
-    })
+    Key::new(Namespace::USER, &bytes).map_err(|_| too_long(name, most))
 }
 
 fn text(spec: &CollectionSpec, key: &Key) -> String {
@@ -184,7 +182,8 @@ mod tests {
             for name in ["", "ä/b", &"x".repeat(most)] {
                 assert_eq!(text(spec, &key(spec, name).expect("short")), name);
             }
-            assert!(key(spec, &"x".repeat(most + 1)).is_err());
+            let error = key(spec, &"x".repeat(most + 1)).expect_err("too long").body.error;
+            assert!(error.ends_with(&format!("a key has {most} at most")), "{error}");
         }
         let (one, other) = (key(&specs[1], "a").expect("short"), key(&specs[1], "b").expect("short"));
         assert_ne!(one.as_bytes()[..=ID_BYTES], other.as_bytes()[..=ID_BYTES]);

@@ -57,7 +57,7 @@ pub(in crate::api) async fn add(
     body: Body,
 ) -> Result<Json<TaskReply>, ApiError> {
     let (joined, task) = (of(&slot, &name).await?, task_name(&body::query(of_task)?.id)?);
-    let input = body::bytes(body, TASK_BODY_MAX, "TASK_BODY_MAX: the input").await?;
+    let input = body::bytes(body, TASK_BODY_MAX, "the input").await?;
     let id = task.as_str().to_owned();
     question(&joined, move |driver| {
         driver.ask(|core, call, out| core.add_task(call, &task, &input, out).map(Question::Other))
@@ -198,7 +198,7 @@ pub(in crate::api) async fn done(
 ) -> Result<Json<()>, ApiError> {
     let (joined, task) = (of(&slot, &name).await?, task_name(&body::query(of_task)?.id)?);
     check_farm(&joined)?;
-    let result = body::bytes(body, TASK_BODY_MAX, "TASK_BODY_MAX: the result").await?;
+    let result = body::bytes(body, TASK_BODY_MAX, "the result").await?;
     finish(&joined, task, Ok(result)).await
 }
 
