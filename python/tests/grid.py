@@ -148,6 +148,9 @@ class Grid:
             time.sleep(0.02)
         return told
 
+    def _is_whole(self) -> bool:
+        return all(slot.program is not None for slot in self.slots)
+
     def _send(self, sender: int, asked: Dict[str, str], body: bytes) -> None:
         if "slot" in asked:
             to = int(asked["slot"])
@@ -163,7 +166,7 @@ class Grid:
     def _show(self, number: int, name: str) -> Dict[str, Any]:
         shown = {"name": name, "known": len(self.slots) - 1, **self.collections[name]}
         if shown["kind"] == "mesh":
-            settled = all(slot.program is not None for slot in self.slots)
+            settled = self._is_whole()
             standing = {"rank": number, "members": len(self.slots), "numbering": "1-a", "settled": settled}
             at = divmod(number, shown["shape"][1])
             shown.update(standing=standing, place={"at": at, "neighbours": []})
@@ -198,7 +201,8 @@ class Grid:
         id, slot = asked.get("id", ""), self.slots[number]
         if what == "outcomes":
             ids = [id for id in tasks.results if id not in tasks.collected]
-            return {"ids": ids, "open": len(tasks.inputs) - len(tasks.results)}
+            open = len(tasks.inputs) - len(tasks.results)
+            return {"ids": ids, "open": open, "whole": self._is_whole()}
         if what == "tasks":
             if method == "DELETE":
                 tasks.collected.append(id)

@@ -158,8 +158,12 @@ class Farms(WithAgent):
     def test_results_come_once_each_and_are_collected(self) -> None:
         outcomes = f"GET {COLLECTIONS}work/outcomes?wait_ms=*"
         self.agent.says(outcomes, 503, '{"error":"no farmer is known","kind":"definite"}')
-        self.agent.says(outcomes, 200, '{"ids":["t 1"],"open":1}')
-        self.agent.says(outcomes, 200, '{"ids":[],"open":0}')
+        # On one side of a cut, where the task lies on the other.
+        self.agent.says(outcomes, 200, '{"ids":[],"open":0,"whole":false}')
+        self.agent.says(outcomes, 200, '{"ids":["t 1"],"open":1,"whole":true}')
+        self.agent.says(outcomes, 200, '{"ids":[],"open":0,"whole":true}')
+        unsure = '{"error":"not all members are there","kind":"definite"}'
+        self.agent.says(f"GET {self.TASKS}&wait_ms=*", 503, unsure)
         self.agent.says(f"GET {self.TASKS}&wait_ms=*", 200, '{"id":"t 1","state":"given_up","why":"no"}')
         self.agent.says(f"DELETE {self.TASKS}", 200, '{"id":"t 1","state":"collected"}')
         found = []
@@ -168,6 +172,11 @@ class Farms(WithAgent):
             found.append((outcome.id, outcome.why))
         self.assertEqual(found, [("t 1", "no")])
         self.assertIsNotNone(self.agent.told(f"DELETE {self.TASKS}"))
+
+    def test_who_is_gone_for_good_is_not_waited_for(self) -> None:
+        renumbered = '{"rank":0,"members":3,"numbering":"1-cd","settled":false}'
+        self.agent.says(f"POST {COLLECTIONS}work/renumber", 200, renumbered)
+        self.assertEqual(self.slot.farm("work").renumber().members, 3)
 
     def test_a_worker_does_tasks_and_survives_what_passes(self) -> None:
         work = f"GET {self.WORK}?wait_ms=*"

@@ -194,10 +194,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Outcomes:
-    """ids: tasks that are done or given up and not collected. open: how many are not."""
+    """ids: tasks that are done or given up and not collected. open: how many are not. whole: whether these
+    are all; not while members are missing, as on one side of a cut, nor for up to a minute after that."""
 
     ids: List[str]
     open: int
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -208,6 +210,7 @@ class Progress:
     given_up: int = 0
     collected: int = 0
     duplicates: int = 0
+    whole: bool = True
 
 
 @dataclass(frozen=True)
@@ -682,6 +685,10 @@ class Chord(Keys):
 class Farm(Collection):
     """A table of tasks that outlives its farmer. Any member adds tasks, does them, takes their outcomes."""
 
+    def renumber(self) -> Standing:
+        """Members that are gone for good are not waited for any more."""
+        return _made(Standing, self._ask("POST", "/renumber"))
+
     def add(self, id: str, input: Bytes = b"") -> Outcome:
         """Adds a task; once this returns, it is not lost any more. To add it again changes nothing."""
         return self._outcome(self._ask("PUT", "/tasks", _bytes(input), id=id))
@@ -707,14 +714,17 @@ class Farm(Collection):
                 return outcomes
 
     def results(self) -> Iterator[Outcome]:
-        """Each outcome as it comes, until no task is open. It is collected when the next one is asked for: to
-        who dies before that it comes again."""
+        """Each outcome as it comes, until no task is open and all members are there. It is collected when the
+        next one is asked for: to who dies before that it comes again."""
         wait = 0.0
         while True:
             found = persist(lambda: self.outcomes(wait))
             if not found.ids and not found.open:
-                return
-            wait = 0.0 if found.ids else WAIT_S
+                if found.whole:
+                    return
+                # Nobody tells when it is.
+                time.sleep(AGAIN_S)
+            wait = WAIT_S if found.open and not found.ids else 0.0
             for id in found.ids:
                 outcome = persist(lambda: self.outcome(id))
                 if outcome.state in ("done", "given_up"):

@@ -158,13 +158,16 @@ struct Table {
 pub(crate) struct Collections {
     agent: Arc<Agent>,
     run: SlotRun,
+    /// Of the application.
+    slots: u16,
     table: Mutex<Table>,
     events: broadcast::Sender<Said>,
 }
 
 impl Collections {
-    pub(crate) fn new(agent: Arc<Agent>, run: SlotRun) -> Collections {
-        Collections { agent, run, table: Mutex::default(), events: broadcast::Sender::new(EVENTS_MAX) }
+    pub(crate) fn new(agent: Arc<Agent>, run: SlotRun, slots: u16) -> Collections {
+        let events = broadcast::Sender::new(EVENTS_MAX);
+        Collections { agent, run, slots, table: Mutex::default(), events }
     }
 
     /// Joins those that the application declares: all of its slots are members.
@@ -189,6 +192,7 @@ impl Collections {
         let bad = |why| JoinError::Bad { name: name.chars().take(80).collect(), why };
         program::check_name(name).map_err(bad)?;
         let kind = program::kind(&spec).map_err(bad)?;
+        program::check_room(&spec, self.slots).map_err(bad)?;
         let mut table = self.table.lock().await;
         if let Some(joined) = table.joined.get(name) {
             if joined.spec == spec {

@@ -16,7 +16,7 @@ use xtreem_discovery::FixedPorts;
 use crate::exec::TEMPORARY;
 
 pub use collection::CollectionRef;
-pub(crate) use collection::{check_fit, check_name, kind};
+pub(crate) use collection::{check_fit, check_name, check_room, kind};
 
 /// Longest encoding of a program; allocation carries no longer payload.
 pub const PAYLOAD_MAX_BYTES: usize = 64 << 10;

@@ -53,6 +53,10 @@ pub struct Config {
     pub store_timeout: Duration,
     /// The ring's table is read again so often: what the other side of a partition did shows there.
     pub reload: Duration,
+    /// When all members are there again the ring has become one after so long, and what is read then is the
+    /// whole table.
+    /// In tests the last items came after 30 to 40 s.
+    pub merge: Duration,
     /// A collected task is remembered for so long, for workers and partitions that come back with it.
     pub keep: Duration,
 }
@@ -68,6 +72,7 @@ impl Default for Config {
             rest_max: Duration::from_secs(30),
             store_timeout: Duration::from_secs(2),
             reload: Duration::from_secs(60),
+            merge: Duration::from_secs(45),
             keep: Duration::from_secs(3_600),
         }
     }
@@ -112,6 +117,9 @@ pub trait Shelf {
 
     /// Asks for all items.
     fn load(&mut self);
+
+    /// As [`Shelf::load`]; what was read before does not count.
+    fn load_anew(&mut self);
 
     /// The item is not needed any more.
     fn remove(&mut self, task: TaskId);
@@ -165,6 +173,12 @@ impl Farm {
             Role::Unknown => None,
         };
         self.worker.handle_farmer(call, farmer, role != Role::Farmer, out);
+    }
+
+    /// Since when the ring is one, or from when on it will be; None while somebody is missing, on the other
+    /// side of a partition or elsewhere. Nothing happens when it was known.
+    pub fn handle_one(&mut self, call: Call<'_, Config>, from: Option<Instant>, out: &mut impl Shelf) {
+        self.farmer.handle_one(call, from.unwrap_or(Instant::FAR), out);
     }
 
     /// Adds a task; [`Event::Added`] says when it is safe. One that is known already under this id is the

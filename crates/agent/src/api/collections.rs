@@ -321,6 +321,7 @@ impl From<AskError> for ApiError {
                     Refusal::Full => StatusCode::INSUFFICIENT_STORAGE,
                     Refusal::NoSuchTask | Refusal::NoSuchRank => StatusCode::NOT_FOUND,
                     Refusal::NotSettled => StatusCode::CONFLICT,
+                    Refusal::NotSure => StatusCode::SERVICE_UNAVAILABLE,
                 };
                 ApiError::definite(status, error)
             }

@@ -68,7 +68,7 @@ impl SlotSocket {
         let socket = listener::open(&path, 0o666)?;
         let (agent, run) = (agent.clone(), order.run);
         let mail = SlotMail::new(agent.clone(), run)?;
-        let collections = Arc::new(Collections::new(agent.clone(), run));
+        let collections = Arc::new(Collections::new(agent.clone(), run, order.slots));
         agent.collections.add(run, &collections);
         let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail, collections });
         let routes = Router::new()

@@ -69,6 +69,14 @@ pub(crate) fn check_fit(spec: &CollectionSpec, members: u16) -> Result<(), Strin
     }
 }
 
+/// Whether an application of so many slots can fill the shape, of a mesh that some of them join.
+pub(crate) fn check_room(spec: &CollectionSpec, slots: u16) -> Result<(), String> {
+    match kind(spec)? {
+        Kind::Mesh(shape) if shape.places() > slots.into() => check_fit(spec, slots),
+        _ => Ok(()),
+    }
+}
+
 /// The specification of the local API as CBOR.
 mod encoded {
     use minicbor::decode::{Decoder, Error};
@@ -176,6 +184,9 @@ mod tests {
             assert!(error.contains(expected), "{error:?} should say {expected:?}");
         }
         assert_eq!(check_fit(&mesh(&[2, 3]), 6), Ok(()));
+        // Some of the slots may join a mesh; more than there are cannot.
+        assert_eq!(check_room(&mesh(&[2, 2]), 6), Ok(()));
+        assert!(check_room(&mesh(&[2, 2]), 3).is_err_and(|why| why.contains("1 x 3")));
         let misfit = check_fit(&mesh(&[2, 4]), 6).expect_err("8 places");
         assert!(misfit.contains("possible: 2 x 3"), "{misfit}");
         for name in ["", "a b", "ä", &"x".repeat(65)] {

@@ -220,6 +220,15 @@ pub struct FarmProgress {
     pub collected: u32,
     /// Results that came once more and were not kept.
     pub duplicates: u64,
+    /// Whether these are all tasks that there are: not while members are missing, as on one side of a cut,
+    /// nor for up to a minute after that.
+    #[serde(default = "yes")]
+    pub whole: bool,
+}
+
+/// Agents that do not say it count what they see.
+fn yes() -> bool {
+    true
 }
 
 /// `GET /v1/self/collections/NAME/ranks/R` and `.../places?at=1,2`: who has a rank.
@@ -271,6 +280,10 @@ pub struct Outcomes {
     pub ids: Vec<String>,
     /// Tasks that are not done yet.
     pub open: u32,
+    /// Whether these are all tasks that there are, as in [`FarmProgress`]: nothing is left to wait for when
+    /// `ids` is empty, nothing is open and it is whole.
+    #[serde(default = "yes")]
+    pub whole: bool,
 }
 
 /// Ids in one answer.

@@ -75,7 +75,8 @@ impl Farm {
         self.send(Method::DELETE, self.asked("/tasks").and("id", id), empty()).await
     }
 
-    /// Tasks that are done or given up, and not collected; waits so long while there are none.
+    /// Tasks that are done or given up, and not collected; waits so long while there are none. All are done
+    /// and collected when there are no ids, nothing is `open` and the answer is `whole`.
     pub async fn outcomes(&self, wait: Duration) -> Result<Outcomes, ClientError> {
         let until = Instant::now() + wait;
         loop {

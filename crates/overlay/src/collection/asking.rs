@@ -178,12 +178,13 @@ impl Collection {
                 }
                 Ok(Answer::Task(state))
             }
-            (Ask::Collect(_), Told::Refused(why @ (Refusal::NoSuchTask | Refusal::NotSettled))) => {
-                Err(why.into())
-            }
-            (Ask::Task(_), Told::Refused(why @ Refusal::NoSuchTask)) => Err(why.into()),
-            (Ask::Outcomes, Told::Outcomes(tasks, open)) => {
-                Ok(Answer::Outcomes { tasks: tasks.into_vec(), open })
+            (Ask::Collect(_), Told::Refused(why @ Refusal::NotSettled))
+            | (
+                Ask::Collect(_) | Ask::Task(_),
+                Told::Refused(why @ (Refusal::NoSuchTask | Refusal::NotSure)),
+            ) => Err(why.into()),
+            (Ask::Outcomes, Told::Outcomes(tasks, open, whole)) => {
+                Ok(Answer::Outcomes { tasks: tasks.into_vec(), open, whole })
             }
             (Ask::Progress, Told::Progress(progress)) => Ok(Answer::Progress(progress)),
             _ => return Err(Fault::Unasked),

@@ -104,6 +104,7 @@ impl Default for Config {
                 rest: Duration::from_millis(500),
                 rest_max: Duration::from_secs(5),
                 reload: Duration::from_secs(15),
+                merge: Duration::from_secs(45),
                 ..farm::Config::default()
             },
             nearest: tman::Config { nearest: NEAREST_WATCHED, ..order },

@@ -202,7 +202,7 @@ impl Collection {
         }
         let standing = self.standing(call.config);
         let had_trouble = self.trouble().is_some();
-        let are_neighbours_new = self.refresh_mesh(call.config);
+        let are_neighbours_new = self.refresh_mesh(call);
         if standing != self.standing || had_trouble != self.trouble().is_some() {
             self.standing = standing;
             host.event(Event::Standing);
@@ -213,11 +213,11 @@ impl Collection {
         self.follow_role(call, host);
     }
 
-    fn refresh_mesh(&mut self, config: &Config) -> bool {
-        let standing = self.standing(config);
+    fn refresh_mesh(&mut self, call: Call<'_, Config>) -> bool {
+        let standing = self.standing(call.config);
         let (Some(mesh), Some(numbers)) = (&mut self.mesh, &self.numbers) else { return false };
         let (me, beside) = (self.me, &self.beside);
-        mesh.refresh(standing.as_ref(), |rank| match numbers {
+        mesh.refresh(call.now, call.config.patience, standing.as_ref(), |rank| match numbers {
             Numbers::All(all) => all.holder(rank).map(|entry| entry.handle),
             Numbers::Sums(_) if standing.is_some_and(|it| it.rank == Some(rank)) => Some(me.handle),
             Numbers::Sums(_) => beside.get(&rank).copied(),
@@ -229,7 +229,10 @@ impl Collection {
         let standing = self.standing;
         let lowest = self.numbers.as_ref().and_then(Numbers::lowest);
         let Some(farming) = &mut self.farming else { return };
-        if !farming.note_ranks(call.now, standing.as_ref(), lowest) {
+        let is_another = farming.note_ranks(call.now, standing.as_ref(), lowest);
+        let is_settled = standing.is_some_and(|standing| standing.is_settled);
+        self.with_farm(call, host, |farming, call, out| farming.take_settled(call, is_settled, out));
+        if !is_another {
             return;
         }
         self.questions.ask_farmer_now(call.now);

@@ -146,6 +146,9 @@ pub enum Answer {
         tasks: Vec<TaskName>,
         /// Tasks that have no outcome yet.
         open: u32,
+        /// Whether these are all tasks that there are: not while members are missing, as on one side of a
+        /// split.
+        whole: bool,
     },
     /// How far the work is.
     Progress(Progress),
@@ -181,6 +184,10 @@ pub enum Refusal {
     #[n(3)]
     #[error("nobody has this rank: there are fewer members")]
     NoSuchRank,
+    /// The task may be one of those that are not seen from here.
+    #[n(4)]
+    #[error("no such task is known, but not all members are there, so the table may not be whole: ask again")]
+    NotSure,
 }
 
 /// Where a task stands.

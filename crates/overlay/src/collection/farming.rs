@@ -8,7 +8,7 @@ use xtreem_base::{Call, Core, Driven, Duration, Handle, Instant, Rng, Wake};
 use super::config::Config;
 use super::event::{Host, QuestionId, Refusal, TaskState};
 use super::lent::Lent;
-use super::message::{Ask, Message, OUTCOMES_MAX, Told};
+use super::message::{Ask, OUTCOMES_MAX, Told};
 use super::table::Table;
 use super::task::{self, TaskName};
 use crate::farm::{self, AddError, CollectError, Farm, Outcome, Role, State, TaskId};
@@ -31,6 +31,10 @@ pub(super) struct Farming {
     is_known: bool,
     expected: Option<u32>,
     patience: Instant,
+    /// Whoever meets all others so soon after its start has seen no split.
+    young_until: Instant,
+    /// From when on the ring is one, as far as is known.
+    one_from: Option<Instant>,
     /// Whom a task was added for that is not on the ring yet.
     adding: Vec<(Handle, QuestionId, TaskId)>,
     listeners: Vec<Handle>,
@@ -56,6 +60,8 @@ impl Farming {
             is_known: false,
             expected,
             patience: now + config.patience,
+            young_until: now + config.patience,
+            one_from: None,
             adding: Vec::new(),
             listeners: Vec::new(),
             news_due: Instant::FAR,
@@ -102,6 +108,23 @@ impl Farming {
             self.news_due = Instant::FAR;
         }
         self.farm.handle_role(call, self.role, out);
+    }
+
+    /// The farm hears whether all members are there.
+    pub(super) fn take_settled<H: Host>(
+        &mut self,
+        call: Call<'_, farm::Config>,
+        is_settled: bool,
+        out: &mut Lent<'_, H>,
+    ) {
+        if !is_settled {
+            self.one_from = None;
+        } else if self.one_from.is_none() {
+            let was_together = call.now <= self.young_until;
+            self.one_from = Some(if was_together { call.now } else { call.now + call.config.merge });
+            self.young_until = Instant::ZERO;
+        }
+        self.farm.handle_one(call, self.one_from, out);
     }
 
     pub(super) fn next_timeout(&self, config: &farm::Config) -> Wake {
@@ -159,11 +182,11 @@ impl Farming {
                 Err(CollectError::NotFarmer) => Told::NotMe,
                 Err(CollectError::Unknown) => match self.farm.farmer().state(name.id()) {
                     Some(_) => Told::Task(TaskState::Collected),
-                    None => Told::Refused(Refusal::NoSuchTask),
+                    None => Told::Refused(self.unknown()),
                 },
             },
             Ask::Task(name) => match self.state(name.id()) {
-                None => Told::Refused(Refusal::NoSuchTask),
+                None => Told::Refused(self.unknown()),
                 Some(state) => {
                     if state == TaskState::Open {
                         self.listen(from);
@@ -179,7 +202,8 @@ impl Farming {
                         && farmer.outcome(*task).is_some()
                 });
                 let names = settled.filter_map(|(task, state)| task::name_in(task, state));
-                Message::outcomes(names.take(OUTCOMES_MAX).collect(), farmer.progress().open)
+                let names = names.take(OUTCOMES_MAX).collect();
+                Told::Outcomes(names, farmer.progress().open, farmer.is_whole())
             }
             Ask::Progress => Told::Progress(self.farm.farmer().progress()),
             Ask::Holder(..) => Told::NotMe,
@@ -215,6 +239,11 @@ impl Farming {
             (_, Some(Outcome::Failed(why))) => TaskState::GivenUp(why),
             (_, None) => TaskState::Open,
         })
+    }
+
+    /// Of a task that is not in the table.
+    fn unknown(&self) -> Refusal {
+        if self.farm.farmer().is_whole() { Refusal::NoSuchTask } else { Refusal::NotSure }
     }
 
     fn listen(&mut self, from: Handle) {

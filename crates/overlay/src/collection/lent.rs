@@ -190,6 +190,10 @@ impl<H: Host> Shelf for Lent<'_, H> {
         self.told.shelf.push(Request::Load);
     }
 
+    fn load_anew(&mut self) {
+        self.told.shelf.push(Request::LoadAnew);
+    }
+
     fn remove(&mut self, task: TaskId) {
         self.told.shelf.push(Request::Remove(task));
     }

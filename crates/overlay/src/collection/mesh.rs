@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::Handle;
+use xtreem_base::{Duration, Handle, Instant};
 
 use crate::mesh::{Direction, Misfit, Neighbourhood, Shape};
 use crate::ranks::Standing;
@@ -24,12 +24,15 @@ pub(super) struct Mesh {
     around: Option<Neighbourhood<Handle>>,
     /// Said last.
     trouble: Option<Misfit>,
+    /// As many members were known so long that did not fill the shape.
+    short: Option<(Misfit, Instant)>,
+    is_short: bool,
 }
 
 impl Mesh {
     pub(super) fn new(shape: Shape, expected: Option<u32>) -> Mesh {
         let trouble = expected.and_then(|members| shape.fit(members).err());
-        Mesh { shape, expected, around: None, trouble }
+        Mesh { shape, expected, around: None, trouble, short: None, is_short: false }
     }
 
     pub(super) fn shape(&self) -> &Shape {
@@ -37,7 +40,8 @@ impl Mesh {
     }
 
     pub(super) fn trouble(&self) -> Option<&Misfit> {
-        self.trouble.as_ref()
+        let short = self.short.as_ref().filter(|_| self.is_short).map(|(misfit, _)| misfit);
+        self.trouble.as_ref().or(short)
     }
 
     pub(super) fn place(&self) -> Option<Place> {
@@ -55,10 +59,13 @@ impl Mesh {
     /// elsewhere.
     pub(super) fn refresh(
         &mut self,
+        now: Instant,
+        patience: Duration,
         standing: Option<&Standing>,
         holder: impl FnMut(u32) -> Option<Handle>,
     ) -> bool {
         self.judge(standing);
+        self.count(now, patience, standing);
         let rank = standing.and_then(|standing| standing.rank).filter(|_| self.trouble.is_none());
         let before = self.around.as_ref().map(Neighbourhood::rank);
         if before != rank {
@@ -78,6 +85,26 @@ impl Mesh {
         };
         if let Some(members) = members {
             self.trouble = self.shape.fit(members).err();
+        }
+    }
+
+    /// Members that are expected and do not come are trouble, too; those that are there have their places
+    /// nevertheless. More than there are places are never too early.
+    fn count(&mut self, now: Instant, patience: Duration, standing: Option<&Standing>) {
+        let Some(standing) = standing else { return };
+        let Err(misfit) = self.shape.fit(standing.members) else {
+            (self.short, self.is_short) = (None, false);
+            return;
+        };
+        if standing.members > self.shape.places() {
+            self.trouble = Some(misfit);
+            return;
+        }
+        match &self.short {
+            Some((short, since)) if short.members == misfit.members => {
+                self.is_short = now.since(*since) >= patience;
+            }
+            _ => (self.short, self.is_short) = (Some((misfit, now)), false),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! What members of a collection say to each other.
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 use xtreem_base::{Handle, HandleTable, Travel};
@@ -91,9 +90,9 @@ pub enum Told {
     /// Where the task stands.
     #[n(2)]
     Task(#[n(0)] TaskState),
-    /// Tasks that have an outcome, and how many have none yet.
+    /// Tasks that have an outcome, how many have none yet, and whether these are all that there are.
     #[n(3)]
-    Outcomes(#[n(0)] List<TaskName, OUTCOMES_MAX>, #[n(1)] u32),
+    Outcomes(#[n(0)] List<TaskName, OUTCOMES_MAX>, #[n(1)] u32, #[n(2)] bool),
     /// How far the work is.
     #[n(4)]
     Progress(#[n(0)] Progress),
@@ -128,15 +127,10 @@ impl Message {
                 Told::Task(TaskState::Done(body)) => {
                     Travel::sized(body.as_bytes().len() <= DATAGRAM_BODY_MAX)
                 }
-                Told::Outcomes(tasks, _) => Travel::sized(tasks.as_slice().len() <= DATAGRAM_BODY_MAX / 64),
+                Told::Outcomes(tasks, ..) => Travel::sized(tasks.as_slice().len() <= DATAGRAM_BODY_MAX / 64),
                 _ => Travel::DATAGRAM,
             },
             Message::News => Travel::DATAGRAM,
         }
-    }
-
-    /// Names of tasks, as many as there is room for.
-    pub(super) fn outcomes(names: Vec<TaskName>, open: u32) -> Told {
-        Told::Outcomes(names.into_iter().collect(), open)
     }
 }

@@ -34,6 +34,8 @@ const OUTCOMES_MAX_BYTES: usize = 16 << 20;
 pub(super) enum Request {
     Put(Item),
     Load,
+    /// What is being read does not count any more.
+    LoadAnew,
     Remove(TaskId),
 }
 
@@ -50,7 +52,8 @@ pub(super) struct Next {
 pub(super) enum Purpose {
     Write(TaskId),
     Read(TaskId),
-    Page,
+    /// Of one reading of the table.
+    Page(u32),
     Remove,
 }
 
@@ -77,6 +80,8 @@ pub(super) struct Table {
     /// As they lay on the ring when this member saw them last.
     versions: BTreeMap<TaskId, Version>,
     loading: Option<Loading>,
+    /// Counts readings: what comes of an earlier one is not of this one.
+    reading: u32,
     outcomes: VecDeque<Item>,
     outcome_bytes: usize,
 }
@@ -104,6 +109,7 @@ impl Table {
             under_way: BTreeMap::new(),
             versions: BTreeMap::new(),
             loading: None,
+            reading: 0,
             outcomes: VecDeque::new(),
             outcome_bytes: 0,
         }
@@ -125,7 +131,12 @@ impl Table {
             Request::Load if self.loading.is_some() => None,
             Request::Load => {
                 self.loading = Some(Loading::default());
-                Some((page(Key::new(TASKS, b"").unwrap_or_default()), Purpose::Page))
+                self.reading = self.reading.wrapping_add(1);
+                Some((page(Key::new(TASKS, b"").unwrap_or_default()), Purpose::Page(self.reading)))
+            }
+            Request::LoadAnew => {
+                self.loading = None;
+                self.request(Request::Load)
             }
             Request::Remove(task) => {
                 let expected = self.versions.remove(&task);
@@ -144,8 +155,8 @@ impl Table {
     pub(super) fn not_begun(&mut self, purpose: Purpose) {
         match purpose {
             Purpose::Write(task) | Purpose::Read(task) => drop(self.jobs.remove(&task)),
-            Purpose::Page => self.loading = None,
-            Purpose::Remove => {}
+            Purpose::Page(reading) if reading == self.reading => self.loading = None,
+            Purpose::Page(_) | Purpose::Remove => {}
         }
     }
 
@@ -153,8 +164,8 @@ impl Table {
     pub(super) fn done(&mut self, request: RequestId, result: &Result<Success, Failed>) -> Option<Next> {
         let purpose = self.under_way.remove(&request)?;
         Some(match purpose {
-            Purpose::Remove => Next::default(),
-            Purpose::Page => self.page_read(result),
+            Purpose::Page(reading) if reading == self.reading => self.page_read(result),
+            Purpose::Page(_) | Purpose::Remove => Next::default(),
             Purpose::Write(task) => self.written(task, result),
             Purpose::Read(task) => self.read(task, result),
         })
@@ -225,7 +236,7 @@ impl Table {
         match next {
             Some(next) if has_room => {
                 self.loading = Some(loading);
-                Next { begin: Some((page(next.clone()), Purpose::Page)), ..Next::default() }
+                Next { begin: Some((page(next.clone()), Purpose::Page(self.reading))), ..Next::default() }
             }
             _ => {
                 self.forget_versions(&loading.items);

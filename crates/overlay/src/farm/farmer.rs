@@ -59,6 +59,9 @@ pub struct Progress {
     /// Items of the ring that this table had no room for; they stay where they are, for a later reading.
     #[n(7)]
     pub left_out: u32,
+    /// As [`Farmer::is_whole`]: false where tasks may be missing in these numbers.
+    #[n(8)]
+    pub whole: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -79,6 +82,11 @@ pub struct Farmer {
     duty: Duty,
     table: Table,
     reload_at: Instant,
+    /// What is read from then on is the whole table; never while members are missing.
+    whole_from: Instant,
+    /// The reading that is under way began then, or one after it.
+    reads_whole: bool,
+    is_whole: bool,
     rng: Rng,
     duplicates: u32,
     lost_leases: u32,
@@ -91,6 +99,9 @@ impl Farmer {
             duty: Duty::Off,
             table: Table::default(),
             reload_at: Instant::FAR,
+            whole_from: Instant::FAR,
+            reads_whole: false,
+            is_whole: false,
             rng,
             duplicates: 0,
             lost_leases: 0,
@@ -101,6 +112,12 @@ impl Farmer {
     /// Whether this node is the farmer and knows its table.
     pub fn is_ready(&self) -> bool {
         matches!(self.duty, Duty::Hearing(_) | Duty::On)
+    }
+
+    /// Whether the table has all tasks that there are: it was read after all members were there, and they
+    /// still are. On one side of a partition the ring has a part of the table only.
+    pub fn is_whole(&self) -> bool {
+        self.is_ready() && self.is_whole
     }
 
     pub fn progress(&self) -> Progress {
@@ -114,6 +131,7 @@ impl Farmer {
             duplicates: self.duplicates,
             lost_leases: self.lost_leases,
             left_out: self.left_out,
+            whole: self.is_whole(),
         }
     }
 
@@ -146,6 +164,18 @@ impl Farmer {
             self.table = Table::default();
             self.reload_at = Instant::FAR;
             self.left_out = 0;
+            (self.reads_whole, self.is_whole) = (false, false);
+        }
+    }
+
+    /// From when on the ring is one. It is read at once, and then once more.
+    pub(super) fn handle_one(&mut self, call: Call<'_, Config>, from: Instant, out: &mut impl Shelf) {
+        if from == self.whole_from {
+            return;
+        }
+        (self.reads_whole, self.is_whole, self.whole_from) = (false, false, from);
+        if from > call.now && from != Instant::FAR && self.is_ready() {
+            out.load();
         }
     }
 
@@ -215,7 +245,8 @@ impl Farmer {
         let tables = earlier(first(self.table.puts.next()), first(self.table.forgets.next()));
         let tables = tables.map(|at| Wake::new(at, "to store a task, or to forget one"));
         let lease = first(self.table.leases.next()).map(|at| Wake::new(at, "a worker's lease ends"));
-        let reload = Some(Wake::new(self.reload_at, "to read the table again"));
+        let reload_at = if self.reads_whole { self.reload_at } else { self.reload_at.min(self.whole_from) };
+        let reload = Some(Wake::new(reload_at, "to read the table again"));
         [duty, lease, tables, reload].into_iter().flatten().collect()
     }
 
@@ -243,8 +274,14 @@ impl Farmer {
             self.table.forget(task);
             out.remove(task);
         }
-        if self.reload_at <= now {
-            self.reload_at = now + config.reload;
+        if self.whole_from <= now && !self.reads_whole {
+            self.reads_whole = true;
+            self.reload_at = now + config.store_timeout;
+            out.load_anew();
+        } else if self.reload_at <= now {
+            // A reading that failed is not told.
+            let is_missing = self.reads_whole && !self.is_whole;
+            self.reload_at = now + if is_missing { config.store_timeout } else { config.reload };
             out.load();
         }
         self.put_all(call, out);

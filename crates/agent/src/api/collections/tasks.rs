@@ -126,10 +126,10 @@ pub(in crate::api) async fn outcomes(
         let answer = look(&joined, |driver| {
             driver.ask(|core, call, out| core.outcomes(call, out).map(Question::Other))
         });
-        let (Answer::Outcomes { tasks, open }, _) = answer.await? else { return Err(another()) };
+        let (Answer::Outcomes { tasks, open, whole }, _) = answer.await? else { return Err(another()) };
         if !tasks.is_empty() || Instant::now() >= end {
             let ids = tasks.iter().map(|task| task.as_str().to_owned()).collect();
-            return Ok(Json(Outcomes { ids, open }));
+            return Ok(Json(Outcomes { ids, open, whole }));
         }
         let _ = timeout_at(end.min(Instant::now() + LOOK), changes.changed()).await;
     }

@@ -85,6 +85,7 @@ pub(super) fn progress(progress: &collection::Progress) -> FarmProgress {
         given_up: progress.given_up,
         collected: progress.collected,
         duplicates: progress.duplicates.into(),
+        whole: progress.whole,
     }
 }
 

@@ -127,10 +127,16 @@ impl Programs {
     }
 
     fn outcomes(&mut self, slot: u16) -> (Vec<TaskName>, u32) {
-        let answer = self.ask(slot, |it, one| it.world.call(one, |core, call, out| core.outcomes(call, out)));
-        let Ok(Answer::Outcomes { mut tasks, open }) = answer else { panic!("{answer:?}") };
-        tasks.sort_unstable();
+        let (tasks, open, _) = self.seen(slot);
         (tasks, open)
+    }
+
+    /// With whether that is all.
+    fn seen(&mut self, slot: u16) -> (Vec<TaskName>, u32, bool) {
+        let answer = self.ask(slot, |it, one| it.world.call(one, |core, call, out| core.outcomes(call, out)));
+        let Ok(Answer::Outcomes { mut tasks, open, whole }) = answer else { panic!("{answer:?}") };
+        tasks.sort_unstable();
+        (tasks, open, whole)
     }
 
     fn progress(&mut self, slot: u16) -> Progress {
@@ -186,6 +192,10 @@ fn tasks_are_added_done_and_collected_at_any_member() {
         assert_eq!(programs.outcomes(adder), (Vec::new(), 0));
         let progress = programs.progress(adder);
         assert_eq!((progress.open, progress.done, progress.collected), (0, 0, 6));
+        while !programs.seen(adder).2 {
+            assert!(programs.world.now < Instant::ZERO + secs(120), "never whole");
+            programs.run(secs(1));
+        }
         let unknown = programs.outcome(adder, &name(99));
         assert_eq!(unknown, Err(AskError::Refused(Refusal::NoSuchTask)));
         assert!(programs.started.values().all(|times| *times == 1), "{:?}", programs.started);
@@ -310,6 +320,64 @@ fn after_a_split_each_task_has_one_outcome_that_all_name() {
         let farmers = programs.world.cores().filter(|core| core.is_farmer()).count();
         assert_eq!(farmers, 1);
     }
+}
+
+#[test]
+fn who_cannot_see_the_whole_table_says_so() {
+    let (mut missed, not_sure) = (0, Err(AskError::Refused(Refusal::NotSure)));
+    for seed in 0..12 {
+        // So few copies that much of the table is on the other side only.
+        let kind = Kind::Farm { copies: copies(0), terms: Terms::new(LEASE, 3).expect("possible") };
+        let mut programs = Programs::new(1, 1, 300 + seed);
+        programs.world = World::of(kind, 9, 1, 300 + seed);
+        let mut names: Vec<TaskName> = (10..40).map(name).collect();
+        for task in &names {
+            assert_eq!(programs.add(8, task), Ok(Answer::Added));
+        }
+        assert_eq!(programs.until_settled(8, 30, secs(120)), names, "seed {seed}");
+        // With the farmer on it, or without.
+        let (first, mainland) = if seed % 2 == 0 { (0, 8) } else { (6, 1) };
+        programs.world.island = (first..first + 3).collect();
+        let (farmer, island) = (programs.world.at(first), first + 2);
+        let mut begin = programs.world.now;
+        while !programs.world.core(farmer).is_farmer() || programs.seen(island).2 {
+            assert!(
+                programs.world.now.since(begin) < secs(60),
+                "seed {seed}: the island knows nothing of it"
+            );
+            programs.run(Duration::from_millis(50));
+        }
+        for nth in 50..60 {
+            let slot = if nth % 2 == 0 { island } else { mainland };
+            assert_eq!(programs.add(slot, &name(nth)), Ok(Answer::Added), "seed {seed}");
+            names.push(name(nth));
+        }
+        for _ in 0..5 {
+            let (seen, _, whole) = programs.seen(island);
+            assert!(!whole && !programs.progress(island).whole, "seed {seed}");
+            if let Some(unknown) = names[..30].iter().find(|task| !seen.contains(task)) {
+                let outcome = programs.outcome(island, unknown);
+                assert_ne!(outcome, Err(AskError::Refused(Refusal::NoSuchTask)), "seed {seed}");
+                missed += u32::from(outcome == not_sure);
+            }
+            assert_eq!(programs.outcome(island, &name(59)), not_sure, "of the other side");
+            programs.run(secs(2));
+        }
+        programs.world.island.clear();
+        begin = programs.world.now;
+        loop {
+            let (seen, open, whole) = programs.seen(8);
+            let took = programs.world.now.since(begin);
+            if whole {
+                assert_eq!(seen.len() + open as usize, names.len(), "seed {seed} after {took}");
+                break;
+            }
+            assert!(took < secs(90), "seed {seed}: never whole again");
+            programs.run(Duration::from_millis(50));
+        }
+        assert_eq!(programs.outcome(8, &name(99)), Err(AskError::Refused(Refusal::NoSuchTask)));
+    }
+    assert!(missed > 0, "each island had all");
 }
 
 #[test]

@@ -173,6 +173,29 @@ fn a_shape_that_does_not_fit_is_said_and_nobody_has_a_place() {
 }
 
 #[test]
+fn too_few_or_too_many_members_for_a_shape_that_says_how_many_are_said() {
+    let shape = Shape::new(&[2, 2], Edges::Open).expect("a shape");
+    let troubles = |world: &World| -> Vec<_> {
+        world.cores().map(|core| core.trouble().map(|misfit| misfit.members)).collect()
+    };
+    let mut world = World::new(Kind::Mesh(shape), Some(4), 9);
+    for slot in 0..3 {
+        world.start(slot, 1);
+    }
+    world.run(secs(8));
+    assert_eq!(troubles(&world), [None; 3], "the fourth may come");
+    world.until(secs(20), |world| troubles(world) == [Some(3); 3]).expect("it did not");
+    assert!(world.cores().all(|core| core.place().is_some()), "they stand where they will");
+    assert!(world.running().into_iter().all(|it| world.events(it).last() == Some(&Event::Standing)));
+    world.start(3, 1);
+    world.until(secs(10), |world| troubles(world) == [None; 4]).expect("it came");
+    world.until(secs(10), are_settled).expect("settled");
+    world.start(4, 1);
+    world.until(secs(5), |world| troubles(world) == [Some(5); 5]).expect("nobody goes by itself");
+    assert!(world.cores().all(|core| core.place().is_none()));
+}
+
+#[test]
 fn the_nearest_are_found_by_number_and_by_items() {
     for members in [2, 3, 8, 20] {
         let mut world = World::of(Kind::Nearest(Metric::Number), members, 2, 7);

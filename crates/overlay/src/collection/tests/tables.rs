@@ -107,7 +107,7 @@ fn what_fails_is_left_to_the_farm_to_put_again() {
     }
     assert!(table.request(Request::Load).is_some());
     assert!(table.request(Request::Load).is_none(), "once at a time");
-    table.begun(REQUEST, Purpose::Page);
+    table.begun(REQUEST, Purpose::Page(1));
     let next = table.done(REQUEST, &Err(Failed::Unanswered)).expect("its own");
     assert!(next.loaded.is_none());
     assert!(table.request(Request::Load).is_some(), "again");

@@ -30,7 +30,7 @@ impl Farmer {
         if self.duty == Duty::Off {
             return;
         }
-        self.left_out = 0;
+        (self.left_out, self.is_whole) = (0, self.reads_whole);
         let seen: BTreeSet<TaskId> = items.iter().map(|item| item.task).collect();
         // What the ring has lost it gets again.
         let missing =

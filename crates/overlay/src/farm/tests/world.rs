@@ -108,6 +108,9 @@ impl Shelf for Out {
     fn load(&mut self) {
         self.loads += 1;
     }
+    fn load_anew(&mut self) {
+        self.loads += 1;
+    }
     fn remove(&mut self, _: TaskId) {}
 }
 
