@@ -247,7 +247,7 @@ pub async fn a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot() {
     let id = app.record.id;
     let caller = Caller::at(&lab, other, id, &["sleep", "600"]).await.started(lab.user()).await;
     // The program may have ended before this command could say that it has.
-    Caller::at(&lab, other, id, &["touch", "go"]).await.started(lab.user()).await.end(b"").await;
+    let _ = Caller::at(&lab, other, id, &["touch", "go"]).await.started(lab.user()).await.end(b"").await;
     let (_, _, last) = caller.end(b"").await;
     assert!(matches!(last, Ok(FromHolder::Gone(Gone::Ended))), "{last:?}");
 
