@@ -70,7 +70,7 @@ pub async fn programs_of_any_language_talk_through_their_agents() {
         "to slot 7: 404 definite nobody has slot 7: the application has 2",
         "own mailbox: 409",
         "second reader: 409",
-        "a gigabyte: 413 MESSAGE_MAX_BYTES",
+        "a gigabyte: 413 too long",
     ] {
         assert!(log.contains(expected), "{expected:?} in {log}");
     }
