@@ -77,7 +77,8 @@ pub async fn measure_ring(grid: &Grid, started: Instant, show: &Show) -> Result<
     let clients: Vec<OperatorClient> = grid.hosts.iter().map(|host| host.client.clone()).collect();
     show.say(&format!("{AT_ONCE} puts at a time, and then gets, {} s each", SPAN.as_secs()));
     let puts = load_loop(&clients, put).await;
-    let last = puts.done / AT_ONCE;
+    // Of what was put by each worker: some are faster than others.
+    let last = puts.least;
     let gets =
         load_loop(&clients, move |client, worker, number| get(client, worker, number % last.max(1))).await;
     let sends = sends::on(grid, SENDING_S, show).await?;
@@ -127,6 +128,8 @@ async fn close(grid: &Grid, show: &Show) -> Result<(), Failure> {
 #[derive(Default)]
 struct Tally {
     done: usize,
+    /// By the slowest worker, failed ones included.
+    least: usize,
     failed: usize,
     wrong: usize,
     seconds: f64,
@@ -169,10 +172,11 @@ where
             tally
         });
     }
-    let mut all = Tally::default();
+    let mut all = Tally { least: usize::MAX, ..Tally::default() };
     while let Some(ended) = workers.join_next().await {
         let tally = ended.unwrap_or_default();
         all.done += tally.done;
+        all.least = all.least.min(tally.done + tally.failed);
         all.failed += tally.failed;
         all.wrong += tally.wrong;
     }
