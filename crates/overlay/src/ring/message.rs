@@ -48,7 +48,7 @@ pub enum Message {
         epoch: u64,
         #[n(5)]
         verdict: Verdict,
-        /// For so long it has known of no lease.
+        /// For so long it has had no lease and promised none.
         #[n(6)]
         quiet: Duration,
     },
@@ -160,7 +160,7 @@ pub struct Claim {
     /// Its first granter has granted it, and demands the grant of the one that is asked now.
     #[n(2)]
     pub is_second: bool,
-    /// For so long the sender has known of no lease.
+    /// For so long the sender has had no lease and promised none.
     #[n(3)]
     pub quiet: Duration,
 }

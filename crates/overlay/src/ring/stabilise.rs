@@ -156,7 +156,8 @@ impl Ring {
     fn ask_stranger<H: Host>(&mut self, call: Call<'_, Config>, me: Position, out: &mut H) {
         let Some(peer) = out.fresh_peer().filter(|peer| *peer != self.handle) else { return };
         if !self.is_owner(call.now) || self.successors.first().is_none() {
-            // Who owns nothing has to know whether anybody does, and who knows nobody is glad of anybody.
+            // Whoever owns the place where this node stands gives it its part; who knows nobody is glad of
+            // anybody.
             self.ask(call, peer, Subject::Neighbours, call.config.tries, out);
         }
         if self.successors.first().is_none() {
