@@ -18,7 +18,7 @@ use crate::agent::Agent;
 use crate::waiting::TooMany;
 
 pub(crate) use cores::CoreMail;
-pub(crate) use issue::{issue, now_unix_ms};
+pub(crate) use issue::{grounds, issue, now_unix_ms};
 pub(crate) use kept::Kept;
 pub(crate) use told::{ask, serve};
 

@@ -67,6 +67,19 @@ pub struct PortRef {
     pub port: u16,
 }
 
+/// Who may start commands beside the slots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum ExecBy {
+    /// The owner, and administrators of the VO.
+    #[default]
+    #[n(0)]
+    Owner,
+    /// The slots of the application themselves, too.
+    #[n(1)]
+    Slots,
+}
+
 /// What every slot of an application runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
 pub struct Program {
@@ -83,6 +96,9 @@ pub struct Program {
     /// Structured collections of which every slot is a member.
     #[cbor(n(4), default)]
     pub collections: Vec<CollectionRef>,
+    /// What a holder goes by, as the owner signed it.
+    #[cbor(n(5), default)]
+    pub exec: ExecBy,
 }
 
 /// Why something is not a program. Nothing was done with it.

@@ -20,6 +20,7 @@ use xtreem_net::beside::Refusal;
 
 use crate::agent::Agent;
 use crate::exec::{Door, Log};
+use crate::program::ExecBy;
 use crate::trash::Trash;
 
 /// From SIGTERM to SIGKILL when an application is stopped (our guess: what service managers of small daemons
@@ -70,12 +71,16 @@ struct Running {
     /// Once the program has been started.
     log: Option<Log>,
     door: Option<Arc<Door>>,
+    /// As the specification has it.
+    exec: ExecBy,
 }
 
 /// The newest run of a slot here, for commands beside it.
 pub(crate) struct Neighbour {
     pub(crate) run: SlotRun,
     pub(crate) door: Arc<Door>,
+    /// Who may start commands beside it.
+    pub(crate) exec: ExecBy,
     /// Says when the run is to stop, and ends with it.
     pub(crate) stop: watch::Receiver<Option<Grace>>,
 }
@@ -97,7 +102,7 @@ impl Slots {
         }
         table.started += 1;
         let number = table.started;
-        table.running.insert(order.run, Running { stop, log: None, door: None });
+        table.running.insert(order.run, Running { stop, log: None, door: None, exec: ExecBy::default() });
         drop(table);
         tokio::spawn(run::carry_out(agent.clone(), order, number, stopped));
     }
@@ -185,12 +190,12 @@ impl Slots {
             return Err(Refusal::NotHere);
         }
         let door = running.door.clone().ok_or(Refusal::NotYet)?;
-        Ok(Neighbour { run: *run, door, stop })
+        Ok(Neighbour { run: *run, door, exec: running.exec, stop })
     }
 
-    fn has_started(&self, run: SlotRun, log: Log, door: Arc<Door>) {
+    fn has_started(&self, run: SlotRun, log: Log, door: Arc<Door>, exec: ExecBy) {
         if let Some(running) = self.table().running.get_mut(&run) {
-            (running.log, running.door) = (Some(log), Some(door));
+            (running.log, running.door, running.exec) = (Some(log), Some(door), exec);
         }
     }
 

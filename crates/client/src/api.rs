@@ -42,8 +42,8 @@ pub use slot::{
 
 use serde::{Deserialize, Serialize};
 
-/// What a connection goes over to for `POST /v1/apps/{id}/exec`: the conversation between a command line and
-/// the holder of a slot.
+/// What a connection goes over to for `POST /v1/apps/{id}/exec` and `POST /v1/self/exec`: the conversation
+/// between a caller and the holder of a slot.
 pub const EXEC_PROTOCOL: &str = "xtreem-exec/1";
 
 /// Whether a request that failed may have had an effect.

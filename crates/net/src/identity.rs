@@ -240,7 +240,8 @@ impl Identity {
         self.leaf.as_ref()
     }
 
-    pub(crate) fn ca(&self) -> &CertificateDer<'static> {
+    /// The root certificate of the VO.
+    pub fn ca(&self) -> &CertificateDer<'static> {
         &self.ca
     }
 }

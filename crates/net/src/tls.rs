@@ -16,8 +16,8 @@ use crate::Identity;
 use crate::connections::transport;
 use crate::stranger::{self, Refused, Verifier};
 
-/// Every node's certificate carries this name, as who a node is follows from its key, not from a name.
-pub(crate) const SERVER_NAME: &str = "node.xtreem";
+/// What certificates of nodes are called.
+pub(crate) const SERVER_NAME: &str = xtreem_beside::NODE_NAME;
 
 /// The protocol on our connections.
 const ALPN: &[u8] = b"xtreem/1";

@@ -23,4 +23,6 @@ pub use credential::{Claims, CredentialError, IssueError, Member, Roles, VoRoot,
 pub use envelope::{Envelope, EnvelopeError, Forged, Header, Kind, Padding, TooLong, Unverified};
 pub use freshness::{Arrival, Fresh, Freshness, NotFresh};
 pub use record::{NodeRecord, RecordError};
-pub use signed::{Domain, ProofError, claimed_signer, prove, sign, sign_policy, verify_policy, verify_proof};
+pub use signed::{
+    Domain, ProofError, claimed_signer, prove, sign, sign_policy, verify, verify_policy, verify_proof,
+};

@@ -36,6 +36,8 @@ pub enum Domain {
     Slot,
     /// A user wants this command to run once beside a slot.
     Warrant,
+    /// A slot wants this command to run once beside another one of its application.
+    SlotWarrant,
     /// A node or an administrator tells all nodes something.
     Announcement,
 }
@@ -54,6 +56,7 @@ impl Domain {
             Domain::Guardians => b"xtreem/1 guardians\0",
             Domain::Slot => b"xtreem/1 slot\0",
             Domain::Warrant => b"xtreem/1 warrant\0",
+            Domain::SlotWarrant => b"xtreem/1 slot warrant\0",
             Domain::Announcement => b"xtreem/1 announcement\0",
         }
     }
@@ -69,7 +72,7 @@ pub fn sign(key: &SigningKey, domain: Domain, bytes: &[u8]) -> [u8; 64] {
 }
 
 /// Strict verification: refuses weak keys and malleable signatures (RFC 8032 section 8.4).
-pub(crate) fn verify(key: &VerifyingKey, domain: Domain, bytes: &[u8], signature: &[u8; 64]) -> bool {
+pub fn verify(key: &VerifyingKey, domain: Domain, bytes: &[u8], signature: &[u8; 64]) -> bool {
     key.verify_strict(&domain.message(bytes), &Signature::from_bytes(signature)).is_ok()
 }
 

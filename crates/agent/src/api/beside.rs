@@ -1,6 +1,7 @@
-//! `POST /v1/apps/{id}/exec?slot=S[&anew=true]`: the way to the holder of a slot, for a command beside it.
+//! The way to the holder of a slot, for a command beside it: `POST /v1/apps/{id}/exec?slot=S[&anew=true]` for
+//! users, `POST /v1/self/exec?slot=S[&anew=true]` for programs, to slots of their own application.
 //!
-//! The connection goes over to what command line and holder say to each other (`xtreem_net::beside`), which
+//! The connection goes over to what caller and holder say to each other (`xtreem_net::beside`), which
 //! is sealed: this agent passes bytes on, and has no say in it.
 
 use std::io;
@@ -24,6 +25,7 @@ use xtreem_net::{Contact, Service};
 
 use super::error::ApiError;
 use super::guests::Visitor;
+use super::slot_socket::Slot;
 use super::{body, holders};
 use crate::agent::Agent;
 use crate::beside;
@@ -55,7 +57,34 @@ pub(super) async fn exec(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let app: AppId = body::id(&id, "application")?;
-    let Which { slot, anew } = body::query(which)?;
+    let which = body::query(which)?;
+    go_over(&agent, app, which, &visitor, &mut request, ()).await
+}
+
+pub(super) async fn of_slot(
+    State(slot): State<Arc<Slot>>,
+    which: Result<Query<Which>, QueryRejection>,
+    ConnectInfo(visitor): ConnectInfo<Visitor>,
+    mut request: Request,
+) -> Result<Response, ApiError> {
+    let which = body::query(which)?;
+    let seat = slot.agent.commands.calling_slots.seat(slot.run).ok_or_else(|| {
+        let error = "this slot has as many commands beside slots under way as it may";
+        ApiError::definite(StatusCode::TOO_MANY_REQUESTS, error)
+            .with_hint("wait until one of them has ended")
+    })?;
+    go_over(&slot.agent, slot.run.app, which, &visitor, &mut request, seat).await
+}
+
+/// Has the connection go over to a conversation with the holder, which keeps `seat` as long as it lasts.
+async fn go_over(
+    agent: &Arc<Agent>,
+    app: AppId,
+    Which { slot, anew }: Which,
+    visitor: &Visitor,
+    request: &mut Request,
+    seat: impl Send + 'static,
+) -> Result<Response, ApiError> {
     let protocol = HeaderValue::from_static(EXEC_PROTOCOL);
     if request.headers().get(UPGRADE) != Some(&protocol) {
         let error = format!("the connection is to be upgraded to {EXEC_PROTOCOL}");
@@ -66,8 +95,8 @@ pub(super) async fn exec(
         ApiError::definite(StatusCode::TOO_MANY_REQUESTS, error)
     };
     let turn = agent.commands.callers.clone().try_acquire_owned().map_err(too_many)?;
-    let mut holder = reach(&agent, app, slot, anew).await?;
-    let upgraded = hyper::upgrade::on(&mut request);
+    let mut holder = reach(agent, app, slot, anew).await?;
+    let upgraded = hyper::upgrade::on(request);
     tokio::spawn(async move {
         let passed = async {
             let caller = upgraded.await.map_err(io::Error::other)?;
@@ -75,7 +104,7 @@ pub(super) async fn exec(
         };
         let passed: io::Result<u64> = passed.await;
         tracing::debug!(?app, slot, ?passed, "a command beside a slot: the caller or the holder has left");
-        drop(turn);
+        drop((turn, seat));
     });
     visitor.leave();
     let mut answer = Response::new(Body::empty());

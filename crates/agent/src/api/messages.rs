@@ -35,6 +35,7 @@ pub(super) async fn credential(State(slot): State<Arc<Slot>>) -> Result<Json<Slo
         credential: Blob(issued.credential),
         grounds: Blob(grounds),
         now_unix_ms: issued.now_unix_ms,
+        root: Blob(slot.agent.net.identity().ca().to_vec()),
     }))
 }
 

@@ -20,7 +20,7 @@ use xtreem_allocation::SlotRun;
 
 use super::collections::{self, items, tasks};
 use super::error::{self, ApiError};
-use super::{events, listener, member, messages, self_application};
+use super::{beside, events, listener, member, messages, self_application};
 use crate::agent::Agent;
 use crate::collections::Collections;
 use crate::mail::SlotMail;
@@ -80,6 +80,7 @@ impl SlotSocket {
             .route("/v1/self/mailbox", put(messages::mailbox))
             .route("/v1/self/members/{slot}", get(member::member))
             .route("/v1/self/send", post(messages::send))
+            .route("/v1/self/exec", post(beside::of_slot))
             .route("/v1/self/messages", get(messages::messages))
             .merge(of_collections())
             .fallback(error::no_such_path)

@@ -2,18 +2,22 @@
 
 use std::io;
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
 use xtreem_base::NodeId;
+use xtreem_allocation::SlotRun;
 use xtreem_net::beside::{
-    FrameError, FromCaller, FromHolder, NONCE_BYTES, Offer, Refusal, SealedByHolder, read, write,
+    Authority, FrameError, FromCaller, FromHolder, NONCE_BYTES, Offer, Refusal, SealedByHolder, Signer, read,
+    write,
 };
+use xtreem_trust::Trust;
 
 use super::running::{self, Job};
 use super::{BEGINNING_MAX, Commands};
 use crate::agent::Agent;
+use crate::mail;
+use crate::program::ExecBy;
 use crate::slots::Neighbour;
 
 /// Serves one caller, whose stream came by this node.
@@ -38,7 +42,7 @@ pub(crate) async fn serve(
     };
     let room = (running.clone().try_acquire_owned(), of_slots.seat((job.run.app, job.run.slot)));
     let (Ok(_turn), Some(_place)) = room else { return refuse(sealed, by, Refusal::TooMany).await };
-    tracing::info!(app = ?job.run.app, slot = job.run.slot, user = %job.user, by = ?by,
+    tracing::info!(app = ?job.run.app, slot = job.run.slot, caller = %job.caller, by = ?by,
         command = ?job.warrant.command.first(), "a command beside a slot");
     running::run(&mut sealed, job).await
 }
@@ -49,7 +53,7 @@ async fn agree(
     sealed: &mut (impl AsyncRead + AsyncWrite + Unpin),
 ) -> Result<Result<Job, Refusal>, FrameError> {
     let FromCaller::Ask { app, slot } = read(sealed).await? else { return Err(out_of_turn()) };
-    let Neighbour { run, door, stop } = match agent.slots.neighbour(app, slot) {
+    let Neighbour { run, door, exec, stop } = match agent.slots.neighbour(app, slot) {
         Ok(neighbour) => neighbour,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -63,10 +67,30 @@ async fn agree(
     let FromCaller::Warrant { warrant, authority, window } = read(sealed).await? else {
         return Err(out_of_turn());
     };
-    // A clock before 1970 finds every credential not yet valid.
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let judged = offer.redeem(agent.net.identity().root(), now, &warrant, &authority);
-    Ok(judged.map(|user| Job { run, door, stop, warrant, window, user: user.name().to_owned() }))
+    // A clock before 1970 finds every credential not yet valid. Slots are judged by the clock that members of
+    // an application judge each other by.
+    let (mut slots, correction_ms) = match (&authority, exec) {
+        (Authority::Slot { .. }, ExecBy::Slots) => match trust(agent, run).await {
+            Some(trust) => (Some(trust), agent.net.clock_correction_ms()),
+            None => return Ok(Err(Refusal::NotHere)),
+        },
+        _ => (None, 0),
+    };
+    let now = mail::now_unix_ms(correction_ms) / 1_000;
+    let judged = offer.redeem(agent.net.identity().root(), slots.as_mut(), now, &warrant, &authority);
+    Ok(judged.map(|signer| {
+        let caller = match signer {
+            Signer::User(user) => user.name().to_owned(),
+            Signer::Slot(slot) => format!("slot {} of {:?}", slot.slot, slot.node),
+        };
+        Job { run, door, stop, warrant, window, caller }
+    }))
+}
+
+/// What this node believes of the application of a slot that it holds.
+async fn trust(agent: &Agent, run: SlotRun) -> Option<Trust> {
+    let held = agent.node(move |node, _, _| node.held(run)).await.ok()??;
+    Trust::new(&mail::grounds(agent, run, held))
 }
 
 fn out_of_turn() -> FrameError {

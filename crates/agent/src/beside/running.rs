@@ -52,8 +52,8 @@ pub(super) struct Job {
     pub stop: watch::Receiver<Option<Grace>>,
     pub warrant: Warrant,
     pub window: Option<Window>,
-    /// Name of the user.
-    pub user: String,
+    /// Name of the user, or which slot it is.
+    pub caller: String,
 }
 
 /// Runs the command and tells the caller how it ended. When this returns, nothing of it is left.

@@ -12,7 +12,7 @@ use crate::agent::Agent;
 pub(crate) async fn issue(agent: &Agent, run: SlotRun, key: [u8; 32]) -> Result<Issued, RenewError> {
     let held = agent.node(move |node, _, _| node.held(run)).await;
     let held = held.map_err(|error| RenewError::NotNow { why: error.to_string() })?;
-    let Held { record, evidence, believed, epochs } = held.ok_or(RenewError::Over)?;
+    let held = held.ok_or(RenewError::Over)?;
     let (identity, now_unix_ms) = (agent.net.identity(), now_unix_ms(agent.net.clock_correction_ms()));
     let now = now_unix_ms / 1_000;
     let claims = SlotClaims {
@@ -24,16 +24,15 @@ pub(crate) async fn issue(agent: &Agent, run: SlotRun, key: [u8; 32]) -> Result<
         not_before: now,
         not_after: now + VALID_SECONDS,
     };
-    let grounds = Grounds {
-        root: identity.root().key().to_bytes(),
-        app: run.app,
-        slots: record.slots,
-        submitter: record.submitter,
-        believed,
-        epochs,
-    };
-    let credential = sign_slot(identity.key(), identity.credential(), &claims, &evidence);
-    Ok(Issued { credential, grounds, now_unix_ms })
+    let credential = sign_slot(identity.key(), identity.credential(), &claims, &held.evidence);
+    Ok(Issued { credential, grounds: grounds(agent, run, held), now_unix_ms })
+}
+
+/// What others of the application are judged by, as this node knows it.
+pub(crate) fn grounds(agent: &Agent, run: SlotRun, held: Held) -> Grounds {
+    let Held { record, believed, epochs, .. } = held;
+    let root = agent.net.identity().root().key().to_bytes();
+    Grounds { root, app: run.app, slots: record.slots, submitter: record.submitter, believed, epochs }
 }
 
 /// The clock by which members judge each other: the machine's, corrected by what its peers have.

@@ -14,6 +14,7 @@ fn web() -> Program {
         }],
         ports: vec![PortRef { name: "http-main".into(), port: 0 }],
         collections: vec![CollectionRef { name: "all".into(), spec: CollectionSpec::Ranks {} }],
+        exec: ExecBy::Slots,
     }
 }
 
@@ -22,6 +23,18 @@ fn a_program_round_trips_through_its_payload() {
     let payload = web().to_payload().unwrap();
     assert_eq!(Program::from_payload(&payload), Ok(web()));
     assert_eq!(web().ports[0].variable(), "XTREEM_PORT_HTTP_MAIN");
+}
+
+#[test]
+fn a_file_that_says_nothing_of_commands_allows_them_to_its_owner_alone() {
+    let program = web();
+    let mut e = minicbor::Encoder::new(Vec::new());
+    let Program { command, env, files, ports, collections, .. } = &program;
+    e.array(5).and_then(|e| e.encode(command)).and_then(|e| e.encode(env)).unwrap();
+    e.encode(files).and_then(|e| e.encode(ports)).and_then(|e| e.encode(collections)).unwrap();
+    let expected = Program { exec: ExecBy::Owner, ..program.clone() };
+    assert_eq!(Program::from_payload(&e.into_writer()), Ok(expected));
+    assert_eq!(Program::default().exec, ExecBy::Owner);
 }
 
 /// Makes a good program a bad one.

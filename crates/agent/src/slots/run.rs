@@ -20,7 +20,7 @@ use crate::deploy;
 use crate::environment::{Place, environment};
 use crate::exec::{self, Plan, Running, StartError};
 use crate::members::Members;
-use crate::program::{Program, SELF_COMMAND};
+use crate::program::{ExecBy, Program, SELF_COMMAND};
 use crate::store::FileKind;
 use crate::trash::Trash;
 
@@ -93,11 +93,11 @@ pub(super) async fn carry_out(
             return;
         }
     };
-    let (running, socket) = match prepared {
+    let (running, socket, may_exec) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => return not_started(&agent, run, &premises, failure).await,
     };
-    agent.slots.has_started(run, running.log().clone(), running.door().clone());
+    agent.slots.has_started(run, running.log().clone(), running.door().clone(), may_exec);
     tracing::info!(app = ?run.app, slot = run.slot, pid = running.pid(), "slot started");
     agent.tell(move |node, now, out| node.program_started(now, run, out)).await;
     let exit = attend(running, &mut stop).await;
@@ -154,7 +154,7 @@ async fn prepare(
     premises: &Arc<Premises>,
     number: u64,
     progress: &Progress,
-) -> Result<(Running, SlotSocket), Failure> {
+) -> Result<(Running, SlotSocket, ExecBy), Failure> {
     let program = Program::from_payload(&order.spec.payload)
         .map_err(|error| Failure::of_node(Trouble::Other, error))?;
     if order.spec.ports != program.fixed_ports() {
@@ -201,7 +201,7 @@ async fn prepare(
             agent.standing.doubt();
         }
     })?;
-    Ok((running, socket))
+    Ok((running, socket, program.exec))
 }
 
 /// The agent's own binary is what this process runs, also when its file was replaced by an update.

@@ -1,6 +1,11 @@
-use proptest::prelude::*;
+use std::sync::Arc;
 
-use super::*;
+use proptest::prelude::*;
+use xtreem_allocation::Epoch;
+use xtreem_base::{AppId, NodeId};
+use xtreem_wire::{Domain, Roles, prove};
+
+use super::super::*;
 use crate::VoKey;
 use crate::identity::unix_now;
 
@@ -21,6 +26,10 @@ fn offer(owner: &Identity) -> Offer {
     Offer { app: APP, slot: 3, epoch: epoch(2), holder: HOLDER, nonce: NONCE, owner: owner.id() }
 }
 
+fn bytes(warrant: &Warrant) -> Vec<u8> {
+    minicbor::to_vec(warrant).expect("a Vec takes all bytes")
+}
+
 fn changed(change: impl FnOnce(&mut Warrant)) -> Warrant {
     let mut warrant = warrant();
     change(&mut warrant);
@@ -33,8 +42,11 @@ fn a_warrant_counts_for_one_run_one_holder_one_nonce_and_one_command() {
     let alice = vo.issue_user("alice", Roles::SUBMIT, 1).expect("a user");
     let verdict = |warrant: &Warrant| {
         let authority = sign_warrant(&alice, warrant);
-        let member = offer(&alice).redeem(&vo.root(), unix_now(), warrant, &authority);
-        member.map(|member| member.id())
+        let member = offer(&alice).redeem(&vo.root(), None, unix_now(), warrant, &authority);
+        member.map(|signer| match signer {
+            Signer::User(member) => member.id(),
+            Signer::Slot(slot) => slot.node,
+        })
     };
     assert_eq!(verdict(&warrant()), Ok(alice.id()));
     let words = |count: usize, len: usize| changed(|w| w.command = vec!["x".repeat(len); count]);
@@ -65,7 +77,7 @@ fn nothing_that_was_not_signed_is_started() {
     let alice = vo.issue_user("alice", Roles::SUBMIT, 1).expect("a user");
     let signed = sign_warrant(&alice, &warrant());
     let judge = |warrant: &Warrant, authority: &Authority| {
-        offer(&alice).redeem(&vo.root(), unix_now(), warrant, authority).map(drop)
+        offer(&alice).redeem(&vo.root(), None, unix_now(), warrant, authority).map(drop)
     };
     assert_eq!(judge(&warrant(), &signed), Ok(()));
     for other in [
@@ -77,7 +89,7 @@ fn nothing_that_was_not_signed_is_started() {
     }
     assert_eq!(judge(&warrant(), &Authority::User(Arc::from([]))), Err(Refusal::NotSigned));
     // What somebody signed of an application is no warrant, whatever its bytes are.
-    let proof = prove(alice.key(), alice.credential(), Domain::Application, &warrant().bytes());
+    let proof = prove(alice.key(), alice.credential(), Domain::Application, &bytes(&warrant()));
     assert_eq!(judge(&warrant(), &Authority::User(proof.into())), Err(Refusal::NotSigned));
 }
 
@@ -108,7 +120,7 @@ fn owners_and_administrators_may_and_nobody_else() {
     ];
     for (owner, signer, now, expected) in table {
         let authority = sign_warrant(signer, &warrant());
-        let verdict = offer(owner).redeem(&vo.root(), now, &warrant(), &authority).map(drop);
+        let verdict = offer(owner).redeem(&vo.root(), None, now, &warrant(), &authority).map(drop);
         assert_eq!(verdict, expected, "{} for {} at {now}", signer.name(), owner.name());
     }
 }
@@ -123,6 +135,11 @@ proptest! {
             terminal: Some(terminal).filter(|name| !name.is_empty()),
             ..warrant()
         };
-        prop_assert_eq!(minicbor::decode::<Warrant>(&written.bytes()).ok(), Some(written));
+        prop_assert_eq!(minicbor::decode::<Warrant>(&bytes(&written)).ok(), Some(written));
+    }
+
+    #[test]
+    fn no_bytes_make_a_reader_panic(bytes: Vec<u8>) {
+        crate::fuzzed::beside(&bytes);
     }
 }

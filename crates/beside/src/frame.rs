@@ -1,4 +1,4 @@
-//! What command line and holder say to each other, one frame after the other: four bytes of length, and so
+//! What caller and holder say to each other, one frame after the other: four bytes of length, and so
 //! many of CBOR.
 //!
 //! Output is not sent faster than it is taken, because nobody reads ahead of what it can pass on. Input is
@@ -12,16 +12,17 @@ use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use xtreem_allocation::{Epoch, Exit};
 use xtreem_base::AppId;
+use xtreem_trust::SLOT_CREDENTIAL_MAX_BYTES;
 
-use super::warrant::{Authority, COMMAND_MAX_BYTES, NONCE_BYTES, Refusal, WORDS_MAX, Warrant};
+use crate::warrant::{Authority, COMMAND_MAX_BYTES, NONCE_BYTES, Refusal, WORDS_MAX, Warrant};
 
 /// Most bytes of input or output in one frame.
 pub const DATA_MAX_BYTES: usize = 32 << 10;
 /// So much input may be on its way; the holder says when it has room for more. Our guess: 20 MB/s over a
 /// round trip of 12 ms.
 pub const INPUT_ROOM_BYTES: usize = 256 << 10;
-/// Longest frame: a warrant, with the heads of its words and all else in it.
-const FRAME_MAX_BYTES: usize = COMMAND_MAX_BYTES + 4 * WORDS_MAX + 1_024;
+/// Longest frame: a warrant, with the heads of its words, what its signer shows, and all else in it.
+const FRAME_MAX_BYTES: usize = COMMAND_MAX_BYTES + 4 * WORDS_MAX + SLOT_CREDENTIAL_MAX_BYTES + 1_024;
 
 /// Rows and columns of a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -32,7 +33,7 @@ pub struct Window {
     pub columns: u16,
 }
 
-/// From the command line to the holder.
+/// From the caller to the holder.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum FromCaller {
     /// The first: beside which slot.
@@ -91,7 +92,7 @@ pub enum NotStarted {
     Trouble,
 }
 
-/// From the holder to the command line.
+/// From the holder to the caller.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum FromHolder {
     /// What the warrant has to name, beside the holder, whom the seal proves.
@@ -198,7 +199,8 @@ mod tests {
             command: vec!["x".repeat(len); words],
             terminal: Some("x".repeat(64)),
         };
-        let authority = Authority::User(vec![255; xtreem_wire::limits::PROOF_MAX_BYTES].into());
+        let credential = vec![255; SLOT_CREDENTIAL_MAX_BYTES].into();
+        let authority = Authority::Slot { credential, signature: [255; 64] };
         FromCaller::Warrant { warrant, authority, window: Some(Window { rows: u16::MAX, columns: u16::MAX }) }
     }
 
@@ -282,7 +284,6 @@ mod tests {
                 let _ = read::<FromCaller>(&mut &bytes[..]).await;
                 let _ = read::<FromHolder>(&mut &bytes[..]).await;
             });
-            crate::fuzzed::beside(&bytes);
         }
     }
 }

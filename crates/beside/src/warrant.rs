@@ -1,17 +1,19 @@
-//! The one thing that starts a command: a warrant, which a user signs for one run of one slot, one node, one
-//! nonce of it and one command, and what a holder asks of it.
+//! The one thing that starts a command: a warrant, which a user or another slot of the application signs for
+//! one run of one slot, one node, one nonce of it and one command, and what a holder asks of it.
 
 use std::sync::Arc;
 
+use ed25519_dalek::{SigningKey, VerifyingKey};
 use minicbor::decode::{self, Decoder};
 use minicbor::{Decode, Encode};
 use thiserror::Error;
 use xtreem_allocation::Epoch;
 use xtreem_base::{AppId, NodeId};
+use xtreem_trust::{SLOT_CREDENTIAL_MAX_BYTES, SlotHolder, SlotRefusal, Trust};
 use xtreem_wire::limits::PROOF_MAX_BYTES;
-use xtreem_wire::{CredentialError, Domain, Member, ProofError, Roles, VoRoot, prove, verify_proof};
-
-use crate::Identity;
+use xtreem_wire::{
+    CredentialError, Domain, Member, ProofError, Roles, VoRoot, prove, sign, verify, verify_proof,
+};
 
 /// Most words of a command. Our guess: a shell expands a few hundred file names.
 pub const WORDS_MAX: usize = 4_096;
@@ -22,7 +24,7 @@ const TERMINAL_MAX_BYTES: usize = 64;
 /// Random bytes of a nonce: nobody guesses it.
 pub const NONCE_BYTES: usize = 32;
 
-/// What a user signs.
+/// What a user, or a slot, signs.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub struct Warrant {
     #[n(0)]
@@ -46,14 +48,28 @@ pub struct Warrant {
 }
 
 /// On whose word a command runs.
-///
-/// One kind so far. A program of the same application would be another: its word is that of the slot's
-/// holder, and it counts only where the owner has signed that it shall.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
 pub enum Authority {
     /// The application's owner, or an administrator of the VO, whose proof this is.
     #[n(0)]
-    User(#[cbor(n(0), encode_with = "encode_proof", decode_with = "decode_proof")] Arc<[u8]>),
+    User(#[cbor(n(0), encode_with = "encode_bytes", decode_with = "decode_proof")] Arc<[u8]>),
+    /// A slot of the same application. It counts only where the owner has signed that it shall.
+    #[n(1)]
+    Slot {
+        /// What shows whose key it is: `docs/protocols/messaging.md`.
+        #[cbor(n(0), encode_with = "encode_bytes", decode_with = "decode_credential")]
+        credential: Arc<[u8]>,
+        /// By the key that the credential names.
+        #[cbor(n(1), with = "minicbor::bytes")]
+        signature: [u8; 64],
+    },
+}
+
+/// Whose word it was.
+#[derive(Clone, Debug)]
+pub enum Signer {
+    User(Member),
+    Slot(SlotHolder),
 }
 
 /// Why a command is not started. The holder has done nothing.
@@ -97,6 +113,21 @@ pub enum Refusal {
     #[n(11)]
     #[error("the signer's credential is not valid yet: one of the two clocks is wrong")]
     NotYetValid,
+    #[n(12)]
+    #[error("the application's file does not let its slots start commands beside each other")]
+    SlotsMayNot,
+    #[n(13)]
+    #[error("the credential is of a slot of another application")]
+    OtherApplication,
+    #[n(14)]
+    #[error("the credential is of a slot of another VO")]
+    OtherVo,
+    #[n(15)]
+    #[error("the credential is of an earlier run of its slot, which runs elsewhere by now")]
+    OlderEpoch,
+    #[n(16)]
+    #[error("the credential does not show that its node holds a slot of this application")]
+    NotASlot,
 }
 
 /// What a holder has offered to one caller. It is used up by the first warrant.
@@ -112,10 +143,15 @@ pub struct Offer {
     pub owner: NodeId,
 }
 
-/// A signed warrant.
-pub fn sign_warrant(signer: &Identity, warrant: &Warrant) -> Authority {
-    let proof = prove(signer.key(), signer.credential(), Domain::Warrant, &warrant.bytes());
-    Authority::User(proof.into())
+/// A warrant that a user has signed.
+pub fn sign_as_user(key: &SigningKey, credential: &[u8], warrant: &Warrant) -> Authority {
+    Authority::User(prove(key, credential, Domain::Warrant, &warrant.bytes()).into())
+}
+
+/// A warrant that a slot has signed, which shows its credential.
+pub fn sign_as_slot(key: &SigningKey, credential: &[u8], warrant: &Warrant) -> Authority {
+    let signature = sign(key, Domain::SlotWarrant, &warrant.bytes());
+    Authority::Slot { credential: credential.into(), signature }
 }
 
 impl Warrant {
@@ -135,16 +171,17 @@ impl Warrant {
 }
 
 impl Offer {
-    /// The member whose word the warrant is, when it is for this offer and may be followed at `now_unix`
-    /// (seconds). What costs most is looked at last.
+    /// Whose word the warrant is, when it is for this offer and may be followed at `now_unix` (seconds). What
+    /// costs most is looked at last. `slots` judges slots of the application, where its owner has signed that
+    /// they may.
     pub fn redeem(
         self,
         root: &VoRoot,
+        slots: Option<&mut Trust>,
         now_unix: u64,
         warrant: &Warrant,
         authority: &Authority,
-    ) -> Result<Member, Refusal> {
-        let Authority::User(proof) = authority;
+    ) -> Result<Signer, Refusal> {
         for (is_right, refusal) in [
             (warrant.holder == self.holder, Refusal::OtherHolder),
             (warrant.app == self.app && warrant.slot == self.slot, Refusal::OtherSlot),
@@ -156,6 +193,22 @@ impl Offer {
                 return Err(refusal);
             }
         }
+        match authority {
+            Authority::User(proof) => self.user(root, now_unix, warrant, proof).map(Signer::User),
+            Authority::Slot { credential, signature } => {
+                let slots = slots.ok_or(Refusal::SlotsMayNot)?;
+                slot(slots, now_unix, warrant, credential, signature).map(Signer::Slot)
+            }
+        }
+    }
+
+    fn user(
+        &self,
+        root: &VoRoot,
+        now_unix: u64,
+        warrant: &Warrant,
+        proof: &[u8],
+    ) -> Result<Member, Refusal> {
         let signer = verify_proof(root, Domain::Warrant, &warrant.bytes(), proof).map_err(of_proof)?;
         // As with a record that stops the application.
         let is_own = signer.id() == self.owner && signer.roles().may_submit();
@@ -164,6 +217,35 @@ impl Offer {
         }
         signer.check_time(now_unix).map_err(|error| of_proof(error.into()))?;
         Ok(signer)
+    }
+}
+
+/// The slot whose word the warrant is.
+fn slot(
+    slots: &mut Trust,
+    now_unix: u64,
+    warrant: &Warrant,
+    credential: &[u8],
+    signature: &[u8; 64],
+) -> Result<SlotHolder, Refusal> {
+    let signer = slots.judge(now_unix, credential).map_err(of_slot)?;
+    let key = VerifyingKey::from_bytes(&signer.key).map_err(|_| Refusal::NotASlot)?;
+    let is_signed = verify(&key, Domain::SlotWarrant, &warrant.bytes(), signature);
+    is_signed.then_some(signer).ok_or(Refusal::NotSigned)
+}
+
+fn of_slot(error: SlotRefusal) -> Refusal {
+    match error {
+        SlotRefusal::OtherVo { .. } => Refusal::OtherVo,
+        SlotRefusal::OtherApplication { .. } => Refusal::OtherApplication,
+        SlotRefusal::OlderEpoch { .. } => Refusal::OlderEpoch,
+        SlotRefusal::Expired { .. } | SlotRefusal::NodeDates(CredentialError::Expired { .. }) => {
+            Refusal::Expired
+        }
+        SlotRefusal::NotYetValid { .. } | SlotRefusal::NodeDates(CredentialError::NotYetValid { .. }) => {
+            Refusal::NotYetValid
+        }
+        _ => Refusal::NotASlot,
     }
 }
 
@@ -197,12 +279,12 @@ fn decode_terminal<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Option<String>, 
     }
 }
 
-fn encode_proof<C, W: minicbor::encode::Write>(
-    proof: &Arc<[u8]>,
+fn encode_bytes<C, W: minicbor::encode::Write>(
+    bytes: &Arc<[u8]>,
     e: &mut minicbor::Encoder<W>,
     _: &mut C,
 ) -> Result<(), minicbor::encode::Error<W::Error>> {
-    e.bytes(proof)?.ok()
+    e.bytes(bytes)?.ok()
 }
 
 fn decode_proof<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::Error> {
@@ -212,5 +294,11 @@ fn decode_proof<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::
     }
 }
 
-#[cfg(test)]
-mod tests;
+fn decode_credential<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, decode::Error> {
+    match d.bytes()? {
+        shown if shown.len() > SLOT_CREDENTIAL_MAX_BYTES => {
+            Err(decode::Error::message("too long a credential"))
+        }
+        shown => Ok(shown.into()),
+    }
+}
