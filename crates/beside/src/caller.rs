@@ -6,7 +6,6 @@ use std::io;
 use std::pin::pin;
 use std::time::Duration;
 
-use rustls::pki_types::CertificateDer;
 use thiserror::Error;
 use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::sync::{mpsc, watch};
@@ -59,11 +58,9 @@ pub enum End {
     Exited(Exit),
     /// The slot did, and the command with it.
     Gone(Gone),
-    /// Nobody takes its output any more.
-    Untaken,
 }
 
-/// The holder is not heard any more, or says what makes no sense.
+/// Why a conversation is over before the command's end was heard.
 #[derive(Debug, Error)]
 pub enum Lost {
     #[error("it is silent for {} s", HOLDER_SILENCE_MAX.as_secs())]
@@ -76,13 +73,16 @@ pub enum Lost {
     Frame(FrameError),
     #[error(transparent)]
     Io(io::Error),
+    /// By this side.
+    #[error("nobody takes what the command writes")]
+    Untaken,
 }
 
 /// Shows the node at the other end of `stream` whose word it is, and returns once the command runs there.
-/// `root` is the certificate of the VO.
+/// `root` is the VO's root certificate (X.509, DER).
 pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    root: CertificateDer<'_>,
+    root: &[u8],
     sign: impl FnOnce(&Warrant) -> Authority,
     wanted: &Wanted,
 ) -> Result<SealedByCaller<S>, NotBegun> {
@@ -93,7 +93,7 @@ pub async fn begin<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn agree<S: AsyncRead + AsyncWrite + Unpin>(
     stream: S,
-    root: CertificateDer<'_>,
+    root: &[u8],
     sign: impl FnOnce(&Warrant) -> Authority,
     wanted: &Wanted,
 ) -> Result<Result<SealedByCaller<S>, FromHolder>, FrameError> {
@@ -167,7 +167,7 @@ async fn hear(
         };
         // Who takes them has an error to tell.
         if pieces.send(piece).await.is_err() {
-            return Ok(End::Untaken);
+            return Err(Lost::Untaken);
         }
     }
 }

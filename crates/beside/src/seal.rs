@@ -59,13 +59,13 @@ impl Seal {
     }
 }
 
-/// Seals a stream to a node of the VO that has this root certificate, and tells which node it is.
+/// Seals a stream to a node of the VO that has this root certificate (X.509, DER), and tells which node it is.
 pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(
-    root: CertificateDer<'_>,
+    root: &[u8],
     stream: S,
 ) -> io::Result<(SealedByCaller<S>, NodeId)> {
     let mut roots = RootCertStore::empty();
-    roots.add(root.into_owned()).map_err(io::Error::other)?;
+    roots.add(root.to_vec().into()).map_err(io::Error::other)?;
     let mut config = rustls::ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(io::Error::other)?

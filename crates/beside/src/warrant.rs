@@ -148,9 +148,9 @@ pub fn sign_as_user(key: &SigningKey, credential: &[u8], warrant: &Warrant) -> A
     Authority::User(prove(key, credential, Domain::Warrant, &warrant.bytes()).into())
 }
 
-/// A warrant that a slot has signed, which shows its credential.
-pub fn sign_as_slot(key: &SigningKey, credential: &[u8], warrant: &Warrant) -> Authority {
-    let signature = sign(key, Domain::SlotWarrant, &warrant.bytes());
+/// A warrant that a slot has signed, by the seed of its key, and which shows its credential.
+pub fn sign_as_slot(seed: [u8; 32], credential: &[u8], warrant: &Warrant) -> Authority {
+    let signature = sign(&SigningKey::from_bytes(&seed), Domain::SlotWarrant, &warrant.bytes());
     Authority::Slot { credential: credential.into(), signature }
 }
 

@@ -23,6 +23,11 @@ pub struct AgentSocket {
 }
 
 impl AgentSocket {
+    /// Whether a socket was named.
+    pub fn is_named(&self) -> bool {
+        named(&self.socket).is_some()
+    }
+
     /// For the socket that was named, or the first default one that exists.
     pub fn client(&self) -> Result<OperatorClient, Failure> {
         let path = socket(named(&self.socket), &|name| env::var_os(name), &|path| path.exists())?;

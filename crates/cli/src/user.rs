@@ -17,6 +17,11 @@ pub struct Credential {
 }
 
 impl Credential {
+    /// Whether one was named.
+    pub fn is_named(&self) -> bool {
+        places::named(&self.credential).is_some()
+    }
+
     /// Reads it; the user must be allowed to submit.
     pub fn load(&self) -> Result<Identity, Failure> {
         let path = places::credential(places::named(&self.credential))?;

@@ -57,6 +57,11 @@ pub async fn find(client: &OperatorClient, text: &str) -> Result<String, Failure
     choose(text, &begun, &all).map(|app| app.id.clone())
 }
 
+/// Whether `text` is that id or enough of its beginning.
+pub fn begins(text: &str, id: &str) -> bool {
+    is_prefix(text) && id.starts_with(&text.to_ascii_lowercase())
+}
+
 fn is_prefix(text: &str) -> bool {
     text.len() >= PREFIX_MIN_DIGITS && text.bytes().all(|b| b.is_ascii_hexdigit())
 }

@@ -79,7 +79,7 @@ impl SlotClient {
     /// When the agent does not answer, or keeps the mailbox of this slot itself.
     pub async fn mailbox(&self) -> Result<Mailbox, MailboxError> {
         let me = self.whoami().await?;
-        let told: SlotCredential = self.http.get("/v1/self/credential").await?;
+        let told = self.credential().await?;
         let seed = told.key.0.as_slice().try_into().map_err(|_| MailboxError::Malformed("no key"))?;
         let address: IpAddr = me.address.parse().map_err(|_| MailboxError::Malformed("no address"))?;
         let port = me.ports.get(PORT_NAME).copied().unwrap_or_default();
@@ -183,7 +183,7 @@ impl Directory for Agent {
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>> {
         Box::pin(async {
             let not_now = |why: String| RenewError::NotNow { why };
-            match self.http.get::<SlotCredential>("/v1/self/credential").await {
+            match self.client.credential().await {
                 Ok(told) => issued(told).ok_or_else(|| not_now("no grounds".to_owned())),
                 Err(error) if error.status() == Some(410) => Err(RenewError::Over),
                 Err(error) => Err(not_now(error.to_string())),

@@ -9,6 +9,7 @@ use futures_util::stream;
 use http_body_util::{BodyExt as _, StreamBody};
 use hyper::Method;
 use hyper::body::Frame;
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite};
@@ -233,6 +234,15 @@ impl OperatorClient {
         slot: u16,
         is_anew: bool,
     ) -> Result<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>, ClientError> {
+        self.way_to(id, slot, is_anew).await
+    }
+
+    pub(crate) async fn way_to(
+        &self,
+        id: &str,
+        slot: u16,
+        is_anew: bool,
+    ) -> Result<TokioIo<Upgraded>, ClientError> {
         let path = format!("/v1/apps/{}/exec?slot={slot}&anew={is_anew}", escaped(id));
         self.http.upgrade(&path, EXEC_PROTOCOL).await.map(TokioIo::new)
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use hyper::Method;
 
-use crate::api::{Peer, Peers, SlotApplication, SlotSelf};
+use crate::api::{Peer, Peers, SlotApplication, SlotCredential, SlotSelf};
 use crate::http::{Http, empty};
 use crate::{ClientError, Events};
 
@@ -36,6 +36,11 @@ impl SlotClient {
     /// Application, slot, epoch and addresses of this program.
     pub async fn whoami(&self) -> Result<SlotSelf, ClientError> {
         self.http.get("/v1/self").await
+    }
+
+    /// The key of this run of the slot, and what shows whose it is; good for two minutes.
+    pub async fn credential(&self) -> Result<SlotCredential, ClientError> {
+        self.http.get("/v1/self/credential").await
     }
 
     /// At most `count` other members of the application, drawn at random from the application-wide

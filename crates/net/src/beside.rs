@@ -24,7 +24,7 @@ pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     user: &Identity,
     stream: S,
 ) -> io::Result<(SealedByCaller<S>, NodeId)> {
-    xtreem_beside::open(user.ca().clone(), stream).await
+    xtreem_beside::open(user.ca(), stream).await
 }
 
 /// A signed warrant.

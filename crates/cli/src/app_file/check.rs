@@ -8,7 +8,7 @@ use std::path::Path;
 
 use toml::Spanned;
 use xtreem_agent::complaint::{Complaint, Source};
-use xtreem_agent::program::{CollectionRef, FileRef, PortRef, Program, ProgramError};
+use xtreem_agent::program::{CollectionRef, ExecBy, FileRef, PortRef, Program, ProgramError};
 use xtreem_agent::quantity::parse_bytes;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::{NAME_MAX_BYTES, Resources, Restart, SLOTS_MAX};
@@ -63,6 +63,10 @@ pub(super) fn app(source: &Source<'_>, raw: raw::App, directory: &Path) -> Resul
         files: Vec::new(),
         ports: ports(source, raw.ports)?,
         collections: collections(source, raw.collections, (least, nodes))?,
+        exec: match raw.exec {
+            raw::Exec::Owner => ExecBy::Owner,
+            raw::Exec::Slots => ExecBy::Slots,
+        },
     };
     let files_span = raw.files.first().map_or(command_span.clone(), Spanned::span);
     let mut files = Vec::new();

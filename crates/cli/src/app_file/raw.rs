@@ -35,6 +35,8 @@ pub(super) struct App {
     pub(super) resources: Resources,
     #[serde(default)]
     pub(super) colocate: bool,
+    #[serde(default)]
+    pub(super) exec: Exec,
 }
 
 #[derive(Default, Deserialize)]
@@ -52,6 +54,15 @@ pub(super) enum Restart {
     #[default]
     OnFailure,
     Always,
+}
+
+/// Who may start commands beside the slots.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Exec {
+    #[default]
+    Owner,
+    Slots,
 }
 
 /// `"path"` or `{ path = "…", as = "…", executable = true }`.

@@ -1,26 +1,21 @@
 //! `xtreem exec`: a command beside a slot, as if it were run here.
 //!
-//! The user's key signs the command for one run of one slot and one node, and all that is typed and written
-//! is sealed up to that node (`xtreem_net::beside`): the agents between are only the way there. `talk` is
-//! what goes on while the command runs, `terminal` is this side's terminal.
+//! The user's key, or within a slot that slot's, signs the command for one run of one slot and one node, and all
+//! that is typed and written is sealed up to that node (`xtreem_beside`): the agents between are only the way
+//! there. `talk` is what goes on while the command runs, `terminal` is this side's terminal.
 
 pub(super) mod talk;
 mod terminal;
 
 use std::ffi::OsString;
-use std::io;
-use std::time::Duration;
 
 use clap::Args;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::timeout;
 use xtreem_base::AppId;
-use xtreem_client::{ClientError, OperatorClient};
+use xtreem_client::api::SlotSelf;
+use xtreem_client::exec::{Caller, ExecError, NotStarted, Refusal, Sealed, Wanted, Window};
+use xtreem_client::{OperatorClient, SlotClient};
 use xtreem_net::Identity;
-use xtreem_net::beside::{
-    self, COMMAND_MAX_BYTES, FrameError, FromCaller, FromHolder, NotStarted, Refusal, SealedByUser,
-    WORDS_MAX, Warrant, Window, read, sign_warrant, write,
-};
+use xtreem_net::beside::{COMMAND_MAX_BYTES, WORDS_MAX, sign_warrant};
 
 use self::talk::AskedToEnd;
 use self::terminal::Terminal;
@@ -30,16 +25,13 @@ use crate::runtime::block_on;
 use crate::user::Credential;
 use crate::which::{self, SlotName};
 
-/// Longest time for the holder to be spoken to, to offer, and to start the command: as long as helpers may
-/// take for that.
-const BEGINNING_MAX: Duration = Duration::from_secs(30);
-
 /// Examples and how it ends.
 const HELP: &str = "\
 Examples:
   xtreem exec web/0 -- ls -l
   xtreem exec -t web/0 -- sh
   tar c data | xtreem exec 1f2e3d4c/3 -- tar x
+  xtreem exec 3 -- hostname                      # by a program in a slot, to slot 3 of its application
 
 The command runs in the slot's directory, with the environment, user and limits of its program, and sees its
 processes. Whatever it leaves behind ends with it, and it ends with the slot and with this command.
@@ -57,7 +49,8 @@ Exit codes:
 #[derive(Args, Debug)]
 #[command(after_help = HELP)]
 pub struct Arguments {
-    /// Application (name, id, or 4 characters or more of the beginning of an id) and slot
+    /// Application (name, id, or 4 characters or more of the beginning of an id) and slot; by a program in a
+    /// slot the slot alone is enough
     #[arg(value_name = "APP/SLOT")]
     slot: SlotName,
     /// Give the command a terminal
@@ -72,18 +65,6 @@ pub struct Arguments {
     command: Vec<OsString>,
 }
 
-/// What is asked for.
-pub(super) struct Wanted {
-    pub app: AppId,
-    pub slot: u16,
-    pub command: Vec<String>,
-    /// Its kind, if it shall have one.
-    pub terminal: Option<String>,
-    pub window: Option<Window>,
-}
-
-pub(super) type Sealed<S> = SealedByUser<S>;
-
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     exec(arguments).map_err(|failure| {
         // Codes of other commands would be taken for those of this one's command.
@@ -97,29 +78,81 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 fn exec(arguments: &Arguments) -> Result<Exit, Failure> {
-    let SlotName { app, slot: Some(slot) } = &arguments.slot else {
-        return Err(Failure::usage("a command runs beside one slot: name it, as in web/0"));
-    };
     let command = words(&arguments.command)?;
-    let user = arguments.user.load()?;
-    let client = arguments.agent.client()?;
-    block_on(async {
-        let id = which::find(&client, app).await?;
-        let app = id.parse().map_err(|_| Failure::new(Exit::Failed, "the agent's answer has a wrong id"))?;
-        let terminal = arguments.terminal.then(Terminal::kind);
-        let window = if arguments.terminal { Terminal::window() } else { None };
-        let wanted = Wanted { app, slot: *slot, command, terminal, window };
-        let mut asked = AskedToEnd::listen()?;
-        let sealed = tokio::select! {
-            sealed = begin(&client, &user, &wanted) => sealed?,
-            signal = asked.signal() => return Ok(Exit::Command(signal)),
-        };
-        // From here on what is typed is the command's.
-        let raw = if arguments.terminal { Terminal::raw() } else { None };
-        let ended = talk::talk(sealed, arguments.terminal, asked).await;
-        drop(raw);
-        ended
-    })
+    match by_slot(arguments) {
+        Some(client) => block_on(async {
+            let me = client.whoami().await?;
+            let slot = own_slot(&me, &arguments.slot)?;
+            let app = id(&me.application.id)?;
+            call(Caller::Slot(&client), app, slot, command, arguments.terminal).await
+        }),
+        None => {
+            let SlotName { app, slot: Some(slot) } = &arguments.slot else {
+                return Err(Failure::usage("a command runs beside one slot: name it, as in web/0"));
+            };
+            let user = arguments.user.load()?;
+            let client = arguments.agent.client()?;
+            block_on(async {
+                let app = id(&which::find(&client, app).await?)?;
+                let sign = |warrant: &_| sign_warrant(&user, warrant);
+                let caller = Caller::User { client: &client, root: user.ca(), sign: &sign };
+                call(caller, app, *slot, command, arguments.terminal).await
+            })
+        }
+    }
+}
+
+/// The agent's door for the slot in which this runs, unless a user's credential or an operator's socket was
+/// named.
+fn by_slot(arguments: &Arguments) -> Option<SlotClient> {
+    let is_user = arguments.agent.is_named() || arguments.user.is_named();
+    if is_user { None } else { SlotClient::from_env().ok() }
+}
+
+/// The slot that a program means: of its own application.
+fn own_slot(me: &SlotSelf, name: &SlotName) -> Result<u16, Failure> {
+    let own = &me.application;
+    let SlotName { app, slot } = name;
+    let Some(slot) = slot else {
+        return app.parse().map_err(|_| {
+            Failure::usage(format!("`{app}` names no slot: write its number, as in `3` or `{}/3`", own.name))
+        });
+    };
+    if *app == own.name || which::begins(app, &own.id) {
+        return Ok(*slot);
+    }
+    let message = format!(
+        "a program starts commands beside slots of its own application only, which is {} ({})",
+        own.name, own.id
+    );
+    Err(Failure::new(Exit::ExecRefused, message)
+        .with_hint("a user may start others: name a credential with --credential, and an agent with --socket"))
+}
+
+fn id(text: &str) -> Result<AppId, Failure> {
+    text.parse().map_err(|_| Failure::new(Exit::Failed, "the agent's answer has a wrong id"))
+}
+
+async fn call(
+    caller: Caller<'_>,
+    app: AppId,
+    slot: u16,
+    command: Vec<String>,
+    has_terminal: bool,
+) -> Result<Exit, Failure> {
+    let terminal = has_terminal.then(Terminal::kind);
+    let window: Option<Window> = if has_terminal { Terminal::window() } else { None };
+    let wanted = Wanted { app, slot, command, terminal, window };
+    let mut asked = AskedToEnd::listen()?;
+    let sealed = tokio::select! {
+        sealed = caller.begin(&wanted) => sealed?,
+        signal = asked.signal() => return Ok(Exit::Command(signal)),
+    };
+    // From here on what is typed is the command's.
+    let raw = if has_terminal { Terminal::raw() } else { None };
+    let ended = talk::talk(sealed, has_terminal, asked).await;
+    drop(raw);
+    ended
 }
 
 /// The words of a command, none of them something that a warrant cannot say.
@@ -146,54 +179,36 @@ pub(super) async fn begin(
     client: &OperatorClient,
     user: &Identity,
     wanted: &Wanted,
-) -> Result<Sealed<impl AsyncRead + AsyncWrite + Send + Unpin + 'static + use<>>, Failure> {
-    let id = wanted.app.to_string();
-    let mut is_anew = false;
-    loop {
-        let stream = client.exec(&id, wanted.slot, is_anew).await.map_err(of_client)?;
-        let begun = timeout(BEGINNING_MAX, agree(stream, user, wanted));
-        let late = |_| lost("the holder does not go on");
-        match begun.await.map_err(late)?.map_err(|error| lost(&error.to_string()))? {
-            Ok(sealed) => return Ok(sealed),
-            // The slot has moved since the agent knew where it was.
-            Err(FromHolder::Refused(Refusal::NotHere)) if !is_anew => is_anew = true,
-            Err(last) => return Err(not_started(&last, wanted)),
+) -> Result<Sealed, Failure> {
+    let sign = |warrant: &_| sign_warrant(user, warrant);
+    Ok(Caller::User { client, root: user.ca(), sign: &sign }.begin(wanted).await?)
+}
+
+impl From<ExecError> for Failure {
+    fn from(error: ExecError) -> Failure {
+        let exit = match &error {
+            ExecError::Agent(_) => return error_of_agent(error),
+            ExecError::Malformed(_) => Exit::Failed,
+            ExecError::NoContact(_) | ExecError::Lost(_) => Exit::ExecLost,
+            ExecError::Refused { refusal: Refusal::NotHere | Refusal::NotYet, .. } => Exit::ExecNotFound,
+            ExecError::Refused { .. } => Exit::ExecRefused,
+            ExecError::NotStarted { why, .. } => match why {
+                NotStarted::NotFound => Exit::ExecNoCommand,
+                NotStarted::NotExecutable => Exit::ExecNotExecutable,
+                NotStarted::Trouble => Exit::ExecFailed,
+            },
+            ExecError::Gone(_) => Exit::ExecMoved,
+        };
+        let failure = Failure::new(exit, &error);
+        match error.hint() {
+            Some(hint) => failure.with_hint(hint),
+            None => failure,
         }
     }
 }
 
-/// What the holder said instead of starting the command, if it did.
-async fn agree<S: AsyncRead + AsyncWrite + Unpin>(
-    stream: S,
-    user: &Identity,
-    wanted: &Wanted,
-) -> Result<Result<Sealed<S>, FromHolder>, FrameError> {
-    let (mut sealed, holder) = beside::open(user, stream).await.map_err(|error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => io::Error::other("it serves as many as it may, or has ended"),
-        _ => error,
-    })?;
-    let Wanted { app, slot, command, terminal, window } = wanted;
-    write(&mut sealed, &FromCaller::Ask { app: *app, slot: *slot }).await?;
-    let (epoch, nonce) = match read(&mut sealed).await? {
-        FromHolder::Offer { epoch, nonce } => (epoch, nonce),
-        other => return Ok(Err(other)),
-    };
-    let (command, terminal) = (command.clone(), terminal.clone());
-    let warrant = Warrant { app: *app, slot: *slot, epoch, holder, nonce, command, terminal };
-    let authority = sign_warrant(user, &warrant);
-    write(&mut sealed, &FromCaller::Warrant { warrant, authority, window: *window }).await?;
-    match read(&mut sealed).await? {
-        FromHolder::Started => Ok(Ok(sealed)),
-        other => Ok(Err(other)),
-    }
-}
-
-fn lost(why: &str) -> Failure {
-    Failure::new(Exit::ExecLost, format!("no contact to the holder of the slot: {why}"))
-        .with_hint("`xtreem show` tells where the slot runs; repeat it")
-}
-
-fn of_client(error: ClientError) -> Failure {
+fn error_of_agent(error: ExecError) -> Failure {
+    let ExecError::Agent(error) = error else { return Failure::new(Exit::Failed, error) };
     let exit = match error.status() {
         Some(404) => Exit::ExecNotFound,
         Some(502 | 504) => Exit::ExecLost,
@@ -203,65 +218,32 @@ fn of_client(error: ClientError) -> Failure {
     Failure { exit, ..error.into() }
 }
 
-fn not_started(last: &FromHolder, wanted: &Wanted) -> Failure {
-    let slot = wanted.slot;
-    match last {
-        FromHolder::Refused(refusal) => {
-            let message = format!("the holder of slot {slot} refuses: {refusal}");
-            let (exit, hint) = match refusal {
-                Refusal::NotHere | Refusal::NotYet => {
-                    (Exit::ExecNotFound, "it is on its way to another node, or starts: again in some seconds")
-                }
-                Refusal::WrongSigner => (
-                    Exit::ExecRefused,
-                    "it is another user's: ask its owner, or use a credential with role admin",
-                ),
-                Refusal::Expired => (Exit::ExecRefused, "the VO's owner renews it: `xtreem vo renew FILE`"),
-                Refusal::TooMany => (Exit::ExecRefused, "wait until one of them has ended"),
-                _ => (Exit::ExecRefused, "`xtreem vo show` says of which VO a credential is, and until when"),
-            };
-            Failure::new(exit, message).with_hint(hint)
-        }
-        FromHolder::NotStarted { why, reason } => {
-            let exit = match why {
-                NotStarted::NotFound => Exit::ExecNoCommand,
-                NotStarted::NotExecutable => Exit::ExecNotExecutable,
-                NotStarted::Trouble => Exit::ExecFailed,
-            };
-            Failure::new(exit, reason.replace(char::is_control, "?"))
-        }
-        FromHolder::Gone(gone) => Failure::new(Exit::ExecMoved, gone),
-        _ => lost("it says something out of turn"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn wanted() -> Wanted {
-        let app = AppId::from_bytes([1; 16]);
-        Wanted { app, slot: 3, command: vec!["id".into()], terminal: None, window: None }
-    }
+    use xtreem_client::api::{AppBrief, WantedView};
+    use xtreem_client::exec::Gone;
 
     #[test]
     fn every_word_of_a_holder_has_its_exit_code() {
-        let not_started = |last: &FromHolder| super::not_started(last, &wanted()).exit;
-        let of = |why| FromHolder::NotStarted { why, reason: "no".into() };
+        let refused = |refusal| ExecError::Refused { slot: 3, refusal };
+        let of = |why| ExecError::NotStarted { why, reason: "no".into() };
         let table = [
-            (FromHolder::Refused(Refusal::WrongSigner), Exit::ExecRefused),
-            (FromHolder::Refused(Refusal::Expired), Exit::ExecRefused),
-            (FromHolder::Refused(Refusal::OtherHolder), Exit::ExecRefused),
-            (FromHolder::Refused(Refusal::NotHere), Exit::ExecNotFound),
-            (FromHolder::Refused(Refusal::NotYet), Exit::ExecNotFound),
+            (refused(Refusal::WrongSigner), Exit::ExecRefused),
+            (refused(Refusal::Expired), Exit::ExecRefused),
+            (refused(Refusal::OtherHolder), Exit::ExecRefused),
+            (refused(Refusal::SlotsMayNot), Exit::ExecRefused),
+            (refused(Refusal::NotHere), Exit::ExecNotFound),
+            (refused(Refusal::NotYet), Exit::ExecNotFound),
             (of(NotStarted::NotFound), Exit::ExecNoCommand),
             (of(NotStarted::NotExecutable), Exit::ExecNotExecutable),
             (of(NotStarted::Trouble), Exit::ExecFailed),
-            (FromHolder::Gone(beside::Gone::Ended), Exit::ExecMoved),
-            (FromHolder::Started, Exit::ExecLost),
+            (ExecError::Gone(Gone::Ended), Exit::ExecMoved),
+            (ExecError::NoContact("silence".into()), Exit::ExecLost),
         ];
-        for (last, exit) in table {
-            assert_eq!(not_started(&last), exit, "{last:?}");
+        for (error, exit) in table {
+            let words = error.to_string();
+            assert_eq!(Failure::from(error).exit, exit, "{words}");
         }
         for code in 121..=127 {
             assert!(HELP.contains(&format!("\n  {code}  ")), "{code}");
@@ -284,8 +266,34 @@ mod tests {
     }
 
     #[test]
-    fn what_a_holder_tells_does_not_reach_the_terminal_as_it_is() {
-        let last = FromHolder::NotStarted { why: NotStarted::Trouble, reason: "a\x1b[2Jb".into() };
-        assert_eq!(super::not_started(&last, &wanted()).message, "a?[2Jb");
+    fn a_program_names_slots_of_its_own_application() {
+        let me = SlotSelf {
+            application: AppBrief {
+                id: "1f2e".repeat(8),
+                name: "web".into(),
+                slots: 4,
+                generation: 1,
+                wanted: WantedView::Running,
+            },
+            slot: 0,
+            epoch: String::new(),
+            node: String::new(),
+            address: String::new(),
+            ports: Default::default(),
+        };
+        let whole = format!("{}/3", me.application.id);
+        let table = [
+            ("3", Ok(3)),
+            ("web/3", Ok(3)),
+            ("1f2e/3", Ok(3)),
+            (&whole, Ok(3)),
+            ("web", Err(Exit::Usage)),
+            ("1f2/3", Err(Exit::ExecRefused)),
+            ("other/3", Err(Exit::ExecRefused)),
+        ];
+        for (text, expected) in table {
+            let name = text.parse().expect("a name");
+            assert_eq!(own_slot(&me, &name).map_err(|failure| failure.exit), expected, "{text}");
+        }
     }
 }

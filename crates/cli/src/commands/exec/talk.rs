@@ -5,42 +5,31 @@
 //! whoever is at the other end of them; what is between them and this has room for a few pieces.
 
 use std::io::{self, Read as _, Write as _};
-use std::pin::pin;
-use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, split};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::sync::mpsc;
 use xtreem_allocation::Exit as Ended;
-use xtreem_net::beside::{DATA_MAX_BYTES, FrameError, FromCaller, FromHolder, INPUT_ROOM_BYTES, read, write};
+use xtreem_client::exec::{self, End, ExecError, Lost, Sealed, Window};
+use xtreem_net::beside::DATA_MAX_BYTES;
+
+pub use xtreem_client::exec::Piece;
 
 use super::terminal::Terminal;
 use crate::exit::{Exit, Failure};
 
 /// Pieces between a thread and the conversation.
 pub const PIECES_MAX: usize = 2;
-/// The holder speaks every three seconds: after so long a silence the contact is lost.
-const HOLDER_SILENCE_MAX: Duration = Duration::from_secs(15);
-/// Between two words that this side is there; it counts as gone after a minute.
-const ALIVE_PERIOD: Duration = Duration::from_secs(5);
-
-/// Where output goes.
-pub enum Piece {
-    Output(Vec<u8>),
-    Errors(Vec<u8>),
-}
-
 /// Returns how the command ended.
 pub async fn talk(
-    sealed: impl AsyncRead + AsyncWrite + Unpin,
+    sealed: Sealed,
     has_terminal: bool,
     mut asked: AskedToEnd,
 ) -> Result<Exit, Failure> {
     let (pieces, printing) = mpsc::channel(PIECES_MAX);
     let printed = print(printing)?;
+    let windows = if has_terminal { windows()? } else { no_windows() };
     let ended = tokio::select! {
-        ended = converse(sealed, typed()?, pieces, has_terminal) => ended,
+        ended = converse(sealed, typed()?, pieces, windows) => ended,
         // Nobody waits for output that is not taken.
         signal = asked.signal() => return Ok(Exit::Command(signal)),
     };
@@ -56,65 +45,40 @@ pub async fn talk(
 
 /// The conversation by itself, to its end: what is `typed` goes to the command, and `pieces` come from it.
 pub async fn converse(
-    sealed: impl AsyncRead + AsyncWrite + Unpin,
+    sealed: Sealed,
     typed: mpsc::Receiver<Vec<u8>>,
     pieces: mpsc::Sender<Piece>,
-    has_terminal: bool,
+    windows: mpsc::Receiver<Window>,
 ) -> Result<Exit, Failure> {
-    let (from, to) = split(sealed);
-    let (more_room, room) = watch::channel(INPUT_ROOM_BYTES as u64);
-    let mut hearing = pin!(hear(from, pieces, more_room));
-    tokio::select! {
-        ended = &mut hearing => ended,
-        spoken = speak(to, typed, room, has_terminal) => {
-            let why = spoken.map_or_else(|error| error.to_string(), |never| match never {});
-            // A holder whose command has ended reads no more; what it said last may lie here yet.
-            hearing.await.map_err(|_| lost(&why))
-        }
-    }
-}
-
-fn lost(why: &str) -> Failure {
-    Failure::new(Exit::ExecLost, format!("the contact to the holder of the slot is lost: {why}"))
-        .with_hint("the command has ended, or ends within a minute; `xtreem show` tells where the slot runs")
-}
-
-/// Hears the holder to its last word.
-async fn hear(
-    mut from: impl AsyncRead + Unpin,
-    pieces: mpsc::Sender<Piece>,
-    more_room: watch::Sender<u64>,
-) -> Result<Exit, Failure> {
-    loop {
-        let silence = |_| lost(&format!("it is silent for {} s", HOLDER_SILENCE_MAX.as_secs()));
-        let frame = timeout(HOLDER_SILENCE_MAX, read(&mut from)).await.map_err(silence)?;
-        let frame = frame.map_err(|error| match error {
-            FrameError::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof => lost("it broke off"),
-            error => lost(&error.to_string()),
-        })?;
-        let piece = match frame {
-            FromHolder::Output(bytes) => Piece::Output(bytes),
-            FromHolder::Errors(bytes) => Piece::Errors(bytes),
-            FromHolder::Room(len) => {
-                more_room.send_modify(|room| *room += u64::from(len));
-                continue;
-            }
-            FromHolder::Alive => continue,
-            FromHolder::Ended(exit) => return Ok(Exit::Command(code(exit))),
-            FromHolder::Gone(gone) => {
-                return Err(Failure::new(Exit::ExecMoved, format!("the command was ended: {gone}"))
-                    .with_hint("`xtreem show` tells how the slot goes on"));
-            }
-            FromHolder::Offer { .. }
-            | FromHolder::Refused(_)
-            | FromHolder::NotStarted { .. }
-            | FromHolder::Started => return Err(lost("it says something out of turn")),
-        };
+    match exec::converse(sealed, typed, pieces, windows).await {
+        Ok(End::Exited(exit)) => Ok(Exit::Command(code(exit))),
+        Ok(End::Gone(gone)) => Err(ExecError::Gone(gone).into()),
         // Who prints has an error to tell.
-        if pieces.send(piece).await.is_err() {
-            return Ok(Exit::OutputClosed);
-        }
+        Err(Lost::Untaken) => Ok(Exit::OutputClosed),
+        Err(lost) => Err(ExecError::Lost(lost).into()),
     }
+}
+
+/// Of a command without a terminal.
+pub fn no_windows() -> mpsc::Receiver<Window> {
+    mpsc::channel(1).1
+}
+
+/// Every window that this side's terminal has from now on.
+fn windows() -> Result<mpsc::Receiver<Window>, Failure> {
+    let failed = |error| Failure::new(Exit::ExecFailed, format!("signals: {error}"));
+    let mut resized = signal(SignalKind::window_change()).map_err(failed)?;
+    let (tell, windows) = mpsc::channel(1);
+    tokio::spawn(async move {
+        while resized.recv().await.is_some() {
+            if let Some(window) = Terminal::window()
+                && tell.send(window).await.is_err()
+            {
+                return;
+            }
+        }
+    });
+    Ok(windows)
 }
 
 /// As shells tell it.
@@ -123,51 +87,6 @@ fn code(exit: Ended) -> u8 {
     match exit {
         Ended::Code(code) => code as u8,
         Ended::Signal(signal) => 128u8.saturating_add(signal as u8),
-    }
-}
-
-/// Sends what is typed as far as there is room for it, and now and then a word. Ends with an error only.
-async fn speak(
-    mut to: impl AsyncWrite + Unpin,
-    mut typed: mpsc::Receiver<Vec<u8>>,
-    mut room: watch::Receiver<u64>,
-    has_terminal: bool,
-) -> io::Result<std::convert::Infallible> {
-    let mut resized = signal(SignalKind::window_change())?;
-    let (mut sent, mut rest, mut is_open) = (0, Vec::new(), true);
-    loop {
-        let alive_at = Instant::now() + ALIVE_PERIOD;
-        let allowed = *room.borrow_and_update() - sent;
-        if !rest.is_empty() && allowed > 0 {
-            let len = rest.len().min(usize::try_from(allowed).unwrap_or(usize::MAX));
-            let later = rest.split_off(len);
-            write(&mut to, &FromCaller::Input(std::mem::replace(&mut rest, later))).await?;
-            sent += len as u64;
-            continue;
-        }
-        let frame = tokio::select! {
-            bytes = typed.recv(), if is_open && rest.is_empty() => match bytes {
-                Some(bytes) => {
-                    rest = bytes;
-                    continue;
-                }
-                None => {
-                    is_open = false;
-                    FromCaller::InputEnds
-                }
-            },
-            // Its other end goes when the holder is heard no more, and then nobody waits for this.
-            changed = room.changed() => match changed {
-                Ok(()) => continue,
-                Err(_) => std::future::pending().await,
-            },
-            Some(()) = resized.recv(), if has_terminal => match Terminal::window() {
-                Some(window) => FromCaller::Window(window),
-                None => continue,
-            },
-            () = sleep_until(alive_at) => FromCaller::Alive,
-        };
-        write(&mut to, &frame).await?;
     }
 }
 
@@ -264,21 +183,5 @@ mod tests {
         for (exit, expected) in table {
             assert_eq!(code(exit), expected, "{exit:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn input_is_sent_only_as_far_as_there_is_room() {
-        let (mut far, near) = tokio::io::duplex(1 << 20);
-        let (type_in, typed) = mpsc::channel(PIECES_MAX);
-        let (more_room, room) = watch::channel(5);
-        let speaking = tokio::spawn(speak(near, typed, room, false));
-        type_in.send(b"hello world".to_vec()).await.expect("it listens");
-        drop(type_in);
-        let mut heard = async || read::<FromCaller>(&mut far).await.expect("a frame");
-        assert_eq!(heard().await, FromCaller::Input(b"hello".to_vec()));
-        more_room.send_modify(|room| *room += 100);
-        assert_eq!(heard().await, FromCaller::Input(b" world".to_vec()));
-        assert_eq!(heard().await, FromCaller::InputEnds);
-        speaking.abort();
     }
 }

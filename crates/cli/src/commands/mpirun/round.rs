@@ -8,14 +8,15 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use xtreem_base::AppId;
 use xtreem_client::OperatorClient;
+use xtreem_client::exec::Wanted;
 use xtreem_net::Identity;
 use xtreem_net::beside::{FrameError, read};
 
 use super::frame::{FromHead, Launch, ToHead, bytes, stream};
 use super::input::Input;
 use super::{DAEMON_COMMAND, HEAD_COMMAND, LAUNCH_MAX_BYTES, LAUNCHES_MAX};
-use crate::commands::exec::talk::{PIECES_MAX, Piece, converse};
-use crate::commands::exec::{Wanted, begin};
+use crate::commands::exec::begin;
+use crate::commands::exec::talk::{PIECES_MAX, Piece, converse, no_windows};
 use crate::exit::{Exit, Failure};
 
 /// Once a daemon's slot is lost, so long for `mpirun` to notice and to say so (our guess: it ends within a
@@ -63,7 +64,7 @@ impl Starter {
         let sealed = begin(&self.client, &self.user, &self.wanted(slot, command)).await?;
         // Nobody types.
         let (_, typed) = mpsc::channel(1);
-        converse(sealed, typed, pieces, false).await
+        converse(sealed, typed, pieces, no_windows()).await
     }
 
     /// A command of `mpirun`. What it writes are complaints.
@@ -113,7 +114,7 @@ pub async fn run(
     let (pieces, written) = mpsc::channel(PIECES_MAX);
     let (asking, mut asked) = mpsc::channel(PIECES_MAX);
     let mut parts = JoinSet::new();
-    parts.spawn(async { Part::Head(converse(sealed, said, pieces, false).await) });
+    parts.spawn(async { Part::Head(converse(sealed, said, pieces, no_windows()).await) });
     let mut hearing = JoinSet::new();
     hearing.spawn(hear(written, starter.printer.clone(), asking));
     let (mut losses, mut launches, mut give_up) = (Vec::new(), 0, None);
