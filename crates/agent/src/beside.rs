@@ -1,4 +1,5 @@
-//! Commands beside slots, which users and other slots start with `xtreem exec`: the service of the node that holds the slot.
+//! Commands beside slots, which users and other slots start with `xtreem exec`: the service of the node that
+//! holds the slot.
 //!
 //! `conversation` is how a caller comes to a command, and `running` what they say to each other then. Every
 //! caller has a task of its own, which takes a bounded piece at a time. What is said, and who may, is in

@@ -117,8 +117,8 @@ async fn agree<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// The conversation from a command's start to its end: what is `typed` goes to the command, `pieces` come from
-/// it, and its terminal gets each of the `windows`.
+/// The conversation from a command's start to its end: what is `typed` goes to the command, `pieces` come
+/// from it, and its terminal gets each of the `windows`.
 pub async fn converse(
     sealed: impl AsyncRead + AsyncWrite + Unpin,
     typed: mpsc::Receiver<Vec<u8>>,

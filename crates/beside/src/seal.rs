@@ -59,7 +59,8 @@ impl Seal {
     }
 }
 
-/// Seals a stream to a node of the VO that has this root certificate (X.509, DER), and tells which node it is.
+/// Seals a stream to a node of the VO that has this root certificate (X.509, DER), and tells which node it
+/// is.
 pub async fn open<S: AsyncRead + AsyncWrite + Unpin>(
     root: &[u8],
     stream: S,

@@ -202,13 +202,7 @@ impl Offer {
         }
     }
 
-    fn user(
-        &self,
-        root: &VoRoot,
-        now_unix: u64,
-        warrant: &Warrant,
-        proof: &[u8],
-    ) -> Result<Member, Refusal> {
+    fn user(&self, root: &VoRoot, now_unix: u64, warrant: &Warrant, proof: &[u8]) -> Result<Member, Refusal> {
         let signer = verify_proof(root, Domain::Warrant, &warrant.bytes(), proof).map_err(of_proof)?;
         // As with a record that stops the application.
         let is_own = signer.id() == self.owner && signer.roles().may_submit();
@@ -302,3 +296,6 @@ fn decode_credential<C>(d: &mut Decoder<'_>, _: &mut C) -> Result<Arc<[u8]>, dec
         shown => Ok(shown.into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

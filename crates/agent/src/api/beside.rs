@@ -70,8 +70,7 @@ pub(super) async fn of_slot(
     let which = body::query(which)?;
     let seat = slot.agent.commands.calling_slots.seat(slot.run).ok_or_else(|| {
         let error = "this slot has as many commands beside slots under way as it may";
-        ApiError::definite(StatusCode::TOO_MANY_REQUESTS, error)
-            .with_hint("wait until one of them has ended")
+        ApiError::definite(StatusCode::TOO_MANY_REQUESTS, error).with_hint("wait until one of them has ended")
     })?;
     go_over(&slot.agent, slot.run.app, which, &visitor, &mut request, seat).await
 }

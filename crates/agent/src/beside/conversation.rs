@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::timeout;
-use xtreem_base::NodeId;
 use xtreem_allocation::SlotRun;
+use xtreem_base::NodeId;
 use xtreem_net::beside::{
     Authority, FrameError, FromCaller, FromHolder, NONCE_BYTES, Offer, Refusal, SealedByHolder, Signer, read,
     write,

@@ -1,16 +1,19 @@
-//! Commands beside slots: from a user's key, by agents that pass on what is sealed, to the holder.
+//! Commands beside slots: from a user's key, or that of another slot, by agents that pass on what is sealed,
+//! to the holder.
 
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, duplex};
 use tokio::time::timeout;
-use xtreem_agent::program::Program;
+use xtreem_agent::program::{ExecBy, Program};
 use xtreem_allocation::{Application, Epoch, Exit};
 use xtreem_base::{AppId, NodeId};
-use xtreem_client::ClientError;
+use xtreem_client::api::SlotCredential;
+use xtreem_client::exec::ExecError;
+use xtreem_client::{ClientError, SlotClient};
 use xtreem_net::beside::{
     self, Authority, DATA_MAX_BYTES, FrameError, FromCaller, FromHolder, Gone, INPUT_ROOM_BYTES, NONCE_BYTES,
-    NotStarted, Refusal, Seal, SealedByUser, Warrant, Window, read, sign_warrant, write,
+    NotStarted, Refusal, SealedByCaller, Warrant, Window, read, seal, sign_as_slot, sign_warrant, write,
 };
 use xtreem_net::{Identity, Roles, Service};
 
@@ -23,7 +26,7 @@ impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A command line that has been offered something.
 struct Caller {
-    sealed: SealedByUser<Box<dyn Stream>>,
+    sealed: SealedByCaller<Box<dyn Stream>>,
     warrant: Warrant,
 }
 
@@ -339,7 +342,7 @@ pub async fn a_member_that_says_that_it_holds_the_slot_gets_no_command_started()
     let (app, holds, _) = running(&lab, &shell("exec sleep 600")).await;
     let app = app.record.id;
     let liar = Liar::joins(&lab).await;
-    let seal = Seal::new(liar.identity()).expect("a node");
+    let seal = seal(liar.identity()).expect("a node");
     let (near, far) = duplex(1 << 16);
     let (send, receive) = liar.net().open(liar.victim(holds), Service::BESIDE).await.expect("a stream");
     let between = async {
@@ -404,4 +407,104 @@ pub async fn dozens_of_commands_run_beside_a_slot_at_once() {
     }
     // The operator's socket still has room for everybody.
     lab.agents[other].client.node().await.expect("an answer");
+}
+
+/// The door of a slot here, as its program has it.
+async fn door(lab: &Lab, at: usize, app: AppId, slot: u16) -> SlotClient {
+    let way = lab.agents[at].client.exec(&app.to_string(), slot, false).await.expect("a way");
+    let script = "echo $XTREEM_SOCKET; echo $XTREEM_TOKEN";
+    let caller = Caller::by(Box::new(way), lab.user(), app, slot, &["sh", "-c", script]).await;
+    let (output, ..) = caller.expect("an offer").started(lab.user()).await.end(b"").await;
+    let told = String::from_utf8_lossy(&output).into_owned();
+    let (socket, token) = told.split_once('\n').expect("two lines");
+    SlotClient::new(socket, token.trim().to_owned())
+}
+
+/// An application of so many slots that all run.
+async fn members(lab: &Lab, name: &str, slots: u16, exec: ExecBy) -> AppId {
+    let app = lab.application(name, slots, &Program { exec, ..shell("exec sleep 600") });
+    lab.place(&app).await;
+    let id = app.record.id.to_string();
+    until("it runs", async || lab.agents[0].client.app(&id).await.is_ok_and(|shown| all_run(&shown))).await;
+    app.record.id
+}
+
+/// What the holder of a slot makes of a credential, whoever shows it.
+async fn shown(lab: &Lab, at: usize, app: AppId, slot: u16, own: &SlotCredential) -> FromHolder {
+    let way = lab.agents[at].client.exec(&app.to_string(), slot, true).await.expect("a way");
+    let caller = Caller::by(Box::new(way), lab.user(), app, slot, &["touch", "trace"]).await;
+    let caller = caller.expect("an offer");
+    let seed = own.key.0.clone().try_into().expect("a key");
+    let authority = sign_as_slot(seed, &own.credential.0, &caller.warrant);
+    let warrant = caller.warrant.clone();
+    caller.show(warrant, authority).await.1
+}
+
+fn refusal(verdict: Result<xtreem_client::exec::Running, ExecError>) -> Refusal {
+    match verdict.map(drop) {
+        Err(ExecError::Refused { refusal, .. }) => refusal,
+        other => panic!("{other:?}"),
+    }
+}
+
+pub async fn slots_start_commands_beside_each_other_where_their_file_allows_it() {
+    let lab = Lab::of(3).await;
+    let open = members(&lab, "open", 2, ExecBy::Slots).await;
+    let closed = members(&lab, "closed", 2, ExecBy::Owner).await;
+    let slot = door(&lab, 0, open, 0).await;
+    let mut cat = slot.exec(1, ["sh", "-c", "cat; echo $XTREEM_SLOT >&2; exit 7"]).await.expect("it may");
+    let mut stdin = cat.stdin.take().expect("it was not taken");
+    tokio::io::AsyncWriteExt::write_all(&mut stdin, b"through").await.expect("taken");
+    drop(stdin);
+    let output = timeout(PATIENCE, cat.output()).await.expect("it ends").expect("its end is heard");
+    assert_eq!(
+        (output.exit, &output.stdout[..], &output.stderr[..]),
+        (Exit::Code(7), &b"through"[..], &b"1\n"[..])
+    );
+    // More than there is room for on the way, that nobody wants.
+    let flood = slot.exec(1, ["head", "-c", "3000000", "/dev/zero"]).await.expect("it may");
+    assert_eq!(timeout(PATIENCE, flood.wait()).await.expect("it ends").expect("heard"), Exit::Code(0));
+    // It ends with its caller.
+    let its = marker(5);
+    let sleeper = slot.exec(1, ["sleep", its.as_str()]).await.expect("it may");
+    until("it runs", async || sleepers(&its) == 1).await;
+    drop(sleeper);
+    until("nothing is left when the caller is gone", async || sleepers(&its) == 0).await;
+
+    let other = door(&lab, 0, closed, 0).await;
+    assert_eq!(refusal(other.exec(1, ["touch", "trace"]).await), Refusal::SlotsMayNot);
+    // A slot of another application, and one whose application's file says nothing of it.
+    let (of_open, of_closed) =
+        (slot.credential().await.expect("told"), other.credential().await.expect("told"));
+    let refused = |refusal| FromHolder::Refused(refusal);
+    assert_eq!(shown(&lab, 1, open, 1, &of_closed).await, refused(Refusal::OtherApplication));
+    assert_eq!(shown(&lab, 1, closed, 1, &of_open).await, refused(Refusal::SlotsMayNot));
+    // A credential without its key.
+    let stolen = SlotCredential { key: of_closed.key.clone(), ..of_open.clone() };
+    assert_eq!(shown(&lab, 1, open, 1, &stolen).await, refused(Refusal::NotSigned));
+    assert_eq!(shown(&lab, 1, open, 1, &of_open).await, FromHolder::Started);
+}
+
+pub async fn a_slot_that_was_replaced_starts_nothing_any_more() {
+    let mut lab = Lab::of(4).await;
+    let app = members(&lab, "open", 2, ExecBy::Slots).await;
+    let id = app.to_string();
+    let old = door(&lab, 0, app, 1).await.credential().await.expect("told");
+    assert_eq!(shown(&lab, 0, app, 0, &old).await, FromHolder::Started);
+    let before = lab.agents[0].client.app(&id).await.expect("it runs");
+    let lost = holder(&before, 1);
+    lab.kill(&lost);
+    until("it runs elsewhere", async || {
+        let at = &lab.agents[0].client;
+        at.app(&id).await.is_ok_and(|shown| all_run(&shown) && holder(&shown, 1) != lost)
+    })
+    .await;
+    until("its credential is refused", async || {
+        shown(&lab, 0, app, 0, &old).await == FromHolder::Refused(Refusal::OlderEpoch)
+    })
+    .await;
+    // Its replacement may.
+    let new = door(&lab, 0, app, 1).await;
+    let output = new.exec(0, ["sh", "-c", "echo $XTREEM_SLOT"]).await.expect("it may").output().await;
+    assert_eq!(output.expect("its end is heard").stdout, b"0\n");
 }

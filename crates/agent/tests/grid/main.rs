@@ -59,6 +59,8 @@ const TESTS: &[Test] = tests![
     beside::a_member_that_says_that_it_holds_the_slot_gets_no_command_started,
     beside::a_member_that_begins_commands_without_end_keeps_nobody_from_theirs,
     beside::dozens_of_commands_run_beside_a_slot_at_once,
+    beside::slots_start_commands_beside_each_other_where_their_file_allows_it,
+    beside::a_slot_that_was_replaced_starts_nothing_any_more,
     over::a_stopped_application_is_not_listed_as_running_by_who_left_it_before,
     over::what_ended_is_shown_with_its_nodes_and_logs_from_everywhere,
     over::of_two_that_ended_under_one_name_everybody_knows_the_newer_also_after_a_restart,

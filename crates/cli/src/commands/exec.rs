@@ -1,8 +1,8 @@
 //! `xtreem exec`: a command beside a slot, as if it were run here.
 //!
-//! The user's key, or within a slot that slot's, signs the command for one run of one slot and one node, and all
-//! that is typed and written is sealed up to that node (`xtreem_beside`): the agents between are only the way
-//! there. `talk` is what goes on while the command runs, `terminal` is this side's terminal.
+//! The user's key, or within a slot that slot's, signs the command for one run of one slot and one node, and
+//! all that is typed and written is sealed up to that node (`xtreem_beside`): the agents between are only the
+//! way there. `talk` is what goes on while the command runs, `terminal` is this side's terminal.
 
 pub(super) mod talk;
 mod terminal;
@@ -125,8 +125,9 @@ fn own_slot(me: &SlotSelf, name: &SlotName) -> Result<u16, Failure> {
         "a program starts commands beside slots of its own application only, which is {} ({})",
         own.name, own.id
     );
-    Err(Failure::new(Exit::ExecRefused, message)
-        .with_hint("a user may start others: name a credential with --credential, and an agent with --socket"))
+    Err(Failure::new(Exit::ExecRefused, message).with_hint(
+        "a user may start others: name a credential with --credential, and an agent with --socket",
+    ))
 }
 
 fn id(text: &str) -> Result<AppId, Failure> {

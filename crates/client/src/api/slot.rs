@@ -98,7 +98,8 @@ pub struct SlotCredential {
     pub grounds: Blob,
     /// What time the agent has, in Unix milliseconds.
     pub now_unix_ms: u64,
-    /// The VO's root certificate (X.509, DER): holders of slots show theirs to whoever starts a command there.
+    /// The VO's root certificate (X.509, DER): holders of slots show theirs to whoever starts a command
+    /// there.
     pub root: Blob,
 }
 

@@ -20,11 +20,7 @@ use crate::exit::{Exit, Failure};
 /// Pieces between a thread and the conversation.
 pub const PIECES_MAX: usize = 2;
 /// Returns how the command ended.
-pub async fn talk(
-    sealed: Sealed,
-    has_terminal: bool,
-    mut asked: AskedToEnd,
-) -> Result<Exit, Failure> {
+pub async fn talk(sealed: Sealed, has_terminal: bool, mut asked: AskedToEnd) -> Result<Exit, Failure> {
     let (pieces, printing) = mpsc::channel(PIECES_MAX);
     let printed = print(printing)?;
     let windows = if has_terminal { windows()? } else { no_windows() };
