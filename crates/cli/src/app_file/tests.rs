@@ -2,7 +2,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use xtreem_agent::program::CollectionRef;
+use xtreem_agent::program::{CollectionRef, ExecBy};
 use xtreem_client::api::CollectionSpec;
 
 use super::*;
@@ -49,6 +49,7 @@ fn a_minimal_file_gets_the_defaults() {
         (app.resources, app.restart, app.colocate),
         (Resources::SLOT_DEFAULT, Restart::OnFailure, false)
     );
+    assert_eq!(app.program.exec, ExecBy::Owner);
 }
 
 #[test]
@@ -61,6 +62,7 @@ fn every_key_reaches_its_place() {
         placement = 'spread by rack'
         command = ["sh", "-c", "true"]
         restart = "never"
+        exec = "slots"
         colocate = true
         environment = { LANG = "C", EMPTY = "" }
         ports = { http = 8080, "debug-1" = "auto" }
@@ -79,6 +81,7 @@ fn every_key_reaches_its_place() {
     )
     .expect("a good file");
     assert_eq!((app.nodes, app.restart, app.colocate), (4096, Restart::Never, true));
+    assert_eq!(app.program.exec, ExecBy::Slots);
     assert_eq!(app.requirement.text(), r#"arch == "x86_64""#);
     assert_eq!(
         (app.placement.as_str(), &*app.spec().expect("it fits").placement),

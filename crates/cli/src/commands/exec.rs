@@ -13,7 +13,7 @@ use clap::Args;
 use xtreem_base::AppId;
 use xtreem_client::api::SlotSelf;
 use xtreem_client::exec::{Caller, ExecError, NotStarted, Refusal, Sealed, Wanted, Window};
-use xtreem_client::{OperatorClient, SlotClient};
+use xtreem_client::{ClientError, OperatorClient, SlotClient};
 use xtreem_net::Identity;
 use xtreem_net::beside::{COMMAND_MAX_BYTES, WORDS_MAX, sign_warrant};
 
@@ -187,8 +187,8 @@ pub(super) async fn begin(
 
 impl From<ExecError> for Failure {
     fn from(error: ExecError) -> Failure {
-        let exit = match &error {
-            ExecError::Agent(_) => return error_of_agent(error),
+        let exit = match error {
+            ExecError::Agent(error) => return of_client(error),
             ExecError::Malformed(_) => Exit::Failed,
             ExecError::NoContact(_) | ExecError::Lost(_) => Exit::ExecLost,
             ExecError::Refused { refusal: Refusal::NotHere | Refusal::NotYet, .. } => Exit::ExecNotFound,
@@ -208,8 +208,7 @@ impl From<ExecError> for Failure {
     }
 }
 
-fn error_of_agent(error: ExecError) -> Failure {
-    let ExecError::Agent(error) = error else { return Failure::new(Exit::Failed, error) };
+fn of_client(error: ClientError) -> Failure {
     let exit = match error.status() {
         Some(404) => Exit::ExecNotFound,
         Some(502 | 504) => Exit::ExecLost,
