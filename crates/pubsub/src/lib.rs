@@ -9,6 +9,7 @@
 
 extern crate alloc;
 
+pub mod broker;
 mod fault;
 mod frame;
 mod hash_id;
@@ -26,6 +27,6 @@ pub use frame::{Frame, Framer, Step};
 pub use hash_id::{HashId, Stem};
 pub use limits::*;
 pub use reply::{Event, EventHeaders, EventWriter, Reply, write_error, write_lost, write_ok, write_publish};
-pub use request::{Options, Publish, Replay, Request, Wishes};
+pub use request::{Options, Publish, Replay, Request, Slow, Wishes};
 pub use subscriptions::Subscriptions;
 pub use topic::{Pattern, Topic, TopicError};

@@ -1,7 +1,10 @@
 //! What a server says: events, and what a client asked to be told.
 
+use alloc::format;
 use alloc::vec::Vec;
 use core::fmt::Write as _;
+
+use bytes::BytesMut;
 
 use crate::frame::{Frame, named, trimmed};
 use crate::words::{Words, number, shown, word};
@@ -14,7 +17,7 @@ pub enum Reply<'a> {
     /// `OK VERB ...`: what was done, as [`write_ok`] wrote it.
     Ok(&'a [u8]),
     /// `LOST "topic" n`: so many events of the topic did not come.
-    Lost(Topic<'a>, u64),
+    Lost(Pattern<'a>, u64),
     /// `ERROR code "words"`
     Error(&'a str, alloc::borrow::Cow<'a, str>),
 }
@@ -57,7 +60,7 @@ impl<'a> Reply<'a> {
             }
             Some(b"OK") => Ok(Reply::Ok(frame.line[2..].trim_ascii())),
             Some(b"LOST") => {
-                let topic = words.topic()?;
+                let topic = words.pattern()?;
                 let count = words.next_word().and_then(number);
                 Ok(Reply::Lost(topic, count.ok_or(Fault::BadValue("LOST", "a number"))?))
             }
@@ -97,14 +100,11 @@ pub struct EventWriter {
 
 impl EventWriter {
     pub fn new(topic: &Pattern<'_>) -> EventWriter {
-        let mut head = Vec::new();
-        // Writing to a Vec does not fail.
-        let _ = write!(Out(&mut head), "EVENT {topic} ");
-        EventWriter { head }
+        EventWriter { head: format!("EVENT {topic} ").into_bytes() }
     }
 
     /// Adds one event to `out`.
-    pub fn write(&self, out: &mut Vec<u8>, id: HashId, headers: Option<&EventHeaders<'_>>, payload: &[u8]) {
+    pub fn write(&self, out: &mut BytesMut, id: HashId, headers: Option<&EventHeaders<'_>>, payload: &[u8]) {
         out.reserve(self.head.len() + payload.len() + 80);
         out.extend_from_slice(&self.head);
         out.extend_from_slice(&id.digits());
@@ -120,11 +120,10 @@ impl EventWriter {
     }
 }
 
-fn write_headers(out: &mut Vec<u8>, headers: &EventHeaders<'_>) {
+fn write_headers(out: &mut BytesMut, headers: &EventHeaders<'_>) {
     if headers.is_retained {
         out.extend_from_slice(b"Retained: yes\r\n");
     }
-    let mut out = Out(out);
     if let Some(sequence) = headers.sequence {
         let _ = write!(out, "Sequence: {sequence}\r\n");
     }
@@ -137,24 +136,23 @@ fn write_headers(out: &mut Vec<u8>, headers: &EventHeaders<'_>) {
 }
 
 /// `OK what`, such as `OK SUBSCRIBE "a/b"`.
-pub fn write_ok(out: &mut Vec<u8>, what: core::fmt::Arguments<'_>) {
-    let _ = write!(Out(out), "OK {what}\r\n");
+pub fn write_ok(out: &mut BytesMut, what: core::fmt::Arguments<'_>) {
+    let _ = write!(out, "OK {what}\r\n");
 }
 
-pub fn write_lost(out: &mut Vec<u8>, topic: &Pattern<'_>, count: u64) {
-    let _ = write!(Out(out), "LOST {topic} {count}\r\n");
+pub fn write_lost(out: &mut BytesMut, topic: &Pattern<'_>, count: u64) {
+    let _ = write!(out, "LOST {topic} {count}\r\n");
 }
 
 /// `words` are for people: what was wrong, and what to do.
-pub fn write_error(out: &mut Vec<u8>, code: &str, words: &str) {
-    let _ = write!(Out(out), "ERROR {code} \"");
+pub fn write_error(out: &mut BytesMut, code: &str, words: &str) {
+    let _ = write!(out, "ERROR {code} \"");
     for character in words.chars() {
         match character {
             '"' | '\\' => {
-                out.push(b'\\');
-                out.push(character as u8);
+                out.extend_from_slice(&[b'\\', character as u8]);
             }
-            character if character.is_control() => out.push(b' '),
+            character if character.is_control() => out.extend_from_slice(b" "),
             character => out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes()),
         }
     }
@@ -162,13 +160,13 @@ pub fn write_error(out: &mut Vec<u8>, code: &str, words: &str) {
 }
 
 /// Writes a request to publish: for clients.
-pub fn write_publish(out: &mut Vec<u8>, to: &Pattern<'_>, headers: &str, payload: &[u8]) {
-    let _ = write!(Out(out), "PUBLISH {to}\r\n{headers}Payload-length: {}\r\n", payload.len());
+pub fn write_publish(out: &mut BytesMut, to: &Pattern<'_>, headers: &str, payload: &[u8]) {
+    let _ = write!(out, "PUBLISH {to}\r\n{headers}Payload-length: {}\r\n", payload.len());
     out.extend_from_slice(payload);
     out.extend_from_slice(b"\r\n");
 }
 
-fn write_number(out: &mut Vec<u8>, mut number: u64) {
+fn write_number(out: &mut BytesMut, mut number: u64) {
     let mut digits = [0; 20];
     let mut at = digits.len();
     loop {
@@ -180,13 +178,4 @@ fn write_number(out: &mut Vec<u8>, mut number: u64) {
         }
     }
     out.extend_from_slice(&digits[at..]);
-}
-
-struct Out<'a>(&'a mut Vec<u8>);
-
-impl core::fmt::Write for Out<'_> {
-    fn write_str(&mut self, text: &str) -> core::fmt::Result {
-        self.0.extend_from_slice(text.as_bytes());
-        Ok(())
-    }
 }

@@ -17,7 +17,7 @@ pub enum Request<'a> {
     Publish(Publish<'a>),
     /// `AUTH token`
     Auth(&'a str),
-    /// `CONNECT [ok] [lost] [headers] [as=NAME]`
+    /// `CONNECT [ok] [lost] [headers] [slow=oldest|newest|end] [as=NAME]`
     Connect(Wishes<'a>),
 }
 
@@ -67,6 +67,19 @@ pub struct Wishes<'a> {
     pub headers: bool,
     /// Names a publisher over several connections, so that a retry after a broken one is known as one.
     pub name: Option<&'a str>,
+    pub slow: Slow,
+}
+
+/// What becomes of events when more wait for a connection than its queue holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Slow {
+    /// The oldest that wait are let go: who is slow sees the newest.
+    #[default]
+    Oldest,
+    /// The new ones are let go.
+    Newest,
+    /// The connection ends.
+    End,
 }
 
 impl<'a> Request<'a> {
@@ -174,6 +187,9 @@ fn wishes<'a>(words: &mut Words<'a>) -> Result<Wishes<'a>, Fault> {
             b"ok" => wishes.ok = true,
             b"lost" => wishes.lost = true,
             b"headers" => wishes.headers = true,
+            b"slow=oldest" => wishes.slow = Slow::Oldest,
+            b"slow=newest" => wishes.slow = Slow::Newest,
+            b"slow=end" => wishes.slow = Slow::End,
             _ => match wish.strip_prefix(b"as=") {
                 Some(name) => wishes.name = Some(word(name, "as=")?),
                 None => return Err(Fault::UnknownOption(shown(wish))),

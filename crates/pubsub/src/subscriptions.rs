@@ -79,6 +79,17 @@ impl<S: Copy + Ord> Subscriptions<S> {
         was_there
     }
 
+    /// Whether anybody subscribed to just this.
+    pub fn has(&self, pattern: &Pattern<'_>) -> bool {
+        match pattern {
+            Pattern::Topic(topic) => self.exact.contains_key(topic.as_str()),
+            Pattern::Children(topic) => self.children.contains_key(topic.as_str()),
+            Pattern::Subtree(topic) => self.subtrees.contains_key(topic.as_str()),
+            Pattern::All => !self.all.is_empty(),
+            Pattern::Range(..) => self.ranges.iter().any(|(range, _)| range == pattern),
+        }
+    }
+
     /// Everybody who hears what is published to `to`, once and in order: for several topics everybody who
     /// subscribed to one of them.
     pub fn hearers(&self, to: &Pattern<'_>) -> Vec<S> {
@@ -90,6 +101,11 @@ impl<S: Copy + Ord> Subscriptions<S> {
         found.sort_unstable();
         found.dedup();
         found
+    }
+
+    /// What was found holds no more, for a reason outside of this table.
+    pub fn touch(&mut self) {
+        self.version += 1;
     }
 
     /// Grows with each change.

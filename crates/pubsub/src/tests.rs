@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use alloc::{format, vec};
 use core::time::Duration;
 
+use bytes::BytesMut;
 use proptest::prelude::*;
 use xtreem_base::NodeId;
 
@@ -89,8 +90,8 @@ fn what_people_type_is_understood() {
     );
     let options = Options { replay: Some(Replay::Since(Duration::from_secs(10))), ..plain };
     assert_eq!(request("SUBSCRIBE \"a\" replay=10s\n"), Request::Subscribe(topic("a"), options));
-    let wishes = Wishes { ok: true, lost: true, headers: true, name: Some("me") };
-    assert_eq!(request("CONNECT ok lost headers as=me\n"), Request::Connect(wishes));
+    let wishes = Wishes { ok: true, lost: true, headers: true, name: Some("me"), slow: Slow::End };
+    assert_eq!(request("CONNECT ok lost slow=end headers as=me\n"), Request::Connect(wishes));
     assert_eq!(request("AUTH abc=.x\r\n"), Request::Auth("abc=.x"));
 }
 
@@ -182,7 +183,7 @@ fn a_stream_out_of_step_is_broken() {
 #[test]
 fn what_a_server_writes_a_client_reads() {
     let id = Stem::new(NodeId::from_bytes([7; 16]), b"p", 1, "a\"b").event(3);
-    let mut out = Vec::new();
+    let mut out = BytesMut::new();
     let headers = EventHeaders {
         is_retained: true,
         sequence: Some(9),
@@ -209,7 +210,7 @@ fn what_a_server_writes_a_client_reads() {
             event(EventHeaders::default(), b"plain"),
             event(headers, b""),
             Reply::Ok(b"SUBSCRIBE \"a\""),
-            Reply::Lost(Topic::new("a").expect("a topic"), 12),
+            Reply::Lost(topic("a"), 12),
             Reply::Error("bad-topic", "no \"topic\" ".into()),
         ]
     );
@@ -286,10 +287,10 @@ proptest! {
         parts in proptest::collection::vec(prop_oneof![
             "[A-Z]{0,9} ?\"?[a-z/*]{0,5}\"?[ a-z=0-9]{0,8}\r?\n".prop_map(String::into_bytes),
             ("[a-z]{1,3}", proptest::collection::vec(any::<u8>(), 0..40), 0..3_usize).prop_map(|(topic, payload, more)| {
-                let mut bytes = Vec::new();
+                let mut bytes = BytesMut::new();
                 write_publish(&mut bytes, &Pattern::new(topic).expect("a topic"), "", &payload);
                 bytes.truncate(bytes.len() - more * (payload.len() % 2));
-                bytes
+                bytes.to_vec()
             }),
             proptest::collection::vec(any::<u8>(), 0..30),
         ], 0..8),
@@ -309,6 +310,9 @@ proptest! {
     fn patterns_that_share_a_topic_overlap(a in any_pattern(), b in any_pattern(), topic in any_topic()) {
         if a.matches(&topic) && b.matches(&topic) {
             prop_assert!(a.overlaps(&b) && b.overlaps(&a));
+        }
+        if a.covers(&b) && b.matches(&topic) {
+            prop_assert!(a.matches(&topic));
         }
         let key = Topic::new(topic.clone()).expect("a topic").order_key();
         let (from, to) = a.extent();

@@ -188,6 +188,20 @@ impl<'a> Pattern<'a> {
         }
     }
 
+    /// Whether every topic that the other means is meant.
+    pub fn covers(&self, other: &Pattern<'_>) -> bool {
+        match (self, other) {
+            (_, Pattern::Topic(topic)) => self.matches(topic.as_str()),
+            (Pattern::Topic(_), _) => false,
+            (Pattern::Children(own), other) => matches!(other, Pattern::Children(topic) if topic == own),
+            (Pattern::Subtree(_) | Pattern::All | Pattern::Range(..), other) => {
+                let ((from, to), (other_from, other_to)) = (self.extent(), other.extent());
+                let ends = to.is_none_or(|to| other_to.is_some_and(|other| other <= to));
+                from <= other_from && ends
+            }
+        }
+    }
+
     /// Whether there may be a topic that both mean.
     pub fn overlaps(&self, other: &Pattern<'_>) -> bool {
         let ((from, to), (other_from, other_to)) = (self.extent(), other.extent());
