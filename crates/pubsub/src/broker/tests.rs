@@ -254,7 +254,7 @@ proptest! {
                     let payload = number.to_string();
                     for (hearer, subscribed) in model.iter().enumerate() {
                         let meant = |text: &&str| Pattern::new(*text).expect("a pattern").matches(topics[which]);
-                        if subscribed.iter().any(|text| meant(text)) {
+                        if subscribed.iter().any(meant) {
                             expected[hearer].push_str(&event(topics[which], &payload));
                         }
                     }
