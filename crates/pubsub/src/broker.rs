@@ -21,7 +21,7 @@ use core::ops::Range;
 use bytes::{Bytes, BytesMut};
 use xtreem_base::{Deadlines, Duration, Instant, NodeId};
 
-pub use self::access::Access;
+pub use self::access::{Access, Rules};
 use self::connection::{Connection, Route, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
@@ -340,7 +340,7 @@ impl Broker {
 
     fn publish(&mut self, id: ConnectionId, line: &[u8], publish: Publish<'_>, host: &mut impl Host) {
         let Some(connection) = self.connection(id) else { return };
-        if !connection.access.may_publish(&publish.to) {
+        if !connection.access.publish.allow(&publish.to) {
             let words = format!("{} may not publish to {}", connection.access.who, publish.to);
             self.flush(host);
             return self.refuse(id, "forbidden", &words);
@@ -500,7 +500,7 @@ impl Broker {
     ) -> Result<(), Refusal> {
         let subscriptions_max = self.config.subscriptions_max;
         let Some(connection) = self.connection(id) else { return Ok(()) };
-        if !connection.access.may_subscribe(&pattern) {
+        if !connection.access.subscribe.allow(&pattern) {
             let words = format!("{} may not subscribe to {pattern}", connection.access.who);
             return Err(Refusal { code: "forbidden", words });
         }

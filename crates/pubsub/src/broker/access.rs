@@ -1,5 +1,6 @@
 //! What a connection may do.
 
+use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -9,27 +10,40 @@ use crate::Pattern;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Access {
     /// Names it among the publishers of this server: a user, or a run of a slot. Shown to subscribers.
-    pub who: alloc::string::String,
-    pub publish: Vec<Pattern<'static>>,
-    pub subscribe: Vec<Pattern<'static>>,
+    pub who: String,
+    pub publish: Rules,
+    pub subscribe: Rules,
+}
+
+/// Which topics are allowed: what `own` covers, and what `allowed` covers unless it may mean one of `except`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    pub allowed: Vec<Pattern<'static>>,
+    pub except: Vec<Pattern<'static>>,
+    pub own: Vec<Pattern<'static>>,
+}
+
+impl Rules {
+    /// Everything.
+    pub fn all() -> Rules {
+        Rules { allowed: vec![Pattern::All], ..Rules::default() }
+    }
+
+    pub fn allow(&self, pattern: &Pattern<'_>) -> bool {
+        let covered = |by: &[Pattern<'_>]| by.iter().any(|rule| rule.covers(pattern));
+        covered(&self.own)
+            || covered(&self.allowed) && !self.except.iter().any(|except| except.overlaps(pattern))
+    }
 }
 
 impl Access {
     /// Everything is allowed.
     pub fn all(who: &str) -> Access {
-        Access { who: who.into(), publish: vec![Pattern::All], subscribe: vec![Pattern::All] }
+        Access { who: who.into(), publish: Rules::all(), subscribe: Rules::all() }
     }
 
     /// Nothing is.
     pub fn none(who: &str) -> Access {
-        Access { who: who.into(), publish: Vec::new(), subscribe: Vec::new() }
-    }
-
-    pub fn may_publish(&self, to: &Pattern<'_>) -> bool {
-        self.publish.iter().any(|allowed| allowed.covers(to))
-    }
-
-    pub fn may_subscribe(&self, to: &Pattern<'_>) -> bool {
-        self.subscribe.iter().any(|allowed| allowed.covers(to))
+        Access { who: who.into(), publish: Rules::default(), subscribe: Rules::default() }
     }
 }

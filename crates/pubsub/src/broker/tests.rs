@@ -137,13 +137,35 @@ fn mistakes_are_told_and_only_those_out_of_step_end_the_connection() {
 #[test]
 fn what_is_not_allowed_is_refused_until_a_token_allows_it() {
     let mut play = Play::new(Config::default());
-    let access =
-        Access { subscribe: vec![Pattern::new("open/**").expect("a pattern")], ..Access::none("stranger") };
+    let access = Access {
+        subscribe: Rules { allowed: vec![Pattern::new("open/**").expect("a pattern")], ..Rules::default() },
+        ..Access::none("stranger")
+    };
     let client = play.broker.open(access).expect("room");
     play.say(client, &["SUBSCRIBE \"open/a\"\nSUBSCRIBE \"**\"\n", &publish("open/a", "1")].concat());
     assert_eq!(play.heard(client).matches("ERROR forbidden").count(), 2);
     play.say(client, &["AUTH good\n", &publish("open/a", "2")].concat());
     assert_eq!(play.heard(client), event("open/a", "2"));
+}
+
+#[test]
+fn what_is_excepted_is_not_allowed_by_a_wider_rule_but_to_its_owner() {
+    let pattern = |text: &'static str| Pattern::new(text).expect("a pattern");
+    let rules = Rules {
+        allowed: vec![Pattern::All],
+        except: vec![pattern("app/**")],
+        own: vec![pattern("app/7/**")],
+    };
+    for (text, is_allowed) in [
+        ("a", true),
+        ("app/7/x", true),
+        ("app/7/**", true),
+        ("app/8", false),
+        ("app/**", false),
+        ("**", false),
+    ] {
+        assert_eq!(rules.allow(&pattern(text)), is_allowed, "{text}");
+    }
 }
 
 #[test]
