@@ -17,6 +17,7 @@ use crate::isolation::{self, Standing};
 use crate::lifecycle::State;
 use crate::mail::Mail;
 use crate::ports::Ports;
+use crate::pubsub::Pubsub;
 use crate::slots::Slots;
 use crate::store::Store;
 use crate::trash::Trash;
@@ -42,6 +43,7 @@ pub(crate) struct Agent {
     pub(crate) collections: Registry,
     /// Numbers the starts of their members.
     pub(crate) starts: Starts,
+    pub(crate) pubsub: Pubsub,
     pub(crate) waiting: Arc<Waiting>,
     /// Name that the operator knows the node by.
     pub(crate) name: String,

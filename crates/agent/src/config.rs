@@ -12,6 +12,7 @@ use xtreem_discovery::Attributes;
 
 use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
+pub use crate::pubsub::TcpConfig;
 
 mod file;
 #[cfg(test)]
@@ -62,6 +63,8 @@ pub struct Config {
     pub offer: Offer,
     /// The operator's socket: in the state directory, the system agent's in /run.
     pub control: Control,
+    /// Publish/subscribe over TCP, beside the local API's sockets.
+    pub pubsub: Option<TcpConfig>,
     /// How programs are shut in.
     pub isolation: Wanted,
     /// Name or number of the user that programs run as: of an agent that is root.
@@ -119,6 +122,7 @@ impl Config {
             declared: Attributes::new(),
             offer: Offer::default(),
             control,
+            pubsub: None,
             isolation: Wanted::Namespaces,
             run_as: None,
             log: DEFAULT_LOG.to_owned(),

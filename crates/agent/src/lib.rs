@@ -38,6 +38,7 @@ mod policy;
 mod ports;
 pub mod program;
 mod publisher;
+mod pubsub;
 pub mod quantity;
 mod reserve;
 mod run;

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use xtreem_allocation::{AWAY_MAX, Notice};
 use xtreem_base::{Digest, Handle};
 use xtreem_discovery::Attributes;
-use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, resolve};
+use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, for_clients, resolve};
 use xtreem_node::Event;
 use xtreem_overlay::{overlay, ring};
 
@@ -31,6 +31,7 @@ use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::mail::Mail;
 use crate::ports::Ports;
+use crate::pubsub::{Door, DoorError, Pubsub};
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
@@ -72,6 +73,8 @@ pub enum AgentError {
     Net(#[from] xtreem_net::StartError),
     #[error("the operator's socket {} cannot be opened: {error}", .path.display())]
     Control { path: PathBuf, error: io::Error },
+    #[error(transparent)]
+    Pubsub(#[from] DoorError),
     #[error(transparent)]
     RunAs(#[from] RunAsError),
     #[error("signals cannot be taken: {0}")]
@@ -148,6 +151,13 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
     }
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
+    let door = match &config.pubsub {
+        Some(tcp) => {
+            Some((Door::open(tcp).await?, for_clients(&identity).map_err(xtreem_net::StartError::from)?))
+        }
+        None => None,
+    };
+    let pubsub = Pubsub::start(identity.id(), state.incarnation().into()).map_err(AgentError::Threads)?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,
@@ -163,6 +173,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         mail: Mail::default(),
         collections: Registry::default(),
         starts: Starts::default(),
+        pubsub,
         waiting: Arc::new(Waiting::default()),
         name,
         identity_file,
@@ -194,6 +205,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tokio::spawn(contacts::keep(agent.clone())),
         tokio::spawn(validity::watch(agent.clone())),
     ];
+    let door = door.map(|(door, tls)| tokio::spawn(door.attend(agent.clone(), tls.into())));
     let mut ended = Ok(());
     tokio::select! {
         () = work(&agent, &mut events) => tracing::error!("the node has stopped"),
@@ -206,7 +218,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
     contacts::keep_now(&agent).await;
     hand_back(&agent, &mut events).await;
     leave_ring(&agent, &mut events).await;
-    tasks.iter().for_each(tokio::task::JoinHandle::abort);
+    tasks.iter().chain(&door).for_each(tokio::task::JoinHandle::abort);
     agent.net.clone().stop().await;
     let closing = agent.clone();
     // A disk that does not write must not keep the agent.

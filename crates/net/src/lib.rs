@@ -57,6 +57,6 @@ pub use policy::{PolicyFault, verify as verify_policy};
 pub use records::{RecordFault, sign_record, verify_record, verify_spec, verify_told_record};
 pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;
-pub use tls::TlsError;
+pub use tls::{TlsError, for_clients};
 pub use xtreem_trust::{ClaimFault, verify_claim};
 pub use xtreem_wire::{Contact, Roles, VoRoot};

@@ -100,6 +100,19 @@ impl Tls {
     }
 }
 
+/// What a node's doors for clients over TCP show: its own certificate. Clients show none.
+///
+/// # Errors
+/// The identity is no node's.
+pub fn for_clients(identity: &Identity) -> Result<Arc<rustls::ServerConfig>, TlsError> {
+    let leaf = identity.leaf().ok_or_else(|| TlsError::NotANode { name: identity.name().to_owned() })?;
+    let server = rustls::ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.clone()], identity.pkcs8().into())?;
+    Ok(Arc::new(server))
+}
+
 /// The Ed25519 public key of a certificate; `None` when it is another kind of key or no certificate.
 pub(crate) fn ed25519_key_of(certificate: &CertificateDer<'_>) -> Option<[u8; 32]> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;

@@ -3,7 +3,7 @@
 use std::fs;
 use std::future::Future as _;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::pin::Pin;
@@ -16,14 +16,19 @@ use axum::extract::connect_info::Connected;
 use axum::middleware::from_fn;
 use axum::serve::{IncomingStream, Listener};
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, listen, socket};
+use nix::sys::socket::{
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, bind, connect, listen, recv, socket,
+};
 use nix::sys::stat::{Mode, fchmod};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Sleep, sleep};
 
+use xtreem_pubsub::broker::Access;
+
 use super::body;
 use super::guests::{self, Guest, Guests, HEAD_MAX, Verdict, Visitor};
+use crate::agent::Agent;
 
 /// Longest path of a socket: the kernel's address has 108 bytes, of which the last is zero (unix(7)).
 pub(crate) const PATH_MAX_BYTES: usize = 107;
@@ -114,15 +119,23 @@ pub(super) fn remove(path: &Path) {
 }
 
 /// Answers at this socket, at most so many connections at one time, until it is aborted.
-pub(super) async fn serve(listener: UnixListener, connections_max: usize, routes: Router) -> io::Result<()> {
+///
+/// A connection that begins with a verb of publish/subscribe goes over to that.
+pub(super) async fn serve(
+    listener: UnixListener,
+    connections_max: usize,
+    routes: Router,
+    over: Over,
+) -> io::Result<()> {
     let routes = routes.layer(from_fn(body::check_query)).layer(from_fn(guests::attend));
-    let bounded = Bounded { listener, guests: Guests::new(connections_max) };
+    let bounded = Bounded { listener, over, guests: Guests::new(connections_max) };
     axum::serve(bounded, routes.into_make_service_with_connect_info::<Visitor>()).await
 }
 
 /// Accepts while there is room; the others wait in the kernel's queue.
 struct Bounded {
     listener: UnixListener,
+    over: Over,
     guests: Arc<Guests>,
 }
 
@@ -135,7 +148,7 @@ impl Listener for Bounded {
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     self.guests.make_room().await;
-                    return (Connection::new(stream, self.guests.enter()), ());
+                    return (Connection::new(stream, self.guests.enter(), Some(self.over.clone())), ());
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a connection to the local API could not be accepted");
@@ -156,16 +169,63 @@ impl Connected<IncomingStream<'_, Bounded>> for Visitor {
     }
 }
 
+/// Takes a connection that speaks the protocol of publish/subscribe.
+pub(super) type Over = Arc<dyn Fn(std::os::unix::net::UnixStream) + Send + Sync>;
+
+/// Such connections go to the agent's broker, and may do this there.
+pub(super) fn over(agent: &Arc<Agent>, access: Access) -> Over {
+    let agent = agent.clone();
+    Arc::new(move |stream| agent.pubsub.take(stream, access.clone()))
+}
+
+/// Whether a connection that begins so asks for publish/subscribe. No method of HTTP that is answered here
+/// begins so.
+fn is_pubsub(begin: &[u8]) -> bool {
+    [&b"SUBSCRIBE"[..], b"PUBLISH", b"CANCEL", b"CONNECT", b"AUTH"]
+        .iter()
+        .any(|verb| begin.len() >= 3 && verb.starts_with(&begin[..begin.len().min(verb.len())]))
+}
+
 /// A connection that gives its room back when it ends, and ends when it asks nothing.
 struct Connection {
     stream: UnixStream,
+    /// Until its first bytes have come.
+    over: Option<Over>,
+    /// It went over: another part of the agent has the socket.
+    is_gone: bool,
     guest: Guest,
     alarm: Pin<Box<Sleep>>,
 }
 
 impl Connection {
-    fn new(stream: UnixStream, guest: Guest) -> Self {
-        Connection { stream, guest, alarm: Box::pin(sleep(HEAD_MAX)) }
+    fn new(stream: UnixStream, guest: Guest, over: Option<Over>) -> Self {
+        Connection { stream, over, is_gone: false, guest, alarm: Box::pin(sleep(HEAD_MAX)) }
+    }
+}
+
+impl Connection {
+    /// Looks at the first bytes and hands the socket over, if they ask for it; they stay unread.
+    fn look(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(over) = self.over.clone() else { return Poll::Ready(Ok(())) };
+        loop {
+            if self.stream.poll_read_ready(context)?.is_pending() {
+                return Poll::Pending;
+            }
+            let mut begin = [0; 9];
+            let fd = self.stream.as_raw_fd();
+            let peek = || recv(fd, &mut begin, MsgFlags::MSG_PEEK).map_err(io::Error::from);
+            let len = match self.stream.try_io(Interest::READABLE, peek) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
+                looked => looked?,
+            };
+            self.over = None;
+            if is_pubsub(&begin[..len]) {
+                self.is_gone = true;
+                self.guest.visitor().leave();
+                over(self.stream.as_fd().try_clone_to_owned()?.into());
+            }
+            return Poll::Ready(Ok(()));
+        }
     }
 }
 
@@ -175,7 +235,12 @@ impl AsyncRead for Connection {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let polled = match self.look(context)? {
+            // Nothing more comes here.
+            Poll::Ready(()) if self.is_gone => return Poll::Ready(Ok(())),
+            Poll::Ready(()) => Pin::new(&mut self.stream).poll_read(context, buffer),
+            Poll::Pending => Poll::Pending,
+        };
         if polled.is_ready() {
             return polled;
         }
@@ -205,6 +270,9 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_gone {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 
@@ -293,7 +361,7 @@ mod tests {
 
     fn connection() -> (UnixStream, Connection) {
         let (asker, asked) = UnixStream::pair().unwrap();
-        (asker, Connection::new(asked, Guests::new(1).enter()))
+        (asker, Connection::new(asked, Guests::new(1).enter(), None))
     }
 
     #[tokio::test(start_paused = true)]
@@ -337,7 +405,7 @@ mod tests {
                 .route("/leave", axum::routing::get(leave))
                 .route("/now", axum::routing::get(|| async { "now" }))
                 .route("/wait", axum::routing::get(endless));
-            Served { dir, serving: tokio::spawn(serve(socket, 2, routes)) }
+            Served { dir, serving: tokio::spawn(serve(socket, 2, routes, Arc::new(drop))) }
         }
 
         async fn connect(&self) -> UnixStream {

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::agent::Agent;
 use crate::config::Control;
+use crate::pubsub::access;
 use crate::run::AgentError;
 
 /// Connections at one time (our guess: people and their scripts on one machine).
@@ -39,6 +40,7 @@ pub(crate) fn remove(control: &Control) {
 
 /// Serves until aborted.
 pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
+    let over = listener::over(&agent, access::operator());
     let routes = Router::new()
         .route("/v1/node", get(node::node))
         .route("/v1/node/accept-loss", post(node::accept_loss))
@@ -61,7 +63,7 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .fallback(error::no_such_path)
         .method_not_allowed_fallback(error::no_such_method)
         .with_state(agent);
-    let served = listener::serve(control, CONNECTIONS_MAX, routes).await;
+    let served = listener::serve(control, CONNECTIONS_MAX, routes, over).await;
     if let Err(error) = served {
         tracing::error!(%error, "the operator's socket has ended");
     }

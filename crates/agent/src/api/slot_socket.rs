@@ -26,6 +26,7 @@ use crate::collections::Collections;
 use crate::mail::SlotMail;
 use crate::ports::Reserved;
 use crate::program::PortRef;
+use crate::pubsub::access;
 use crate::slots::Order;
 
 /// Connections at one time: the program's own business, and its own limit (our guess).
@@ -66,11 +67,14 @@ impl SlotSocket {
     ) -> io::Result<Self> {
         // Everybody may connect who can see it: the program may run as another user, and has the token.
         let socket = listener::open(&path, 0o666)?;
-        let (agent, run) = (agent.clone(), order.run);
+        let run = order.run;
         let mail = SlotMail::new(agent.clone(), run)?;
         let collections = Arc::new(Collections::new(agent.clone(), run, order.slots));
         agent.collections.add(run, &collections);
-        let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail, collections });
+        let slot = Arc::new(Slot { agent: agent.clone(), run, token: token()?, ports, mail, collections });
+        agent.pubsub.tokens.add(&slot.token, access::slot(run));
+        // Who it is such a connection says with the token.
+        let over = listener::over(agent, access::nobody());
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
@@ -89,7 +93,7 @@ impl SlotSocket {
             .with_state(slot.clone());
         let serving = tokio::spawn(async move {
             // It ends when it is aborted.
-            let _ = listener::serve(socket, CONNECTIONS_MAX, routes).await;
+            let _ = listener::serve(socket, CONNECTIONS_MAX, routes, over).await;
         });
         Ok(SlotSocket { path, slot, serving })
     }
@@ -136,6 +140,7 @@ fn of_collections() -> Router<Arc<Slot>> {
 impl Drop for SlotSocket {
     fn drop(&mut self) {
         self.serving.abort();
+        self.slot.agent.pubsub.tokens.remove(&self.slot.token);
         // What cannot be removed now goes at the next start.
         let _ = std::fs::remove_file(&self.path);
     }

@@ -9,14 +9,17 @@ use toml::Spanned;
 use xtreem_base::Duration;
 use xtreem_discovery::standard::{self, Kind, Unit};
 use xtreem_discovery::{Number, Value};
+use xtreem_pubsub::Pattern;
 
-use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer};
+use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer, TcpConfig};
 use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
 use crate::quantity::parse_bytes;
 
 /// Most cores that an offer may name: a slip of the keyboard, not a machine (our guess).
 const CORES_MAX: i64 = 65_536;
+/// Patterns that guests may use.
+const GUESTS_MAX: usize = 64;
 
 /// A reason and where in the text it lies.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ struct Raw {
     attributes: Option<Spanned<toml::Table>>,
     offer: Option<RawOffer>,
     control: Option<RawControl>,
+    pubsub: Option<RawPubsub>,
     log: Option<RawLog>,
 }
 
@@ -62,6 +66,14 @@ struct RawOffer {
 struct RawControl {
     path: Option<Spanned<PathBuf>>,
     mode: Option<Spanned<toml::Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPubsub {
+    listen: Spanned<String>,
+    #[serde(default)]
+    guests: Vec<Spanned<String>>,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +148,7 @@ fn checked(base: &Path, text: &str, raw: Raw) -> Result<Config, Wrong> {
     if let Some(control) = raw.control {
         config.control = read_control(control, base, config.control)?;
     }
+    config.pubsub = raw.pubsub.map(read_pubsub).transpose()?;
     if let Some(filter) = raw.log.and_then(|log| log.filter) {
         config.log = filter.into_inner();
     }
@@ -223,6 +236,19 @@ fn read_control(raw: RawControl, base: &Path, default: Control) -> Result<Contro
         },
     };
     Ok(Control { path: raw.path.map_or(default.path, |path| base.join(path.into_inner())), mode })
+}
+
+fn read_pubsub(raw: RawPubsub) -> Result<TcpConfig, Wrong> {
+    if raw.guests.len() > GUESTS_MAX {
+        return Err(wrong(&raw.guests[GUESTS_MAX], format!("at most {GUESTS_MAX} patterns are possible")));
+    }
+    let pattern = |text: &Spanned<String>| {
+        Pattern::new(text.get_ref().clone()).map_err(|error| {
+            wrong(text, format!("{error}; expected topics as \"a/b\", \"a/*\", \"a/**\" or \"**\""))
+        })
+    };
+    let guests = raw.guests.iter().map(pattern).collect::<Result<_, _>>()?;
+    Ok(TcpConfig { listen: address(&raw.listen)?, guests })
 }
 
 /// Where `[attributes]` stands: values inside a table carry no spans of their own.

@@ -1,0 +1,233 @@
+//! The serving thread: reads what clients write, and writes what the broker has for them.
+//!
+//! What one read brings is handled whole and written at once to all that hear it, without another task in
+//! between; a task of a connection only waits until its socket can be read or written again.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::Interest;
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, Sleep, sleep};
+use xtreem_pubsub::Pattern;
+use xtreem_pubsub::broker::{Access, Broker, ConnectionId, Host};
+
+use super::stream::{Socket, Stream};
+use super::tokens::Tokens;
+
+/// Read at a time, into one buffer for all: 64 KiB are some hundred events of 128 bytes, and more do not make
+/// it faster (measured with `xtreem bench pubsub`).
+const READ_BYTES: usize = 64 << 10;
+/// Chunks in one write: the kernel takes 1,024 (`IOV_MAX`), and few are as good.
+const CHUNKS_MAX: usize = 64;
+/// Longest silence in the middle of a request (our guess; the local API's for a request's head is 10 s).
+const REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How often leases are looked at: they have whole seconds.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A connection that comes in.
+#[derive(Debug)]
+pub(super) struct Newcomer {
+    pub stream: Stream,
+    pub access: Access,
+}
+
+struct Server {
+    broker: RefCell<Broker>,
+    outside: RefCell<Outside>,
+    links: RefCell<Vec<Option<Rc<Link>>>>,
+    buffer: RefCell<Box<[u8]>>,
+    dirty: RefCell<Vec<ConnectionId>>,
+    begun: Instant,
+}
+
+/// One open connection.
+struct Link {
+    socket: Socket,
+    /// Something waits that could not be written at once, or it is to end.
+    wake: Notify,
+}
+
+/// What the broker asks of the agent.
+struct Outside {
+    tokens: Arc<Tokens>,
+}
+
+impl Host for Outside {
+    fn wanted(&mut self, _: &Pattern<'static>, _: bool) {}
+
+    fn published(&mut self, _: &Arc<Pattern<'static>>, _: &Bytes, _: u32) {}
+
+    fn is_wanted_elsewhere(&mut self, _: &Pattern<'_>) -> bool {
+        false
+    }
+
+    fn access(&mut self, token: &str) -> Option<Access> {
+        self.tokens.access(token)
+    }
+}
+
+/// Serves until the agent ends.
+pub(super) async fn run(broker: Broker, tokens: Arc<Tokens>, mut newcomers: mpsc::Receiver<Newcomer>) {
+    let server = Rc::new(Server {
+        broker: RefCell::new(broker),
+        outside: RefCell::new(Outside { tokens }),
+        links: RefCell::default(),
+        buffer: RefCell::new(vec![0; READ_BYTES].into()),
+        dirty: RefCell::default(),
+        begun: Instant::now(),
+    });
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            newcomer = newcomers.recv() => match newcomer {
+                Some(newcomer) => server.clone().take(newcomer),
+                None => return,
+            },
+            _ = tick.tick() => server.tick(),
+        }
+    }
+}
+
+impl Server {
+    fn take(self: Rc<Self>, newcomer: Newcomer) {
+        let socket = match Socket::new(newcomer.stream) {
+            Ok(socket) => socket,
+            Err(error) => return tracing::warn!(%error, "a connection of publish/subscribe was not taken"),
+        };
+        let id = match self.broker.borrow_mut().open(newcomer.access) {
+            Ok(id) => id,
+            Err(full) => return tracing::warn!(%full, "a connection of publish/subscribe was not taken"),
+        };
+        let link = Rc::new(Link { socket, wake: Notify::new() });
+        let mut links = self.links.borrow_mut();
+        if links.len() <= id as usize {
+            links.resize(id as usize + 1, None);
+        }
+        links[id as usize] = Some(link.clone());
+        drop(links);
+        tokio::task::spawn_local(async move {
+            // What is wrong with a client's socket is the client's business.
+            let _ = self.attend(id, &link).await;
+            self.links.borrow_mut()[id as usize] = None;
+            self.broker.borrow_mut().close(id, &mut *self.outside.borrow_mut());
+        });
+    }
+
+    /// Until the connection ends.
+    async fn attend(&self, id: ConnectionId, link: &Link) -> io::Result<()> {
+        let mut alarm: Option<Pin<Box<Sleep>>> = None;
+        loop {
+            let (is_reading, is_waiting, is_between) = {
+                let mut broker = self.broker.borrow_mut();
+                let is_waiting = broker.queue(id).is_some_and(|queue| !queue.is_empty());
+                if broker.is_ending(id) && !is_waiting {
+                    return Ok(());
+                }
+                (broker.is_reading(id), is_waiting, broker.is_between(id))
+            };
+            let interest = match (is_reading, is_waiting) {
+                (true, true) => Interest::READABLE | Interest::WRITABLE,
+                (true, false) => Interest::READABLE,
+                (false, _) => Interest::WRITABLE,
+            };
+            alarm = match alarm {
+                _ if is_between => None,
+                None => Some(Box::pin(sleep(REQUEST_MAX))),
+                running => running,
+            };
+            let silence = async {
+                match &mut alarm {
+                    Some(alarm) => alarm.as_mut().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                ready = link.socket.ready(interest), if is_reading || is_waiting => {
+                    let ready = ready?;
+                    if is_reading && ready.is_readable() {
+                        if !self.read(id, link)? {
+                            return Ok(());
+                        }
+                        alarm = None;
+                    }
+                    if ready.is_writable() {
+                        self.write(id, link)?;
+                    }
+                }
+                () = link.wake.notified() => {}
+                () = silence => {
+                    let words = "nothing came for 30 s in the middle of a request";
+                    self.broker.borrow_mut().dismiss(id, "out-of-step", words);
+                    self.flush();
+                }
+            }
+        }
+    }
+
+    /// Whether the connection goes on.
+    fn read(&self, id: ConnectionId, link: &Link) -> io::Result<bool> {
+        let mut buffer = self.buffer.borrow_mut();
+        let read = match link.socket.try_read(&mut buffer) {
+            Ok(0) => return Ok(false),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
+            read => read?,
+        };
+        self.broker.borrow_mut().read(self.now(), id, &buffer[..read], &mut *self.outside.borrow_mut());
+        drop(buffer);
+        self.flush();
+        Ok(true)
+    }
+
+    /// Writes to all for whom something new waits, as much as their sockets take.
+    fn flush(&self) {
+        let mut dirty = self.dirty.borrow_mut();
+        self.broker.borrow_mut().take_dirty(&mut dirty);
+        for id in dirty.iter() {
+            let link = self.links.borrow().get(*id as usize).cloned().flatten();
+            let Some(link) = link else { continue };
+            // An error shows again where the connection is attended to.
+            let is_done = self.write(*id, &link).unwrap_or(false);
+            if !is_done || self.broker.borrow().is_ending(*id) {
+                link.wake.notify_one();
+            }
+        }
+    }
+
+    /// Whether nothing waits any more.
+    fn write(&self, id: ConnectionId, link: &Link) -> io::Result<bool> {
+        let mut broker = self.broker.borrow_mut();
+        let Some(queue) = broker.queue(id) else { return Ok(true) };
+        while !queue.is_empty() {
+            let mut parts = [IoSlice::new(&[]); CHUNKS_MAX];
+            let mut count = 0;
+            for (part, chunk) in parts.iter_mut().zip(queue.front(CHUNKS_MAX)) {
+                *part = IoSlice::new(chunk);
+                count += 1;
+            }
+            match link.socket.try_write(&parts[..count]) {
+                Ok(written) => queue.advance(written),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    fn tick(&self) {
+        let now = self.now();
+        if self.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
+            self.broker.borrow_mut().handle_timeout(now, &mut *self.outside.borrow_mut());
+        }
+    }
+
+    fn now(&self) -> xtreem_base::Instant {
+        xtreem_base::Instant::from_micros(self.begun.elapsed().as_micros() as u64)
+    }
+}

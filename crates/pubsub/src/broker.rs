@@ -1,0 +1,644 @@
+//! The part of one server that its clients see: connections, their subscriptions, and who gets what.
+//!
+//! It reads requests in the buffer of its caller and writes events once for all that hear them. It holds no
+//! socket and no clock. What it is told in one read goes out as few chunks, in the order in which it came: a
+//! publisher's events keep their order at every subscriber.
+
+mod access;
+mod connection;
+mod groups;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::ops::Range;
+
+use bytes::{Bytes, BytesMut};
+use xtreem_base::{Deadlines, Duration, Instant, NodeId};
+
+pub use self::access::{Access, Rules};
+use self::connection::{Connection, Route, Subscription, Wishes};
+use self::groups::Groups;
+pub use self::queue::Queue;
+use crate::{
+    EventHeaders, EventWriter, Fault, Frame, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
+    write_error, write_ok,
+};
+
+/// The numbers of a broker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of a payload.
+    pub payload_max: usize,
+    /// Bytes that wait for one connection before its policy for slow readers begins. 8 MiB: a second of the
+    /// fastest publisher; NATS keeps 64 MiB, Redis 8 to 32 (our guess between them).
+    pub queue_max: usize,
+    /// Subscriptions of one connection.
+    pub subscriptions_max: usize,
+    /// Connections.
+    pub connections_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            payload_max: crate::PAYLOAD_MAX_BYTES,
+            queue_max: 8 << 20,
+            subscriptions_max: 10_000,
+            connections_max: 65_536,
+        }
+    }
+}
+
+/// A connection of a broker. Numbers are used again.
+pub type ConnectionId = u32;
+
+/// Who hears: connections first, then groups.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Hearer {
+    Connection(ConnectionId),
+    Group(u32),
+}
+
+/// What the code around a broker does for it.
+pub trait Host {
+    /// Somebody here subscribes to this now, and nobody did before; or nobody does any more.
+    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool);
+
+    /// These events were published here: so many, of one topic, one after the other with all headers.
+    fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32);
+
+    /// Whether anybody elsewhere may want what is published to this: else it is not written for them.
+    fn is_wanted_elsewhere(&mut self, topic: &Pattern<'_>) -> bool;
+
+    /// Who a token stands for.
+    fn access(&mut self, token: &str) -> Option<Access>;
+}
+
+/// Events of one topic that were read one after the other, as they will be written.
+struct Run {
+    connection: ConnectionId,
+    route: usize,
+    plain: Range<usize>,
+    full: Range<usize>,
+    count: u32,
+}
+
+pub struct Broker {
+    config: Config,
+    node: NodeId,
+    incarnation: u64,
+    connections: Vec<Option<Connection>>,
+    free: Vec<ConnectionId>,
+    subscriptions: Subscriptions<Hearer>,
+    groups: Groups,
+    /// Subscriptions that end by themselves.
+    leases: Deadlines<(ConnectionId, Pattern<'static>)>,
+    /// Connections for which something new waits.
+    dirty: Vec<ConnectionId>,
+    plain: BytesMut,
+    full: BytesMut,
+    runs: Vec<Run>,
+    /// Counts connections: names those that did not name themselves.
+    opened: u64,
+    delivered: u64,
+    lost: u64,
+}
+
+impl fmt::Debug for Broker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Broker").field("subscriptions", &self.subscriptions.len()).finish_non_exhaustive()
+    }
+}
+
+/// No room for one more connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} connections are open, as many as possible here")]
+pub struct Full(pub usize);
+
+impl Broker {
+    /// `incarnation` grows with each start of the server `node`.
+    pub fn new(config: Config, node: NodeId, incarnation: u64) -> Broker {
+        Broker {
+            config,
+            node,
+            incarnation,
+            connections: Vec::new(),
+            free: Vec::new(),
+            subscriptions: Subscriptions::default(),
+            groups: Groups::default(),
+            leases: Deadlines::default(),
+            dirty: Vec::new(),
+            plain: BytesMut::new(),
+            full: BytesMut::new(),
+            runs: Vec::new(),
+            opened: 0,
+            delivered: 0,
+            lost: 0,
+        }
+    }
+
+    /// # Errors
+    /// As many are open as possible.
+    pub fn open(&mut self, access: Access) -> Result<ConnectionId, Full> {
+        let open = self.connections.len() - self.free.len();
+        if open >= self.config.connections_max {
+            return Err(Full(open));
+        }
+        self.opened += 1;
+        let connection = Some(Connection::new(self.opened, access, self.config.payload_max));
+        if let Some(id) = self.free.pop() {
+            self.connections[id as usize] = connection;
+            return Ok(id);
+        }
+        self.connections.push(connection);
+        Ok((self.connections.len() - 1) as ConnectionId)
+    }
+
+    /// The connection is gone: its subscriptions end.
+    pub fn close(&mut self, id: ConnectionId, host: &mut impl Host) {
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::take) else { return };
+        for (pattern, subscription) in connection.subscriptions {
+            self.end(id, &pattern, &subscription, host);
+        }
+        self.lost += connection.queue.lost_total();
+        self.free.push(id);
+    }
+
+    /// Takes what was read from a connection, all of it. What comes of it waits in queues, see
+    /// [`Broker::take_dirty`].
+    pub fn read(&mut self, now: Instant, id: ConnectionId, input: &[u8], host: &mut impl Host) {
+        let Some(connection) = self.connection(id) else { return };
+        let mut partial = core::mem::take(&mut connection.partial);
+        if partial.is_empty() {
+            let taken = self.read_frames(now, id, input, host);
+            partial.extend_from_slice(&input[taken..]);
+        } else {
+            partial.extend_from_slice(input);
+            let taken = self.read_frames(now, id, &partial, host);
+            partial.drain(..taken);
+        }
+        if partial.is_empty() {
+            partial = Vec::new();
+        }
+        self.flush(host);
+        if let Some(connection) = self.connection(id) {
+            connection.partial = if connection.is_ending { Vec::new() } else { partial };
+        }
+    }
+
+    /// Whether more should be read from it: not while it is told to go, nor while it leaves unread what it
+    /// asked for.
+    pub fn is_reading(&self, id: ConnectionId) -> bool {
+        self.get(id).is_some_and(|connection| {
+            !connection.is_ending && connection.queue.len() < 2 * self.config.queue_max
+        })
+    }
+
+    /// Whether the connection ends once its queue is empty.
+    pub fn is_ending(&self, id: ConnectionId) -> bool {
+        self.get(id).is_none_or(|connection| connection.is_ending)
+    }
+
+    /// Whether it is in the middle of a request: it should not be for long.
+    pub fn is_between(&self, id: ConnectionId) -> bool {
+        self.get(id).is_none_or(|connection| connection.partial.is_empty() && connection.framer.is_between())
+    }
+
+    /// What waits to be written to it.
+    pub fn queue(&mut self, id: ConnectionId) -> Option<&mut Queue> {
+        self.connection(id).map(|connection| &mut connection.queue)
+    }
+
+    /// Connections for which something new waits, since the last call; `into` is emptied first.
+    pub fn take_dirty(&mut self, into: &mut Vec<ConnectionId>) {
+        into.clear();
+        core::mem::swap(&mut self.dirty, into);
+        for id in into {
+            if let Some(connection) = self.connection(*id) {
+                connection.is_dirty = false;
+            }
+        }
+    }
+
+    /// Tells a connection why it ends, and ends it.
+    pub fn dismiss(&mut self, id: ConnectionId, code: &str, words: &str) {
+        self.refuse(id, code, words);
+        if let Some(connection) = self.connection(id) {
+            connection.is_ending = true;
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.leases.next().map(|(at, _)| at)
+    }
+
+    /// Ends the subscriptions whose lease is over.
+    pub fn handle_timeout(&mut self, now: Instant, host: &mut impl Host) {
+        while let Some((id, pattern)) = self.leases.expire(now) {
+            let Some(connection) = self.connection(id) else { continue };
+            if let Some(subscription) = connection.subscriptions.remove(&pattern) {
+                self.end(id, &pattern, &subscription, host);
+            }
+        }
+    }
+
+    /// Events that came from elsewhere, of one topic: who subscribed here gets them. `full` are they one
+    /// after the other with all headers, `plain` without.
+    pub fn deliver(&mut self, topic: &Arc<Pattern<'static>>, plain: &Bytes, full: &Bytes, count: u32) {
+        for hearer in self.subscriptions.hearers(topic) {
+            let id = match hearer {
+                Hearer::Connection(id) => id,
+                Hearer::Group(number) => match self.groups.pick(number) {
+                    Some(id) => id,
+                    None => continue,
+                },
+            };
+            let with_headers = self.get(id).is_some_and(|connection| connection.wishes.headers);
+            self.push(id, if with_headers { full } else { plain }, topic, count);
+        }
+    }
+
+    /// Events that were put into queues, and those that were let go.
+    pub fn counts(&self) -> (u64, u64) {
+        let waiting: u64 = self.connections.iter().flatten().map(|open| open.queue.lost_total()).sum();
+        (self.delivered, self.lost + waiting)
+    }
+
+    /// Open connections, and subscriptions of them.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.connections.len() - self.free.len(), self.subscriptions.len())
+    }
+
+    fn get(&self, id: ConnectionId) -> Option<&Connection> {
+        self.connections.get(id as usize).and_then(Option::as_ref)
+    }
+
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        self.connections.get_mut(id as usize).and_then(Option::as_mut)
+    }
+
+    /// Reads all whole requests; how many bytes they have.
+    fn read_frames(&mut self, now: Instant, id: ConnectionId, input: &[u8], host: &mut impl Host) -> usize {
+        let mut at = 0;
+        while let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) {
+            if connection.is_ending {
+                return input.len();
+            }
+            let (taken, step) = connection.framer.next(&input[at..]);
+            at += taken;
+            match step {
+                Step::More(_) => break,
+                Step::Frame(frame) => self.handle(now, id, frame, host),
+                Step::Refused(fault) => self.refuse(id, fault.code(), &fault.to_string()),
+                Step::Broken(fault) => {
+                    self.flush(host);
+                    self.dismiss(id, fault.code(), &fault.to_string());
+                }
+            }
+        }
+        at
+    }
+
+    fn handle(&mut self, now: Instant, id: ConnectionId, frame: Frame<'_>, host: &mut impl Host) {
+        // Most of all requests: to a topic that the connection published to a moment ago.
+        let version = self.subscriptions.version();
+        if frame.headers.is_empty()
+            && let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut)
+            && let Some(route) = connection.route(frame.line, version)
+        {
+            let sequence = connection.sequence;
+            connection.sequence += 1;
+            self.write(id, route, sequence, &EventHeaders::default(), frame.payload, host);
+            return;
+        }
+        let request = match Request::parse(frame) {
+            Ok(Request::Publish(publish)) => return self.publish(id, frame.line, publish, host),
+            other => other,
+        };
+        // What was published before comes before whatever this changes.
+        self.flush(host);
+        let handled = match request {
+            Ok(Request::Subscribe(pattern, options)) => {
+                self.subscribe(now, id, pattern.into_owned(), options, host)
+            }
+            Ok(Request::Cancel(pattern)) => self.cancel(id, pattern.into_owned(), host),
+            Ok(Request::Auth(token)) => self.auth(id, token, host),
+            Ok(Request::Connect(wishes)) => self.connect(id, wishes),
+            Ok(Request::Publish(_)) => Ok(()),
+            Err(fault) => Err(fault.into()),
+        };
+        if let Err(Refusal { code, words }) = handled {
+            self.refuse(id, code, &words);
+        }
+    }
+
+    fn publish(&mut self, id: ConnectionId, line: &[u8], publish: Publish<'_>, host: &mut impl Host) {
+        let Some(connection) = self.connection(id) else { return };
+        if !connection.access.publish.allow(&publish.to) {
+            let words = format!("{} may not publish to {}", connection.access.who, publish.to);
+            self.flush(host);
+            return self.refuse(id, "forbidden", &words);
+        }
+        let sequence = publish.sequence.unwrap_or(connection.sequence);
+        connection.sequence = connection.sequence.max(sequence).wrapping_add(1);
+        let version = self.subscriptions.version();
+        let route = match self.connection(id).and_then(|connection| connection.route(line, version)) {
+            Some(route) => route,
+            None => {
+                // Runs name routes by their place in a list that changes now.
+                self.flush(host);
+                match self.find_route(id, line, &publish.to) {
+                    Some(route) => route,
+                    None => return,
+                }
+            }
+        };
+        let headers = EventHeaders {
+            sequence: publish.sequence,
+            reply_to: publish.reply_to,
+            ..EventHeaders::default()
+        };
+        self.write(id, route, sequence, &headers, publish.payload, host);
+        if let Some(tag) = publish.ack {
+            self.flush(host);
+            self.answer(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
+        }
+    }
+
+    fn find_route(&mut self, id: ConnectionId, line: &[u8], to: &Pattern<'_>) -> Option<usize> {
+        let (mut plain, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new());
+        for hearer in self.subscriptions.hearers(to) {
+            match hearer {
+                Hearer::Group(group) => groups.push(group),
+                Hearer::Connection(hearer) => {
+                    let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
+                    if with_headers { full.push(hearer) } else { plain.push(hearer) }
+                }
+            }
+        }
+        let topic = Arc::new(to.clone().into_owned());
+        let (node, incarnation, version) = (self.node, self.incarnation, self.subscriptions.version());
+        let connection = self.connection(id)?;
+        let publisher = connection.publisher();
+        let stem = Stem::new(node, publisher.as_bytes(), incarnation, &topic.to_string());
+        let writer = EventWriter::new(&topic);
+        let route = Route { line: line.into(), topic, version, writer, stem, plain, full, groups };
+        Some(connection.keep_route(route))
+    }
+
+    /// Writes one event, for those that hear it.
+    fn write(
+        &mut self,
+        id: ConnectionId,
+        at: usize,
+        sequence: u64,
+        headers: &EventHeaders<'_>,
+        payload: &[u8],
+        host: &mut impl Host,
+    ) {
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let route = &connection.routes[at];
+        let is_one_by_one = !route.groups.is_empty();
+        let is_new =
+            is_one_by_one || self.runs.last().is_none_or(|run| (run.connection, run.route) != (id, at));
+        if is_new {
+            let (plain, full) = (self.plain.len(), self.full.len());
+            let run = Run { connection: id, route: at, plain: plain..plain, full: full..full, count: 0 };
+            self.runs.push(run);
+        }
+        let Some(run) = self.runs.last_mut() else { return };
+        run.count += 1;
+        let event = route.stem.event(sequence);
+        if !route.plain.is_empty() || is_one_by_one {
+            route.writer.write(&mut self.plain, event, None, payload);
+            run.plain.end = self.plain.len();
+        }
+        // Asked once for a run.
+        let is_full = if is_new {
+            !route.full.is_empty() || is_one_by_one || host.is_wanted_elsewhere(&route.topic)
+        } else {
+            !run.full.is_empty()
+        };
+        if is_full {
+            let publisher = Some(connection.access.who.as_str());
+            let headers = EventHeaders { publisher, ..headers.clone() };
+            route.writer.write(&mut self.full, event, Some(&headers), payload);
+            run.full.end = self.full.len();
+        }
+    }
+
+    /// Hands what was written to those that hear it.
+    fn flush(&mut self, host: &mut impl Host) {
+        if self.runs.is_empty() {
+            return;
+        }
+        let (plain, full) = (self.plain.split().freeze(), self.full.split().freeze());
+        let runs = core::mem::take(&mut self.runs);
+        for run in &runs {
+            let Some(connection) = self.connection(run.connection) else { continue };
+            // For the time of this loop the route lies outside: queues of others are filled.
+            let mut routes = core::mem::take(&mut connection.routes);
+            let route = &mut routes[run.route];
+            let events = plain.slice(run.plain.clone());
+            for hearer in &route.plain {
+                self.push(*hearer, &events, &route.topic, run.count);
+            }
+            let events = full.slice(run.full.clone());
+            for hearer in &route.full {
+                self.push(*hearer, &events, &route.topic, run.count);
+            }
+            for group in &route.groups {
+                let Some(hearer) = self.groups.pick(*group) else { continue };
+                let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
+                let events =
+                    if with_headers { full.slice(run.full.clone()) } else { plain.slice(run.plain.clone()) };
+                self.push(hearer, &events, &route.topic, run.count);
+            }
+            if !events.is_empty() {
+                host.published(&route.topic, &events, run.count);
+            }
+            if let Some(connection) = self.connection(run.connection) {
+                connection.routes = routes;
+            }
+        }
+        self.runs = runs;
+        self.runs.clear();
+    }
+
+    fn push(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
+        let queue_max = self.config.queue_max;
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        if connection.is_ending {
+            return;
+        }
+        let (slow, tell) = (connection.wishes.slow, connection.wishes.lost);
+        let pushed = connection.queue.push_events(events.clone(), topic, count, queue_max, slow, tell);
+        self.delivered += u64::from(count);
+        self.touch(id);
+        if pushed.is_err() {
+            self.dismiss(
+                id,
+                "too-slow",
+                "more events wait than the queue holds, and `slow=end` was asked for",
+            );
+        }
+    }
+
+    fn subscribe(
+        &mut self,
+        now: Instant,
+        id: ConnectionId,
+        pattern: Pattern<'static>,
+        options: Options<'_>,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        let subscriptions_max = self.config.subscriptions_max;
+        let Some(connection) = self.connection(id) else { return Ok(()) };
+        if !connection.access.subscribe.allow(&pattern) {
+            let words = format!("{} may not subscribe to {pattern}", connection.access.who);
+            return Err(Refusal { code: "forbidden", words });
+        }
+        let is_new = !connection.subscriptions.contains_key(&pattern);
+        if is_new && connection.subscriptions.len() >= subscriptions_max {
+            let words = format!("{subscriptions_max} subscriptions are possible on one connection");
+            return Err(Refusal { code: "too-many", words });
+        }
+        let ends = options.lease.map(|lease| now + Duration::from_secs(lease.as_secs()));
+        let subscription = Subscription { group: options.group.map(String::from) };
+        let before = connection.subscriptions.insert(pattern.clone(), subscription.clone());
+        self.leases.clear(&(id, pattern.clone()));
+        if let Some(ends) = ends {
+            self.leases.set((id, pattern.clone()), ends);
+        }
+        if let Some(before) = before.filter(|before| before.group != subscription.group) {
+            self.leave(id, &pattern, &before);
+        }
+        let hearer = match &subscription.group {
+            None => Hearer::Connection(id),
+            Some(group) => Hearer::Group(self.groups.join(&pattern, group, id).0),
+        };
+        let is_first = !self.subscriptions.has(&pattern);
+        self.subscriptions.add(&pattern, hearer);
+        if is_first {
+            host.wanted(&pattern, true);
+        }
+        self.ok(id, format_args!("SUBSCRIBE {pattern}"));
+        Ok(())
+    }
+
+    fn cancel(
+        &mut self,
+        id: ConnectionId,
+        pattern: Pattern<'static>,
+        host: &mut impl Host,
+    ) -> Result<(), Refusal> {
+        let Some(connection) = self.connection(id) else { return Ok(()) };
+        let Some(subscription) = connection.subscriptions.remove(&pattern) else {
+            return Err(Refusal {
+                code: "not-subscribed",
+                words: format!("there is no subscription to {pattern} here"),
+            });
+        };
+        self.end(id, &pattern, &subscription, host);
+        self.ok(id, format_args!("CANCEL {pattern}"));
+        Ok(())
+    }
+
+    /// A subscription that its connection has no more.
+    fn end(
+        &mut self,
+        id: ConnectionId,
+        pattern: &Pattern<'static>,
+        subscription: &Subscription,
+        host: &mut impl Host,
+    ) {
+        self.leases.clear(&(id, pattern.clone()));
+        self.leave(id, pattern, subscription);
+        if !self.subscriptions.has(pattern) {
+            host.wanted(pattern, false);
+        }
+    }
+
+    fn leave(&mut self, id: ConnectionId, pattern: &Pattern<'static>, subscription: &Subscription) {
+        match &subscription.group {
+            None => {
+                self.subscriptions.remove(pattern, Hearer::Connection(id));
+            }
+            Some(group) => {
+                if let Some(number) = self.groups.leave(pattern, group, id) {
+                    self.subscriptions.remove(pattern, Hearer::Group(number));
+                }
+            }
+        }
+    }
+
+    fn auth(&mut self, id: ConnectionId, token: &str, host: &mut impl Host) -> Result<(), Refusal> {
+        let Some(access) = host.access(token) else {
+            let words = "no such token here: it is in XTREEM_TOKEN of a slot's program".into();
+            return Err(Refusal { code: "bad-token", words });
+        };
+        let Some(connection) = self.connection(id) else { return Ok(()) };
+        // Routes were found with what it might before.
+        connection.routes.clear();
+        connection.access = access;
+        self.ok(id, format_args!("AUTH"));
+        Ok(())
+    }
+
+    fn connect(&mut self, id: ConnectionId, asked: crate::Wishes<'_>) -> Result<(), Refusal> {
+        let Some(connection) = self.connection(id) else { return Ok(()) };
+        connection.routes.clear();
+        let name = asked.name.map(String::from);
+        connection.wishes =
+            Wishes { ok: asked.ok, lost: asked.lost, headers: asked.headers, name, slow: asked.slow };
+        // Routes of all know who wants headers.
+        self.subscriptions.touch();
+        self.ok(id, format_args!("CONNECT"));
+        Ok(())
+    }
+
+    fn ok(&mut self, id: ConnectionId, what: fmt::Arguments<'_>) {
+        if self.get(id).is_some_and(|connection| connection.wishes.ok) {
+            self.answer(id, |out| write_ok(out, what));
+        }
+    }
+
+    fn refuse(&mut self, id: ConnectionId, code: &str, words: &str) {
+        self.answer(id, |out| write_error(out, code, words));
+    }
+
+    fn answer(&mut self, id: ConnectionId, write: impl FnOnce(&mut BytesMut)) {
+        let mut out = BytesMut::new();
+        write(&mut out);
+        if let Some(connection) = self.connection(id) {
+            connection.queue.push_answer(out.freeze());
+            self.touch(id);
+        }
+    }
+
+    fn touch(&mut self, id: ConnectionId) {
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        if !connection.is_dirty {
+            connection.is_dirty = true;
+            self.dirty.push(id);
+        }
+    }
+}
+
+/// Why a request was not done.
+struct Refusal {
+    code: &'static str,
+    words: String,
+}
+
+impl From<Fault> for Refusal {
+    fn from(fault: Fault) -> Refusal {
+        Refusal { code: fault.code(), words: fault.to_string() }
+    }
+}

@@ -1,0 +1,294 @@
+//! Clients of one broker, by what they write and read.
+
+use alloc::vec;
+
+use proptest::prelude::*;
+
+use super::*;
+
+#[derive(Default)]
+struct World {
+    wanted: Vec<String>,
+    published: Vec<(String, u32)>,
+    is_wanted_elsewhere: bool,
+}
+
+impl Host for World {
+    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) {
+        self.wanted.push(format!("{}{pattern}", if is_wanted { '+' } else { '-' }));
+    }
+
+    fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
+        assert_eq!(events.windows(6).filter(|at| at == b"EVENT ").count(), count as usize);
+        self.published.push((topic.to_string(), count));
+    }
+
+    fn is_wanted_elsewhere(&mut self, _: &Pattern<'_>) -> bool {
+        self.is_wanted_elsewhere
+    }
+
+    fn access(&mut self, token: &str) -> Option<Access> {
+        (token == "good").then(|| Access::all("slot"))
+    }
+}
+
+struct Play {
+    broker: Broker,
+    world: World,
+}
+
+impl Play {
+    fn new(config: Config) -> Play {
+        Play { broker: Broker::new(config, NodeId::from_bytes([1; 16]), 1), world: World::default() }
+    }
+
+    fn open(&mut self) -> ConnectionId {
+        self.broker.open(Access::all("user")).expect("room")
+    }
+
+    fn say(&mut self, id: ConnectionId, text: &str) {
+        self.broker.read(Instant::ZERO, id, text.as_bytes(), &mut self.world);
+    }
+
+    /// What waits for a connection, without the names of events.
+    fn heard(&mut self, id: ConnectionId) -> String {
+        let queue = self.broker.queue(id).expect("open");
+        let bytes = queue.front(usize::MAX).collect::<Vec<_>>().concat();
+        queue.advance(bytes.len());
+        let text = String::from_utf8(bytes).expect("text").replace("\r\n", "\n");
+        let cut = |line: &str| match line.rsplit_once("\" ") {
+            Some((head, id)) if line.starts_with("EVENT") => format!("{head}\" {}\n", id.len()),
+            _ => format!("{line}\n"),
+        };
+        text.lines().map(cut).collect()
+    }
+}
+
+fn publish(topic: &str, payload: &str) -> String {
+    format!("PUBLISH \"{topic}\"\r\nPayload-length: {}\r\n{payload}\r\n", payload.len())
+}
+
+fn event(topic: &str, payload: &str) -> String {
+    format!("EVENT \"{topic}\" 32\nPayload-length: {}\n{payload}\n", payload.len())
+}
+
+#[test]
+fn whoever_subscribed_hears_events_in_their_order_and_once() {
+    let mut play = Play::new(Config::default());
+    let (publisher, one, both) = (play.open(), play.open(), play.open());
+    play.say(one, "SUBSCRIBE \"a\"\n");
+    play.say(both, "SUBSCRIBE \"a\"\nSUBSCRIBE \"**\"\n");
+    play.say(publisher, &[publish("a", "1"), publish("b", "2"), publish("a", "3")].concat());
+    assert_eq!(play.heard(one), [event("a", "1"), event("a", "3")].concat());
+    assert_eq!(play.heard(both), [event("a", "1"), event("b", "2"), event("a", "3")].concat());
+    assert_eq!(play.heard(publisher), "");
+    play.say(one, "CANCEL \"a\"\n");
+    play.say(publisher, &publish("a", "4"));
+    assert_eq!((play.heard(one), play.heard(both)), (String::new(), event("a", "4")));
+    assert_eq!(play.world.wanted, ["+\"a\"", "+\"**\""]);
+}
+
+#[test]
+fn a_request_in_pieces_is_read_and_a_subscription_begins_between_two_events() {
+    let mut play = Play::new(Config::default());
+    let (publisher, subscriber) = (play.open(), play.open());
+    let said = [publish("a", "early"), "SUBSCRIBE \"a\"\n".into(), publish("a", "late")].concat();
+    for byte in said.chars() {
+        play.say(publisher, &byte.to_string());
+    }
+    assert_eq!(play.heard(publisher), event("a", "late"));
+    play.say(subscriber, &said);
+    assert_eq!(play.heard(subscriber), event("a", "late"));
+    assert_eq!(play.heard(publisher), [event("a", "early"), event("a", "late")].concat());
+}
+
+#[test]
+fn headers_answers_and_losses_come_to_those_who_asked() {
+    let mut play = Play::new(Config::default());
+    let (plain, full) = (play.open(), play.open());
+    play.say(plain, "SUBSCRIBE \"a\"\n");
+    play.say(full, "CONNECT ok headers as=me\nSUBSCRIBE \"a\"\n");
+    let said = "PUBLISH \"a\"\nSequence: 7\nReply-to: \"in\"\nAck: t1\nPayload-length: 1\nx\n";
+    play.say(full, said);
+    assert_eq!(play.heard(plain), event("a", "x"));
+    let event = "EVENT \"a\" 32\nSequence: 7\nReply-to: \"in\"\nPublisher: user\nPayload-length: 1\nx\n";
+    assert_eq!(play.heard(full), format!("OK CONNECT\nOK SUBSCRIBE \"a\"\n{event}OK PUBLISH t1\n"));
+    play.say(full, "CONNECT\n");
+    play.say(plain, &publish("a", "y"));
+    assert_eq!(play.heard(full), self::event("a", "y"));
+}
+
+#[test]
+fn mistakes_are_told_and_only_those_out_of_step_end_the_connection() {
+    let mut play = Play::new(Config { subscriptions_max: 1, ..Config::default() });
+    let client = play.open();
+    play.say(client, "NOISE\nCANCEL \"a\"\nSUBSCRIBE \"a\"\nSUBSCRIBE \"a\"\nSUBSCRIBE \"b\"\nAUTH bad\n");
+    let heard = play.heard(client);
+    let codes: Vec<_> = heard.lines().map(|line| line.split(' ').nth(1).unwrap_or_default()).collect();
+    assert_eq!(codes, ["unknown-verb", "not-subscribed", "too-many", "bad-token"]);
+    assert!(!play.broker.is_ending(client));
+    play.say(client, &[publish("a", "1"), "PUBLISH \"a\"\nnonsense\n".into(), publish("a", "2")].concat());
+    let heard = play.heard(client);
+    assert!(heard.starts_with(&event("a", "1")) && heard.contains("ERROR no-length"), "{heard}");
+    assert!(!heard.contains('2') || heard.matches("EVENT").count() == 1, "{heard}");
+    assert!(play.broker.is_ending(client) && !play.broker.is_reading(client));
+}
+
+#[test]
+fn what_is_not_allowed_is_refused_until_a_token_allows_it() {
+    let mut play = Play::new(Config::default());
+    let access = Access {
+        subscribe: Rules { allowed: vec![Pattern::new("open/**").expect("a pattern")], ..Rules::default() },
+        ..Access::none("stranger")
+    };
+    let client = play.broker.open(access).expect("room");
+    play.say(client, &["SUBSCRIBE \"open/a\"\nSUBSCRIBE \"**\"\n", &publish("open/a", "1")].concat());
+    assert_eq!(play.heard(client).matches("ERROR forbidden").count(), 2);
+    play.say(client, &["AUTH good\n", &publish("open/a", "2")].concat());
+    assert_eq!(play.heard(client), event("open/a", "2"));
+}
+
+#[test]
+fn what_is_excepted_is_not_allowed_by_a_wider_rule_but_to_its_owner() {
+    let pattern = |text: &'static str| Pattern::new(text).expect("a pattern");
+    let rules = Rules {
+        allowed: vec![Pattern::All],
+        except: vec![pattern("app/**")],
+        own: vec![pattern("app/7/**")],
+    };
+    for (text, is_allowed) in [
+        ("a", true),
+        ("app/7/x", true),
+        ("app/7/**", true),
+        ("app/8", false),
+        ("app/**", false),
+        ("**", false),
+    ] {
+        assert_eq!(rules.allow(&pattern(text)), is_allowed, "{text}");
+    }
+}
+
+#[test]
+fn a_subscription_ends_with_its_lease_or_its_connection() {
+    let mut play = Play::new(Config::default());
+    let (client, other) = (play.open(), play.open());
+    play.say(client, "SUBSCRIBE \"a\" lease=10\n");
+    let at = play.broker.next_timeout().expect("a lease");
+    assert_eq!(at, Instant::ZERO + Duration::from_secs(10));
+    play.broker.handle_timeout(at, &mut play.world);
+    play.say(other, &publish("a", "1"));
+    assert_eq!(play.heard(client), "");
+    assert_eq!(play.broker.next_timeout(), None);
+    play.say(client, "SUBSCRIBE \"a\" lease=10\nSUBSCRIBE \"a\"\n");
+    assert_eq!(play.broker.next_timeout(), None);
+    play.broker.close(client, &mut play.world);
+    assert_eq!(play.world.wanted, ["+\"a\"", "-\"a\"", "+\"a\"", "-\"a\""]);
+    assert_eq!(play.broker.sizes(), (1, 0));
+    assert_eq!(play.open(), client);
+    play.say(other, &publish("a", "2"));
+    assert_eq!(play.heard(client), "");
+}
+
+#[test]
+fn one_member_of_a_group_gets_each_event_and_all_get_some() {
+    let mut play = Play::new(Config::default());
+    let members = [play.open(), play.open(), play.open()];
+    let publisher = play.open();
+    for member in members {
+        play.say(member, "SUBSCRIBE \"jobs\" group=workers\n");
+    }
+    let all: String = (0..9).map(|job| publish("jobs", &job.to_string())).collect();
+    play.say(publisher, &all);
+    let heard = members.map(|member| play.heard(member).matches("EVENT").count());
+    assert_eq!(heard, [3, 3, 3]);
+    play.broker.close(members[0], &mut play.world);
+    play.say(publisher, &all);
+    let heard = [members[1], members[2]].map(|member| play.heard(member).matches("EVENT").count());
+    assert_eq!(heard.iter().sum::<usize>(), 9);
+}
+
+#[test]
+fn a_slow_reader_stops_nobody_and_is_told_what_it_lost() {
+    let mut play = Play::new(Config { queue_max: 1_000, ..Config::default() });
+    let (slow, quick, publisher) = (play.open(), play.open(), play.open());
+    play.say(slow, "CONNECT lost\nSUBSCRIBE \"a\"\n");
+    play.say(quick, "SUBSCRIBE \"a\"\n");
+    let mut heard = 0;
+    for _ in 0..100 {
+        play.say(publisher, &publish("a", "0123456789"));
+        heard += play.heard(quick).matches("EVENT").count();
+    }
+    assert_eq!(heard, 100);
+    let text = play.heard(slow);
+    let lost: u64 =
+        text.lines().filter_map(|line| line.strip_prefix("LOST \"a\" ")?.parse::<u64>().ok()).sum();
+    assert_eq!(lost + text.matches("EVENT").count() as u64, 100, "{text}");
+    assert!(lost > 50);
+    assert_eq!(play.broker.counts(), (200, lost));
+}
+
+#[test]
+fn events_go_elsewhere_with_all_headers_and_come_from_there() {
+    let mut play = Play::new(Config::default());
+    play.world.is_wanted_elsewhere = true;
+    let (publisher, subscriber) = (play.open(), play.open());
+    play.say(publisher, &[publish("a", "1"), publish("a", "2"), publish("b", "3")].concat());
+    assert_eq!(play.world.published, [("\"a\"".into(), 2), ("\"b\"".into(), 1)]);
+    play.say(subscriber, "SUBSCRIBE \"a\"\n");
+    let topic = Arc::new(Pattern::new("a").expect("a topic"));
+    let mut dirty = Vec::new();
+    play.broker.take_dirty(&mut dirty);
+    play.broker.deliver(&topic, &Bytes::from_static(b"plain\n"), &Bytes::from_static(b"full\n"), 1);
+    play.broker.take_dirty(&mut dirty);
+    assert_eq!(dirty, [subscriber]);
+    assert_eq!(play.heard(subscriber), "plain\n");
+}
+
+#[test]
+fn there_is_room_for_so_many_connections() {
+    let mut play = Play::new(Config { connections_max: 2, ..Config::default() });
+    let first = play.open();
+    play.open();
+    assert_eq!(play.broker.open(Access::all("user")), Err(Full(2)));
+    play.broker.close(first, &mut play.world);
+    assert_eq!(play.open(), first);
+}
+
+proptest! {
+    /// Against a model: after each request everybody hears what it should, whatever pieces requests come in.
+    #[test]
+    fn everybody_hears_what_the_model_says(
+        steps in proptest::collection::vec((0..3_u32, 0..3_usize, 0..4_usize), 1..60),
+        piece in 1..40_usize,
+    ) {
+        let topics = ["a", "a/b", "a/c", "b"];
+        let patterns = ["a", "a/*", "a/**", "**"];
+        let mut play = Play::new(Config::default());
+        let clients = [play.open(), play.open(), play.open()];
+        let mut model = vec![alloc::collections::BTreeSet::new(); 3];
+        let mut expected = vec![String::new(); 3];
+        for (number, (what, client, which)) in steps.into_iter().enumerate() {
+            let said = match what {
+                0 => { model[client].insert(patterns[which]); format!("SUBSCRIBE \"{}\"\n", patterns[which]) }
+                1 if model[client].remove(patterns[which]) => format!("CANCEL \"{}\"\n", patterns[which]),
+                1 => continue,
+                _ => {
+                    let payload = number.to_string();
+                    for (hearer, subscribed) in model.iter().enumerate() {
+                        let meant = |text: &&str| Pattern::new(*text).expect("a pattern").matches(topics[which]);
+                        if subscribed.iter().any(meant) {
+                            expected[hearer].push_str(&event(topics[which], &payload));
+                        }
+                    }
+                    publish(topics[which], &payload)
+                }
+            };
+            for bytes in said.as_bytes().chunks(piece) {
+                play.broker.read(Instant::ZERO, clients[client], bytes, &mut play.world);
+            }
+        }
+        for (client, expected) in clients.into_iter().zip(expected) {
+            prop_assert_eq!(play.heard(client), expected);
+        }
+    }
+}

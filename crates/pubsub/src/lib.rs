@@ -1,0 +1,32 @@
+//! Publish/subscribe: topics in levels, the textual protocol of the XtreemOS design (D3.2.1, section 7.3), and
+//! who subscribed to what.
+//!
+//! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
+//! buffer of its caller, [`Request`] and [`Reply`] read them in place. Absent on purpose: connections,
+//! credentials, the ring.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod broker;
+mod fault;
+mod frame;
+mod hash_id;
+mod limits;
+mod reply;
+mod request;
+mod subscriptions;
+#[cfg(test)]
+mod tests;
+mod topic;
+mod words;
+
+pub use fault::Fault;
+pub use frame::{Frame, Framer, Step};
+pub use hash_id::{HashId, Stem};
+pub use limits::*;
+pub use reply::{Event, EventHeaders, EventWriter, Reply, write_error, write_lost, write_ok, write_publish};
+pub use request::{Options, Publish, Replay, Request, Slow, Wishes};
+pub use subscriptions::Subscriptions;
+pub use topic::{Pattern, Topic, TopicError};
