@@ -13,6 +13,7 @@ mod host;
 mod life;
 mod post;
 mod registry;
+mod stands;
 mod told;
 
 use std::collections::BTreeMap;
@@ -37,6 +38,7 @@ use life::Life;
 pub(crate) use life::Starts;
 use post::Post;
 pub(crate) use registry::Registry;
+pub(crate) use stands::{check, numbering};
 pub(crate) use told::{of, serve};
 
 /// What the API may ask of one collection before it is answered; more wait.
