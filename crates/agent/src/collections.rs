@@ -8,6 +8,7 @@
 mod driver;
 mod feed;
 mod frame;
+mod fuzzed;
 mod handles;
 mod host;
 mod life;
@@ -34,6 +35,7 @@ use crate::waiting::TooMany;
 pub(crate) use driver::{AtHand, Driver, Outcome, Question};
 use driver::{Command, Parts};
 use feed::{Inboxes, News};
+pub(crate) use fuzzed::read_frame;
 use life::Life;
 pub(crate) use life::Starts;
 use post::Post;

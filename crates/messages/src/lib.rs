@@ -11,6 +11,7 @@ mod attend;
 mod directory;
 mod error;
 mod frame;
+pub mod fuzzed;
 mod hello;
 mod inbox;
 mod incoming;
