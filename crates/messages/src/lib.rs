@@ -3,7 +3,8 @@
 //!
 //! [`Mailbox`] is the door. It asks a [`Directory`] where a slot's mailbox is and for its own credential: a
 //! program's directory is its agent's local API (`xtreem-client`), an agent's own one is the agent itself.
-//! Deliberately absent: what messages mean, who has which rank or key (they lead to slots), where private keys are kept.
+//! Deliberately absent: what messages mean, who has which rank or key (they lead to slots), where private
+//! keys are kept.
 #![forbid(unsafe_code)]
 
 mod address;
