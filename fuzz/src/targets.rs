@@ -27,7 +27,7 @@ use crate::{app_file, policy_file};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 23] = [
     ("datagram", datagram),
     ("message", message),
     ("hello", hello),
@@ -48,6 +48,9 @@ pub const TARGETS: [Target; 20] = [
     ("kept", kept),
     ("invitation", invitation),
     ("stranger", stranger),
+    ("collection", collection),
+    ("addressed", addressed),
+    ("announcement", announcement),
 ];
 
 /// Numbers contacts as they come, as a driver's table does.
@@ -253,4 +256,20 @@ pub fn invitation(bytes: &[u8]) {
 /// What a node that is not of this VO shows: a name that it dials, and a certificate.
 pub fn stranger(bytes: &[u8]) {
     xtreem_net::fuzzed::stranger(bytes);
+}
+
+/// What collections of slots write to each other.
+pub fn collection(bytes: &[u8]) {
+    xtreem_agent::fuzzed::collection(bytes);
+}
+
+/// A message by rank, place or key between members of one application, and the refusal of one.
+pub fn addressed(bytes: &[u8]) {
+    xtreem_agent::fuzzed::addressed(bytes);
+}
+
+/// What is told to all nodes of a grid.
+pub fn announcement(bytes: &[u8]) {
+    let Some(root) = root() else { return };
+    xtreem_net::fuzzed::announcement(&root, bytes);
 }

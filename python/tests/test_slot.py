@@ -44,6 +44,12 @@ class Slot(WithAgent):
             told.put('event: message\ndata: {"slot":1,"epoch":"0001",')
             told.put('"body":"aGVsbG8="}\n\n')
             self.assertEqual(messages.get(timeout=20), xtreem.Message(1, "0001", b"hello"))
+            told.put(
+                'event: message\ndata: {"slot":1,"epoch":"0001","body":"aGVsbG8=",'
+                '"to":{"collection":"row","rank":3,"numbering":"1.ab"}}\n\n'
+            )
+            to = xtreem.Address("row", rank=3, numbering="1.ab")
+            self.assertEqual(messages.get(timeout=20), xtreem.Message(1, "0001", b"hello", to))
             told.put(None)
             with self.assertRaises(xtreem.XtreemError):
                 messages.get(timeout=20)

@@ -27,7 +27,7 @@ from typing import Type, TypeVar, Union
 from urllib.parse import quote, urlencode
 
 __all__ = [
-    "Application", "Chord", "Collection", "Event", "Farm", "Holder", "Item", "Keys", "Mesh", "Message",
+    "Address", "Application", "Chord", "Collection", "Event", "Farm", "Holder", "Item", "Keys", "Mesh", "Message",
     "Near", "Nearest", "Neighbour", "Outcome", "Outcomes", "Owner", "Peer", "Progress", "Ranks", "Ring",
     "Slot", "Standing", "Stream", "Task", "Whoami", "XtreemError", "persist",
 ]
@@ -120,12 +120,25 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Address:
+    """By what a message was addressed: a rank or a place of a collection under a numbering, or a key."""
+
+    collection: str
+    rank: Optional[int] = None
+    at: Optional[List[int]] = None
+    key: Optional[str] = None
+    numbering: Optional[str] = None
+
+
+@dataclass(frozen=True)
 class Message:
-    """From the member that is shown to hold the slot under the epoch."""
+    """From the member that is shown to hold the slot under the epoch. to: by what it was addressed, if not
+    by this slot."""
 
     slot: int
     epoch: str
     body: bytes
+    to: Optional[Address] = None
 
 
 @dataclass(frozen=True)
@@ -464,7 +477,10 @@ class Slot:
         """What other members send. Nobody can send to this slot before it is called once."""
 
         def parse(name: str, data: Dict[str, Any]) -> Optional[Message]:
-            return _made(Message, data, blobs=["body"]) if name == "message" else None
+            if name != "message":
+                return None
+            to = data.get("to")
+            return _made(Message, data, blobs=["body"], to=None if to is None else _made(Address, to))
 
         return Stream(self._agent, "/v1/self/messages", parse)
 
@@ -568,7 +584,8 @@ class Ranks(Collection):
         return _made(Standing, self._ask("POST", "/renumber"))
 
     def send(self, rank: int, body: Bytes) -> None:
-        """Sends a message to whoever has a rank."""
+        """Sends a message to whoever has a rank. Who has another one by now does not take it, and whoever
+        has it then is asked for again, for some seconds."""
         self._send(body, rank=rank)
 
 

@@ -8,11 +8,13 @@
 mod driver;
 mod feed;
 mod frame;
+mod fuzzed;
 mod handles;
 mod host;
 mod life;
 mod post;
 mod registry;
+mod stands;
 mod told;
 
 use std::collections::BTreeMap;
@@ -33,10 +35,12 @@ use crate::waiting::TooMany;
 pub(crate) use driver::{AtHand, Driver, Outcome, Question};
 use driver::{Command, Parts};
 use feed::{Inboxes, News};
+pub(crate) use fuzzed::read_frame;
 use life::Life;
 pub(crate) use life::Starts;
 use post::Post;
 pub(crate) use registry::Registry;
+pub(crate) use stands::{check, numbering};
 pub(crate) use told::{of, serve};
 
 /// What the API may ask of one collection before it is answered; more wait.

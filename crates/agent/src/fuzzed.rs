@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, Runtime};
 use xtreem_base::Digest;
 
+use crate::collections;
 use crate::deploy;
 use crate::store::{BLOB_MAX_BYTES, piece_count, verify_piece};
 
@@ -40,4 +41,14 @@ pub fn piece(bytes: &[u8]) {
     let len = u64::from_be_bytes(number) % (BLOB_MAX_BYTES + 1);
     let index = u32::from_be_bytes([head[40], head[41], head[42], head[43]]) % piece_count(len);
     drop(verify_piece(Digest::from_bytes(digest), len, index, encoded));
+}
+
+/// A frame that the collection of another slot wrote.
+pub fn collection(bytes: &[u8]) {
+    collections::read_frame(bytes);
+}
+
+/// A message between members of one application, with its address.
+pub fn addressed(bytes: &[u8]) {
+    xtreem_messages::fuzzed::message(bytes);
 }

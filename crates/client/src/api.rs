@@ -36,7 +36,7 @@ pub use ring::{
     RingReply, RingVersion, RingWrite,
 };
 pub use slot::{
-    AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
+    AddressView, AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
     SlotCredential, SlotEvent, SlotSelf,
 };
 

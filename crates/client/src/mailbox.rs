@@ -4,6 +4,7 @@
 
 mod address;
 mod send;
+mod stands;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +16,9 @@ use hyper::Method;
 use tokio::sync::Mutex;
 use tokio::time::sleep;
 use xtreem_allocation::Epoch;
-use xtreem_messages::{Answer, Directory, FindError, Found, Issued, OpenError, RenewError, SlotKey};
+use xtreem_messages::{
+    Address, Answer, Directory, FindError, Found, Issued, Misaddressed, OpenError, RenewError, SlotKey,
+};
 
 pub use address::To;
 pub use send::{Receipt, SendError};
@@ -189,6 +192,10 @@ impl Directory for Agent {
                 Err(error) => Err(not_now(error.to_string())),
             }
         })
+    }
+
+    fn check<'a>(&'a self, address: &'a Address) -> Answer<'a, Result<(), Misaddressed>> {
+        Box::pin(self.addresses.own.check(address))
     }
 
     fn news(&self) -> Answer<'_, (u16, Epoch)> {

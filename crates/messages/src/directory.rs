@@ -7,6 +7,8 @@ use std::pin::Pin;
 use xtreem_allocation::Epoch;
 use xtreem_trust::Grounds;
 
+use crate::address::{Address, Misaddressed};
+
 /// An answer that may take some time.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
@@ -52,6 +54,8 @@ pub enum RenewError {
 pub trait Directory: Send + Sync + 'static {
     fn find(&self, slot: u16) -> Answer<'_, Result<Found, FindError>>;
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>>;
+    /// Whether a message by this address, which another member wrote, is for this slot.
+    fn check<'a>(&'a self, address: &'a Address) -> Answer<'a, Result<(), Misaddressed>>;
     /// The next epoch that becomes known, with its slot: somebody was replaced. One asks at a time.
     fn news(&self) -> Answer<'_, (u16, Epoch)>;
 }

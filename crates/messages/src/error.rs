@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::address::{Address, BadAddress, Misaddressed};
 use crate::directory::FindError;
 use crate::limits::{LINKS_MAX, MESSAGE_MAX_BYTES};
 
@@ -25,6 +26,11 @@ pub enum SendError {
     Find(#[from] FindError),
     #[error("a message of {len} bytes: MESSAGE_MAX_BYTES is {MESSAGE_MAX_BYTES}; send it by a stream")]
     TooLong { len: u64 },
+    #[error(transparent)]
+    BadAddress(#[from] BadAddress),
+    /// The other member says that it is not the one that is meant, and does not have the message.
+    #[error("slot {slot} is not {address}: {why}; ask again who is")]
+    Misaddressed { slot: u16, address: Box<Address>, why: Misaddressed },
     #[error("LINKS_MAX: messages to {LINKS_MAX} other members are under way")]
     TooManyPeers,
     #[error("this slot runs elsewhere under a higher epoch: {why}")]

@@ -7,14 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::{Buf as _, BytesMut};
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::address::Misaddressed;
 use crate::attend::attend;
+use crate::frame::{HEAD_BYTES, Head, REFUSED};
 use crate::hello::{self, Close, MESSAGES, Met, STREAM};
-use crate::inbox::{Inbox, kept};
-use crate::limits::{INCOMING_MAX, MEET_MAX, MEETINGS_MAX, MEETINGS_PER_ADDRESS_MAX, MESSAGE_MAX_BYTES};
+use crate::inbox::kept;
+use crate::limits::{INCOMING_MAX, MEET_MAX, MEETINGS_MAX, MEETINGS_PER_ADDRESS_MAX, REFUSALS_MAX};
 use crate::mailbox::{Member, Message, Shared};
 use crate::stream::InStream;
 
@@ -105,7 +107,7 @@ pub(crate) async fn accept(shared: Arc<Shared>) {
     }
 }
 
-async fn serve(shared: &Shared, incoming: Incoming) {
+async fn serve(shared: &Arc<Shared>, incoming: Incoming) {
     let Some(meeting) = shared.doors.meet(incoming.remote_address().ip()) else {
         return incoming.refuse();
     };
@@ -127,7 +129,7 @@ async fn serve(shared: &Shared, incoming: Incoming) {
 }
 
 /// Messages on one stream, and what is too long for one on others. Says what was wrong.
-async fn take_streams(shared: &Shared, connection: &Connection, member: Member) -> String {
+async fn take_streams(shared: &Arc<Shared>, connection: &Connection, member: Member) -> String {
     let mut tasks = JoinSet::new();
     let mut has_messages = false;
     loop {
@@ -147,16 +149,16 @@ async fn take_streams(shared: &Shared, connection: &Connection, member: Member) 
             Ok(Ok(())) => {}
             _ => return "a stream does not say what it is for".to_owned(),
         }
-        let inbox = shared.inbox.clone();
+        let shared = shared.clone();
         match kind[0] {
             MESSAGES if !has_messages => {
                 has_messages = true;
-                tasks.spawn(async move { take_messages(&inbox, member, send, receive).await });
+                tasks.spawn(async move { take_messages(&shared, member, send, receive).await });
             }
             STREAM => {
                 let stream = InStream { from: member, receive, send, is_over: false };
                 tasks.spawn(async move {
-                    inbox.put_stream(stream).await;
+                    shared.inbox.put_stream(stream).await;
                     Ok(())
                 });
             }
@@ -165,49 +167,69 @@ async fn take_streams(shared: &Shared, connection: &Connection, member: Member) 
     }
 }
 
+/// What the sender of messages is to be told.
+struct Taken {
+    count: AtomicU64,
+    is_more: Notify,
+    /// Numbers of messages that were refused, and why; each before it counts.
+    refused: mpsc::Sender<(u64, Misaddressed)>,
+}
+
 /// Fails with what was wrong.
 async fn take_messages(
-    inbox: &Inbox,
+    shared: &Shared,
     from: Member,
     send: SendStream,
     receive: RecvStream,
 ) -> Result<(), String> {
-    let (taken, told) = (AtomicU64::new(0), Notify::new());
+    let (refused, refusals) = mpsc::channel(REFUSALS_MAX);
+    let taken = Taken { count: AtomicU64::new(0), is_more: Notify::new(), refused };
     tokio::select! {
-        why = read_messages(inbox, from, receive, &taken, &told) => why,
-        why = acknowledge(send, &taken, &told) => why,
+        why = read_messages(shared, from, receive, &taken) => why,
+        why = acknowledge(send, &taken, refusals) => why,
     }
 }
 
 async fn read_messages(
-    inbox: &Inbox,
+    shared: &Shared,
     from: Member,
     mut receive: RecvStream,
-    taken: &AtomicU64,
-    told: &Notify,
+    taken: &Taken,
 ) -> Result<(), String> {
-    const HEAD: usize = 4;
+    let inbox = &shared.inbox;
     let share: Arc<Semaphore> = inbox.share();
     let mut buffer = BytesMut::new();
     loop {
         // What has come as a whole is taken, and acknowledged together.
-        let mut missing = HEAD;
-        while buffer.len() >= HEAD {
-            let len = u32::from_be_bytes([buffer[0], buffer[1], buffer[2], buffer[3]]) as usize;
-            if len > MESSAGE_MAX_BYTES {
-                return Err(format!("MESSAGE_MAX_BYTES: a message of {len} bytes"));
-            }
-            if buffer.len() < HEAD + len {
-                missing = HEAD + len;
+        let mut missing = HEAD_BYTES;
+        while let Some(bytes) = buffer.first_chunk::<HEAD_BYTES>() {
+            let head = Head::read(*bytes).map_err(|fault| fault.to_string())?;
+            let end = HEAD_BYTES + head.len;
+            if buffer.len() < end {
+                missing = end;
                 break;
             }
-            // While there is no room the connection is read no further.
-            let Some(room) = inbox.room(&share, len).await else { return Ok(()) };
-            let body = kept(&buffer[HEAD..HEAD + len]);
-            buffer.advance(HEAD + len);
-            inbox.put(Message { from, body }, room).await;
-            taken.fetch_add(1, Ordering::Release);
-            told.notify_one();
+            let split = head.split(&buffer[HEAD_BYTES..end]);
+            let (to, body) = split.map_err(|fault| fault.to_string())?;
+            let verdict = match &to {
+                Some(address) => shared.standing.directory().check(address).await,
+                None => Ok(()),
+            };
+            match verdict {
+                Ok(()) => {
+                    // While there is no room the connection is read no further.
+                    let Some(room) = inbox.room(&share, head.len).await else { return Ok(()) };
+                    inbox.put(Message { from, to, body: kept(body) }, room).await;
+                }
+                Err(why) => {
+                    let number = taken.count.load(Ordering::Relaxed) + 1;
+                    // Waits while the sender does not take them; the other end is beside this task.
+                    let _ = taken.refused.send((number, why)).await;
+                }
+            }
+            buffer.advance(end);
+            taken.count.fetch_add(1, Ordering::Release);
+            taken.is_more.notify_one();
         }
         while buffer.len() < missing {
             match receive.read_chunk(usize::MAX, true).await.map_err(|error| error.to_string())? {
@@ -218,11 +240,28 @@ async fn read_messages(
     }
 }
 
-/// Tells the sender how many messages of this connection are here by now.
-async fn acknowledge(mut send: SendStream, taken: &AtomicU64, told: &Notify) -> Result<(), String> {
+/// Tells the sender how many messages of this connection are here by now, and which were refused.
+async fn acknowledge(
+    mut send: SendStream,
+    taken: &Taken,
+    mut refusals: mpsc::Receiver<(u64, Misaddressed)>,
+) -> Result<(), String> {
+    let mut told = 0;
     loop {
-        told.notified().await;
-        let count = taken.load(Ordering::Acquire).to_be_bytes();
-        send.write_all(&count).await.map_err(|error| error.to_string())?;
+        taken.is_more.notified().await;
+        let count = taken.count.load(Ordering::Acquire);
+        // All up to that count are in here.
+        while let Ok((number, why)) = refusals.try_recv() {
+            let why = why.write();
+            let mut word = (number | REFUSED).to_be_bytes().to_vec();
+            word.push(why.len() as u8);
+            word.extend_from_slice(&why);
+            send.write_all(&word).await.map_err(|error| error.to_string())?;
+            told = number;
+        }
+        if count > told {
+            send.write_all(&count.to_be_bytes()).await.map_err(|error| error.to_string())?;
+            told = count;
+        }
     }
 }

@@ -3,12 +3,16 @@
 //!
 //! [`Mailbox`] is the door. It asks a [`Directory`] where a slot's mailbox is and for its own credential: a
 //! program's directory is its agent's local API (`xtreem-client`), an agent's own one is the agent itself.
-//! Deliberately absent: what messages mean, ranks and keys (they lead to slots), where private keys are kept.
+//! Deliberately absent: what messages mean, who has which rank or key (they lead to slots), where private
+//! keys are kept.
 #![forbid(unsafe_code)]
 
+mod address;
 mod attend;
 mod directory;
 mod error;
+mod frame;
+pub mod fuzzed;
 mod hello;
 mod inbox;
 mod incoming;
@@ -23,6 +27,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use address::{Address, BadAddress, By, Misaddressed, NotNumbering, Numbering, Stands};
 pub use directory::{Answer, Directory, FindError, Found, Issued, RenewError};
 pub use error::{OpenError, SendError, StreamError};
 pub use limits::*;

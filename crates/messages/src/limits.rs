@@ -7,6 +7,31 @@ use std::time::Duration;
 /// files).
 pub const MESSAGE_MAX_BYTES: usize = 1 << 20;
 
+/// Longest address of a message (see `Address`): the longest key with the longest name, and some bytes more.
+pub const ADDRESS_MAX_BYTES: usize = 640;
+
+/// Longest name of a collection in an address; as the local API has it.
+pub const COLLECTION_MAX_BYTES: usize = 64;
+
+/// Coordinates of a place in an address; as meshes have sides.
+pub const SIDES_MAX: usize = 8;
+
+/// Longest key in an address; as rings have it.
+pub const KEY_MAX_BYTES: usize = 511;
+
+/// A message whose receiver says that it is not the one that is meant is sent so often at most, each time to
+/// whom the sender finds then. With the pauses between: 3.5 s, in which ranks become settled (our guess).
+pub const TRIES_MAX: u32 = 8;
+
+/// The pause after so many tries, from 1 on, doubled up to a second; none: it was tried often enough.
+pub fn pause_after(tries: u32) -> Option<Duration> {
+    (tries < TRIES_MAX).then(|| PAUSE.1.min(PAUSE.0 * 2u32.saturating_pow(tries.saturating_sub(1))))
+}
+
+/// Messages that were refused and whose senders are not told yet; beyond it the connection is read no
+/// further.
+pub(crate) const REFUSALS_MAX: usize = 64;
+
 /// What a message costs beside its bytes in the limits below: so they bound the number of messages, too.
 pub const MESSAGE_COST_BYTES: usize = 64;
 

@@ -11,8 +11,10 @@ use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio::time::timeout;
 
+use crate::address::{Address, Misaddressed};
 use crate::attend::attend;
 use crate::error::SendError;
+use crate::frame::{ADDRESSED, REFUSED};
 use crate::hello::{Close, MESSAGES, Met, STREAM};
 use crate::limits::{IDLE_MAX, STALL_MAX};
 use crate::mailbox::Shared;
@@ -33,10 +35,17 @@ pub(crate) enum Job {
 
 /// A message on its way out.
 pub(crate) struct Out {
+    pub label: Option<Box<Label>>,
     pub body: Bytes,
     pub receipt: oneshot::Sender<Result<(), SendError>>,
     pub room: OwnedSemaphorePermit,
     pub since: Instant,
+}
+
+/// By what a message is addressed, and the same as it travels.
+pub(crate) struct Label {
+    pub address: Address,
+    pub bytes: Vec<u8>,
 }
 
 impl Job {
@@ -61,6 +70,7 @@ impl Job {
 struct Flight(Mutex<VecDeque<Sent>>);
 
 struct Sent {
+    label: Option<Box<Label>>,
     receipt: oneshot::Sender<Result<(), SendError>>,
     _room: OwnedSemaphorePermit,
     since: Instant,
@@ -79,6 +89,19 @@ impl Flight {
         };
         for sent in queue.drain(..count) {
             let _ = sent.receipt.send(Ok(()));
+        }
+        true
+    }
+
+    /// The oldest, which was addressed by more than its slot. False when there is no such one.
+    fn refuse(&self, slot: u16, why: Misaddressed) -> bool {
+        let mut queue = self.queue();
+        if queue.front().is_none_or(|sent| sent.label.is_none()) {
+            return false;
+        }
+        if let Some(Sent { label: Some(label), receipt, .. }) = queue.pop_front() {
+            let address = Box::new(label.address);
+            let _ = receipt.send(Err(SendError::Misaddressed { slot, address, why }));
         }
         true
     }
@@ -140,7 +163,7 @@ async fn talk(
         let mut writing = Writing { slot, connection, pending, jobs, flight, open: Arc::default() };
         tokio::select! {
             why = writing.run(&mut send) => why,
-            why = hear(receive, flight, connection) => why,
+            why = hear(receive, slot, flight, connection) => why,
         }
     };
     let why = tokio::select! {
@@ -209,10 +232,17 @@ impl Writing<'_> {
         if out.receipt.is_closed() {
             return;
         }
-        let Out { body, receipt, room, .. } = out;
-        self.flight.queue().push_back(Sent { receipt, _room: room, since: now });
-        // The length fits: it was checked when the message was taken.
-        short.put_u32(body.len() as u32);
+        let Out { label, body, receipt, room, .. } = out;
+        // The lengths fit: they were checked when the message was taken.
+        match &label {
+            None => short.put_u32(body.len() as u32),
+            Some(label) => {
+                short.put_u32(ADDRESSED | (2 + label.bytes.len() + body.len()) as u32);
+                short.put_u16(label.bytes.len() as u16);
+                short.extend_from_slice(&label.bytes);
+            }
+        }
+        self.flight.queue().push_back(Sent { label, receipt, _room: room, since: now });
         if body.len() <= COPIED_MAX_BYTES {
             short.extend_from_slice(&body);
         } else {
@@ -251,18 +281,23 @@ impl Writing<'_> {
     }
 }
 
-/// Takes acknowledgements: how many messages of this connection the peer has in its mailbox by now.
-async fn hear(mut receive: RecvStream, flight: &Flight, connection: &Connection) -> String {
+/// Takes acknowledgements: how many messages of this connection the peer has in its mailbox by now, and which
+/// it does not take by their address.
+async fn hear(mut receive: RecvStream, slot: u16, flight: &Flight, connection: &Connection) -> String {
     let mut before = 0;
     loop {
-        let count = match next_count(&mut receive, flight).await {
-            Ok(count) => count,
+        let (count, refused) = match next_word(&mut receive, flight).await {
+            Ok(word) => word,
             Err((close, why)) => {
                 close.end(connection, &why);
                 return why;
             }
         };
-        if count < before || !flight.acknowledge(count - before) {
+        let taken = count.checked_sub(u64::from(refused.is_some()));
+        let taken = taken.and_then(|taken| taken.checked_sub(before));
+        let is_sound = taken.is_some_and(|taken| flight.acknowledge(taken))
+            && refused.is_none_or(|why| flight.refuse(slot, why));
+        if !is_sound {
             Close::Fault.end(connection, "acknowledges what was not sent");
             return "it acknowledges what was not sent".to_owned();
         }
@@ -270,22 +305,36 @@ async fn hear(mut receive: RecvStream, flight: &Flight, connection: &Connection)
     }
 }
 
-async fn next_count(receive: &mut RecvStream, flight: &Flight) -> Result<u64, (Close, String)> {
+/// A number of messages, and why the last of them was refused, if it was.
+async fn next_word(
+    receive: &mut RecvStream,
+    flight: &Flight,
+) -> Result<(u64, Option<Misaddressed>), (Close, String)> {
     let mut count = [0; 8];
-    {
-        let read = receive.read_exact(&mut count);
-        tokio::pin!(read);
-        loop {
-            match timeout(STALL_MAX, &mut read).await {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => return Err((Close::Done, error.to_string())),
-                Err(_) if flight.is_stalled() => {
-                    let why = format!("STALL_MAX: nothing was acknowledged for {} s", STALL_MAX.as_secs());
-                    return Err((Close::Stalled, why));
-                }
-                Err(_) => {}
+    read(receive, &mut count, flight).await?;
+    let count = u64::from_be_bytes(count);
+    if count & REFUSED == 0 {
+        return Ok((count, None));
+    }
+    let (mut len, mut why) = ([0], [0; Misaddressed::MAX_BYTES]);
+    read(receive, &mut len, flight).await?;
+    let malformed = || (Close::Fault, "refuses a message in words that are malformed".to_owned());
+    let why = why.get_mut(..usize::from(len[0])).ok_or_else(malformed)?;
+    read(receive, why, flight).await?;
+    Ok((count & !REFUSED, Some(Misaddressed::read(why).ok_or_else(malformed)?)))
+}
+
+async fn read(receive: &mut RecvStream, bytes: &mut [u8], flight: &Flight) -> Result<(), (Close, String)> {
+    let read = receive.read_exact(bytes);
+    tokio::pin!(read);
+    loop {
+        match timeout(STALL_MAX, &mut read).await {
+            Ok(read) => return read.map_err(|error| (Close::Done, error.to_string())),
+            Err(_) if flight.is_stalled() => {
+                let why = format!("STALL_MAX: nothing was acknowledged for {} s", STALL_MAX.as_secs());
+                return Err((Close::Stalled, why));
             }
+            Err(_) => {}
         }
     }
-    Ok(u64::from_be_bytes(count))
 }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 use xtreem_allocation::Epoch;
 
+use crate::address::Address;
 use crate::directory::{Directory, FindError, Issued};
 use crate::error::{OpenError, SendError};
 use crate::inbox::{Inbox, cost};
@@ -19,7 +20,7 @@ use crate::limits::{
     IN_FLIGHT_MAX_BYTES, LINKS_MAX, MEETINGS_MAX, MESSAGE_COST_BYTES, MESSAGE_MAX_BYTES, PATIENCE,
     UNREAD_MAX_BYTES,
 };
-use crate::link::{self, Job, Out};
+use crate::link::{self, Job, Label, Out};
 use crate::standing::Standing;
 use crate::stream::{InStream, OutStream};
 use crate::tls::SlotKey;
@@ -49,6 +50,8 @@ pub struct Member {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     pub from: Member,
+    /// By what it was addressed, if not by this slot; boxed, as most have none.
+    pub to: Option<Box<Address>>,
     pub body: Bytes,
 }
 
@@ -165,14 +168,47 @@ impl Mailbox {
     /// ([`IN_FLIGHT_MAX_BYTES`]). Messages to one member that are handed over one after the other arrive in
     /// that order.
     pub async fn post(&self, to: impl Into<To>, body: impl Into<Bytes>) -> Result<Receipt, SendError> {
-        let (To::Slot(slot), body) = (to.into(), body.into());
+        let To::Slot(slot) = to.into();
+        self.hand_over(slot, None, body.into()).await
+    }
+
+    /// The same, for whoever has the rank, place or key of this address, which was this slot when it was
+    /// looked up. The other member is told of it; when it is another one by now it does not take the message
+    /// ([`SendError::Misaddressed`]).
+    pub async fn post_as(
+        &self,
+        slot: u16,
+        address: Address,
+        body: impl Into<Bytes>,
+    ) -> Result<Receipt, SendError> {
+        let label = Box::new(Label { bytes: address.write()?, address });
+        self.hand_over(slot, Some(label), body.into()).await
+    }
+
+    /// The same, waiting until the message lies in the other member's mailbox.
+    pub async fn send_as(
+        &self,
+        slot: u16,
+        address: Address,
+        body: impl Into<Bytes>,
+    ) -> Result<(), SendError> {
+        self.post_as(slot, address, body).await?.acknowledged().await
+    }
+
+    async fn hand_over(
+        &self,
+        slot: u16,
+        label: Option<Box<Label>>,
+        body: Bytes,
+    ) -> Result<Receipt, SendError> {
         if body.len() > MESSAGE_MAX_BYTES {
             return Err(SendError::TooLong { len: body.len() as u64 });
         }
         let link = self.link(slot)?;
-        let room = link.room.acquire_many_owned(cost(body.len())).await.map_err(|_| SendError::Closed)?;
+        let len = body.len() + label.as_ref().map_or(0, |label| label.bytes.len());
+        let room = link.room.acquire_many_owned(cost(len)).await.map_err(|_| SendError::Closed)?;
         let (receipt, answer) = oneshot::channel();
-        let out = Out { body, receipt, room, since: Instant::now() };
+        let out = Out { label, body, receipt, room, since: Instant::now() };
         link.jobs.send(Job::Message(out)).await.map_err(|_| SendError::Closed)?;
         Ok(Receipt { slot, answer })
     }

@@ -2,7 +2,9 @@
 //! them.
 
 use rustls::pki_types::CertificateDer;
+use xtreem_wire::VoRoot;
 
+use crate::announcement::verify_announcement;
 use crate::beside::{FromCaller, FromHolder};
 use crate::hello::Hello;
 use crate::stranger::{Stranger, vo_in};
@@ -31,5 +33,16 @@ pub fn beside(bytes: &[u8]) {
     if let Ok(said) = minicbor::decode::<FromHolder>(bytes) {
         let written = minicbor::to_vec(&said).expect("what was read once");
         assert_eq!(minicbor::decode::<FromHolder>(&written).expect("own bytes"), said);
+    }
+}
+
+/// What was told to all nodes, and was signed by nobody of this VO.
+pub fn announcement(root: &VoRoot, bytes: &[u8]) {
+    for now in [0, u64::MAX] {
+        if let Err(fault) = verify_announcement(root, now, bytes) {
+            drop(fault.to_string());
+        } else {
+            panic!("nobody signed this");
+        }
     }
 }

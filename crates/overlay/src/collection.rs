@@ -401,6 +401,7 @@ impl<H: Host> Driven<H> for Collection {
             return Err(Fault::FromMyself);
         }
         self.note(call, from, out)?;
+        self.hear_of(call, from, out);
         self.take(call, from, message, out)
     }
 

@@ -118,7 +118,7 @@ pub(super) async fn place(
     at: Result<Query<At>, QueryRejection>,
 ) -> Result<Json<RankHolder>, ApiError> {
     let joined = of(&slot, &name).await?;
-    holder_at(&joined, &body::query(at)?.at).await.map(Json)
+    holder_at(&joined, &body::query(at)?.at).await.map(|(_, holder)| Json(holder))
 }
 
 #[derive(Deserialize)]
@@ -199,21 +199,22 @@ pub(super) async fn holder(joined: &Joined, rank: u32) -> Result<RankHolder, Api
     }
 }
 
-/// Who stands at a place of a mesh.
-pub(super) async fn holder_at(joined: &Joined, at: &str) -> Result<RankHolder, ApiError> {
+/// Who stands at a place of a mesh, which is told by its coordinates.
+pub(super) async fn holder_at(joined: &Joined, at: &str) -> Result<(Vec<u32>, RankHolder), ApiError> {
     let wrong = || ApiError::bad_request(format!("at={at}: want a place by its coordinates, as at=1,2"));
     let place: Result<Vec<u32>, _> = at.split(',').map(|part| part.trim().parse()).collect();
     let place = place.map_err(|_| wrong())?;
     let CollectionSpec::Mesh { shape, .. } = &joined.spec else {
         return Err(BeginError::Kind("places").into());
     };
-    let rank = joined.call(move |driver| driver.core().rank_at(&place)).await?;
+    let asked = place.clone();
+    let rank = joined.call(move |driver| driver.core().rank_at(&asked)).await?;
     let rank = rank.ok_or_else(|| {
         let error =
             format!("the mesh has no place {at}: its shape is {shape:?}, and the first place all zeros");
         ApiError::definite(StatusCode::NOT_FOUND, error)
     })?;
-    holder(joined, rank).await
+    Ok((place, holder(joined, rank).await?))
 }
 
 /// Who owns a key.

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -11,10 +11,14 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::sse::{self, KeepAlive, Sse};
+use bytes::Bytes;
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
-use xtreem_client::api::{Blob, MailboxRequest, MessageView, SlotCredential};
-use xtreem_messages::{MESSAGE_MAX_BYTES, RenewError, SendError};
+use tokio::time::sleep;
+use xtreem_client::api::{AddressView, Blob, MailboxRequest, MessageView, RankHolder, SlotCredential};
+use xtreem_messages::{
+    By, MESSAGE_MAX_BYTES, NotNumbering, Numbering, PATIENCE, RenewError, SendError, pause_after,
+};
 
 use super::error::ApiError;
 use super::slot_socket::Slot;
@@ -60,44 +64,80 @@ pub(super) struct Address {
 }
 
 impl Address {
-    /// The slot that is meant now.
-    async fn resolve(self, slot: &Slot) -> Result<u16, ApiError> {
+    /// The slot that is meant now, and what it is told of why.
+    async fn resolve(&self, slot: &Slot) -> Result<(u16, Option<xtreem_messages::Address>), ApiError> {
         let Address { slot: to, collection, rank, at, key } = self;
         let (to, rank) = (body::number("slot", to.as_deref())?, body::number("rank", rank.as_deref())?);
         let joined = match collection {
-            Some(name) => Some(collections::of(slot, &name).await?),
+            Some(name) => Some(collections::of(slot, name).await?),
             None => None,
         };
-        match (to, joined, rank, at, key) {
-            (Some(to), None, None, None, None) => Ok(to),
+        let (to, by) = match (to, &joined, rank, at, key) {
+            (Some(to), None, None, None, None) => return Ok((to, None)),
             (None, Some(joined), Some(rank), None, None) => {
-                collections::holder(&joined, rank).await.map(|it| it.slot)
+                let holder = collections::holder(joined, rank).await?;
+                (holder.slot, By::Rank { rank, numbering: numbering(&holder)? })
             }
             (None, Some(joined), None, Some(at), None) => {
-                collections::holder_at(&joined, &at).await.map(|it| it.slot)
+                let (at, holder) = collections::holder_at(joined, at).await?;
+                (holder.slot, By::Place { at, numbering: numbering(&holder)? })
             }
             (None, Some(joined), None, None, Some(key)) => {
-                collections::owner_of(&joined, &key).await.map(|it| it.slot)
+                let owner = collections::owner_of(joined, key).await?;
+                (owner.slot, By::Key { key: key.clone() })
             }
             _ => {
                 let error = "to whom? slot=3, or collection=NAME with one of rank=5, at=1,2 and key=TEXT";
-                Err(ApiError::bad_request(error))
+                return Err(ApiError::bad_request(error));
             }
-        }
+        };
+        let name = joined.map(|joined| joined.name.clone());
+        Ok((to, name.map(|collection| xtreem_messages::Address { collection, by })))
     }
 }
 
+/// It was written here.
+fn numbering(holder: &RankHolder) -> Result<Numbering, ApiError> {
+    holder.numbering.parse().map_err(|error: NotNumbering| collections::not_now(&error.to_string()))
+}
+
+/// A rank, place or key is looked up again when whoever was found says that another one is meant.
 pub(super) async fn send(
     State(slot): State<Arc<Slot>>,
     to: Result<Query<Address>, QueryRejection>,
     body: Body,
 ) -> Result<Json<()>, ApiError> {
     let to = body::query(to)?;
-    let message = body::bytes(body, MESSAGE_MAX_BYTES, "the message").await?;
-    let to = to.resolve(&slot).await?;
-    let kept = slot.mail.kept().await?;
-    kept.mailbox.send(to, message).await?;
-    Ok(Json(()))
+    let message = Bytes::from(body::bytes(body, MESSAGE_MAX_BYTES, "the message").await?);
+    let (begun, mut tries) = (Instant::now(), 0);
+    loop {
+        let (number, address) = to.resolve(&slot).await?;
+        let kept = slot.mail.kept().await?;
+        let sent = match address {
+            None => kept.mailbox.send(number, message.clone()).await,
+            Some(address) => kept.mailbox.send_as(number, address, message.clone()).await,
+        };
+        tries += 1;
+        match (sent, pause_after(tries)) {
+            (Err(SendError::Misaddressed { .. }), Some(pause)) if begun.elapsed() < PATIENCE => {
+                sleep(pause).await;
+            }
+            (sent, _) => return Ok(Json(sent?)),
+        }
+    }
+}
+
+fn view(address: xtreem_messages::Address) -> AddressView {
+    let of = AddressView { collection: address.collection, ..AddressView::default() };
+    match address.by {
+        By::Rank { rank, numbering } => {
+            AddressView { rank: Some(rank), numbering: Some(numbering.to_string()), ..of }
+        }
+        By::Place { at, numbering } => {
+            AddressView { at: Some(at), numbering: Some(numbering.to_string()), ..of }
+        }
+        By::Key { key } => AddressView { key: Some(key), ..of },
+    }
 }
 
 /// What other members send from now on, and what they sent since the mailbox was opened. What nobody reads
@@ -110,7 +150,8 @@ pub(super) async fn messages(
     let events = stream::unfold(reader, |reader| async {
         let message = reader.0.mailbox.recv().await;
         let (slot, epoch) = (message.from.slot, epoch_text(&message.from.epoch));
-        let view = MessageView { slot, epoch, body: Blob(message.body.to_vec()) };
+        let to = message.to.map(|address| view(*address));
+        let view = MessageView { slot, epoch, to, body: Blob(message.body.to_vec()) };
         // Plain values: nothing in them has no JSON.
         let data = serde_json::to_string(&view).unwrap_or_default();
         Some((Ok(sse::Event::default().event("message").data(data)), reader))
@@ -150,9 +191,12 @@ impl From<SendError> for ApiError {
                 return ApiError::indefinite(StatusCode::GATEWAY_TIMEOUT, error);
             }
             SendError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            SendError::BadAddress(_) => StatusCode::BAD_REQUEST,
             SendError::TooManyPeers => StatusCode::TOO_MANY_REQUESTS,
             SendError::Replaced { .. } => StatusCode::GONE,
-            SendError::NotReached { .. } | SendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            SendError::Misaddressed { .. } | SendError::NotReached { .. } | SendError::Closed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         ApiError::definite(status, error)
     }

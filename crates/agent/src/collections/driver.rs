@@ -24,6 +24,10 @@ use super::life::Life;
 use super::post::Post;
 use crate::agent::random_u64;
 
+/// A later life of one slot, of which others tell, is looked for so often at most (our guess: as the list of
+/// all has two rounds in it).
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// What the API asks of the task.
 pub(super) type Command = Box<dyn FnOnce(&mut Driver) + Send>;
 
@@ -71,6 +75,8 @@ pub(crate) struct Driver {
     /// A number of the node of each slot.
     sites: BTreeMap<u16, u64>,
     origin: Moment,
+    /// When a later life of a slot was looked for.
+    looked: BTreeMap<u16, Moment>,
     waiting: BTreeMap<Question, oneshot::Sender<Outcome>>,
     at_hand: Option<AtHand>,
     /// Requests for work that wait.
@@ -93,6 +99,7 @@ impl Driver {
             parts,
             sites: BTreeMap::new(),
             origin: Moment::now(),
+            looked: BTreeMap::new(),
             waiting: BTreeMap::new(),
             at_hand: None,
             wanting: 0,
@@ -306,6 +313,7 @@ impl Driver {
                 let (name, body) = (self.parts.name.clone(), Blob(content.as_bytes().to_vec()));
                 return self.say(Said::Told(ToldView { name, slot, body }));
             }
+            Event::Hearsay { slot } => return self.look_for(slot),
             Event::Displaced => {
                 let (name, slot) = (&self.parts.name, self.parts.own.slot);
                 tracing::warn!(collection = %name, slot, "another member runs for this slot");
@@ -320,6 +328,18 @@ impl Driver {
             self.say(Said::Changed(CollectionEvent { name: self.parts.name.clone(), change }));
         }
         self.parts.changed.send_modify(|count| *count += 1);
+    }
+
+    /// Others say that a later life of a slot runs: it answers what is meant for the one that has spoken.
+    fn look_for(&mut self, slot: u16) {
+        let now = Moment::now();
+        if self.looked.get(&slot).is_some_and(|last| now.duration_since(*last) < LOOK_AGAIN) {
+            return;
+        }
+        let Some(mark) = self.handles.spoken(slot) else { return };
+        self.looked.insert(slot, now);
+        // A frame without a message.
+        self.parts.post.send(slot, self.head(mark).write());
     }
 
     fn say(&self, said: Said) {

@@ -155,7 +155,9 @@ impl News {
     }
 
     async fn pass_on(&self, known: &Known, node: Option<NodeId>) {
-        if known.slot == self.run.slot {
+        // Of the own slot only that another one has replaced this member.
+        let is_replaced = known.state == SlotState::Running && known.epoch > self.run.epoch;
+        if known.slot == self.run.slot && !is_replaced {
             return;
         }
         let input = match known.state {

@@ -97,6 +97,12 @@ impl Handles {
         self.handles.range(first(slot)..).take_while(is_it).map(|(_, handle)| *handle).collect()
     }
 
+    /// The mark of the latest life of a slot that has spoken.
+    pub(super) fn spoken(&self, slot: u16) -> Option<[u8; 8]> {
+        let mut latest = self.of_slot(slot).into_iter().rev().filter_map(|handle| self.entries.get(&handle));
+        latest.find(|entry| entry.is_proven).map(|entry| entry.mark)
+    }
+
     pub(super) fn mark(&self, handle: Handle) -> Option<[u8; 8]> {
         self.entries.get(&handle).map(|entry| entry.mark)
     }
@@ -203,6 +209,8 @@ mod tests {
         assert!(handles.is_over(life(1, 1, 0)) && !handles.is_over(life(1, 2, 0)));
         assert_eq!(handles.life(first), Some(life(1, 1, 7)), "a core may name it yet");
         assert_eq!(handles.of_slot(1), [first, again, replaced]);
+        assert_eq!(handles.spoken(1), Some(life(1, 2, 1).mark()));
+        assert_eq!(handles.spoken(2), None);
         assert_eq!((handles.of_slot(2), handles.of_slot(0)), (vec![other], vec![own]));
     }
 

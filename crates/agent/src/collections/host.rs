@@ -6,6 +6,7 @@ use xtreem_base::{Events, Handle, Sink};
 use xtreem_overlay::collection::{Event, Host, Member, Message};
 
 use super::handles::Handles;
+use super::life::Life;
 
 /// Takes what a core says, and answers what it asks.
 pub(crate) struct Out<'a> {
@@ -36,5 +37,9 @@ impl Host for Out<'_> {
     /// Slots of one node die together.
     fn site_of(&self, peer: Handle) -> Option<u64> {
         self.sites.get(&self.handles.life(peer)?.slot).copied()
+    }
+
+    fn may_be(&self, known: u64, told: u64) -> bool {
+        Life::may_be(known, told)
     }
 }

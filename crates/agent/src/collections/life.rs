@@ -42,6 +42,11 @@ impl Life {
         let recruiter = u64::from(u16::from_be_bytes([recruiter[0], recruiter[1]]));
         counter << 48 | recruiter << 32 | u64::from(self.start)
     }
+
+    /// Whether two such numbers may be of one life: of the first the start is not known.
+    pub(super) fn may_be(known: u64, told: u64) -> bool {
+        known == told >> 32 << 32
+    }
 }
 
 /// The number of the next start: unix seconds, or one more than the last one of this agent. Grows over
@@ -76,6 +81,13 @@ mod tests {
         assert!(lives.windows(2).all(|pair| pair[0].incarnation() < pair[1].incarnation()));
         assert!(lives.windows(2).all(|pair| pair[0].mark() != pair[1].mark()));
         assert_eq!(life(7, 7, Life::UNKNOWN).mark(), [0; 8]);
+    }
+
+    #[test]
+    fn a_life_of_unknown_start_may_be_any_of_its_epoch() {
+        let number = |counter, start| life(counter, 1, start).incarnation();
+        assert!(Life::may_be(number(2, Life::UNKNOWN), number(2, 9)));
+        assert!(!Life::may_be(number(2, 8), number(2, 9)) && !Life::may_be(number(2, 0), number(3, 9)));
     }
 
     #[test]

@@ -26,6 +26,11 @@ impl Registry {
         of_app.filter_map(|(run, of)| Some((run.slot, of.upgrade()?))).collect()
     }
 
+    /// Those of one slot, while its program runs here.
+    pub(crate) fn of_run(&self, run: SlotRun) -> Option<Arc<Collections>> {
+        self.all().get(&run)?.upgrade()
+    }
+
     /// A panic elsewhere cannot leave the table half-changed: every change is one call.
     fn all(&self) -> MutexGuard<'_, BTreeMap<SlotRun, Weak<Collections>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Mutex;
 use xtreem_allocation::{Epoch, Notice, SlotRun, SlotState};
 use xtreem_messages::{
-    Answer, Directory, FindError, Found, Issued, Mailbox, OpenError, Options, RenewError, SlotKey,
+    Address, Answer, Directory, FindError, Found, Issued, Mailbox, Misaddressed, OpenError, Options,
+    RenewError, SlotKey,
 };
 
 use xtreem_net::Named;
@@ -16,6 +17,7 @@ use xtreem_node::Event;
 use super::{NoMailbox, Purpose, issue};
 use crate::agent::Agent;
 use crate::api::member;
+use crate::collections;
 use crate::waiting::{Subscription, Topic};
 
 /// Messages that a program has not read yet: less than in its own memory, as the agent is everybody's.
@@ -99,6 +101,16 @@ impl Directory for Here {
 
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>> {
         Box::pin(issue(&self.agent, self.run, self.key))
+    }
+
+    fn check<'a>(&'a self, address: &'a Address) -> Answer<'a, Result<(), Misaddressed>> {
+        Box::pin(async {
+            match self.purpose {
+                Purpose::Messages => collections::check(&self.agent, self.run, address).await,
+                // What collections say to each other goes from slot to slot.
+                Purpose::Cores => Err(Misaddressed::NoMember),
+            }
+        })
     }
 
     fn news(&self) -> Answer<'_, (u16, Epoch)> {

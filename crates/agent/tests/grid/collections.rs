@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep};
 use xtreem_agent::program::{CollectionRef, Program};
 use xtreem_client::api::{CollectionSpec, Metric};
 
-use self::door::{Door, doors};
+use self::door::{Answer, Door, doors};
 use crate::lab::{Lab, until};
 use crate::{all_run, holder, shell};
 
@@ -242,16 +242,30 @@ async fn check_messages(doors: &BTreeMap<u16, Door>, by_rank: &BTreeMap<u64, u16
     for (slot, door) in doors {
         messages.insert(*slot, door.events("/v1/self/messages", "message").await);
     }
-    for (query, to) in [
-        ("collection=ranks&rank=3".to_owned(), by_rank[&3]),
-        ("collection=mesh&at=0,1".to_owned(), ranks(doors, "mesh").await[&1]),
-        ("slot=1".to_owned(), 1),
+    let numbering = |shown: Answer| shown.ok()["standing"]["numbering"].clone();
+    let of_ranks = numbering(doors[&0].get("ranks").await);
+    let of_mesh = numbering(doors[&0].get("mesh").await);
+    let owner = doors[&0].get("ring/owner?key=sky").await.ok()["slot"].as_u64().expect("an owner") as u16;
+    for (query, to, address) in [
+        (
+            "collection=ranks&rank=3",
+            by_rank[&3],
+            json!({"collection": "ranks", "rank": 3, "numbering": of_ranks}),
+        ),
+        (
+            "collection=mesh&at=0,1",
+            ranks(doors, "mesh").await[&1],
+            json!({"collection": "mesh", "at": [0, 1], "numbering": of_mesh}),
+        ),
+        ("collection=ring&key=sky", owner, json!({"collection": "ring", "key": "sky"})),
+        ("slot=1", 1, Value::Null),
     ] {
         let from = &doors[&((to + 1) % SLOTS)];
         from.ask("POST", &format!("/v1/self/send?{query}"), b"hello").await.ok();
         let to = messages.get_mut(&to).expect("a member");
         let message = to.recv().await.expect("a message");
         assert_eq!((&message["slot"], &message["body"]), (&json!(from.slot), &json!("aGVsbG8=")), "{query}");
+        assert_eq!(message["to"], address, "{query}");
     }
 }
 

@@ -4,7 +4,8 @@
 mod member;
 mod stranger;
 
-use xtreem_agent::program::{Program, SELF_COMMAND};
+use xtreem_agent::program::{CollectionRef, Program, SELF_COMMAND};
+use xtreem_client::api::CollectionSpec;
 
 use self::member::STREAMED_BYTES;
 pub use self::member::{BE_MEMBER, be_member};
@@ -79,6 +80,28 @@ pub async fn programs_of_any_language_talk_through_their_agents() {
         println!("  an agent's peak: {peak} KiB");
         assert!(peak < MEMORY_MAX_KIB, "an agent kept what it refused");
     }
+}
+
+pub async fn who_has_another_rank_by_now_does_not_take_what_was_sent_to_the_old_one() {
+    let lab = Lab::of(4).await;
+    let row = CollectionRef { name: "row".to_owned(), spec: CollectionSpec::Ranks {} };
+    let app = lab.application("ranked", 3, &Program { collections: vec![row], ..member("ranked") });
+    lab.place(&app).await;
+    let id = app.record.id.to_string();
+    until("slot 0 has sent all", async || lab.log(&id, 0).await.contains("all are sent")).await;
+    let log = lab.log(&id, 0).await;
+    for expected in [
+        "another rank: definite, it is rank 1 under",
+        "an old numbering: definite, it is rank 1 under",
+        "another collection: definite, it is no member of that collection",
+        "posted: definite, it is rank 1 under",
+    ] {
+        assert!(log.contains(expected), "{expected:?} in {log}");
+    }
+    until("slot 1 has heard both", async || lab.log(&id, 1).await.contains("heard by slot")).await;
+    let log = lab.log(&id, 1).await;
+    let heard: Vec<&str> = log.lines().filter(|line| line.starts_with("heard")).collect();
+    assert_eq!(heard, ["heard by rank 1 of \"row\" right", "heard by slot last"], "{log}");
 }
 
 pub async fn what_is_too_long_for_a_message_is_streamed_within_little_memory() {

@@ -134,5 +134,23 @@ pub struct MessageView {
     pub slot: u16,
     /// Under which its holder ran then.
     pub epoch: String,
+    /// By what it was addressed, if not by this slot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<AddressView>,
     pub body: Blob,
+}
+
+/// By what a message was addressed: a rank, a place or a key of a collection.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressView {
+    pub collection: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Vec<u32>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Under which the rank or the place is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub numbering: Option<String>,
 }

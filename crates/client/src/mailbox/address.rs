@@ -6,14 +6,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use xtreem_messages::{Address, By, Numbering};
 
+use super::stands::OwnStands;
 use crate::ClientError;
 use crate::api::{KeyOwner, RankHolder};
 use crate::http::{Asked, Http, escaped};
 
 /// What was found is believed for so long when nothing is heard against it: a key gets another owner without
 /// this member being told (our guess).
-const BELIEVED: Duration = Duration::from_secs(5);
+pub(super) const BELIEVED: Duration = Duration::from_secs(5);
 
 /// Addresses that are remembered; beyond it all are forgotten, and asked for again as they are used.
 const ADDRESSES_MAX: usize = 4_096;
@@ -72,9 +74,16 @@ impl fmt::Display for To {
     }
 }
 
-/// A slot, and when the agent said so.
+/// The slot that is meant just now, and what it is told of why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Target {
+    pub(super) slot: u16,
+    pub(super) address: Option<Address>,
+}
+
+/// What was found, and when the agent said so.
 struct Believed {
-    slot: u16,
+    target: Target,
     since: Instant,
 }
 
@@ -82,49 +91,59 @@ struct Believed {
 pub(super) struct Addresses {
     http: Http,
     known: Mutex<BTreeMap<To, Believed>>,
+    /// Where this member itself stands.
+    pub(super) own: OwnStands,
 }
 
 impl Addresses {
     pub(super) fn new(http: Http) -> Self {
-        Addresses { http, known: Mutex::default() }
+        Addresses { own: OwnStands::new(http.clone()), http, known: Mutex::default() }
     }
 
-    /// The slot, from memory or from the agent.
-    pub(super) async fn slot(&self, to: &To) -> Result<u16, ClientError> {
+    /// From memory or from the agent.
+    pub(super) async fn find(&self, to: &To) -> Result<Target, ClientError> {
         if let To::Slot(slot) = to {
-            return Ok(*slot);
+            return Ok(Target { slot: *slot, address: None });
         }
-        let remembered =
-            self.known().get(to).filter(|known| known.since.elapsed() < BELIEVED).map(|k| k.slot);
-        if let Some(slot) = remembered {
-            return Ok(slot);
+        let is_fresh = |known: &&Believed| known.since.elapsed() < BELIEVED;
+        let remembered = self.known().get(to).filter(is_fresh).map(|known| known.target.clone());
+        if let Some(target) = remembered {
+            return Ok(target);
         }
         let since = Instant::now();
-        let slot = self.ask(to).await?;
+        let target = self.ask(to).await?;
         let mut known = self.known();
         if known.len() >= ADDRESSES_MAX {
             known.clear();
         }
-        known.insert(to.clone(), Believed { slot, since });
-        Ok(slot)
+        known.insert(to.clone(), Believed { target: target.clone(), since });
+        Ok(target)
     }
 
-    async fn ask(&self, to: &To) -> Result<u16, ClientError> {
+    async fn ask(&self, to: &To) -> Result<Target, ClientError> {
         let path = |name: &str, what: &str| format!("/v1/self/collections/{}{what}", escaped(name));
+        let target = |slot, collection: &str, by| {
+            let address = Some(Address { collection: collection.to_owned(), by });
+            Target { slot, address }
+        };
         match to {
-            To::Slot(slot) => Ok(*slot),
+            To::Slot(slot) => Ok(Target { slot: *slot, address: None }),
             To::Rank { collection, rank } => {
-                let holder = self.http.get(&path(collection, &format!("/ranks/{rank}"))).await;
-                holder.map(|RankHolder { slot, .. }| slot)
+                let holder: RankHolder = self.http.get(&path(collection, &format!("/ranks/{rank}"))).await?;
+                let by = By::Rank { rank: *rank, numbering: numbering(&holder)? };
+                Ok(target(holder.slot, collection, by))
             }
             To::Place { collection, at } => {
-                let at = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
-                let asked = Asked::of(path(collection, "/places")).and("at", at);
-                self.http.get(asked.as_ref()).await.map(|RankHolder { slot, .. }| slot)
+                let text = at.iter().map(u32::to_string).collect::<Vec<_>>().join(",");
+                let asked = Asked::of(path(collection, "/places")).and("at", text);
+                let holder: RankHolder = self.http.get(asked.as_ref()).await?;
+                let by = By::Place { at: at.clone(), numbering: numbering(&holder)? };
+                Ok(target(holder.slot, collection, by))
             }
             To::Key { collection, key } => {
                 let asked = Asked::of(path(collection, "/owner")).and("key", key);
-                self.http.get(asked.as_ref()).await.map(|KeyOwner { slot, .. }| slot)
+                let owner: KeyOwner = self.http.get(asked.as_ref()).await?;
+                Ok(target(owner.slot, collection, By::Key { key: key.clone() }))
             }
         }
     }
@@ -137,16 +156,23 @@ impl Addresses {
     /// Its numbering, or who owns what, is another one now.
     pub(super) fn forget_collection(&self, name: &str) {
         self.known().retain(|to, _| to.collection() != Some(name));
+        self.own.forget(name);
     }
 
     pub(super) fn forget_all(&self) {
         self.known().clear();
+        self.own.forget_all();
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<To, Believed>> {
         // No task can leave it half changed: each change is one call.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn numbering(holder: &RankHolder) -> Result<Numbering, ClientError> {
+    let read = holder.numbering.parse::<Numbering>();
+    read.map_err(|error| ClientError::Malformed { reason: error.to_string(), is_read: true })
 }
 
 #[cfg(test)]

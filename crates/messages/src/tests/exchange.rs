@@ -5,8 +5,11 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::timeout;
 
-use super::town::Town;
-use crate::{FindError, IN_FLIGHT_MAX_BYTES, MESSAGE_MAX_BYTES, SendError, UNREAD_PER_PEER_MAX_BYTES};
+use super::town::{ROW, Town};
+use crate::{
+    Address, By, FindError, IN_FLIGHT_MAX_BYTES, MESSAGE_MAX_BYTES, Misaddressed, Numbering, SendError,
+    UNREAD_PER_PEER_MAX_BYTES,
+};
 
 /// Longer than anything here takes.
 const SOON: Duration = Duration::from_secs(20);
@@ -65,6 +68,68 @@ async fn a_member_of_five_hears_from_which_slot_each_message_is() {
         assert_eq!(heard, [0, 1, 2, 3, 4]);
         assert_eq!(to.try_recv(), None);
     }
+}
+
+fn rank(rank: u32, numbering: Numbering) -> Address {
+    Address { collection: "row".to_owned(), by: By::Rank { rank, numbering } }
+}
+
+#[tokio::test]
+async fn the_receiver_sees_by_what_a_message_was_addressed_the_longest_too() {
+    let town = Town::new();
+    let (one, two) = (town.member(0, 1), town.member(1, 1));
+    for len in [0, 100, 70_000, MESSAGE_MAX_BYTES] {
+        let body = Bytes::from(vec![7; len]);
+        one.send_as(1, rank(3, ROW), body.clone()).await.expect("it is rank 3");
+        one.send(1, "plain").await.expect("sent");
+        let message = two.recv().await;
+        assert_eq!((message.to.as_deref(), message.body), (Some(&rank(3, ROW)), body));
+        assert_eq!(two.recv().await.to, None);
+    }
+}
+
+#[tokio::test]
+async fn what_is_addressed_to_another_one_fails_definitely_and_the_rest_arrives_in_order() {
+    const MANY: u32 = 2_000;
+    let town = Town::new();
+    let (one, two) = (town.member(0, 1), town.member(1, 1));
+    let later = Numbering { number: 2, ..ROW };
+    let is_rank_3 = Misaddressed::Stands { rank: Some(3), numbering: ROW };
+    let elsewhere = Address { collection: "column".to_owned(), ..rank(3, ROW) };
+    let wrong = [(rank(4, ROW), is_rank_3), (rank(3, later), is_rank_3), (elsewhere, Misaddressed::NoMember)];
+    let sending = async {
+        let mut receipts = Vec::new();
+        for number in 0..MANY {
+            let body = number.to_be_bytes().to_vec();
+            let receipt = match number % 5 {
+                kind @ 0..3 => one.post_as(1, wrong[kind as usize].0.clone(), body).await,
+                3 => one.post_as(1, rank(3, ROW), body).await,
+                _ => one.post(1, body).await,
+            };
+            receipts.push(receipt.expect("there is room"));
+        }
+        for (number, receipt) in receipts.into_iter().enumerate() {
+            let sent = receipt.acknowledged().await;
+            let Some((address, why)) = wrong.get(number % 5) else {
+                sent.expect("it arrived");
+                continue;
+            };
+            let (address, why) = (Box::new(address.clone()), *why);
+            assert_eq!(sent, Err(SendError::Misaddressed { slot: 1, address, why }));
+        }
+    };
+    let receiving = async {
+        for number in (0..MANY).filter(|number| number % 5 > 2) {
+            assert_eq!(two.recv().await.body, &number.to_be_bytes()[..]);
+        }
+    };
+    timeout(SOON, async { tokio::join!(sending, receiving) }).await.expect("they talk");
+    assert_eq!(two.try_recv(), None);
+    let error = one.send_as(1, rank(4, ROW), "x").await.expect_err("it is rank 3");
+    assert!(error.is_definite());
+    let text = "slot 1 is not rank 4 of \"row\" under numbering 1.0000000000000007: it is rank 3 under \
+                numbering 1.0000000000000007; ask again who is";
+    assert_eq!(error.to_string(), text);
 }
 
 #[tokio::test]

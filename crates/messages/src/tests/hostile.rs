@@ -7,9 +7,10 @@ use tokio::time::timeout;
 use xtreem_base::AppId;
 use xtreem_trust::SlotClaims;
 
-use super::town::{Forged, Town};
+use super::town::{Forged, ROW, Town};
+use crate::frame::{ADDRESSED, REFUSED};
 use crate::hello::{self, MESSAGES};
-use crate::{Mailbox, SendError};
+use crate::{Address, By, Mailbox, Misaddressed, SendError};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -135,11 +136,10 @@ async fn a_second_stream_of_messages_and_streams_for_nothing_end_the_connection(
     }
 }
 
-#[tokio::test]
-async fn acknowledgements_of_what_was_not_sent_end_the_connection() {
+/// A liar takes the connection of a member that sends one plain message, and says this of it.
+async fn answered(words: &[u8]) -> (Result<(), SendError>, String) {
     let town = Town::new();
     let (one, two) = (town.member(0, 1), town.member(1, 1));
-    // The liar takes connections itself.
     let liar = two.shared().clone();
     let endpoint = crate::Mailbox::bind(&super::town::slot_key(11), super::town::HERE, 0).expect("bound");
     town.put(1, crate::Found { epoch: Town::epoch(1), address: endpoint.address().expect("an address") });
@@ -148,12 +148,69 @@ async fn acknowledgements_of_what_was_not_sent_end_the_connection() {
         let connection = incoming.accept().expect("taken").await.expect("connected");
         let met = hello::receive(&liar.standing, connection).await.expect("met");
         let (mut send, _receive) = met.connection.accept_bi().await.expect("messages");
-        send.write_all(&7u64.to_be_bytes()).await.expect("written");
+        send.write_all(words).await.expect("written");
         closed_because(&met.connection).await
     };
-    let (sent, why) = tokio::join!(one.send(1, "once"), lying);
-    assert!(why.contains("acknowledges what was not sent"), "{why}");
-    assert!(matches!(sent, Err(SendError::NotAcknowledged { .. })), "{sent:?}");
+    tokio::join!(one.send(1, "once"), lying)
+}
+
+#[tokio::test]
+async fn acknowledgements_and_refusals_of_what_was_not_sent_end_the_connection() {
+    let refused =
+        |number: u64, why: &[u8]| [&(number | REFUSED).to_be_bytes()[..], &[why.len() as u8], why].concat();
+    let why = Misaddressed::NoMember.write();
+    let table = [
+        ("seven", 7u64.to_be_bytes().to_vec(), "acknowledges what was not sent"),
+        ("none is refused", refused(0, &why), "acknowledges what was not sent"),
+        ("one by its slot is refused", refused(1, &why), "acknowledges what was not sent"),
+        ("odd words", refused(1, b"odd"), "malformed"),
+        ("many words", refused(1, &[0; 255]), "malformed"),
+    ];
+    for (what, words, expected) in table {
+        let (sent, why) = answered(&words).await;
+        assert!(why.contains(expected), "{what}: {why}");
+        assert!(matches!(sent, Err(SendError::NotAcknowledged { .. })), "{what}: {sent:?}");
+    }
+}
+
+#[tokio::test]
+async fn addresses_beyond_their_limits_end_the_connection() {
+    let town = Town::new();
+    let (one, two) = (town.member(0, 1), town.member(1, 1));
+    let head = |len: u32| (ADDRESSED | len).to_be_bytes();
+    let table = [
+        ([&head(702)[..], &700u16.to_be_bytes(), &[0; 700]].concat(), "ADDRESS_MAX_BYTES"),
+        ([&head(5)[..], &9u16.to_be_bytes(), b"odd"].concat(), "malformed"),
+        ([&head(5)[..], &3u16.to_be_bytes(), b"odd"].concat(), "malformed"),
+        (head(u32::MAX >> 1).to_vec(), "MESSAGE_MAX_BYTES"),
+    ];
+    for (bytes, expected) in table {
+        let (connection, mut send, _receive, _met) = raw(&one, &two).await;
+        send.write_all(&bytes).await.expect("written");
+        let why = closed_because(&connection).await;
+        assert!(why.contains(expected), "{why}");
+    }
+    assert_eq!(two.try_recv(), None);
+}
+
+/// It never hears that they are refused.
+#[tokio::test]
+async fn a_flood_of_misaddressed_messages_is_read_no_further() {
+    let town = Town::new();
+    let (one, two) = (town.member(0, 1), town.member(1, 1));
+    let (_connection, mut send, _receive, _met) = raw(&one, &two).await;
+    let address = Address { collection: "no".to_owned(), by: By::Rank { rank: 1, numbering: ROW } };
+    let address = address.write().expect("short");
+    let head = (ADDRESSED | (2 + address.len()) as u32).to_be_bytes();
+    let message = [&head[..], &(address.len() as u16).to_be_bytes(), &address].concat();
+    let flood = message.repeat(1_000);
+    let pause = Duration::from_millis(500);
+    let mut bytes = 0;
+    while let Ok(written) = timeout(pause, send.write_all(&flood)).await {
+        written.expect("it is open");
+        bytes += flood.len();
+        assert!(bytes < 64 << 20, "{bytes} bytes were taken");
+    }
 }
 
 #[tokio::test]

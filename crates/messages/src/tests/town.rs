@@ -11,10 +11,14 @@ use xtreem_base::{AppId, NodeId};
 use xtreem_trust::{Grounds, SlotClaims, VALID_SECONDS, sign_claim, sign_slot};
 use xtreem_wire::{Claims, Roles, VoRoot, node_id_of};
 
-use crate::{Answer, Directory, FindError, Found, Issued, Mailbox, Options, RenewError, SlotKey};
+use crate::{
+    Address, Answer, Directory, FindError, Found, Issued, Mailbox, Misaddressed, Numbering, Options,
+    RenewError, SlotKey, Stands,
+};
 
 pub const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 pub const SLOTS: u16 = 5;
+pub const ROW: Numbering = Numbering { number: 1, digest: 7 };
 
 /// How long members of a test look for each other.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -187,6 +191,18 @@ impl Directory for Agent {
 
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>> {
         Box::pin(async { Ok(self.issue()) })
+    }
+
+    /// Everybody is rank 3 of "row", and a member of nothing else.
+    fn check<'a>(&'a self, address: &'a Address) -> Answer<'a, Result<(), Misaddressed>> {
+        Box::pin(async {
+            let stands = Stands { rank: Some(3), numbering: ROW, at: None };
+            if address.collection == "row" {
+                address.is_for(Some(stands))
+            } else {
+                Err(Misaddressed::NoMember)
+            }
+        })
     }
 
     fn news(&self) -> Answer<'_, (u16, Epoch)> {

@@ -13,6 +13,7 @@ use super::numbers::{Numbers, check_names};
 use super::table::{Purpose, Request};
 use super::{Collection, Fault, LOOPED_MAX, Phase};
 use crate::overlay::{self, Overlay};
+use crate::ranks::all::{self, Entry, Name};
 use crate::store::{self, Operation};
 use crate::{broadcast, farm, ring};
 
@@ -261,9 +262,10 @@ impl Collection {
             }
             Message::All(message) => {
                 check_names(out, self.me, &message)?;
+                let message = self.without_hearsay(*message, out);
                 let result = self.with_numbers(call, out, |numbers, call, out| match numbers {
                     Numbers::All(all) => {
-                        Some(all.handle_message(call.narrow(|config| &config.all), from, *message, out))
+                        Some(all.handle_message(call.narrow(|config| &config.all), from, message, out))
                     }
                     Numbers::Sums(_) => None,
                 });
@@ -303,6 +305,42 @@ impl Collection {
                 out.event(Event::Outcomes);
                 Ok(())
             }
+        }
+    }
+
+    /// Leaves out of a list those that would replace this member, or one that has spoken here, on the word
+    /// of others alone. Whoever lies can make up any number of them.
+    fn without_hearsay<H: Host>(&self, mut message: all::Message, out: &mut H) -> all::Message {
+        let (all::Message::Swap { entries, .. } | all::Message::Take { entries, .. }) = &mut message else {
+            return message;
+        };
+        entries.retain(|entry| {
+            let Some(Member { slot, epoch }) = member_of(out, self.me, entry.handle) else { return false };
+            if slot == self.me.member.slot {
+                // Its driver would know.
+                return epoch <= self.me.member.epoch;
+            }
+            let spoken = self.epochs.get(&slot).copied();
+            let is_hearsay = spoken.is_some_and(|spoken| epoch > spoken && !out.may_be(spoken, epoch));
+            if is_hearsay {
+                out.event(Event::Hearsay { slot });
+            }
+            !is_hearsay
+        });
+        message
+    }
+
+    /// A member has spoken, and nobody is known to have replaced it.
+    pub(super) fn hear_of<H: Host>(&mut self, call: Call<'_, Config>, from: Handle, out: &mut H) {
+        let Some(Member { slot, epoch }) = member_of(out, self.me, from) else { return };
+        let Some(Numbers::All(all)) = &self.numbers else { return };
+        if all.is_said_to_be_replaced(Name(slot.into()), epoch) {
+            self.with_numbers(call, out, |numbers, call, out| {
+                if let Numbers::All(all) = numbers {
+                    let entry = Entry::new(Name(slot.into()), epoch, from);
+                    all.handle_spoken(call.narrow(|config| &config.all), entry, out);
+                }
+            });
         }
     }
 

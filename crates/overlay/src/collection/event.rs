@@ -48,6 +48,9 @@ pub trait Host: Sink<Message> + Events<Event> {
     fn member_of(&self, peer: Handle) -> Option<Member>;
     /// At which site it is, as far as that is known: copies prefer other sites.
     fn site_of(&self, peer: Handle) -> Option<u64>;
+    /// Whether a member of epoch `told` may be the one that is known by `known`, which is lower: a driver that
+    /// does not know a part of it yet says so. Otherwise the one would have replaced the other.
+    fn may_be(&self, known: u64, told: u64) -> bool;
 }
 
 /// Names a question of this member.
@@ -113,6 +116,12 @@ pub enum Event {
         question: QuestionId,
         /// Its answer.
         result: Result<Answer, AskError>,
+    },
+    /// Others say that this slot runs under a higher epoch than the one that has spoken here. It is believed
+    /// when it speaks itself, or when the driver says it by [`Collection::learn`](super::Collection::learn).
+    Hearsay {
+        /// Of another member.
+        slot: u16,
     },
     /// Another member runs for this slot under a higher epoch: this one has no part in the collection any
     /// more, and says nothing from now on.

@@ -177,6 +177,21 @@ impl All {
         self.epoch()
     }
 
+    /// Whether others have told of a higher incarnation than this one.
+    pub fn is_said_to_be_replaced(&self, name: Name, incarnation: u64) -> bool {
+        self.list.entry(name).is_some_and(|known| known.life.incarnation > incarnation)
+    }
+
+    /// A member has spoken itself: what others said of a higher incarnation of its name is not believed any
+    /// more. Where there is one indeed it speaks, too, and stands in its place again.
+    pub fn handle_spoken(&mut self, call: Call<'_, Config>, entry: Entry, out: &mut impl Events<Event>) {
+        if self.is_said_to_be_replaced(entry.name, entry.life.incarnation) {
+            self.list.put(entry);
+            self.quiet = 0;
+            self.tell(call, true, out);
+        }
+    }
+
     /// Somebody that the node knows to be lost, or to be back.
     pub fn handle_lost(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut impl Events<Event>) {
         self.suspect(peer);

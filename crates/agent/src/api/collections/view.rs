@@ -10,7 +10,7 @@ use xtreem_overlay::mesh::Way;
 use xtreem_overlay::ranks::{Epoch, Standing};
 
 use crate::api::ring::{hex, owned};
-use crate::collections::{Driver, Ended, Joined};
+use crate::collections::{self, Driver, Ended, Joined};
 
 /// All that is known of it here.
 pub(crate) async fn reply(joined: &Joined) -> Result<CollectionReply, Ended> {
@@ -44,7 +44,7 @@ pub(super) fn standing(standing: &Standing) -> StandingView {
 }
 
 pub(super) fn numbering(epoch: &Epoch) -> String {
-    format!("{}.{:016x}", epoch.number, epoch.digest)
+    collections::numbering(epoch).to_string()
 }
 
 fn place_view(driver: &Driver, place: collection::Place) -> PlaceView {

@@ -7,8 +7,8 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::sleep;
-use xtreem_client::messages::Member;
-use xtreem_client::{Mailbox, SlotClient};
+use xtreem_client::messages::{Address, By, Member, Numbering, SendError};
+use xtreem_client::{Mailbox, SlotClient, To};
 
 pub const BE_MEMBER: &str = "be-member";
 
@@ -26,6 +26,7 @@ pub fn be_member(does: &str) -> ExitCode {
         match does {
             "chat" => chat().await,
             "plain" => plain().await,
+            "ranked" => ranked().await,
             "large" => large().await,
             other => println!("what is {other:?}?"),
         }
@@ -126,6 +127,54 @@ async fn plain() {
             assert!(data.contains("\"body\":\"aGVsbG8=\""), "{data}");
             println!("heard hello of slot {}", 1 - me);
         }
+    }
+}
+
+/// Slot 0 sends to slot 1, whose rank is 1, by what it is and by what it is not.
+async fn ranked() {
+    let mailbox = mailbox().await;
+    let client = SlotClient::from_env().expect("started by an agent");
+    let row = client.ranks("row").await.expect("declared");
+    let settled = row.settled(Duration::from_secs(60)).await.expect("settled");
+    if mailbox.slot() == 0 {
+        send_ranked(&mailbox, settled.numbering.parse().expect("a numbering")).await;
+    }
+    loop {
+        let message = mailbox.recv().await;
+        let to = match message.to.as_deref().map(|to| (&to.by, &to.collection)) {
+            None => "slot".to_owned(),
+            Some((By::Rank { rank, .. }, collection)) => format!("rank {rank} of {collection:?}"),
+            Some(other) => format!("{other:?}"),
+        };
+        println!("heard by {to} {}", String::from_utf8_lossy(&message.body));
+    }
+}
+
+async fn send_ranked(mailbox: &Mailbox, numbering: Numbering) {
+    // Slot 1 may not know yet that all are there.
+    mailbox.send(To::rank("row", 1), "right").await.expect("sent");
+    let rank = |collection: &str, rank, numbering| Address {
+        collection: collection.to_owned(),
+        by: By::Rank { rank, numbering },
+    };
+    let old = Numbering { digest: 7, ..numbering };
+    for (what, address) in [
+        ("another rank", rank("row", 2, numbering)),
+        ("an old numbering", rank("row", 1, old)),
+        ("another collection", rank("column", 1, numbering)),
+    ] {
+        println!("{what}: {}", refusal(mailbox.send_as(1, address, "wrong").await));
+    }
+    let posted = mailbox.post_as(1, rank("row", 0, numbering), "wrong").await.expect("handed over");
+    println!("posted: {}", refusal(posted.acknowledged().await));
+    mailbox.send(1, "last").await.expect("sent");
+    println!("all are sent");
+}
+
+fn refusal(sent: Result<(), SendError>) -> String {
+    match sent {
+        Err(error @ SendError::Misaddressed { why, .. }) if error.is_definite() => format!("definite, {why}"),
+        other => format!("{other:?}"),
     }
 }
 

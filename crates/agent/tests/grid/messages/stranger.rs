@@ -6,7 +6,9 @@ use std::time::{Duration, SystemTime};
 
 use xtreem_allocation::{Epoch, Evidence};
 use xtreem_base::{AppId, NodeId};
-use xtreem_messages::{Answer, Directory, FindError, Found, Issued, Mailbox, Options, RenewError, SlotKey};
+use xtreem_messages::{
+    Address, Answer, Directory, FindError, Found, Issued, Mailbox, Misaddressed, Options, RenewError, SlotKey,
+};
 use xtreem_net::Identity;
 use xtreem_trust::{Grounds, SlotClaims, VALID_SECONDS, sign_slot};
 
@@ -29,6 +31,10 @@ impl Directory for Liar {
 
     fn renew(&self) -> Answer<'_, Result<Issued, RenewError>> {
         Box::pin(async { Ok(self.issued.clone()) })
+    }
+
+    fn check<'a>(&'a self, _: &'a Address) -> Answer<'a, Result<(), Misaddressed>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn news(&self) -> Answer<'_, (u16, Epoch)> {

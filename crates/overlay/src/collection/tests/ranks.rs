@@ -1,7 +1,12 @@
 //! Ranks, meshes and the nearest.
 
+use std::boxed::Box;
+use std::vec;
+use std::vec::Vec;
+
 use super::*;
 use crate::mesh::{Direction, Edges, Shape, Way};
+use crate::ranks::all::{self, Entry, Head, Name};
 use crate::tman::{Items, Number};
 
 fn are_settled(world: &World) -> bool {
@@ -52,6 +57,58 @@ fn a_replacement_inherits_the_rank_and_its_predecessor_is_displaced() {
         let Known::Holder(holder) = known else { panic!("{known:?}") };
         assert_eq!(holder.handle, new);
     }
+}
+
+fn list(entries: Vec<Entry>) -> Message {
+    Message::All(Box::new(all::Message::Take { head: Head { seq: 1, number: 0 }, entries }))
+}
+
+/// A liar tells everybody of replacements that there are not, twice a second.
+#[test]
+fn made_up_replacements_displace_nobody_and_change_no_rank() {
+    const MEMBERS: u16 = 6;
+    let mut world = World::of(Kind::Ranks, MEMBERS, 2, 4);
+    world.until(secs(10), are_settled).expect("settled");
+    let running = world.running();
+    let before = ranks(&world);
+    let liar = world.at(5);
+    let lie = |world: &mut World, round: u64, to: Handle| {
+        let mut entries = Vec::new();
+        for slot in 0..MEMBERS - 1 {
+            // Somewhat later, and as late as there can be.
+            let epoch = if round % 2 == 0 { 2 + round } else { u64::MAX };
+            let handle = world.table.handle(Member { slot, epoch });
+            entries.push(Entry::new(Name(slot.into()), epoch, handle));
+        }
+        let _ = world.hear(liar, to, list(entries));
+    };
+    for round in 0..40 {
+        for to in running.iter().filter(|to| **to != liar) {
+            lie(&mut world, round, *to);
+        }
+        world.run(Duration::from_millis(500));
+    }
+    assert_eq!(ranks(&world), before);
+    assert!(running.iter().all(|one| !world.core(*one).is_over()));
+    assert!(world.take_events(running[0]).contains(&Event::Hearsay { slot: 1 }));
+}
+
+#[test]
+fn a_made_up_replacement_is_believed_until_the_real_one_speaks() {
+    let mut world = World::new(Kind::Ranks, Some(3), 4);
+    let first = world.start(0, 1);
+    let liar = world.table.handle(Member { slot: 5, epoch: 1 });
+    let nobody = world.table.handle(Member { slot: 1, epoch: 9 });
+    world.hear(liar, first, list(vec![Entry::new(Name(1), 9, nobody)])).expect("nothing speaks against it");
+    let holder = |world: &World| match world.core(first).holder(&world.config, 1) {
+        Known::Holder(holder) => Some(holder.handle),
+        _ => None,
+    };
+    assert_eq!(holder(&world), Some(nobody));
+    let real = world.start(1, 1);
+    world.start(2, 1);
+    world.until(secs(10), are_settled).unwrap_or_else(|| panic!("{:?}", ranks(&world)));
+    assert_eq!(holder(&world), Some(real));
 }
 
 #[test]

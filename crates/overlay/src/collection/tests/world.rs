@@ -69,6 +69,10 @@ impl Host for Out<'_> {
     fn site_of(&self, peer: Handle) -> Option<u64> {
         self.member_of(peer).map(|member| u64::from(member.slot % 3))
     }
+
+    fn may_be(&self, _: u64, _: u64) -> bool {
+        false
+    }
 }
 
 struct Node {
