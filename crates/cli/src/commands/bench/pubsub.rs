@@ -177,6 +177,9 @@ fn measure(arguments: &Arguments, dir: &Path, is_stopped: &AtomicBool) -> Result
     if cores.is_none() {
         show.say("ONE CORE ONLY: server and generator take time from each other.");
     }
+    if cfg!(debug_assertions) {
+        show.say("A DEVELOPMENT BUILD: the generator is slow, and so is an agent. `--profile dist` is for figures.");
+    }
     let servers = start(arguments, dir, cores, &show)?;
     if let Some(cores) = cores {
         machine::stay_on(cores.generator)?;

@@ -175,7 +175,7 @@ impl Serving {
     /// Whether the client is still there.
     fn write(&mut self, at: usize) -> bool {
         let Client { id, stream, .. } = &mut self.clients[at];
-        if at == 0 && self.fault == Fault::Close && self.broker.counts().0 > 500 {
+        if *id == 0 && self.fault == Fault::Close && self.broker.counts().0 > 500 {
             return false;
         }
         let Some(queue) = self.broker.queue(*id) else { return false };
