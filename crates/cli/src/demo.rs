@@ -6,7 +6,7 @@
 //! report, replacements what answers HTTP requests, duplicates what processes there are.
 
 mod client;
-mod footprint;
+pub mod footprint;
 pub mod grid;
 mod hosts;
 pub mod interrupt;

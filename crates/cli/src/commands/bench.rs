@@ -1,6 +1,7 @@
 //! `xtreem bench`: how fast something is between real agents on this machine.
 
 mod member;
+pub mod pubsub;
 pub mod sends;
 
 use clap::{Args, Subcommand};
@@ -19,10 +20,13 @@ pub struct Arguments {
 enum Command {
     /// Send messages from one member of an application to another
     Sends(sends::Arguments),
+    /// Publish to subscribers through an agent, NATS or Redis
+    Pubsub(pubsub::Arguments),
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     match &arguments.command {
         Command::Sends(arguments) => sends::run(arguments),
+        Command::Pubsub(arguments) => pubsub::run(arguments),
     }
 }

@@ -9,7 +9,7 @@ use tokio::time::sleep;
 
 /// `USER_HZ`, in which Linux tells CPU times to programs on every architecture that Rust's standard library
 /// supports.
-const TICKS_PER_SECOND: f64 = 100.0;
+pub const TICKS_PER_SECOND: f64 = 100.0;
 
 /// An agent at rest, on the average.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -75,9 +75,9 @@ fn sample(process: &Path) -> Option<Sample> {
     Some(Sample { ticks, memory_kib: proportional(&memory), threads, open_files })
 }
 
-/// CPU time in ticks and number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind the name in
+/// CPU time of a process in ticks and its number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind the name in
 /// brackets.
-fn times(stat: &str) -> Option<(u64, u64)> {
+pub fn times(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();
     Some((number(14)? + number(15)?, number(20)?))
