@@ -173,7 +173,7 @@ fn agent_config(dir: &Path, addr: SocketAddr) -> Result<PathBuf, Failure> {
     let bind = socket.local_addr().map_err(in_dir)?;
     let config = dir.join("agent.toml");
     let text = format!(
-        "state_dir = \"state\"\nidentity = \"node.pem\"\nname = \"bench\"\nbind = \"{bind}\"\npubsub = \"{addr}\"\n"
+        "state_dir = \"state\"\nidentity = \"node.pem\"\nname = \"bench\"\nbind = \"{bind}\"\n[pubsub]\nlisten = \"{addr}\"\nguests = [\"**\"]\n"
     );
     fs::write(&config, text).map_err(in_dir)?;
     Ok(config)
@@ -206,7 +206,7 @@ mod tests {
         let home = tempfile::tempdir().expect("a directory");
         let config = agent_config(home.path(), SocketAddr::from(([127, 0, 0, 1], 4_711))).expect("written");
         let text = fs::read_to_string(config).expect("there");
-        assert!(text.contains("\npubsub = \"127.0.0.1:4711\"\n"), "{text}");
+        assert!(text.contains("\nlisten = \"127.0.0.1:4711\"\n"), "{text}");
         assert!(home.path().join("node.pem").exists());
     }
 
