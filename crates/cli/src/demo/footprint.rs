@@ -75,8 +75,8 @@ fn sample(process: &Path) -> Option<Sample> {
     Some(Sample { ticks, memory_kib: proportional(&memory), threads, open_files })
 }
 
-/// CPU time of a process in ticks and its number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind the name in
-/// brackets.
+/// CPU time of a process in ticks and its number of threads: fields 14, 15 and 20 of proc(5)'s `stat`, behind
+/// the name in brackets.
 pub fn times(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_ascii_whitespace().collect();
     let number = |field: usize| fields.get(field - 3)?.parse::<u64>().ok();

@@ -79,7 +79,8 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::<u32>(1..=10_000))]
     subs: u32,
     /// Bytes of a message
-    #[arg(long, value_name = "BYTES", default_value_t = 128, value_parser = number::<u32>(STAMP_LEN as i64..=SIZE_MAX))]
+    #[arg(long, value_name = "BYTES", default_value_t = 128,
+          value_parser = number::<u32>(STAMP_LEN as i64..=SIZE_MAX))]
     size: u32,
     /// Messages in one write [default: 50; with --rate 1]
     #[arg(long, value_name = "N", value_parser = number::<u64>(1..=1_000))]
@@ -178,7 +179,10 @@ fn measure(arguments: &Arguments, dir: &Path, is_stopped: &AtomicBool) -> Result
         show.say("ONE CORE ONLY: server and generator take time from each other.");
     }
     if cfg!(debug_assertions) {
-        show.say("A DEVELOPMENT BUILD: the generator is slow, and so is an agent. `--profile dist` is for figures.");
+        show.say(
+            "A DEVELOPMENT BUILD: the generator is slow, and so is an agent. For figures, build with \
+             `--profile dist`.",
+        );
     }
     let servers = start(arguments, dir, cores, &show)?;
     if let Some(cores) = cores {

@@ -33,7 +33,8 @@ impl IdleReport {
         for (name, memory) in &self.protocols {
             let Memory { rss_before_kib, rss_after_kib, kib_per_client } = memory;
             text += &format!(
-                "{name}: {rss_before_kib} KiB, with {} idle clients {rss_after_kib} KiB: {kib_per_client} KiB a client\n",
+                "{name}: {rss_before_kib} KiB, with {} idle clients {rss_after_kib} KiB: \
+                 {kib_per_client} KiB a client\n",
                 self.idle_clients
             );
         }

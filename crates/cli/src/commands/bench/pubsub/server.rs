@@ -173,7 +173,8 @@ fn agent_config(dir: &Path, addr: SocketAddr) -> Result<PathBuf, Failure> {
     let bind = socket.local_addr().map_err(in_dir)?;
     let config = dir.join("agent.toml");
     let text = format!(
-        "state_dir = \"state\"\nidentity = \"node.pem\"\nname = \"bench\"\nbind = \"{bind}\"\n[pubsub]\nlisten = \"{addr}\"\nguests = [\"**\"]\n"
+        "state_dir = \"state\"\nidentity = \"node.pem\"\nname = \"bench\"\nbind = \"{bind}\"\n\
+         [pubsub]\nlisten = \"{addr}\"\nguests = [\"**\"]\n"
     );
     fs::write(&config, text).map_err(in_dir)?;
     Ok(config)
