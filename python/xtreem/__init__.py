@@ -13,6 +13,7 @@ What may go wrong is an XtreemError.
 from __future__ import annotations
 
 import base64
+import collections
 import dataclasses
 import http.client
 import json
@@ -28,8 +29,8 @@ from urllib.parse import quote, urlencode
 
 __all__ = [
     "Address", "Application", "Chord", "Collection", "Event", "Farm", "Holder", "Item", "Keys", "Mesh", "Message",
-    "Near", "Nearest", "Neighbour", "Outcome", "Outcomes", "Owner", "Peer", "Progress", "Ranks", "Ring",
-    "Slot", "Standing", "Stream", "Task", "Whoami", "XtreemError", "persist",
+    "Near", "Nearest", "Neighbour", "Outcome", "Outcomes", "Owner", "Peer", "Progress", "PubSub", "Published",
+    "Ranks", "Ring", "Slot", "Standing", "Stream", "Task", "Whoami", "XtreemError", "persist",
 ]
 
 # Until an answer is there: a message may wait 45 s for its acknowledgement, and the machine may be loaded.
@@ -438,6 +439,178 @@ def _events(lines: Iterable[bytes]) -> Iterator[Tuple[str, Dict[str, Any]]]:
 # The toolbox.
 
 
+@dataclass(frozen=True)
+class Published:
+    """An event of publish/subscribe. Where lost is not 0, so many events of the topic did not come, as this
+    program read too slowly, and there is no payload."""
+
+    topic: str
+    payload: bytes = b""
+    id: str = ""
+    publisher: Optional[str] = None
+    sequence: Optional[int] = None
+    reply_to: Optional[str] = None
+    lost: int = 0
+
+
+class PubSub:
+    """One connection that publishes and subscribes. Any thread may use it; iterate it, or take events with
+    get. It ends with close, and with an XtreemError when the connection breaks."""
+
+    def __init__(self, path: str, token: Optional[str] = None):
+        self._socket = socket.socket(socket.AF_UNIX)
+        try:
+            self._socket.connect(path)
+        except OSError as error:
+            self._socket.close()
+            what = f"no agent answers at {path}: {error}"
+            raise XtreemError(what, definite=True, passing=True) from error
+        self._asking = threading.Lock()
+        self._writing = threading.Lock()
+        self._changed = threading.Condition()
+        self._told: collections.deque[Published] = collections.deque()
+        self._answers: collections.deque[Optional[XtreemError]] = collections.deque()
+        self._awaited = 0
+        self._end: Optional[XtreemError] = None
+        threading.Thread(target=self._read, daemon=True, name="xtreem pubsub").start()
+        self._ask("CONNECT ok lost headers")
+        if token is not None:
+            self._ask("AUTH " + token)
+
+    def subscribe(self, topics: str, group: Optional[str] = None) -> None:
+        """To a topic, `a/*` (one level below), `a/**` (all below, and a) or `**`. When it returns, whatever is
+        published from now on comes. Of a group each event comes to one."""
+        self._ask("SUBSCRIBE " + _quoted(topics) + (f" group={group}" if group else ""))
+
+    def cancel(self, topics: str) -> None:
+        self._ask("CANCEL " + _quoted(topics))
+
+    def publish(self, topic: str, payload: Bytes = b"", reply_to: Optional[str] = None,
+                sequence: Optional[int] = None) -> None:
+        """To a topic, or to all that a pattern means. Returns when the agent has taken it."""
+        body = _bytes(payload)
+        lines = ["PUBLISH " + _quoted(topic)]
+        if reply_to is not None:
+            lines.append("Reply-to: " + _quoted(reply_to))
+        if sequence is not None:
+            lines.append(f"Sequence: {sequence}")
+        lines += ["Ack: a", f"Payload-length: {len(body)}"]
+        self._ask("\r\n".join(lines), b"\r\n" + body)
+
+    def get(self, timeout: Optional[float] = None) -> Optional[Published]:
+        """The next event; None when none came in time."""
+        with self._changed:
+            self._changed.wait_for(lambda: bool(self._told or self._end), timeout)
+            if self._told:
+                event = self._told.popleft()
+                self._changed.notify_all()
+                return event
+            if self._end:
+                raise self._end
+            return None
+
+    def __iter__(self) -> Iterator[Published]:
+        while True:
+            event = self.get()
+            if event is not None:
+                yield event
+
+    def close(self) -> None:
+        try:
+            self._socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self._socket.close()
+
+    def __enter__(self) -> PubSub:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ask(self, request: str, body: bytes = b"") -> None:
+        with self._asking:
+            with self._changed:
+                self._awaited += 1
+                self._changed.notify_all()
+            try:
+                with self._writing:
+                    self._socket.sendall(request.encode() + body + b"\r\n")
+            except OSError as error:
+                raise XtreemError(f"the connection to the agent broke: {error}", False, passing=True) from error
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._answers or self._end), TIMEOUT_S)
+                self._awaited -= 1
+                if not self._answers:
+                    raise self._end or XtreemError("the agent did not answer in time", False, passing=True)
+                refused = self._answers.popleft()
+            if refused:
+                raise refused
+
+    def _read(self) -> None:
+        end = "the agent has ended the connection"
+        try:
+            with self._socket.makefile("rb") as lines:
+                while True:
+                    line = lines.readline()
+                    if not line:
+                        break
+                    self._take(line.decode().rstrip(), lines)
+        except (OSError, ValueError) as error:
+            end = f"the connection to the agent broke: {error}"
+        with self._changed:
+            self._end = XtreemError(end, definite=False, passing=True)
+            self._changed.notify_all()
+
+    def _take(self, line: str, lines: Any) -> None:
+        verb, _, rest = line.partition(" ")
+        event: Optional[Published] = None
+        answer: Optional[XtreemError] = None
+        if verb == "EVENT":
+            head, _, id = rest.rpartition(" ")
+            headers: Dict[str, str] = {}
+            while "payload-length" not in headers:
+                name, _, value = lines.readline().decode().strip().partition(":")
+                headers[name.lower()] = value.strip()
+            payload = lines.read(int(headers["payload-length"]))
+            lines.readline()
+            sequence, reply_to = headers.get("sequence"), headers.get("reply-to")
+            event = Published(
+                _unquoted(head), payload, id, headers.get("publisher"), int(sequence) if sequence else None,
+                _unquoted(reply_to) if reply_to else None,
+            )
+        elif verb == "LOST":
+            head, _, count = rest.rpartition(" ")
+            event = Published(_unquoted(head), lost=int(count))
+        elif verb == "ERROR":
+            code, _, words = rest.partition(" ")
+            answer = XtreemError(f"{_unquoted(words)} ({code})", definite=True)
+        with self._changed:
+            if event is None:
+                self._answers.append(answer)
+            else:
+                # Beyond so many the agent keeps them; but an answer that is awaited stands behind them.
+                self._changed.wait_for(lambda: len(self._told) < AHEAD_MAX or self._awaited > 0)
+                self._told.append(event)
+            self._changed.notify_all()
+
+
+def _quoted(text: str) -> str:
+    if any(ord(character) < 32 for character in text):
+        raise XtreemError(f"{text!r} is no topic: it has a control character", definite=True)
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _unquoted(text: str) -> str:
+    if not (text.startswith('"') and text.endswith('"')):
+        return text
+    parts, rest = [], iter(text[1:-1])
+    for character in rest:
+        parts.append(next(rest, "") if character == "\\" else character)
+    return "".join(parts)
+
+
 class Slot:
     """This program's slot of its application."""
 
@@ -483,6 +656,10 @@ class Slot:
             return _made(Message, data, blobs=["body"], to=None if to is None else _made(Address, to))
 
         return Stream(self._agent, "/v1/self/messages", parse)
+
+    def pubsub(self) -> PubSub:
+        """Publishes events and subscribes to them, as this slot."""
+        return PubSub(self._agent.path, self._agent.token)
 
     def collections(self) -> List[Dict[str, Any]]:
         """All collections that this member is in, as they are shown."""

@@ -12,11 +12,13 @@ mod grid;
 mod logs;
 mod mpirun;
 mod nodes;
+mod publish;
 mod ring;
 mod run;
 mod show;
 mod sim;
 mod stop;
+mod subscribe;
 mod vo;
 
 use std::ffi::OsString;
@@ -46,6 +48,10 @@ enum Command {
     Grid(grid::Arguments),
     /// Show this node's place on the ring of all nodes, or who owns a key
     Ring(ring::Arguments),
+    /// Publish an event to a topic
+    Pub(publish::Arguments),
+    /// Print the events of topics as they come
+    Sub(subscribe::Arguments),
     /// Find nodes that meet a requirement; holds nothing
     Nodes(nodes::Arguments),
     /// Submit an application
@@ -102,6 +108,8 @@ impl Cli {
             Command::Node(arguments) => agent_node::run(&arguments),
             Command::Grid(arguments) => grid::run(&arguments),
             Command::Ring(arguments) => ring::run(&arguments),
+            Command::Pub(arguments) => publish::run(&arguments),
+            Command::Sub(arguments) => subscribe::run(&arguments),
             Command::Nodes(arguments) => nodes::run(&arguments),
             Command::Run(arguments) => run::run(&arguments),
             Command::Apps(arguments) => apps::run(&arguments),

@@ -118,6 +118,29 @@ impl fmt::Display for Failure {
     }
 }
 
+impl From<PubSubError> for Failure {
+    fn from(error: PubSubError) -> Failure {
+        let failure = |exit, hint| Failure::new(exit, &error).with_hint(hint);
+        match &error {
+            PubSubError::Unreachable { .. } => failure(
+                Exit::Unreachable,
+                "start an agent with `xtreem agent`, or name its socket with --socket or XTREEM_CONTROL",
+            ),
+            PubSubError::Topic(_) => Failure::usage(&error),
+            PubSubError::Refused { code, .. } if code == "forbidden" => {
+                failure(Exit::Refused, "topics below `grid/` are the agents' own")
+            }
+            PubSubError::Refused { .. } => Failure::new(Exit::Refused, &error),
+            PubSubError::Broken(_)
+            | PubSubError::Ended
+            | PubSubError::Malformed(_)
+            | PubSubError::TooMany => {
+                failure(Exit::Indefinite, "what was not acknowledged may have been published")
+            }
+        }
+    }
+}
+
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Failure {
         let hint = error.hint().map(str::to_owned);

@@ -64,6 +64,11 @@ impl Http {
         Http { socket: socket.into(), token }
     }
 
+    #[cfg(feature = "pubsub")]
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.token.as_deref()
+    }
+
     pub(crate) fn socket(&self) -> &Path {
         &self.socket
     }

@@ -3,7 +3,7 @@
 //! The API is HTTP/1.1 with JSON bodies over Unix sockets, so that any language can speak it; this crate is
 //! the Rust side. [`OperatorClient`] speaks to an agent's operator socket (the `xtreem` command stands on
 //! it), [`SlotClient`] to the socket that an agent gives to one slot of an application; [`collection`] has
-//! its structures, `exec` commands beside slots. Absent on purpose: what the agent does with a request, and
+//! its structures, `exec` commands beside slots, `pubsub` events. Absent on purpose: what the agent does with a request, and
 //! how records are signed.
 #![forbid(unsafe_code)]
 
@@ -16,6 +16,8 @@ mod http;
 #[cfg(feature = "messages")]
 mod mailbox;
 mod operator;
+#[cfg(feature = "pubsub")]
+pub mod pubsub;
 mod slot;
 mod stream;
 

@@ -345,6 +345,10 @@ impl Broker {
             self.flush(host);
             return self.refuse(id, "forbidden", &words);
         }
+        if publish.is_retained {
+            self.flush(host);
+            return self.refuse(id, "bad-value", "Retain: events are not kept here");
+        }
         let sequence = publish.sequence.unwrap_or(connection.sequence);
         connection.sequence = connection.sequence.max(sequence).wrapping_add(1);
         let version = self.subscriptions.version();
@@ -503,6 +507,10 @@ impl Broker {
         if !connection.access.subscribe.allow(&pattern) {
             let words = format!("{} may not subscribe to {pattern}", connection.access.who);
             return Err(Refusal { code: "forbidden", words });
+        }
+        if options.replay.is_some() {
+            let words = "replay=: events are not kept here".into();
+            return Err(Refusal { code: "bad-option", words });
         }
         let is_new = !connection.subscriptions.contains_key(&pattern);
         if is_new && connection.subscriptions.len() >= subscriptions_max {

@@ -1,6 +1,7 @@
 //! Topics: names in levels, as they are written and as they are ordered on the ring.
 
 use alloc::borrow::Cow;
+use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -171,6 +172,17 @@ impl<'a> Pattern<'a> {
             Pattern::Subtree(topic) => Pattern::Subtree(topic.into_owned()),
             Pattern::All => Pattern::All,
             Pattern::Range(from, to) => Pattern::Range(from.into_owned(), to.into_owned()),
+        }
+    }
+
+    /// As it is written without quotes: `a/b`, `a/*`, `a/**`, `**`, `[a, b)`.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Pattern::Topic(topic) => Cow::Borrowed(topic.as_str()),
+            Pattern::Children(topic) => Cow::Owned(format!("{}/*", topic.as_str())),
+            Pattern::Subtree(topic) => Cow::Owned(format!("{}/**", topic.as_str())),
+            Pattern::All => Cow::Borrowed("**"),
+            Pattern::Range(from, to) => Cow::Owned(format!("[{}, {})", from.as_str(), to.as_str())),
         }
     }
 

@@ -1,0 +1,68 @@
+//! `xtreem pub`: publishes one event, or one a line.
+
+use std::io::{BufRead as _, Read as _};
+use std::path::PathBuf;
+
+use clap::Args;
+use xtreem_client::pubsub::{Details, PubSub};
+
+use crate::exit::{Exit, Failure};
+use crate::places::AgentSocket;
+use crate::runtime::block_on;
+
+/// Bytes of a payload that is read: what agents take by default, and one more to be refused for.
+const PAYLOAD_MAX_BYTES: u64 = (1 << 20) + 1;
+
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  xtreem pub storage/osd/17 status.json
+  date | xtreem pub clock
+  tail -f /var/log/syslog | xtreem pub logs/$(hostname) --lines
+
+Ends with 0 once the agent has taken all of it.")]
+pub struct Arguments {
+    /// Topic, or several: `a/b`, `a/*`, `a/**`, `**`
+    topic: String,
+    /// File with the payload; `-`: standard input
+    #[arg(default_value = "-")]
+    file: PathBuf,
+    /// One event a line
+    #[arg(long)]
+    lines: bool,
+    #[command(flatten)]
+    agent: AgentSocket,
+}
+
+pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
+    let client = arguments.agent.client()?;
+    let name = arguments.file.display().to_string();
+    let unreadable = move |error: std::io::Error| Failure::usage(format!("{name}: {error}"));
+    let mut source: Box<dyn std::io::BufRead> = if arguments.file.as_os_str() == "-" {
+        Box::new(std::io::stdin().lock())
+    } else {
+        Box::new(std::io::BufReader::new(std::fs::File::open(&arguments.file).map_err(&unreadable)?))
+    };
+    block_on(async {
+        let mut bus = client.pubsub().await?;
+        loop {
+            let mut payload = Vec::new();
+            let mut rest = source.by_ref().take(PAYLOAD_MAX_BYTES);
+            if arguments.lines {
+                if rest.read_until(b'\n', &mut payload).map_err(&unreadable)? == 0 {
+                    return Ok(Exit::Success);
+                }
+                payload.pop_if(|last| *last == b'\n');
+                publish(&mut bus, &arguments.topic, &payload).await?;
+            } else {
+                rest.read_to_end(&mut payload).map_err(&unreadable)?;
+                publish(&mut bus, &arguments.topic, &payload).await?;
+                return Ok(Exit::Success);
+            }
+        }
+    })
+}
+
+async fn publish(bus: &mut PubSub, topic: &str, payload: &[u8]) -> Result<(), Failure> {
+    Ok(bus.publish_acknowledged(topic, payload, &Details::default()).await?)
+}
