@@ -147,7 +147,7 @@ class Farms(WithAgent):
         self.agent.says(f"PUT {self.TASKS}", 200, '{"id":"t 1","state":"open"}')
         self.agent.says(f"GET {self.TASKS}&wait_ms=0", 200, '{"id":"t 1","state":"done","result":"NDI="}')
         self.agent.says(f"DELETE {self.TASKS}", 200, '{"id":"t 1","state":"collected"}')
-        progress = '{"open":3,"in_hand":2,"done":0,"given_up":0,"collected":1,"duplicates":0}'
+        progress = '{"open":3,"in_hand":2,"done":0,"given_up":0,"collected":1,"duplicates":0,"oldest_s":9}'
         self.agent.says(f"GET {COLLECTIONS}work/progress", 200, progress)
         farm = self.slot.farm("work")
         self.assertEqual(farm.add("t 1", "input").state, "open")
@@ -155,7 +155,7 @@ class Farms(WithAgent):
         outcome = farm.outcome("t 1")
         self.assertEqual((outcome.done, outcome.result), (True, b"42"))
         self.assertEqual(farm.collect("t 1").state, "collected")
-        self.assertEqual(farm.progress().open, 3)
+        self.assertEqual((farm.progress().open, farm.progress().oldest_s), (3, 9))
 
     def test_results_come_once_each_and_are_collected(self) -> None:
         outcomes = f"GET {COLLECTIONS}work/outcomes?wait_ms=*"

@@ -211,6 +211,7 @@ class Progress:
     collected: int = 0
     duplicates: int = 0
     whole: bool = True
+    oldest_s: Optional[int] = None
 
 
 @dataclass(frozen=True)

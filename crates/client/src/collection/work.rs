@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::farm::slice;
 use super::{AGAIN, Changes, Farm, WAIT_MAX};
 use crate::ClientError;
-use crate::api::{CollectionChange, TaskState, Work, WorkTask};
+use crate::api::{CollectionChange, Work, WorkTask};
 use crate::http::{bytes, empty};
 
 /// Of the reason of a failure; the rest is cut, as the farm would.
@@ -52,7 +52,7 @@ impl Farm {
     ///
     /// So is a job that panics, with what it said, and the next task is done: a worker that a task ends would
     /// leave its member without one. What jobs share they must therefore leave sound when they panic. A
-    /// program that is built to abort ends, which counts as a failure of the task as well.
+    /// program that is built to abort ends, which counts as a failure, too.
     ///
     /// Failures that pass (no farmer just now, the agent does not answer) are waited for; what is returned is
     /// one that does not.
@@ -111,9 +111,9 @@ impl Farm {
     async fn stopped(&self, changes: &mut Changes, id: &str) -> Result<bool, ClientError> {
         match changes.next().await {
             Ok(Some(CollectionChange::Stop)) => {
-                let is_open = |task: crate::api::TaskReply| task.state == TaskState::Open;
-                // Who cannot be asked has not said that it is done.
-                Ok(!self.outcome(id, Duration::ZERO).await.map_or(true, is_open))
+                // Who cannot be asked has not said that it is another's.
+                let at_hand = self.work(Duration::ZERO).await;
+                Ok(at_hand.is_ok_and(|task| task.is_none_or(|task| task.id != id)))
             }
             Ok(Some(_)) => Ok(false),
             Ok(None) | Err(_) => {
