@@ -2,7 +2,9 @@
 
 import threading
 import unittest
+from typing import List
 from unittest import mock
+from urllib.parse import quote
 
 import xtreem
 from tests.fake import COLLECTIONS, WithAgent
@@ -145,7 +147,7 @@ class Farms(WithAgent):
         self.agent.says(f"PUT {self.TASKS}", 200, '{"id":"t 1","state":"open"}')
         self.agent.says(f"GET {self.TASKS}&wait_ms=0", 200, '{"id":"t 1","state":"done","result":"NDI="}')
         self.agent.says(f"DELETE {self.TASKS}", 200, '{"id":"t 1","state":"collected"}')
-        progress = '{"open":3,"in_hand":2,"done":0,"given_up":0,"collected":1,"duplicates":0}'
+        progress = '{"open":3,"in_hand":2,"done":0,"given_up":0,"collected":1,"duplicates":0,"oldest_s":9}'
         self.agent.says(f"GET {COLLECTIONS}work/progress", 200, progress)
         farm = self.slot.farm("work")
         self.assertEqual(farm.add("t 1", "input").state, "open")
@@ -153,7 +155,7 @@ class Farms(WithAgent):
         outcome = farm.outcome("t 1")
         self.assertEqual((outcome.done, outcome.result), (True, b"42"))
         self.assertEqual(farm.collect("t 1").state, "collected")
-        self.assertEqual(farm.progress().open, 3)
+        self.assertEqual((farm.progress().open, farm.progress().oldest_s), (3, 9))
 
     def test_results_come_once_each_and_are_collected(self) -> None:
         outcomes = f"GET {COLLECTIONS}work/outcomes?wait_ms=*"
@@ -211,6 +213,50 @@ class Farms(WithAgent):
         with self.assertRaises(xtreem.XtreemError) as caught:
             self.slot.farm("work").run(function)
         self.assertEqual(caught.exception.status, 410, str(caught.exception))
+
+    def test_whatever_a_task_raises_is_a_failure_and_the_worker_goes_on(self) -> None:
+        class Broken(Exception):
+            def __str__(self) -> str:
+                raise ValueError("no text")
+
+        raised = [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), Broken(), OSError("\udcff.png"), None]
+        whys = ["SystemExit: 3", "KeyboardInterrupt: ", "GeneratorExit: ", "Broken", "OSError: ?.png"]
+        whys.append("TypeError: want bytes or text, not dict: json.dumps makes text of most things")
+        for number, why in enumerate(whys):
+            task = f'{{"task":{{"id":"{number}","input":""}}}}'
+            self.agent.says(f"GET {self.WORK}?wait_ms=*", 200, task)
+            self.agent.says(f"DELETE {self.WORK}?id={number}&why={quote(why, safe='')}", 200, "null")
+        self.agent.says(f"GET {self.WORK}?wait_ms=*", 410, '{"error":"over","kind":"definite"}')
+        ended: List[BaseException] = []
+
+        def function(task: xtreem.Task) -> str:
+            error = raised[int(task.id)]
+            if error is not None:
+                raise error
+            return {"a": 1}  # type: ignore[return-value]
+
+        def work() -> None:
+            try:
+                self.slot.farm("work").run(function)
+            except BaseException as error:
+                ended.append(error)
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        self.assertEqual([str(error) for error in ended], ["over"])
+
+    def test_who_ends_the_main_thread_from_a_task_has_told_the_failure(self) -> None:
+        self.agent.says(f"GET {self.WORK}?wait_ms=*", 200, '{"task":{"id":"a","input":""}}')
+        failed = f"DELETE {self.WORK}?id=a&why=SystemExit%3A%203"
+        self.agent.says(failed, 200, "null")
+
+        def function(task: xtreem.Task) -> str:
+            raise SystemExit(3)
+
+        with self.assertRaises(SystemExit):
+            self.slot.farm("work").run(function)
+        self.assertIsNotNone(self.agent.told(failed))
 
     def test_a_task_that_is_not_there_is_none(self) -> None:
         self.agent.says(f"GET {self.WORK}?wait_ms=0", 200, "{}")

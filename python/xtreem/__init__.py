@@ -225,6 +225,7 @@ class Progress:
     collected: int = 0
     duplicates: int = 0
     whole: bool = True
+    oldest_s: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -953,17 +954,25 @@ class Farm(Collection):
 
     def failed(self, task: Task, why: str) -> None:
         """The task at hand failed. After some such attempts it is given up."""
-        why = why.encode()[:WHY_MAX_BYTES].decode(errors="ignore")
+        # A text with half characters, as names of files may have, must not end the worker.
+        why = why.encode(errors="replace")[:WHY_MAX_BYTES].decode(errors="ignore")
         self._report("DELETE", b"", id=task.id, why=why)
 
     def run(self, function: Callable[[Task], Bytes]) -> None:
         """Does tasks for ever: the result is what the function returns; what it raises is a failure, and so
-        is a result that is too long."""
+        is a result that is neither bytes nor text, or too long.
+
+        sys.exit and KeyboardInterrupt are failures, too. After them the next task is done, as after any other
+        failure; in the main thread they are raised again once the failure is told, so that they end the
+        program. A thread that they ended would leave its member without a worker, and nobody would see it."""
         for task in self.work():
             try:
-                result = function(task)
-            except Exception as error:
-                self.failed(task, f"{type(error).__name__}: {error}")
+                result = _bytes(function(task))
+            except BaseException as error:
+                self.failed(task, _why(error))
+                is_end = isinstance(error, (KeyboardInterrupt, SystemExit))
+                if is_end and threading.current_thread() is threading.main_thread():
+                    raise
                 continue
             try:
                 self.done(task, result)
@@ -983,6 +992,16 @@ class Farm(Collection):
     @staticmethod
     def _outcome(told: Dict[str, Any]) -> Outcome:
         return _made(Outcome, told, blobs=["result"])
+
+
+def _why(error: BaseException) -> str:
+    """What a task raised, as text."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:
+        # Of a class whose own text fails.
+        return name
 
 
 def _slice(until: float) -> int:

@@ -49,6 +49,8 @@ const COMMANDS_MAX: usize = 64;
 const EVENTS_MAX: usize = 256;
 /// Longest wait until what a member owns is another's. Our guess: a question and its answer, tried thrice.
 const LEAVE_MAX: Duration = Duration::from_secs(2);
+/// Longest wait until the farmer has what a program leaves behind: the same guess.
+const REPORT_MAX: Duration = Duration::from_secs(2);
 
 /// What a program is told of its collections.
 #[derive(Clone, Debug)]
@@ -109,6 +111,21 @@ impl Joined {
         let mut changed = self.changed.clone();
         changed.mark_unchanged();
         changed
+    }
+
+    /// The program does no tasks any more. `ended`: why, when nobody asked it to end; a task that it had in
+    /// hand has failed then.
+    async fn lay_down(&self, ended: Option<String>) {
+        let mut changes = self.changes();
+        let reporting = async {
+            self.call(move |driver| driver.lay_down(ended.as_deref())).await?;
+            while self.call(|driver| driver.is_reporting()).await? {
+                changes.changed().await.map_err(|_| Ended)?;
+            }
+            Ok::<_, Ended>(())
+        };
+        // Whom no farmer hears by then its next start betrays, or the lease of its task, which runs out.
+        let _ = timeout(REPORT_MAX, reporting).await;
     }
 
     /// Hands on what this member owns, for a while.
@@ -252,6 +269,7 @@ impl Collections {
     pub(crate) async fn leave(&self, name: &str) -> bool {
         // Others may ask for it, or join it again, once this is over.
         let Some(joined) = self.get(name).await else { return false };
+        joined.lay_down(None).await;
         joined.hand_on().await;
         joined.end();
         let mut table = self.table.lock().await;
@@ -263,11 +281,15 @@ impl Collections {
         true
     }
 
-    /// The program has ended: what this member owns is handed on, for a while, and nothing is joined any
-    /// more.
-    pub(crate) async fn close(&self) {
+    /// The program has ended: what it leaves of its work the farms are told, what this member owns is handed
+    /// on, each for a while, and nothing is joined any more. `ended`: how, when nobody asked it to.
+    pub(crate) async fn close(&self, ended: Option<String>) {
         let all = self.all().await;
-        futures_util::future::join_all(all.iter().map(|joined| joined.hand_on())).await;
+        let closing = all.iter().map(|joined| async {
+            joined.lay_down(ended.clone()).await;
+            joined.hand_on().await;
+        });
+        futures_util::future::join_all(closing).await;
         let mut table = self.table.lock().await;
         (table.is_closed, table.opened) = (true, None);
         std::mem::take(&mut table.joined).into_values().for_each(|joined| joined.end());

@@ -251,16 +251,49 @@ async fn a_result_that_is_refused_is_a_failure_and_long_reasons_are_cut() {
 }
 
 #[tokio::test]
+async fn a_job_that_panics_is_a_failure_and_the_worker_goes_on() {
+    let agent = FakeAgent::start();
+    agent.says("GET /v1/self/collections/work", 200, FARM);
+    let farm = agent.client().farm("work").await.expect("open");
+    let work = "GET /v1/self/collections/work/work?wait_ms=*";
+    let whys = [("a", "at%20once%20of%20a"), ("b", "later"), ("c", "it%20did%20not%20say%20why")];
+    let failed = |id, why| format!("DELETE /v1/self/collections/work/work?id={id}&why=panicked%3A%20{why}");
+    for (id, why) in whys {
+        agent.says_next(work, 200, &format!(r#"{{"task":{{"id":"{id}","input":""}}}}"#));
+        agent.says(&failed(id, why), 200, "null");
+    }
+    agent.says_next(work, 410, r#"{"error":"this slot runs elsewhere","kind":"definite"}"#);
+    let run = farm.run(|task| {
+        // Before there is anything to be polled.
+        assert!(task.id != "a", "at once of {}", task.id);
+        async move {
+            tokio::task::yield_now().await;
+            if task.id == "b" {
+                panic!("later");
+            }
+            std::panic::panic_any(7);
+            #[expect(unreachable_code, reason = "it says what the job would return")]
+            Ok::<Vec<u8>, String>(Vec::new())
+        }
+    });
+    assert_eq!(timeout(SOON, run).await.expect("in time").status(), Some(410));
+    for (id, why) in whys {
+        assert_eq!(agent.times_asked(&failed(id, why)), 1, "{id}");
+    }
+}
+
+#[tokio::test]
 async fn a_job_that_is_not_wanted_any_more_is_dropped() {
     let agent = FakeAgent::start();
     agent.says("GET /v1/self/collections/work", 200, FARM);
     let farm = agent.client().farm("work").await.expect("open");
     let work = "GET /v1/self/collections/work/work?wait_ms=*";
+    // The second time it is asked after the first word, which was about another task.
     agent.says_next(work, 200, r#"{"task":{"id":"a","input":""}}"#);
+    agent.says_next(work, 200, r#"{"task":{"id":"a","input":""}}"#);
+    // Its time was over: it is open, and another's.
+    agent.says_next(work, 200, "{}");
     agent.says_next(work, 410, r#"{"error":"this slot runs elsewhere","kind":"definite"}"#);
-    let state = "GET /v1/self/collections/work/tasks?id=a&wait_ms=0";
-    agent.says_next(state, 200, r#"{"id":"a","state":"open"}"#);
-    agent.says_next(state, 200, r#"{"id":"a","state":"done"}"#);
     let (begun_in, mut begun) = tokio::sync::mpsc::channel(1);
     let run = tokio::spawn(async move {
         farm.run(async |_| {
@@ -271,12 +304,10 @@ async fn a_job_that_is_not_wanted_any_more_is_dropped() {
         .await
     });
     begun.recv().await.expect("a job");
-    // The first word was about another task: this one is open.
     agent.tells("collection", r#"{"name":"work","change":"stop"}"#);
     agent.tells("collection", r#"{"name":"work","change":"stop"}"#);
     let error = timeout(SOON, run).await.expect("in time").expect("no panic");
     assert_eq!(error.status(), Some(410));
-    assert_eq!(agent.times_asked(state), 2);
 }
 
 #[tokio::test]
@@ -299,7 +330,7 @@ fn a_reply_may_have_more_than_this_version_knows() {
         (CollectionSpec::Chord { copies: 0 }, "chord"),
         (CollectionSpec::Ranks {}, "ranks"),
         (CollectionSpec::Mesh { shape: vec![2, 2], joined: true }, "mesh"),
-        (CollectionSpec::Farm { copies: 1, lease_s: 5, attempts: 9 }, "farm"),
+        (CollectionSpec::Farm { copies: 1, lease_s: 5, attempts: 9, timeout_s: Some(7) }, "farm"),
         (CollectionSpec::Nearest { metric: Metric::Number }, "nearest"),
     ];
     for (spec, kind) in specs {

@@ -40,7 +40,10 @@ pub use event::{
 };
 pub use farming::{ADDING_MAX, LISTENERS_MAX};
 pub use fault::Fault;
-pub use kind::{Copies, FAILURES_MAX, Kind, KindError, Metric, TASK_LEASE_MAX, TASK_LEASE_MIN, Terms};
+pub use kind::{
+    Copies, FAILURES_MAX, Kind, KindError, Metric, TASK_LEASE_MAX, TASK_LEASE_MIN, TASK_TIME_MAX,
+    TASK_TIME_MIN, Terms,
+};
 pub use lent::TASKS;
 pub use mesh::Place;
 pub use message::{Ask, Message, OUTCOMES_MAX, Told};

@@ -40,9 +40,14 @@ pub struct Config {
     pub lease: Duration,
     /// Attempts that fail before a task is given up. Hadoop's `mapreduce.map.maxattempts`.
     pub failures_max: u16,
+    /// Whoever has a task in hand for so long has failed at it. None: it may take any time.
+    pub time_max: Option<Duration>,
     /// Attempts whose worker was lost before a task is given up: it may be the task that kills them. Our
     /// guess: more, because workers die by themselves, too.
     pub losses_max: u16,
+    /// The farmer's own program is given tasks when no other member has one, nor asked for one for so long.
+    /// Our guess: two pauses of a worker that asks, and a question that was lost.
+    pub own_turn: Duration,
     /// An unanswered question of a worker is repeated after that, then twice that, up to `rest_max`.
     pub reply_timeout: Duration,
     /// A worker for which there is nothing asks again after so long.
@@ -66,7 +71,9 @@ impl Default for Config {
         Config {
             lease: Duration::from_secs(30),
             failures_max: 4,
+            time_max: None,
             losses_max: 16,
+            own_turn: Duration::from_secs(5),
             reply_timeout: Duration::from_secs(1),
             rest: Duration::from_secs(2),
             rest_max: Duration::from_secs(30),
@@ -136,8 +143,9 @@ pub enum Role {
     Unknown,
 }
 
-/// One member: a worker, and a farmer when its turn has come. A farmer works for others only; the task that
-/// it has when it becomes one it still reports, to itself.
+/// One member: a worker, and a farmer when its turn has come. A farmer works as long as nobody else does: a
+/// task that ends its program would take the farmer along. What it has in hand when others come it still
+/// reports, to itself.
 #[derive(Clone, Debug)]
 pub struct Farm {
     me: Handle,
@@ -147,7 +155,7 @@ pub struct Farm {
 
 impl Farm {
     pub fn new(me: Handle, rng: Rng) -> Self {
-        Farm { me, farmer: Farmer::new(rng), worker: Worker::default() }
+        Farm { me, farmer: Farmer::new(me, rng), worker: Worker::default() }
     }
 
     pub fn farmer(&self) -> &Farmer {
@@ -172,7 +180,7 @@ impl Farm {
             Role::WorkerOf(farmer) => Some(farmer),
             Role::Unknown => None,
         };
-        self.worker.handle_farmer(call, farmer, role != Role::Farmer, out);
+        self.worker.handle_farmer(call, farmer, out);
     }
 
     /// Since when the ring is one, or from when on it will be; None while somebody is missing, on the other
@@ -224,6 +232,16 @@ impl Farm {
         out: &mut impl Sink<Message>,
     ) -> Result<(), FinishError> {
         self.worker.finish(call, task, outcome, out)
+    }
+
+    /// The program does not do its task: the farmer gives it to another one, and nothing counts.
+    pub fn give_back(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
+        self.worker.give_back(call, out);
+    }
+
+    /// A worker's program has ended and runs anew. If it had a task in hand, that one may be why.
+    pub fn handle_ended(&mut self, call: Call<'_, Config>, peer: Handle) {
+        self.farmer.handle_ended(call, peer);
     }
 
     /// The ring has answered a put.

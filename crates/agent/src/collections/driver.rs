@@ -53,6 +53,8 @@ pub(crate) enum Outcome {
 pub(crate) struct AtHand {
     pub task: TaskName,
     pub input: Arc<[u8]>,
+    /// The program has asked for it and was told.
+    pub is_taken: bool,
 }
 
 /// What a driver is made of, beside its core.
@@ -81,6 +83,8 @@ pub(crate) struct Driver {
     at_hand: Option<AtHand>,
     /// Requests for work that wait.
     wanting: usize,
+    /// The program does no tasks any more.
+    has_ended: bool,
     has_left: bool,
 }
 
@@ -103,6 +107,7 @@ impl Driver {
             waiting: BTreeMap::new(),
             at_hand: None,
             wanting: 0,
+            has_ended: false,
             has_left: false,
         };
         // Until the program asks for work.
@@ -127,20 +132,46 @@ impl Driver {
         self.handles.life(peer).map(|life| life.slot)
     }
 
-    pub(crate) fn at_hand(&self) -> Option<&AtHand> {
-        self.at_hand.as_ref()
+    /// What the program is to do, which it is told now.
+    pub(crate) fn take_work(&mut self) -> Option<AtHand> {
+        let at_hand = self.at_hand.as_mut()?;
+        at_hand.is_taken = true;
+        Some(at_hand.clone())
+    }
+
+    /// The program does nothing any more. What it has in hand goes back to the farm: as a failure when it
+    /// ended by itself, as `why` says; otherwise, and when it has not seen it yet, it counts for nothing.
+    pub(super) fn lay_down(&mut self, why: Option<&str>) {
+        self.has_ended = true;
+        if self.core.is_over() {
+            return;
+        }
+        self.with(|core, call, out| core.want_task(call, false, out));
+        let taken = self.at_hand.take().filter(|at_hand| at_hand.is_taken);
+        match taken.zip(why) {
+            // What is not at hand any more was stopped: somebody else did it.
+            Some((AtHand { task, .. }, why)) => {
+                let _ = self.with(|core, call, out| core.finish(call, &task, Err(why), out));
+            }
+            None => self.with(|core, call, out| core.give_back(call, out)),
+        }
     }
 
     /// One more of the program's requests waits for work, or one less.
     pub(crate) fn want_task(&mut self, wants: bool) {
         self.wanting = if wants { self.wanting + 1 } else { self.wanting.saturating_sub(1) };
-        let wants = self.wanting > 0;
+        let wants = self.wanting > 0 && !self.has_ended;
         self.with(|core, call, out| core.want_task(call, wants, out));
     }
 
     /// The program is done with it.
     pub(crate) fn take_at_hand(&mut self) {
         self.at_hand = None;
+    }
+
+    /// Whether a farmer has to hear yet what came of a task.
+    pub(super) fn is_reporting(&self) -> bool {
+        self.core.is_reporting() && !self.core.is_over()
     }
 
     /// What this member owned is another's.
@@ -179,8 +210,12 @@ impl Driver {
         f: impl FnOnce(&mut Collection, Call<'_, Config>, &mut Out<'_>) -> R,
     ) -> (R, Vec<(Handle, Message)>, Vec<Event>) {
         let call_at = self.now();
+        let was_reporting = self.core.is_reporting();
         let mut out = Out { handles: &self.handles, sites: &self.sites, sent: Vec::new(), told: Vec::new() };
         let result = f(&mut self.core, Call::new(&self.config, call_at), &mut out);
+        if was_reporting && !self.core.is_reporting() {
+            self.parts.changed.send_modify(|count| *count += 1);
+        }
         (result, out.sent, out.told)
     }
 
@@ -240,6 +275,9 @@ impl Driver {
         }
         // Of a life that is over, or there is no room.
         let Some(peer) = self.handles.intern_proven(life) else { return };
+        for earlier in self.handles.earlier_starts(life) {
+            self.with(|core, call, out| core.handle_ended(call, earlier, out));
+        }
         if !head.is_for(&self.parts.own) {
             // It was for an earlier life; this is the one to talk to.
             let frame = self.head(life.mark()).write();
@@ -283,7 +321,7 @@ impl Driver {
             Event::Farmer => Some(CollectionChange::Farmer),
             Event::Outcomes => Some(CollectionChange::Outcomes),
             Event::Start { task, input } => {
-                self.at_hand = Some(AtHand { task, input });
+                self.at_hand = Some(AtHand { task, input, is_taken: false });
                 None
             }
             Event::Stop(task) => {

@@ -103,6 +103,12 @@ impl Handles {
         latest.find(|entry| entry.is_proven).map(|entry| entry.mark)
     }
 
+    /// Lives of the same run, which its program ended before it was started again.
+    pub(super) fn earlier_starts(&self, life: Life) -> Vec<Handle> {
+        let first = Life { start: Life::UNKNOWN + 1, ..life };
+        self.handles.range(first..life).map(|(_, handle)| *handle).collect()
+    }
+
     pub(super) fn mark(&self, handle: Handle) -> Option<[u8; 8]> {
         self.entries.get(&handle).map(|entry| entry.mark)
     }
@@ -203,6 +209,8 @@ mod tests {
         let other = handles.intern(life(2, 1, 0)).expect("room");
         let first = handles.intern_proven(life(1, 1, 7)).expect("room");
         let again = handles.intern_proven(life(1, 1, 8)).expect("room");
+        assert_eq!(handles.earlier_starts(life(1, 1, 8)), [first]);
+        assert_eq!(handles.earlier_starts(life(1, 2, 9)), [], "of another run");
         assert_eq!((handles.intern_proven(life(1, 1, 7)), handles.is_over(life(1, 1, 0))), (None, false));
         let replaced = handles.intern_proven(life(1, 2, 1)).expect("room");
         assert_eq!(handles.intern_proven(life(1, 1, 9)), None);

@@ -3,7 +3,9 @@
 use minicbor::{Decode, Encode};
 use xtreem_base::Duration;
 use xtreem_client::api::{COLLECTION_NAME_MAX_BYTES, CollectionSpec, Metric};
-use xtreem_overlay::collection::{self, Copies, Kind, TASK_LEASE_MAX, TASK_LEASE_MIN, Terms};
+use xtreem_overlay::collection::{
+    self, Copies, Kind, TASK_LEASE_MAX, TASK_LEASE_MIN, TASK_TIME_MAX, TASK_TIME_MIN, Terms,
+};
 use xtreem_overlay::mesh::{Edges, Shape};
 
 /// One collection of an application, and what is fixed of it from its start on.
@@ -47,13 +49,20 @@ pub(crate) fn kind(spec: &CollectionSpec) -> Result<Kind, String> {
             let edges = if *joined { Edges::Joined } else { Edges::Open };
             Kind::Mesh(Shape::new(shape, edges).map_err(|error| error.to_string())?)
         }
-        CollectionSpec::Farm { copies: number, lease_s, attempts } => {
+        CollectionSpec::Farm { copies: number, lease_s, attempts, timeout_s } => {
             let lease = Duration::from_secs((*lease_s).into());
             if !(TASK_LEASE_MIN..=TASK_LEASE_MAX).contains(&lease) {
                 let [least, most] = [TASK_LEASE_MIN, TASK_LEASE_MAX].map(|it| it.as_micros() / 1_000_000);
                 return Err(format!("lease_s = {lease_s}: want seconds, from {least} to {most} (1 day)"));
             }
-            let terms = Terms::new(lease, *attempts).map_err(|error| error.to_string())?;
+            let time = timeout_s.map(|seconds| Duration::from_secs(seconds.into()));
+            if let (Some(time), Some(seconds)) = (time, timeout_s)
+                && !(TASK_TIME_MIN..=TASK_TIME_MAX).contains(&time)
+            {
+                let [least, most] = [TASK_TIME_MIN, TASK_TIME_MAX].map(|it| it.as_micros() / 1_000_000);
+                return Err(format!("timeout_s = {seconds}: want seconds, from {least} to {most} (30 days)"));
+            }
+            let terms = Terms::new(lease, *attempts, time).map_err(|error| error.to_string())?;
             Kind::Farm { copies: copies(number)?, terms }
         }
         CollectionSpec::Nearest { metric: Metric::Items } => Kind::Nearest(collection::Metric::Items),
@@ -95,7 +104,7 @@ mod encoded {
         #[n(3)]
         Mesh(#[n(0)] Vec<u32>, #[n(1)] bool),
         #[n(4)]
-        Farm(#[n(0)] u8, #[n(1)] u32, #[n(2)] u16),
+        Farm(#[n(0)] u8, #[n(1)] u32, #[n(2)] u16, #[n(3)] Option<u32>),
         #[n(5)]
         NearestItems,
         #[n(6)]
@@ -112,7 +121,9 @@ mod encoded {
             CollectionSpec::Chord { copies } => Spec::Chord(*copies),
             CollectionSpec::Ranks {} => Spec::Ranks,
             CollectionSpec::Mesh { shape, joined } => Spec::Mesh(shape.clone(), *joined),
-            CollectionSpec::Farm { copies, lease_s, attempts } => Spec::Farm(*copies, *lease_s, *attempts),
+            CollectionSpec::Farm { copies, lease_s, attempts, timeout_s } => {
+                Spec::Farm(*copies, *lease_s, *attempts, *timeout_s)
+            }
             CollectionSpec::Nearest { metric: Metric::Items } => Spec::NearestItems,
             CollectionSpec::Nearest { metric: Metric::Number } => Spec::NearestNumber,
         };
@@ -125,7 +136,9 @@ mod encoded {
             Spec::Chord(copies) => CollectionSpec::Chord { copies },
             Spec::Ranks => CollectionSpec::Ranks {},
             Spec::Mesh(shape, joined) => CollectionSpec::Mesh { shape, joined },
-            Spec::Farm(copies, lease_s, attempts) => CollectionSpec::Farm { copies, lease_s, attempts },
+            Spec::Farm(copies, lease_s, attempts, timeout_s) => {
+                CollectionSpec::Farm { copies, lease_s, attempts, timeout_s }
+            }
             Spec::NearestItems => CollectionSpec::Nearest { metric: Metric::Items },
             Spec::NearestNumber => CollectionSpec::Nearest { metric: Metric::Number },
         })
@@ -142,7 +155,8 @@ mod tests {
             CollectionSpec::Chord { copies: 7 },
             CollectionSpec::Ranks {},
             CollectionSpec::Mesh { shape: vec![2, 3], joined: true },
-            CollectionSpec::Farm { copies: 0, lease_s: 3, attempts: 1 },
+            CollectionSpec::Farm { copies: 0, lease_s: 3, attempts: 1, timeout_s: None },
+            CollectionSpec::Farm { copies: 0, lease_s: 3, attempts: 1, timeout_s: Some(1) },
             CollectionSpec::Nearest { metric: Metric::Items },
             CollectionSpec::Nearest { metric: Metric::Number },
         ]
@@ -165,11 +179,14 @@ mod tests {
     #[test]
     fn what_cannot_be_meant_is_refused_with_what_can() {
         let mesh = |shape: &[u32]| CollectionSpec::Mesh { shape: shape.to_vec(), joined: false };
-        let farm = |lease_s, attempts| CollectionSpec::Farm { copies: 2, lease_s, attempts };
+        let farm = |lease_s, attempts| CollectionSpec::Farm { copies: 2, lease_s, attempts, timeout_s: None };
+        let timed = |timeout_s| CollectionSpec::Farm { copies: 2, lease_s: 3, attempts: 1, timeout_s };
         let table = [
             (CollectionSpec::Ring { copies: 8 }, "7 are possible"),
             (CollectionSpec::Chord { copies: 255 }, "7 are possible"),
-            (CollectionSpec::Farm { copies: 8, lease_s: 3, attempts: 1 }, "7 are possible"),
+            (timed(Some(0)), "timeout_s = 0: want seconds, from 1 to 2592000"),
+            (timed(Some(2_592_001)), "timeout_s = 2592001: want"),
+            (CollectionSpec::Farm { copies: 8, lease_s: 3, attempts: 1, timeout_s: None }, "7 are possible"),
             (farm(2, 1), "lease_s = 2: want seconds, from 3 to 86400"),
             (farm(86_401, 1), "lease_s = 86401: want"),
             (farm(3, 0), "0 attempts"),

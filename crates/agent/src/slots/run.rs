@@ -106,7 +106,14 @@ pub(super) async fn carry_out(
         exec::Exit::Signal(signal) => Exit::Signal(signal),
     };
     tracing::info!(app = ?run.app, slot = run.slot, %exit, "slot ended");
-    socket.collections().close().await;
+    // Whoever was asked to end has not failed at what it was doing.
+    let was_asked = stop.borrow().is_some() || stop.has_changed().is_err();
+    let how = match exit {
+        Exit::Code(code) => format!("exit code {code}"),
+        Exit::Signal(signal) => format!("signal {signal}"),
+    };
+    let ended = (!was_asked).then(|| format!("the program ended with {how}"));
+    socket.collections().close(ended).await;
     drop(socket);
     // Removed before the node is told, as it may start the slot again at once.
     agent.slots.has_ended(&agent.trash, run, premises.log_dir.clone(), None);

@@ -25,7 +25,7 @@ fn program() -> Program {
         of("chord", CollectionSpec::Chord { copies: 1 }),
         of("ranks", CollectionSpec::Ranks {}),
         of("mesh", CollectionSpec::Mesh { shape: vec![2, 2], joined: false }),
-        of("farm", CollectionSpec::Farm { copies: 2, lease_s: 5, attempts: 3 }),
+        of("farm", CollectionSpec::Farm { copies: 2, lease_s: 5, attempts: 3, timeout_s: None }),
         of("near", CollectionSpec::Nearest { metric: Metric::Number }),
     ];
     Program { collections, ..shell("exec sleep 600") }
@@ -348,6 +348,30 @@ pub async fn a_program_that_is_started_again_is_the_member_that_it_was() {
     until("what it wrote is its own", async || after[&1].put("ring/items?key=own", "2").await.status == 200)
         .await;
     assert_eq!(other.get("ring/items?key=own").await.ok()["value"], json!("Mg=="));
+}
+
+pub async fn a_task_that_ends_programs_is_given_up_with_the_reason() {
+    let lab = Lab::of(5).await;
+    let (_, doors) = run(&lab, "killer").await;
+    until("the farm knows who there is", async || is_settled(&doors, "farm").await).await;
+    let farmer = ranks(&doors, "farm").await[&0];
+    let farm = &doors[&farmer];
+    until("the farm takes tasks", async || farm.put("farm/tasks?id=killer", "").await.status == 200).await;
+    let begin = Instant::now();
+    for door in doors.values().filter(|door| door.slot != farmer) {
+        until("it is handed out", async || {
+            door.get("farm/work?wait_ms=1000").await.ok()["task"]["id"] == json!("killer")
+        })
+        .await;
+        door.kill();
+    }
+    // Three attempts that failed, as often as this farm allows: as lost ones they would not be enough.
+    let told = farm.get("farm/tasks?id=killer&wait_ms=30000").await.ok();
+    println!("  it is given up after {:?}", begin.elapsed());
+    assert_eq!(
+        (&told["state"], &told["why"]),
+        (&json!("given_up"), &json!("the program ended with signal 9"))
+    );
 }
 
 pub async fn slots_that_share_a_node_are_members_of_their_own() {

@@ -94,6 +94,7 @@ const TESTS: &[Test] = tests![
     collections::members_of_all_kinds_find_each_other,
     collections::a_replacement_is_the_member_that_was_before_it,
     collections::a_program_that_is_started_again_is_the_member_that_it_was,
+    collections::a_task_that_ends_programs_is_given_up_with_the_reason,
     collections::slots_that_share_a_node_are_members_of_their_own,
     collections::what_makes_no_sense_is_refused_with_the_reason,
     messages::five_members_talk_and_the_replacement_of_a_dead_one_goes_on,

@@ -7,7 +7,9 @@ use toml::{Spanned, Value};
 use xtreem_agent::complaint::{Complaint, Source};
 use xtreem_base::Duration;
 use xtreem_client::api::{ATTEMPTS_DEFAULT, COPIES_DEFAULT, CollectionSpec, Metric, TASK_LEASE_S_DEFAULT};
-use xtreem_overlay::collection::{FAILURES_MAX, TASK_LEASE_MAX, TASK_LEASE_MIN};
+use xtreem_overlay::collection::{
+    FAILURES_MAX, TASK_LEASE_MAX, TASK_LEASE_MIN, TASK_TIME_MAX, TASK_TIME_MIN,
+};
 use xtreem_overlay::store::DEGREE_MAX;
 
 /// Keys and their values.
@@ -39,6 +41,7 @@ pub(super) fn spec(
             copies: keys.copies()?,
             lease_s: keys.lease()?,
             attempts: keys.attempts()?,
+            timeout_s: keys.timeout()?,
         },
         _ => CollectionSpec::Nearest { metric: keys.metric()? },
     };
@@ -99,6 +102,14 @@ impl Keys<'_> {
         self.number("lease_s", TASK_LEASE_S_DEFAULT, least..=most, &want)
     }
 
+    fn timeout(&mut self) -> Result<Option<u32>, Complaint> {
+        let seconds = |time: Duration| (time.as_micros() / 1_000_000).cast_signed();
+        let (least, most) = (seconds(TASK_TIME_MIN), seconds(TASK_TIME_MAX));
+        let want = format!("a whole number of seconds, from {least} to {most} (30 days)");
+        // None is written as nothing, so it is no number of the range.
+        self.number("timeout_s", 0, least..=most, &want).map(|seconds| (seconds > 0).then_some(seconds))
+    }
+
     fn attempts(&mut self) -> Result<u16, Complaint> {
         let want = format!("a whole number from 1 to {FAILURES_MAX}");
         self.number("attempts", ATTEMPTS_DEFAULT, 1..=FAILURES_MAX.into(), &want)
@@ -133,7 +144,7 @@ impl Keys<'_> {
         let known = match kind {
             "ranks" => "ranks has no keys beside kind",
             "mesh" => "mesh has the keys kind, shape and joined",
-            "farm" => "farm has the keys kind, copies, lease_s and attempts",
+            "farm" => "farm has the keys kind, copies, lease_s, attempts and timeout_s",
             "nearest" => "nearest has the keys kind and metric",
             "chord" => "chord has the keys kind and copies",
             _ => "ring has the keys kind and copies",

@@ -73,6 +73,7 @@ fn every_key_reaches_its_place() {
         [collections.jobs]
         kind = "farm"
         attempts = 2
+        timeout_s = 600
         [resources]
         cores = 0.5
         memory = "1 GiB"
@@ -94,7 +95,7 @@ fn every_key_reaches_its_place() {
     let ports: Vec<_> = app.program.ports.iter().map(|p| (p.name.as_str(), p.port)).collect();
     assert_eq!(ports, [("debug-1", 0), ("http", 8080)]);
     let named = |name: &str, spec| CollectionRef { name: name.to_owned(), spec };
-    let jobs = CollectionSpec::Farm { copies: 2, lease_s: 30, attempts: 2 };
+    let jobs = CollectionSpec::Farm { copies: 2, lease_s: 30, attempts: 2, timeout_s: Some(600) };
     let world = CollectionSpec::Mesh { shape: vec![64, 64], joined: true };
     assert_eq!(app.program.collections, [named("jobs", jobs), named("world", world)]);
     let spec = app.spec().expect("a specification");
@@ -145,6 +146,8 @@ fn what_is_wrong_is_refused_with_its_place_and_reason() {
         ("collections.a = { kind = 'farm', lease_s = '30s' }", 44, "a.lease_s = \"30s\": want a whole"),
         ("collections.a = { kind = 'farm', lease_s = 0 }", 44, "a.lease_s = 0: want a whole number of"),
         ("collections.a = { kind = 'farm', lease_s = 86401 }", 44, "seconds, from 3 to 86400 (1 day)"),
+        ("collections.a = { kind = 'farm', timeout_s = 0 }", 46, "a.timeout_s = 0: want a whole number"),
+        ("collections.a = { kind = 'farm', timeout_s = 2592001 }", 46, "from 1 to 2592000 (30 days)"),
         ("collections.a = { kind = 'farm', attempts = 0 }", 45, "collections.a.attempts = 0: want"),
         ("collections.a = { kind = 'nearest', metric = 'euclid' }", 46, "want \"items\" or \"number\""),
         ("collections.a = { kind = 'nearest' }", 17, "missing key `metric` in collections.a"),

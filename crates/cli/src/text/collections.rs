@@ -60,9 +60,14 @@ fn note(of: &CollectionReply) -> String {
         return trouble.replace(char::is_control, "?");
     }
     if let Some(progress) = of.farm.as_ref().and_then(|farm| farm.progress.as_ref()) {
+        let oldest = progress.oldest_s.map(|seconds| format!(" (for up to {seconds} s)"));
         return format!(
-            "farmer: {} open, {} in work, {} done, {} given up",
-            progress.open, progress.in_hand, progress.done, progress.given_up
+            "farmer: {} open, {} in work{}, {} done, {} given up",
+            progress.open,
+            progress.in_hand,
+            oldest.unwrap_or_default(),
+            progress.done,
+            progress.given_up
         );
     }
     if let Some(ring) = of.ring.as_ref().filter(|ring| ring.owns.is_none()) {
@@ -107,9 +112,10 @@ mod tests {
             CollectionReply { standing: standing(1, false), place: Some(place), ..reply("world", mesh) };
         let ring =
             RingPlace { key: Some("01".into()), owns: None, successors: vec![], items: 3, bytes: 2_048 };
-        let progress = FarmProgress { open: 3, in_hand: 1, done: 2, ..FarmProgress::default() };
+        let progress =
+            FarmProgress { open: 3, in_hand: 1, done: 2, oldest_s: Some(61), ..FarmProgress::default() };
         let farm = FarmView { is_farmer: true, farmer: Some(0), progress: Some(progress) };
-        let farm_spec = CollectionSpec::Farm { copies: 2, lease_s: 30, attempts: 4 };
+        let farm_spec = CollectionSpec::Farm { copies: 2, lease_s: 30, attempts: 4, timeout_s: None };
         let jobs = CollectionReply {
             standing: standing(0, true),
             ring: Some(ring.clone()),
@@ -129,7 +135,7 @@ mod tests {
         let expected = "\
 COLLECTION  KIND     SLOT  RANK  MEMBERS  PLACE  ITEMS  BYTES  NOTE
 items       ring     1     -     -        -      3      2 KiB  owns nothing now
-jobs        farm     0     0     2        -      3      2 KiB  farmer: 3 open, 1 in work, 2 done, 0 given up
+jobs        farm     0     0     2        -      3      2 KiB  farmer: 3 open, 1 in work (for up to 61 s), 2 done, 0 given up
 near        nearest  0     -     -        -      -      -      near slots 7
 world       torus    1     1     2?       0,1    -      -      -
 

@@ -35,7 +35,8 @@ pub enum CollectionSpec {
         #[serde(default)]
         joined: bool,
     },
-    /// The member of rank 0 hands out tasks, the others do them.
+    /// The member of the lowest rank hands out tasks, the others do them; it does, too, while nobody else
+    /// is there.
     Farm {
         #[serde(default = "copies")]
         copies: u8,
@@ -45,6 +46,10 @@ pub enum CollectionSpec {
         /// Attempts that fail before a task is given up.
         #[serde(default = "attempts")]
         attempts: u16,
+        /// Seconds after which whoever has a task in hand has failed at it. Without it a task may take any
+        /// time.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        timeout_s: Option<u32>,
     },
     /// Those that are most like this member, by profiles that the members give themselves.
     Nearest { metric: Metric },
@@ -127,7 +132,8 @@ pub struct CollectionReply {
 
 /// The specification among the other fields of a reply, which may grow new ones.
 fn spec_of_reply<'de, D: Deserializer<'de>>(fields: D) -> Result<CollectionSpec, D::Error> {
-    const KEYS: [&str; 7] = ["kind", "copies", "shape", "joined", "lease_s", "attempts", "metric"];
+    const KEYS: [&str; 8] =
+        ["kind", "copies", "shape", "joined", "lease_s", "attempts", "timeout_s", "metric"];
     let mut fields = serde_json::Map::deserialize(fields)?;
     fields.retain(|name, _| KEYS.contains(&name.as_str()));
     CollectionSpec::deserialize(serde_json::Value::Object(fields)).map_err(D::Error::custom)
@@ -224,6 +230,10 @@ pub struct FarmProgress {
     /// nor for up to a minute after that.
     #[serde(default = "yes")]
     pub whole: bool,
+    /// For how many seconds the task is in hand that is so longest, as far as the farmer has seen; absent
+    /// while nobody is at anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oldest_s: Option<u32>,
 }
 
 /// Agents that do not say it count what they see.

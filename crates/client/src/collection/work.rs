@@ -1,17 +1,20 @@
 //! The workers of a farm.
 
+use std::any::Any;
 use std::fmt::Display;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
 
 use super::farm::slice;
 use super::{AGAIN, Changes, Farm, WAIT_MAX};
 use crate::ClientError;
-use crate::api::{CollectionChange, TaskState, Work, WorkTask};
+use crate::api::{CollectionChange, Work, WorkTask};
 use crate::http::{bytes, empty};
 
 /// Of the reason of a failure; the rest is cut, as the farm would.
@@ -47,6 +50,10 @@ impl Farm {
     /// Does tasks, one after the other, for ever. A job whose task is not wanted any more is dropped, and a
     /// result that is too long is a failure.
     ///
+    /// So is a job that panics, with what it said, and the next task is done: a worker that a task ends would
+    /// leave its member without one. What jobs share they must therefore leave sound when they panic. A
+    /// program that is built to abort ends, which counts as a failure, too.
+    ///
     /// Failures that pass (no farmer just now, the agent does not answer) are waited for; what is returned is
     /// one that does not.
     pub async fn run<J, F, R, E>(&self, mut job: J) -> ClientError
@@ -75,22 +82,24 @@ impl Farm {
         let mut changes = self.changes().await?;
         while let Some(task) = self.work(WAIT_MAX).await? {
             let id = task.id.clone();
-            let mut doing = pin!(job(task));
+            let text = |why: E| why.to_string();
+            let doing = async { job(task).await.map(Into::into).map_err(text) };
+            let mut doing = pin!(AssertUnwindSafe(doing).catch_unwind());
             let outcome = loop {
                 tokio::select! {
                     outcome = &mut doing => break Some(outcome),
                     stopped = self.stopped(&mut changes, &id) => if stopped? { break None },
                 }
             };
-            match outcome {
-                Some(Ok(result)) => match self.report(&id, Ok(result.into())).await {
+            match outcome.map(|doing| doing.unwrap_or_else(|panic| Err(said(&*panic)))) {
+                Some(Ok(result)) => match self.report(&id, Ok(result)).await {
                     // As one that is too long: it would be so the next time.
                     Err(error) if matches!(error.status(), Some(400 | 413)) => {
                         self.report(&id, Err(error.to_string())).await?;
                     }
                     reported => reported?,
                 },
-                Some(Err(why)) => self.report(&id, Err(why.to_string())).await?,
+                Some(Err(why)) => self.report(&id, Err(why)).await?,
                 None => {}
             }
         }
@@ -102,9 +111,9 @@ impl Farm {
     async fn stopped(&self, changes: &mut Changes, id: &str) -> Result<bool, ClientError> {
         match changes.next().await {
             Ok(Some(CollectionChange::Stop)) => {
-                let is_open = |task: crate::api::TaskReply| task.state == TaskState::Open;
-                // Who cannot be asked has not said that it is done.
-                Ok(!self.outcome(id, Duration::ZERO).await.map_or(true, is_open))
+                // Who cannot be asked has not said that it is another's.
+                let at_hand = self.work(Duration::ZERO).await;
+                Ok(at_hand.is_ok_and(|task| task.is_none_or(|task| task.id != id)))
             }
             Ok(Some(_)) => Ok(false),
             Ok(None) | Err(_) => {
@@ -132,4 +141,11 @@ impl Farm {
             }
         }
     }
+}
+
+/// What a job said when it panicked.
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+    format!("panicked: {}", text.unwrap_or("it did not say why"))
 }

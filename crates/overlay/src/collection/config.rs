@@ -50,6 +50,7 @@ impl Config {
         if let Kind::Farm { terms, .. } = kind {
             config.farm.lease = terms.lease();
             config.farm.failures_max = terms.failures_max();
+            config.farm.time_max = terms.time_max();
         }
         config
     }

@@ -203,9 +203,9 @@ impl Farming {
                 });
                 let names = settled.filter_map(|(task, state)| task::name_in(task, state));
                 let names = names.take(OUTCOMES_MAX).collect();
-                Told::Outcomes(names, farmer.progress().open, farmer.is_whole())
+                Told::Outcomes(names, farmer.progress(call.now).open, farmer.is_whole())
             }
-            Ask::Progress => Told::Progress(self.farm.farmer().progress()),
+            Ask::Progress => Told::Progress(self.farm.farmer().progress(call.now)),
             Ask::Holder(..) => Told::NotMe,
         })
     }

@@ -9,6 +9,10 @@ use crate::store::DEGREE_MAX;
 pub const TASK_LEASE_MAX: Duration = Duration::from_secs(24 * 3_600);
 /// Shortest lease of a task: a worker says three times in each that it is at it, and a word takes a while.
 pub const TASK_LEASE_MIN: Duration = Duration::from_secs(3);
+/// Longest time that a task may be limited to.
+pub const TASK_TIME_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
+/// Shortest time that a task may be limited to: to hand it out and to tell what came of it takes a while.
+pub const TASK_TIME_MIN: Duration = Duration::from_secs(1);
 /// Attempts at a task at most.
 pub const FAILURES_MAX: u16 = 1_000;
 
@@ -19,6 +23,8 @@ pub enum KindError {
     Copies(u8),
     #[error("a lease of {0} of a task: {TASK_LEASE_MIN} to {TASK_LEASE_MAX} are possible")]
     Lease(Duration),
+    #[error("{0} for a task: {TASK_TIME_MIN} to {TASK_TIME_MAX} are possible")]
+    Time(Duration),
     #[error("{0} attempts at a task: 1 to {FAILURES_MAX} are possible")]
     Failures(u16),
 }
@@ -45,22 +51,26 @@ impl Copies {
 pub struct Terms {
     lease: Duration,
     failures_max: u16,
+    time_max: Option<Duration>,
 }
 
 impl Terms {
     /// `lease`: a worker that says for so long nothing of its task has lost it. `failures_max`: attempts that
-    /// fail before a task is given up.
+    /// fail before a task is given up. `time_max`: whoever has a task in hand for so long has failed at it.
     ///
     /// # Errors
     /// A number that is too small or too large.
-    pub fn new(lease: Duration, failures_max: u16) -> Result<Terms, KindError> {
+    pub fn new(lease: Duration, failures_max: u16, time_max: Option<Duration>) -> Result<Terms, KindError> {
         if !(TASK_LEASE_MIN..=TASK_LEASE_MAX).contains(&lease) {
             return Err(KindError::Lease(lease));
         }
         if !(1..=FAILURES_MAX).contains(&failures_max) {
             return Err(KindError::Failures(failures_max));
         }
-        Ok(Terms { lease, failures_max })
+        if let Some(time) = time_max.filter(|time| !(TASK_TIME_MIN..=TASK_TIME_MAX).contains(time)) {
+            return Err(KindError::Time(time));
+        }
+        Ok(Terms { lease, failures_max, time_max })
     }
 
     /// A worker that says for so long nothing of its task has lost it.
@@ -71,6 +81,11 @@ impl Terms {
     /// Attempts that fail before a task is given up.
     pub fn failures_max(&self) -> u16 {
         self.failures_max
+    }
+
+    /// Whoever has a task in hand for so long has failed at it. None: it may take any time.
+    pub fn time_max(&self) -> Option<Duration> {
+        self.time_max
     }
 }
 
@@ -134,7 +149,10 @@ mod tests {
     fn numbers_that_no_collection_can_keep_are_refused() {
         assert!(Copies::new(7).is_ok());
         assert_eq!(Copies::new(8), Err(KindError::Copies(8)));
-        let terms = |secs, failures| Terms::new(Duration::from_secs(secs), failures);
+        let terms = |secs, failures| Terms::new(Duration::from_secs(secs), failures, None);
+        let timed = |time| Terms::new(Duration::from_secs(30), 4, Some(time));
+        assert!(timed(TASK_TIME_MIN).is_ok() && timed(TASK_TIME_MAX).is_ok());
+        assert_eq!(timed(Duration::ZERO), Err(KindError::Time(Duration::ZERO)));
         assert!(terms(3, 1).is_ok() && terms(86_400, 1_000).is_ok());
         assert_eq!(terms(2, 4), Err(KindError::Lease(Duration::from_secs(2))));
         assert_eq!(terms(86_401, 4), Err(KindError::Lease(Duration::from_secs(86_401))));

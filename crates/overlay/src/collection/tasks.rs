@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use xtreem_base::{Call, Handle};
+use xtreem_base::{Call, Handle, Instant};
 
 use super::Collection;
 use super::config::Config;
@@ -24,9 +24,9 @@ impl Collection {
     }
 
     /// How far the work is, at the farmer that knows its table.
-    pub fn own_progress(&self) -> Option<super::Progress> {
+    pub fn own_progress(&self, now: Instant) -> Option<super::Progress> {
         let farmer = self.farming.as_ref()?.farm.farmer();
-        farmer.is_ready().then(|| farmer.progress())
+        farmer.is_ready().then(|| farmer.progress(now))
     }
 
     /// The task that this member is at.
@@ -132,6 +132,20 @@ impl Collection {
             Err(why) => Outcome::Failed(Why::new(why)),
         };
         self.finish_with(call, task.id(), outcome, out)
+    }
+
+    /// The program does not do the task at hand, which is another's from now on: nothing counts.
+    pub fn give_back<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
+        self.with_farm(call, out, |farming, call, out| {
+            farming.at_hand = None;
+            farming.farm.give_back(call, out);
+        });
+    }
+
+    /// The driver knows that the program of a member has ended, which its node starts anew: if it had a task
+    /// in hand, it failed at it.
+    pub fn handle_ended<H: Host>(&mut self, call: Call<'_, Config>, peer: Handle, out: &mut H) {
+        self.with_farm(call, out, |farming, call, _| farming.farm.handle_ended(call, peer));
     }
 
     fn finish_with<H: Host>(

@@ -62,6 +62,10 @@ pub struct Progress {
     /// As [`Farmer::is_whole`]: false where tasks may be missing in these numbers.
     #[n(8)]
     pub whole: bool,
+    /// For how many seconds the task is in hand that is so longest, as far as this farmer has seen. None
+    /// while nobody is at anything.
+    #[n(9)]
+    pub oldest_s: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -79,7 +83,10 @@ enum Duty {
 /// One member as the farmer.
 #[derive(Clone, Debug)]
 pub struct Farmer {
+    me: Handle,
     duty: Duty,
+    /// When the own program may be given a task, as far as others have asked.
+    own_turn_at: Instant,
     table: Table,
     reload_at: Instant,
     /// What is read from then on is the whole table; never while members are missing.
@@ -94,9 +101,11 @@ pub struct Farmer {
 }
 
 impl Farmer {
-    pub(super) fn new(rng: Rng) -> Self {
+    pub(super) fn new(me: Handle, rng: Rng) -> Self {
         Farmer {
+            me,
             duty: Duty::Off,
+            own_turn_at: Instant::FAR,
             table: Table::default(),
             reload_at: Instant::FAR,
             whole_from: Instant::FAR,
@@ -120,8 +129,9 @@ impl Farmer {
         self.is_ready() && self.is_whole
     }
 
-    pub fn progress(&self) -> Progress {
+    pub fn progress(&self, now: Instant) -> Progress {
         let [open, given_up, done, collected] = self.table.counts();
+        let age = |since| u32::try_from(now.since(since).as_micros() / 1_000_000).unwrap_or(u32::MAX);
         Progress {
             open,
             leased: self.table.leased() as u32,
@@ -132,6 +142,7 @@ impl Farmer {
             lost_leases: self.lost_leases,
             left_out: self.left_out,
             whole: self.is_whole(),
+            oldest_s: self.table.oldest().map(age),
         }
     }
 
@@ -153,6 +164,7 @@ impl Farmer {
     pub(super) fn take_over(&mut self, call: Call<'_, Config>, out: &mut impl Shelf) {
         if self.duty == Duty::Off {
             self.duty = Duty::Loading(call.now + call.config.store_timeout);
+            self.own_turn_at = call.now + call.config.own_turn;
             out.load();
         }
     }
@@ -230,6 +242,12 @@ impl Farmer {
         }
     }
 
+    pub(super) fn handle_ended(&mut self, call: Call<'_, Config>, peer: Handle) {
+        if let Some(task) = self.table.task_of(peer) {
+            self.fail(call, task, "the program that had it ended");
+        }
+    }
+
     pub(super) fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
         self.table.workers().chain(self.table.reporters()).for_each(f);
     }
@@ -243,8 +261,12 @@ impl Farmer {
         };
         let first = |at: Option<(Instant, &TaskId)>| at.map(|(at, _)| at);
         let tables = earlier(first(self.table.puts.next()), first(self.table.forgets.next()));
+        // What a death has changed is stored at once.
+        let is_unsent = self.table.has_unsent() && self.table.puts.len() < PUTS_MAX;
+        let tables = if is_unsent { Some(Instant::ZERO) } else { tables };
         let tables = tables.map(|at| Wake::new(at, "to store a task, or to forget one"));
-        let lease = first(self.table.leases.next()).map(|at| Wake::new(at, "a worker's lease ends"));
+        let leases = earlier(first(self.table.leases.next()), first(self.table.limits.next()));
+        let lease = leases.map(|at| Wake::new(at, "a worker's lease ends, or its time"));
         let reload_at = if self.reads_whole { self.reload_at } else { self.reload_at.min(self.whole_from) };
         let reload = Some(Wake::new(reload_at, "to read the table again"));
         [duty, lease, tables, reload].into_iter().flatten().collect()
@@ -266,6 +288,9 @@ impl Farmer {
         }
         while let Some(task) = self.table.leases.expire(now) {
             self.lose(call, task);
+        }
+        while let Some(task) = self.table.limits.expire(now) {
+            self.run_out(call, task, out);
         }
         while let Some(task) = self.table.puts.expire(now) {
             self.table.set_unstored(task);

@@ -4,6 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 
 use xtreem_base::{Deadlines, Handle, Instant};
 
+use super::Config;
 use super::task::{Item, Stamp, State, TaskId};
 
 /// Who is at a task.
@@ -25,8 +26,10 @@ pub(super) struct Entry {
     pub(super) reporter: Option<Lease>,
     /// The last attempt that failed, or whose result was one too many: it counts once.
     pub(super) surplus: Option<u64>,
-    /// Place in the order of handing out.
-    order: u64,
+    /// Place in the order of handing out: by attempts that came to nothing, then as they were added.
+    place: (u32, u64),
+    /// Since when somebody is at it, under the attempt of the lease.
+    pub(super) since: Instant,
 }
 
 /// All tasks of one farmer.
@@ -36,10 +39,12 @@ pub(super) struct Entry {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Table {
     entries: BTreeMap<TaskId, Entry>,
-    ready: BTreeSet<(u64, TaskId)>,
+    ready: BTreeSet<((u32, u64), TaskId)>,
     workers: BTreeMap<Handle, TaskId>,
     /// When leases run out.
     pub(super) leases: Deadlines<TaskId>,
+    /// When those who are at a task have had all the time that there is for one.
+    pub(super) limits: Deadlines<TaskId>,
     /// When what is on its way to the ring is put again.
     pub(super) puts: Deadlines<TaskId>,
     /// When collected tasks are forgotten.
@@ -79,6 +84,11 @@ impl Table {
         self.workers.len()
     }
 
+    /// Since when the task is in hand that is so longest.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.workers.values().filter_map(|task| Some(self.entries.get(task)?.since)).min()
+    }
+
     pub(super) fn workers(&self) -> impl Iterator<Item = Handle> + '_ {
         self.workers.keys().copied()
     }
@@ -100,7 +110,8 @@ impl Table {
         self.workers.get(&worker).copied()
     }
 
-    /// The task that is handed out next.
+    /// The task that is handed out next: those that were never tried before all others, so that one which
+    /// ends programs does not take them from the good ones.
     pub(super) fn next_ready(&self) -> Option<TaskId> {
         self.ready.first().map(|(_, task)| *task)
     }
@@ -113,15 +124,19 @@ impl Table {
         let state = item.state;
         self.bytes += state.body_len();
         self.counts[kind(&state)] += 1;
+        let tried = state.attempts();
         match self.entries.get_mut(&task) {
             Some(entry) => {
                 self.bytes -= entry.state.body_len();
                 self.counts[kind(&entry.state)] -= 1;
+                self.ready.remove(&(entry.place, task));
+                entry.place.0 = tried;
                 (entry.state, entry.stamp, entry.is_stored) = (state, stamp, is_stored);
             }
             None => {
-                let (reporter, surplus, order) = (None, None, self.next_order);
-                let entry = Entry { state, stamp, is_stored, lease: None, reporter, surplus, order };
+                let (lease, reporter, surplus, since) = (None, None, None, Instant::FAR);
+                let place = (tried, self.next_order);
+                let entry = Entry { state, stamp, is_stored, lease, reporter, surplus, place, since };
                 self.entries.insert(task, entry);
                 self.next_order += 1;
             }
@@ -155,6 +170,10 @@ impl Table {
         self.sort_in(task);
     }
 
+    pub(super) fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
     /// A task that is to be stored; it is on its way until then.
     pub(super) fn take_unsent(&mut self, again_at: Instant) -> Option<Item> {
         let task = self.unsent.pop_first()?;
@@ -162,19 +181,29 @@ impl Table {
         Some(Item { task, state: self.entries.get(&task)?.state.clone() })
     }
 
-    /// Notes that a worker is at a task. It must be at no other one, and nobody else at this.
-    pub(super) fn set_lease(&mut self, task: TaskId, lease: Lease, until: Instant) {
+    /// Notes that a worker is at a task, from then on. It must be at no other one, and nobody else at this.
+    pub(super) fn begin_lease(&mut self, task: TaskId, lease: Lease, since: Instant, terms: &Config) {
         let Some(entry) = self.entries.get_mut(&task) else { return };
-        entry.lease = Some(lease);
+        (entry.lease, entry.since) = (Some(lease), since);
         self.workers.insert(lease.worker, task);
-        self.leases.set(task, until);
+        if let Some(most) = terms.time_max {
+            self.limits.set(task, since + most);
+        }
         self.sort_in(task);
+    }
+
+    /// Whoever is at a task is so until then, and longer if it says so again.
+    pub(super) fn extend_lease(&mut self, task: TaskId, until: Instant) {
+        if self.entries.get(&task).is_some_and(|entry| entry.lease.is_some()) {
+            self.leases.set(task, until);
+        }
     }
 
     pub(super) fn remove_lease(&mut self, task: TaskId) -> Option<Lease> {
         let lease = self.entries.get_mut(&task)?.lease.take()?;
         self.workers.remove(&lease.worker);
         self.leases.clear(&task);
+        self.limits.clear(&task);
         self.sort_in(task);
         Some(lease)
     }
@@ -196,7 +225,7 @@ impl Table {
         let Some(entry) = self.entries.remove(&task) else { return };
         self.bytes -= entry.state.body_len();
         self.counts[kind(&entry.state)] -= 1;
-        self.ready.remove(&(entry.order, task));
+        self.ready.remove(&(entry.place, task));
         self.puts.clear(&task);
         self.unsent.remove(&task);
         self.forgets.clear(&task);
@@ -206,9 +235,9 @@ impl Table {
     fn sort_in(&mut self, task: TaskId) {
         let Some(entry) = self.entries.get(&task) else { return };
         if entry.state.is_open() && entry.is_stored && entry.lease.is_none() {
-            self.ready.insert((entry.order, task));
+            self.ready.insert((entry.place, task));
         } else {
-            self.ready.remove(&(entry.order, task));
+            self.ready.remove(&(entry.place, task));
         }
     }
 }

@@ -108,13 +108,21 @@ impl Item {
 
 impl State {
     fn version(&self) -> u64 {
-        let (rank, attempts) = match self {
-            State::Open { failed, lost, .. } => (0, u64::from(*failed) + u64::from(*lost)),
-            State::GivenUp { .. } => (1, 0),
-            State::Done { .. } => (2, 0),
-            State::Collected { .. } => (3, 0),
+        let rank = match self {
+            State::Open { .. } => 0,
+            State::GivenUp { .. } => 1,
+            State::Done { .. } => 2,
+            State::Collected { .. } => 3,
         };
-        rank << 32 | attempts
+        rank << 32 | u64::from(self.attempts())
+    }
+
+    /// Attempts that came to nothing, of a task that is open.
+    pub(super) fn attempts(&self) -> u32 {
+        match self {
+            State::Open { failed, lost, .. } => u32::from(*failed) + u32::from(*lost),
+            State::GivenUp { .. } | State::Done { .. } | State::Collected { .. } => 0,
+        }
     }
 
     pub fn is_open(&self) -> bool {

@@ -171,7 +171,7 @@ fn a_worker_that_asks_again_gets_the_same_task_and_others_the_next() {
     let first = one.hand(WORKER);
     assert_eq!(first, one.hand(WORKER));
     assert_eq!(one.hand(OTHER).map(|(task, _)| task), Some(task(2)));
-    assert_eq!(one.farm.farmer().progress().leased, 2);
+    assert_eq!(one.farm.farmer().progress(one.now).leased, 2);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn a_lease_that_is_renewed_holds_and_one_that_is_not_does_not() {
     one.keep();
     let again = one.hand(OTHER).expect("it is handed out again");
     assert!(again.0 == task && again.1 != attempt);
-    assert_eq!(one.farm.farmer().progress().lost_leases, 1);
+    assert_eq!(one.farm.farmer().progress(one.now).lost_leases, 1);
 }
 
 #[test]
@@ -215,11 +215,11 @@ fn of_two_workers_the_first_result_stays_and_the_other_counts_as_one_too_many() 
         one.report(OTHER, fast, Outcome::Done(body(b"too late")));
         assert_eq!(one.out.sent, [(OTHER, Message::Stop { task: task(1), attempt: fast })]);
     }
-    let progress = one.farm.farmer().progress();
+    let progress = one.farm.farmer().progress(one.now);
     assert_eq!((progress.duplicates, progress.done), (1, 1), "told twice, counted once");
     one.report(WORKER, slow, Outcome::Done(body(b"slow after all")));
     assert_eq!(one.out.sent, [(WORKER, Message::Kept { task: task(1), attempt: slow })]);
-    assert_eq!(one.farm.farmer().progress().duplicates, 1, "a repeated report is none");
+    assert_eq!(one.farm.farmer().progress(one.now).duplicates, 1, "a repeated report is none");
 }
 
 #[test]
@@ -236,8 +236,124 @@ fn a_task_that_always_fails_is_given_up_and_told() {
     assert_eq!(one.hand(WORKER), None);
     let outcome = one.farm.farmer().outcome(task(1));
     assert_eq!(outcome, Some(Outcome::Failed(Why::new("no such file"))));
-    let progress = one.farm.farmer().progress();
+    let progress = one.farm.farmer().progress(one.now);
     assert_eq!((progress.given_up, progress.open), (1, 0));
+}
+
+#[test]
+fn a_task_that_ends_programs_is_given_up_as_one_that_fails() {
+    let mut one = One::farmer(vec![item(open(0, 0))]);
+    for nth in 1..=4 {
+        let (_, attempt) = one.hand(WORKER).expect("a task");
+        one.call(|farm, call, _| farm.handle_ended(call, WORKER));
+        one.call(|farm, call, _| farm.handle_ended(call, WORKER));
+        assert!(one.farm.next_timeout(&one.config).at <= one.now, "it is stored at once");
+        one.pass(Duration::ZERO);
+        assert_eq!(one.out.put.len(), 1, "{nth}");
+        one.keep();
+        one.hear(WORKER, Message::Renew { task: task(1), attempt }).expect("a farmer");
+        assert_eq!(one.out.sent, [(WORKER, Message::Stop { task: task(1), attempt })], "{nth}");
+    }
+    let why = Why::new("the program that had it ended");
+    assert_eq!(one.farm.farmer().outcome(task(1)), Some(Outcome::Failed(why)));
+    assert_eq!(one.farm.farmer().progress(one.now).lost_leases, 0);
+}
+
+#[test]
+fn tasks_that_were_never_tried_go_first() {
+    let tried = [open(1, 0), open(0, 1), open(0, 0), open(0, 0)];
+    let items = (1..).map(task).zip(tried).map(|(task, state)| Item { task, state });
+    let mut one = One::farmer(items.collect());
+    let (first, attempt) = one.hand(WORKER).expect("a task");
+    assert_eq!(first, task(3));
+    one.hear(WORKER, Message::Report { task: first, attempt, outcome: Outcome::Failed(Why::new("no")) })
+        .expect("a farmer");
+    one.keep();
+    let workers = (3..).map(Handle::from_u32);
+    let order: Vec<TaskId> = workers.map_while(|worker| one.hand(worker)).map(|(task, _)| task).collect();
+    assert_eq!(order, [task(4), task(1), task(2), task(3)]);
+}
+
+#[test]
+fn whoever_has_a_task_in_hand_for_too_long_has_failed_at_it() {
+    let mut one = One::farmer(vec![item(open(0, 0))]);
+    one.config.time_max = Some(Duration::from_secs(50));
+    let (_, attempt) = one.hand(WORKER).expect("a task");
+    let renew = Message::Renew { task: task(1), attempt };
+    for seconds in [20, 40] {
+        one.pass(Duration::from_secs(20));
+        one.hear(WORKER, renew.clone()).expect("a farmer");
+        // Whoever asks again has no more time than before.
+        assert_eq!(one.hand(WORKER), Some((task(1), attempt)));
+        assert_eq!(one.farm.farmer().progress(one.now).oldest_s, Some(seconds));
+    }
+    one.pass(Duration::from_secs(10));
+    assert!(one.out.sent.contains(&(WORKER, Message::Stop { task: task(1), attempt })));
+    assert_eq!(one.out.put, [item(open(1, 0))]);
+    assert_eq!(one.farm.farmer().progress(one.now).oldest_s, None);
+    // It has not heard that.
+    one.hear(WORKER, renew).expect("a farmer");
+    assert_eq!(one.out.sent, [(WORKER, Message::Stop { task: task(1), attempt })]);
+    one.out.put.push(item(open(1, 0)));
+    one.keep();
+    for _ in 2..=4 {
+        one.hand(OTHER).expect("it is handed out again");
+        one.pass(one.config.lease - Duration::from_secs(1));
+        let (_, attempt) = one.hand(OTHER).expect("the same");
+        one.hear(OTHER, Message::Renew { task: task(1), attempt }).expect("a farmer");
+        one.pass(Duration::from_secs(21));
+        one.keep();
+    }
+    let why = Why::new("it was in hand for 50 s, all the time that a task has");
+    assert_eq!(one.farm.farmer().outcome(task(1)), Some(Outcome::Failed(why)));
+}
+
+#[test]
+fn a_farmer_works_itself_while_nobody_else_does() {
+    let mut one = One::farmer(vec![item(open(0, 0)), Item { task: task(2), state: open(0, 0) }]);
+    let asked = one.hand(ME);
+    assert!(asked.is_some(), "nobody has asked for a lease");
+    assert_eq!(one.hand(OTHER).map(|(task, _)| task), Some(task(2)), "others have what they ask for");
+    let mut one = One::farmer(vec![item(open(0, 0)), Item { task: task(2), state: open(0, 0) }]);
+    let (other, attempt) = one.hand(OTHER).expect("a task");
+    one.pass(one.config.own_turn);
+    assert_eq!(one.hand(ME), None, "somebody is at one");
+    one.hear(OTHER, Message::Return { task: other, attempt }).expect("its own");
+    assert!(one.hand(ME).is_some(), "nobody has asked for a while");
+    let mut one = One::farmer(vec![]);
+    one.hear(OTHER, Message::Ask { seq: 1 }).expect("a farmer");
+    one.call(|farm, call, out| farm.add(call, task(1), b"in", out)).expect("room");
+    one.keep();
+    assert_eq!(one.hand(ME), None, "who has just asked asks again");
+    one.pass(one.config.own_turn);
+    assert!(one.hand(ME).is_some());
+}
+
+#[test]
+fn a_farmer_asks_itself_and_does_what_it_hands_out() {
+    let mut one = One::farmer(vec![item(open(0, 0))]);
+    let [(ME, Message::Ask { seq })] = one.out.sent[..] else { panic!("{:?}", one.out.sent) };
+    one.hear(ME, Message::Ask { seq }).expect("a farmer");
+    let hand = one.out.sent.pop().expect("a task").1;
+    one.hear(ME, hand).expect("it has asked");
+    assert!(matches!(&one.out.told[..], [Event::Start { .. }]), "{:?}", one.out.told);
+}
+
+#[test]
+fn a_task_that_is_given_back_counts_for_nothing_and_is_handed_out_at_once() {
+    let mut one = One::new();
+    one.call(|farm, call, out| farm.handle_role(call, Role::WorkerOf(WORKER), out));
+    one.call(|farm, call, out| farm.give_back(call, out));
+    assert_eq!(one.out.sent, [], "it has none");
+    let hand = Message::Hand { seq: 1, task: task(1), attempt: 5, lease: Duration::ZERO, input: body(b"") };
+    one.hear(WORKER, hand).expect("it has asked");
+    one.call(|farm, call, out| farm.give_back(call, out));
+    let back = Message::Return { task: task(1), attempt: 5 };
+    assert_eq!((&one.out.sent[..], one.farm.worker().task()), (&[(WORKER, back)][..], None));
+    let mut one = One::farmer(vec![item(open(0, 0))]);
+    let (task, attempt) = one.hand(WORKER).expect("a task");
+    one.hear(WORKER, Message::Return { task, attempt }).expect("its own");
+    assert_eq!((one.hand(OTHER).map(|it| it.0), one.out.put.len()), (Some(task), 0));
 }
 
 #[test]
@@ -255,7 +371,7 @@ fn a_new_farmer_hears_who_is_at_what_before_it_hands_out() {
     one.pass(Duration::from_secs(10));
     assert_eq!(one.hand(OTHER), None, "the worker of the farmer before is still at it");
     one.report(WORKER, 77, Outcome::Done(body(b"out")));
-    assert_eq!(one.farm.farmer().progress().done, 1);
+    assert_eq!(one.farm.farmer().progress(one.now).done, 1);
 }
 
 #[test]
@@ -268,12 +384,12 @@ fn two_tables_become_one_and_the_ring_decides() {
         one.call(|farm, call, out| farm.handle_loaded(call, vec![winner.clone()], out));
     }
     assert_eq!(one.farm.farmer().tasks().next(), Some((task(1), &winner.state)));
-    assert_eq!(one.farm.farmer().progress().duplicates, 1);
+    assert_eq!(one.farm.farmer().progress(one.now).duplicates, 1);
     // This side has the winner.
     let mut one = One::farmer(vec![winner.clone()]);
     one.call(|farm, call, out| farm.handle_loaded(call, vec![loser], out));
     assert_eq!((&one.out.told[..], &one.out.put), (&[][..], &vec![winner]), "the ring is told");
-    assert_eq!(one.farm.farmer().progress().duplicates, 1);
+    assert_eq!(one.farm.farmer().progress(one.now).duplicates, 1);
 }
 
 #[test]
@@ -309,7 +425,7 @@ fn a_collected_task_is_remembered_for_a_while_and_done_by_nobody() {
     let again = one.call(|farm, call, out| farm.collect(call, task(1), out));
     assert_eq!(again, Err(CollectError::Unknown));
     one.call(|farm, call, out| farm.add(call, task(1), b"in", out)).expect("known");
-    assert_eq!((one.farm.farmer().progress().collected, one.hand(WORKER)), (1, None));
+    assert_eq!((one.farm.farmer().progress(one.now).collected, one.hand(WORKER)), (1, None));
     one.pass(one.config.keep);
     assert_eq!((one.out.removed.len(), one.farm.farmer().tasks().count()), (1, 0));
 }
@@ -325,7 +441,7 @@ fn a_full_table_refuses_tasks_and_leaves_results_with_their_workers() {
     assert_eq!(more, Err(AddError::Full));
     let long = one.call(|farm, call, out| farm.add(call, task(u32::MAX), &[0; BODY_MAX + 1], out));
     assert_eq!(long, Err(AddError::TooLong(BodyTooLong(BODY_MAX + 1))));
-    assert_eq!(one.farm.farmer().progress().open, full as u32);
+    assert_eq!(one.farm.farmer().progress(one.now).open, full as u32);
 }
 
 #[test]

@@ -23,9 +23,7 @@ pub struct Worker {
     seq: u16,
     /// Tries to reach the farmer in this phase.
     tries: u32,
-    /// A farmer asks for nothing new.
-    asks: bool,
-    /// Nor does a member whose program wants nothing to do.
+    /// A member whose program wants nothing to do asks for nothing.
     is_idle: bool,
 }
 
@@ -74,13 +72,12 @@ impl Worker {
         &mut self,
         call: Call<'_, Config>,
         farmer: Option<Handle>,
-        asks: bool,
         out: &mut impl Sink<Message>,
     ) {
-        if self.farmer == farmer && self.asks == asks {
+        if self.farmer == farmer {
             return;
         }
-        (self.farmer, self.asks, self.tries) = (farmer, asks, 0);
+        (self.farmer, self.tries) = (farmer, 0);
         match &mut self.phase {
             Phase::Resting | Phase::Waiting(_) | Phase::Asking(_) => {
                 self.phase = Phase::Waiting(call.now);
@@ -113,6 +110,16 @@ impl Worker {
         self.phase = Phase::Reporting { task, attempt, outcome, again_at: call.now };
         self.speak(call, out);
         Ok(())
+    }
+
+    /// What was handed out is another's from now on. Should the word be lost, its lease runs out.
+    pub(super) fn give_back(&mut self, call: Call<'_, Config>, out: &mut impl Sink<Message>) {
+        let Phase::Working { task, attempt, .. } = self.phase else { return };
+        if let Some(farmer) = self.farmer {
+            out.send(farmer, Message::Return { task, attempt });
+        }
+        self.tries = 0;
+        self.phase = Phase::Waiting(call.now + call.config.rest);
     }
 
     pub(super) fn on_answer<S: Sink<Message> + Events<Event>>(
@@ -197,7 +204,7 @@ impl Worker {
         }
         match &self.phase {
             Phase::Resting => Wake::NEVER,
-            Phase::Waiting(_) | Phase::Asking(_) if !self.asks || self.is_idle => Wake::NEVER,
+            Phase::Waiting(_) | Phase::Asking(_) if self.is_idle => Wake::NEVER,
             Phase::Waiting(at) | Phase::Asking(at) => Wake::new(*at, "to ask for a task"),
             Phase::Working { renew_at, .. } => Wake::new(*renew_at, "to say that the task is in work"),
             Phase::Reporting { again_at, .. } => Wake::new(*again_at, "to report again"),

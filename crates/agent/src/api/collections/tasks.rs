@@ -176,9 +176,9 @@ pub(in crate::api) async fn work(
     let mut changes = joined.changes();
     let _wanting = Wanting::begin(&joined).await?;
     loop {
-        let at_hand = joined.call(|driver| driver.at_hand().cloned()).await?;
+        let at_hand = joined.call(|driver| driver.take_work()).await?;
         if at_hand.is_some() || Instant::now() >= end {
-            let view = |AtHand { task, input }: AtHand| WorkTask {
+            let view = |AtHand { task, input, .. }: AtHand| WorkTask {
                 id: task.as_str().to_owned(),
                 input: Blob(input.to_vec()),
             };

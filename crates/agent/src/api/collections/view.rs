@@ -73,7 +73,7 @@ fn farm(driver: &Driver) -> FarmView {
     FarmView {
         is_farmer: driver.core().is_farmer(),
         farmer: driver.core().farmer().and_then(|farmer| driver.slot_of(farmer)),
-        progress: driver.core().own_progress().as_ref().map(progress),
+        progress: driver.core().own_progress(driver.now()).as_ref().map(progress),
     }
 }
 
@@ -86,6 +86,7 @@ pub(super) fn progress(progress: &collection::Progress) -> FarmProgress {
         collected: progress.collected,
         duplicates: progress.duplicates.into(),
         whole: progress.whole,
+        oldest_s: progress.oldest_s,
     }
 }
 

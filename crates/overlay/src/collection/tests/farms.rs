@@ -8,7 +8,7 @@ use xtreem_base::Instant;
 const LEASE: Duration = TASK_LEASE_MIN;
 
 fn farm() -> Kind {
-    Kind::Farm { copies: copies(2), terms: Terms::new(LEASE, 3).expect("possible") }
+    Kind::Farm { copies: copies(2), terms: Terms::new(LEASE, 3, None).expect("possible") }
 }
 
 fn name(nth: u32) -> TaskName {
@@ -283,16 +283,24 @@ fn who_has_just_come_does_not_take_itself_for_the_farmer() {
 }
 
 #[test]
+fn a_farm_of_one_does_its_tasks_itself() {
+    let mut programs = Programs::new(1, 0, 14);
+    let names: Vec<TaskName> = (0..5).map(name).collect();
+    for task in &names {
+        assert_eq!(programs.add(0, task), Ok(Answer::Added));
+    }
+    assert_eq!(programs.until_settled(0, 5, secs(60)), names);
+}
+
+#[test]
 fn a_farm_whose_members_are_not_all_there_goes_on_with_those_that_are() {
     let mut programs = Programs::new(1, 0, 12);
     let mut world = World::new(farm(), Some(3), 12);
     world.start(2, 1);
     programs.world = world;
     assert_eq!(programs.add(2, &name(1)), Ok(Answer::Added));
-    programs.run(secs(10));
-    assert_eq!(programs.outcomes(2), (Vec::new(), 1), "who hands out does not work");
+    assert_eq!(programs.until_settled(2, 1, secs(30)), [name(1)], "who is alone works itself");
     programs.world.start(1, 1);
-    assert_eq!(programs.until_settled(2, 1, secs(60)), [name(1)]);
     let names = [name(1), name(2)];
     programs.world.start(0, 1);
     assert_eq!(programs.add(1, &names[1]), Ok(Answer::Added));
@@ -327,7 +335,7 @@ fn who_cannot_see_the_whole_table_says_so() {
     let (mut missed, not_sure) = (0, Err(AskError::Refused(Refusal::NotSure)));
     for seed in 0..12 {
         // So few copies that much of the table is on the other side only.
-        let kind = Kind::Farm { copies: copies(0), terms: Terms::new(LEASE, 3).expect("possible") };
+        let kind = Kind::Farm { copies: copies(0), terms: Terms::new(LEASE, 3, None).expect("possible") };
         let mut programs = Programs::new(1, 1, 300 + seed);
         programs.world = World::of(kind, 9, 1, 300 + seed);
         let mut names: Vec<TaskName> = (10..40).map(name).collect();

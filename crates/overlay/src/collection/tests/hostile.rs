@@ -11,7 +11,7 @@ use crate::ranks::all::{self, Entry, Head, Name};
 use crate::tman;
 
 fn kinds() -> Vec<Kind> {
-    let terms = Terms::new(secs(5), 2).expect("possible");
+    let terms = Terms::new(secs(5), 2, None).expect("possible");
     let shape = Shape::new(&[2, 3], Edges::Joined).expect("a shape");
     let copies = copies(2);
     [

@@ -128,14 +128,15 @@ impl Farmer {
         let Some(entry) = self.table.entry(task) else { return };
         let (was_told, reporter) = (entry.is_stored && !entry.state.is_open(), entry.reporter);
         let (is_settled, is_open) = (state.outcome().is_some(), state.is_open());
-        let lease = entry.lease;
+        let (lease, since) = (entry.lease, entry.since);
         let kept = state.kept();
         self.set(call, task, state, true);
         self.table.set_reporter(task, None);
         if is_open {
             // More attempts were made elsewhere; whoever is at it here stays at it.
             if let Some(lease) = lease {
-                self.table.set_lease(task, lease, call.now + call.config.lease);
+                self.table.begin_lease(task, lease, since, call.config);
+                self.table.extend_lease(task, call.now + call.config.lease);
             }
             if let Some(Lease { worker, attempt }) = reporter {
                 out.send(worker, Message::Kept { task, attempt });

@@ -180,7 +180,7 @@ impl World {
     }
 
     pub(super) fn duplicates(&self) -> u32 {
-        self.nodes.iter().map(|node| node.farm.farmer().progress().duplicates).sum()
+        self.nodes.iter().map(|node| node.farm.farmer().progress(self.now).duplicates).sum()
     }
 
     pub(super) fn run(&mut self, end: Instant) {
