@@ -16,7 +16,9 @@ use xtreem_base::{
 use crate::broadcast::{self, Around, BeginError, Broadcast, BroadcastId, Extent};
 use crate::chord::{self, ID_BYTES};
 use crate::ring::{self, LookupId, Ring, TooManyLookups};
-use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany, Value};
+use crate::store::{
+    self, Action, Operation, Overwrite, RequestId, Shelf, Store, Tenure, TooMany, Value, Word,
+};
 use crate::tman::{self, Side, TMan};
 use crate::{Key, Namespace, Position, Range};
 
@@ -72,6 +74,19 @@ impl Message {
 }
 
 /// What the node around it is told.
+
+    /// What an administrator would have done to a key, for drivers that verify its word.
+    pub fn overwrite(&self) -> Option<(&Key, &Overwrite, &Word)> {
+        match self {
+            Message::Store(message) => match &**message {
+                store::Message::Ask { key, action: Action::Overwrite { what, word }, .. } => {
+                    Some((key, what, word))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Of lookups only those that the host asked for.
@@ -126,6 +141,10 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
 /// Where a node stands on its ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Place {
+    /// As [`store::Host::verifies_words`].
+    fn verifies_words(&self) -> bool {
+        false
+    }
     /// Where load is, else anywhere; it moves with the load.
     ByLoad,
     /// At a random identifier of plain Chord, for as long as it is there.
@@ -298,6 +317,10 @@ struct Telling<'a, H> {
     ring: &'a Ring,
     silent: Vec<Handle>,
 }
+    fn verifies_words(&self) -> bool {
+        self.host.verifies_words()
+    }
+
 
 impl<H: Host> Sink<broadcast::Message> for Telling<'_, H> {
     fn send(&mut self, to: Handle, message: broadcast::Message) {

@@ -38,6 +38,8 @@ pub enum Domain {
     Warrant,
     /// A node or an administrator tells all nodes something.
     Announcement,
+    /// An administrator writes over what another wrote on the ring.
+    Overwrite,
 }
 
 impl Domain {
@@ -55,6 +57,7 @@ impl Domain {
             Domain::Slot => b"xtreem/1 slot\0",
             Domain::Warrant => b"xtreem/1 warrant\0",
             Domain::Announcement => b"xtreem/1 announcement\0",
+            Domain::Overwrite => b"xtreem/1 overwrite\0",
         }
     }
 

@@ -259,7 +259,7 @@ impl Store {
     }
 
     fn ask_owner<H: Host>(&mut self, call: Call<'_, Config>, mut task: Task, owner: Handle, out: &mut H) {
-        task.was_sent |= matches!(task.action, Action::Write { .. });
+        task.was_sent |= task.action.is_write();
         task.state = State::Asking(owner);
         task.due = call.now + call.config.answer_timeout;
         let (request, key, mut action) = (task.request, task.key.clone(), task.action.clone());
@@ -408,7 +408,7 @@ fn fits(task: &Task, outcome: &Outcome) -> bool {
     match (&task.action, outcome) {
         (_, Outcome::Refused(_) | Outcome::NotOwner | Outcome::Later) => true,
         (Action::Get, Outcome::Got(found)) => found.as_ref().is_none_or(|it| it.key == task.key),
-        (Action::Write { .. }, Outcome::Written { .. }) => true,
+        (Action::Write { .. } | Action::Overwrite { .. }, Outcome::Written { .. }) => true,
         (Action::Scan { hi, .. }, Outcome::Scanned { found, next }) => {
             let is_in = |key: &Key| *key >= task.key && hi.as_ref().is_none_or(|hi| key < hi);
             let found = found.as_slice();

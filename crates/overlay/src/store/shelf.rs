@@ -56,6 +56,12 @@ pub enum Refused {
     #[error("{DEGREE_MAX} copies beside the owner's are possible")]
     #[n(7)]
     Degree,
+    #[error("words of administrators do not count on this ring")]
+    #[n(8)]
+    NoWords,
+    #[error("an administrator writes over what lies there, and nothing does: write it as anybody does")]
+    #[n(9)]
+    NothingToOverwrite,
 }
 
 /// What became of a copy that came from elsewhere.

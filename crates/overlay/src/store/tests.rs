@@ -32,6 +32,7 @@ struct World {
     tenure: Tenure,
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    verifies_words: bool,
 }
 
 impl Sink<Message> for World {
@@ -53,6 +54,10 @@ impl Host for World {
 
     fn is_admin(&self, _: Handle) -> bool {
         false
+    }
+
+    fn verifies_words(&self) -> bool {
+        self.verifies_words
     }
 
     fn site_of(&self, _: Handle) -> Option<u64> {
@@ -86,7 +91,7 @@ impl Node {
             config: Config::default(),
             now: Instant::ZERO,
             store: Store::new(Handle::from_u32(ME), Rng::new(1), Instant::ZERO),
-            world: World { tenure, sent: Vec::new(), events: Vec::new() },
+            world: World { tenure, sent: Vec::new(), events: Vec::new(), verifies_words: true },
         }
     }
 
@@ -331,4 +336,80 @@ fn messages_come_back_as_they_were_and_long_lists_are_refused() {
     assert!(
         minicbor::decode::<List<u32, 5>>(&bytes).is_ok() && minicbor::decode::<List<u32, 4>>(&bytes).is_err()
     );
+}
+
+impl Node {
+    /// Another node asks, with an administrator's word.
+    fn overwrite(&mut self, value: Option<&[u8]>, version: Version, request: u64) -> Vec<(Handle, Message)> {
+        let value = value.map(|bytes| Value::new(bytes).expect("short"));
+        let what = Overwrite { value, degree: 2, lease: LEASE, version };
+        let proof = Proof::new(b"verified by the driver").expect("short");
+        let action = Action::Overwrite { what, word: Word { by: id(1_000), at_unix: 7, proof } };
+        let ask = Message::Ask { request: RequestId(request), key: key(70), action };
+        self.hear(OTHER, ask).expect("a request is never a fault");
+        self.take()
+    }
+
+    /// The copies that are asked for are made.
+    fn copied(&mut self, sent: &[(Handle, Message)]) {
+        for (to, seq) in copies(sent) {
+            self.hear(to, Message::Copied { seq, is_full: false }).expect("asked");
+        }
+    }
+}
+
+const OTHER: Handle = Handle::from_u32(92);
+
+fn told(sent: &[(Handle, Message)]) -> Option<Outcome> {
+    sent.iter().find_map(|(to, message)| match message {
+        Message::Answer { outcome, .. } if *to == OTHER => Some(outcome.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_administrator_writes_over_what_another_wrote_and_it_is_nobody_elses_then() {
+    let mut node = Node::open();
+    node.put(70, 1);
+    let asked = node.take();
+    node.copied(&asked);
+    let Some(Outcome::Written { version }) = node.answer() else { panic!("it lies there") };
+
+    let asked = node.overwrite(Some(b"mine"), version, 2);
+    let copy = asked.iter().find_map(|(_, message)| match message {
+        Message::Copy { items, .. } => items.as_slice().first().cloned(),
+        _ => None,
+    });
+    assert_eq!(copy.map(|sent| sent.writer.id), Some(id(1_000)), "copies say whose it is");
+    node.copied(&asked);
+    let Some(Outcome::Written { version: second }) = told(&node.take()) else { panic!("it may") };
+    assert!(second > version);
+
+    node.put(70, 3);
+    assert_eq!(node.answer(), Some(Outcome::Refused(Refused::AnotherWriter(id(1_000)))));
+    let again = node.overwrite(Some(b"mine"), version, 4);
+    assert_eq!(told(&again), Some(Outcome::Refused(Refused::AnotherVersion(second))), "said again later");
+    let asked = node.overwrite(None, second, 5);
+    node.copied(&asked);
+    assert!(matches!(told(&node.take()), Some(Outcome::Written { .. })), "it removes, too");
+    assert_eq!(
+        told(&node.overwrite(None, second, 6)),
+        Some(Outcome::Refused(Refused::AnotherVersion(Version::default())))
+    );
+    assert_eq!(
+        told(&node.overwrite(Some(b"new"), Version::default(), 7)),
+        Some(Outcome::Refused(Refused::NothingToOverwrite)),
+        "a word for nothing could be said again after a removal"
+    );
+}
+
+#[test]
+fn where_nobody_verifies_words_they_do_not_count() {
+    let mut node = Node::open();
+    node.world.verifies_words = false;
+    node.put(70, 1);
+    let asked = node.take();
+    node.copied(&asked);
+    let Some(Outcome::Written { version }) = node.answer() else { panic!("it lies there") };
+    assert_eq!(told(&node.overwrite(None, version, 2)), Some(Outcome::Refused(Refused::NoWords)));
 }
