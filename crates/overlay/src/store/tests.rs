@@ -413,3 +413,29 @@ fn where_nobody_verifies_words_they_do_not_count() {
     let Some(Outcome::Written { version }) = node.answer() else { panic!("it lies there") };
     assert_eq!(told(&node.overwrite(None, version, 2)), Some(Outcome::Refused(Refused::NoWords)));
 }
+
+#[test]
+fn a_bulk_load_without_owners_ends_and_says_that_nothing_was_done() {
+    let mut node = Node::new();
+    let write = |name| {
+        let value = Some(Value::new(&[name]).expect("short"));
+        Operation { key: key(name), action: Action::Write { value, degree: 2, lease: LEASE, expected: None } }
+    };
+    let items = (0..100).map(write).collect();
+    let call = Call::new(&node.config, node.now);
+    let request = node.store.load(call, items, &mut node.world).expect("room");
+    // The first one looks for an owner, and there is none.
+    while node.world.events.is_empty() && node.now < Instant::from_secs(60) {
+        node.now = node.store.client.next_due();
+        node.store.tick_client(Call::new(&node.config, node.now), &mut node.world);
+    }
+    assert!(node.now <= Instant::from_secs(40), "two deadlines");
+    let failed: Vec<(Key, Failed)> = (0..100).map(|name| (key(name), Failed::Unanswered)).collect();
+    let [Event::Done { request: done, result: Ok(Success::Loaded { written: 0, failed: mut not }) }] =
+        node.world.events.clone().try_into().expect("one end")
+    else {
+        panic!("{:?}", node.world.events);
+    };
+    not.sort_by(|a, b| a.0.cmp(&b.0));
+    assert_eq!((done, not), (request, failed));
+}
