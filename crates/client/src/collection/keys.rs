@@ -144,15 +144,16 @@ impl Keys {
         self.send(Method::POST, self.asked("/broadcast"), crate::http::bytes(body.into().to_vec())).await
     }
 
-    /// Writes many items at once, [`LOAD_ITEMS_MAX`](crate::api::LOAD_ITEMS_MAX) at most: much faster than one
-    /// by one. What it returns names those that were not written, or of which nobody can say it.
+    /// Writes many items at once, [`LOAD_ITEMS_MAX`](crate::api::LOAD_ITEMS_MAX) at most: much faster than
+    /// one by one. What it returns names those that were not written, or of which nobody can say it.
     ///
     /// ```no_run
     /// use xtreem_client::SlotClient;
     ///
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
     /// let store = SlotClient::from_env()?.ring("store").await?;
-    /// let squares = (0..1_000u32).map(|number| (format!("square/{number:04}"), (number * number).to_string()));
+    /// let square = |number: u32| (format!("square/{number:04}"), (number * number).to_string());
+    /// let squares = (0..1_000).map(square);
     /// let loaded = store.load(squares).await?;
     /// println!("{} are written", loaded.written);
     /// for item in loaded.failed {
@@ -194,9 +195,9 @@ impl Ring {
         Scan { keys: &self.0, bounds, from: None, items: VecDeque::new(), is_over: false }
     }
 
-    /// Tells the owners of the keys from one on and before another one something, 16 KiB at most: each hears it
-    /// once, as [`SlotEvent::Told`](crate::api::SlotEvent::Told). Once this returns, the owner of the first key
-    /// has it and sees to the rest.
+    /// Tells the owners of the keys from one on and before another one something, 16 KiB at most: each hears
+    /// it once, as [`SlotEvent::Told`](crate::api::SlotEvent::Told). Once this returns, the owner of the
+    /// first key has it and sees to the rest.
     ///
     /// ```no_run
     /// use xtreem_client::SlotClient;

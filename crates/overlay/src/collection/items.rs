@@ -59,8 +59,8 @@ impl Collection {
         begun.ok_or(BeginError::Kind("ring for items"))?.map_err(|_| BeginError::TooMany("256 operations"))
     }
 
-    /// Tells all members something, this one too: at each [`Event::Told`](super::Event::Told) follows. Who says the same again
-    /// within two minutes says nothing.
+    /// Tells all members something, this one too: at each [`Event::Told`](super::Event::Told) follows. Who
+    /// says the same again within two minutes says nothing.
     ///
     /// # Errors
     /// See [`BeginError`].
@@ -80,8 +80,8 @@ impl Collection {
     }
 
     /// Tells every owner of keys from `lo` on and before `hi`; none: to the end. Here
-    /// [`Event::Begun`](super::Event::Begun) follows, at each of them [`Event::Told`](super::Event::Told). Who
-    /// has heard the same words of this member within two minutes hears them no more.
+    /// [`Event::Begun`](super::Event::Begun) follows, at each of them [`Event::Told`](super::Event::Told).
+    /// Who has heard the same words of this member within two minutes hears them no more.
     ///
     /// # Errors
     /// See [`BeginError`]. On a Chord no keys lie next to each other.
