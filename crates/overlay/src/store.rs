@@ -234,9 +234,7 @@ impl Store {
     /// Takes in what another sent. True when something changed.
     fn take_in<H: Host>(&mut self, call: Call<'_, Config>, sent: Sent, out: &mut H) -> Result<Merged, Fault> {
         let (key, item) = sent.open(call.now).map_err(|_| Fault::Impossible)?;
-        if item.until <= call.now {
-            return Ok(Merged::Same);
-        }
+        let Some(item) = item.left_at(call.now, &key) else { return Ok(Merged::Same) };
         let winner = Winner { key: key.clone(), stamp: item.stamp, writer: item.writer.id };
         let merged = self.shelf.merge(&key, item);
         let tenure = out.tenure();

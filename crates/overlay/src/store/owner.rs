@@ -334,8 +334,7 @@ impl Store {
         items: List<Sent, { super::BATCH_MAX }>,
         out: &mut H,
     ) -> Result<(), Fault> {
-        let is_possible = |it: &Sent| it.degree <= super::DEGREE_MAX && it.left <= super::LEASE_MAX;
-        if !items.as_slice().iter().all(is_possible) {
+        if !items.as_slice().iter().all(Sent::is_possible) {
             return Err(Fault::Impossible);
         }
         let mut is_full = false;

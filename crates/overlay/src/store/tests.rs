@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod marks;
+
 use std::vec;
 use std::vec::Vec;
 
@@ -152,6 +154,7 @@ fn sent(name: u8, version: Version) -> Sent {
         request: RequestId(77),
         degree: 2,
         left: LEASE,
+        remembered: None,
     }
 }
 
@@ -259,7 +262,8 @@ fn wrong_messages_change_nothing() {
         (Message::Answer { request, outcome: Outcome::Later, epoch: 1 }, Fault::Unasked),
         (Message::Compare { seq: 1, range, sum: Sum::default(), is_takeover: false }, Fault::AnotherId),
         (copy(Sent { degree: 200, ..outside.clone() }), Fault::Impossible),
-        (copy(Sent { left: LEASE_MAX + LEASE, ..outside }), Fault::Impossible),
+        (copy(Sent { left: LEASE_MAX + LEASE, ..outside.clone() }), Fault::Impossible),
+        (copy(Sent { remembered: Some(LEASE_MAX + LEASE), ..outside }), Fault::Impossible),
         (Message::Placed { seq, wanted: List::default(), unneeded: List::default() }, Fault::Unasked),
     ];
     for (message, fault) in cases {
