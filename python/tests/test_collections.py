@@ -1,5 +1,6 @@
 """The structures."""
 
+import json
 import threading
 import unittest
 from typing import List
@@ -119,6 +120,36 @@ class Rings(WithAgent):
             ring["none"]
         item = ring.item("a/b")
         self.assertEqual(item and (item.writer, item.version), ("3", "3.1"))
+
+    def test_a_bulk_load_says_what_was_not_written_and_of_what_nobody_knows(self) -> None:
+        self.opened("store", "ring")
+        load = f"POST {COLLECTIONS}store/load"
+        failed = (
+            '{"key":"a","error":"slot 3 wrote this key","kind":"definite"},'
+            '{"key":"b","error":"it may yet be done","kind":"indefinite"}'
+        )
+        self.agent.says(load, 200, '{"written":2}')
+        self.agent.says(load, 200, f'{{"written":0,"failed":[{failed}]}}')
+        ring = self.slot.ring("store")
+        self.assertEqual(ring.load({"a": "1", "b": b"2"}), xtreem.Loaded(2))
+        items = [{"key": "a", "value": "MQ=="}, {"key": "b", "value": "Mg=="}]
+        self.assertEqual(json.loads(self.agent.told(load)), {"items": items})
+        loaded = ring.load([("a", "1"), ("b", "2")], copies=1, lease_s=60)
+        self.assertEqual([(it.key, it.definite) for it in loaded.failed], [("a", True), ("b", False)])
+        told = {"items": items, "copies": 1, "lease_s": 60}
+        self.assertEqual(json.loads(self.agent.told(load)), told)
+
+    def test_the_owners_of_some_keys_are_told(self) -> None:
+        self.opened("store", "ring")
+        tell = f"POST {COLLECTIONS}store/broadcast?"
+        self.agent.says(tell + "from=a&to=b", 200, "null")
+        self.agent.says(tell + "prefix=", 504, '{"error":"no owner took it","kind":"indefinite"}')
+        ring = self.slot.ring("store")
+        ring.broadcast_to("count", start="a", end="b")
+        self.assertEqual(self.agent.told(tell + "from=a&to=b"), b"count")
+        with self.assertRaises(xtreem.XtreemError) as caught:
+            ring.broadcast_to("count")
+        self.assertFalse(caught.exception.definite)
 
     def test_a_scan_goes_over_all_pages(self) -> None:
         self.opened("store", "ring")

@@ -23,14 +23,15 @@ import socket
 import threading
 import time
 from dataclasses import dataclass, field
-from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Optional, Sequence, Tuple
-from typing import Type, TypeVar, Union
+from typing import Any, Callable, Dict, Generic, Iterable, Iterator, List, Mapping, Optional, Sequence
+from typing import Tuple, Type, TypeVar, Union
 from urllib.parse import quote, urlencode
 
 __all__ = [
-    "Address", "Application", "Chord", "Collection", "Event", "Farm", "Holder", "Item", "Keys", "Mesh", "Message",
-    "Near", "Nearest", "Neighbour", "Outcome", "Outcomes", "Owner", "Peer", "Progress", "PubSub", "Published",
-    "Ranks", "Ring", "Slot", "Standing", "Stream", "Task", "Whoami", "XtreemError", "persist",
+    "Address", "Application", "Chord", "Collection", "Event", "Farm", "Holder", "Item", "Keys", "Loaded",
+    "Mesh", "Message", "Near", "Nearest", "Neighbour", "NotLoaded", "Outcome", "Outcomes", "Owner", "Peer",
+    "Progress", "PubSub", "Published", "Ranks", "Ring", "Slot", "Standing", "Stream", "Task", "Whoami",
+    "XtreemError", "persist",
 ]
 
 # Until an answer is there: a message may wait 45 s for its acknowledgement, and the machine may be loaded.
@@ -180,6 +181,20 @@ class Item:
 
 
 @dataclass(frozen=True)
+class NotLoaded:
+    key: str
+    error: str
+    # It was not written; else nobody knows.
+    definite: bool
+
+
+@dataclass(frozen=True)
+class Loaded:
+    written: int
+    failed: List[NotLoaded] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Owner:
     slot: int
     epoch: int
@@ -254,6 +269,10 @@ def _bytes(content: Bytes) -> bytes:
     if isinstance(content, (bytes, bytearray, memoryview)):
         return bytes(content)
     raise TypeError(f"want bytes or text, not {type(content).__name__}: json.dumps makes text of most things")
+
+
+def _text(content: Bytes) -> str:
+    return base64.b64encode(_bytes(content)).decode()
 
 
 # The way to the agent.
@@ -828,6 +847,26 @@ class Keys(Collection):
         """Removes what lies under a key, or only if it is that version."""
         return str(self._ask("DELETE", "/items", key=key, expected=expected)["version"])
 
+    def load(
+        self,
+        items: Union[Mapping[str, Bytes], Iterable[Tuple[str, Bytes]]],
+        copies: Optional[int] = None,
+        lease_s: Optional[int] = None,
+    ) -> Loaded:
+        """Writes many items at once, 1,024 at most, much faster than one by one: a mapping, or pairs of key
+        and value, each key once. What it returns names those that were not written, or of which nobody can
+        say it."""
+        pairs = items.items() if isinstance(items, Mapping) else items
+        told: Dict[str, Any] = {"items": [{"key": key, "value": _text(value)} for key, value in pairs]}
+        told.update({} if copies is None else {"copies": copies})
+        told.update({} if lease_s is None else {"lease_s": lease_s})
+        answer = self._ask("POST", "/load", json.dumps(told).encode())
+        failed = [
+            NotLoaded(item["key"], item["error"], item["kind"] == "definite")
+            for item in answer.get("failed", [])
+        ]
+        return Loaded(answer["written"], failed)
+
     def broadcast(self, body: Bytes) -> None:
         """Tells all members something, 16 KiB at most; each hears it once, as an event named "told"."""
         self._ask("POST", "/broadcast", body=_bytes(body))
@@ -871,6 +910,21 @@ class Ring(Keys):
             start = page.get("next")
             if start is None:
                 return
+
+
+    def broadcast_to(
+        self,
+        body: Bytes,
+        prefix: Optional[str] = None,
+        start: Optional[str] = None,
+        end: Optional[str] = None,
+    ) -> None:
+        """Tells the owners of such keys something, 16 KiB at most; each hears it once, as an event named
+        "told". Once this returns, the owner of the first key has it and sees to the rest."""
+        asked: Dict[str, Any] = {"prefix": prefix, "from": start, "to": end}
+        if prefix is None and start is None and end is None:
+            asked["prefix"] = ""
+        self._ask("POST", "/broadcast", _bytes(body), **asked)
 
 
 class Chord(Keys):

@@ -20,4 +20,6 @@ pub enum Statement<'a> {
     /// This member signed it, is a node or an administrator, and did so just now: nobody repeats what was
     /// said long ago.
     Announcement(NodeId, &'a [u8]),
+    /// This administrator signed just now that an item of the ring be written over.
+    Overwrite { by: NodeId, at_unix: u64, what: &'a [u8], proof: &'a [u8] },
 }

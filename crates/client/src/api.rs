@@ -20,9 +20,10 @@ pub use blob::Blob;
 pub use collection::{
     ATTEMPTS_DEFAULT, AppCollections, BROADCAST_MAX_BYTES, COLLECTION_NAME_MAX_BYTES, COLLECTIONS_MAX,
     COPIES_DEFAULT, CollectionChange, CollectionEvent, CollectionList, CollectionReply, CollectionSpec,
-    FarmProgress, FarmView, KeyOwner, Metric, NearView, NeighbourView, OUTCOMES_MAX, Outcomes, PlaceView,
-    Profile, RankHolder, RingPlace, SlotCollections, StandingView, TASK_LEASE_S_DEFAULT, TaskReply,
-    TaskState, ToldView, Work, WorkTask,
+    FarmProgress, FarmView, KeyOwner, LOAD_BODY_MAX_BYTES, LOAD_ITEMS_MAX, LoadItem, LoadReply, LoadRequest,
+    Metric, NearView, NeighbourView, NotLoaded, OUTCOMES_MAX, Outcomes, PlaceView, Profile, RankHolder,
+    RingPlace, SlotCollections, StandingView, TASK_LEASE_S_DEFAULT, TaskReply, TaskState, ToldView, Work,
+    WorkTask,
 };
 pub use grid::{GridAttribute, GridBar, GridEstimate, GridReply};
 pub use node::{

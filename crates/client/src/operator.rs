@@ -75,15 +75,26 @@ impl OperatorClient {
         value: Vec<u8>,
         write: &RingWrite,
     ) -> Result<RingVersion, ClientError> {
-        let mut path = format!("/v1/ring/items?key={}", escaped(key));
-        let numbers = [("copies", write.copies.map(u64::from)), ("lease_s", write.lease_s)];
-        for (name, number) in numbers {
-            number.into_iter().for_each(|number| path.push_str(&format!("&{name}={number}")));
-        }
-        if let Some(expected) = &write.expected {
-            path.push_str(&format!("&expected={}", escaped(expected)));
-        }
+        let path = written(key, write);
         self.http.send(Method::PUT, &path, bytes(value)).await?.json().await
+    }
+
+    /// Writes over what lies under a key of the ring, whoever wrote it, or removes it: `signed` is the CBOR
+    /// of an administrator's signature of all of that. `write` has all three parts.
+    pub async fn ring_overwrite(
+        &self,
+        key: &str,
+        value: Option<Vec<u8>>,
+        write: &RingWrite,
+        signed: &[u8],
+    ) -> Result<RingVersion, ClientError> {
+        let signed: String = signed.iter().map(|byte| format!("{byte:02x}")).collect();
+        let path = format!("{}&overwrite={signed}", written(key, write));
+        let answer = match value {
+            Some(value) => self.http.send(Method::PUT, &path, bytes(value)).await?,
+            None => self.http.send(Method::DELETE, &path, empty()).await?,
+        };
+        answer.json().await
     }
 
     /// What lies under a key of the ring; an error that says so when nothing does.
@@ -246,6 +257,19 @@ impl OperatorClient {
         let path = format!("/v1/apps/{}/exec?slot={slot}&anew={is_anew}", escaped(id));
         self.http.upgrade(&path, EXEC_PROTOCOL).await.map(TokioIo::new)
     }
+}
+
+/// Where an item is written, and how.
+fn written(key: &str, write: &RingWrite) -> String {
+    let mut path = format!("/v1/ring/items?key={}", escaped(key));
+    let numbers = [("copies", write.copies.map(u64::from)), ("lease_s", write.lease_s)];
+    for (name, number) in numbers {
+        number.into_iter().for_each(|number| path.push_str(&format!("&{name}={number}")));
+    }
+    if let Some(expected) = &write.expected {
+        path.push_str(&format!("&expected={}", escaped(expected)));
+    }
+    path
 }
 
 fn file_path(digest: &str) -> String {

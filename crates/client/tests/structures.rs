@@ -160,6 +160,43 @@ async fn a_write_that_may_have_happened_is_indefinite() {
 }
 
 #[tokio::test]
+async fn a_bulk_load_says_what_was_not_written_and_of_what_nobody_knows() {
+    let agent = FakeAgent::start();
+    agent.says("GET /v1/self/collections/store", 200, RING);
+    let ring = agent.client().ring("store").await.expect("open");
+    let load = "POST /v1/self/collections/store/load";
+    agent.says(load, 200, r#"{"written":2}"#);
+    let loaded = ring.load([("a", "1"), ("b", "2")]).await.expect("loaded");
+    assert_eq!((loaded.written, loaded.failed.len()), (2, 0));
+    agent.was_told(load, r#"{"items":[{"key":"a","value":"MQ=="},{"key":"b","value":"Mg=="}]}"#);
+    let failed = r#"{"written":0,"failed":[
+        {"key":"a","error":"slot 3 wrote this key","kind":"definite"},
+        {"key":"b","error":"it may yet be done","kind":"indefinite"}]}"#;
+    agent.says(load, 200, failed);
+    let write = RingWrite { copies: Some(1), ..RingWrite::default() };
+    let loaded = ring.load_with([("a", "1"), ("b", "2")], &write).await.expect("an answer");
+    let kinds: Vec<ErrorKind> = loaded.failed.iter().map(|it| it.kind).collect();
+    assert_eq!(kinds, [ErrorKind::Definite, ErrorKind::Indefinite]);
+    agent.says(load, 413, r#"{"error":"1025 items: a bulk load has 1024 at most","kind":"definite"}"#);
+    let error = ring.load([("a", "1")]).await.expect_err("too many");
+    assert_eq!((error.status(), error.is_passing()), (Some(413), false));
+}
+
+#[tokio::test]
+async fn the_owners_of_some_keys_are_told() {
+    let agent = FakeAgent::start();
+    agent.says("GET /v1/self/collections/store", 200, RING);
+    let ring = agent.client().ring("store").await.expect("open");
+    let tell = "POST /v1/self/collections/store/broadcast?from=a%2F1&to=a%2F9";
+    agent.says(tell, 200, "null");
+    ring.broadcast_to("a/1", "a/9", "count").await.expect("told");
+    agent.was_told(tell, "count");
+    agent.says(tell, 504, r#"{"error":"no owner took it in time","kind":"indefinite"}"#);
+    let error = ring.broadcast_to("a/1", "a/9", "count").await.expect_err("nobody");
+    assert_eq!(error.kind(), ErrorKind::Indefinite);
+}
+
+#[tokio::test]
 async fn a_scan_goes_over_all_pages() {
     let agent = FakeAgent::start();
     agent.says("GET /v1/self/collections/store", 200, RING);

@@ -53,6 +53,9 @@ pub enum Count {
     BadPolicy,
     /// An announcement that its origin has not signed just now, or may not make.
     BadAnnouncement,
+    /// An item to be written over on the word of somebody who has not signed it just now, or is no
+    /// administrator.
+    BadOverwrite,
     /// More came in than the node could take: the newest is dropped.
     ReceiveQueueFull,
     /// More goes out to one peer than its connection takes: the newest is dropped.

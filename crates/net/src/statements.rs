@@ -7,6 +7,7 @@ use xtreem_wire::VoRoot;
 use crate::announcement::verify_announcement;
 use crate::claims::{NotTaken, Vouched};
 use crate::counters::Count;
+use crate::overwrite::verify_overwrite;
 use crate::policy::verify as verify_policy;
 use crate::records::{verify_spec, verify_told_record};
 
@@ -48,6 +49,12 @@ fn verify_one(
             Ok(announcement) if announcement.by.id() == origin => Ok(()),
             _ => Err(Count::BadAnnouncement),
         },
+        Statement::Overwrite { by, at_unix, what, proof } => {
+            match verify_overwrite(root, now_unix, at_unix, what, proof) {
+                Ok(admin) if admin.id() == by => Ok(()),
+                _ => Err(Count::BadOverwrite),
+            }
+        }
         Statement::Policy(signed) => verify_policy(root, signed).map(drop).map_err(|_| Count::BadPolicy),
     }
 }
@@ -63,7 +70,7 @@ mod tests {
 
     use super::*;
     use crate::identity::unix_now;
-    use crate::{Roles, VoKey, sign_announcement, sign_record};
+    use crate::{Roles, SignedOverwrite, VoKey, sign_announcement, sign_overwrite, sign_record};
 
     #[test]
     fn a_message_is_judged_by_each_statement_in_it() {
@@ -90,6 +97,20 @@ mod tests {
         };
         assert_eq!(verdict(admin.id()), Ok(()));
         assert_eq!(verdict(NodeId::from_bytes([1; 16])), Err(Count::BadAnnouncement));
+    }
+
+    #[test]
+    fn an_item_is_written_over_in_the_name_of_the_administrator_who_signed_it_alone() {
+        let vo = VoKey::create("test").expect("a VO");
+        let admin = vo.issue_user("root", Roles::ADMIN, 1).expect("an identity");
+        let SignedOverwrite { at_unix, proof } = sign_overwrite(&admin, unix_now(), b"this");
+        let verdict = |by, what| {
+            let statement = Statement::Overwrite { by, at_unix, what, proof: &proof };
+            verify_one(&vo.root(), &mut Vouched::default(), &mut 0, unix_now(), statement)
+        };
+        assert_eq!(verdict(admin.id(), b"this"), Ok(()));
+        assert_eq!(verdict(admin.id(), b"that"), Err(Count::BadOverwrite));
+        assert_eq!(verdict(NodeId::from_bytes([1; 16]), b"this"), Err(Count::BadOverwrite));
     }
 
     #[test]

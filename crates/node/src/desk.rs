@@ -118,9 +118,14 @@ impl<O: Output, W: Fn(overlay::Message) -> Message> overlay::Host for Lent<'_, O
         self.post.out.id_of(peer)
     }
 
-    /// Of VO administrators only users are known here, and no user is a node.
+    /// Of VO administrators only users are known here, and no user is a node: their words say who they are.
     fn is_admin(&self, _: Handle) -> bool {
         false
+    }
+
+    /// The driver does: they are among the message's statements.
+    fn verifies_words(&self) -> bool {
+        true
     }
 
     fn site_of(&self, _: Handle) -> Option<u64> {

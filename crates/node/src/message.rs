@@ -128,6 +128,10 @@ impl Message {
                 if let Some((id, content)) = message.broadcast() {
                     f(Statement::Announcement(id.origin, content.as_bytes()));
                 }
+                if let Some((key, what, word)) = message.overwrite() {
+                    let (by, at_unix, proof) = (word.by, word.at_unix, word.proof.as_bytes());
+                    f(Statement::Overwrite { by, at_unix, what: &what.statement(key), proof });
+                }
             }
             Message::Coordinates(_) | Message::Policy(_) => {}
         }

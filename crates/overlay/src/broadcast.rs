@@ -82,6 +82,8 @@ pub trait Host: Sink<Message> + Events<Event> {
 pub enum Event {
     /// Once for each broadcast, at its origin, too, if it lies in the extent.
     Delivered { id: BroadcastId, content: Value, depth: u8 },
+    /// The owner of its beginning has taken what [`Broadcast::begin_at`] gave it: it sees to the rest.
+    Begun { id: BroadcastId },
     /// Nobody took the first part of [`Broadcast::begin_at`]: the owner is another, or dead. Some may have
     /// been told.
     NotBegun { id: BroadcastId },
@@ -120,6 +122,8 @@ struct Known {
     until: Instant,
     content: Value,
     depth: u8,
+    /// Whether this node was told: one that tells a part of the ring may stand elsewhere.
+    is_told: bool,
     /// What this node sees to.
     extents: Vec<Extent>,
     open: Opened,
@@ -151,13 +155,15 @@ impl Broadcast {
             return Ok(id);
         }
         let at = self.remember(call, id, &content, 0).ok_or(BeginError::Full)?;
+        self.known[at].is_told = true;
         out.event(Event::Delivered { id, content, depth: 0 });
         self.see_to(call, at, Extent::all_but(&position), out);
         Ok(id)
     }
 
     /// Tells every owner of a part of the ring from `lo` to `hi`, when `owner` owns `lo`: a lookup has found
-    /// it.
+    /// it. [`Event::Begun`] or [`Event::NotBegun`] follows. Who has heard these words of this origin, by
+    /// another part, hears them no more.
     ///
     /// # Errors
     /// See [`BeginError`].
@@ -170,11 +176,12 @@ impl Broadcast {
         out: &mut H,
     ) -> Result<BroadcastId, BeginError> {
         let id = BroadcastId::new(origin, &content);
-        let at = self.remember(call, id, &content, 0).ok_or(BeginError::Full)?;
+        let known = self.known.iter().position(|known| known.id == id);
+        let at = known.or_else(|| self.remember(call, id, &content, 0)).ok_or(BeginError::Full)?;
         let extent = Extent { after: owner.position.clone(), before: hi.clone(), with_owner: true };
         // It may own the end, too.
         let goes_on = lo != hi && clockwise(lo, &owner.position, hi).is_lt();
-        let kind = if goes_on { Kind::First } else { Kind::Owner };
+        let kind = if goes_on { Kind::First } else { Kind::Only };
         self.delegate(call, at, Part { to: owner.clone(), extent, kind }, 1, out);
         Ok(id)
     }
@@ -196,8 +203,8 @@ impl Broadcast {
             self.known.remove(idle);
         }
         let until = call.now + call.config.memory;
-        let (extents, open) = (Vec::new(), Opened::default());
-        self.known.push(Known { id, until, content: content.clone(), depth, extents, open });
+        let (is_told, extents, open) = (false, Vec::new(), Opened::default());
+        self.known.push(Known { id, until, content: content.clone(), depth, is_told, extents, open });
         Some(self.known.len() - 1)
     }
 
@@ -216,12 +223,12 @@ impl Broadcast {
             Some(at) => at,
             None if id != BroadcastId::new(id.origin, &content) => return Err(Fault::OtherContent),
             None if !out.may_broadcast(from, id, extent.as_ref(), &content) => return Err(Fault::Forbidden),
-            None => {
-                let at = self.remember(call, id, &content, depth).ok_or(Fault::Full)?;
-                out.event(Event::Delivered { id, content, depth });
-                at
-            }
+            None => self.remember(call, id, &content, depth).ok_or(Fault::Full)?,
         };
+        if !self.known[at].is_told {
+            self.known[at].is_told = true;
+            out.event(Event::Delivered { id, content, depth });
+        }
         let extents = &self.known[at].extents;
         let new = extent.filter(|extent| !extents.iter().any(|it| it.covers(extent)));
         if new.is_some() && extents.len() >= EXTENTS_MAX {
@@ -276,14 +283,25 @@ impl Broadcast {
         let is_wide = !matches!(kind, Kind::Alone(_));
         let peer = to.handle;
         // Who owns the end sees to nobody; who stands at or behind it would take that for the whole ring.
-        let told = Some(&extent).filter(|_| kind != Kind::Owner).cloned();
+        let told = Some(&extent).filter(|_| !matches!(kind, Kind::Owner | Kind::Only)).cloned();
         known.open.add(Open { to, extent, seq, kind, due, tries });
         out.send(peer, Message::Delegate { id, seq, extent: told, content, depth, is_wide });
     }
 
-    fn on_accept(&mut self, from: Handle, id: BroadcastId, seq: u16) -> Result<(), Fault> {
+    fn on_accept<H: Host>(
+        &mut self,
+        from: Handle,
+        id: BroadcastId,
+        seq: u16,
+        out: &mut H,
+    ) -> Result<(), Fault> {
         let known = self.known.iter_mut().find(|known| known.id == id).ok_or(Fault::Unasked)?;
-        if known.open.accept(from, seq) { Ok(()) } else { Err(Fault::Unasked) }
+        let kind = known.open.accept(from, seq).ok_or(Fault::Unasked)?;
+        out.contact_answered(from);
+        if matches!(kind, Kind::First | Kind::Only) {
+            out.event(Event::Begun { id });
+        }
+        Ok(())
     }
 
     /// Gives what was not accepted to others.
@@ -298,11 +316,9 @@ impl Broadcast {
     }
 
     fn give_again<H: Host>(&mut self, call: Call<'_, Config>, at: usize, open: Open, out: &mut H) {
-        let is_begin = self.known[at].extents.is_empty();
         let Open { to, extent, kind, tries, .. } = open;
         match kind {
-            Kind::First => out.event(Event::NotBegun { id: self.known[at].id }),
-            Kind::Owner if is_begin => out.event(Event::NotBegun { id: self.known[at].id }),
+            Kind::First | Kind::Only => out.event(Event::NotBegun { id: self.known[at].id }),
             _ if tries >= call.config.tries => {}
             Kind::Alone(_) if out.around().successors.iter().any(|it| it.handle == to.handle) => {
                 // The ring has had the time to take it out if it were dead.
@@ -360,11 +376,7 @@ impl<H: Host> Driven<H> for Broadcast {
             Message::Delegate { id, seq, extent, content, depth, is_wide } => {
                 self.on_delegate(call, from, (id, seq, extent, content, depth, is_wide), out)
             }
-            Message::Accept { id, seq, .. } => {
-                self.on_accept(from, id, seq)?;
-                out.contact_answered(from);
-                Ok(())
-            }
+            Message::Accept { id, seq, .. } => self.on_accept(from, id, seq, out),
         }
     }
 

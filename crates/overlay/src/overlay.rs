@@ -16,12 +16,17 @@ use xtreem_base::{
 use crate::broadcast::{self, Around, BeginError, Broadcast, BroadcastId, Extent};
 use crate::chord::{self, ID_BYTES};
 use crate::ring::{self, LookupId, Ring, TooManyLookups};
-use crate::store::{self, Operation, RequestId, Shelf, Store, Tenure, TooMany, Value};
+use crate::store::{
+    self, Action, Operation, Overwrite, RequestId, Shelf, Store, Tenure, TooMany, Value, Word,
+};
 use crate::tman::{self, Side, TMan};
 use crate::{Key, Namespace, Position, Range};
 
 /// Nearest peers that T-Man hands to the ring: as many as it keeps successors.
 const HANDED: usize = ring::SUCCESSORS_MAX;
+
+/// Parts of the ring that one node is about to tell at a time; a further one is refused. Our guess.
+const PARTS_MAX: usize = 16;
 
 /// Lookups of the host at a time: those of the store have room besides.
 const ASKED_MAX: usize = ring::LOOKUPS_MAX / 2;
@@ -69,6 +74,19 @@ impl Message {
             _ => None,
         }
     }
+
+    /// What an administrator would have done to a key, for drivers that verify its word.
+    pub fn overwrite(&self) -> Option<(&Key, &Overwrite, &Word)> {
+        match self {
+            Message::Store(message) => match &**message {
+                store::Message::Ask { key, action: Action::Overwrite { what, word }, .. } => {
+                    Some((key, what, word))
+                }
+                _ => None,
+            },
+            _ => None,
+        }
+    }
 }
 
 /// What the node around it is told.
@@ -78,6 +96,12 @@ pub enum Event {
     Ring(ring::Event),
     Store(store::Event),
     Broadcast(broadcast::Event),
+    /// What [`Overlay::tell_owners`] has come to. True: the owner of the beginning sees to the rest; else no
+    /// owner took it in time, and some may have been told.
+    Begun {
+        part: LookupId,
+        is_begun: bool,
+    },
 }
 
 impl Event {
@@ -117,6 +141,10 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
         let _ = key;
         self.is_admin(peer)
     }
+    /// As [`store::Host::verifies_words`].
+    fn verifies_words(&self) -> bool {
+        false
+    }
     /// As [`store::Host::site_of`].
     fn site_of(&self, peer: Handle) -> Option<u64>;
     /// Whether its origin may tell everybody this, and it is its own word. Asked once for each broadcast.
@@ -150,9 +178,23 @@ pub struct Overlay {
     broadcast: Broadcast,
     /// Lookups of the host that are under way.
     asked: Vec<LookupId>,
+    parts: Vec<Part>,
     rng: Rng,
     /// When it looks for a place; `FAR` while it has one.
     start_due: Instant,
+}
+
+/// A part of the ring whose owners are to be told.
+#[derive(Clone, Debug)]
+struct Part {
+    /// Finds the owner of `lo`.
+    lookup: LookupId,
+    /// Once that was found.
+    told: Option<BroadcastId>,
+    origin: NodeId,
+    lo: Position,
+    hi: Position,
+    content: Value,
 }
 
 /// The sink of T-Man and of the ring for one call.
@@ -275,6 +317,10 @@ impl<H: Host> store::Host for Storing<'_, H> {
         self.host.may_overwrite(peer, key)
     }
 
+    fn verifies_words(&self) -> bool {
+        self.host.verifies_words()
+    }
+
     fn site_of(&self, peer: Handle) -> Option<u64> {
         self.host.site_of(peer)
     }
@@ -297,6 +343,7 @@ struct Telling<'a, H> {
     host: &'a mut H,
     ring: &'a Ring,
     silent: Vec<Handle>,
+    begun: Vec<(BroadcastId, bool)>,
 }
 
 impl<H: Host> Sink<broadcast::Message> for Telling<'_, H> {
@@ -316,7 +363,11 @@ impl<H: Host> Sink<broadcast::Message> for Telling<'_, H> {
 
 impl<H: Host> Events<broadcast::Event> for Telling<'_, H> {
     fn event(&mut self, event: broadcast::Event) {
-        self.host.event(Event::Broadcast(event));
+        match event {
+            broadcast::Event::Begun { id } => self.begun.push((id, true)),
+            broadcast::Event::NotBegun { id } => self.begun.push((id, false)),
+            broadcast::Event::Delivered { .. } => self.host.event(Event::Broadcast(event)),
+        }
     }
 }
 
@@ -362,8 +413,8 @@ impl Overlay {
     ) -> Self {
         let store = Store::new(handle, Rng::new(rng.next_u64()), now);
         let start_due = now + config.ring.period;
-        let (order, broadcast, asked) = (None, Broadcast::default(), Vec::new());
-        Overlay { id, handle, place, order, ring, store, broadcast, asked, rng, start_due }
+        let (order, broadcast, asked, parts) = (None, Broadcast::default(), Vec::new(), Vec::new());
+        Overlay { id, handle, place, order, ring, store, broadcast, asked, parts, rng, start_due }
     }
 
     pub fn ring(&self) -> &Ring {
@@ -385,6 +436,19 @@ impl Overlay {
         out: &mut H,
     ) -> Result<RequestId, TooMany> {
         self.with_store(call, out, |store, call, out| store.begin(call, operation, out))
+    }
+
+    /// Writes many items of this node: [`store::Success::Loaded`] follows.
+    ///
+    /// # Errors
+    /// See [`Store::load`].
+    pub fn load<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        items: Vec<Operation>,
+        out: &mut H,
+    ) -> Result<RequestId, TooMany> {
+        self.with_store(call, out, |store, call, out| store.load(call, items, out))
     }
 
     /// Peers that T-Man keeps.
@@ -429,6 +493,56 @@ impl Overlay {
         self.with_broadcast(call, out, |core, call, out| core.begin(call, origin, content, out))
     }
 
+    /// Tells every owner of keys from `lo` on and before `hi`, in the name of `origin`: [`Event::Begun`]
+    /// follows here, and [`broadcast::Event::Delivered`] at each of them.
+    ///
+    /// # Errors
+    /// [`PARTS_MAX`] are begun, or as many lookups are under way as may be.
+    pub fn tell_owners<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        (lo, hi): (Key, Key),
+        origin: NodeId,
+        content: Value,
+        out: &mut H,
+    ) -> Result<LookupId, TooManyLookups> {
+        if self.parts.len() >= PARTS_MAX {
+            return Err(TooManyLookups);
+        }
+        let (lo, hi) = (Position::of_key(lo), Position::of_key(hi));
+        let mut inner = Inner::new(out, shelf_of(&self.place, &self.store));
+        let lookup = self.ring.lookup(call.narrow(|config| &config.ring), lo.clone(), &mut inner)?;
+        let (told, silent) = (inner.told, inner.silent);
+        self.parts.push(Part { lookup, told: None, origin, lo, hi, content });
+        self.follow_up(call, told, silent, out);
+        Ok(lookup)
+    }
+
+    /// The owner of a part's beginning was found, or was not.
+    fn begin_part<H: Host>(
+        &mut self,
+        call: Call<'_, Config>,
+        lookup: LookupId,
+        owner: Option<&ring::Contact>,
+        out: &mut H,
+    ) {
+        let is_it = |part: &Part| part.lookup == lookup;
+        let Some(part) = self.parts.iter().find(|part| is_it(part)) else { return };
+        let Part { origin, lo, hi, content, .. } = part.clone();
+        let begun = owner.and_then(|owner| {
+            let begin = (owner, &lo, &hi);
+            self.with_broadcast(call, out, |core, call, out| core.begin_at(call, origin, begin, content, out))
+                .ok()
+        });
+        if begun.is_none() {
+            self.parts.retain(|part| !is_it(part));
+            return out.event(Event::Begun { part: lookup, is_begun: false });
+        }
+        if let Some(part) = self.parts.iter_mut().find(|part| is_it(part)) {
+            part.told = begun;
+        }
+    }
+
     /// Whether it waits for somebody to accept a part of a broadcast.
     pub fn is_telling(&self) -> bool {
         self.broadcast.is_busy()
@@ -444,6 +558,10 @@ impl Overlay {
     pub fn leave<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         self.start_due = Instant::FAR;
         self.with_ring(call, out, |ring, call, out| ring.leave(call, out));
+    }
+
+    fn is_for_part(&self, lookup: LookupId) -> bool {
+        self.parts.iter().any(|part| part.lookup == lookup)
     }
 
     fn choose_key(&mut self) -> Key {
@@ -493,9 +611,16 @@ impl Overlay {
         host: &mut H,
         f: impl FnOnce(&mut Broadcast, Call<'_, broadcast::Config>, &mut Telling<'_, H>) -> R,
     ) -> R {
-        let mut out = Telling { host, ring: &self.ring, silent: Vec::new() };
+        let mut out = Telling { host, ring: &self.ring, silent: Vec::new(), begun: Vec::new() };
         let result = f(&mut self.broadcast, call.narrow(|config| &config.broadcast), &mut out);
-        let silent = out.silent;
+        let Telling { silent, begun, .. } = out;
+        for (id, is_begun) in begun {
+            // The same words to two parts are one broadcast; each of them has an answer of its own.
+            if let Some(at) = self.parts.iter().position(|part| part.told == Some(id)) {
+                let part = self.parts.remove(at).lookup;
+                host.event(Event::Begun { part, is_begun });
+            }
+        }
         self.follow_up(call, VecDeque::new(), silent, host);
         result
     }
@@ -520,6 +645,12 @@ impl Overlay {
                 {
                     self.asked.retain(|asked| *asked != lookup);
                     host.event(Event::Ring(event));
+                }
+                ring::Event::Found { lookup, owner } if self.is_for_part(lookup) => {
+                    self.begin_part(call, lookup, Some(&owner.contact), host);
+                }
+                ring::Event::NotFound { lookup } if self.is_for_part(lookup) => {
+                    self.begin_part(call, lookup, None, host);
                 }
                 ring::Event::Found { lookup, owner } => {
                     self.with_store(call, host, |store, call, out| {

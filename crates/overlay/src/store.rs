@@ -10,6 +10,7 @@ mod config;
 mod item;
 mod list;
 mod message;
+mod overwrite;
 mod owner;
 mod shelf;
 mod stray;
@@ -31,6 +32,7 @@ pub use item::{
 };
 pub use list::List;
 pub use message::{Action, BATCH_BYTES_MAX, BATCH_MAX, Entry, Found, Message, Outcome, Winner};
+pub use overwrite::{Overwrite, PROOF_MAX, Proof, Word};
 pub use owner::{ASKERS_MAX, SETTLING_MAX};
 pub use shelf::{
     BYTES_MAX, ITEMS_MAX, MEMBER_BYTES_MAX, MEMBER_ITEMS_MAX, Merged, PAGE_MAX, Page, Refused, Shelf, Sum,
@@ -54,6 +56,11 @@ pub trait Host: Sink<Message> + Events<Event> {
     fn may_overwrite(&self, peer: Handle, key: &Key) -> bool {
         let _ = key;
         self.is_admin(peer)
+    }
+    /// Whether words of administrators are verified before they come here ([`Action::Overwrite`]). Where they
+    /// are not, nobody is one by them.
+    fn verifies_words(&self) -> bool {
+        false
     }
     /// Where it stands, as far as that is known: copies prefer other sites.
     fn site_of(&self, peer: Handle) -> Option<u64>;
@@ -227,9 +234,7 @@ impl Store {
     /// Takes in what another sent. True when something changed.
     fn take_in<H: Host>(&mut self, call: Call<'_, Config>, sent: Sent, out: &mut H) -> Result<Merged, Fault> {
         let (key, item) = sent.open(call.now).map_err(|_| Fault::Impossible)?;
-        if item.until <= call.now {
-            return Ok(Merged::Same);
-        }
+        let Some(item) = item.left_at(call.now, &key) else { return Ok(Merged::Same) };
         let winner = Winner { key: key.clone(), stamp: item.stamp, writer: item.writer.id };
         let merged = self.shelf.merge(&key, item);
         let tenure = out.tenure();

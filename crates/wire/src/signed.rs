@@ -40,6 +40,8 @@ pub enum Domain {
     SlotWarrant,
     /// A node or an administrator tells all nodes something.
     Announcement,
+    /// An administrator writes over what another wrote on the ring.
+    Overwrite,
 }
 
 impl Domain {
@@ -58,6 +60,7 @@ impl Domain {
             Domain::Warrant => b"xtreem/1 warrant\0",
             Domain::SlotWarrant => b"xtreem/1 slot warrant\0",
             Domain::Announcement => b"xtreem/1 announcement\0",
+            Domain::Overwrite => b"xtreem/1 overwrite\0",
         }
     }
 

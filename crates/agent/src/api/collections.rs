@@ -2,7 +2,9 @@
 //! places, owners of keys, profiles.
 
 pub(super) mod items;
+pub(super) mod load;
 pub(super) mod tasks;
+pub(super) mod tell;
 mod view;
 
 use std::sync::Arc;
@@ -15,11 +17,9 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use xtreem_client::api::{
-    BROADCAST_MAX_BYTES, CollectionList, CollectionReply, CollectionSpec, KeyOwner, Profile, RankHolder,
-    StandingView,
+    CollectionList, CollectionReply, CollectionSpec, KeyOwner, Profile, RankHolder, StandingView,
 };
 use xtreem_overlay::collection::{self, Answer, AskError, BeginError, FinishError, Known, Member, Refusal};
-use xtreem_overlay::store::Value;
 use xtreem_overlay::tman::{Items, Number};
 
 use super::body;
@@ -81,19 +81,6 @@ pub(super) async fn renumber(
     });
     let standing = standing.await??.ok_or_else(|| not_now("this member does not know where it stands"))?;
     Ok(Json(view::standing(&standing)))
-}
-
-/// Tells all members of a ring something.
-pub(super) async fn broadcast(
-    State(slot): State<Arc<Slot>>,
-    Path(name): Path<String>,
-    body: Body,
-) -> Result<Json<()>, ApiError> {
-    let joined = of(&slot, &name).await?;
-    let content = body::bytes(body, BROADCAST_MAX_BYTES, "the body").await?;
-    let content = Value::new(&content).map_err(ApiError::bad_request)?;
-    joined.call(|driver| driver.with(|core, call, out| core.tell_all(call, content, out))).await??;
-    Ok(Json(()))
 }
 
 pub(super) async fn rank(
@@ -306,7 +293,7 @@ impl From<BeginError> for ApiError {
             BeginError::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             BeginError::NotOnTheRing => StatusCode::SERVICE_UNAVAILABLE,
             BeginError::Over => StatusCode::GONE,
-            BeginError::Namespace => StatusCode::BAD_REQUEST,
+            BeginError::Namespace | BeginError::NoKeys => StatusCode::BAD_REQUEST,
             BeginError::TooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
         };
         ApiError::definite(status, error)

@@ -10,14 +10,16 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use xtreem_base::Duration;
 use xtreem_client::api::{Blob, RingItem, RingItems, RingVersion};
-use xtreem_net::Named;
+use xtreem_net::{Named, SignedOverwrite, verify_overwrite};
 use xtreem_node::Event;
 use xtreem_overlay::store::{
-    self, Action, Failed, Found, Operation, SCANNED_MAX, Success, Value, Version, end_of_prefix,
+    self, Action, Failed, Found, Operation, Overwrite, Proof, SCANNED_MAX, Success, Value, Version, Word,
+    end_of_prefix,
 };
 use xtreem_overlay::{KEY_MAX, Key, Namespace, overlay};
 
 use super::error::ApiError;
+use super::ring::unhexed;
 use crate::agent::Agent;
 use crate::waiting::Topic;
 
@@ -35,6 +37,8 @@ pub(super) struct Asked {
     lease_s: Option<u64>,
     /// `EPOCH.NUMBER`, or `none`: only if that lies there.
     expected: Option<String>,
+    /// CBOR of an administrator's signature, in hexadecimal: it writes over what another wrote.
+    overwrite: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -78,16 +82,36 @@ async fn write(
     value: Option<Value>,
 ) -> Result<Json<RingVersion>, ApiError> {
     let seconds = asked.lease_s.unwrap_or(LEASE_S);
-    let action = Action::Write {
-        value,
-        degree: asked.copies.unwrap_or(COPIES),
-        lease: Duration::from_secs(seconds.min(u64::MAX / 1_000_000)),
-        expected: asked.expected.as_deref().map(expected).transpose()?,
+    let degree = asked.copies.unwrap_or(COPIES);
+    let lease = Duration::from_secs(seconds.min(u64::MAX / 1_000_000));
+    let expected = asked.expected.as_deref().map(expected).transpose()?;
+    let key = key(&asked.key)?;
+    let action = match &asked.overwrite {
+        None => Action::Write { value, degree, lease, expected },
+        Some(signed) => {
+            let version = expected.filter(|version| *version != Version::default()).ok_or_else(|| {
+                ApiError::bad_request("overwrite: also name the version that lies there, as expected=3.17")
+            })?;
+            let what = Overwrite { value, degree, lease, version };
+            let word = word(agent, signed, &what.statement(&key))?;
+            Action::Overwrite { what, word }
+        }
     };
-    match operate(agent, key(&asked.key)?, action).await? {
+    match operate(agent, key, action).await? {
         Success::Written { version, .. } => Ok(Json(told(version))),
         other => Err(unexpected(&other)),
     }
+}
+
+/// The word of the administrator who signed `what`. Its owner looks again: this node may be wrong, or lie.
+fn word(agent: &Agent, signed: &str, what: &[u8]) -> Result<Word, ApiError> {
+    let malformed = || ApiError::bad_request("overwrite: want the hexadecimal CBOR of a signature");
+    let bytes = unhexed(signed).ok_or_else(malformed)?;
+    let SignedOverwrite { at_unix, proof } = minicbor::decode(&bytes).map_err(|_| malformed())?;
+    let now_unix = crate::mail::now_unix_ms(agent.net.clock_correction_ms()) / 1_000;
+    let by = verify_overwrite(agent.net.identity().root(), now_unix, at_unix, what, &proof);
+    let by = by.map_err(|fault| ApiError::definite(StatusCode::FORBIDDEN, fault))?.id();
+    Ok(Word { by, at_unix, proof: Proof::new(&proof).ok_or_else(malformed)? })
 }
 
 pub(super) async fn scan(

@@ -89,12 +89,16 @@ fn key(text: &str) -> Result<Key, ApiError> {
         let error = format!("key={text}: want an even number of hexadecimal digits, {} at most", 2 * KEY_MAX);
         ApiError::bad_request(error)
     };
+    Key::from_bytes(&unhexed(text).ok_or_else(wrong)?).map_err(|_| wrong())
+}
+
+/// The bytes that hexadecimal digits stand for.
+pub(super) fn unhexed(text: &str) -> Option<Vec<u8>> {
     if !text.len().is_multiple_of(2) || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(wrong());
+        return None;
     }
-    let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2).unwrap_or_default(), 16);
-    let bytes: Result<Vec<u8>, _> = (0..text.len()).step_by(2).map(digit).collect();
-    Key::from_bytes(&bytes.map_err(|_| wrong())?).map_err(|_| wrong())
+    let digit = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
+    (0..text.len()).step_by(2).map(digit).collect()
 }
 
 #[derive(Deserialize)]

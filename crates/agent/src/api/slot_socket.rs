@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use xtreem_allocation::SlotRun;
 
-use super::collections::{self, items, tasks};
+use super::collections::{self, items, load, tasks, tell};
 use super::error::{self, ApiError};
 use super::{beside, events, listener, member, messages, self_application};
 use crate::agent::Agent;
@@ -127,10 +127,11 @@ fn of_collections() -> Router<Arc<Slot>> {
         .route(&of("/places"), get(collections::place))
         .route(&of("/renumber"), post(collections::renumber))
         .route(&of("/owner"), get(collections::owner))
-        .route(&of("/broadcast"), post(collections::broadcast))
+        .route(&of("/broadcast"), post(tell::broadcast))
         .route(&of("/profile"), put(collections::set_profile))
         .route(&of("/items"), items)
         .route(&of("/scan"), get(items::scan))
+        .route(&of("/load"), post(load::load))
         .route(&of("/tasks"), tasks)
         .route(&of("/outcomes"), get(tasks::outcomes))
         .route(&of("/progress"), get(tasks::progress))

@@ -44,6 +44,8 @@ pub(crate) enum Question {
 pub(crate) enum Outcome {
     Item(Result<Success, Failed>),
     Owner(Option<Owner>),
+    /// Whether a part of the ring is being told.
+    Begun(bool),
     /// With the slot of the holder, if it is about one.
     Other(Result<Answer, AskError>, Option<u16>),
 }
@@ -333,6 +335,9 @@ impl Driver {
             }
             Event::Owner { lookup, owner } => {
                 return self.answer(Question::Owner(lookup), Outcome::Owner(owner));
+            }
+            Event::Begun { part, is_begun } => {
+                return self.answer(Question::Owner(part), Outcome::Begun(is_begun));
             }
             Event::Answer { question, result } => {
                 let slot = match &result {

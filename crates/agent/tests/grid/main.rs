@@ -51,6 +51,7 @@ const TESTS: &[Test] = tests![
     a_program_that_fails_again_and_again_shows_its_last_lines,
     an_agent_that_is_told_to_end_stops_its_programs,
     ring::all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner,
+    ring::an_administrator_removes_what_another_node_wrote_and_nobody_else_does,
     ring::what_an_administrator_announces_comes_to_all_agents_and_what_others_do_to_nobody,
     beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
     beside::a_command_beside_a_slot_may_have_a_terminal,

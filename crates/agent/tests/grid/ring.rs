@@ -3,8 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use xtreem_base::Duration;
 use xtreem_client::api::RingWrite;
-use xtreem_net::{Identity, Roles, sign_announcement};
+use xtreem_net::{Identity, Roles, sign_announcement, sign_overwrite};
+use xtreem_overlay::store::{Overwrite, Value, Version};
+use xtreem_overlay::{Key, Namespace};
 
 use crate::lab::{Lab, until};
 
@@ -63,6 +66,55 @@ pub async fn all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner()
     assert_eq!(list.items.iter().map(|item| item.key.clone()).collect::<Vec<_>>(), names);
     let nothing = client.ring_get("sea/01").await;
     assert!(nothing.expect_err("never written").to_string().contains("nothing lies at sea/01"));
+}
+
+pub async fn an_administrator_removes_what_another_node_wrote_and_nobody_else_does() {
+    let lab = Lab::of(4).await;
+    one_ring(&lab).await;
+    let user = |name, roles| lab.vo().issue_user(name, roles, 1).expect("an identity");
+    let (bob, root) = (user("bob", Roles::SUBMIT), user("root", Roles::ADMIN));
+    let now = || SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let (a, b, c) = (&lab.agents[0].client, &lab.agents[1].client, &lab.agents[2].client);
+    let first = a.ring_put("colours/sky", b"blue".to_vec(), &RingWrite::default()).await.expect("written");
+
+    let sign = |by: &Identity, at, value: Option<&[u8]>, version: &str| {
+        let (epoch, number) = version.split_once('.').expect("two numbers");
+        let version = Version { epoch: epoch.parse().expect("one"), number: number.parse().expect("one") };
+        let value = value.map(|bytes| Value::new(bytes).expect("short"));
+        let what = Overwrite { value, degree: 2, lease: Duration::from_secs(600), version };
+        let key = Key::new(Namespace::USER, b"colours/sky").expect("short");
+        minicbor::to_vec(sign_overwrite(by, at, &what.statement(&key))).expect("a Vec takes all")
+    };
+    let write =
+        |version: &str| RingWrite { copies: Some(2), lease_s: Some(600), expected: Some(version.to_owned()) };
+    let (red, at_first) = (Some(b"red".to_vec()), write(&first.version));
+    let refused = async |signed: &[u8], value: Option<Vec<u8>>| {
+        let refused = b.ring_overwrite("colours/sky", value, &at_first, signed).await;
+        refused.expect_err("it is no such word").to_string()
+    };
+    let by_bob = refused(&sign(&bob, now(), None, &first.version), None).await;
+    assert!(by_bob.contains("only administrators of the VO write over or remove"), "{by_bob}");
+    let old = refused(&sign(&root, now() - 3_600, None, &first.version), None).await;
+    assert!(old.contains("do it again"), "{old}");
+    let other = refused(&sign(&root, now(), None, &first.version), red.clone()).await;
+    assert!(other.contains("signature is not the signer's"), "{other}");
+
+    let signed = sign(&root, now(), Some(b"red"), &first.version);
+    let second =
+        b.ring_overwrite("colours/sky", red.clone(), &at_first, &signed).await.expect("written over");
+    let item = c.ring_get("colours/sky").await.expect("it lies there");
+    assert_eq!((item.value.0, item.writer), (b"red".to_vec(), root.id().to_string()));
+    let again = refused(&signed, red).await;
+    assert!(again.contains("another version lies there"), "{again}");
+    let mine = a.ring_put("colours/sky", b"blue".to_vec(), &RingWrite::default()).await;
+    assert!(mine.expect_err("the administrator's").to_string().contains("wrote this key"));
+
+    let signed = sign(&root, now(), None, &second.version);
+    c.ring_overwrite("colours/sky", None, &write(&second.version), &signed).await.expect("removed");
+    for agent in &lab.agents {
+        let nothing = agent.client.ring_get("colours/sky").await.expect_err("removed");
+        assert!(nothing.to_string().contains("nothing lies at"), "{nothing}");
+    }
 }
 
 pub async fn what_an_administrator_announces_comes_to_all_agents_and_what_others_do_to_nobody() {

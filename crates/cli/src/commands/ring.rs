@@ -1,5 +1,7 @@
 //! `xtreem ring`: this node's place on the ring of all nodes, and what lies on it.
 
+mod overwrite;
+
 use std::io::{Read as _, Write as _};
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,6 +16,7 @@ use crate::places::AgentSocket;
 use crate::runtime::block_on;
 use crate::user::Credential;
 use crate::{output, text};
+use overwrite::overwrite;
 
 #[derive(Args, Debug)]
 #[command(
@@ -29,7 +32,7 @@ Examples:
   xtreem ring listen
 
 Values lie at their owner and at the nodes behind it. Only the node that wrote a key writes it again or removes it
-while its lease lasts.",
+while its lease lasts, and with `--admin` an administrator of the VO.",
     args_conflicts_with_subcommands = true
 )]
 pub struct Arguments {
@@ -46,6 +49,15 @@ struct Common {
     /// Print one JSON object
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args, Debug)]
+struct Admin {
+    /// Whoever wrote what lies there: signed with --credential, which is an administrator's
+    #[arg(long)]
+    admin: bool,
+    #[command(flatten)]
+    user: Credential,
 }
 
 #[derive(Subcommand, Debug)]
@@ -76,6 +88,8 @@ enum Command {
         #[arg(long, value_name = "VERSION")]
         expected: Option<String>,
         #[command(flatten)]
+        admin: Admin,
+        #[command(flatten)]
         common: Common,
     },
     /// Print the value under a key
@@ -92,6 +106,8 @@ enum Command {
         /// Remove only this version
         #[arg(long, value_name = "VERSION")]
         expected: Option<String>,
+        #[command(flatten)]
+        admin: Admin,
         #[command(flatten)]
         common: Common,
     },
@@ -132,16 +148,27 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             let key = &if *hex { key.clone() } else { hex_of(key) };
             show(common, |client| async move { client.ring_owner(key).await }, text::ring::owner)
         }
-        Some(Command::Put { key, value, copies, lease, expected, common }) => {
+        Some(Command::Put { key, value, copies, lease, expected, admin, common }) => {
             let value = read(value)?;
             let (copies, lease_s, expected) = (Some(*copies), Some(lease.as_secs()), expected.clone());
             let write = RingWrite { copies, lease_s, expected };
-            let put = |client: OperatorClient| async move { client.ring_put(key, value, &write).await };
+            let put = |client: OperatorClient| async move {
+                match admin.admin {
+                    true => overwrite(client, key, Some(value), &write, &admin.user).await,
+                    false => Ok(client.ring_put(key, value, &write).await?),
+                }
+            };
             show(common, put, |written| format!("version  {}\n", written.version))
         }
-        Some(Command::Remove { key, expected, common }) => {
-            let expected = expected.as_deref();
-            let remove = |client: OperatorClient| async move { client.ring_remove(key, expected).await };
+        Some(Command::Remove { key, expected, admin, common }) => {
+            let expected = expected.clone();
+            let remove = |client: OperatorClient| async move {
+                if !admin.admin {
+                    return Ok(client.ring_remove(key, expected.as_deref()).await?);
+                }
+                let write = RingWrite { expected, ..RingWrite::default() };
+                overwrite(client, key, None, &write, &admin.user).await
+            };
             show(common, remove, |written| format!("removed with version {}\n", written.version))
         }
         Some(Command::List { prefix, limit, common }) => {
@@ -164,8 +191,7 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 
 fn announce(text: &str, user: &Credential, common: &Common) -> Result<Exit, Failure> {
     let identity = user.load()?;
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    let signed = sign_announcement(&identity, now, text.as_bytes()).map_err(Failure::usage)?;
+    let signed = sign_announcement(&identity, now_unix(), text.as_bytes()).map_err(Failure::usage)?;
     show(
         common,
         |client| async move { client.announce(signed).await },
@@ -188,6 +214,11 @@ fn listen(common: &Common) -> Result<Exit, Failure> {
     })
 }
 
+/// Seconds.
+fn now_unix() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
 /// The namespace of what users store (1), and the text.
 fn hex_of(key: &str) -> String {
     let bytes = std::iter::once(1).chain(key.bytes());
@@ -205,13 +236,13 @@ fn read(value: &str) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn show<T: serde::Serialize, F: Future<Output = Result<T, xtreem_client::ClientError>>>(
+fn show<T: serde::Serialize, E: Into<Failure>, F: Future<Output = Result<T, E>>>(
     common: &Common,
     ask: impl FnOnce(OperatorClient) -> F,
     text: impl FnOnce(&T) -> String,
 ) -> Result<Exit, Failure> {
     let client = common.agent.client()?;
-    let answer = block_on(async { Ok(ask(client).await?) })?;
+    let answer = block_on(async { ask(client).await.map_err(Into::into) })?;
     if common.json {
         output::print_json(&answer)?;
     } else {

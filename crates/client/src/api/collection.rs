@@ -3,7 +3,7 @@
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Blob, RingRange};
+use super::{Blob, ErrorKind, RingRange};
 
 /// Longest name of a collection, in bytes: letters, digits, `-` and `_`.
 pub const COLLECTION_NAME_MAX_BYTES: usize = 64;
@@ -337,6 +337,49 @@ pub struct CollectionEvent {
 /// Longest body of `POST /v1/self/collections/NAME/broadcast`, in bytes: readers that are slow have some of
 /// them waiting.
 pub const BROADCAST_MAX_BYTES: usize = 16 << 10;
+
+/// Items of `POST /v1/self/collections/NAME/load` at most: more are refused, and loaded by another one.
+pub const LOAD_ITEMS_MAX: usize = 1_024;
+/// Longest body of it, in bytes of JSON: values of 3 MiB, in base64.
+pub const LOAD_BODY_MAX_BYTES: usize = 4 << 20;
+
+/// `POST /v1/self/collections/NAME/load`: many items, written together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadRequest {
+    pub items: Vec<LoadItem>,
+    /// Copies beside the owner's; absent: what the collection has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u8>,
+    /// Seconds that they lie there; absent: a day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_s: Option<u64>,
+}
+
+/// One of them; each key once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LoadItem {
+    pub key: String,
+    pub value: Blob,
+}
+
+/// What came of it: all items but these were written.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoadReply {
+    pub written: usize,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<NotLoaded>,
+}
+
+/// An item that was not written, or of which nobody can say it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotLoaded {
+    pub key: String,
+    pub error: String,
+    /// Definite: it was not written.
+    pub kind: ErrorKind,
+}
 
 /// Data of a `told` event of `GET /v1/self/events`: a member told all members of a ring something.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

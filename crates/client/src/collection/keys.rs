@@ -6,8 +6,10 @@ use std::ops::Deref;
 use hyper::Method;
 
 use super::Collection;
-use crate::api::{KeyOwner, RingItem, RingItems, RingVersion, RingWrite};
-use crate::http::{bytes, empty};
+use crate::api::{
+    Blob, KeyOwner, LoadItem, LoadReply, LoadRequest, RingItem, RingItems, RingVersion, RingWrite,
+};
+use crate::http::{bytes, empty, json};
 use crate::{ClientError, SlotClient};
 
 /// What rings and Chords have in common: items under keys, and the members that own them.
@@ -142,6 +144,44 @@ impl Keys {
         self.send(Method::POST, self.asked("/broadcast"), crate::http::bytes(body.into().to_vec())).await
     }
 
+    /// Writes many items at once, [`LOAD_ITEMS_MAX`](crate::api::LOAD_ITEMS_MAX) at most: much faster than
+    /// one by one. What it returns names those that were not written, or of which nobody can say it.
+    ///
+    /// ```no_run
+    /// use xtreem_client::SlotClient;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = SlotClient::from_env()?.ring("store").await?;
+    /// let square = |number: u32| (format!("square/{number:04}"), (number * number).to_string());
+    /// let squares = (0..1_000).map(square);
+    /// let loaded = store.load(squares).await?;
+    /// println!("{} are written", loaded.written);
+    /// for item in loaded.failed {
+    ///     println!("{}: {} ({:?})", item.key, item.error, item.kind);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn load<K: Into<String>, V: Into<Vec<u8>>>(
+        &self,
+        items: impl IntoIterator<Item = (K, V)>,
+    ) -> Result<LoadReply, ClientError> {
+        self.load_with(items, &RingWrite::default()).await
+    }
+
+    /// The same with a number of copies and a lease of its own; `expected` is not looked at.
+    pub async fn load_with<K: Into<String>, V: Into<Vec<u8>>>(
+        &self,
+        items: impl IntoIterator<Item = (K, V)>,
+        write: &RingWrite,
+    ) -> Result<LoadReply, ClientError> {
+        let items =
+            items.into_iter().map(|(key, value)| LoadItem { key: key.into(), value: Blob(value.into()) });
+        let (copies, lease_s) = (write.copies, write.lease_s);
+        let request = LoadRequest { items: items.collect(), copies, lease_s };
+        self.send(Method::POST, self.asked("/load"), json(&request)).await
+    }
+
     /// The member that owns a key now.
     pub async fn owner(&self, key: &str) -> Result<KeyOwner, ClientError> {
         self.0.get(self.asked("/owner").and("key", key)).await
@@ -153,6 +193,33 @@ impl Ring {
     pub fn scan(&self, prefix: &str) -> Scan<'_> {
         let bounds = vec![("prefix", prefix.to_owned())];
         Scan { keys: &self.0, bounds, from: None, items: VecDeque::new(), is_over: false }
+    }
+
+    /// Tells the owners of the keys from one on and before another one something, 16 KiB at most: each hears
+    /// it once, as [`SlotEvent::Told`](crate::api::SlotEvent::Told). Once this returns, the owner of the
+    /// first key has it and sees to the rest.
+    ///
+    /// ```no_run
+    /// use xtreem_client::SlotClient;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = SlotClient::from_env()?.ring("store").await?;
+    /// store.broadcast_to("colours/a", "colours/n", "count what you have").await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// Indefinite (status 504) when no owner took it in time. It may be said again: the same words of one
+    /// member are heard once in two minutes.
+    pub async fn broadcast_to(
+        &self,
+        from: &str,
+        to: &str,
+        body: impl Into<bytes::Bytes>,
+    ) -> Result<(), ClientError> {
+        let asked = self.asked("/broadcast").and("from", from).and("to", to);
+        self.send(Method::POST, asked, crate::http::bytes(body.into().to_vec())).await
     }
 
     /// All items from one key on and before another one.

@@ -25,6 +25,8 @@ pub(super) enum Kind {
     Owner,
     /// The first one, by somebody who does not stand there itself.
     First,
+    /// The same, and it owns the end, too.
+    Only,
 }
 
 impl Kind {
@@ -32,7 +34,7 @@ impl Kind {
         match self {
             Kind::Alone(_) if tries > 1 => config.answer_timeout,
             Kind::Alone(nth) => config.verdict + config.verdict_step * u64::from(nth),
-            Kind::Wide | Kind::Owner | Kind::First => config.answer_timeout,
+            Kind::Wide | Kind::Owner | Kind::First | Kind::Only => config.answer_timeout,
         }
     }
 }
@@ -66,19 +68,20 @@ impl Opened {
         self.open.push(open);
     }
 
-    /// False: nobody waits for that.
-    pub(super) fn accept(&mut self, from: Handle, seq: u16) -> bool {
+    /// How it was given away; none: nobody waits for that.
+    pub(super) fn accept(&mut self, from: Handle, seq: u16) -> Option<Kind> {
         let is_it = |open: &Open| open.to.handle == from && open.seq == seq;
-        let Some(at) = self.open.iter().position(is_it) else { return false };
+        let at = self.open.iter().position(is_it)?;
         let open = self.open.swap_remove(at);
-        if open.kind == Kind::Wide && self.accepted.len() < FANOUT_MAX {
+        let kind = open.kind;
+        if kind == Kind::Wide && self.accepted.len() < FANOUT_MAX {
             self.accepted.push(open.to);
         }
         if self.open.is_empty() {
             // Nothing is given away any more.
             self.accepted = Vec::new();
         }
-        true
+        Some(kind)
     }
 
     pub(super) fn expire(&mut self, now: Instant) -> Vec<Open> {

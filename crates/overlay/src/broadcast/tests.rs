@@ -36,6 +36,7 @@ struct World {
     is_healed: bool,
     queue: VecDeque<(Instant, u32, u32, Message)>,
     delivered: BTreeMap<u32, Vec<u8>>,
+    begun: usize,
     not_begun: usize,
     delegations: usize,
 }
@@ -54,6 +55,7 @@ struct Outer {
     lose: usize,
     queue: VecDeque<(Instant, u32, u32, Message)>,
     delivered: BTreeMap<u32, Vec<u8>>,
+    begun: usize,
     not_begun: usize,
     delegations: usize,
 }
@@ -75,6 +77,7 @@ impl Events<Event> for Lent<'_> {
     fn event(&mut self, event: Event) {
         match event {
             Event::Delivered { depth, .. } => self.world.delivered.entry(self.node).or_default().push(depth),
+            Event::Begun { .. } => self.world.begun += 1,
             Event::NotBegun { .. } => self.world.not_begun += 1,
         }
     }
@@ -108,6 +111,7 @@ impl World {
             is_healed: false,
             queue: VecDeque::new(),
             delivered: BTreeMap::new(),
+            begun: 0,
             not_begun: 0,
             delegations: 0,
         }
@@ -127,13 +131,15 @@ impl World {
             lose: self.lose,
             queue: take(&mut self.queue),
             delivered: take(&mut self.delivered),
+            begun: self.begun,
             not_begun: self.not_begun,
             delegations: self.delegations,
         };
         let mut lent = Lent { node, world: &mut outer };
         let result = call(&mut self.cores[node as usize], Call::new(&self.config, self.now), &mut lent);
         (self.dead, self.queue, self.delivered) = (outer.dead, outer.queue, outer.delivered);
-        (self.lose, self.not_begun, self.delegations) = (outer.lose, outer.not_begun, outer.delegations);
+        (self.lose, self.delegations) = (outer.lose, outer.delegations);
+        (self.begun, self.not_begun) = (outer.begun, outer.not_begun);
         result
     }
 
@@ -254,10 +260,26 @@ fn a_part_of_the_ring_is_told_and_nobody_else() {
             // If the owner of the end is dead, the next one has become it.
             let owner = (hi..).find(|node| !world.dead.contains(node)).expect("somebody lives");
             world.check(expected.clone().chain([owner]), "part of the ring");
+            assert_eq!((world.begun, world.not_begun), (1, 0));
             let told: Vec<u32> = world.delivered.keys().copied().collect();
             assert!(told.iter().all(|node| (lo..=owner).contains(node)), "{told:?}");
         }
     }
+}
+
+#[test]
+fn who_tells_a_part_in_which_it_stands_is_told_as_well_and_each_hears_the_same_words_once() {
+    let mut world = World::new(50);
+    let key = |node: u32| Position::of_key(position(node).key);
+    let id = position(12).id;
+    for (lo, hi) in [(10, 15), (12, 12), (14, 20)] {
+        let begin = (&contact(lo), &key(lo), &key(hi));
+        world.with(12, |core, call, out| core.begin_at(call, id, begin, content(), out)).expect("room");
+        world.run();
+    }
+    world.check(10..21, "three parts");
+    assert_eq!((world.begun, world.not_begun), (3, 0));
+    assert_eq!(world.cores[12].known.len(), 1, "under one name");
 }
 
 #[test]

@@ -141,7 +141,8 @@ impl Collection {
                     host.event(Event::Told { slot, content });
                 }
             }
-            overlay::Event::Broadcast(broadcast::Event::NotBegun { .. }) => {}
+            overlay::Event::Broadcast(_) => {}
+            overlay::Event::Begun { part, is_begun } => host.event(Event::Begun { part, is_begun }),
         }
     }
 

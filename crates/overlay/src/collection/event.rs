@@ -103,7 +103,15 @@ pub enum Event {
         /// Who owns the key.
         owner: Option<Owner>,
     },
-    /// A member, perhaps this one, told all members something.
+    /// What [`Collection::tell_owners`](super::Collection::tell_owners) has come to.
+    Begun {
+        /// Which one.
+        part: LookupId,
+        /// The owner of the first key sees to the rest. Else no owner took it in time; some may have been
+        /// told.
+        is_begun: bool,
+    },
+    /// A member, perhaps this one, told all members something, or the owners of some keys.
     Told {
         /// The slot in whose name: no more than its word, as it comes by others.
         slot: u16,
@@ -279,6 +287,9 @@ pub enum BeginError {
     /// The key is not one of those that programs may use.
     #[error("a key outside the part of the ring that is for programs")]
     Namespace,
+    /// A part of the ring that holds no key.
+    #[error("no key lies between these: the first one is to come before the other")]
+    NoKeys,
     /// Too long.
     #[error(transparent)]
     TooLong(#[from] super::task::TaskTooLong),

@@ -5,6 +5,7 @@ extern crate std;
 
 mod farms;
 mod hostile;
+mod parts;
 mod ranks;
 mod rings;
 mod tables;

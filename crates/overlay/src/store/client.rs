@@ -101,6 +101,8 @@ struct Load {
     request: RequestId,
     waiting: VecDeque<Operation>,
     under_way: usize,
+    /// When nothing more is begun, unless an owner answers before: a deadline after the last one did.
+    until: Instant,
     written: usize,
     failed: Vec<(Key, Failed)>,
 }
@@ -200,7 +202,9 @@ impl Store {
         items.retain(is_write);
         items.sort_by(|a, b| a.key.cmp(&b.key));
         let request = RequestId(self.rng.next_u64());
-        let load = Load { request, waiting: items.into(), under_way: 0, written: 0, failed: Vec::new() };
+        let until = call.now + call.config.deadline;
+        let (waiting, failed) = (items.into(), Vec::new());
+        let load = Load { request, waiting, under_way: 0, until, written: 0, failed };
         self.client.loads.push(load);
         self.go_on_loading(call, request, out);
         Ok(request)
@@ -211,6 +215,10 @@ impl Store {
             let full = self.client.tasks.len() >= TASKS_MAX;
             let Some(at) = self.client.loads.iter().position(|it| it.request == request) else { return };
             let load = &mut self.client.loads[at];
+            if load.until <= call.now {
+                let unanswered = |item: Operation| (item.key, Failed::Unanswered);
+                load.failed.extend(load.waiting.drain(..).map(unanswered));
+            }
             if load.under_way == 0 && load.waiting.is_empty() {
                 let Load { written, failed, .. } = self.client.loads.remove(at);
                 let result = Ok(Success::Loaded { written, failed });
@@ -259,7 +267,7 @@ impl Store {
     }
 
     fn ask_owner<H: Host>(&mut self, call: Call<'_, Config>, mut task: Task, owner: Handle, out: &mut H) {
-        task.was_sent |= matches!(task.action, Action::Write { .. });
+        task.was_sent |= task.action.is_write();
         task.state = State::Asking(owner);
         task.due = call.now + call.config.answer_timeout;
         let (request, key, mut action) = (task.request, task.key.clone(), task.action.clone());
@@ -370,6 +378,9 @@ impl Store {
         };
         if let Some(load) = self.client.loads.iter_mut().find(|it| it.request == request) {
             load.under_way -= 1;
+            if matches!(result, Ok(_) | Err(Failed::Refused(_))) {
+                load.until = call.now + call.config.deadline;
+            }
             match result {
                 Ok(_) => load.written += 1,
                 Err(failed) => load.failed.push((task.key, failed)),
@@ -408,7 +419,7 @@ fn fits(task: &Task, outcome: &Outcome) -> bool {
     match (&task.action, outcome) {
         (_, Outcome::Refused(_) | Outcome::NotOwner | Outcome::Later) => true,
         (Action::Get, Outcome::Got(found)) => found.as_ref().is_none_or(|it| it.key == task.key),
-        (Action::Write { .. }, Outcome::Written { .. }) => true,
+        (Action::Write { .. } | Action::Overwrite { .. }, Outcome::Written { .. }) => true,
         (Action::Scan { hi, .. }, Outcome::Scanned { found, next }) => {
             let is_in = |key: &Key| *key >= task.key && hi.as_ref().is_none_or(|hi| key < hi);
             let found = found.as_slice();

@@ -1,4 +1,4 @@
-//! What lies at one key: a value or the mark of its removal, and who wrote it.
+//! What lies at one key: a value or a mark that it is gone, and who wrote it.
 
 use alloc::sync::Arc;
 
@@ -126,7 +126,7 @@ pub struct Written<'a> {
 /// One item as a node keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Item {
-    /// None: it was removed, which is remembered until the lease ends.
+    /// None: a mark that nothing lies there any more. It was removed, or its lease has ended.
     pub value: Option<Value>,
     pub writer: Writer,
     pub stamp: Stamp,
@@ -136,10 +136,13 @@ pub struct Item {
     pub degree: u8,
     /// When the lease ends, on the clock of this node.
     pub until: Instant,
+    /// When a mark of it may go: the lease of no version that it replaced ends later, nor its own. The same
+    /// as `until` where it is such a mark.
+    pub remembered: Instant,
 }
 
 impl Item {
-    /// An item as its first owner makes it; the digest is taken here.
+    /// An item as its first owner makes it where nothing lay; the digest is taken here.
     pub fn new(version: Version, write: &Written<'_>, until: Instant) -> Item {
         let digest = digest_of(write.key, write.writer.id, write.value.as_ref());
         Item {
@@ -149,11 +152,34 @@ impl Item {
             request: write.request,
             degree: write.degree.min(DEGREE_MAX),
             until,
+            remembered: until,
         }
     }
 
+    /// Whether it is but a mark: for who asks, nothing lies there.
     pub fn is_removed(&self) -> bool {
         self.value.is_none()
+    }
+
+    /// It replaces an older one that may turn up until then.
+    pub fn remember(&mut self, until: Instant) {
+        self.remembered = self.remembered.max(until);
+        if self.is_removed() {
+            self.until = self.remembered;
+        }
+    }
+
+    /// What is left of it: itself, or when its lease has ended a mark, or nothing.
+    pub fn left_at(self, now: Instant, key: &Key) -> Option<Item> {
+        if self.until > now {
+            return Some(self);
+        }
+        if self.remembered <= now {
+            return None;
+        }
+        let digest = digest_of(key, self.writer.id, None);
+        let stamp = Stamp { version: self.stamp.version, digest };
+        Some(Item { value: None, stamp, until: self.remembered, ..self })
     }
 
     /// Bytes that it counts for.
@@ -198,6 +224,9 @@ pub struct Sent {
     pub degree: u8,
     #[n(6)]
     pub left: Duration,
+    /// What is left until a mark of it may go. None: that may go with its lease.
+    #[n(7)]
+    pub remembered: Option<Duration>,
 }
 
 impl Sent {
@@ -210,7 +239,14 @@ impl Sent {
             request: item.request,
             degree: item.degree,
             left: item.until.since(now),
+            remembered: (item.remembered > item.until).then(|| item.remembered.since(now)),
         }
+    }
+
+    /// Whether a correct member may send such a degree and lease.
+    pub fn is_possible(&self) -> bool {
+        let longest = self.remembered.map_or(self.left, |remembered| remembered.max(self.left));
+        self.degree <= DEGREE_MAX && longest <= LEASE_MAX
     }
 
     /// The item as this node would keep it.
@@ -218,21 +254,26 @@ impl Sent {
     /// # Errors
     /// No correct member sends such a degree or lease.
     pub fn open(self, now: Instant) -> Result<(Key, Item), Impossible> {
-        if self.degree > DEGREE_MAX || self.left > LEASE_MAX {
+        if !self.is_possible() {
             return Err(Impossible);
         }
         let stamp = Stamp {
             version: self.version,
             digest: digest_of(&self.key, self.writer.id, self.value.as_ref()),
         };
-        let item = Item {
+        let until = now + self.left;
+        let mut item = Item {
             value: self.value,
             writer: self.writer,
             stamp,
             request: self.request,
             degree: self.degree,
-            until: now + self.left,
+            until,
+            remembered: until,
         };
+        if let Some(remembered) = self.remembered {
+            item.remember(now + remembered);
+        }
         Ok((self.key, item))
     }
 

@@ -5,6 +5,7 @@ use xtreem_base::{Duration, HandleTable, NodeId, Travel};
 
 use super::item::{RequestId, Sent, Stamp, Value, Version, weight};
 use super::list::List;
+use super::overwrite::{Overwrite, Word};
 use super::shelf::{PAGE_MAX, Refused, Sum};
 use crate::{Key, Range};
 
@@ -40,6 +41,21 @@ pub enum Action {
         #[n(1)]
         limit: u16,
     },
+    /// An administrator writes over what lies there, or removes it.
+    #[n(3)]
+    Overwrite {
+        #[n(0)]
+        what: Overwrite,
+        #[n(1)]
+        word: Word,
+    },
+}
+
+impl Action {
+    /// Whether it changes what lies there.
+    pub fn is_write(&self) -> bool {
+        matches!(self, Action::Write { .. } | Action::Overwrite { .. })
+    }
 }
 
 /// A live item as it is told to who asked for it.
@@ -246,6 +262,10 @@ impl Message {
                         Action::Get => 0,
                         Action::Write { value, .. } => value.as_ref().map_or(0, |it| it.as_bytes().len()),
                         Action::Scan { hi, .. } => hi.as_ref().map_or(0, of_key),
+                        Action::Overwrite { what, word } => {
+                            let value = what.value.as_ref().map_or(0, |it| it.as_bytes().len());
+                            value + word.proof.as_bytes().len() + 64
+                        }
                     }
             }
             Message::Answer { outcome, .. } => match outcome {

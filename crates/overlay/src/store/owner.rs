@@ -7,7 +7,7 @@ use xtreem_base::{Call, Handle, Instant, NodeId};
 use super::item::{Item, RequestId, Sent, Stamp, Version, Writer, Written};
 use super::list::List;
 use super::message::{Action, BATCH_BYTES_MAX, Found, Message, Outcome};
-use super::{Config, Fault, Host, Merged, Store, Tenure};
+use super::{Config, Fault, Host, Merged, Overwrite, Refused, Store, Tenure};
 use crate::Key;
 
 /// Items of which copies are being made at a time; who asks for a further one is asked to come again.
@@ -83,6 +83,20 @@ impl Store {
                 let writer = Writer { id, at: Some(from) };
                 let is_admin = out.may_overwrite(from, &key);
                 let write = Written { key: &key, value, writer, request, degree, lease, expected, is_admin };
+                self.write(call, &tenure, epoch, Asker { peer: from, request, is_write: true }, write, out)
+            }
+            Action::Overwrite { .. } if !out.verifies_words() => Some(Outcome::Refused(Refused::NoWords)),
+            Action::Overwrite { what, .. } if what.version == Version::default() => {
+                Some(Outcome::Refused(Refused::NothingToOverwrite))
+            }
+            Action::Overwrite { what, word } => {
+                // The item is the administrator's then, and not of the node that passed its word on: whoever
+                // else wants to write there needs a word of its own.
+                let writer = Writer { id: word.by, at: Some(from) };
+                let Overwrite { value, degree, lease, version } = what;
+                let expected = Some(version);
+                let write =
+                    Written { key: &key, value, writer, request, degree, lease, expected, is_admin: true };
                 self.write(call, &tenure, epoch, Asker { peer: from, request, is_write: true }, write, out)
             }
             Action::Scan { hi, limit } => Some(self.scan(call, &tenure, &key, hi.as_ref(), limit, out)),
@@ -320,8 +334,7 @@ impl Store {
         items: List<Sent, { super::BATCH_MAX }>,
         out: &mut H,
     ) -> Result<(), Fault> {
-        let is_possible = |it: &Sent| it.degree <= super::DEGREE_MAX && it.left <= super::LEASE_MAX;
-        if !items.as_slice().iter().all(is_possible) {
+        if !items.as_slice().iter().all(Sent::is_possible) {
             return Err(Fault::Impossible);
         }
         let mut is_full = false;

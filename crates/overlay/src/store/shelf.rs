@@ -56,6 +56,12 @@ pub enum Refused {
     #[error("{DEGREE_MAX} copies beside the owner's are possible")]
     #[n(7)]
     Degree,
+    #[error("words of administrators do not count on this ring")]
+    #[n(8)]
+    NoWords,
+    #[error("an administrator writes over what lies there, and nothing does: write it as anybody does")]
+    #[n(9)]
+    NothingToOverwrite,
 }
 
 /// What became of a copy that came from elsewhere.
@@ -134,12 +140,12 @@ impl Shelf {
         let last = known.map_or(Version::default(), |item| item.stamp.version);
         // The epoch of a copy may be higher than the owner's own after two rings have become one.
         let version = Version { epoch: epoch.max(last.epoch), number: last.number + 1 };
-        // What is removed is remembered as long as an older copy of it may turn up.
-        let until = match known {
-            Some(item) if write.value.is_none() => item.until.max(now + write.lease),
-            _ => now + write.lease,
-        };
-        self.set(write.key.clone(), Item::new(version, write, until));
+        let mut item = Item::new(version, write, now + write.lease);
+        // An older copy of what it replaces may turn up as long as that one's lease lasts.
+        if let Some(known) = known {
+            item.remember(known.remembered);
+        }
+        self.set(write.key.clone(), item);
         Ok(version)
     }
 
@@ -183,17 +189,21 @@ impl Shelf {
         if is_full { Err(Refused::Full) } else { Ok(()) }
     }
 
-    /// Of two copies the one with the higher version stays, then the one with the higher digest.
-    pub fn merge(&mut self, key: &Key, item: Item) -> Merged {
-        let known = self.items.get(key);
-        if let Some(known) = known {
+    /// Of two copies the one with the higher version stays, then the one with the higher digest. It is
+    /// remembered as long as the other one may turn up again.
+    pub fn merge(&mut self, key: &Key, mut item: Item) -> Merged {
+        if let Some(known) = self.items.get_mut(key) {
             if known.stamp == item.stamp {
                 return Merged::Same;
             }
             if known.stamp > item.stamp {
+                known.remember(item.remembered);
+                self.leases.set(key.clone(), known.until);
                 return Merged::Older;
             }
+            item.remember(known.remembered);
         }
+        let known = self.items.get(key);
         let freed = known.map_or(0, |known| known.weight(key));
         let is_full = known.is_none() && self.items.len() >= 2 * ITEMS_MAX
             || self.bytes - freed + item.weight(key) > 2 * BYTES_MAX;
@@ -226,12 +236,17 @@ impl Shelf {
         Some(item)
     }
 
-    /// Takes one item whose lease has ended. It and its removals are forgotten.
+    /// Forgets one key: the lease of what lay there has ended, and of all that it replaced. What ended before
+    /// something that it replaced becomes a mark, as if it had been removed.
     pub fn expire(&mut self, now: Instant) -> Option<Key> {
-        let (_, key) = self.leases.next().filter(|(at, _)| *at <= now)?;
-        let key = key.clone();
-        self.take(&key);
-        Some(key)
+        loop {
+            let (_, key) = self.leases.next().filter(|(at, _)| *at <= now)?;
+            let key = key.clone();
+            let Some(mark) = self.take(&key).and_then(|item| item.left_at(now, &key)) else {
+                return Some(key);
+            };
+            self.set(key, mark);
+        }
     }
 
     /// Live items from `lo` on and before `hi` (None: no end), at most `limit`, at most [`PAGE_MAX`], and no
@@ -255,7 +270,7 @@ impl Shelf {
         page
     }
 
-    /// Everything in a part of the ring, removals too, in the order in which one goes round it.
+    /// Everything in a part of the ring, marks too, in the order in which one goes round it.
     pub fn within(&self, range: &Range) -> impl Iterator<Item = (&Key, &Item)> {
         let (after, to) = (&range.after.key, &range.to.key);
         let after = Bound::Excluded(after);

@@ -388,9 +388,8 @@ impl Store {
         let (sync, session) = self.take_session(from, seq)?;
         let is_asked =
             |it: &Sent| matches!(&session.phase, Phase::Taking { wanted, .. } if wanted.contains(&it.key));
-        let is_possible = |it: &Sent| it.degree <= super::DEGREE_MAX && it.left <= super::LEASE_MAX;
         if !matches!(session.phase, Phase::Taking { .. })
-            || !items.iter().all(|it| is_asked(it) && is_possible(it))
+            || !items.iter().all(|it| is_asked(it) && it.is_possible())
         {
             self.put_back(sync, session);
             return Err(Fault::NotAsked);

@@ -2,6 +2,8 @@
 
 extern crate std;
 
+mod marks;
+
 use std::vec;
 use std::vec::Vec;
 
@@ -32,6 +34,7 @@ struct World {
     tenure: Tenure,
     sent: Vec<(Handle, Message)>,
     events: Vec<Event>,
+    verifies_words: bool,
 }
 
 impl Sink<Message> for World {
@@ -53,6 +56,10 @@ impl Host for World {
 
     fn is_admin(&self, _: Handle) -> bool {
         false
+    }
+
+    fn verifies_words(&self) -> bool {
+        self.verifies_words
     }
 
     fn site_of(&self, _: Handle) -> Option<u64> {
@@ -86,7 +93,7 @@ impl Node {
             config: Config::default(),
             now: Instant::ZERO,
             store: Store::new(Handle::from_u32(ME), Rng::new(1), Instant::ZERO),
-            world: World { tenure, sent: Vec::new(), events: Vec::new() },
+            world: World { tenure, sent: Vec::new(), events: Vec::new(), verifies_words: true },
         }
     }
 
@@ -147,6 +154,7 @@ fn sent(name: u8, version: Version) -> Sent {
         request: RequestId(77),
         degree: 2,
         left: LEASE,
+        remembered: None,
     }
 }
 
@@ -254,7 +262,8 @@ fn wrong_messages_change_nothing() {
         (Message::Answer { request, outcome: Outcome::Later, epoch: 1 }, Fault::Unasked),
         (Message::Compare { seq: 1, range, sum: Sum::default(), is_takeover: false }, Fault::AnotherId),
         (copy(Sent { degree: 200, ..outside.clone() }), Fault::Impossible),
-        (copy(Sent { left: LEASE_MAX + LEASE, ..outside }), Fault::Impossible),
+        (copy(Sent { left: LEASE_MAX + LEASE, ..outside.clone() }), Fault::Impossible),
+        (copy(Sent { remembered: Some(LEASE_MAX + LEASE), ..outside }), Fault::Impossible),
         (Message::Placed { seq, wanted: List::default(), unneeded: List::default() }, Fault::Unasked),
     ];
     for (message, fault) in cases {
@@ -331,4 +340,105 @@ fn messages_come_back_as_they_were_and_long_lists_are_refused() {
     assert!(
         minicbor::decode::<List<u32, 5>>(&bytes).is_ok() && minicbor::decode::<List<u32, 4>>(&bytes).is_err()
     );
+}
+
+impl Node {
+    /// Another node asks, with an administrator's word.
+    fn overwrite(&mut self, value: Option<&[u8]>, version: Version, request: u64) -> Vec<(Handle, Message)> {
+        let value = value.map(|bytes| Value::new(bytes).expect("short"));
+        let what = Overwrite { value, degree: 2, lease: LEASE, version };
+        let proof = Proof::new(b"verified by the driver").expect("short");
+        let action = Action::Overwrite { what, word: Word { by: id(1_000), at_unix: 7, proof } };
+        let ask = Message::Ask { request: RequestId(request), key: key(70), action };
+        self.hear(OTHER, ask).expect("a request is never a fault");
+        self.take()
+    }
+
+    /// The copies that are asked for are made.
+    fn copied(&mut self, sent: &[(Handle, Message)]) {
+        for (to, seq) in copies(sent) {
+            self.hear(to, Message::Copied { seq, is_full: false }).expect("asked");
+        }
+    }
+}
+
+const OTHER: Handle = Handle::from_u32(92);
+
+fn told(sent: &[(Handle, Message)]) -> Option<Outcome> {
+    sent.iter().find_map(|(to, message)| match message {
+        Message::Answer { outcome, .. } if *to == OTHER => Some(outcome.clone()),
+        _ => None,
+    })
+}
+
+#[test]
+fn an_administrator_writes_over_what_another_wrote_and_it_is_nobody_elses_then() {
+    let mut node = Node::open();
+    node.put(70, 1);
+    let asked = node.take();
+    node.copied(&asked);
+    let Some(Outcome::Written { version }) = node.answer() else { panic!("it lies there") };
+
+    let asked = node.overwrite(Some(b"mine"), version, 2);
+    let copy = asked.iter().find_map(|(_, message)| match message {
+        Message::Copy { items, .. } => items.as_slice().first().cloned(),
+        _ => None,
+    });
+    assert_eq!(copy.map(|sent| sent.writer.id), Some(id(1_000)), "copies say whose it is");
+    node.copied(&asked);
+    let Some(Outcome::Written { version: second }) = told(&node.take()) else { panic!("it may") };
+    assert!(second > version);
+
+    node.put(70, 3);
+    assert_eq!(node.answer(), Some(Outcome::Refused(Refused::AnotherWriter(id(1_000)))));
+    let again = node.overwrite(Some(b"mine"), version, 4);
+    assert_eq!(told(&again), Some(Outcome::Refused(Refused::AnotherVersion(second))), "said again later");
+    let asked = node.overwrite(None, second, 5);
+    node.copied(&asked);
+    assert!(matches!(told(&node.take()), Some(Outcome::Written { .. })), "it removes, too");
+    assert_eq!(
+        told(&node.overwrite(None, second, 6)),
+        Some(Outcome::Refused(Refused::AnotherVersion(Version::default())))
+    );
+    assert_eq!(
+        told(&node.overwrite(Some(b"new"), Version::default(), 7)),
+        Some(Outcome::Refused(Refused::NothingToOverwrite)),
+        "a word for nothing could be said again after a removal"
+    );
+}
+
+#[test]
+fn where_nobody_verifies_words_they_do_not_count() {
+    let mut node = Node::open();
+    node.world.verifies_words = false;
+    node.put(70, 1);
+    let asked = node.take();
+    node.copied(&asked);
+    let Some(Outcome::Written { version }) = node.answer() else { panic!("it lies there") };
+    assert_eq!(told(&node.overwrite(None, version, 2)), Some(Outcome::Refused(Refused::NoWords)));
+}
+
+#[test]
+fn a_bulk_load_without_owners_ends_and_says_that_nothing_was_done() {
+    let mut node = Node::new();
+    let write = |name| {
+        let value = Some(Value::new(&[name]).expect("short"));
+        Operation { key: key(name), action: Action::Write { value, degree: 2, lease: LEASE, expected: None } }
+    };
+    let items = (0..100).map(write).collect();
+    let call = Call::new(&node.config, node.now);
+    let request = node.store.load(call, items, &mut node.world).expect("room");
+    // The first one looks for an owner, and there is none.
+    while node.world.events.is_empty() && node.now < Instant::from_secs(60) {
+        node.now = node.store.client.next_due();
+        node.store.tick_client(Call::new(&node.config, node.now), &mut node.world);
+    }
+    assert!(node.now <= Instant::from_secs(40), "two deadlines");
+    let failed: Vec<(Key, Failed)> = (0..100).map(|name| (key(name), Failed::Unanswered)).collect();
+    let Some(Event::Done { request: done, result: Ok(Success::Loaded { written: 0, failed: not }) }) =
+        node.world.events.pop()
+    else {
+        panic!("nothing was written");
+    };
+    assert_eq!((done, not), (request, failed));
 }

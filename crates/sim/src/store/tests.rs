@@ -1,6 +1,7 @@
 //! No acknowledged write is lost inside its lease, and no version has two values.
 
 use xtreem_base::Duration;
+use xtreem_overlay::Key;
 use xtreem_overlay::store::{Action, Operation, Success, Value};
 
 use super::world::{DEGREE, World};
@@ -118,4 +119,66 @@ fn many_sorted_items_are_loaded_and_read_in_their_order() {
     };
     assert_eq!(found.len(), 500);
     assert!(found.is_sorted_by(|a, b| a.key < b.key));
+}
+
+/// A slot writes one key, and waits until that is done.
+fn write(world: &mut World, key: &Key, degree: u8, lease: Duration) {
+    let value = Some(Value::new(&[degree]).expect("short"));
+    world.ask(3, key.clone(), Action::Write { value, degree, lease, expected: None }, None);
+    for _ in 0..200 {
+        if std::mem::take(&mut world.written) > 0 {
+            return;
+        }
+        world.pass(100);
+    }
+    panic!("not written: {:?}", world.wrong);
+}
+
+/// Slots where something lies under a key, the owner last.
+fn holders(world: &World, key: &Key) -> Vec<u32> {
+    let mut slots = world.living();
+    slots.retain(|slot| world.arena.member(*slot).store.shelf().get(key).is_some());
+    let owns = |slot: &u32| {
+        let lease = world.arena.member(*slot).ring.lease();
+        lease.is_some_and(|lease| lease.range().contains_key(key))
+    };
+    slots.sort_by_key(owns);
+    slots
+}
+
+/// Longer than a stray copy waits, and until all of them are gone.
+fn nothing_comes_back(world: &mut World, key: &Key) {
+    for second in 0..90 {
+        world.arena.with(5, |node, call, out| {
+            node.begin(call, Operation { key: key.clone(), action: Action::Get }, out)
+        });
+        world.pass(1_000);
+        let found = world.results.drain(..).find(|it| !matches!(it, Success::Got { found: None, .. }));
+        assert_eq!(found, None, "after {second} s");
+    }
+    assert!(world.wrong.is_empty(), "{:?}", world.wrong);
+}
+
+#[test]
+fn what_a_shorter_lease_replaced_does_not_come_back_from_copies_that_are_too_many() {
+    let (mut world, key) = (World::new(10, 51), World::key(1));
+    write(&mut world, &key, 5, Duration::from_secs(3_600));
+    assert_eq!(holders(&world, &key).len(), 6);
+    write(&mut world, &key, 0, Duration::from_secs(5));
+    world.pass(5_000);
+    nothing_comes_back(&mut world, &key);
+    world.pass(60_000);
+    assert_eq!(holders(&world, &key).len(), 1, "its owner remembers it");
+}
+
+#[test]
+fn what_a_shorter_lease_replaced_does_not_come_back_from_a_holder_that_was_paused() {
+    let (mut world, key) = (World::new(10, 52), World::key(1));
+    write(&mut world, &key, DEGREE, Duration::from_secs(3_600));
+    let paused = holders(&world, &key)[0];
+    assert!(![3, 5].contains(&paused), "these write and read");
+    world.arena.with(paused, |node, call, _| node.paused_until = call.now + Duration::from_secs(40));
+    write(&mut world, &key, DEGREE, Duration::from_secs(5));
+    world.pass(5_000);
+    nothing_comes_back(&mut world, &key);
 }

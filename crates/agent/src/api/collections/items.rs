@@ -80,12 +80,7 @@ pub(in crate::api) async fn delete(
 }
 
 async fn write(joined: &Joined, asked: &Asked, value: Option<Value>) -> Result<Json<RingVersion>, ApiError> {
-    let copies = match joined.spec {
-        CollectionSpec::Ring { copies }
-        | CollectionSpec::Chord { copies }
-        | CollectionSpec::Farm { copies, .. } => copies,
-        _ => 0,
-    };
+    let copies = copies(&joined.spec).unwrap_or(0);
     let seconds = asked.lease_s.unwrap_or(LEASE_S);
     let action = Action::Write {
         value,
@@ -112,11 +107,7 @@ pub(in crate::api) async fn scan(
     if matches!(joined.spec, CollectionSpec::Chord { .. }) {
         return Err(BeginError::Kind("order of its keys").into());
     }
-    let key = |text: &str| key(&joined.spec, text);
-    let prefix = key(&asked.prefix)?;
-    let to = asked.to.as_deref().map(key).transpose()?;
-    let hi = [end_of_prefix(&prefix), to].into_iter().flatten().min();
-    let from = asked.from.as_deref().map(key).transpose()?.unwrap_or_else(|| prefix.clone()).max(prefix);
+    let (from, hi) = bounds(&joined.spec, &asked.prefix, asked.from.as_deref(), asked.to.as_deref())?;
     if hi.as_ref().is_some_and(|hi| *hi <= from) {
         return Ok(Json(RingItems { items: Vec::new(), next: None }));
     }
@@ -134,15 +125,41 @@ async fn operate(joined: &Joined, key: Key, action: Action) -> Result<Success, A
     let answer = joined
         .call(|driver| driver.ask(|core, call, out| core.begin(call, operation, out).map(Question::Item)));
     match wait(answer.await??).await? {
-        Outcome::Item(Err(Failed::Refused(Refused::AnotherWriter(id)))) => {
-            let writer =
-                Member::slot_of(&id).map_or_else(|| "another member".to_owned(), |it| format!("slot {it}"));
-            let error = format!("{writer} wrote this key: only it may write here until its lease ends");
-            Err(ApiError::definite(StatusCode::CONFLICT, error))
-        }
-        Outcome::Item(result) => result.map_err(failed),
+        Outcome::Item(result) => result.map_err(not_done),
         other => Err(unexpected(&other)),
     }
+}
+
+/// Why something was not done, with slots for members.
+pub(super) fn not_done(why: Failed) -> ApiError {
+    let Failed::Refused(Refused::AnotherWriter(id)) = why else { return failed(why) };
+    let writer = Member::slot_of(&id).map_or_else(|| "another member".to_owned(), |it| format!("slot {it}"));
+    let error = format!("{writer} wrote this key: only it may write here until its lease ends");
+    ApiError::definite(StatusCode::CONFLICT, error)
+}
+
+/// Copies of an item, where nothing else is asked for. None: nothing lies in such a collection.
+pub(super) fn copies(spec: &CollectionSpec) -> Option<u8> {
+    match spec {
+        CollectionSpec::Ring { copies }
+        | CollectionSpec::Chord { copies }
+        | CollectionSpec::Farm { copies, .. } => Some(*copies),
+        _ => None,
+    }
+}
+
+/// The first key of a part of the order, and the first one behind it.
+pub(super) fn bounds(
+    spec: &CollectionSpec,
+    prefix: &str,
+    from: Option<&str>,
+    to: Option<&str>,
+) -> Result<(Key, Option<Key>), ApiError> {
+    let key = |text: &str| key(spec, text);
+    let prefix = key(prefix)?;
+    let hi = [end_of_prefix(&prefix), to.map(key).transpose()?].into_iter().flatten().min();
+    let from = from.map(key).transpose()?.unwrap_or_else(|| prefix.clone()).max(prefix);
+    Ok((from, hi))
 }
 
 /// Where something of this name lies. On a Chord its hash decides, which stands before the name.
@@ -156,7 +173,7 @@ pub(super) fn key(spec: &CollectionSpec, name: &str) -> Result<Key, ApiError> {
     Key::new(Namespace::USER, &bytes).map_err(|_| too_long(name, most))
 }
 
-fn text(spec: &CollectionSpec, key: &Key) -> String {
+pub(super) fn text(spec: &CollectionSpec, key: &Key) -> String {
     let head = if matches!(spec, CollectionSpec::Chord { .. }) { 1 + ID_BYTES } else { 1 };
     String::from_utf8_lossy(key.as_bytes().get(head..).unwrap_or_default()).into_owned()
 }

@@ -105,6 +105,37 @@ fn leases_end_and_removals_are_forgotten_with_them() {
 }
 
 #[test]
+fn what_ends_before_something_that_it_replaced_is_a_mark_until_that_would_have_ended() {
+    let (mut shelf, key) = (Shelf::default(), key(1));
+    let write =
+        |value, lease, request| Written { lease: Duration::from_secs(lease), ..put(&key, 1, value, request) };
+    shelf.write(Instant::ZERO, 1, &write(&[0; 100], 100, 1)).expect("room");
+    shelf.write(Instant::from_secs(10), 1, &write(&[0; 100], 20, 2)).expect("its own");
+    shelf.write(Instant::from_secs(20), 1, &write(&[0; 100], 5, 3)).expect("its own");
+    let bytes = shelf.bytes();
+    assert_eq!((shelf.expire(Instant::from_secs(25)), shelf.len()), (None, 1));
+    assert_eq!((shelf.bytes(), shelf.next_due()), (bytes - 100, Instant::from_secs(100)));
+    assert!(shelf.scan(&key, None, 9, u64::MAX).found.is_empty());
+    let nothing = Some(Version::default());
+    let next = Written { expected: nothing, ..put(&key, 2, b"new", 4) };
+    let version = shelf.clone().write(Instant::from_secs(26), 1, &next);
+    assert_eq!(version, Ok(Version { epoch: 1, number: 4 }), "anybody writes, above all that was there");
+    assert_eq!((shelf.expire(Instant::from_secs(100)), shelf.len()), (Some(key.clone()), 0));
+}
+
+#[test]
+fn what_is_written_again_before_its_lease_ends_leaves_no_mark() {
+    let (mut shelf, key) = (Shelf::default(), key(1));
+    let lease = Duration::from_secs(90);
+    let mut now = Instant::ZERO;
+    for request in 1..100 {
+        now += Duration::from_secs(30);
+        shelf.write(now, 1, &Written { lease, ..put(&key, 1, b"x", request) }).expect("its own");
+    }
+    assert_eq!((shelf.expire(now + lease), shelf.len()), (Some(key), 0));
+}
+
+#[test]
 fn quotas_are_refused_by_name() {
     let (mut shelf, now) = (Shelf::default(), Instant::ZERO);
     let large = vec![0; crate::store::VALUE_MAX];
@@ -209,7 +240,8 @@ fn what_travels_comes_back_as_it_was_and_nothing_impossible_does() {
     let item = Item::new(Version { epoch: 1, number: 1 }, &put(&key, 1, b"one", 1), Instant::from_secs(60));
     let sent = Sent::new(&key, &item, Instant::from_secs(20));
     let (_, opened) = sent.clone().open(Instant::from_secs(1_020)).expect("as a correct member sends it");
-    assert_eq!(opened, Item { until: Instant::from_secs(1_060), ..item });
+    let until = Instant::from_secs(1_060);
+    assert_eq!(opened, Item { until, remembered: until, ..item });
     assert!(Sent { degree: DEGREE_MAX + 1, ..sent.clone() }.open(Instant::ZERO).is_err());
     assert!(Sent { left: LEASE_MAX + LEASE, ..sent }.open(Instant::ZERO).is_err());
 }
@@ -217,32 +249,56 @@ fn what_travels_comes_back_as_it_was_and_nothing_impossible_does() {
 /// What happens to the table and to the list beside it.
 #[derive(Clone, Debug)]
 enum Step {
-    Put { name: u8, member: u8, len: u8, expects: bool },
+    Put { name: u8, member: u8, len: u8, lease: u8, expects: bool },
     Remove { name: u8, member: u8 },
-    Merge { name: u8, member: u8, number: u64 },
+    Merge { name: u8, member: u8, number: u64, lease: u8 },
     Pass(u8),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let (name, member) = (0..12u8, 1..4u8);
     prop_oneof![
-        (name.clone(), member.clone(), any::<u8>(), any::<bool>())
-            .prop_map(|(name, member, len, expects)| Step::Put { name, member, len, expects }),
+        (name.clone(), member.clone(), any::<u8>(), 1..100u8, any::<bool>())
+            .prop_map(|(name, member, len, lease, expects)| Step::Put { name, member, len, lease, expects }),
         (name.clone(), member.clone()).prop_map(|(name, member)| Step::Remove { name, member }),
-        (name, member, 1..5u64).prop_map(|(name, member, number)| Step::Merge { name, member, number }),
+        (name, member, 1..5u64, 1..100u8).prop_map(|(name, member, number, lease)| Step::Merge {
+            name,
+            member,
+            number,
+            lease
+        }),
         (0..50u8).prop_map(Step::Pass),
     ]
 }
 
-/// The same as a list: key, writer, version, value, end of the lease.
-type Model = Vec<(u8, u8, Stamp, Option<Value>, Instant)>;
+/// The same as a list: key, writer, version, value, end of the lease, and of the mark.
+type Model = Vec<(u8, u8, Stamp, Option<Value>, Instant, Instant)>;
 
 use crate::store::Stamp;
 
-fn set(model: &mut Model, name: u8, item: &Item) {
+fn set(model: &mut Model, name: u8, item: &Item, lease_end: Instant) {
+    let end = model.iter().find(|known| known.0 == name).map_or(lease_end, |known| known.5.max(lease_end));
     model.retain(|known| known.0 != name);
-    model.push((name, item.writer.id.as_bytes()[0], item.stamp, item.value.clone(), item.until));
+    let until = if item.value.is_none() { end } else { lease_end };
+    model.push((name, item.writer.id.as_bytes()[0], item.stamp, item.value.clone(), until, end));
     model.sort_by_key(|known| known.0);
+}
+
+/// A copy of something older has come.
+fn lengthen(model: &mut Model, name: u8, lease_end: Instant) {
+    for known in model.iter_mut().filter(|known| known.0 == name) {
+        known.5 = known.5.max(lease_end);
+        known.4 = if known.3.is_none() { known.5 } else { known.4 };
+    }
+}
+
+/// Time has passed.
+fn age(model: &mut Model, now: Instant) {
+    model.retain(|known| known.5 > now);
+    for known in model.iter_mut().filter(|known| known.4 <= now) {
+        let mark = Item::new(known.2.version, &remove(&key(known.0), known.1, 0), known.5);
+        (known.2, known.3, known.4) = (mark.stamp, None, known.5);
+    }
 }
 
 proptest! {
@@ -252,19 +308,21 @@ proptest! {
         for (nth, step) in steps.into_iter().enumerate() {
             let request = nth as u64;
             match step {
-                Step::Put { name, member, len, expects } => {
+                Step::Put { name, member, len, lease, expects } => {
                     let known = model.iter().find(|known| known.0 == name && known.3.is_some()).cloned();
                     let value = vec![member; len.into()];
                     let key = key(name);
                     let expected = expects.then(|| known.as_ref().map_or(Version::default(), |it| it.2.version));
-                    let result = shelf.write(now, 1, &Written { expected, ..put(&key, member, &value, request) });
+                    let lease = Duration::from_secs(lease.into());
+                    let write = Written { expected, lease, ..put(&key, member, &value, request) };
+                    let result = shelf.write(now, 1, &write);
                     let is_anothers = known.is_some_and(|known| known.1 != member);
                     prop_assert_eq!(result.is_err(), is_anothers);
                     if let Ok(version) = result {
                         let item = shelf.get(&key).expect("just written");
                         prop_assert_eq!(item.stamp.version, version);
                         prop_assert!(model.iter().all(|it| it.0 != name || it.2.version < version));
-                        set(&mut model, name, item);
+                        set(&mut model, name, item, now + lease);
                     }
                 }
                 Step::Remove { name, member } => {
@@ -272,28 +330,31 @@ proptest! {
                     let result = shelf.write(now, 1, &remove(&key(name), member, request));
                     prop_assert_eq!(result.is_ok(), is_own);
                     if result.is_ok() {
-                        set(&mut model, name, shelf.get(&key(name)).expect("remembered"));
+                        set(&mut model, name, shelf.get(&key(name)).expect("remembered"), now + LEASE);
                     }
                 }
-                Step::Merge { name, member, number } => {
+                Step::Merge { name, member, number, lease } => {
                     let key = key(name);
                     let version = Version { epoch: 1, number };
-                    let item = Item::new(version, &put(&key, member, &[member], request), now + LEASE);
+                    let end = now + Duration::from_secs(lease.into());
+                    let item = Item::new(version, &put(&key, member, &[member], request), end);
                     let known = model.iter().find(|known| known.0 == name).map(|known| known.2);
                     shelf.merge(&key, item.clone());
                     if known < Some(item.stamp) {
-                        set(&mut model, name, &item);
+                        set(&mut model, name, &item, end);
+                    } else if known > Some(item.stamp) {
+                        lengthen(&mut model, name, end);
                     }
                 }
                 Step::Pass(seconds) => {
                     now += Duration::from_secs(seconds.into());
                     while shelf.expire(now).is_some() {}
-                    model.retain(|known| known.4 > now);
+                    age(&mut model, now);
                 }
             }
             let listed: Model = shelf.iter().map(|(key, item)| {
                 let writer = item.writer.id.as_bytes()[0];
-                (key.as_bytes()[1], writer, item.stamp, item.value.clone(), item.until)
+                (key.as_bytes()[1], writer, item.stamp, item.value.clone(), item.until, item.remembered)
             }).collect();
             prop_assert_eq!(&listed, &model);
             let bytes: u64 = shelf.iter().map(|(key, item)| item.weight(key)).sum();
@@ -329,4 +390,46 @@ fn a_writer_has_its_quota_and_one_that_writes_for_all_has_that_of_the_node() {
     let write = put(&more, 1, b"x", 9_999);
     assert_eq!(shelf.write(now, 1, &write), Err(Refused::MemberItems));
     assert!(shelf.write(now, 1, &Written { is_admin: true, ..write }).is_ok());
+}
+
+proptest! {
+    /// Every version lies somewhere as a stray copy until its lease ends, and comes home at any time.
+    #[test]
+    fn what_was_replaced_never_comes_back(
+        steps in prop::collection::vec((0..4u8, 1..100u64, any::<prop::sample::Index>()), 1..60),
+    ) {
+        let (mut shelf, key, mut now) = (Shelf::default(), key(1), Instant::ZERO);
+        let mut strays: Vec<Sent> = Vec::new();
+        let mut sent_at: Vec<Instant> = Vec::new();
+        // The last one that was written, and when it ends.
+        let mut last: Option<(Version, Instant)> = None;
+        for (nth, (kind, seconds, which)) in steps.into_iter().enumerate() {
+            let lease = Duration::from_secs(seconds);
+            match kind {
+                0 | 1 => {
+                    let write = Written { lease, ..put(&key, 1, &[kind], nth as u64) };
+                    let write = if kind == 0 { write } else { Written { value: None, ..write } };
+                    let Ok(version) = shelf.write(now, 1, &write) else { continue };
+                    let until = if kind == 0 { now + lease } else { now };
+                    last = Some((version, until));
+                    let item = shelf.get(&key).expect("just written");
+                    strays.push(Sent::new(&key, item, now));
+                    sent_at.push(now);
+                }
+                2 => now += Duration::from_secs(seconds / 4),
+                _ if strays.is_empty() => {}
+                _ => {
+                    let at = which.index(strays.len());
+                    let (_, item) = strays[at].clone().open(sent_at[at]).expect("possible");
+                    if let Some(item) = item.left_at(now, &key) {
+                        shelf.merge(&key, item);
+                    }
+                }
+            }
+            while shelf.expire(now).is_some() {}
+            let live = shelf.get(&key).filter(|item| !item.is_removed()).map(|item| item.stamp.version);
+            let expected = last.filter(|(_, until)| *until > now).map(|(version, _)| version);
+            prop_assert_eq!(live, expected);
+        }
+    }
 }

@@ -245,8 +245,8 @@ impl Liars {
             Statement::Claim(..) => true,
             // The root signs none here.
             Statement::Policy(_) => false,
-            // Nobody announces anything here.
-            Statement::Announcement(..) => false,
+            // Nobody announces anything here, and nobody is an administrator.
+            Statement::Announcement(..) | Statement::Overwrite { .. } => false,
         }
     }
 }
