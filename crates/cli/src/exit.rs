@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use xtreem_client::ClientError;
 use xtreem_client::api::ErrorKind;
+use xtreem_client::pubsub::PubSubError;
 
 /// The exit codes of every subcommand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

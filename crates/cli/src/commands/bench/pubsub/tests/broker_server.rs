@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use bytes::Bytes;
 use nix::poll::{PollFd, PollFlags, poll};
 use xtreem_base::{Instant, NodeId};
-use xtreem_pubsub::broker::{Access, Broker, Config, ConnectionId, Host};
+use xtreem_pubsub::broker::{Access, Broker, Config, ConnectionId, Host, Rules};
 use xtreem_pubsub::{Framer, Pattern, Step};
 
 /// What it does wrong.
@@ -134,7 +134,7 @@ impl Serving {
         stream.set_nonblocking(true).expect("set");
         stream.set_nodelay(true).expect("set");
         let access = match self.fault {
-            Fault::Refuse => Access { publish: Vec::new(), ..Access::all("bench") },
+            Fault::Refuse => Access { publish: Rules::default(), ..Access::all("bench") },
             _ => Access::all("bench"),
         };
         let id = self.broker.open(access).expect("room");
