@@ -186,8 +186,10 @@ fn of_two_copies_the_higher_version_stays_then_the_higher_digest_wherever_they_m
             let told = here.merge(&key, other.clone());
             there.merge(&key, one.clone());
             assert_eq!(here.get(&key), there.get(&key));
-            let winner = if one.stamp >= other.stamp { one } else { other };
-            assert_eq!(here.get(&key), Some(winner));
+            let (winner, loser) = if one.stamp >= other.stamp { (one, other) } else { (other, one) };
+            let mut winner = winner.clone();
+            winner.remember(loser.remembered);
+            assert_eq!(here.get(&key), Some(&winner));
             let expected = match one.stamp.cmp(&other.stamp) {
                 core::cmp::Ordering::Equal => Merged::Same,
                 core::cmp::Ordering::Less => Merged::Taken(Some(one.clone())),
