@@ -194,7 +194,8 @@ pub fn weight(key: &Key, value: Option<&Value>) -> u64 {
     (BESIDE + key.as_bytes().len() + value.map_or(0, |value| value.as_bytes().len())) as u64
 }
 
-/// BLAKE3 over key, writer and value, each told apart by its length.
+/// BLAKE3 over key, writer and value, each told apart by its length. A mark's is the highest of its version: a
+/// copy that came late and so ends late does not take its place.
 fn digest_of(key: &Key, writer: NodeId, value: Option<&Value>) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.as_bytes().len() as u64).to_le_bytes());
@@ -202,7 +203,11 @@ fn digest_of(key: &Key, writer: NodeId, value: Option<&Value>) -> Digest {
     hasher.update(writer.as_bytes());
     hasher.update(&[u8::from(value.is_some())]);
     hasher.update(value.map_or(&[][..], Value::as_bytes));
-    Digest::from_bytes(*hasher.finalize().as_bytes())
+    let mut bytes = *hasher.finalize().as_bytes();
+    if value.is_none() {
+        bytes[..8].fill(u8::MAX);
+    }
+    Digest::from_bytes(bytes)
 }
 
 /// An item on its way: with what is left of its lease, and without its digest, which the receiver takes

@@ -16,7 +16,7 @@ use xtreem_base::{Deadlines, Instant, NodeId};
 use super::item::{DEGREE_MAX, Item, LEASE_MAX, Version, Written, weight};
 use crate::{Key, Range};
 
-/// Items of one writer on one node, copies counted; beyond it its new keys are refused. Our guess.
+/// Items of one writer on one node, copies and marks counted; beyond it its new keys are refused. Our guess.
 pub const MEMBER_ITEMS_MAX: u32 = 4_096;
 /// Bytes of one writer on one node, as [`weight`] counts them; beyond it what it writes is refused. Our
 /// guess.
@@ -189,7 +189,7 @@ impl Shelf {
         if is_full { Err(Refused::Full) } else { Ok(()) }
     }
 
-    /// Of two copies the one with the higher version stays, then the one with the higher digest. It is
+    /// Of two copies the one with the higher version stays, then the one with the higher digest. That one is
     /// remembered as long as the other one may turn up again.
     pub fn merge(&mut self, key: &Key, mut item: Item) -> Merged {
         if let Some(known) = self.items.get_mut(key) {

@@ -171,14 +171,25 @@ fn what_a_shorter_lease_replaced_does_not_come_back_from_copies_that_are_too_man
     assert_eq!(holders(&world, &key).len(), 1, "its owner remembers it");
 }
 
-#[test]
-fn what_a_shorter_lease_replaced_does_not_come_back_from_a_holder_that_was_paused() {
+/// While one that has a copy is paused; what is sent to it lies in its socket, or is lost.
+fn replaced_beside_a_paused_holder(is_lost: bool) {
     let (mut world, key) = (World::new(10, 52), World::key(1));
     write(&mut world, &key, DEGREE, Duration::from_secs(3_600));
-    let paused = holders(&world, &key)[0];
-    assert!(![3, 5].contains(&paused), "these write and read");
+    let copies = &holders(&world, &key)[..DEGREE.into()];
+    // Slots 3 and 5 write and read.
+    let paused = *copies.iter().find(|slot| ![3, 5].contains(slot)).expect("as the seed has it");
     world.arena.with(paused, |node, call, _| node.paused_until = call.now + Duration::from_secs(40));
+    if is_lost {
+        world.arena.link().split((0..10).map(|slot| u8::from(slot == paused)).collect());
+    }
     write(&mut world, &key, DEGREE, Duration::from_secs(5));
     world.pass(5_000);
+    world.arena.link().split(Vec::new());
     nothing_comes_back(&mut world, &key);
+}
+
+#[test]
+fn what_a_shorter_lease_replaced_does_not_come_back_from_a_holder_that_was_paused() {
+    replaced_beside_a_paused_holder(false);
+    replaced_beside_a_paused_holder(true);
 }

@@ -172,7 +172,12 @@ fn of_two_copies_the_higher_version_stays_then_the_higher_digest_wherever_they_m
     let item = |epoch, number, value: &[u8]| {
         Item::new(Version { epoch, number }, &put(&key, 1, value, 1), Instant::from_secs(60))
     };
-    let copies = [item(1, 9, b"a"), item(2, 1, b"b"), item(2, 1, b"c"), item(2, 2, b"d")];
+    let mut ended = item(2, 1, b"b");
+    ended.remember(Instant::from_secs(90));
+    let ended = ended.left_at(Instant::from_secs(60), &key).expect("it is remembered");
+    let copies = [item(1, 9, b"a"), item(2, 1, b"b"), item(2, 1, b"c"), ended, item(2, 2, b"d")];
+    let marked = copies[3].stamp;
+    assert!(marked > copies[1].stamp && marked > copies[2].stamp && marked < copies[4].stamp);
     for one in &copies {
         for other in &copies {
             let (mut here, mut there) = (Shelf::default(), Shelf::default());
@@ -181,8 +186,10 @@ fn of_two_copies_the_higher_version_stays_then_the_higher_digest_wherever_they_m
             let told = here.merge(&key, other.clone());
             there.merge(&key, one.clone());
             assert_eq!(here.get(&key), there.get(&key));
-            let winner = if one.stamp >= other.stamp { one } else { other };
-            assert_eq!(here.get(&key), Some(winner));
+            let (winner, loser) = if one.stamp >= other.stamp { (one, other) } else { (other, one) };
+            let mut winner = winner.clone();
+            winner.remember(loser.remembered);
+            assert_eq!(here.get(&key), Some(&winner));
             let expected = match one.stamp.cmp(&other.stamp) {
                 core::cmp::Ordering::Equal => Merged::Same,
                 core::cmp::Ordering::Less => Merged::Taken(Some(one.clone())),
