@@ -3,13 +3,14 @@
 //! waits goes to whoever holds the slot then.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::attend::attend;
 use crate::error::SendError;
@@ -37,6 +38,19 @@ pub(crate) struct Out {
     pub receipt: oneshot::Sender<Result<(), SendError>>,
     pub room: OwnedSemaphorePermit,
     pub since: Instant,
+    pub decision: Decision,
+}
+
+/// What becomes of a message is decided once: by its link, which sends it, or by its sender, who gives it up
+/// before. So who gave it up knows whether it was sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decision(Arc<AtomicBool>);
+
+impl Decision {
+    /// True for whoever asks first.
+    pub(crate) fn is_mine(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 impl Job {
@@ -90,6 +104,11 @@ impl Flight {
     /// The oldest waits for longer than a program may take.
     fn is_stalled(&self) -> bool {
         self.queue().front().is_some_and(|sent| sent.since.elapsed() >= STALL_MAX)
+    }
+
+    /// When the peer is given up, should it acknowledge nothing: it was last heard at this time.
+    fn stalls_at(&self, heard: Instant) -> Option<Instant> {
+        self.queue().front().map(|oldest| oldest.since.max(heard) + STALL_MAX)
     }
 }
 
@@ -206,7 +225,7 @@ impl Writing<'_> {
     /// From here on it counts as sent.
     fn add(&self, out: Out, now: Instant, short: &mut BytesMut, parts: &mut Vec<Bytes>) {
         // Who gave up while it waited does not want it sent.
-        if out.receipt.is_closed() {
+        if out.receipt.is_closed() || !out.decision.is_mine() {
             return;
         }
         let Out { body, receipt, room, .. } = out;
@@ -271,15 +290,17 @@ async fn hear(mut receive: RecvStream, flight: &Flight, connection: &Connection)
 }
 
 async fn next_count(receive: &mut RecvStream, flight: &Flight) -> Result<u64, (Close, String)> {
-    let mut count = [0; 8];
+    let (mut count, heard) = ([0; 8], Instant::now());
     {
         let read = receive.read_exact(&mut count);
         tokio::pin!(read);
         loop {
-            match timeout(STALL_MAX, &mut read).await {
+            // With nothing in flight it is looked at again before something sent meanwhile can stall.
+            let end = flight.stalls_at(heard).unwrap_or_else(|| Instant::now() + STALL_MAX);
+            match timeout_at(end.into(), &mut read).await {
                 Ok(Ok(())) => break,
                 Ok(Err(error)) => return Err((Close::Done, error.to_string())),
-                Err(_) if flight.is_stalled() => {
+                Err(_) if flight.stalls_at(heard).is_some_and(|end| end <= Instant::now()) => {
                     let why = format!("STALL_MAX: nothing was acknowledged for {} s", STALL_MAX.as_secs());
                     return Err((Close::Stalled, why));
                 }

@@ -3,7 +3,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::body::Body;
@@ -14,7 +14,7 @@ use axum::response::sse::{self, KeepAlive, Sse};
 use futures_util::stream::{self, Stream};
 use serde::Deserialize;
 use xtreem_client::api::{Blob, MailboxRequest, MessageView, SlotCredential};
-use xtreem_messages::{MESSAGE_MAX_BYTES, RenewError, SendError};
+use xtreem_messages::{MESSAGE_MAX_BYTES, RenewError, SEND_MAX, SendError};
 
 use super::error::ApiError;
 use super::slot_socket::Slot;
@@ -92,11 +92,13 @@ pub(super) async fn send(
     to: Result<Query<Address>, QueryRejection>,
     body: Body,
 ) -> Result<Json<()>, ApiError> {
+    let end = Instant::now() + SEND_MAX;
     let to = body::query(to)?;
     let message = body::bytes(body, MESSAGE_MAX_BYTES, "the message").await?;
     let to = to.resolve(&slot).await?;
+    let _way = slot.waits.way(to)?;
     let kept = slot.mail.kept().await?;
-    kept.mailbox.send(to, message).await?;
+    kept.mailbox.send_by(to, message, end).await?;
     Ok(Json(()))
 }
 
@@ -152,7 +154,9 @@ impl From<SendError> for ApiError {
             SendError::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             SendError::TooManyPeers => StatusCode::TOO_MANY_REQUESTS,
             SendError::Replaced { .. } => StatusCode::GONE,
-            SendError::NotReached { .. } | SendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            SendError::NotReached { .. } | SendError::NoRoom { .. } | SendError::Closed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         };
         ApiError::definite(status, error)
     }

@@ -20,6 +20,7 @@ use xtreem_allocation::SlotRun;
 
 use super::collections::{self, items, tasks};
 use super::error::{self, ApiError};
+use super::waits::{self, Waits};
 use super::{beside, events, listener, member, messages, self_application};
 use crate::agent::Agent;
 use crate::collections::Collections;
@@ -28,8 +29,9 @@ use crate::ports::Reserved;
 use crate::program::PortRef;
 use crate::slots::Order;
 
-/// Connections at one time: the program's own business, and its own limit (our guess).
-const CONNECTIONS_MAX: usize = 32;
+/// Connections at one time: the program's own business, and its own limit (our guess: three quarters of them
+/// may be taken by calls that wait, `waits.rs`, and a program may have dozens of threads).
+pub(super) const CONNECTIONS_MAX: usize = 64;
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -40,6 +42,7 @@ pub(super) struct Slot {
     token: String,
     ports: Reserved,
     pub(super) mail: SlotMail,
+    pub(super) waits: Arc<Waits>,
     pub(super) collections: Arc<Collections>,
 }
 
@@ -70,19 +73,22 @@ impl SlotSocket {
         let mail = SlotMail::new(agent.clone(), run)?;
         let collections = Arc::new(Collections::new(agent.clone(), run, order.slots));
         agent.collections.add(run, &collections);
-        let slot = Arc::new(Slot { agent, run, token: token()?, ports, mail, collections });
+        let (token, waits) = (token()?, Waits::new());
+        let slot = Arc::new(Slot { agent, run, token, ports, mail, waits: waits.clone(), collections });
+        let streams = from_fn_with_state(waits.clone(), waits::stream);
+        let sends = from_fn_with_state(waits.clone(), waits::send);
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
             .route("/v1/self/application", get(self_application::application))
-            .route("/v1/self/events", get(events::of_slot))
+            .route("/v1/self/events", get(events::of_slot).layer(streams.clone()))
             .route("/v1/self/credential", get(messages::credential))
             .route("/v1/self/mailbox", put(messages::mailbox))
             .route("/v1/self/members/{slot}", get(member::member))
-            .route("/v1/self/send", post(messages::send))
+            .route("/v1/self/send", post(messages::send).layer(sends))
             .route("/v1/self/exec", post(beside::of_slot))
-            .route("/v1/self/messages", get(messages::messages))
-            .merge(of_collections())
+            .route("/v1/self/messages", get(messages::messages).layer(streams))
+            .merge(of_collections(&waits))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(from_fn_with_state(slot.clone(), check_token))
@@ -111,7 +117,8 @@ impl SlotSocket {
     }
 }
 
-fn of_collections() -> Router<Arc<Slot>> {
+fn of_collections(waits: &Arc<Waits>) -> Router<Arc<Slot>> {
+    let polls = from_fn_with_state(waits.clone(), waits::poll);
     let of = |rest: &str| format!("/v1/self/collections/{{name}}{rest}");
     let items = get(items::get).put(items::put).delete(items::delete);
     let tasks = get(tasks::state).put(tasks::add).delete(tasks::collect);
@@ -127,10 +134,10 @@ fn of_collections() -> Router<Arc<Slot>> {
         .route(&of("/profile"), put(collections::set_profile))
         .route(&of("/items"), items)
         .route(&of("/scan"), get(items::scan))
-        .route(&of("/tasks"), tasks)
-        .route(&of("/outcomes"), get(tasks::outcomes))
+        .route(&of("/tasks"), tasks.layer(polls.clone()))
+        .route(&of("/outcomes"), get(tasks::outcomes).layer(polls.clone()))
         .route(&of("/progress"), get(tasks::progress))
-        .route(&of("/work"), work)
+        .route(&of("/work"), work.layer(polls))
 }
 
 impl Drop for SlotSocket {

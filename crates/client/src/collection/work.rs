@@ -8,7 +8,6 @@ use std::time::Duration;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
 
-use super::farm::slice;
 use super::{AGAIN, Changes, Farm, WAIT_MAX};
 use crate::ClientError;
 use crate::api::{CollectionChange, TaskState, Work, WorkTask};
@@ -23,8 +22,7 @@ impl Farm {
     pub async fn work(&self, wait: Duration) -> Result<Option<WorkTask>, ClientError> {
         let until = Instant::now() + wait;
         loop {
-            let asked = self.asked("/work").and("wait_ms", slice(until).as_millis());
-            let Work { task } = self.get(asked).await?;
+            let Work { task } = self.poll(until, || self.asked("/work")).await?;
             if task.is_some() || Instant::now() >= until {
                 return Ok(task);
             }
