@@ -32,8 +32,8 @@ __all__ = [
     "Slot", "Standing", "Stream", "Task", "Whoami", "XtreemError", "persist",
 ]
 
-# Until an answer is there: the agent waits 30 s for a message to be acknowledged, and looks up to 15 s for who
-# has a rank; and the machine may be loaded.
+# Until an answer is there: the agent has 30 s for a message, and looks up to 15 s for who has a rank; and the
+# machine may be loaded.
 TIMEOUT_S = 75.0
 # For so long one request waits for tasks or outcomes; who waits longer asks again.
 WAIT_S = 20.0
