@@ -96,16 +96,20 @@ async fn refused(all: Vec<UnixStream>, waiting: usize) -> (Vec<UnixStream>, Vec<
     let refused = all.len() - waiting;
     let (say, mut said) = tokio::sync::mpsc::channel(all.len());
     let (stop, _) = tokio::sync::broadcast::channel::<()>(1);
-    let asking: Vec<_> = all.into_iter().map(|mut asker| {
+    let hear = |mut asker: UnixStream| {
         let (say, mut stop) = (say.clone(), stop.subscribe());
         tokio::spawn(async move {
             let mut answer = String::new();
-            tokio::select! {
-                read = asker.read_to_string(&mut answer) => { read.unwrap(); say.send(answer).await.unwrap(); None }
-                _ = stop.recv() => Some(asker),
-            }
+            let read = tokio::select! {
+                read = asker.read_to_string(&mut answer) => read,
+                _ = stop.recv() => return Some(asker),
+            };
+            read.unwrap();
+            say.send(answer).await.unwrap();
+            None
         })
-    }).collect();
+    };
+    let asking: Vec<_> = all.into_iter().map(hear).collect();
     let mut answers = Vec::new();
     for _ in 0..refused {
         answers.push(timeout(SOON, said.recv()).await.expect("a refusal in time").unwrap());
