@@ -289,6 +289,15 @@ class Farms(WithAgent):
             self.slot.farm("work").run(function)
         self.assertIsNotNone(self.agent.told(failed))
 
+    def test_where_too_many_wait_a_worker_looks_now_and_then(self) -> None:
+        work = f"GET {self.WORK}?wait_ms="
+        self.agent.says(work + "0", 200, "{}")
+        self.agent.says(work + "0", 200, '{"task":{"id":"a","input":""}}')
+        self.agent.says(work + "*", 429, '{"error":"POLLS_MAX","kind":"definite"}')
+        with mock.patch.object(xtreem, "AGAIN_S", 0.01):
+            task = self.slot.farm("work").task(20.0)
+        self.assertEqual(task, xtreem.Task("a", b""))
+
     def test_a_task_that_is_not_there_is_none(self) -> None:
         self.agent.says(f"GET {self.WORK}?wait_ms=0", 200, "{}")
         self.assertIsNone(self.slot.farm("work").task())

@@ -86,7 +86,7 @@ class Errors(WithAgent):
             with self.subTest(status=status, body=body):
                 path = f"/v1/self/send?slot={status}{len(body)}"
                 self.agent.says(f"POST {path}", status, body)
-                with self.assertRaises(xtreem.XtreemError) as caught:
+                with mock.patch.object(xtreem, "BUSY_S", 0), self.assertRaises(xtreem.XtreemError) as caught:
                     self.slot.send(int(f"{status}{len(body)}"), b"x")
                 error = caught.exception
                 self.assertEqual((str(error), error.status), (words, status))
@@ -132,6 +132,13 @@ class Errors(WithAgent):
                     xtreem.Slot(path, TOKEN).send(1, b"x")
             self.assertFalse(caught.exception.definite)
             self.assertIn("in time", str(caught.exception))
+
+    def test_a_send_waits_while_too_many_are_under_way(self) -> None:
+        self.agent.says("POST /v1/self/send?slot=1", 429, '{"error":"too many","kind":"definite"}')
+        self.agent.says("POST /v1/self/send?slot=1", 200, "null")
+        with mock.patch.object(xtreem, "AGAIN_S", 0.01):
+            self.slot.send(1, b"x")
+        self.assertEqual(len(self.agent.asked), 2)
 
     def test_persist_repeats_what_passes_and_nothing_else(self) -> None:
         self.agent.says("POST /v1/self/send?slot=1", 503, '{"error":"not now","kind":"definite"}')

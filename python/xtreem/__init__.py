@@ -34,12 +34,17 @@ __all__ = [
     "XtreemError", "persist",
 ]
 
-# Until an answer is there: a message may wait 45 s for its acknowledgement, and the machine may be loaded.
+# Until an answer is there: the agent has 30 s for a message, and looks up to 15 s for who has a rank; and the
+# machine may be loaded.
 TIMEOUT_S = 75.0
 # For so long one request waits for tasks or outcomes; who waits longer asks again.
 WAIT_S = 20.0
 # Before something that failed for the moment is tried again.
 AGAIN_S = 0.5
+# For so long a send that is refused because too many are under way is tried again.
+BUSY_S = 15.0
+# The status of what is refused because too much of its kind is under way: nothing of it was done.
+BUSY = 429
 # Messages (of 1 MiB at most) or events that are read ahead of the program; beyond it the agent keeps them.
 AHEAD_MAX = 64
 # Of a failure's reason; the rest is cut, as the farm would.
@@ -323,6 +328,18 @@ class _Agent:
         except XtreemError:
             connection.close()
             raise
+
+    def send(self, body: Bytes, **to: Any) -> None:
+        """Sends a message, as soon as not too many others are under way."""
+        until = time.monotonic() + BUSY_S
+        while True:
+            try:
+                self.ask("POST", "/v1/self/send", _bytes(body), **to)
+                return
+            except XtreemError as error:
+                if error.status != BUSY or time.monotonic() >= until:
+                    raise
+            time.sleep(AGAIN_S)
 
     def ask(self, method: str, path: str, body: bytes = b"", **asked: Any) -> Any:
         """The JSON that is answered. Arguments that are None are not asked for."""
@@ -663,8 +680,9 @@ class Slot:
         return Stream(self._agent, "/v1/self/events", Event)
 
     def send(self, slot: int, body: Bytes) -> None:
-        """Sends a message; once this returns, the other member's mailbox has it."""
-        self._agent.ask("POST", "/v1/self/send", _bytes(body), slot=slot)
+        """Sends a message; once this returns, the other member's mailbox has it. Status 429: too many are
+        under way, to this slot (whose program may take none) or to all, and nothing was sent."""
+        self._agent.send(body, slot=slot)
 
     def messages(self) -> Stream[Message]:
         """What other members send. Nobody can send to this slot before it is called once."""
@@ -741,7 +759,7 @@ class Collection:
         return self._agent.ask(method, self._path + what, body, **asked)
 
     def _send(self, body: Bytes, **to: Any) -> None:
-        self._agent.ask("POST", "/v1/self/send", _bytes(body), collection=self.name, **to)
+        self._agent.send(body, collection=self.name, **to)
 
 
 class Ranks(Collection):
@@ -946,7 +964,7 @@ class Farm(Collection):
         """Where a task stands, with its result once that is there; waits so many seconds while it is open."""
         until = time.monotonic() + wait
         while True:
-            outcome = self._outcome(self._ask("GET", "/tasks", id=id, wait_ms=_slice(until)))
+            outcome = self._outcome(self._poll("/tasks", until, id=id))
             if outcome.state != "open" or time.monotonic() >= until:
                 return outcome
 
@@ -958,7 +976,7 @@ class Farm(Collection):
         """Which tasks are done or given up and not collected; waits so many seconds while there are none."""
         until = time.monotonic() + wait
         while True:
-            outcomes = _made(Outcomes, self._ask("GET", "/outcomes", wait_ms=_slice(until)))
+            outcomes = _made(Outcomes, self._poll("/outcomes", until))
             if outcomes.ids or time.monotonic() >= until:
                 return outcomes
 
@@ -989,7 +1007,7 @@ class Farm(Collection):
         at a time: until it is done or failed the same one is handed out again."""
         until = time.monotonic() + wait
         while True:
-            task = self._ask("GET", "/work", wait_ms=_slice(until)).get("task")
+            task = self._poll("/work", until).get("task")
             if task is not None:
                 return _made(Task, task, blobs=["input"])
             if time.monotonic() >= until:
@@ -1034,6 +1052,16 @@ class Farm(Collection):
                 if error.status not in (400, 413):
                     raise
                 self.failed(task, str(error))
+
+    def _poll(self, what: str, until: float, **asked: Any) -> Any:
+        """Asks, and lets the agent wait for the answer; where as many wait as may, looks now and then."""
+        try:
+            return self._ask("GET", what, **asked, wait_ms=_slice(until))
+        except XtreemError as error:
+            if error.status != BUSY:
+                raise
+        time.sleep(min(max(until - time.monotonic(), 0.0), AGAIN_S))
+        return self._ask("GET", what, **asked, wait_ms=0)
 
     def _report(self, method: str, body: bytes, **asked: Any) -> None:
         try:

@@ -31,3 +31,4 @@ mod show;
 pub(crate) mod slot_socket;
 mod submit;
 mod view;
+mod waits;

@@ -110,6 +110,7 @@ async fn agree<S: AsyncRead + AsyncWrite + Unpin>(
     let (command, terminal) = (command.clone(), terminal.clone());
     let warrant = Warrant { app: *app, slot: *slot, epoch, holder, nonce, command, terminal };
     let authority = sign(&warrant);
+    let warrant = Box::new(warrant);
     write(&mut sealed, &FromCaller::Warrant { warrant, authority, window: *window }).await?;
     match read(&mut sealed).await? {
         FromHolder::Started => Ok(Ok(sealed)),

@@ -48,7 +48,7 @@ pub enum FromCaller {
     #[n(1)]
     Warrant {
         #[n(0)]
-        warrant: Warrant,
+        warrant: Box<Warrant>,
         #[n(1)]
         authority: Authority,
         #[n(2)]
@@ -190,7 +190,7 @@ mod tests {
 
     fn warrant(words: usize, len: usize) -> FromCaller {
         let epoch = Epoch { counter: u32::MAX, recruiter: NodeId::from_bytes([255; 16]), ..Epoch::NONE };
-        let warrant = Warrant {
+        let warrant = Box::new(Warrant {
             app: AppId::from_bytes([255; 16]),
             slot: u16::MAX,
             epoch,
@@ -198,7 +198,7 @@ mod tests {
             nonce: [255; NONCE_BYTES],
             command: vec!["x".repeat(len); words],
             terminal: Some("x".repeat(64)),
-        };
+        });
         let credential = vec![255; SLOT_CREDENTIAL_MAX_BYTES].into();
         let authority = Authority::Slot { credential, signature: [255; 64] };
         FromCaller::Warrant { warrant, authority, window: Some(Window { rows: u16::MAX, columns: u16::MAX }) }

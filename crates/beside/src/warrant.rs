@@ -68,7 +68,7 @@ pub enum Authority {
 /// Whose word it was.
 #[derive(Clone, Debug)]
 pub enum Signer {
-    User(Member),
+    User(Box<Member>),
     Slot(SlotHolder),
 }
 
@@ -194,7 +194,9 @@ impl Offer {
             }
         }
         match authority {
-            Authority::User(proof) => self.user(root, now_unix, warrant, proof).map(Signer::User),
+            Authority::User(proof) => {
+                self.user(root, now_unix, warrant, proof).map(|member| Signer::User(Box::new(member)))
+            }
             Authority::Slot { credential, signature } => {
                 let slots = slots.ok_or(Refusal::SlotsMayNot)?;
                 slot(slots, now_unix, warrant, credential, signature).map(Signer::Slot)

@@ -379,3 +379,16 @@ fn a_reply_may_have_more_than_this_version_knows() {
         assert!(serde_json::from_value::<CollectionSpec>(told).is_err(), "what is asked has no such fields");
     }
 }
+
+#[tokio::test]
+async fn where_too_many_requests_wait_a_worker_looks_without_waiting() {
+    let agent = FakeAgent::start();
+    agent.says("GET /v1/self/collections/work", 200, FARM);
+    let farm = agent.client().farm("work").await.expect("open");
+    let work = "GET /v1/self/collections/work/work?wait_ms=";
+    agent.says_next(&format!("{work}*"), 429, r#"{"error":"POLLS_MAX","kind":"definite"}"#);
+    agent.says_next(&format!("{work}*"), 200, r#"{"task":{"id":"a","input":""}}"#);
+    let task = timeout(SOON, farm.work(SOON)).await.expect("in time").expect("a task");
+    assert_eq!(task.map(|task| task.id).as_deref(), Some("a"));
+    assert_eq!((agent.times_asked(&format!("{work}0")), agent.times_asked(&format!("{work}*"))), (1, 2));
+}

@@ -4,7 +4,7 @@ use std::io;
 
 use crate::address::{Address, BadAddress, Misaddressed};
 use crate::directory::FindError;
-use crate::limits::{LINKS_MAX, MESSAGE_MAX_BYTES};
+use crate::limits::{LINKS_MAX, MESSAGE_MAX_BYTES, SEND_MAX};
 
 /// No mailbox was opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +37,11 @@ pub enum SendError {
     Replaced { why: String },
     #[error("slot {slot} was not reached: {why}")]
     NotReached { slot: u16, why: String },
+    #[error(
+        "SEND_MAX: nothing was sent to slot {slot} within {} s: too much is under way to it, and not taken",
+        SEND_MAX.as_secs()
+    )]
+    NoRoom { slot: u16 },
     #[error("this mailbox is closed")]
     Closed,
     /// The only one after which the other member may have the message.

@@ -78,6 +78,9 @@ pub(crate) const PAUSE: (Duration, Duration) = (Duration::from_millis(50), Durat
 /// A peer that acknowledges nothing for so long is given up: its program takes no messages.
 pub const STALL_MAX: Duration = Duration::from_secs(30);
 
+/// A send that waits for its acknowledgement has failed so long after it was called, whatever it waits for.
+pub const SEND_MAX: Duration = Duration::from_secs(30);
+
 /// A connection without messages and streams is closed.
 pub const IDLE_MAX: Duration = Duration::from_secs(60);
 

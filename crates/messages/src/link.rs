@@ -3,13 +3,14 @@
 //! waits goes to whoever holds the slot then.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use quinn::{Connection, ConnectionError, RecvStream, SendStream};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 
 use crate::address::{Address, Misaddressed};
 use crate::attend::attend;
@@ -40,6 +41,19 @@ pub(crate) struct Out {
     pub receipt: oneshot::Sender<Result<(), SendError>>,
     pub room: OwnedSemaphorePermit,
     pub since: Instant,
+    pub decision: Decision,
+}
+
+/// What becomes of a message is decided once: by its link, which sends it, or by its sender, who gives it up
+/// before. So who gave it up knows whether it was sent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Decision(Arc<AtomicBool>);
+
+impl Decision {
+    /// True for whoever asks first.
+    pub(crate) fn is_mine(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// By what a message is addressed, and the same as it travels.
@@ -113,6 +127,11 @@ impl Flight {
     /// The oldest waits for longer than a program may take.
     fn is_stalled(&self) -> bool {
         self.queue().front().is_some_and(|sent| sent.since.elapsed() >= STALL_MAX)
+    }
+
+    /// When the peer is given up, should it acknowledge nothing: it was last heard at this time.
+    fn stalls_at(&self, heard: Instant) -> Option<Instant> {
+        self.queue().front().map(|oldest| oldest.since.max(heard) + STALL_MAX)
     }
 }
 
@@ -229,7 +248,7 @@ impl Writing<'_> {
     /// From here on it counts as sent.
     fn add(&self, out: Out, now: Instant, short: &mut BytesMut, parts: &mut Vec<Bytes>) {
         // Who gave up while it waited does not want it sent.
-        if out.receipt.is_closed() {
+        if out.receipt.is_closed() || !out.decision.is_mine() {
             return;
         }
         let Out { label, body, receipt, room, .. } = out;
@@ -325,12 +344,15 @@ async fn next_word(
 }
 
 async fn read(receive: &mut RecvStream, bytes: &mut [u8], flight: &Flight) -> Result<(), (Close, String)> {
+    let heard = Instant::now();
     let read = receive.read_exact(bytes);
     tokio::pin!(read);
     loop {
-        match timeout(STALL_MAX, &mut read).await {
+        // With nothing in flight it is looked at again before something sent meanwhile can stall.
+        let end = flight.stalls_at(heard).unwrap_or_else(|| Instant::now() + STALL_MAX);
+        match timeout_at(end.into(), &mut read).await {
             Ok(read) => return read.map_err(|error| (Close::Done, error.to_string())),
-            Err(_) if flight.is_stalled() => {
+            Err(_) if flight.stalls_at(heard).is_some_and(|end| end <= Instant::now()) => {
                 let why = format!("STALL_MAX: nothing was acknowledged for {} s", STALL_MAX.as_secs());
                 return Err((Close::Stalled, why));
             }

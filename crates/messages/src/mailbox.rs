@@ -9,6 +9,7 @@ use bytes::Bytes;
 use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
+use tokio::time::timeout_at;
 use xtreem_allocation::Epoch;
 
 use crate::address::Address;
@@ -17,10 +18,10 @@ use crate::error::{OpenError, SendError};
 use crate::inbox::{Inbox, cost};
 use crate::incoming::{Doors, accept};
 use crate::limits::{
-    IN_FLIGHT_MAX_BYTES, LINKS_MAX, MEETINGS_MAX, MESSAGE_COST_BYTES, MESSAGE_MAX_BYTES, PATIENCE,
+    IN_FLIGHT_MAX_BYTES, LINKS_MAX, MEETINGS_MAX, MESSAGE_COST_BYTES, MESSAGE_MAX_BYTES, PATIENCE, SEND_MAX,
     UNREAD_MAX_BYTES,
 };
-use crate::link::{self, Job, Label, Out};
+use crate::link::{self, Decision, Job, Label, Out};
 use crate::standing::Standing;
 use crate::stream::{InStream, OutStream};
 use crate::tls::SlotKey;
@@ -60,6 +61,7 @@ pub struct Message {
 pub struct Receipt {
     slot: u16,
     answer: oneshot::Receiver<Result<(), SendError>>,
+    decision: Decision,
 }
 
 impl Receipt {
@@ -68,6 +70,17 @@ impl Receipt {
         let why = || "the link ended".to_owned();
         let slot = self.slot;
         self.answer.await.unwrap_or_else(|_| Err(SendError::NotAcknowledged { slot, why: why() }))
+    }
+
+    /// The same, and gives it up then.
+    async fn acknowledged_by(self, end: Instant) -> Result<(), SendError> {
+        let (slot, decision) = (self.slot, self.decision.clone());
+        let why = || format!("SEND_MAX: not within {} s of the send", SEND_MAX.as_secs());
+        match timeout_at(end.into(), self.acknowledged()).await {
+            Ok(acknowledged) => acknowledged,
+            Err(_) if decision.is_mine() => Err(SendError::NoRoom { slot }),
+            Err(_) => Err(SendError::NotAcknowledged { slot, why: why() }),
+        }
     }
 }
 
@@ -156,12 +169,23 @@ impl Mailbox {
         self.shared.standing.raise(slot, epoch);
     }
 
-    /// Sends a message, and waits until it lies in the other member's mailbox.
+    /// Sends a message, and waits until it lies in the other member's mailbox, for [`SEND_MAX`] at most.
     ///
     /// # Errors
     /// [`SendError::is_definite`] says whether the other member may have it.
     pub async fn send(&self, to: impl Into<To>, body: impl Into<Bytes>) -> Result<(), SendError> {
-        self.post(to, body).await?.acknowledged().await
+        self.send_by(to, body, Instant::now() + SEND_MAX).await
+    }
+
+    /// The same for who has waited before: it fails at this time.
+    pub async fn send_by(
+        &self,
+        to: impl Into<To>,
+        body: impl Into<Bytes>,
+        end: Instant,
+    ) -> Result<(), SendError> {
+        let To::Slot(slot) = to.into();
+        self.send_within(slot, None, body.into(), end).await
     }
 
     /// Hands a message over, and waits only while too much is under way to that member
@@ -185,14 +209,37 @@ impl Mailbox {
         self.hand_over(slot, Some(label), body.into()).await
     }
 
-    /// The same, waiting until the message lies in the other member's mailbox.
+    /// The same, waiting until the message lies in the other member's mailbox, for [`SEND_MAX`] at most.
     pub async fn send_as(
         &self,
         slot: u16,
         address: Address,
         body: impl Into<Bytes>,
     ) -> Result<(), SendError> {
-        self.post_as(slot, address, body).await?.acknowledged().await
+        self.send_as_by(slot, address, body, Instant::now() + SEND_MAX).await
+    }
+
+    /// The same for who has waited before: it fails at this time.
+    pub async fn send_as_by(
+        &self,
+        slot: u16,
+        address: Address,
+        body: impl Into<Bytes>,
+        end: Instant,
+    ) -> Result<(), SendError> {
+        let label = Box::new(Label { bytes: address.write()?, address });
+        self.send_within(slot, Some(label), body.into(), end).await
+    }
+
+    async fn send_within(
+        &self,
+        slot: u16,
+        label: Option<Box<Label>>,
+        body: Bytes,
+        end: Instant,
+    ) -> Result<(), SendError> {
+        let posted = timeout_at(end.into(), self.hand_over(slot, label, body)).await;
+        posted.map_err(|_| SendError::NoRoom { slot })??.acknowledged_by(end).await
     }
 
     async fn hand_over(
@@ -208,9 +255,10 @@ impl Mailbox {
         let len = body.len() + label.as_ref().map_or(0, |label| label.bytes.len());
         let room = link.room.acquire_many_owned(cost(len)).await.map_err(|_| SendError::Closed)?;
         let (receipt, answer) = oneshot::channel();
-        let out = Out { label, body, receipt, room, since: Instant::now() };
+        let decision = Decision::default();
+        let out = Out { label, body, receipt, room, since: Instant::now(), decision: decision.clone() };
         link.jobs.send(Job::Message(out)).await.map_err(|_| SendError::Closed)?;
-        Ok(Receipt { slot, answer })
+        Ok(Receipt { slot, answer, decision })
     }
 
     /// Opens a stream to a member, for what is longer than a message. It has no order with messages.

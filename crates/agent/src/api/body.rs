@@ -36,6 +36,11 @@ pub(super) async fn bytes(body: Body, max_bytes: usize, what: &str) -> Result<Ve
     timeout(BODY_MAX, read(body.into_data_stream(), max_bytes, what)).await.map_err(late)?
 }
 
+/// Reads it and throws it away: for who is refused before it is looked at.
+pub(super) async fn skip(body: Body) {
+    let _ = bytes(body, 0, "the body").await;
+}
+
 async fn read(mut pieces: BodyDataStream, max_bytes: usize, what: &str) -> Result<Vec<u8>, ApiError> {
     let (mut bytes, mut len) = (Vec::new(), 0);
     while let Some(piece) = pieces.next().await {

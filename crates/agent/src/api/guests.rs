@@ -205,16 +205,21 @@ pub(super) async fn attend(
     next: Next,
 ) -> Response {
     let asking = visitor.ask();
-    next.run(request).await.map(|answer| Body::new(Answer { answer, _asking: asking }))
+    until_answered(next.run(request).await, asking)
+}
+
+/// Keeps something until the last byte of the answer.
+pub(super) fn until_answered(answer: Response, kept: impl Send + Unpin + 'static) -> Response {
+    answer.map(|answer| Body::new(Answer { answer, _kept: kept }))
 }
 
 /// A body that is an answer to somebody.
-struct Answer {
+struct Answer<T> {
     answer: Body,
-    _asking: Asking,
+    _kept: T,
 }
 
-impl HttpBody for Answer {
+impl<T: Unpin> HttpBody for Answer<T> {
     type Data = Bytes;
     type Error = axum::Error;
 

@@ -17,7 +17,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use xtreem_client::api::{AddressView, Blob, MailboxRequest, MessageView, RankHolder, SlotCredential};
 use xtreem_messages::{
-    By, MESSAGE_MAX_BYTES, NotNumbering, Numbering, PATIENCE, RenewError, SendError, pause_after,
+    By, MESSAGE_MAX_BYTES, NotNumbering, Numbering, PATIENCE, RenewError, SEND_MAX, SendError, pause_after,
 };
 
 use super::error::ApiError;
@@ -107,15 +107,17 @@ pub(super) async fn send(
     to: Result<Query<Address>, QueryRejection>,
     body: Body,
 ) -> Result<Json<()>, ApiError> {
+    let end = Instant::now() + SEND_MAX;
     let to = body::query(to)?;
     let message = Bytes::from(body::bytes(body, MESSAGE_MAX_BYTES, "the message").await?);
     let (begun, mut tries) = (Instant::now(), 0);
     loop {
         let (number, address) = to.resolve(&slot).await?;
+        let _way = slot.waits.way(number)?;
         let kept = slot.mail.kept().await?;
         let sent = match address {
-            None => kept.mailbox.send(number, message.clone()).await,
-            Some(address) => kept.mailbox.send_as(number, address, message.clone()).await,
+            None => kept.mailbox.send_by(number, message.clone(), end).await,
+            Some(address) => kept.mailbox.send_as_by(number, address, message.clone(), end).await,
         };
         tries += 1;
         match (sent, pause_after(tries)) {
@@ -194,7 +196,10 @@ impl From<SendError> for ApiError {
             SendError::BadAddress(_) => StatusCode::BAD_REQUEST,
             SendError::TooManyPeers => StatusCode::TOO_MANY_REQUESTS,
             SendError::Replaced { .. } => StatusCode::GONE,
-            SendError::Misaddressed { .. } | SendError::NotReached { .. } | SendError::Closed => {
+            SendError::Misaddressed { .. }
+            | SendError::NotReached { .. }
+            | SendError::NoRoom { .. }
+            | SendError::Closed => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         };

@@ -20,6 +20,7 @@ use xtreem_allocation::SlotRun;
 
 use super::collections::{self, items, load, tasks, tell};
 use super::error::{self, ApiError};
+use super::waits::{self, Waits};
 use super::{beside, events, listener, member, messages, self_application};
 use crate::agent::Agent;
 use crate::collections::Collections;
@@ -29,8 +30,9 @@ use crate::program::PortRef;
 use crate::pubsub::access;
 use crate::slots::Order;
 
-/// Connections at one time: the program's own business, and its own limit (our guess).
-const CONNECTIONS_MAX: usize = 32;
+/// Connections at one time: the program's own business, and its own limit (our guess: three quarters of them
+/// may be taken by calls that wait, `waits.rs`, and a program may have dozens of threads).
+pub(super) const CONNECTIONS_MAX: usize = 64;
 /// Random bytes of a token.
 const TOKEN_BYTES: usize = 32;
 
@@ -41,6 +43,7 @@ pub(super) struct Slot {
     token: String,
     ports: Reserved,
     pub(super) mail: SlotMail,
+    pub(super) waits: Arc<Waits>,
     pub(super) collections: Arc<Collections>,
 }
 
@@ -71,22 +74,27 @@ impl SlotSocket {
         let mail = SlotMail::new(agent.clone(), run)?;
         let collections = Arc::new(Collections::new(agent.clone(), run, order.slots));
         agent.collections.add(run, &collections);
-        let slot = Arc::new(Slot { agent: agent.clone(), run, token: token()?, ports, mail, collections });
+        let (token, waits) = (token()?, Waits::new());
+        let waiting = waits.clone();
+        let slot =
+            Arc::new(Slot { agent: agent.clone(), run, token, ports, mail, waits: waiting, collections });
         agent.pubsub.tokens.add(&slot.token, access::slot(run));
         // Who it is such a connection says with the token.
         let over = listener::over(agent, access::nobody());
+        let streams = from_fn_with_state(waits.clone(), waits::stream);
+        let sends = from_fn_with_state(waits.clone(), waits::send);
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
             .route("/v1/self/application", get(self_application::application))
-            .route("/v1/self/events", get(events::of_slot))
+            .route("/v1/self/events", get(events::of_slot).layer(streams.clone()))
             .route("/v1/self/credential", get(messages::credential))
             .route("/v1/self/mailbox", put(messages::mailbox))
             .route("/v1/self/members/{slot}", get(member::member))
-            .route("/v1/self/send", post(messages::send))
+            .route("/v1/self/send", post(messages::send).layer(sends))
             .route("/v1/self/exec", post(beside::of_slot))
-            .route("/v1/self/messages", get(messages::messages))
-            .merge(of_collections())
+            .route("/v1/self/messages", get(messages::messages).layer(streams))
+            .merge(of_collections(&waits))
             .fallback(error::no_such_path)
             .method_not_allowed_fallback(error::no_such_method)
             .layer(from_fn_with_state(slot.clone(), check_token))
@@ -115,7 +123,8 @@ impl SlotSocket {
     }
 }
 
-fn of_collections() -> Router<Arc<Slot>> {
+fn of_collections(waits: &Arc<Waits>) -> Router<Arc<Slot>> {
+    let polls = from_fn_with_state(waits.clone(), waits::poll);
     let of = |rest: &str| format!("/v1/self/collections/{{name}}{rest}");
     let items = get(items::get).put(items::put).delete(items::delete);
     let tasks = get(tasks::state).put(tasks::add).delete(tasks::collect);
@@ -132,10 +141,10 @@ fn of_collections() -> Router<Arc<Slot>> {
         .route(&of("/items"), items)
         .route(&of("/scan"), get(items::scan))
         .route(&of("/load"), post(load::load))
-        .route(&of("/tasks"), tasks)
-        .route(&of("/outcomes"), get(tasks::outcomes))
+        .route(&of("/tasks"), tasks.layer(polls.clone()))
+        .route(&of("/outcomes"), get(tasks::outcomes).layer(polls.clone()))
         .route(&of("/progress"), get(tasks::progress))
-        .route(&of("/work"), work)
+        .route(&of("/work"), work.layer(polls))
 }
 
 impl Drop for SlotSocket {

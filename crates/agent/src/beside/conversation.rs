@@ -83,7 +83,7 @@ async fn agree(
             Signer::User(user) => user.name().to_owned(),
             Signer::Slot(slot) => format!("slot {} of {:?}", slot.slot, slot.node),
         };
-        Job { run, door, stop, warrant, window, caller }
+        Job { run, door, stop, warrant: *warrant, window, caller }
     }))
 }
 

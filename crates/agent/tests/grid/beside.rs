@@ -67,7 +67,7 @@ impl Caller {
 
     /// The holder's answer to a warrant and a signature.
     async fn show(mut self, warrant: Warrant, authority: Authority) -> (Caller, FromHolder) {
-        self.say(FromCaller::Warrant { warrant, authority, window: None }).await;
+        self.say(FromCaller::Warrant { warrant: Box::new(warrant), authority, window: None }).await;
         let answer = self.hear().await.expect("an answer");
         (self, answer)
     }
@@ -185,6 +185,7 @@ pub async fn a_command_beside_a_slot_may_have_a_terminal() {
     caller.warrant.terminal = Some("xterm".into());
     let (warrant, authority) = (caller.warrant.clone(), sign_warrant(lab.user(), &caller.warrant));
     let window = |rows, columns| Window { rows, columns };
+    let warrant = Box::new(warrant);
     caller.say(FromCaller::Warrant { warrant, authority, window: Some(window(40, 120)) }).await;
     assert_eq!(caller.hear().await.expect("an answer"), FromHolder::Started);
     // It may come in one piece or in several.

@@ -101,6 +101,7 @@ const TESTS: &[Test] = tests![
     messages::five_members_talk_and_the_replacement_of_a_dead_one_goes_on,
     messages::programs_of_any_language_talk_through_their_agents,
     messages::who_has_another_rank_by_now_does_not_take_what_was_sent_to_the_old_one,
+    messages::a_program_that_takes_no_messages_holds_up_nobody_else,
     messages::what_is_too_long_for_a_message_is_streamed_within_little_memory,
     messages::nobody_speaks_for_a_slot_that_is_not_its_own,
     placement::slots_are_spread_by_site_and_stay_so_when_one_is_replaced,

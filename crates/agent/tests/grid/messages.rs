@@ -104,6 +104,18 @@ pub async fn who_has_another_rank_by_now_does_not_take_what_was_sent_to_the_old_
     assert_eq!(heard, ["heard by rank 1 of \"row\" right", "heard by slot last"], "{log}");
 }
 
+pub async fn a_program_that_takes_no_messages_holds_up_nobody_else() {
+    let lab = Lab::of(4).await;
+    let app = lab.application("deaf", 3, &member("deaf"));
+    lab.place(&app).await;
+    let id = app.record.id.to_string();
+    until("slot 0 has called", async || lab.log(&id, 0).await.contains("who am I")).await;
+    let log = lab.log(&id, 0).await;
+    for expected in ["one more to slot 1: 429 definite", "to slot 2: 200", "who am I: 200"] {
+        assert!(log.contains(expected), "{expected:?} in {log}");
+    }
+}
+
 pub async fn what_is_too_long_for_a_message_is_streamed_within_little_memory() {
     let lab = Lab::of(3).await;
     let app = lab.application("large", 2, &member("large"));

@@ -4,11 +4,12 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use hyper::Method;
-use tokio::time::Instant;
+use serde::de::DeserializeOwned;
+use tokio::time::{Instant, sleep_until};
 
-use super::{Collection, WAIT_MAX};
+use super::{AGAIN, Collection, WAIT_MAX};
 use crate::api::{FarmProgress, Outcomes, TaskReply, TaskState};
-use crate::http::{bytes, empty};
+use crate::http::{Asked, bytes, empty};
 use crate::{ClientError, SlotClient};
 
 /// A table of tasks that outlives its farmer. Any member may add tasks, do them and take their outcomes.
@@ -61,9 +62,7 @@ impl Farm {
     pub async fn outcome(&self, id: &str, wait: Duration) -> Result<TaskReply, ClientError> {
         let until = Instant::now() + wait;
         loop {
-            let slice = slice(until);
-            let asked = self.asked("/tasks").and("id", id).and("wait_ms", slice.as_millis());
-            let reply: TaskReply = self.get(asked).await?;
+            let reply: TaskReply = self.poll(until, || self.asked("/tasks").and("id", id)).await?;
             if reply.state != TaskState::Open || Instant::now() >= until {
                 return Ok(reply);
             }
@@ -80,8 +79,7 @@ impl Farm {
     pub async fn outcomes(&self, wait: Duration) -> Result<Outcomes, ClientError> {
         let until = Instant::now() + wait;
         loop {
-            let asked = self.asked("/outcomes").and("wait_ms", slice(until).as_millis());
-            let outcomes: Outcomes = self.get(asked).await?;
+            let outcomes: Outcomes = self.poll(until, || self.asked("/outcomes")).await?;
             if !outcomes.ids.is_empty() || Instant::now() >= until {
                 return Ok(outcomes);
             }
@@ -92,9 +90,24 @@ impl Farm {
     pub async fn progress(&self) -> Result<FarmProgress, ClientError> {
         self.get(self.asked("/progress")).await
     }
+
+    /// Asks, and lets the agent wait for the answer. Where as many requests wait as may, it is looked now and
+    /// then: nothing was done by one that was refused.
+    pub(super) async fn poll<T: DeserializeOwned>(
+        &self,
+        until: Instant,
+        asked: impl Fn() -> Asked,
+    ) -> Result<T, ClientError> {
+        match self.get(asked().and("wait_ms", slice(until).as_millis())).await {
+            Err(error) if error.status() == Some(429) => {}
+            answered => return answered,
+        }
+        sleep_until(until.min(Instant::now() + AGAIN)).await;
+        self.get(asked().and("wait_ms", 0)).await
+    }
 }
 
 /// For how long one request waits.
-pub(super) fn slice(until: Instant) -> Duration {
+fn slice(until: Instant) -> Duration {
     until.saturating_duration_since(Instant::now()).min(WAIT_MAX)
 }

@@ -11,7 +11,6 @@ use futures_util::FutureExt as _;
 use hyper::Method;
 use tokio::time::{Instant, sleep};
 
-use super::farm::slice;
 use super::{AGAIN, Changes, Farm, WAIT_MAX};
 use crate::ClientError;
 use crate::api::{CollectionChange, Work, WorkTask};
@@ -26,8 +25,7 @@ impl Farm {
     pub async fn work(&self, wait: Duration) -> Result<Option<WorkTask>, ClientError> {
         let until = Instant::now() + wait;
         loop {
-            let asked = self.asked("/work").and("wait_ms", slice(until).as_millis());
-            let Work { task } = self.get(asked).await?;
+            let Work { task } = self.poll(until, || self.asked("/work")).await?;
             if task.is_some() || Instant::now() >= until {
                 return Ok(task);
             }

@@ -1,6 +1,7 @@
 //! What honest members do.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::time::timeout;
@@ -220,4 +221,47 @@ async fn who_does_not_read_holds_its_senders_up_and_loses_nothing() {
         }
     };
     timeout(SOON, async { tokio::join!(reading, acknowledging) }).await.expect("it goes on");
+}
+
+#[tokio::test]
+async fn a_send_ends_in_its_time_and_says_whether_it_may_have_arrived() {
+    const WITHIN: Duration = Duration::from_millis(500);
+    let town = Town::new();
+    let (one, two) = (Arc::new(town.member(0, 1)), town.member(1, 1));
+    one.send(1, "first").await.expect("sent");
+    let end = Instant::now() + WITHIN;
+    let send = |number: u8| {
+        let one = one.clone();
+        tokio::spawn(async move { one.send_by(1, vec![number; MESSAGE_MAX_BYTES], end).await })
+    };
+    let sends: Vec<_> = (0..40).map(send).collect();
+    let (mut indefinite, mut definite) = (Vec::new(), Vec::new());
+    for (number, send) in (0..40).zip(sends) {
+        match timeout(SOON, send).await.expect("it ends").expect("no panic") {
+            Ok(()) => {}
+            Err(error) if error.is_definite() => {
+                assert_eq!(error, SendError::NoRoom { slot: 1 });
+                definite.push(number);
+            }
+            Err(_) => indefinite.push(number),
+        }
+    }
+    assert!(!indefinite.is_empty() && definite.len() > 20, "{indefinite:?}, {definite:?}");
+    // It goes on as soon as somebody reads, without those that were given up.
+    let reading = async {
+        let mut heard = Vec::new();
+        loop {
+            let message = two.recv().await;
+            match message.body.len() {
+                MESSAGE_MAX_BYTES => heard.push(message.body[0]),
+                _ if message.body == "last" => return heard,
+                _ => {}
+            }
+        }
+    };
+    let (heard, last) =
+        timeout(SOON, async { tokio::join!(reading, one.send(1, "last")) }).await.expect("they are read");
+    last.expect("sent");
+    assert!(definite.iter().all(|number| !heard.contains(number)), "{definite:?} among {heard:?}");
+    assert!(indefinite.iter().all(|number| heard.contains(number)), "{indefinite:?} not among {heard:?}");
 }

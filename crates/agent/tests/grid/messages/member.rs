@@ -27,6 +27,7 @@ pub fn be_member(does: &str) -> ExitCode {
             "chat" => chat().await,
             "plain" => plain().await,
             "ranked" => ranked().await,
+            "deaf" => deaf().await,
             "large" => large().await,
             other => println!("what is {other:?}?"),
         }
@@ -176,6 +177,44 @@ fn refusal(sent: Result<(), SendError>) -> String {
         Err(error @ SendError::Misaddressed { why, .. }) if error.is_definite() => format!("definite, {why}"),
         other => format!("{other:?}"),
     }
+}
+
+/// Sent to a program that takes none.
+const UNHEARD: usize = 40;
+/// Calls that wait for nobody end in it, whatever else the program has under way.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Nobody takes messages, and slot 0 sends far too many to slot 1. Meanwhile it calls for other things.
+async fn deaf() {
+    // Opens the mailbox.
+    answer("POST /v1/self/send?slot=7", b"x").await;
+    if variable("XTREEM_SLOT") != "0" {
+        return std::future::pending().await;
+    }
+    for slot in [1, 2] {
+        while status(&answer(&format!("POST /v1/self/send?slot={slot}"), b"x").await) != "200" {
+            sleep(GREETING).await;
+        }
+    }
+    let mut sends = tokio::task::JoinSet::new();
+    for _ in 0..UNHEARD {
+        sends.spawn(async { answer("POST /v1/self/send?slot=1", &vec![7; PART_BYTES]).await });
+    }
+    while let Some(sent) = sends.join_next().await {
+        let sent = sent.expect("no panic");
+        if status(&sent) == "429" && sent.contains("SENDS_TO_ONE_MAX") {
+            println!(
+                "one more to slot 1: 429 {}",
+                if sent.contains("\"definite\"") { "definite" } else { "?" }
+            );
+            break;
+        }
+    }
+    for (what, head) in [("to slot 2", "POST /v1/self/send?slot=2"), ("who am I", "GET /v1/self")] {
+        let answered = tokio::time::timeout(AT_ONCE, answer(head, b"")).await;
+        println!("{what}: {}", answered.as_deref().map_or("late", status));
+    }
+    std::future::pending().await
 }
 
 fn status(answer: &str) -> &str {
