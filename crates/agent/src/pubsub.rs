@@ -1,8 +1,8 @@
 //! Publish/subscribe for the programs and people of this machine: the textual protocol at the Unix sockets of
 //! the local API, and over TCP where the configuration asks for it.
 //!
-//! One thread of its own serves all connections and owns the broker (`xtreem_pubsub::broker`): no lock lies on
-//! an event's way, and none of it passes the node. `docs/protocols/pubsub.md`.
+//! One thread of its own serves all connections and owns the broker (`xtreem_pubsub::broker`): no lock lies
+//! on an event's way, and none of it passes the node. `docs/protocols/pubsub.md`.
 
 pub(crate) mod access;
 mod clients;

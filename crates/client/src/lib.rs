@@ -3,8 +3,8 @@
 //! The API is HTTP/1.1 with JSON bodies over Unix sockets, so that any language can speak it; this crate is
 //! the Rust side. [`OperatorClient`] speaks to an agent's operator socket (the `xtreem` command stands on
 //! it), [`SlotClient`] to the socket that an agent gives to one slot of an application; [`collection`] has
-//! its structures, `exec` commands beside slots, `pubsub` events. Absent on purpose: what the agent does with a request, and
-//! how records are signed.
+//! its structures, `exec` commands beside slots, `pubsub` events. Absent on purpose: what the agent does with
+//! a request, and how records are signed.
 #![forbid(unsafe_code)]
 
 pub mod api;

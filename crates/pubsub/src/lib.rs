@@ -1,5 +1,5 @@
-//! Publish/subscribe: topics in levels, the textual protocol of the XtreemOS design (D3.2.1, section 7.3), and
-//! who subscribed to what.
+//! Publish/subscribe: topics in levels, the textual protocol of the XtreemOS design (D3.2.1, section 7.3),
+//! and who subscribed to what.
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. Absent on purpose: connections,

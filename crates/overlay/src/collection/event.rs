@@ -48,8 +48,8 @@ pub trait Host: Sink<Message> + Events<Event> {
     fn member_of(&self, peer: Handle) -> Option<Member>;
     /// At which site it is, as far as that is known: copies prefer other sites.
     fn site_of(&self, peer: Handle) -> Option<u64>;
-    /// Whether a member of epoch `told` may be the one that is known by `known`, which is lower: a driver that
-    /// does not know a part of it yet says so. Otherwise the one would have replaced the other.
+    /// Whether a member of epoch `told` may be the one that is known by `known`, which is lower: a driver
+    /// that does not know a part of it yet says so. Otherwise the one would have replaced the other.
     fn may_be(&self, known: u64, told: u64) -> bool;
 }
 

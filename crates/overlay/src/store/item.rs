@@ -194,8 +194,8 @@ pub fn weight(key: &Key, value: Option<&Value>) -> u64 {
     (BESIDE + key.as_bytes().len() + value.map_or(0, |value| value.as_bytes().len())) as u64
 }
 
-/// BLAKE3 over key, writer and value, each told apart by its length. A mark's is the highest of its version: a
-/// copy that came late and so ends late does not take its place.
+/// BLAKE3 over key, writer and value, each told apart by its length. A mark's is the highest of its version:
+/// a copy that came late and so ends late does not take its place.
 fn digest_of(key: &Key, writer: NodeId, value: Option<&Value>) -> Digest {
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(key.as_bytes().len() as u64).to_le_bytes());
