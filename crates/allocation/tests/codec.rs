@@ -182,7 +182,9 @@ fn what_is_signed_is_claimed_and_never_sent_as_a_datagram() {
             Statement::Record(_) => records += 1,
             Statement::Application(_) => applications += 1,
             Statement::Claim(..) => claims += 1,
-            Statement::Policy(_) | Statement::Announcement(..) => panic!("{message:?} has no such thing"),
+            Statement::Policy(_) | Statement::Announcement(..) | Statement::Overwrite { .. } => {
+                panic!("{message:?} has no such thing")
+            }
         });
         let want = match &message {
             Message::Confirm(_) | Message::Appoint { .. } => (1, 1),

@@ -199,9 +199,7 @@ impl From<SendError> for ApiError {
             SendError::Misaddressed { .. }
             | SendError::NotReached { .. }
             | SendError::NoRoom { .. }
-            | SendError::Closed => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            | SendError::Closed => StatusCode::SERVICE_UNAVAILABLE,
         };
         ApiError::definite(status, error)
     }
