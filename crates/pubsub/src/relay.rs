@@ -37,8 +37,8 @@ pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, LENGTH_BYTES, Origin, l
 use self::inlets::Inlets;
 pub use self::inlets::{Misread, Received};
 use self::link::{Link, Out};
-use self::ops::{Ops, Waiter};
 pub use self::ops::{Failure, Space, What};
+use self::ops::{Ops, Waiter};
 use self::outlets::Outlet;
 pub use self::outlets::{HOLD, TOPICS_MAX};
 pub use self::place::{Section, key_of, node_of, sections};
@@ -185,7 +185,6 @@ impl Relay {
     /// A stream to this server begins: what was not acknowledged is sent again.
     pub fn restart(&mut self, peer: NodeId) {
         if let Some(link) = self.links.get_mut(&peer) {
-            link.failing_since = None;
             link.restart();
         }
     }
@@ -193,6 +192,7 @@ impl Relay {
     /// This server acknowledges all frames up to this one.
     pub fn handle_taken(&mut self, peer: NodeId, number: u64) {
         if let Some(link) = self.links.get_mut(&peer) {
+            link.failing_since = None;
             let tokens = link.taken(number);
             self.settle(tokens);
         }
@@ -203,16 +203,21 @@ impl Relay {
         self.links.get(&peer).map(Link::server)
     }
 
+    /// Whether nothing waits for this server.
+    pub fn is_settled(&self, peer: NodeId) -> bool {
+        self.links.get(&peer).is_none_or(Link::is_empty)
+    }
+
     /// Nothing waits for this server and it is forgotten; otherwise something does.
     pub fn forget(&mut self, peer: NodeId) -> bool {
-        let is_empty = self.links.get(&peer).is_none_or(Link::is_empty);
+        let is_empty = self.is_settled(peer);
         if is_empty {
             self.links.remove(&peer);
         }
         is_empty
     }
 
-    /// The server cannot be reached. What others should get through it goes by another one; what is for
+    /// The server cannot be reached, or ends streams without taking anything. What others should get through it goes by another one; what is for
     /// itself waits, and after a while it is given up and forgotten: then this says so.
     pub fn handle_unreachable(&mut self, now: Instant, peer: NodeId) -> bool {
         let Some(link) = self.links.get_mut(&peer) else { return true };

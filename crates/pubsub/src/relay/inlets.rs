@@ -108,7 +108,9 @@ impl Relay {
             Body::Events { origin, part, events, .. } => {
                 let rest = match part {
                     0 => None,
-                    part => inlet.parts.iter().find(|(known, _)| *known == part).map(|(_, rest)| rest.clone()),
+                    part => {
+                        inlet.parts.iter().find(|(known, _)| *known == part).map(|(_, rest)| rest.clone())
+                    }
                 };
                 if part != 0 && rest.is_none() {
                     return Err(Misread::UnknownPart);

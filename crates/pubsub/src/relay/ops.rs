@@ -76,7 +76,8 @@ impl Ops {
             return None;
         }
         // Two writes of one item would not be in order.
-        let is_free = |(what, _): &(What, _)| !self.running.values().any(|(other, _)| is_same_item(other, what));
+        let is_free =
+            |(what, _): &(What, _)| !self.running.values().any(|(other, _)| is_same_item(other, what));
         let at = self.waiting.iter().position(is_free)?;
         let (what, waiter) = self.waiting.remove(at)?;
         let waiters = match &what {

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::{Duration, Instant, NodeId};
 
-use super::{Body, DIRECT_MAX, Failure, FRAME_MAX_BYTES, Item, Origin, Relay, Server, Space, Timer, Waiter, What};
+use super::{
+    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Waiter, What,
+};
 use crate::Pattern;
 
 /// Topics that a server publishes to at one time; of more the one that was used longest ago goes, unless
@@ -201,7 +203,8 @@ impl Relay {
         outlet.servers = found.into_values().collect();
         outlet.begun = Some(cycle.begun);
         let servers = outlet.servers.clone();
-        let (waiting, lost) = (core::mem::take(&mut outlet.waiting), core::mem::take(&mut outlet.waiting_lost));
+        let (waiting, lost) =
+            (core::mem::take(&mut outlet.waiting), core::mem::take(&mut outlet.waiting_lost));
         outlet.waiting_bytes = 0;
         for (events, count) in waiting {
             self.send_events(topic, &servers, &events, count);
@@ -236,13 +239,7 @@ impl Relay {
         }
     }
 
-    fn send_events(
-        &mut self,
-        topic: &Arc<Pattern<'static>>,
-        servers: &[Server],
-        events: &Bytes,
-        count: u32,
-    ) {
+    fn send_events(&mut self, topic: &Arc<Pattern<'static>>, servers: &[Server], events: &Bytes, count: u32) {
         self.batches += 1;
         let Server { id, incarnation, .. } = self.own;
         let origin = Origin { id, incarnation, batch: self.batches };

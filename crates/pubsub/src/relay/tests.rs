@@ -110,7 +110,9 @@ impl World {
                             let line = text.lines().nth(2).unwrap_or_default();
                             self.heard[to].push(line.to_string());
                         }
-                        Received::Lost(topic, count) => self.heard[to].push(alloc::format!("LOST {topic} {count}")),
+                        Received::Lost(topic, count) => {
+                            self.heard[to].push(alloc::format!("LOST {topic} {count}"))
+                        }
                         Received::Nothing => {}
                     }
                 }

@@ -7,7 +7,9 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Instant, NodeId};
 
-use super::{Action, Answer, Body, Failure, Item, Out, Relay, Server, Space, TOLD_MAX, Timer, Token, Waiter, What};
+use super::{
+    Action, Answer, Body, Failure, Item, Out, Relay, Server, Space, TOLD_MAX, Timer, Token, Waiter, What,
+};
 use crate::Pattern;
 
 /// Patterns of one server on the ring; one more is refused. As many items as one writer may have on a node,
@@ -41,7 +43,10 @@ enum Phase {
     /// Its item is being written.
     Writing,
     /// Those who publish what is meant are looked for, in so many places.
-    Looking { left: usize, publishers: BTreeMap<NodeId, Server> },
+    Looking {
+        left: usize,
+        publishers: BTreeMap<NodeId, Server>,
+    },
     /// They are told.
     Telling(BTreeSet<NodeId>),
     Held,
@@ -207,9 +212,10 @@ impl Relay {
 
     /// Who told that it wants what this may mean.
     pub(super) fn told_of(&self, now: Instant, topic: &Pattern<'_>) -> impl Iterator<Item = Server> {
-        let is_it = move |((pattern, _), (_, until)): &(&(Arc<Pattern<'static>>, NodeId), &(Server, Instant))| {
-            *until > now && pattern.overlaps(topic)
-        };
+        let is_it =
+            move |((pattern, _), (_, until)): &(&(Arc<Pattern<'static>>, NodeId), &(Server, Instant))| {
+                *until > now && pattern.overlaps(topic)
+            };
         self.told.iter().filter(is_it).map(|(_, (server, _))| *server)
     }
 }
