@@ -1,9 +1,10 @@
 //! Publish/subscribe for the programs and people of this machine: the textual protocol at the Unix sockets of
 //! the local API, and over TCP where the configuration asks for it.
 //!
-//! One thread of its own serves all connections and owns the broker (`xtreem_pubsub::broker`): no lock lies on
-//! an event's way, and none of it passes the node. The same thread has a stream to each server that wants what
-//! is published here (`xtreem_pubsub::relay`), and those of servers that publish. `docs/protocols/pubsub.md`.
+//! One thread of its own serves all connections and owns the broker (`xtreem_pubsub::broker`): no lock lies
+//! on an event's way, and none of it passes the node. The same thread has a stream to each server that wants
+//! what is published here (`xtreem_pubsub::relay`), and those of servers that publish.
+//! `docs/protocols/pubsub.md`.
 
 pub(crate) mod access;
 mod clients;
@@ -55,10 +56,12 @@ impl Pubsub {
         let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
         let known = tokens.clone();
         let grid = Grid::new(net.clone(), waiting.clone(), tokio::runtime::Handle::current());
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let outside = Outside::new(known, grid.own());
+            let outside = Outside::new(known, grid.own(), key);
             local.block_on(&runtime, clients::run(broker, outside, grid, newcomers_in, streams_in));
         })?;
         Ok(Pubsub { newcomers, streams, tokens })

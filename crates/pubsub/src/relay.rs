@@ -1,9 +1,10 @@
 //! One server's part among all servers: which of them want what its clients publish, and how events come
 //! there.
 //!
-//! Who wants what lies on the ring of all nodes, one item for each pattern and server. A server that publishes
-//! reads the places where such items may lie, and sends events to the servers that it finds: directly to a
-//! few, by way of heads to many. It holds no socket and no clock, and asks the ring through its caller.
+//! Who wants what lies on the ring of all nodes, one item for each pattern and server. A server that
+//! publishes reads the places where such items may lie, and sends events to the servers that it finds:
+//! directly to a few, by way of heads to many. It holds no socket and no clock, and asks the ring through its
+//! caller.
 //!
 //! *No acknowledged subscription misses events.* A server that publishes to a topic writes so into the ring
 //! before it looks who wants it; a server with a new subscription writes that first, and then looks who
@@ -16,6 +17,7 @@ mod inlets;
 mod link;
 mod ops;
 mod outlets;
+mod parts;
 mod place;
 mod seen;
 mod server;
@@ -52,8 +54,10 @@ use crate::Pattern;
 /// Servers that something is on its way to at one time; what is for more is let go. Our guess: four times the
 /// connections that an agent takes.
 pub const LINKS_MAX: usize = 1_024;
-/// Subscriptions that other servers told of themselves and that are remembered; of more none.
-const TOLD_MAX: usize = 4_096;
+/// Subscriptions that other servers told of themselves and that are remembered, and those of one of them; of
+/// more none. As many as one may have, of four.
+const TOLD_MAX: usize = 4 * TOLD_OF_ONE_MAX;
+const TOLD_OF_ONE_MAX: usize = WANTS_MAX;
 
 /// What the caller is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,13 +107,15 @@ pub struct Relay {
     wants: BTreeMap<Arc<Pattern<'static>>, Want>,
     outlets: BTreeMap<Arc<Pattern<'static>>, Outlet>,
     /// What other servers told of themselves, until when it is remembered.
-    told: BTreeMap<(Arc<Pattern<'static>>, NodeId), (Server, Instant)>,
+    told: BTreeMap<(NodeId, Arc<Pattern<'static>>), (Server, Instant)>,
     links: BTreeMap<NodeId, Link>,
     inlets: Inlets,
     seen: Seen,
     timers: Deadlines<Timer>,
-    /// Counts batches of this server's own clients.
+    /// Counts batches of this server's own clients. Their names come from the count and the key: nobody else
+    /// can use one before it is used.
     batches: u64,
+    key: [u8; 32],
     /// Tells times of wants and outlets apart.
     cycles: u64,
     lost: u64,
@@ -117,7 +123,8 @@ pub struct Relay {
 }
 
 impl Relay {
-    pub fn new(own: Server) -> Relay {
+    /// `key` are random bytes that nobody else knows.
+    pub fn new(own: Server, key: [u8; 32]) -> Relay {
         Relay {
             own,
             ops: Ops::default(),
@@ -129,6 +136,7 @@ impl Relay {
             seen: Seen::default(),
             timers: Deadlines::default(),
             batches: 0,
+            key,
             cycles: 0,
             lost: 0,
             out: VecDeque::new(),
@@ -217,15 +225,18 @@ impl Relay {
         is_empty
     }
 
-    /// The server cannot be reached, or ends streams without taking anything. What others should get through it goes by another one; what is for
-    /// itself waits, and after a while it is given up and forgotten: then this says so.
+    /// The server cannot be reached, or ends streams without taking anything. What others should get through
+    /// it goes by another one; what is for itself waits, and after a while it is given up and forgotten: then
+    /// this says so. No subscriber's answer waits for it: what it publishes comes when it looks next.
     pub fn handle_unreachable(&mut self, now: Instant, peer: NodeId) -> bool {
         let Some(link) = self.links.get_mut(&peer) else { return true };
         let (server, since) = (link.server, *link.failing_since.get_or_insert(now));
+        let tokens = link.take_wants();
         for out in link.take_parts() {
             // This one is failing now: it goes by the next one.
             self.send(server, out);
         }
+        self.settle(tokens);
         if now < since + link::UNREACHABLE_MAX {
             return false;
         }

@@ -50,7 +50,12 @@ impl Grid {
         let (net, waiting) = (self.net.clone(), self.waiting.clone());
         let asking = self.runtime.spawn(async move { operate(&net, &waiting, operation).await });
         match asking.await {
-            Ok(Ok(Success::Scanned { found, .. })) => Ok(found.into_iter().map(item).collect()),
+            Ok(Ok(Success::Scanned { found, next })) => {
+                if next.is_some() {
+                    tracing::warn!("more than {SCANNED_MAX} servers at one topic: some hear nothing");
+                }
+                Ok(found.into_iter().map(item).collect())
+            }
             Ok(Ok(_)) => Ok(Vec::new()),
             Ok(Err(Unfinished::Failed(Failed::Refused(refused)))) => {
                 Err(Failure::Refused(refused.to_string()))

@@ -17,8 +17,9 @@ pub(super) struct Outside {
 }
 
 impl Outside {
-    pub fn new(tokens: Arc<Tokens>, own: Server) -> Outside {
-        Outside { tokens, relay: Relay::new(own), begun: Instant::now() }
+    /// `key` are random bytes.
+    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32]) -> Outside {
+        Outside { tokens, relay: Relay::new(own, key), begun: Instant::now() }
     }
 
     pub fn now(&self) -> xtreem_base::Instant {

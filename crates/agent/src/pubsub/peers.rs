@@ -1,8 +1,8 @@
 //! Streams between servers: one to each that something is on its way to, opened when it is needed, and one of
 //! each that sends something here.
 //!
-//! Frames go one way, and eight bytes the other: the number up to which all are taken. A stream that breaks is
-//! opened again, and what was not taken is sent again.
+//! Frames go one way, and eight bytes the other: the number up to which all are taken. A stream that breaks
+//! is opened again, and what was not taken is sent again.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -78,7 +78,6 @@ impl Server {
         let server = self.clone();
         spawn_local(async move {
             server.carry(peer, &wake).await;
-            server.peers.borrow_mut().outlets.remove(&peer);
         });
     }
 
@@ -91,6 +90,7 @@ impl Server {
             if progress.get() {
                 pause = PAUSE;
             }
+            let is_idle = matches!(ended, Ok(Ended::Idle));
             let mut outside = self.outside.borrow_mut();
             let is_over = match ended {
                 Ok(Ended::Idle) => outside.relay.forget(peer),
@@ -104,12 +104,16 @@ impl Server {
                 }
             };
             drop(outside);
-            self.flush();
             if is_over {
-                return;
+                // Before anything can be called for again.
+                self.peers.borrow_mut().outlets.remove(&peer);
+                return self.flush();
             }
-            sleep(pause).await;
-            pause = PAUSE_MAX.min(2 * pause);
+            self.flush();
+            if !is_idle {
+                sleep(pause).await;
+                pause = PAUSE_MAX.min(2 * pause);
+            }
         }
     }
 
@@ -174,7 +178,8 @@ impl Server {
         if let Some(older) = peers.inlets.get(&from.id) {
             older.is_over.notify_one();
         } else if peers.inlets.len() >= INLETS_MAX {
-            return tracing::debug!(peer = ?from.id, "a stream of events was not taken: there are {INLETS_MAX}");
+            tracing::debug!(peer = ?from.id, "a stream of events was not taken: there are {INLETS_MAX}");
+            return;
         }
         peers.inlets.insert(from.id, inlet.clone());
         drop(peers);

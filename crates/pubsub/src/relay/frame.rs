@@ -25,7 +25,7 @@ const PART: u8 = b'P';
 /// A server's mark for a list of servers.
 pub type Version = u64;
 
-/// Whose events these are: the server that took them of its clients, and its number for this batch.
+/// Whose events these are: the server that took them of its clients, and its name for this batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Origin {
     pub id: NodeId,

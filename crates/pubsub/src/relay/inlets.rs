@@ -1,13 +1,13 @@
 //! What comes from other servers: frames in their order, lists to pass events on to, acknowledgements.
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 
 use bytes::Bytes;
 use xtreem_base::{Instant, NodeId};
 
-use super::frame::{FrameError, Version};
-use super::link::PARTS_MAX;
+use super::frame::FrameError;
+use super::parts::Parts;
 use super::{Action, Arrival, Body, Relay, Server, Token};
 use crate::Pattern;
 
@@ -27,8 +27,8 @@ struct Inlet {
     /// Beyond it: how many others are still to take each.
     pending: BTreeMap<u64, usize>,
     taken: BTreeSet<u64>,
-    /// The oldest first.
-    parts: VecDeque<(Version, Arc<[Server]>)>,
+    /// Whom events are passed on to.
+    parts: Parts<Arc<[Server]>>,
 }
 
 /// What came is for clients of this server.
@@ -106,12 +106,7 @@ impl Relay {
         inlet.pending.insert(number, 1);
         let received = match body {
             Body::Events { origin, part, events, .. } => {
-                let rest = match part {
-                    0 => None,
-                    part => {
-                        inlet.parts.iter().find(|(known, _)| *known == part).map(|(_, rest)| rest.clone())
-                    }
-                };
+                let rest = if part == 0 { None } else { inlet.parts.find(part).cloned() };
                 if part != 0 && rest.is_none() {
                     return Err(Misread::UnknownPart);
                 }
@@ -134,10 +129,7 @@ impl Relay {
                 Received::Nothing
             }
             Body::Part { version, servers } => {
-                if inlet.parts.len() == PARTS_MAX {
-                    inlet.parts.pop_front();
-                }
-                inlet.parts.push_back((version, servers));
+                inlet.parts.push(version, servers.len(), servers);
                 Received::Nothing
             }
         };

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use xtreem_base::{Duration, Instant};
 
 use super::frame::{Body, Version};
+use super::parts::Parts;
 use super::{Server, Token};
 use crate::Pattern;
 
@@ -18,8 +19,6 @@ pub const WAITING_MAX_BYTES: usize = 8 << 20;
 /// stream breaks. Fewer than a server remembers of one origin.
 pub const SENT_MAX: usize = 512;
 pub const SENT_MAX_BYTES: usize = 8 << 20;
-/// Lists that were told to one server, or by one; the oldest are told again. The same on both sides.
-pub const PARTS_MAX: usize = 1_024;
 /// Topics of which lost events are counted one by one; the rest stands under `**`.
 const LOST_TOPICS_MAX: usize = 32;
 /// A server that cannot be reached for so long is given up: what waits for it goes. Three silences of a
@@ -57,7 +56,7 @@ pub struct Link {
     number: u64,
     lost: Vec<(Arc<Pattern<'static>>, u64)>,
     /// Lists that it knows, the oldest first.
-    told: VecDeque<Version>,
+    told: Parts<()>,
     /// Somebody was told that something waits.
     pub(super) is_called: bool,
     /// Since when it cannot be reached.
@@ -74,7 +73,7 @@ impl Link {
             sent_bytes: 0,
             number: 0,
             lost: Vec::new(),
-            told: VecDeque::new(),
+            told: Parts::default(),
             is_called: false,
             failing_since: None,
         }
@@ -143,11 +142,8 @@ impl Link {
         } else {
             let next = self.waiting.front()?;
             let part = next.part();
-            if part != 0 && !self.told.contains(&part) {
-                if self.told.len() == PARTS_MAX {
-                    self.told.pop_front();
-                }
-                self.told.push_back(part);
+            if part != 0 && self.told.find(part).is_none() {
+                self.told.push(part, next.rest.len(), ());
                 let body = Body::Part { version: part, servers: next.rest.clone() };
                 Out { body, rest: [].into(), token: None }
             } else {
@@ -184,12 +180,19 @@ impl Link {
 
     /// A new stream begins: what was not acknowledged is sent again.
     pub(super) fn restart(&mut self) {
-        self.told.clear();
+        self.told = Parts::default();
         while let Some((_, out)) = self.sent.pop_back() {
             self.waiting_bytes += out.body.weight();
             self.waiting.push_front(out);
         }
         self.sent_bytes = 0;
+    }
+
+    /// Nothing waits any more for the acknowledgement of what it was told of subscriptions.
+    pub(super) fn take_wants(&mut self) -> Vec<Token> {
+        let all = self.sent.iter_mut().map(|(_, out)| out).chain(&mut self.waiting);
+        let wants = all.filter(|out| matches!(out.token, Some(Token::Want(..))));
+        wants.filter_map(|out| out.token.take()).collect()
     }
 
     /// Takes out what others get through this server, in its order.

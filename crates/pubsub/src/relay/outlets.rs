@@ -42,6 +42,8 @@ pub(super) struct Outlet {
     waiting_bytes: usize,
     waiting_lost: u64,
     used: Instant,
+    /// No list is begun before: the last one has failed.
+    pausing_until: Instant,
 }
 
 /// A list in the making.
@@ -135,6 +137,7 @@ impl Relay {
             waiting_bytes: 0,
             waiting_lost: 0,
             used: now,
+            pausing_until: now,
         };
         self.outlets.insert(topic.clone(), outlet);
         self.timers.set(Timer::Outlet(topic.clone()), now + HOLD);
@@ -145,7 +148,7 @@ impl Relay {
     fn use_outlet(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         outlet.used = now;
-        if outlet.is_fresh(now) || outlet.cycle.is_some() {
+        if outlet.is_fresh(now) || outlet.cycle.is_some() || now < outlet.pausing_until {
             return;
         }
         self.cycles += 1;
@@ -193,6 +196,7 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         let Some(cycle) = outlet.cycle.take() else { return };
         if cycle.has_failed {
+            outlet.pausing_until = now + PAUSE;
             self.timers.set(Timer::Outlet(topic.clone()), now + PAUSE);
             return;
         }
@@ -241,8 +245,10 @@ impl Relay {
 
     fn send_events(&mut self, topic: &Arc<Pattern<'static>>, servers: &[Server], events: &Bytes, count: u32) {
         self.batches += 1;
+        let name = blake3::keyed_hash(&self.key, &self.batches.to_le_bytes());
+        let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
         let Server { id, incarnation, .. } = self.own;
-        let origin = Origin { id, incarnation, batch: self.batches };
+        let origin = Origin { id, incarnation, batch };
         let body = Body::Events { origin, part: 0, topic: topic.clone(), count, events: events.clone() };
         self.spread(servers, DIRECT_MAX, &body, None);
     }

@@ -144,7 +144,8 @@ mod tests {
 
         #[test]
         fn a_key_names_its_node(pattern in patterns(), node in any::<[u8; 16]>()) {
-            prop_assert_eq!(node_of(&key_of(&pattern, NodeId::from_bytes(node))), Some(NodeId::from_bytes(node)));
+            let node = NodeId::from_bytes(node);
+            prop_assert_eq!(node_of(&key_of(&pattern, node)), Some(node));
         }
     }
 

@@ -41,7 +41,7 @@ impl World {
             addr: "127.0.0.1:1".parse().expect("an address"),
         };
         World {
-            relays: (0..count).map(|number| Relay::new(server(number))).collect(),
+            relays: (0..count).map(|number| Relay::new(server(number), [number as u8; 32])).collect(),
             ring: BTreeMap::new(),
             asked: Vec::new(),
             heard: vec![Vec::new(); count],
@@ -249,8 +249,8 @@ proptest! {
         world.settle();
         if let Some(since) = since {
             let expected: Vec<String> = (since + 1..=published).map(|number| number.to_string()).collect();
-            let heard: Vec<String> =
-                world.heard[1].iter().filter(|event| event.parse().is_ok_and(|number: u32| number > since)).cloned().collect();
+            let is_late = |event: &&String| event.parse().is_ok_and(|number: u32| number > since);
+            let heard: Vec<String> = world.heard[1].iter().filter(is_late).cloned().collect();
             prop_assert_eq!(heard, expected);
         }
     }
@@ -361,4 +361,52 @@ fn a_server_that_lies_is_told_off() {
     assert_eq!(handle(1, events(0, b"PUBLISH")), Err(Misread::NoEvents));
     assert_eq!(handle(1, events(7, b"")), Err(Misread::UnknownPart));
     assert_eq!(handle(0, events(0, b"")), Err(Misread::Order));
+}
+
+#[test]
+fn a_publisher_that_is_gone_delays_no_answer() {
+    let mut world = World::new(2);
+    world.publish(0, "a", "1");
+    world.settle();
+    world.dead.insert(0);
+    world.subscribe(1, "a");
+    world.settle();
+    assert_eq!(world.answers[1], [("\"a\"".to_string(), Answer::Done)]);
+}
+
+#[test]
+fn nobody_can_use_the_name_of_a_batch_before_its_origin_does() {
+    let mut world = World::new(3);
+    world.subscribe(1, "a");
+    world.settle();
+    let (victim, liar) = (world.relays[0].own, world.relays[2].own);
+    for batch in 1..9 {
+        let origin = Origin { id: victim.id, incarnation: 1, batch };
+        let mut out = BytesMut::new();
+        EventWriter::new(&topic("a")).write(&mut out, HashId(1), None, b"lie");
+        let body = Body::Events { origin, part: 0, topic: topic("a"), count: 1, events: out.freeze() };
+        let (head, tail) = body.write(batch);
+        let bytes = Bytes::from([&head[LENGTH_BYTES..], &tail].concat());
+        world.relays[1].handle_frame(world.now, liar, &bytes).expect("a frame");
+    }
+    for number in 1..5 {
+        world.publish(0, "a", &number.to_string());
+        world.settle();
+    }
+    assert_eq!(world.heard[1], ["1", "2", "3", "4"]);
+}
+
+#[test]
+fn who_could_not_look_for_all_publishers_is_not_answered_before_it_has() {
+    let mut world = World::new(2);
+    world.subscribe(1, "a");
+    world.run();
+    world.ring(0);
+    world.is_ring_silent = true;
+    world.settle();
+    assert!(world.answers[1].is_empty());
+    world.is_ring_silent = false;
+    world.pass(3);
+    world.settle();
+    assert_eq!(world.answers[1], [("\"a\"".to_string(), Answer::Done)]);
 }

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Instant, NodeId};
 
 use super::{
-    Action, Answer, Body, Failure, Item, Out, Relay, Server, Space, TOLD_MAX, Timer, Token, Waiter, What,
+    Action, Answer, Body, Failure, Item, Out, Relay, Server, Space, TOLD_MAX, TOLD_OF_ONE_MAX, Timer, Token,
+    Waiter, What,
 };
 use crate::Pattern;
 
@@ -46,6 +47,7 @@ enum Phase {
     Looking {
         left: usize,
         publishers: BTreeMap<NodeId, Server>,
+        has_failed: bool,
     },
     /// They are told.
     Telling(BTreeSet<NodeId>),
@@ -58,8 +60,8 @@ impl Relay {
         let pattern = Arc::new(pattern.clone());
         if self.wants.len() >= WANTS_MAX {
             let words = format!(
-                "{WANTS_MAX} patterns are subscribed to by way of this agent, as many as possible: subscribe to \
-                 one above several of them, such as \"a/**\""
+                "{WANTS_MAX} patterns are subscribed to by way of this agent, as many as possible: subscribe \
+                 to one above several of them, such as \"a/**\""
             );
             return self.out.push_back(Action::Answer(pattern, Answer::Refused(words)));
         }
@@ -111,7 +113,8 @@ impl Relay {
             (Phase::Writing, Ok(_)) => {
                 want.written = Some(now);
                 let sections = super::sections(pattern);
-                want.phase = Phase::Looking { left: sections.len(), publishers: BTreeMap::new() };
+                want.phase =
+                    Phase::Looking { left: sections.len(), publishers: BTreeMap::new(), has_failed: false };
                 for section in sections {
                     let waiter = Waiter::Want(pattern.clone(), cycle);
                     self.ops.add(What::Scan(Space::Publishers, section), Some(waiter));
@@ -129,7 +132,8 @@ impl Relay {
             (Phase::Writing, Err(Failure::Unanswered)) => {
                 self.timers.set(Timer::Want(pattern.clone()), now + PAUSE);
             }
-            (Phase::Looking { left, publishers }, done) => {
+            (Phase::Looking { left, publishers, has_failed }, done) => {
+                *has_failed |= done.is_err();
                 for (others, server) in done.iter().flatten().filter_map(Item::read) {
                     let is_other = server.id != self.own.id && publishers.len() < PUBLISHERS_MAX;
                     if is_other && others.overlaps(pattern) {
@@ -137,7 +141,11 @@ impl Relay {
                     }
                 }
                 *left -= 1;
-                if *left == 0 {
+                if *left == 0 && *has_failed {
+                    // Somebody may publish who was not seen.
+                    want.written = None;
+                    self.timers.set(Timer::Want(pattern.clone()), now + PAUSE);
+                } else if *left == 0 {
                     let publishers = core::mem::take(publishers);
                     self.tell_publishers(now, pattern, publishers);
                 }
@@ -199,23 +207,24 @@ impl Relay {
 
     /// Another server wants this from now on.
     pub(super) fn changed(&mut self, now: Instant, server: Server, pattern: Arc<Pattern<'static>>) {
-        self.told.retain(|_, (_, until)| *until > now);
         for (topic, outlet) in &mut self.outlets {
             if topic.overlaps(&pattern) {
                 outlet.add(server);
             }
         }
-        if self.told.len() < TOLD_MAX {
-            self.told.insert((pattern, server.id), (server, now + TOLD));
+        if self.told.len() >= TOLD_MAX {
+            self.told.retain(|_, (_, until)| *until > now);
+        }
+        let of_it = self.told.keys().filter(|(id, _)| *id == server.id).count();
+        if self.told.len() < TOLD_MAX && of_it < TOLD_OF_ONE_MAX {
+            self.told.insert((server.id, pattern), (server, now + TOLD));
         }
     }
 
     /// Who told that it wants what this may mean.
     pub(super) fn told_of(&self, now: Instant, topic: &Pattern<'_>) -> impl Iterator<Item = Server> {
-        let is_it =
-            move |((pattern, _), (_, until)): &(&(Arc<Pattern<'static>>, NodeId), &(Server, Instant))| {
-                *until > now && pattern.overlaps(topic)
-            };
-        self.told.iter().filter(is_it).map(|(_, (server, _))| *server)
+        self.told.iter().filter_map(move |((_, pattern), (server, until))| {
+            (*until > now && pattern.overlaps(topic)).then_some(*server)
+        })
     }
 }
