@@ -31,11 +31,10 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 pub use self::arrival::Arrival;
-pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, LENGTH_BYTES, Origin, length};
+pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, Framed, LENGTH_BYTES, Origin, length};
 use self::inlets::Inlets;
 pub use self::inlets::{Misread, Received};
 use self::link::{Link, Out};
@@ -180,7 +179,7 @@ impl Relay {
     }
 
     /// The next frame for this server: what stands before its events, and they.
-    pub fn pop(&mut self, peer: NodeId) -> Option<(Vec<u8>, Bytes)> {
+    pub fn pop(&mut self, peer: NodeId) -> Option<Framed> {
         let link = self.links.get_mut(&peer)?;
         let Some((bytes, tokens)) = link.pop() else {
             link.is_called = false;
@@ -209,6 +208,11 @@ impl Relay {
     /// Where this server is to be reached, as far as is known.
     pub fn server(&self, peer: NodeId) -> Option<Server> {
         self.links.get(&peer).map(Link::server)
+    }
+
+    /// Whether this server has taken all that was sent.
+    pub fn is_taken(&self, peer: NodeId) -> bool {
+        self.links.get(&peer).is_none_or(Link::is_taken)
     }
 
     /// Whether nothing waits for this server.

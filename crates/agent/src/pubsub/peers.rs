@@ -13,7 +13,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, spawn_local, yield_now};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 use xtreem_base::NodeId;
 use xtreem_net::{RecvStream, SendStream, ServiceStream};
 use xtreem_pubsub::relay::{self, LENGTH_BYTES, Received, length};
@@ -22,8 +22,13 @@ use super::clients::Server;
 
 /// A stream on which nothing was said for so long ends: shorter than the silence that ends connections.
 const IDLE: Duration = Duration::from_secs(8);
-/// So many times that long a server may take nothing of what was sent, before it counts as unreachable.
-const IDLE_UNTAKEN: u32 = 4;
+/// Who takes frames says its number at least so often: that it lives.
+const SIGN_PERIOD: Duration = Duration::from_secs(1);
+/// A server that does not say it for so long, while something is on its way, counts as unreachable: what
+/// others get through it goes by another one long before its connection ends. Our guess.
+const SILENCE_MAX: Duration = Duration::from_secs(4);
+/// The same for one that lives and takes nothing: twice what one waits that passes events on.
+const UNTAKEN_MAX: Duration = Duration::from_secs(60);
 /// Between two tries to reach a server, doubled each time; our guess.
 const PAUSE: Duration = Duration::from_millis(250);
 const PAUSE_MAX: Duration = Duration::from_secs(4);
@@ -60,10 +65,19 @@ impl Drop for Task {
     }
 }
 
+/// What came back on a stream.
+struct Heard {
+    last_sign: Cell<Instant>,
+    last_taken: Cell<Instant>,
+    has_taken: Cell<bool>,
+}
+
 /// How a stream has ended.
 enum Ended {
     Idle,
     Broken,
+    /// It does not seem to live.
+    Silent,
 }
 
 impl Server {
@@ -76,34 +90,22 @@ impl Server {
         let wake = Rc::new(Notify::new());
         peers.outlets.insert(peer, wake.clone());
         let server = self.clone();
-        spawn_local(async move {
-            server.carry(peer, &wake).await;
-        });
+        spawn_local(async move { server.carry(peer, &wake).await });
     }
 
     /// Until nothing waits for that server, or it is given up.
     async fn carry(self: &Rc<Self>, peer: NodeId, wake: &Notify) {
         let mut pause = PAUSE;
         loop {
-            let progress = Rc::new(Cell::new(false));
-            let ended = self.talk(peer, wake, &progress).await;
-            if progress.get() {
+            let now = Instant::now();
+            let (last_sign, last_taken) = (Cell::new(now), Cell::new(now));
+            let heard = Rc::new(Heard { last_sign, last_taken, has_taken: Cell::new(false) });
+            let ended = self.talk(peer, wake, &heard).await;
+            if heard.has_taken.get() {
                 pause = PAUSE;
             }
             let is_idle = matches!(ended, Ok(Ended::Idle));
-            let mut outside = self.outside.borrow_mut();
-            let is_over = match ended {
-                Ok(Ended::Idle) => outside.relay.forget(peer),
-                Ok(Ended::Broken) if progress.get() => false,
-                failed => {
-                    if let Err(error) = failed {
-                        tracing::debug!(?peer, %error, "no stream of events");
-                    }
-                    let now = outside.now();
-                    outside.relay.handle_unreachable(now, peer)
-                }
-            };
-            drop(outside);
+            let is_over = self.look_after(peer, ended, heard.has_taken.get());
             if is_over {
                 // Before anything can be called for again.
                 self.peers.borrow_mut().outlets.remove(&peer);
@@ -117,54 +119,82 @@ impl Server {
         }
     }
 
-    async fn talk(
-        self: &Rc<Self>,
-        peer: NodeId,
-        wake: &Notify,
-        progress: &Rc<Cell<bool>>,
-    ) -> io::Result<Ended> {
+    /// After a stream to that server has ended: whether it is forgotten.
+    fn look_after(&self, peer: NodeId, ended: io::Result<Ended>, has_taken: bool) -> bool {
+        let mut outside = self.outside.borrow_mut();
+        match ended {
+            Ok(_) if outside.relay.forget(peer) => true,
+            Ok(Ended::Idle) => false,
+            Ok(Ended::Broken) if has_taken => false,
+            failed => {
+                if let Err(error) = failed {
+                    tracing::debug!(?peer, %error, "no stream of events");
+                }
+                let now = outside.now();
+                outside.relay.handle_unreachable(now, peer)
+            }
+        }
+    }
+
+    async fn talk(self: &Rc<Self>, peer: NodeId, wake: &Notify, heard: &Rc<Heard>) -> io::Result<Ended> {
         let to = self.outside.borrow().relay.server(peer);
         let Some(to) = to else { return Ok(Ended::Idle) };
         let (mut send, receive) = self.grid.open(to).await.map_err(io::Error::other)?;
         self.outside.borrow_mut().relay.restart(peer);
-        let (server, has_come) = (self.clone(), progress.clone());
-        let taking = spawn_local(async move { server.take_numbers(peer, receive, &has_come).await });
-        let mut taking = Task(taking);
-        let mut untaken = 0;
+        let (server, hearing) = (self.clone(), heard.clone());
+        let mut taking = Task(spawn_local(async move { server.take_numbers(peer, receive, &hearing).await }));
+        heard.last_sign.set(Instant::now());
+        heard.last_taken.set(Instant::now());
+        let mut last_said = Instant::now();
         loop {
+            if self.outside.borrow().relay.is_taken(peer) {
+                // It has nothing to say.
+                heard.last_taken.set(Instant::now());
+            }
             loop {
                 let next = self.outside.borrow_mut().relay.pop(peer);
                 let Some((head, tail)) = next else { break };
                 if send.write_all_chunks(&mut [head.into(), tail]).await.is_err() {
                     return Ok(Ended::Broken);
                 }
-                untaken = 0;
+                last_said = Instant::now();
                 // Others are served meanwhile.
                 yield_now().await;
             }
-            tokio::select! {
-                () = wake.notified() => {}
-                _ = &mut taking.0 => return Ok(Ended::Broken),
-                () = sleep(IDLE) => {
-                    if self.outside.borrow().relay.is_settled(peer) {
-                        // It has all: how the stream ends does not matter.
-                        let _ = send.finish();
-                        return Ok(Ended::Idle);
-                    }
-                    untaken += 1;
-                    if untaken == IDLE_UNTAKEN {
-                        return Ok(Ended::Broken);
-                    }
+            let is_settled = self.outside.borrow().relay.is_settled(peer);
+            let end = if is_settled {
+                last_said + IDLE
+            } else {
+                (heard.last_sign.get() + SILENCE_MAX).min(heard.last_taken.get() + UNTAKEN_MAX)
+            };
+            if Instant::now() < end {
+                tokio::select! {
+                    () = wake.notified() => {}
+                    _ = &mut taking.0 => return Ok(Ended::Broken),
+                    () = sleep_until(end) => {}
                 }
+            } else if is_settled {
+                // It has all: how the stream ends does not matter.
+                let _ = send.finish();
+                return Ok(Ended::Idle);
+            } else {
+                return Ok(Ended::Silent);
             }
         }
     }
 
-    async fn take_numbers(self: Rc<Self>, peer: NodeId, mut receive: RecvStream, has_come: &Cell<bool>) {
-        let mut number = [0; 8];
-        while receive.read_exact(&mut number).await.is_ok() {
-            has_come.set(true);
-            self.outside.borrow_mut().relay.handle_taken(peer, u64::from_be_bytes(number));
+    async fn take_numbers(self: Rc<Self>, peer: NodeId, mut receive: RecvStream, heard: &Heard) {
+        let mut bytes = [0; 8];
+        let mut last = None;
+        while receive.read_exact(&mut bytes).await.is_ok() {
+            let number = u64::from_be_bytes(bytes);
+            heard.last_sign.set(Instant::now());
+            if last.replace(number) == Some(number) {
+                continue;
+            }
+            heard.last_taken.set(Instant::now());
+            heard.has_taken.set(number > 0);
+            self.outside.borrow_mut().relay.handle_taken(peer, number);
             self.flush();
         }
     }
@@ -206,21 +236,25 @@ impl Server {
 
     async fn take_frames(self: &Rc<Self>, from: relay::Server, mut receive: RecvStream) -> io::Result<()> {
         while let Some(frame) = read_frame(&mut receive).await? {
-            let mut outside = self.outside.borrow_mut();
-            let now = outside.now();
-            let received = outside.relay.handle_frame(now, from, &frame).map_err(io::Error::other)?;
-            drop(outside);
-            match received {
-                Received::Events(events) => {
-                    let mut broker = self.broker.borrow_mut();
-                    broker.deliver(&events.topic, &events.plain, &events.full, events.count);
-                }
-                Received::Lost(topic, count) => self.broker.borrow_mut().lose(&topic, count),
-                Received::Nothing => {}
-            }
+            self.take_frame(from, &frame)?;
             self.flush();
             // Others are served meanwhile.
             yield_now().await;
+        }
+        Ok(())
+    }
+
+    fn take_frame(&self, from: relay::Server, frame: &Bytes) -> io::Result<()> {
+        let mut outside = self.outside.borrow_mut();
+        let now = outside.now();
+        let received = outside.relay.handle_frame(now, from, frame).map_err(io::Error::other)?;
+        let mut broker = self.broker.borrow_mut();
+        match received {
+            Received::Events(events) => {
+                broker.deliver(&events.topic, &events.plain, &events.full, events.count);
+            }
+            Received::Lost(topic, count) => broker.lose(&topic, count),
+            Received::Nothing => {}
         }
         Ok(())
     }
@@ -236,7 +270,8 @@ impl Server {
 
 async fn say_numbers(mut send: SendStream, inlet: &Inlet) -> io::Result<()> {
     loop {
-        inlet.has_taken.notified().await;
+        // As a sign of life, when there is nothing new.
+        let _ = timeout(SIGN_PERIOD, inlet.has_taken.notified()).await;
         send.write_all(&inlet.taken.get().to_be_bytes()).await?;
     }
 }

@@ -1,5 +1,7 @@
 //! Publish/subscribe between agents: whoever subscribed at one hears what is published at another.
 
+use std::time::Duration;
+
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
@@ -93,7 +95,7 @@ pub async fn an_event_comes_once_and_in_order_to_whoever_subscribed_at_another_a
                 break number;
             }
             if since.is_none()
-                && let Ok(said) = timeout(std::time::Duration::from_millis(2), late.read_one()).await
+                && let Ok(said) = timeout(Duration::from_millis(2), late.read_one()).await
                 && said.starts_with("OK")
             {
                 assert_eq!(said, format!("OK SUBSCRIBE {pattern}"));
@@ -141,8 +143,45 @@ pub async fn a_publisher_goes_on_when_the_agent_of_a_subscriber_is_killed() {
         publisher.publish("\"a/b\"", number).await;
     }
     other.hears(0..100).await;
-    // A new topic, while a part of the ring has no owner for a moment.
-    other.subscribe("\"c\"").await;
-    publisher.publish("\"c\"", 100).await;
-    other.hears(100..101).await;
+    // A new topic, while a part of the ring has no owner for a moment: the answer may be late.
+    other.say("SUBSCRIBE \"c\"\n").await;
+    assert!(other.next().await.starts_with("OK SUBSCRIBE"));
+    let mut number = 100;
+    let heard: usize = loop {
+        publisher.publish("\"c\"", number).await;
+        number += 1;
+        if let Ok(heard) = timeout(Duration::from_millis(100), other.read_one()).await {
+            break heard.parse().expect("an event");
+        }
+        assert!(number < 700, "nothing is heard");
+    };
+    other.hears(heard + 1..number).await;
+}
+
+pub async fn more_agents_than_one_tells_itself_get_each_event_once_also_when_a_head_is_killed() {
+    let mut lab = Lab::of(18).await;
+    one_ring(&lab).await;
+    let mut publisher = Client::of(&lab.agents[0]).await;
+    let mut subscribers = Vec::new();
+    for agent in &lab.agents[1..] {
+        let mut subscriber = Client::of(agent).await;
+        subscriber.subscribe("\"a/**\"").await;
+        subscribers.push((agent.id.clone(), subscriber));
+    }
+    for number in 0..300 {
+        publisher.publish("\"a/b\"", number).await;
+    }
+    for (_, subscriber) in &mut subscribers {
+        subscriber.hears(0..300).await;
+    }
+    // The last part of the list has more than its head.
+    subscribers.sort_by(|(a, _), (b, _)| a.cmp(b));
+    let (head, _) = subscribers.remove(subscribers.len() - 3);
+    lab.kill(&head);
+    for number in 300..500 {
+        publisher.publish("\"a/b\"", number).await;
+    }
+    for (_, subscriber) in &mut subscribers {
+        subscriber.hears(300..500).await;
+    }
 }

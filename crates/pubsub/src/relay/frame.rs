@@ -33,6 +33,9 @@ pub struct Origin {
     pub batch: u64,
 }
 
+/// The bytes of a frame: what stands before its events, and they.
+pub type Framed = (Vec<u8>, Bytes);
+
 /// What is said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
@@ -75,8 +78,7 @@ impl Body {
         }
     }
 
-    /// The bytes of a frame: what stands before the events, and they.
-    pub fn write(&self, number: u64) -> (Vec<u8>, Bytes) {
+    pub fn write(&self, number: u64) -> Framed {
         let mut head = Vec::with_capacity(64);
         head.extend([0; LENGTH_BYTES]);
         let kind = match self {

@@ -2,6 +2,7 @@
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::Bytes;
 use xtreem_base::{Instant, NodeId};
@@ -141,7 +142,7 @@ impl Relay {
 
     /// Passes events on to the rest of a list; they are acknowledged when all of it has them.
     fn pass_on(&mut self, from: NodeId, number: u64, rest: &[Server], events: &Body) {
-        let others: alloc::vec::Vec<Server> =
+        let others: Vec<Server> =
             rest.iter().filter(|server| server.id != self.own.id && server.id != from).copied().collect();
         let parts = super::FAN_OUT.min(others.len());
         if let Some(left) = self.inlets.0.get_mut(&from).and_then(|inlet| inlet.pending.get_mut(&number)) {

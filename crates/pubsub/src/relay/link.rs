@@ -4,10 +4,9 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::Bytes;
 use xtreem_base::{Duration, Instant};
 
-use super::frame::{Body, Version};
+use super::frame::{Body, Framed, Version};
 use super::parts::Parts;
 use super::{Server, Token};
 use crate::Pattern;
@@ -88,6 +87,11 @@ impl Link {
         self.waiting.is_empty() && self.lost.is_empty() && self.sent.is_empty()
     }
 
+    /// Whether nothing waits to be acknowledged.
+    pub(super) fn is_taken(&self) -> bool {
+        self.sent.is_empty()
+    }
+
     /// Adds a frame. What is not about events comes before events. Returns the tokens of what had to go, and
     /// how many events.
     pub(super) fn push(&mut self, out: Out) -> (Vec<Token>, u64) {
@@ -133,7 +137,7 @@ impl Link {
 
     /// The next frame to write: what stands before its events, and they. The tokens are of frames that are
     /// too many to be remembered.
-    pub(super) fn pop(&mut self) -> Option<((Vec<u8>, Bytes), Vec<Token>)> {
+    pub(super) fn pop(&mut self) -> Option<(Framed, Vec<Token>)> {
         let is_lost_next = !self.lost.is_empty()
             && self.waiting.front().is_none_or(|next| matches!(next.body, Body::Events { .. }));
         let out = if is_lost_next {
@@ -223,6 +227,7 @@ impl Link {
 mod tests {
     use alloc::vec;
 
+    use bytes::Bytes;
     use xtreem_base::NodeId;
 
     use super::super::frame::Origin;
