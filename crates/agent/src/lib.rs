@@ -34,6 +34,7 @@ pub mod machine;
 mod mail;
 mod members;
 mod namesake;
+mod operating;
 mod policy;
 mod ports;
 pub mod program;

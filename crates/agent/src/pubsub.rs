@@ -2,11 +2,16 @@
 //! the local API, and over TCP where the configuration asks for it.
 //!
 //! One thread of its own serves all connections and owns the broker (`xtreem_pubsub::broker`): no lock lies
-//! on an event's way, and none of it passes the node. `docs/protocols/pubsub.md`.
+//! on an event's way, and none of it passes the node. The same thread has a stream to each server that wants
+//! what is published here (`xtreem_pubsub::relay`), and those of servers that publish.
+//! `docs/protocols/pubsub.md`.
 
 pub(crate) mod access;
 mod clients;
 mod door;
+mod grid;
+mod outside;
+mod peers;
 mod stream;
 mod tokens;
 
@@ -16,38 +21,58 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::mpsc;
-use xtreem_base::NodeId;
+use xtreem_net::{Net, ServiceStream};
 use xtreem_pubsub::broker::{Access, Broker, Config};
 
 use self::clients::Newcomer;
 pub(crate) use self::door::Door;
 pub use self::door::{DoorError, TcpConfig};
+use self::grid::Grid;
+use self::outside::Outside;
 use self::stream::Stream;
 pub(crate) use self::tokens::Tokens;
+use crate::waiting::Waiting;
 
 /// Connections that wait to be taken: each takes a few microseconds.
 const NEWCOMERS_MAX: usize = 256;
+/// Streams of other servers that wait to be taken.
+const STREAMS_MAX: usize = 64;
 
 /// The way to the thread that serves. It ends when this is dropped.
 pub(crate) struct Pubsub {
     newcomers: mpsc::Sender<Newcomer>,
+    streams: mpsc::Sender<ServiceStream>,
     pub(crate) tokens: Arc<Tokens>,
 }
 
 impl Pubsub {
     /// # Errors
     /// No thread can be started.
-    pub(crate) fn start(node: NodeId, incarnation: u64) -> io::Result<Pubsub> {
-        let (newcomers, waiting) = mpsc::channel(NEWCOMERS_MAX);
+    pub(crate) fn start(net: &Net, waiting: &Arc<Waiting>) -> io::Result<Pubsub> {
+        let (newcomers, newcomers_in) = mpsc::channel(NEWCOMERS_MAX);
+        let (streams, streams_in) = mpsc::channel(STREAMS_MAX);
         let tokens = Arc::new(Tokens::default());
-        let broker = Broker::new(Config::default(), node, incarnation);
+        let own = net.own_contact();
+        let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
         let known = tokens.clone();
+        let grid = Grid::new(net.clone(), waiting.clone(), tokio::runtime::Handle::current());
+        let mut key = [0; 32];
+        getrandom::fill(&mut key).map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            local.block_on(&runtime, clients::run(broker, known, waiting));
+            let outside = Outside::new(known, grid.own(), key);
+            local.block_on(&runtime, clients::run(broker, outside, grid, newcomers_in, streams_in));
         })?;
-        Ok(Pubsub { newcomers, tokens })
+        Ok(Pubsub { newcomers, streams, tokens })
+    }
+
+    /// A stream that another server has opened here. When too many come at once it ends, and that one opens
+    /// another.
+    pub(crate) fn hear(&self, stream: ServiceStream) {
+        if self.streams.try_send(stream).is_err() {
+            tracing::debug!("a stream of events was not taken: too many came at once");
+        }
     }
 
     /// A connection of the local API, with what was not read of it yet. When too many come at once it ends.

@@ -157,7 +157,8 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         }
         None => None,
     };
-    let pubsub = Pubsub::start(identity.id(), state.incarnation().into()).map_err(AgentError::Threads)?;
+    let waiting = Arc::new(Waiting::default());
+    let pubsub = Pubsub::start(&net, &waiting).map_err(AgentError::Threads)?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,
@@ -174,7 +175,7 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         collections: Registry::default(),
         starts: Starts::default(),
         pubsub,
-        waiting: Arc::new(Waiting::default()),
+        waiting,
         name,
         identity_file,
         attributes: Mutex::new(attributes.clone()),

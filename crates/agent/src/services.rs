@@ -1,5 +1,5 @@
-//! Streams that other agents open here: pieces of files, logs, ports, mailboxes and collections of slots, and
-//! commands beside them.
+//! Streams that other agents open here: pieces of files, logs, ports, mailboxes and collections of slots,
+//! commands beside them, and events.
 
 use std::sync::Arc;
 
@@ -25,6 +25,11 @@ pub(crate) async fn run(agent: Arc<Agent>, mut streams: mpsc::Receiver<ServiceSt
         if stream.service == Service::BESIDE {
             // They last as long as somebody's command, and have limits of their own.
             tokio::spawn(beside(agent.clone(), stream));
+            continue;
+        }
+        if stream.service == Service::EVENTS {
+            // One of each peer, as long as it has something to say.
+            agent.pubsub.hear(stream);
             continue;
         }
         // Dropping the stream ends it without an answer.

@@ -88,6 +88,8 @@ impl Service {
     pub const BESIDE: Service = Service(5);
     /// How slots see the collections of their application.
     pub const COLLECTIONS: Service = Service(6);
+    /// Events of publish/subscribe on their way to those who want them.
+    pub const EVENTS: Service = Service(7);
 }
 
 /// A stream that a peer opened for a service of this agent.

@@ -56,6 +56,7 @@ pub use net::{Net, NetConfig, StartError, Stopped};
 pub use overwrite::{OverwriteFault, SignedOverwrite, sign_overwrite, verify_overwrite};
 pub use plane::{NotVouched, Peer};
 pub use policy::{PolicyFault, verify as verify_policy};
+pub use quinn::{RecvStream, SendStream};
 pub use records::{RecordFault, sign_record, verify_record, verify_spec, verify_told_record};
 pub use restore::{SavedBytes, encode_kept};
 pub use socket::Cable;

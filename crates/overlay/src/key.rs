@@ -18,6 +18,10 @@ pub struct Namespace(pub u8);
 impl Namespace {
     /// What users and their programs store.
     pub const USER: Namespace = Namespace(1);
+    /// Which servers of publish/subscribe want what.
+    pub const SUBSCRIBERS: Namespace = Namespace(2);
+    /// Which of them publish what.
+    pub const PUBLISHERS: Namespace = Namespace(3);
 }
 
 /// A place on the ring, ordered byte by byte: what begins alike lies together.

@@ -11,6 +11,7 @@ mod queue;
 #[cfg(test)]
 mod tests;
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
@@ -27,7 +28,7 @@ use self::groups::Groups;
 pub use self::queue::Queue;
 use crate::{
     EventHeaders, EventWriter, Fault, Frame, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
-    write_error, write_ok,
+    write_error, write_lost, write_ok,
 };
 
 /// The numbers of a broker.
@@ -67,14 +68,15 @@ enum Hearer {
 
 /// What the code around a broker does for it.
 pub trait Host {
-    /// Somebody here subscribes to this now, and nobody did before; or nobody does any more.
-    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool);
+    /// Somebody here subscribes to this now, and nobody did before; or nobody does any more. Whether who
+    /// subscribes is answered later, by [`Broker::answer`]: events come at once.
+    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool;
 
     /// These events were published here: so many, of one topic, one after the other with all headers.
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32);
 
     /// Whether anybody elsewhere may want what is published to this: else it is not written for them.
-    fn is_wanted_elsewhere(&mut self, topic: &Pattern<'_>) -> bool;
+    fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool;
 
     /// Who a token stands for.
     fn access(&mut self, token: &str) -> Option<Access>;
@@ -97,6 +99,8 @@ pub struct Broker {
     free: Vec<ConnectionId>,
     subscriptions: Subscriptions<Hearer>,
     groups: Groups,
+    /// Who is answered later.
+    held: BTreeMap<Pattern<'static>, Vec<ConnectionId>>,
     /// Subscriptions that end by themselves.
     leases: Deadlines<(ConnectionId, Pattern<'static>)>,
     /// Connections for which something new waits.
@@ -132,6 +136,7 @@ impl Broker {
             free: Vec::new(),
             subscriptions: Subscriptions::default(),
             groups: Groups::default(),
+            held: BTreeMap::new(),
             leases: Deadlines::default(),
             dirty: Vec::new(),
             plain: BytesMut::new(),
@@ -264,6 +269,43 @@ impl Broker {
         }
     }
 
+    /// So many events that came from elsewhere did not come: who subscribed here is told, if it asked for it.
+    pub fn lose(&mut self, topic: &Arc<Pattern<'static>>, count: u64) {
+        for hearer in self.subscriptions.hearers(topic) {
+            // Nobody knows whose of a group they would have been.
+            let Hearer::Connection(id) = hearer else { continue };
+            let Some(connection) = self.connection(id) else { continue };
+            connection.queue.lose_elsewhere(count);
+            if connection.wishes.lost {
+                self.answer_with(id, |out| write_lost(out, topic, count));
+            }
+        }
+    }
+
+    /// Answers all whose subscription to this waited for it: it is as wanted, with these words behind; or it
+    /// cannot be, for this reason, and has ended.
+    pub fn answer(
+        &mut self,
+        pattern: &Pattern<'static>,
+        answer: Result<&str, (&str, &str)>,
+        host: &mut impl Host,
+    ) {
+        for id in self.held.remove(pattern).unwrap_or_default() {
+            match answer {
+                Ok("") => self.ok(id, format_args!("SUBSCRIBE {pattern}")),
+                Ok(words) => self.ok(id, format_args!("SUBSCRIBE {pattern} {words}")),
+                Err((code, words)) => {
+                    self.refuse(id, code, words);
+                    let connection = self.connection(id);
+                    let ended = connection.and_then(|connection| connection.subscriptions.remove(pattern));
+                    if let Some(subscription) = ended {
+                        self.end(id, pattern, &subscription, host);
+                    }
+                }
+            }
+        }
+    }
+
     /// Events that were put into queues, and those that were let go.
     pub fn counts(&self) -> (u64, u64) {
         let waiting: u64 = self.connections.iter().flatten().map(|open| open.queue.lost_total()).sum();
@@ -371,7 +413,7 @@ impl Broker {
         self.write(id, route, sequence, &headers, publish.payload, host);
         if let Some(tag) = publish.ack {
             self.flush(host);
-            self.answer(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
+            self.answer_with(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
         }
     }
 
@@ -533,8 +575,14 @@ impl Broker {
         };
         let is_first = !self.subscriptions.has(&pattern);
         self.subscriptions.add(&pattern, hearer);
-        if is_first {
-            host.wanted(&pattern, true);
+        if is_first && host.wanted(&pattern, true) {
+            self.held.insert(pattern.clone(), Vec::new());
+        }
+        if let Some(held) = self.held.get_mut(&pattern) {
+            if !held.contains(&id) {
+                held.push(id);
+            }
+            return Ok(());
         }
         self.ok(id, format_args!("SUBSCRIBE {pattern}"));
         Ok(())
@@ -568,7 +616,11 @@ impl Broker {
     ) {
         self.leases.clear(&(id, pattern.clone()));
         self.leave(id, pattern, subscription);
+        if let Some(held) = self.held.get_mut(pattern) {
+            held.retain(|known| *known != id);
+        }
         if !self.subscriptions.has(pattern) {
+            self.held.remove(pattern);
             host.wanted(pattern, false);
         }
     }
@@ -613,15 +665,15 @@ impl Broker {
 
     fn ok(&mut self, id: ConnectionId, what: fmt::Arguments<'_>) {
         if self.get(id).is_some_and(|connection| connection.wishes.ok) {
-            self.answer(id, |out| write_ok(out, what));
+            self.answer_with(id, |out| write_ok(out, what));
         }
     }
 
     fn refuse(&mut self, id: ConnectionId, code: &str, words: &str) {
-        self.answer(id, |out| write_error(out, code, words));
+        self.answer_with(id, |out| write_error(out, code, words));
     }
 
-    fn answer(&mut self, id: ConnectionId, write: impl FnOnce(&mut BytesMut)) {
+    fn answer_with(&mut self, id: ConnectionId, write: impl FnOnce(&mut BytesMut)) {
         let mut out = BytesMut::new();
         write(&mut out);
         if let Some(connection) = self.connection(id) {

@@ -2,8 +2,9 @@
 //! and who subscribed to what.
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
-//! buffer of its caller, [`Request`] and [`Reply`] read them in place. Absent on purpose: connections,
-//! credentials, the ring.
+//! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
+//! [`relay`] how servers tell each other. Absent on purpose: connections,
+//! credentials; `relay` says what to ask of the ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod fault;
 mod frame;
 mod hash_id;
 mod limits;
+pub mod relay;
 mod reply;
 mod request;
 mod subscriptions;

@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::{LEVELS_MAX, TOPIC_MAX_BYTES};
+use crate::words::Words;
+use crate::{Fault, LEVELS_MAX, TOPIC_MAX_BYTES};
 
 /// Stands for `/` where topics are ordered: below every byte that a level may have, so that a topic and all
 /// below it are one range.
@@ -149,6 +150,16 @@ impl<'a> Pattern<'a> {
             }
         };
         Topic::new(above).map(of)
+    }
+
+    /// Reads what [`Pattern`] writes: in quotes, or a range.
+    ///
+    /// # Errors
+    /// It is none.
+    pub fn read(text: &'a [u8]) -> Result<Pattern<'a>, Fault> {
+        let mut words = Words::new(text);
+        let pattern = words.pattern()?;
+        words.end().map(|()| pattern)
     }
 
     /// # Errors

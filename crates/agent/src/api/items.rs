@@ -10,18 +10,17 @@ use axum::http::StatusCode;
 use serde::Deserialize;
 use xtreem_base::Duration;
 use xtreem_client::api::{Blob, RingItem, RingItems, RingVersion};
-use xtreem_net::{Named, SignedOverwrite, verify_overwrite};
-use xtreem_node::Event;
+use xtreem_net::{SignedOverwrite, verify_overwrite};
 use xtreem_overlay::store::{
-    self, Action, Failed, Found, Operation, Overwrite, Proof, SCANNED_MAX, Success, Value, Version, Word,
+    Action, Failed, Found, Operation, Overwrite, Proof, SCANNED_MAX, Success, Value, Version, Word,
     end_of_prefix,
 };
-use xtreem_overlay::{KEY_MAX, Key, Namespace, overlay};
+use xtreem_overlay::{KEY_MAX, Key, Namespace};
 
 use super::error::ApiError;
 use super::ring::unhexed;
 use crate::agent::Agent;
-use crate::waiting::Topic;
+use crate::operating::{self, Unfinished};
 
 /// Copies beside the owner's, where nothing else is asked for: two nodes may die at once.
 const COPIES: u8 = 2;
@@ -135,22 +134,13 @@ pub(super) async fn scan(
 }
 
 async fn operate(agent: &Arc<Agent>, key: Key, action: Action) -> Result<Success, ApiError> {
-    let (waiting, operation) = (agent.waiting.clone(), Operation { key, action });
-    let started = agent
-        .node(move |node, now, out| {
-            waiting.subscribe_to(|| node.operate(now, operation, out).map(Topic::Item))
-        })
-        .await?;
-    let mut events =
-        started?.map_err(|too_many| ApiError::definite(StatusCode::TOO_MANY_REQUESTS, too_many))?;
-    loop {
-        let Named { what: Event::Ring(overlay::Event::Store(store::Event::Done { result, .. })), .. } =
-            events.event().await
-        else {
-            continue;
-        };
-        return result.map_err(failed);
-    }
+    let done = operating::operate(&agent.net, &agent.waiting, Operation { key, action }).await;
+    done.map_err(|unfinished| match unfinished {
+        Unfinished::Stopped(stopped) => stopped.into(),
+        Unfinished::TooManyWait(too_many) => too_many.into(),
+        Unfinished::TooMany(too_many) => ApiError::definite(StatusCode::TOO_MANY_REQUESTS, too_many),
+        Unfinished::Failed(error) => failed(error),
+    })
 }
 
 pub(super) fn failed(failed: Failed) -> ApiError {

@@ -7,18 +7,18 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::io::Interest;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, Sleep, sleep};
-use xtreem_pubsub::Pattern;
-use xtreem_pubsub::broker::{Access, Broker, ConnectionId, Host};
+use tokio::time::{Sleep, sleep};
+use xtreem_net::ServiceStream;
+use xtreem_pubsub::broker::{Access, Broker, ConnectionId};
 
+use super::grid::Grid;
+use super::outside::Outside;
+use super::peers::Peers;
 use super::stream::{Socket, Stream};
-use super::tokens::Tokens;
 
 /// Read at a time, into one buffer for all: 64 KiB are some hundred events of 128 bytes, and more do not make
 /// it faster (measured with `xtreem bench pubsub`).
@@ -37,13 +37,14 @@ pub(super) struct Newcomer {
     pub access: Access,
 }
 
-struct Server {
-    broker: RefCell<Broker>,
-    outside: RefCell<Outside>,
+pub(super) struct Server {
+    pub broker: RefCell<Broker>,
+    pub outside: RefCell<Outside>,
+    pub grid: Grid,
+    pub peers: RefCell<Peers>,
     links: RefCell<Vec<Option<Rc<Link>>>>,
     buffer: RefCell<Box<[u8]>>,
     dirty: RefCell<Vec<ConnectionId>>,
-    begun: Instant,
 }
 
 /// One open connection.
@@ -53,34 +54,22 @@ struct Link {
     wake: Notify,
 }
 
-/// What the broker asks of the agent.
-struct Outside {
-    tokens: Arc<Tokens>,
-}
-
-impl Host for Outside {
-    fn wanted(&mut self, _: &Pattern<'static>, _: bool) {}
-
-    fn published(&mut self, _: &Arc<Pattern<'static>>, _: &Bytes, _: u32) {}
-
-    fn is_wanted_elsewhere(&mut self, _: &Pattern<'_>) -> bool {
-        false
-    }
-
-    fn access(&mut self, token: &str) -> Option<Access> {
-        self.tokens.access(token)
-    }
-}
-
 /// Serves until the agent ends.
-pub(super) async fn run(broker: Broker, tokens: Arc<Tokens>, mut newcomers: mpsc::Receiver<Newcomer>) {
+pub(super) async fn run(
+    broker: Broker,
+    outside: Outside,
+    grid: Grid,
+    mut newcomers: mpsc::Receiver<Newcomer>,
+    mut streams: mpsc::Receiver<ServiceStream>,
+) {
     let server = Rc::new(Server {
         broker: RefCell::new(broker),
-        outside: RefCell::new(Outside { tokens }),
+        outside: RefCell::new(outside),
+        grid,
+        peers: RefCell::default(),
         links: RefCell::default(),
         buffer: RefCell::new(vec![0; READ_BYTES].into()),
         dirty: RefCell::default(),
-        begun: Instant::now(),
     });
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -90,6 +79,7 @@ pub(super) async fn run(broker: Broker, tokens: Arc<Tokens>, mut newcomers: mpsc
                 Some(newcomer) => server.clone().take(newcomer),
                 None => return,
             },
+            Some(stream) = streams.recv() => server.clone().hear(stream),
             _ = tick.tick() => server.tick(),
         }
     }
@@ -117,11 +107,12 @@ impl Server {
             let _ = self.attend(id, &link).await;
             self.links.borrow_mut()[id as usize] = None;
             self.broker.borrow_mut().close(id, &mut *self.outside.borrow_mut());
+            self.flush();
         });
     }
 
     /// Until the connection ends.
-    async fn attend(&self, id: ConnectionId, link: &Link) -> io::Result<()> {
+    async fn attend(self: &Rc<Self>, id: ConnectionId, link: &Link) -> io::Result<()> {
         let mut alarm: Option<Pin<Box<Sleep>>> = None;
         loop {
             let (is_reading, is_waiting, is_between) = {
@@ -172,21 +163,26 @@ impl Server {
     }
 
     /// Whether the connection goes on.
-    fn read(&self, id: ConnectionId, link: &Link) -> io::Result<bool> {
+    fn read(self: &Rc<Self>, id: ConnectionId, link: &Link) -> io::Result<bool> {
         let mut buffer = self.buffer.borrow_mut();
         let read = match link.socket.try_read(&mut buffer) {
             Ok(0) => return Ok(false),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
             read => read?,
         };
-        self.broker.borrow_mut().read(self.now(), id, &buffer[..read], &mut *self.outside.borrow_mut());
+        let mut outside = self.outside.borrow_mut();
+        let now = outside.now();
+        self.broker.borrow_mut().read(now, id, &buffer[..read], &mut *outside);
+        drop(outside);
         drop(buffer);
         self.flush();
         Ok(true)
     }
 
-    /// Writes to all for whom something new waits, as much as their sockets take.
-    fn flush(&self) {
+    /// Does what is to be done elsewhere, and writes to all for whom something new waits, as much as their
+    /// sockets take.
+    pub(super) fn flush(self: &Rc<Self>) {
+        self.act();
         let mut dirty = self.dirty.borrow_mut();
         self.broker.borrow_mut().take_dirty(&mut dirty);
         for id in dirty.iter() {
@@ -220,14 +216,15 @@ impl Server {
         Ok(true)
     }
 
-    fn tick(&self) {
-        let now = self.now();
+    fn tick(self: &Rc<Self>) {
+        let mut outside = self.outside.borrow_mut();
+        let now = outside.now();
         if self.broker.borrow().next_timeout().is_some_and(|at| at <= now) {
-            self.broker.borrow_mut().handle_timeout(now, &mut *self.outside.borrow_mut());
+            self.broker.borrow_mut().handle_timeout(now, &mut *outside);
         }
-    }
-
-    fn now(&self) -> xtreem_base::Instant {
-        xtreem_base::Instant::from_micros(self.begun.elapsed().as_micros() as u64)
+        outside.relay.set_own(self.grid.own());
+        outside.relay.handle_timeout(now);
+        drop(outside);
+        self.flush();
     }
 }

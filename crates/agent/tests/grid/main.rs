@@ -22,6 +22,7 @@ mod policy;
 mod ports;
 mod power;
 mod program;
+mod pubsub;
 mod ring;
 
 use std::ffi::OsString;
@@ -53,6 +54,9 @@ const TESTS: &[Test] = tests![
     ring::all_agents_are_on_one_ring_and_what_lies_on_it_outlives_its_owner,
     ring::an_administrator_removes_what_another_node_wrote_and_nobody_else_does,
     ring::what_an_administrator_announces_comes_to_all_agents_and_what_others_do_to_nobody,
+    pubsub::an_event_comes_once_and_in_order_to_whoever_subscribed_at_another_agent,
+    pubsub::more_agents_than_one_tells_itself_get_each_event_once_also_when_a_head_is_killed,
+    pubsub::a_publisher_goes_on_when_the_agent_of_a_subscriber_is_killed,
     beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
     beside::a_command_beside_a_slot_may_have_a_terminal,
     beside::a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot,

@@ -12,7 +12,7 @@ use xtreem_overlay::{Key, Namespace};
 use crate::lab::{Lab, until};
 
 /// Waits until each live node begins where another one ends.
-async fn one_ring(lab: &Lab) {
+pub async fn one_ring(lab: &Lab) {
     until("everybody has a place on one ring", async || {
         let (mut begins, mut ends) = (BTreeSet::new(), BTreeSet::new());
         for agent in &lab.agents {

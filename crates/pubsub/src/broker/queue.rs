@@ -111,6 +111,11 @@ impl Queue {
         Ok(())
     }
 
+    /// So many events did not even come here.
+    pub(super) fn lose_elsewhere(&mut self, count: u64) {
+        self.lost_total = self.lost_total.saturating_add(count);
+    }
+
     /// Lets the oldest events go until no more bytes than this wait, as far as it can: what is begun is
     /// written to its end, and answers stay.
     fn make_room(&mut self, len: usize) {

@@ -11,11 +11,14 @@ struct World {
     wanted: Vec<String>,
     published: Vec<(String, u32)>,
     is_wanted_elsewhere: bool,
+    /// Who subscribes is answered later.
+    is_slow: bool,
 }
 
 impl Host for World {
-    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) {
+    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool {
         self.wanted.push(format!("{}{pattern}", if is_wanted { '+' } else { '-' }));
+        self.is_slow
     }
 
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
@@ -23,7 +26,7 @@ impl Host for World {
         self.published.push((topic.to_string(), count));
     }
 
-    fn is_wanted_elsewhere(&mut self, _: &Pattern<'_>) -> bool {
+    fn is_wanted_elsewhere(&mut self, _: &Arc<Pattern<'static>>) -> bool {
         self.is_wanted_elsewhere
     }
 
@@ -70,6 +73,33 @@ fn publish(topic: &str, payload: &str) -> String {
 
 fn event(topic: &str, payload: &str) -> String {
     format!("EVENT \"{topic}\" 32\nPayload-length: {}\n{payload}\n", payload.len())
+}
+
+#[test]
+fn an_answer_that_the_host_holds_comes_when_it_says_so_and_events_before() {
+    let mut play = Play::new(Config::default());
+    play.world.is_slow = true;
+    let (publisher, one, two, gone) = (play.open(), play.open(), play.open(), play.open());
+    for id in [one, two, gone] {
+        play.say(id, "CONNECT ok lost\nSUBSCRIBE \"a\"\nSUBSCRIBE \"b\"\n");
+    }
+    play.say(publisher, &publish("a", "1"));
+    play.broker.close(gone, &mut play.world);
+    let (a, b) = (Pattern::new("a").expect("a topic"), Pattern::new("b").expect("a topic"));
+    play.broker.answer(&a, Ok(""), &mut play.world);
+    play.broker.answer(&b, Err(("too-many", "no room")), &mut play.world);
+    for id in [one, two] {
+        let expected =
+            format!("OK CONNECT\n{}OK SUBSCRIBE \"a\"\nERROR too-many \"no room\"\n", event("a", "1"));
+        assert_eq!(play.heard(id), expected);
+    }
+    assert_eq!(play.world.wanted, ["+\"a\"", "+\"b\"", "-\"b\""]);
+    // Who subscribes to what is on the ring already is answered at once.
+    let three = play.open();
+    play.say(three, "CONNECT ok\nSUBSCRIBE \"a\"\n");
+    assert_eq!(play.heard(three), "OK CONNECT\nOK SUBSCRIBE \"a\"\n");
+    play.broker.lose(&Arc::new(a), 7);
+    assert_eq!((play.heard(one), play.heard(three)), ("LOST \"a\" 7\n".into(), String::new()));
 }
 
 #[test]

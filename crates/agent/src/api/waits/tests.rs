@@ -65,7 +65,10 @@ impl Served {
             .route("/events", get(streamed).layer(from_fn_with_state(waits.clone(), stream)))
             .route("/self", get(async || ()))
             .with_state(waits);
-        Served { dir, serving: tokio::spawn(listener::serve(socket, CONNECTIONS_MAX, routes)) }
+        Served {
+            dir,
+            serving: tokio::spawn(listener::serve(socket, CONNECTIONS_MAX, routes, Arc::new(drop))),
+        }
     }
 
     /// Asks on a connection of its own.

@@ -57,11 +57,13 @@ impl Drop for BrokerServer {
 struct Alone;
 
 impl Host for Alone {
-    fn wanted(&mut self, _: &Pattern<'static>, _: bool) {}
+    fn wanted(&mut self, _: &Pattern<'static>, _: bool) -> bool {
+        false
+    }
 
     fn published(&mut self, _: &Arc<Pattern<'static>>, _: &Bytes, _: u32) {}
 
-    fn is_wanted_elsewhere(&mut self, _: &Pattern<'_>) -> bool {
+    fn is_wanted_elsewhere(&mut self, _: &Arc<Pattern<'static>>) -> bool {
         false
     }
 

@@ -1,0 +1,51 @@
+//! What the broker asks of the agent: what the relay does, and whom tokens stand for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use xtreem_pubsub::Pattern;
+use xtreem_pubsub::broker::{Access, Host};
+use xtreem_pubsub::relay::{Relay, Server};
+
+use super::tokens::Tokens;
+
+pub(super) struct Outside {
+    tokens: Arc<Tokens>,
+    pub relay: Relay,
+    begun: Instant,
+}
+
+impl Outside {
+    /// `key` are random bytes.
+    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32]) -> Outside {
+        Outside { tokens, relay: Relay::new(own, key), begun: Instant::now() }
+    }
+
+    pub fn now(&self) -> xtreem_base::Instant {
+        xtreem_base::Instant::from_micros(self.begun.elapsed().as_micros() as u64)
+    }
+}
+
+impl Host for Outside {
+    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool {
+        if is_wanted {
+            self.relay.wanted(self.now(), pattern);
+        } else {
+            self.relay.unwanted(pattern);
+        }
+        true
+    }
+
+    fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
+        self.relay.publish(self.now(), topic, events, count);
+    }
+
+    fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool {
+        self.relay.is_wanted(self.now(), topic)
+    }
+
+    fn access(&mut self, token: &str) -> Option<Access> {
+        self.tokens.access(token)
+    }
+}

@@ -1,0 +1,84 @@
+//! Events as another server wrote them, read and written anew for clients: nothing of the other's bytes but
+//! what was understood comes to anybody here.
+
+use alloc::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::{EventWriter, Frame, Framer, PAYLOAD_MAX_BYTES, Pattern, Reply, Step};
+
+/// Events of one topic, for [`Broker::deliver`](crate::broker::Broker::deliver).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Arrival {
+    pub topic: Arc<Pattern<'static>>,
+    pub plain: Bytes,
+    pub full: Bytes,
+    pub count: u32,
+}
+
+impl Arrival {
+    /// Nothing unless all of it is whole events of one topic.
+    pub(super) fn read(events: &[u8]) -> Option<Arrival> {
+        let mut framer = Framer::new(PAYLOAD_MAX_BYTES);
+        let mut rest = events;
+        let mut known: Option<(Arc<Pattern<'static>>, EventWriter)> = None;
+        let (mut plain, mut full) = (BytesMut::new(), BytesMut::new());
+        let mut count = 0;
+        while !rest.is_empty() {
+            let (taken, Step::Frame(frame)) = framer.next(rest) else { return None };
+            rest = &rest[taken..];
+            let event = event(frame)?;
+            if let Some((topic, _)) = &known {
+                if **topic != event.topic {
+                    return None;
+                }
+            } else {
+                let topic = Arc::new(event.topic.clone().into_owned());
+                known = Some((topic, EventWriter::new(&event.topic)));
+            }
+            let (_, writer) = known.as_ref()?;
+            writer.write(&mut plain, event.id, None, event.payload);
+            writer.write(&mut full, event.id, Some(&event.headers), event.payload);
+            count += 1;
+        }
+        let (topic, _) = known?;
+        Some(Arrival { topic, plain: plain.freeze(), full: full.freeze(), count })
+    }
+}
+
+fn event(frame: Frame<'_>) -> Option<crate::Event<'_>> {
+    match Reply::parse(frame) {
+        Ok(Reply::Event(event)) => Some(event),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::{EventHeaders, HashId};
+
+    fn events(topics: &[&str]) -> Vec<u8> {
+        let mut out = BytesMut::new();
+        for (number, topic) in topics.iter().enumerate() {
+            let writer = EventWriter::new(&Pattern::new(*topic).expect("a topic"));
+            let headers = EventHeaders { publisher: Some("operator"), ..EventHeaders::default() };
+            writer.write(&mut out, HashId(number as u128), Some(&headers), b"\r\nEVENT \"x\"");
+        }
+        out.to_vec()
+    }
+
+    #[test]
+    fn whole_events_of_one_topic_are_taken_and_nothing_else() {
+        let good = events(&["a/*", "a/*"]);
+        let arrival = Arrival::read(&good).expect("events");
+        assert_eq!((arrival.count, &arrival.full[..]), (2, &good[..]));
+        assert!(arrival.plain.len() < good.len());
+        assert_eq!(Arrival::read(b""), None);
+        assert_eq!(Arrival::read(&good[..good.len() - 1]), None);
+        assert_eq!(Arrival::read(&[&good[..], b"OK AUTH\r\n"].concat()), None);
+        assert_eq!(Arrival::read(&events(&["a", "b"])), None);
+    }
+}

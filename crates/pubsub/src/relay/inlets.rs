@@ -1,0 +1,153 @@
+//! What comes from other servers: frames in their order, lists to pass events on to, acknowledgements.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use xtreem_base::{Instant, NodeId};
+
+use super::frame::FrameError;
+use super::parts::Parts;
+use super::{Action, Arrival, Body, Relay, Server, Token};
+use crate::Pattern;
+
+/// Frames of one server that wait until others have taken them; beyond it its stream ends.
+const PENDING_MAX: usize = 65_536;
+
+/// Streams that other servers have open to this one, one each.
+#[derive(Debug, Default)]
+pub(super) struct Inlets(BTreeMap<NodeId, Inlet>);
+
+#[derive(Debug, Default)]
+struct Inlet {
+    /// The last frame; none has come yet.
+    last: Option<u64>,
+    /// All up to here are taken.
+    floor: u64,
+    /// Beyond it: how many others are still to take each.
+    pending: BTreeMap<u64, usize>,
+    taken: BTreeSet<u64>,
+    /// Whom events are passed on to.
+    parts: Parts<Arc<[Server]>>,
+}
+
+/// What came is for clients of this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Received {
+    Events(Arrival),
+    Lost(Arc<Pattern<'static>>, u64),
+    Nothing,
+}
+
+/// Why a stream ends; its sender begins a new one with what was not acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Misread {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("frames are not in their order")]
+    Order,
+    #[error("what came are no events of one topic")]
+    NoEvents,
+    #[error("a server speaks of another one")]
+    AnotherServer,
+    #[error("events for a list that was not told")]
+    UnknownPart,
+    #[error("{PENDING_MAX} frames wait until others have taken them")]
+    TooMany,
+}
+
+impl Inlets {
+    /// The number up to which all frames of this server are taken, if that has changed.
+    pub(super) fn settle(&mut self, peer: NodeId, number: u64) -> Option<u64> {
+        let inlet = self.0.get_mut(&peer)?;
+        let left = inlet.pending.get_mut(&number)?;
+        *left -= 1;
+        if *left > 0 {
+            return None;
+        }
+        inlet.pending.remove(&number);
+        inlet.taken.insert(number);
+        let floor = inlet.floor;
+        while inlet.taken.remove(&(inlet.floor + 1)) {
+            inlet.floor += 1;
+        }
+        (inlet.floor > floor).then_some(inlet.floor)
+    }
+}
+
+impl Relay {
+    /// A stream of this server begins.
+    pub fn begin(&mut self, peer: NodeId) {
+        self.inlets.0.insert(peer, Inlet::default());
+    }
+
+    /// It has ended.
+    pub fn end(&mut self, peer: NodeId) {
+        self.inlets.0.remove(&peer);
+    }
+
+    /// A frame that this server, which has proven that it is it, has sent, behind its length.
+    ///
+    /// # Errors
+    /// The stream is to end.
+    pub fn handle_frame(&mut self, now: Instant, from: Server, bytes: &Bytes) -> Result<Received, Misread> {
+        let (number, body) = Body::read(bytes)?;
+        let inlet = self.inlets.0.entry(from.id).or_default();
+        if number == 0 || inlet.last.is_some_and(|last| last + 1 != number) {
+            return Err(Misread::Order);
+        }
+        if inlet.last.replace(number).is_none() {
+            inlet.floor = number - 1;
+        }
+        if inlet.pending.len() >= PENDING_MAX {
+            return Err(Misread::TooMany);
+        }
+        // One for this server itself.
+        inlet.pending.insert(number, 1);
+        let received = match body {
+            Body::Events { origin, part, events, .. } => {
+                let rest = if part == 0 { None } else { inlet.parts.find(part).cloned() };
+                if part != 0 && rest.is_none() {
+                    return Err(Misread::UnknownPart);
+                }
+                let arrival = Arrival::read(&events).ok_or(Misread::NoEvents)?;
+                if origin.id == self.own.id || !self.seen.add(origin) {
+                    Received::Nothing
+                } else {
+                    let (topic, count) = (arrival.topic.clone(), arrival.count);
+                    let body = Body::Events { origin, part: 0, topic, count, events };
+                    self.pass_on(from.id, number, &rest.unwrap_or_default(), &body);
+                    Received::Events(arrival)
+                }
+            }
+            Body::Lost { topic, count } => Received::Lost(topic, count),
+            Body::Changed { server, pattern } => {
+                if server.id != from.id {
+                    return Err(Misread::AnotherServer);
+                }
+                self.changed(now, server, pattern);
+                Received::Nothing
+            }
+            Body::Part { version, servers } => {
+                inlet.parts.push(version, servers.len(), servers);
+                Received::Nothing
+            }
+        };
+        if let Some(number) = self.inlets.settle(from.id, number) {
+            self.out.push_back(Action::Taken(from.id, number));
+        }
+        Ok(received)
+    }
+
+    /// Passes events on to the rest of a list; they are acknowledged when all of it has them.
+    fn pass_on(&mut self, from: NodeId, number: u64, rest: &[Server], events: &Body) {
+        let others: Vec<Server> =
+            rest.iter().filter(|server| server.id != self.own.id && server.id != from).copied().collect();
+        let parts = super::FAN_OUT.min(others.len());
+        if let Some(left) = self.inlets.0.get_mut(&from).and_then(|inlet| inlet.pending.get_mut(&number)) {
+            *left += parts;
+        }
+        self.spread(&others, 0, events, Some(&Token::Inlet(from, number)));
+    }
+}

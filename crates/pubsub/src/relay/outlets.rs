@@ -1,0 +1,255 @@
+//! Topics that this server's clients publish to, and the servers that want them.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use xtreem_base::{Duration, Instant, NodeId};
+
+use super::{
+    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Waiter, What,
+};
+use crate::Pattern;
+
+/// Topics that a server publishes to at one time; of more the one that was used longest ago goes, unless
+/// events wait for it. When they do for all, events to others are let go. Our guess: as many items as one
+/// writer may have on a node of the ring.
+pub const TOPICS_MAX: usize = 4_096;
+/// An item that says that this server publishes lives so long.
+pub const HOLD: Duration = Duration::from_secs(30);
+/// A list is used so long after its making began: the item lives longer than that.
+const USABLE: Duration = Duration::from_secs(25);
+/// It is made anew when it is used after so long.
+const FRESH: Duration = Duration::from_secs(10);
+/// After a failure (our guess).
+const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes of events that wait for one topic's first list; beyond it the oldest are let go. Our guess: some
+/// thousand small events, or one of the longest.
+const WAITING_MAX_BYTES: usize = 2 << 20;
+/// Events that wait for a list longer than this are let go.
+const WAITING_MAX: Duration = Duration::from_secs(60);
+
+/// One topic, or several, that clients of this server publish to.
+#[derive(Debug)]
+pub(super) struct Outlet {
+    /// In their order, without this server.
+    servers: Arc<[Server]>,
+    /// When the making of that list began.
+    begun: Option<Instant>,
+    cycle: Option<Cycle>,
+    waiting: VecDeque<(Bytes, u32)>,
+    waiting_bytes: usize,
+    waiting_lost: u64,
+    used: Instant,
+    /// No list is begun before: the last one has failed.
+    pausing_until: Instant,
+}
+
+/// A list in the making.
+#[derive(Debug)]
+struct Cycle {
+    number: u64,
+    begun: Instant,
+    /// Places that were not read yet; none while the server's own item is written.
+    left: Option<usize>,
+    found: BTreeMap<NodeId, Server>,
+    has_failed: bool,
+}
+
+impl Outlet {
+    fn is_usable(&self, now: Instant) -> bool {
+        self.begun.is_some_and(|begun| now < begun + USABLE)
+    }
+
+    fn is_fresh(&self, now: Instant) -> bool {
+        self.begun.is_some_and(|begun| now < begun + FRESH)
+    }
+
+    /// One more server wants this.
+    pub(super) fn add(&mut self, server: Server) {
+        let mut servers = self.servers.to_vec();
+        match servers.binary_search_by_key(&server.id, |known| known.id) {
+            Ok(at) => servers[at] = server,
+            Err(at) => servers.insert(at, server),
+        }
+        self.servers = servers.into();
+    }
+
+    fn wait(&mut self, events: Bytes, count: u32) -> u64 {
+        let mut lost = 0;
+        self.waiting_bytes += events.len();
+        self.waiting.push_back((events, count));
+        while self.waiting_bytes > WAITING_MAX_BYTES && self.waiting.len() > 1 {
+            let Some((events, count)) = self.waiting.pop_front() else { break };
+            self.waiting_bytes -= events.len();
+            lost += u64::from(count);
+        }
+        self.waiting_lost += lost;
+        lost
+    }
+}
+
+impl Relay {
+    /// Whether anybody elsewhere may want what is published to this.
+    pub fn is_wanted(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) -> bool {
+        let Some(outlet) = self.outlets.get_mut(topic) else { return true };
+        if !outlet.is_usable(now) || !outlet.servers.is_empty() {
+            return true;
+        }
+        self.use_outlet(now, topic);
+        false
+    }
+
+    /// These events were published here, so many, of one topic.
+    pub fn publish(&mut self, now: Instant, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
+        if events.len() + 64 > FRAME_MAX_BYTES || !self.make_outlet(now, topic) {
+            self.lost += u64::from(count);
+            return;
+        }
+        self.use_outlet(now, topic);
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        if outlet.is_usable(now) {
+            let servers = outlet.servers.clone();
+            self.send_events(topic, &servers, events, count);
+        } else {
+            self.lost += outlet.wait(events.clone(), count);
+        }
+    }
+
+    /// Whether there is one now.
+    fn make_outlet(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) -> bool {
+        if self.outlets.contains_key(topic) {
+            return true;
+        }
+        if self.outlets.len() >= TOPICS_MAX {
+            let idle = self.outlets.iter().filter(|(_, outlet)| outlet.waiting.is_empty());
+            let Some((oldest, _)) = idle.min_by_key(|(_, outlet)| outlet.used) else { return false };
+            let oldest = oldest.clone();
+            self.timers.clear(&Timer::Outlet(oldest.clone()));
+            self.outlets.remove(&oldest);
+        }
+        let outlet = Outlet {
+            servers: [].into(),
+            begun: None,
+            cycle: None,
+            waiting: VecDeque::new(),
+            waiting_bytes: 0,
+            waiting_lost: 0,
+            used: now,
+            pausing_until: now,
+        };
+        self.outlets.insert(topic.clone(), outlet);
+        self.timers.set(Timer::Outlet(topic.clone()), now + HOLD);
+        true
+    }
+
+    /// Makes a list unless there is a new one.
+    fn use_outlet(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        outlet.used = now;
+        if outlet.is_fresh(now) || outlet.cycle.is_some() || now < outlet.pausing_until {
+            return;
+        }
+        self.cycles += 1;
+        let number = self.cycles;
+        let cycle = Cycle { number, begun: now, left: None, found: BTreeMap::new(), has_failed: false };
+        outlet.cycle = Some(cycle);
+        let waiter = Waiter::Outlet(topic.clone(), number);
+        self.ops.add(What::Put(Space::Publishers, topic.clone()), Some(waiter));
+    }
+
+    pub(super) fn outlet_done(
+        &mut self,
+        now: Instant,
+        topic: &Arc<Pattern<'static>>,
+        number: u64,
+        done: &Result<Vec<Item>, Failure>,
+    ) {
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        let Some(cycle) = outlet.cycle.as_mut().filter(|cycle| cycle.number == number) else { return };
+        let Some(left) = &mut cycle.left else {
+            // Where the item cannot be written the list is made all the same: new subscribers then come with
+            // the next one.
+            let sections = super::sections(topic);
+            cycle.left = Some(sections.len());
+            for section in sections {
+                let waiter = Waiter::Outlet(topic.clone(), number);
+                self.ops.add(What::Scan(Space::Subscribers, section), Some(waiter));
+            }
+            return;
+        };
+        *left -= 1;
+        cycle.has_failed |= done.is_err();
+        for (pattern, server) in done.iter().flatten().filter_map(Item::read) {
+            if server.id != self.own.id && pattern.overlaps(topic) {
+                cycle.found.insert(server.id, server);
+            }
+        }
+        if *left == 0 {
+            self.end_cycle(now, topic);
+        }
+    }
+
+    fn end_cycle(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
+        let told: Vec<Server> = self.told_of(now, topic).collect();
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        let Some(cycle) = outlet.cycle.take() else { return };
+        if cycle.has_failed {
+            outlet.pausing_until = now + PAUSE;
+            self.timers.set(Timer::Outlet(topic.clone()), now + PAUSE);
+            return;
+        }
+        let mut found = cycle.found;
+        for server in told {
+            found.entry(server.id).or_insert(server);
+        }
+        outlet.servers = found.into_values().collect();
+        outlet.begun = Some(cycle.begun);
+        let servers = outlet.servers.clone();
+        let (waiting, lost) =
+            (core::mem::take(&mut outlet.waiting), core::mem::take(&mut outlet.waiting_lost));
+        outlet.waiting_bytes = 0;
+        for (events, count) in waiting {
+            self.send_events(topic, &servers, &events, count);
+        }
+        if lost > 0 {
+            for server in servers.iter() {
+                if let Some(link) = self.links.get_mut(&server.id) {
+                    link.lose(topic, lost);
+                }
+            }
+        }
+    }
+
+    /// Goes on after a failure, or ends what nobody publishes to any more.
+    pub(super) fn look_after_outlet(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        if now >= outlet.used + WAITING_MAX && !outlet.waiting.is_empty() {
+            self.lost += outlet.waiting.drain(..).map(|(_, count)| u64::from(count)).sum::<u64>();
+            outlet.waiting_bytes = 0;
+        }
+        if outlet.waiting.is_empty() && now >= outlet.used + HOLD {
+            self.outlets.remove(topic);
+            return;
+        }
+        self.timers.set(Timer::Outlet(topic.clone()), now + HOLD);
+        if !outlet.waiting.is_empty() {
+            let used = outlet.used;
+            self.use_outlet(now, topic);
+            if let Some(outlet) = self.outlets.get_mut(topic) {
+                outlet.used = used;
+            }
+        }
+    }
+
+    fn send_events(&mut self, topic: &Arc<Pattern<'static>>, servers: &[Server], events: &Bytes, count: u32) {
+        self.batches += 1;
+        let name = blake3::keyed_hash(&self.key, &self.batches.to_le_bytes());
+        let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
+        let Server { id, incarnation, .. } = self.own;
+        let origin = Origin { id, incarnation, batch };
+        let body = Body::Events { origin, part: 0, topic: topic.clone(), count, events: events.clone() };
+        self.spread(servers, DIRECT_MAX, &body, None);
+    }
+}
