@@ -153,9 +153,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             let (copies, lease_s, expected) = (Some(*copies), Some(lease.as_secs()), expected.clone());
             let write = RingWrite { copies, lease_s, expected };
             let put = |client: OperatorClient| async move {
-                match admin.admin {
-                    true => overwrite(client, key, Some(value), &write, &admin.user).await,
-                    false => Ok(client.ring_put(key, value, &write).await?),
+                if admin.admin {
+                    overwrite(client, key, Some(value), &write, &admin.user).await
+                } else {
+                    Ok(client.ring_put(key, value, &write).await?)
                 }
             };
             show(common, put, |written| format!("version  {}\n", written.version))

@@ -48,6 +48,10 @@ const RATE_SECONDS: u64 = 2;
 /// Messages under way: so many deliveries, within bounds.
 const WINDOW_DELIVERIES: u64 = 100_000;
 const WINDOW: (u64, u64) = (100, 10_000);
+/// Bytes under way to one subscriber: no server lets go what waits then.
+const WINDOW_BYTES: u64 = 4 << 20;
+/// Bytes that are delivered in a run, without a rate.
+const DELIVERED_BYTES: u64 = 4 << 30;
 /// The run before the first one has this part of its messages: the servers are warm then.
 const WARM_UP: u64 = 10;
 /// Connections beside those of subscribers: the publisher's, and a few of which nothing is known here.
@@ -115,12 +119,12 @@ where
 
 impl Arguments {
     fn plan(&self) -> Plan {
-        let subscribers = u64::from(self.subs);
+        let (subscribers, size) = (u64::from(self.subs), u64::from(self.size).max(1));
         let count = match self.rate {
             Some(rate) => rate * RATE_SECONDS,
-            None => (DELIVERIES / subscribers).max(1),
+            None => (DELIVERIES.min(DELIVERED_BYTES / size) / subscribers).max(1),
         };
-        let window = (WINDOW_DELIVERIES / subscribers).clamp(WINDOW.0, WINDOW.1);
+        let window = (WINDOW_DELIVERIES / subscribers).clamp(WINDOW.0, WINDOW.1).min(WINDOW_BYTES / size);
         Plan {
             subscribers: self.subs as usize,
             size: self.size as usize,

@@ -76,7 +76,7 @@ fn made_up_replacements_displace_nobody_and_change_no_rank() {
         let mut entries = Vec::new();
         for slot in 0..MEMBERS - 1 {
             // Somewhat later, and as late as there can be.
-            let epoch = if round % 2 == 0 { 2 + round } else { u64::MAX };
+            let epoch = if round.is_multiple_of(2) { 2 + round } else { u64::MAX };
             let handle = world.table.handle(Member { slot, epoch });
             entries.push(Entry::new(Name(slot.into()), epoch, handle));
         }

@@ -42,6 +42,9 @@ impl IdleReport {
     }
 }
 
+/// Topics that idle clients share: a grid keeps a few thousand patterns of one agent.
+const IDLE_TOPICS: usize = 1_000;
+
 /// Connects so many clients to a server, one after the other.
 pub fn measure(server: &Server, clients: usize, is_stopped: &AtomicBool) -> Result<Memory, Failure> {
     let unknown = || failed(&"the server's process is not known: give its number with --server-pid");
@@ -51,7 +54,7 @@ pub fn measure(server: &Server, clients: usize, is_stopped: &AtomicBool) -> Resu
         if is_stopped.load(Ordering::Relaxed) {
             return Err(Failure::new(Exit::Interrupted, "ended by a signal"));
         }
-        let topic = format!("bench/idle/{client}");
+        let topic = format!("bench/idle/{}", client % IDLE_TOPICS);
         let link = Link::open(server.proto, server.addr, Some(&topic), STAMP_LEN);
         links.push(link.map_err(|e| {
             let words = format!("{}: client {client} of {clients}: {e}", server.proto.name());
