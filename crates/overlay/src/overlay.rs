@@ -497,7 +497,7 @@ impl Overlay {
     /// follows here, and [`broadcast::Event::Delivered`] at each of them.
     ///
     /// # Errors
-    /// [`PARTS_MAX`] are begun, or as many lookups are under way as may be.
+    /// `PARTS_MAX` are begun, or as many lookups are under way as may be.
     pub fn tell_owners<H: Host>(
         &mut self,
         call: Call<'_, Config>,

@@ -36,9 +36,11 @@ impl Puts {
     fn may_be_gone(&self, key: &Key, copies: u8) -> bool {
         let Some(first) = self.deaths.front() else { return false };
         let owner = first.ring.partition_point(|place| place.key < *key);
-        let may_have = first.ring.iter().cycle().skip(owner).take((1 + SUCCESSORS_MAX).min(first.ring.len()));
+        let count = (1 + SUCCESSORS_MAX).min(first.ring.len());
+        let may_have = first.ring.iter().cycle().skip(owner).take(count);
         let dead = may_have.filter(|place| self.deaths.iter().any(|death| death.place == **place)).count();
-        dead > usize::from(copies)
+        // Where there are fewer nodes than copies, all of them have it.
+        dead > usize::from(copies) || dead == count
     }
 }
 
