@@ -1,0 +1,83 @@
+"""Publish/subscribe against a socket that says what an agent says."""
+
+import os
+import socket
+import tempfile
+import threading
+import unittest
+from typing import List
+
+import xtreem
+
+
+class Scripted:
+    """Answers each request that begins as expected; what was asked can be looked at."""
+
+    def __init__(self, script: List[bytes]):
+        self.directory = tempfile.TemporaryDirectory()
+        self.path = os.path.join(self.directory.name, "socket")
+        self.asked: List[bytes] = []
+        listener = socket.socket(socket.AF_UNIX)
+        listener.bind(self.path)
+        listener.listen()
+        self.thread = threading.Thread(target=self.serve, args=(listener, script))
+        self.thread.start()
+
+    def serve(self, listener: socket.socket, script: List[bytes]) -> None:
+        connection, _ = listener.accept()
+        listener.close()
+        with connection:
+            for answer in script:
+                self.asked.append(connection.recv(65536))
+                connection.sendall(answer)
+
+    def end(self) -> None:
+        self.thread.join()
+        self.directory.cleanup()
+
+
+EVENT = (
+    b'EVENT "a/b" 0123\r\nSequence: 7\r\nReply-to: "in/\\"1"\r\nPublisher: me\r\n'
+    b"Payload-length: 4\r\n\r\n\xff\n\r\n"
+)
+
+
+class PubSub(unittest.TestCase):
+    def test_events_losses_and_answers_come_to_whom_they_belong(self) -> None:
+        script = [b"OK CONNECT\r\n", b"OK AUTH\r\n"]
+        script += [EVENT + b'OK SUBSCRIBE "a/**" late\r\n', b'LOST "a/b" 3\r\nOK PUBLISH a\r\n']
+        agent = Scripted(script)
+        with xtreem.PubSub(agent.path, "token") as bus:
+            bus.subscribe("a/**", group="g")
+            bus.publish('say "hi"', "body", reply_to="in", sequence=5)
+            first, second = bus.get(), bus.get()
+        agent.end()
+        event = xtreem.Published("a/b", b"\r\n\xff\n", "0123", "me", 7, 'in/"1')
+        self.assertEqual((first, second), (event, xtreem.Published("a/b", lost=3)))
+        self.assertEqual(agent.asked[1:3], [b"AUTH token\r\n", b'SUBSCRIBE "a/**" group=g\r\n'])
+        publish = b'PUBLISH "say \\"hi\\""\r\nReply-to: "in"\r\nSequence: 5\r\nAck: a\r\n'
+        publish += b"Payload-length: 4\r\nbody\r\n"
+        self.assertEqual(agent.asked[3], publish)
+
+    def test_what_is_refused_is_an_error_and_the_end_is_told(self) -> None:
+        agent = Scripted([b"OK CONNECT\r\n", b'ERROR forbidden "not \\"x\\""\r\n'])
+        bus = xtreem.PubSub(agent.path)
+        with self.assertRaises(xtreem.XtreemError) as caught:
+            bus.subscribe("x")
+        self.assertEqual(str(caught.exception), 'not "x" (forbidden)')
+        with self.assertRaises(xtreem.XtreemError):
+            bus.get()
+        bus.close()
+        agent.end()
+
+    def test_a_topic_with_a_line_end_is_refused_here(self) -> None:
+        agent = Scripted([b"OK CONNECT\r\n"])
+        bus = xtreem.PubSub(agent.path)
+        with self.assertRaises(xtreem.XtreemError):
+            bus.publish("a\r\nPUBLISH", b"")
+        bus.close()
+        agent.end()
+
+
+if __name__ == "__main__":
+    unittest.main()
