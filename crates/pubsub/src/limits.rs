@@ -1,7 +1,6 @@
 //! What is possible at most, on every connection.
 
-/// Bytes of a topic: with its separators it fits a key of the ring twice over. NATS and MQTT allow more, and
-/// advise less than this.
+/// Bytes of a topic: with all that stands around it it fits a key of the ring (our guess).
 pub const TOPIC_MAX_BYTES: usize = 255;
 
 /// Levels of a topic: each is one more place where subscribers of a subtree may be.
@@ -13,7 +12,7 @@ pub const LINE_MAX_BYTES: usize = 2_048;
 /// Header lines of one `PUBLISH` or `EVENT`, the length included: all that there are, twice.
 pub const HEADERS_MAX: usize = 16;
 
-/// Bytes of a payload unless the configuration says otherwise. NATS has the same.
+/// Bytes of a payload: as much as NATS takes by default.
 pub const PAYLOAD_MAX_BYTES: usize = 1 << 20;
 
 /// A payload longer than possible is read and thrown away up to this length, so that the stream stays in

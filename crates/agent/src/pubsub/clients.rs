@@ -20,8 +20,7 @@ use super::outside::Outside;
 use super::peers::Peers;
 use super::stream::{Socket, Stream};
 
-/// Read at a time, into one buffer for all: 64 KiB are some hundred events of 128 bytes, and more do not make
-/// it faster (measured with `xtreem bench pubsub`).
+/// Read at a time, into one buffer for all: 64 KiB are some hundred events of 128 bytes (our guess).
 const READ_BYTES: usize = 64 << 10;
 /// Chunks in one write: the kernel takes 1,024 (`IOV_MAX`), and few are as good.
 const CHUNKS_MAX: usize = 64;
