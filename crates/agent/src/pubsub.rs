@@ -20,7 +20,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use xtreem_net::{Net, ServiceStream};
 use xtreem_pubsub::broker::{Access, Broker, Config};
 
@@ -76,8 +76,8 @@ impl Pubsub {
     }
 
     /// A connection of the local API, with what was not read of it yet. When too many come at once it ends.
-    pub(crate) fn take(&self, stream: UnixStream, access: Access) {
-        let newcomer = Newcomer { stream: Stream::Unix(stream), access };
+    pub(crate) fn take(&self, stream: UnixStream, access: Access, room: Option<OwnedSemaphorePermit>) {
+        let newcomer = Newcomer { stream: Stream::Unix(stream), access, room };
         if self.newcomers.try_send(newcomer).is_err() {
             tracing::warn!("a connection of publish/subscribe was not taken: too many came at once");
         }

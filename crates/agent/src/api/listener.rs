@@ -22,6 +22,7 @@ use nix::sys::socket::{
 use nix::sys::stat::{Mode, fchmod};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::Semaphore;
 use tokio::time::{Sleep, sleep};
 
 use xtreem_pubsub::broker::Access;
@@ -34,6 +35,9 @@ use crate::agent::Agent;
 pub(crate) const PATH_MAX_BYTES: usize = 107;
 /// Connections that wait in the kernel.
 const BACKLOG: i32 = 128;
+/// Connections of one socket that speak the protocol of publish/subscribe: nobody takes all descriptors of
+/// the agent (our guess: a program has a few, people some dozens).
+const OVER_MAX: usize = 256;
 /// After a failed accept, for example for want of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -172,10 +176,14 @@ impl Connected<IncomingStream<'_, Bounded>> for Visitor {
 /// Takes a connection that speaks the protocol of publish/subscribe.
 pub(super) type Over = Arc<dyn Fn(std::os::unix::net::UnixStream) + Send + Sync>;
 
-/// Such connections go to the agent's broker, and may do this there.
+/// Such connections go to the agent's broker, at most so many of one socket, and may do this there.
 pub(super) fn over(agent: &Arc<Agent>, access: Access) -> Over {
-    let agent = agent.clone();
-    Arc::new(move |stream| agent.pubsub.take(stream, access.clone()))
+    let (agent, room) = (agent.clone(), Arc::new(Semaphore::new(OVER_MAX)));
+    Arc::new(move |stream| match room.clone().try_acquire_owned() {
+        Ok(permit) => agent.pubsub.take(stream, access.clone(), Some(permit)),
+        // Dropping it ends it.
+        Err(_) => tracing::warn!(OVER_MAX, "a connection of publish/subscribe was not taken"),
+    })
 }
 
 /// Whether a connection that begins so asks for publish/subscribe. No method of HTTP that is answered here

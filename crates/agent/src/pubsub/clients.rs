@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio::time::{Sleep, sleep};
 use xtreem_net::ServiceStream;
 use xtreem_pubsub::broker::{Access, Broker, ConnectionId};
@@ -34,6 +34,8 @@ const TICK: Duration = Duration::from_secs(1);
 pub(super) struct Newcomer {
     pub stream: Stream,
     pub access: Access,
+    /// Its place among those of its door, where a door has so many.
+    pub room: Option<OwnedSemaphorePermit>,
 }
 
 pub(super) struct Server {
@@ -86,11 +88,12 @@ pub(super) async fn run(
 
 impl Server {
     fn take(self: Rc<Self>, newcomer: Newcomer) {
-        let socket = match Socket::new(newcomer.stream) {
+        let Newcomer { stream, access, room } = newcomer;
+        let socket = match Socket::new(stream) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection of publish/subscribe was not taken"),
         };
-        let id = match self.broker.borrow_mut().open(newcomer.access) {
+        let id = match self.broker.borrow_mut().open(access) {
             Ok(id) => id,
             Err(full) => return tracing::warn!(%full, "a connection of publish/subscribe was not taken"),
         };
@@ -107,6 +110,7 @@ impl Server {
             self.links.borrow_mut()[id as usize] = None;
             self.broker.borrow_mut().close(id, &mut *self.outside.borrow_mut());
             self.flush();
+            drop(room);
         });
     }
 

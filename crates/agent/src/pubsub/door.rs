@@ -70,7 +70,7 @@ impl Door {
                 let taken = stream.into_std().map(Stream::Tcp);
                 let Ok(stream) = taken else { continue };
                 // When the serving thread is behind, newcomers wait in the kernel.
-                let newcomer = Newcomer { stream, access: self.guests.clone() };
+                let newcomer = Newcomer { stream, access: self.guests.clone(), room: None };
                 if agent.pubsub.newcomers.send(newcomer).await.is_err() {
                     return;
                 }
@@ -95,6 +95,6 @@ async fn seal(agent: &Agent, tls: &TlsAcceptor, stream: TcpStream, access: Acces
     let mut sealed = sealed.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))??;
     let (mut inside, far) = tokio::net::UnixStream::pair()?;
     let far = std::os::unix::net::UnixStream::from(OwnedFd::from(far.into_std()?));
-    agent.pubsub.take(far, access);
+    agent.pubsub.take(far, access, None);
     tokio::io::copy_bidirectional(&mut sealed, &mut inside).await.map(drop)
 }
