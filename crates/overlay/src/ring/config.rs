@@ -63,6 +63,12 @@ impl Config {
         self.lease * 2
     }
 
+    /// So long before a gap may be taken over those who stand there are looked for: by then whoever lost its
+    /// neighbours has found others. Our guess: two questions.
+    pub(super) fn gap_search(&self) -> Duration {
+        self.answer_timeout * 2
+    }
+
     /// Who is given something needs time for two questions to claim it in. Our guess.
     pub(super) fn gift_min(&self) -> Duration {
         Duration::from_micros(self.lease.as_micros() / 2)

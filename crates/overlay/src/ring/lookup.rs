@@ -52,6 +52,8 @@ pub(super) enum Purpose {
     Merge,
     /// Where to join.
     Join,
+    /// Who stands between the one who asks about an owner before it and its own range.
+    Gap,
 }
 
 #[derive(Clone, Debug)]
@@ -178,17 +180,18 @@ impl Ring {
                 }
                 // Nobody has a ring: one is founded by those who stand there long enough.
                 Purpose::Join => self.stand_before(call, lookup.target, None, out),
-                Purpose::Merge => {}
+                Purpose::Merge | Purpose::Gap => {}
             }
             return;
         }
         let is_over = lookup.hops >= STEPS_MAX || lookup.asked.len() >= ASKED_MAX;
         while let Some(next) = lookup.candidates.pop().filter(|_| !is_over) {
             if next.handle == self.handle {
-                if lookup.purpose == Purpose::Merge {
-                    return;
+                match lookup.purpose {
+                    Purpose::Merge => return,
+                    Purpose::Gap => return self.gap_searched(call, &lookup.target),
+                    Purpose::Asked(_) | Purpose::Join => continue,
                 }
-                continue;
             }
             if lookup.asked.contains(&next.handle) {
                 continue;
@@ -198,6 +201,9 @@ impl Ring {
             lookup.open = Some((next.handle, seq));
             lookup.due = call.now + call.config.step_timeout;
             out.send(next.handle, Message::Find { seq, target: lookup.target.clone() });
+            if lookup.purpose == Purpose::Gap {
+                self.ask_between(call, &next, out);
+            }
             self.lookups.push(lookup);
             return;
         }
@@ -219,6 +225,7 @@ impl Ring {
             Purpose::Asked(lookup) => out.event(Event::Found { lookup, owner }),
             Purpose::Merge => self.learn(call, owner.contact.handle, &owner.contact.position, out),
             Purpose::Join => self.stand_before(call, lookup.target.clone(), Some(&owner), out),
+            Purpose::Gap => self.consider_below(call, owner.contact.handle, &owner.contact.position),
         }
     }
 

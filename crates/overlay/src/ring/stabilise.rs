@@ -116,7 +116,7 @@ impl Ring {
     }
 
     /// Somebody before this node has a range, or wants one.
-    fn consider_below(&mut self, call: Call<'_, Config>, from: Handle, position: &Position) {
+    pub(super) fn consider_below(&mut self, call: Call<'_, Config>, from: Handle, position: &Position) {
         let Some(me) = &self.position else { return };
         let contact = Contact { handle: from, position: position.clone() };
         // Nodes without a lease pass it on, so it may speak less often than once a round.
@@ -321,6 +321,7 @@ impl Ring {
             self.questions.answered(from, seq, |it| it == Subject::Neighbours).ok_or(Fault::Unasked)?;
         out.contact_answered(from);
         let Some(me) = self.position.clone() else { return Ok(()) };
+        self.heed_between(call, from, &position, quiet);
         self.heard(call, from, position, out);
         self.heed_quiet(call.now, from, quiet);
         let first = self.successors.first().filter(|first| first.handle == from).cloned();

@@ -8,6 +8,7 @@ use xtreem_base::{Call, Duration, Handle, Instant};
 
 use super::contact::{Contact, clockwise};
 use super::lease::Lease;
+use super::lookup::Purpose;
 use super::message::{Claim, Verdict};
 use super::questions::Subject;
 use super::{Config, Event, Fault, Heard, Host, Ring};
@@ -22,6 +23,8 @@ const EPOCH_JUMP_MAX: u64 = 1 << 32;
 pub(super) struct Gap {
     space: Range,
     since: Instant,
+    /// Whether a lookup of where the own range begins has come round to this node.
+    is_searched: bool,
 }
 
 impl Ring {
@@ -463,24 +466,30 @@ impl Ring {
         let space = Range::new(floor.clone(), begin.clone());
         let gap = match former {
             // What is a part of it has been silent for as long.
-            Some(Gap { space: wider, since })
+            Some(Gap { space: wider, since, is_searched })
                 if wider.to == begin && (wider.after == floor || wider.contains(&floor)) =>
             {
-                Gap { space: space.clone(), since }
+                Gap { space: space.clone(), since, is_searched }
             }
-            _ => Gap { space: space.clone(), since: call.now },
+            _ => Gap { space: space.clone(), since: call.now, is_searched: false },
         };
         let last = self.promises.last_end(&space);
         let end = self.promises.end_of(&space).unwrap_or_else(|| {
             last.max(lease.since).max(gap.since) + call.config.lease + call.config.drift()
         });
         let end = end.max(last);
-        if call.now < end {
+        let is_known = self.promises.end_of(&space).is_some();
+        // Who stands alone has nobody to ask.
+        let is_to_search = !is_known && !gap.is_searched && !self.successors.as_slice().is_empty();
+        if call.now < end || is_to_search {
+            let soon = call.now + call.config.answer_timeout;
             self.gap = Some(gap);
-            self.gap_due = end.min(call.now + call.config.answer_timeout);
+            self.gap_due = if call.now < end { end.min(soon) } else { soon };
+            if is_to_search && end <= call.now + call.config.gap_search() {
+                self.search_gap(call, begin, out);
+            }
             return;
         }
-        let is_known = self.promises.end_of(&space).is_some();
         self.promises.drop_within(&space);
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());
         let epoch = self.next_epoch();
@@ -489,6 +498,44 @@ impl Ring {
         }
         self.tell_range(out);
         self.claim_anew(call, out);
+    }
+
+    /// Who stands between may know of other successors only, where many died at once: routes that lead there
+    /// from elsewhere find it.
+    fn search_gap<H: Host>(&mut self, call: Call<'_, Config>, begin: Position, out: &mut H) {
+        if self.lookups.iter().all(|lookup| lookup.purpose != Purpose::Gap) {
+            self.start_lookup(call, Purpose::Gap, begin, None, out);
+        }
+    }
+
+    /// A search goes on to one who may stand in the gap: it hears of this node, and tells whether it owns
+    /// anything.
+    pub(super) fn ask_between<H: Host>(&mut self, call: Call<'_, Config>, contact: &Contact, out: &mut H) {
+        if self.gap.as_ref().is_some_and(|gap| gap.space.contains(&contact.position)) {
+            self.ask(call, contact.handle, Subject::Neighbours, call.config.tries, out);
+        }
+    }
+
+    /// The answer to that: who has or promised anything is the floor, or ends the gap.
+    pub(super) fn heed_between(
+        &mut self,
+        call: Call<'_, Config>,
+        from: Handle,
+        position: &Position,
+        quiet: Duration,
+    ) {
+        let is_between = self.gap.as_ref().is_some_and(|gap| gap.space.contains(position));
+        if is_between && quiet == Duration::ZERO {
+            self.consider_below(call, from, position);
+        }
+    }
+
+    /// Whoever was asked last takes this node for the next one. Answers of those between are still under way.
+    pub(super) fn gap_searched(&mut self, call: Call<'_, Config>, target: &Position) {
+        if let Some(gap) = self.gap.as_mut().filter(|gap| gap.space.to == *target) {
+            gap.is_searched = true;
+            self.gap_due = call.now + call.config.answer_timeout;
+        }
     }
 
     /// Tells both granters where the range begins now.

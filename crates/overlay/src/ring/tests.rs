@@ -191,6 +191,20 @@ fn half_killed_at_once_are_replaced_by_those_before_and_behind() {
     }
 }
 
+/// Whoever stood before them knows no successor any more, and strangers speak first.
+#[test]
+fn a_longer_row_of_dead_than_any_list_of_successors_gives_no_stranger_a_key() {
+    const DEAD: usize = SUCCESSORS_MAX + 2;
+    for seed in 0..4 {
+        let mut world = World::new(seed, 4 * DEAD);
+        world.run(Duration::from_secs(30));
+        let row = world.in_order();
+        row.iter().take(DEAD).chain(row.iter().skip(2 * DEAD).take(DEAD)).for_each(|node| world.kill(*node));
+        world.run(Duration::from_secs(90));
+        assert!(world.is_whole(), "seed {seed}\n{}", world.describe());
+    }
+}
+
 #[test]
 fn halves_go_on_for_themselves_and_become_one_ring_again() {
     for seed in 0..4 {

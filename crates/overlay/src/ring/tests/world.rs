@@ -138,6 +138,14 @@ impl World {
         self.nodes[nth] = None;
     }
 
+    /// Those that live, in the order of the ring.
+    pub(super) fn in_order(&self) -> Vec<usize> {
+        let place = |nth: usize| Some((self.nodes[nth].as_ref()?.ring.position()?.clone(), nth));
+        let mut standing: Vec<(Position, usize)> = (0..self.nodes.len()).filter_map(place).collect();
+        standing.sort_unstable();
+        standing.into_iter().map(|(_, nth)| nth).collect()
+    }
+
     pub(super) fn living(&self) -> usize {
         self.nodes.iter().flatten().count()
     }
