@@ -191,18 +191,68 @@ fn half_killed_at_once_are_replaced_by_those_before_and_behind() {
     }
 }
 
-/// Whoever stood before them knows no successor any more, and strangers speak first.
+/// Where a row of nodes died that is longer than any list of successors, strangers speak first.
 #[test]
-fn a_longer_row_of_dead_than_any_list_of_successors_gives_no_stranger_a_key() {
-    const DEAD: usize = SUCCESSORS_MAX + 2;
-    for seed in 0..4 {
-        let mut world = World::new(seed, 4 * DEAD);
-        world.run(Duration::from_secs(30));
-        let row = world.in_order();
-        row.iter().take(DEAD).chain(row.iter().skip(2 * DEAD).take(DEAD)).for_each(|node| world.kill(*node));
-        world.run(Duration::from_secs(90));
-        assert!(world.is_whole(), "seed {seed}\n{}", world.describe());
+fn a_stranger_from_far_off_is_no_reason_to_take_what_an_owner_between_has() {
+    let (config, mut out) = (Config::default(), Out::default());
+    let [owner, stranger] = [200, 150].map(|place| contact(place));
+    let mut node = Ring::new(at(100).id, contact(100).handle, Rng::new(1));
+    let start = second(100);
+    node.found(Call::new(&config, start), at(100), &mut out);
+    let ask = |position: &Position, after| Message::Stabilise {
+        seq: 1,
+        position: position.clone(),
+        claim: Claim { after, epoch: 0, is_second: false, quiet: Duration::from_secs(10) },
+    };
+    let call = Call::new(&config, start + Duration::from_secs(1));
+    node.handle_message(call, owner.handle, ask(&owner.position, None), &mut out).expect("a newcomer");
+    assert_eq!(node.range(), Some(&Range::new(at(200), at(100))), "the newcomer owns the rest");
+    for step in 4..120u64 {
+        let now = start + Duration::from_millis(step * 250);
+        let call = Call::new(&config, now);
+        // It loses its lease once, so that it no longer knows exactly what it has promised.
+        let grants = now > start + Duration::from_secs(8);
+        if node.next_timeout(&config).at <= now {
+            node.handle_timeout(call, &mut out);
+        }
+        if step == 33 {
+            let word = ask(&owner.position, None);
+            node.handle_message(call, owner.handle, word, &mut out).expect("the owner is back");
+        }
+        if grants && step % 8 == 0 {
+            let word = ask(&stranger.position, Some(at(120)));
+            node.handle_message(call, stranger.handle, word, &mut out).expect("a stranger");
+        }
+        for (to, message) in out.take().into_iter().filter(|_| grants) {
+            let is_owner = to == owner.handle;
+            let epoch = 2;
+            let answer = match message {
+                Message::Stabilise { seq, .. } => Message::Neighbours {
+                    seq,
+                    position: if is_owner { owner.position.clone() } else { stranger.position.clone() },
+                    predecessor: Some(contact(100)),
+                    successors: [contact(200), contact(100)]
+                        .into_iter()
+                        .filter(|it| it.handle != to)
+                        .collect(),
+                    epoch,
+                    verdict: if is_owner {
+                        Verdict::Granted { second: None, left: config.lease }
+                    } else {
+                        Verdict::Wait
+                    },
+                    quiet: if is_owner { Duration::ZERO } else { Duration::from_secs(10) },
+                },
+                Message::Find { seq, .. } if is_owner => {
+                    Message::Owned { seq, range: Range::new(at(100), at(200)), epoch }
+                }
+                _ => continue,
+            };
+            node.handle_message(call, to, answer, &mut out).expect("an answer");
+        }
+        assert_eq!(node.range(), Some(&Range::new(at(200), at(100))), "{now:?}");
     }
+    assert!(node.is_owner(start + Duration::from_secs(30)), "it was granted again");
 }
 
 #[test]

@@ -34,6 +34,12 @@ pub(super) struct Out {
     peer: Option<Handle>,
 }
 
+impl Out {
+    pub(super) fn take(&mut self) -> Vec<(Handle, Message)> {
+        core::mem::take(&mut self.sent)
+    }
+}
+
 impl Sink<Message> for Out {
     fn send(&mut self, to: Handle, message: Message) {
         self.sent.push((to, message));
@@ -136,14 +142,6 @@ impl World {
 
     pub(super) fn kill(&mut self, nth: usize) {
         self.nodes[nth] = None;
-    }
-
-    /// Those that live, in the order of the ring.
-    pub(super) fn in_order(&self) -> Vec<usize> {
-        let place = |nth: usize| Some((self.nodes[nth].as_ref()?.ring.position()?.clone(), nth));
-        let mut standing: Vec<(Position, usize)> = (0..self.nodes.len()).filter_map(place).collect();
-        standing.sort_unstable();
-        standing.into_iter().map(|(_, nth)| nth).collect()
     }
 
     pub(super) fn living(&self) -> usize {
