@@ -5,8 +5,10 @@
 //! publisher's events keep their order at every subscriber.
 
 mod access;
+mod catching;
 mod connection;
 mod groups;
+mod kept;
 mod queue;
 #[cfg(test)]
 mod tests;
@@ -26,8 +28,9 @@ pub use self::access::{Access, Rules};
 use self::connection::{Connection, Route, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
+use crate::keeper::Asker;
 use crate::{
-    EventHeaders, EventWriter, Fault, Frame, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
+    EventHeaders, EventWriter, Fault, Frame, HashId, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
     write_error, write_lost, write_ok,
 };
 
@@ -80,6 +83,16 @@ pub trait Host {
 
     /// Who a token stands for.
     fn access(&mut self, token: &str) -> Option<Access>;
+
+    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called.
+    fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>);
+
+    /// Looks for what is kept of this: whether it does. [`Broker::found`] follows, [`Broker::answer_recall`]
+    /// unless it is answered already, and [`Broker::recalled`].
+    fn recall(&mut self, id: ConnectionId, pattern: &Pattern<'static>, is_answered: bool) -> bool;
+
+    /// Nobody looks there any more.
+    fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>);
 }
 
 /// Events of one topic that were read one after the other, as they will be written.
@@ -103,6 +116,8 @@ pub struct Broker {
     held: BTreeMap<Pattern<'static>, Vec<ConnectionId>>,
     /// Subscriptions that end by themselves.
     leases: Deadlines<(ConnectionId, Pattern<'static>)>,
+    /// Subscriptions to which an event that was kept may come a second time until then.
+    catching: Deadlines<(ConnectionId, Pattern<'static>)>,
     /// Connections for which something new waits.
     dirty: Vec<ConnectionId>,
     plain: BytesMut,
@@ -138,6 +153,7 @@ impl Broker {
             groups: Groups::default(),
             held: BTreeMap::new(),
             leases: Deadlines::default(),
+            catching: Deadlines::default(),
             dirty: Vec::new(),
             plain: BytesMut::new(),
             full: BytesMut::new(),
@@ -240,11 +256,13 @@ impl Broker {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.leases.next().map(|(at, _)| at)
+        let ends = self.catching.next().map(|(at, _)| at);
+        self.leases.next().map(|(at, _)| at).into_iter().chain(ends).min()
     }
 
     /// Ends the subscriptions whose lease is over.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut impl Host) {
+        self.end_catching(now);
         while let Some((id, pattern)) = self.leases.expire(now) {
             let Some(connection) = self.connection(id) else { continue };
             if let Some(subscription) = connection.subscriptions.remove(&pattern) {
@@ -292,8 +310,7 @@ impl Broker {
     ) {
         for id in self.held.remove(pattern).unwrap_or_default() {
             match answer {
-                Ok("") => self.ok(id, format_args!("SUBSCRIBE {pattern}")),
-                Ok(words) => self.ok(id, format_args!("SUBSCRIBE {pattern} {words}")),
+                Ok(words) => self.subscribed(id, pattern, words, host),
                 Err((code, words)) => {
                     self.refuse(id, code, words);
                     let connection = self.connection(id);
@@ -387,9 +404,9 @@ impl Broker {
             self.flush(host);
             return self.refuse(id, "forbidden", &words);
         }
-        if publish.is_retained {
+        if let Some(Refusal { code, words }) = kept::refusal(&publish).filter(|_| publish.is_retained) {
             self.flush(host);
-            return self.refuse(id, "bad-value", "Retain: events are not kept here");
+            return self.refuse(id, code, &words);
         }
         let sequence = publish.sequence.unwrap_or(connection.sequence);
         connection.sequence = connection.sequence.max(sequence).wrapping_add(1);
@@ -407,11 +424,14 @@ impl Broker {
         };
         let headers = EventHeaders {
             sequence: publish.sequence,
-            reply_to: publish.reply_to,
+            reply_to: publish.reply_to.clone(),
             ..EventHeaders::default()
         };
-        self.write(id, route, sequence, &headers, publish.payload, host);
-        if let Some(tag) = publish.ack {
+        let Some(event) = self.write(id, route, sequence, &headers, publish.payload, host) else { return };
+        if publish.is_retained {
+            self.flush(host);
+            self.retain(id, event, &publish, host);
+        } else if let Some(tag) = publish.ack {
             self.flush(host);
             self.answer_with(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
         }
@@ -447,8 +467,8 @@ impl Broker {
         headers: &EventHeaders<'_>,
         payload: &[u8],
         host: &mut impl Host,
-    ) {
-        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+    ) -> Option<HashId> {
+        let connection = self.connections.get_mut(id as usize).and_then(Option::as_mut)?;
         let route = &connection.routes[at];
         let is_one_by_one = !route.groups.is_empty();
         let is_new =
@@ -458,7 +478,7 @@ impl Broker {
             let run = Run { connection: id, route: at, plain: plain..plain, full: full..full, count: 0 };
             self.runs.push(run);
         }
-        let Some(run) = self.runs.last_mut() else { return };
+        let run = self.runs.last_mut()?;
         run.count += 1;
         let event = route.stem.event(sequence);
         if !route.plain.is_empty() || is_one_by_one {
@@ -477,6 +497,7 @@ impl Broker {
             route.writer.write(&mut self.full, event, Some(&headers), payload);
             run.full.end = self.full.len();
         }
+        Some(event)
     }
 
     /// Hands what was written to those that hear it.
@@ -518,6 +539,15 @@ impl Broker {
     }
 
     fn push(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(catching) = &mut connection.catching else { return self.enqueue(id, events, topic, count) };
+        let (events, count) = catching.filter(events, count);
+        if count > 0 {
+            self.enqueue(id, &events, topic, count);
+        }
+    }
+
+    fn enqueue(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
         let queue_max = self.config.queue_max;
         let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
         if connection.is_ending {
@@ -561,6 +591,9 @@ impl Broker {
         }
         let ends = options.lease.map(|lease| now + Duration::from_secs(lease.as_secs()));
         let subscription = Subscription { group: options.group.map(String::from) };
+        if is_new && subscription.group.is_none() {
+            connection.catching.get_or_insert_default().add(pattern.clone());
+        }
         let before = connection.subscriptions.insert(pattern.clone(), subscription.clone());
         self.leases.clear(&(id, pattern.clone()));
         if let Some(ends) = ends {
@@ -584,7 +617,7 @@ impl Broker {
             }
             return Ok(());
         }
-        self.ok(id, format_args!("SUBSCRIBE {pattern}"));
+        self.subscribed(id, &pattern, "", host);
         Ok(())
     }
 
@@ -615,6 +648,8 @@ impl Broker {
         host: &mut impl Host,
     ) {
         self.leases.clear(&(id, pattern.clone()));
+        self.stop_catching(id, pattern);
+        host.forget(id, pattern);
         self.leave(id, pattern, subscription);
         if let Some(held) = self.held.get_mut(pattern) {
             held.retain(|known| *known != id);

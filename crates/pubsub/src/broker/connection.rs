@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::catching::Catching;
 use super::{Access, Queue};
 use crate::{EventWriter, Framer, Pattern, Slow, Stem};
 
@@ -23,6 +24,8 @@ pub(super) struct Connection {
     pub wishes: Wishes,
     /// Its subscriptions, each with its group.
     pub subscriptions: BTreeMap<Pattern<'static>, Subscription>,
+    /// While there are new ones, which get what was kept before.
+    pub catching: Option<Catching>,
     pub routes: Vec<Route>,
     /// The number of its next event without one of its own.
     pub sequence: u64,
@@ -73,6 +76,7 @@ impl Connection {
             queue: Queue::new(),
             wishes: Wishes::default(),
             subscriptions: BTreeMap::new(),
+            catching: None,
             routes: Vec::new(),
             sequence: 0,
             is_dirty: false,

@@ -5,6 +5,7 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::relay::Arrival;
 
 #[derive(Default)]
 struct World {
@@ -13,6 +14,9 @@ struct World {
     is_wanted_elsewhere: bool,
     /// Who subscribes is answered later.
     is_slow: bool,
+    /// What is kept is looked for.
+    has_store: bool,
+    retained: Vec<(Asker, Arc<Pattern<'static>>, Option<Bytes>)>,
 }
 
 impl Host for World {
@@ -33,6 +37,16 @@ impl Host for World {
     fn access(&mut self, token: &str) -> Option<Access> {
         (token == "good").then(|| Access::all("slot"))
     }
+
+    fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
+        self.retained.push((asker, topic.clone(), event));
+    }
+
+    fn recall(&mut self, _: ConnectionId, _: &Pattern<'static>, _: bool) -> bool {
+        self.has_store
+    }
+
+    fn forget(&mut self, _: ConnectionId, _: &Pattern<'static>) {}
 }
 
 struct Play {
@@ -321,4 +335,78 @@ proptest! {
             prop_assert_eq!(play.heard(client), expected);
         }
     }
+}
+
+fn retain(topic: &str, headers: &str, payload: &str) -> String {
+    let len = payload.len();
+    format!("PUBLISH \"{topic}\"\r\nRetain: yes\r\n{headers}Payload-length: {len}\r\n{payload}\r\n")
+}
+
+#[test]
+fn a_retained_value_is_acknowledged_when_it_is_kept_and_comes_before_the_answer_of_a_subscriber() {
+    let mut play = Play::new(Config::default());
+    play.world.has_store = true;
+    let (publisher, one, two) = (play.open(), play.open(), play.open());
+    play.say(publisher, &retain("a/b", "Ack: t\r\n", "1"));
+    assert_eq!(play.heard(publisher), "");
+    let (asker, topic, event) = play.world.retained.remove(0);
+    play.broker.kept(&asker, &topic, Ok(()));
+    play.broker.kept(&asker, &topic, Err("no room"));
+    let refused = "ERROR not-kept \"what was published to \\\"a/b\\\" (t): no room\"\n";
+    assert_eq!(play.heard(publisher), format!("OK PUBLISH t\n{refused}"));
+    let value = Arrival::read_retained(&event.expect("a value")).expect("an event");
+
+    for id in [one, two] {
+        play.say(id, "CONNECT ok headers\nSUBSCRIBE \"a/*\"\n");
+        assert_eq!(play.heard(id), "OK CONNECT\n");
+    }
+    let pattern = Pattern::new("a/*").expect("a pattern");
+    // One hears the next value before what is kept, and the other one after that.
+    let next = retain("a/b", "", "2");
+    let shown = "EVENT \"a/b\" 32\nPublisher: user\nPayload-length: 1\n2\n";
+    for _ in 0..2 {
+        play.broker.found(one, &pattern, &value);
+    }
+    play.say(publisher, &next);
+    play.broker.found(two, &pattern, &value);
+    for id in [one, two] {
+        play.broker.answer_recall(id, &pattern, "");
+        play.broker.recalled(Instant::ZERO, id, &pattern);
+    }
+    let kept = "EVENT \"a/b\" 32\nRetained: yes\nPublisher: user\nPayload-length: 1\n1\n";
+    assert_eq!(play.heard(one), format!("{kept}{shown}OK SUBSCRIBE \"a/*\"\n"));
+    assert_eq!(play.heard(two), format!("{shown}OK SUBSCRIBE \"a/*\"\n"), "an older one does not come behind");
+    // What is still on its way comes once.
+    let (_, topic, event) = play.world.retained.remove(0);
+    let value = Arrival::read_retained(&event.expect("a value")).expect("an event");
+    let three = play.open();
+    play.say(three, "SUBSCRIBE \"a/b\"\n");
+    play.broker.found(three, &topic, &value);
+    play.broker.recalled(Instant::ZERO, three, &topic);
+    play.broker.deliver(&topic, &value.plain, &value.full, 1);
+    assert_eq!(play.heard(three), event_of(&value));
+    play.broker.handle_timeout(Instant::ZERO + Duration::from_secs(10), &mut play.world);
+    assert_eq!(play.broker.next_timeout(), None);
+}
+
+fn event_of(value: &Arrival) -> String {
+    let text = core::str::from_utf8(&value.plain).expect("text");
+    event("a/b", text.trim_end().rsplit('\n').next().expect("a payload"))
+}
+
+#[test]
+fn what_cannot_be_a_last_value_is_refused_and_an_empty_one_ends_it() {
+    let mut play = Play::new(Config::default());
+    let id = play.open();
+    play.say(id, &retain("a/*", "", "1"));
+    assert!(play.heard(id).starts_with("ERROR bad-value \"Retain: "));
+    play.say(id, &retain("a", "", &"x".repeat(crate::RETAINED_MAX_BYTES + 1)));
+    assert!(play.heard(id).starts_with("ERROR bad-value \"Retain: a payload of 61441 bytes"));
+    assert!(play.world.retained.is_empty());
+    play.say(id, &retain("a", "", ""));
+    assert_eq!(play.world.retained.remove(0).2, None);
+    // Somebody else has its place now.
+    let asker = Asker { connection: id, number: 99, ack: Some("t".into()) };
+    play.broker.kept(&asker, &Pattern::All, Ok(()));
+    assert_eq!(play.heard(id), "");
 }

@@ -1,0 +1,145 @@
+//! What is kept of published events, for those who subscribe later: the last value of a topic.
+//!
+//! It lies on the ring of all nodes, so that every server finds it and it outlives the server that took it.
+//! A topic has one key there: the newest event stays, whoever published it. This holds no socket and no clock
+//! and asks the ring through its caller; nobody waits here for the ring but whom it answers.
+//!
+//! *A subscriber misses no value.* What it finds was written before it looked, or comes as an event, see
+//! [`Keeper::writing`].
+
+mod reads;
+#[cfg(test)]
+mod tests;
+mod writes;
+
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use bytes::Bytes;
+use xtreem_base::{Deadlines, Instant};
+
+pub use self::reads::key_of;
+use self::reads::{Read, Reader};
+use self::writes::Writes;
+pub use self::writes::{WAITING_MAX, WAITING_MAX_BYTES};
+use crate::Pattern;
+use crate::broker::ConnectionId;
+use crate::relay::{Arrival, Failure, Item, Section};
+
+/// Writes under way, and as many questions: a sixteenth of what a node may have. Our guess.
+const RUNNING_MAX: usize = 16;
+
+/// Who published something that is to be kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asker {
+    pub connection: ConnectionId,
+    /// Among all that there were: ids are used again.
+    pub number: u64,
+    /// The word of its `Ack`.
+    pub ack: Option<String>,
+}
+
+/// One operation on the ring.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// The last value of a topic: as an event, or none any more.
+    Retain(Arc<Pattern<'static>>, Option<Bytes>),
+    /// Reads so many of the retained values that lie there.
+    Read(Section, u16),
+}
+
+/// What lies on the ring in one section, and where to go on if there may be more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    pub items: Vec<Item>,
+    pub next: Option<Vec<u8>>,
+}
+
+/// What the caller is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Asks the ring; [`Keeper::handle_done`] has the answer.
+    Ring(u64, Ask),
+    /// What this one published is kept, or not and why.
+    Kept(Asker, Arc<Pattern<'static>>, Result<(), String>),
+    /// This is for a subscriber that looks.
+    Found(ConnectionId, Arc<Pattern<'static>>, Arrival),
+    /// It is answered, with these words behind.
+    Answer(ConnectionId, Arc<Pattern<'static>>, &'static str),
+    /// Nothing more comes.
+    Over(ConnectionId, Arc<Pattern<'static>>),
+}
+
+#[derive(Debug)]
+enum Job {
+    Write(Arc<Pattern<'static>>),
+    Read(Reader, u64),
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Keeper {
+    writes: BTreeMap<Arc<Pattern<'static>>, Writes>,
+    /// Topics of which something is to be written and nothing is being written.
+    ready: VecDeque<Arc<Pattern<'static>>>,
+    /// Bytes of all events that wait.
+    waiting_bytes: usize,
+    /// The numbers of all writes that are not over.
+    unwritten: BTreeSet<u64>,
+    writings: u64,
+    reads: BTreeMap<Reader, Read>,
+    /// Whose turn it is to read.
+    turns: BTreeMap<u64, Reader>,
+    timers: Deadlines<Reader>,
+    running: BTreeMap<u64, Job>,
+    requests: u64,
+    out: VecDeque<Task>,
+}
+
+impl Keeper {
+    pub fn next_task(&mut self) -> Option<Task> {
+        if let Some(task) = self.out.pop_front() {
+            return Some(task);
+        }
+        let writes = self.running.values().filter(|job| matches!(job, Job::Write(_))).count();
+        let (job, ask) = if writes < RUNNING_MAX && !self.ready.is_empty() {
+            self.start_write()?
+        } else if self.running.len() - writes < RUNNING_MAX {
+            self.start_read()?
+        } else {
+            return None;
+        };
+        self.requests += 1;
+        self.running.insert(self.requests, job);
+        Some(Task::Ring(self.requests, ask))
+    }
+
+    /// What the ring said.
+    pub fn handle_done(&mut self, now: Instant, request: u64, done: Result<Page, Failure>) {
+        match self.running.remove(&request) {
+            Some(Job::Write(topic)) => self.written(&topic, done),
+            Some(Job::Read(reader, turn)) => self.read(now, reader, turn, done),
+            None => {}
+        }
+    }
+
+    pub fn next_timeout(&self) -> Option<Instant> {
+        self.timers.next().map(|(at, _)| at)
+    }
+
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(reader) = self.timers.expire(now) {
+            self.look_after(now, reader);
+        }
+    }
+
+    /// The number of the oldest write that is not over, and the next one's. Who is told of a new subscriber
+    /// takes that as done when all writes before are over: the subscriber looks after that, and finds them;
+    /// what is published later goes there.
+    pub fn writing(&self) -> (u64, u64) {
+        let next = self.writings + 1;
+        (self.unwritten.first().copied().unwrap_or(next), next)
+    }
+}

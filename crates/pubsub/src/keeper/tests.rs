@@ -1,0 +1,222 @@
+//! The keeper against a ring that is a table.
+
+use alloc::format;
+use alloc::string::{String, ToString as _};
+use alloc::vec;
+
+use bytes::BytesMut;
+use xtreem_base::{Duration, NodeId};
+
+use super::*;
+use crate::{EventHeaders, EventWriter, HashId, Topic};
+
+fn topic(text: &str) -> Arc<Pattern<'static>> {
+    Arc::new(Pattern::new(text).expect("a pattern").into_owned())
+}
+
+fn event(of: &str, payload: &str) -> Bytes {
+    let headers = EventHeaders { is_retained: true, ..EventHeaders::default() };
+    let mut out = BytesMut::new();
+    EventWriter::new(&topic(of)).write(&mut out, HashId(1), Some(&headers), payload.as_bytes());
+    out.freeze()
+}
+
+fn asker(connection: ConnectionId) -> Asker {
+    Asker { connection, number: 1, ack: None }
+}
+
+#[derive(Default)]
+struct Play {
+    keeper: Keeper,
+    ring: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// What is asked and not answered.
+    asked: VecDeque<(u64, Ask)>,
+    now: Instant,
+    heard: Vec<String>,
+}
+
+impl Play {
+    fn ask(&mut self) {
+        while let Some(task) = self.keeper.next_task() {
+            let said = match task {
+                Task::Ring(request, ask) => {
+                    self.asked.push_back((request, ask));
+                    continue;
+                }
+                Task::Kept(asker, topic, result) => format!("{} {topic} {}", asker.connection, result.is_ok()),
+                Task::Found(id, _, arrival) => {
+                    let text = String::from_utf8(arrival.plain.to_vec()).expect("text");
+                    format!("{id} {}", text.trim_end().rsplit('\n').next().expect("a payload"))
+                }
+                Task::Answer(id, pattern, words) => format!("{id} OK {pattern} {words}"),
+                Task::Over(id, _) => format!("{id} over"),
+            };
+            self.heard.push(said);
+        }
+    }
+
+    fn answer(&mut self, with: impl Fn(&mut BTreeMap<Vec<u8>, Vec<u8>>, Ask) -> Result<Page, Failure>) {
+        let (request, ask) = self.asked.pop_front().expect("something is asked");
+        let done = with(&mut self.ring, ask);
+        self.keeper.handle_done(self.now, request, done);
+        self.ask();
+    }
+
+    fn settle(&mut self) {
+        self.ask();
+        while !self.asked.is_empty() {
+            self.answer(|ring, ask| Ok(do_it(ring, ask)));
+        }
+    }
+
+    fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+        self.keeper.handle_timeout(self.now);
+        self.ask();
+    }
+
+    fn take(&mut self) -> Vec<String> {
+        core::mem::take(&mut self.heard)
+    }
+}
+
+fn do_it(ring: &mut BTreeMap<Vec<u8>, Vec<u8>>, ask: Ask) -> Page {
+    match ask {
+        Ask::Retain(topic, Some(event)) => {
+            ring.insert(key_of(&topic), event.to_vec());
+            Page::default()
+        }
+        Ask::Retain(topic, None) => {
+            ring.remove(&key_of(&topic));
+            Page::default()
+        }
+        Ask::Read(section, limit) => {
+            let writer = NodeId::from_bytes([1; 16]);
+            let mut all = ring.iter().filter(|(key, _)| section.contains(key));
+            let items = (all.by_ref().take(limit.into()))
+                .map(|(key, value)| Item { key: key.clone(), value: value.clone(), writer })
+                .collect();
+            Page { items, next: all.next().map(|(key, _)| key.clone()) }
+        }
+    }
+}
+
+#[test]
+fn whoever_looks_finds_the_last_value_of_each_topic_that_it_means() {
+    let mut play = Play::default();
+    for (at, of) in ["a", "a/b", "a/b/c", "a/c", "ab", "b"].into_iter().enumerate() {
+        for payload in ["old", of] {
+            play.keeper.retain(asker(at as u32), &topic(of), Some(event(of, payload)));
+        }
+    }
+    play.keeper.retain(asker(9), &topic("b"), None);
+    play.settle();
+    assert_eq!(play.take().iter().filter(|said| said.ends_with("true")).count(), 13);
+    for (pattern, found) in [
+        ("a/b", &["a/b"][..]),
+        ("a/*", &["a/b", "a/c"]),
+        ("a/**", &["a", "a/b", "a/b/c", "a/c"]),
+        ("**", &["a", "a/b", "a/b/c", "a/c", "ab"]),
+        ("c", &[]),
+    ] {
+        play.keeper.recall(play.now, 7, &topic(pattern), false);
+        play.settle();
+        let mut expected: Vec<String> = found.iter().map(|payload| format!("7 {payload}")).collect();
+        expected.extend([format!("7 OK \"{pattern}\" "), "7 over".to_string()]);
+        assert_eq!(play.take(), expected);
+    }
+    let range = Pattern::range("a/b", "ab").expect("a range");
+    play.keeper.recall(play.now, 7, &range, true);
+    play.settle();
+    assert_eq!(play.take(), ["7 a/b", "7 a/b/c", "7 a/c", "7 over"], "it is answered already");
+}
+
+#[test]
+fn a_topic_is_written_by_one_at_a_time_and_a_reader_waits_for_what_came_before_it() {
+    let mut play = Play::default();
+    let a = topic("a");
+    for (at, payload) in ["1", "2", "3"].into_iter().enumerate() {
+        play.keeper.retain(asker(at as u32), &a, Some(event("a", payload)));
+        play.ask();
+    }
+    let (_, next) = play.keeper.writing();
+    play.keeper.recall(play.now, 7, &a, false);
+    play.ask();
+    assert_eq!(play.asked.len(), 1, "the first value, and nothing beside it");
+    play.answer(|ring, ask| Ok(do_it(ring, ask)));
+    assert_eq!(play.take(), ["0 \"a\" true"]);
+    assert!(play.keeper.writing().0 < next);
+    // The second one is never written: the third one took its place.
+    play.answer(|ring, ask| Ok(do_it(ring, ask)));
+    assert!(play.keeper.writing().0 >= next);
+    play.settle();
+    assert_eq!(play.take(), ["1 \"a\" true", "2 \"a\" true", "7 3", "7 OK \"a\" ", "7 over"]);
+}
+
+#[test]
+fn a_ring_that_does_not_answer_makes_an_answer_late_and_a_refusal_is_told() {
+    let mut play = Play::default();
+    play.keeper.retain(asker(1), &topic("a"), Some(event("a", "x")));
+    play.ask();
+    play.answer(|_, _| Err(Failure::Refused("no room".into())));
+    assert_eq!(play.take(), ["1 \"a\" false"]);
+    play.keeper.recall(play.now, 7, &topic("a"), false);
+    play.ask();
+    play.answer(|_, _| Err(Failure::Unanswered));
+    play.pass(2);
+    play.answer(|_, _| Err(Failure::Unanswered));
+    play.pass(3);
+    assert_eq!(play.take(), ["7 OK \"a\" late"]);
+    play.ring.insert(b"a".to_vec(), event("a", "x").to_vec());
+    play.settle();
+    play.pass(2);
+    play.settle();
+    assert_eq!(play.take(), ["7 x", "7 over"]);
+    // Nobody waits for ever.
+    play.keeper.recall(play.now, 8, &topic("a"), false);
+    play.ask();
+    for _ in 0..70 {
+        play.pass(1);
+    }
+    assert_eq!(play.take(), ["8 OK \"a\" late", "8 over"]);
+    play.settle();
+    assert_eq!((play.take(), play.keeper.next_timeout()), (vec![], None));
+}
+
+#[test]
+fn pages_follow_one_another_up_to_a_limit_and_what_is_no_value_is_left_out() {
+    let mut play = Play::default();
+    for number in 0..reads::FOUND_MAX + 100 {
+        let of = format!("t/{number:05}");
+        let key = Topic::new(of.clone()).expect("a topic").order_key();
+        play.ring.insert(key, event(&of, &number.to_string()).to_vec());
+    }
+    let (key, wrong) = (b"t\x01000000".to_vec(), event("t/1", "x").to_vec());
+    play.ring.insert(key, wrong);
+    play.ring.insert(b"t".to_vec(), b"EVENT".to_vec());
+    play.keeper.recall(play.now, 7, &topic("t/**"), false);
+    play.settle();
+    let heard = play.take();
+    assert_eq!((&*heard[0], &*heard[1]), ("7 0", "7 1"));
+    assert!(heard.contains(&"7 OK \"t/**\" partial".to_string()));
+    assert!((reads::FOUND_MAX..reads::FOUND_MAX + 100).contains(&(heard.len() - 2)));
+}
+
+#[test]
+fn what_waits_is_bounded_and_whoever_publishes_more_is_told() {
+    let mut play = Play::default();
+    let long = Bytes::from(vec![b'x'; 60 << 10]);
+    for number in 0..200_u32 {
+        play.keeper.retain(asker(number), &topic(&format!("t/{number}")), Some(long.clone()));
+    }
+    play.ask();
+    let refused = play.take().len();
+    assert_eq!((refused, play.asked.len()), (200 - WAITING_MAX_BYTES / long.len(), RUNNING_MAX));
+    // Subscribers that go are not read for.
+    for _ in 0..3 {
+        play.keeper.recall(play.now, 7, &topic("t/**"), false);
+    }
+    assert_eq!((play.keeper.reads.len(), play.keeper.turns.len()), (1, 1));
+    play.keeper.forget(7, &topic("t/**"));
+    assert!(play.keeper.reads.is_empty() && play.keeper.turns.is_empty() && play.keeper.timers.is_empty());
+}
