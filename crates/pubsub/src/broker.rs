@@ -10,6 +10,7 @@ mod connection;
 mod groups;
 mod kept;
 mod queue;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -28,9 +29,10 @@ pub use self::access::{Access, Rules};
 use self::connection::{Connection, Route, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
+use self::repeats::{Repeat, Repeats};
 use crate::keeper::Asker;
 use crate::{
-    EventHeaders, EventWriter, Fault, Frame, HashId, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
+    EventHeaders, EventWriter, Fault, Frame, HashId, Options, Pattern, Publish, Replay, Request, Stem, Step, Subscriptions,
     write_error, write_lost, write_ok,
 };
 
@@ -87,9 +89,22 @@ pub trait Host {
     /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called.
     fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>);
 
-    /// Looks for what is kept of this: whether it does. [`Broker::found`] follows, [`Broker::answer_recall`]
+    /// Whether past events of all these topics are kept.
+    fn is_replayed(&self, topics: &Pattern<'_>) -> bool;
+
+    /// Keeps this event, written with all headers, as one of the past events of its topic; for who wants to
+    /// hear it, [`Broker::kept`] is to be called.
+    fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]);
+
+    /// Looks for what is kept of this, for the last values or for past events: whether it does. [`Broker::found`] follows, [`Broker::answer_recall`]
     /// unless it is answered already, and [`Broker::recalled`].
-    fn recall(&mut self, id: ConnectionId, pattern: &Pattern<'static>, is_answered: bool) -> bool;
+    fn recall(
+        &mut self,
+        id: ConnectionId,
+        pattern: &Pattern<'static>,
+        replay: Option<Replay>,
+        is_answered: bool,
+    ) -> bool;
 
     /// Nobody looks there any more.
     fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>);
@@ -112,6 +127,7 @@ pub struct Broker {
     free: Vec<ConnectionId>,
     subscriptions: Subscriptions<Hearer>,
     groups: Groups,
+    repeats: Repeats,
     /// Who is answered later.
     held: BTreeMap<Pattern<'static>, Vec<ConnectionId>>,
     /// Subscriptions that end by themselves.
@@ -151,6 +167,7 @@ impl Broker {
             free: Vec::new(),
             subscriptions: Subscriptions::default(),
             groups: Groups::default(),
+            repeats: Repeats::default(),
             held: BTreeMap::new(),
             leases: Deadlines::default(),
             catching: Deadlines::default(),
@@ -370,6 +387,7 @@ impl Broker {
         if frame.headers.is_empty()
             && let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut)
             && let Some(route) = connection.route(frame.line, version)
+            && !connection.routes[route].is_replayed
         {
             let sequence = connection.sequence;
             connection.sequence += 1;
@@ -416,7 +434,7 @@ impl Broker {
             None => {
                 // Runs name routes by their place in a list that changes now.
                 self.flush(host);
-                match self.find_route(id, line, &publish.to) {
+                match self.find_route(id, line, &publish.to, host) {
                     Some(route) => route,
                     None => return,
                 }
@@ -427,17 +445,32 @@ impl Broker {
             reply_to: publish.reply_to.clone(),
             ..EventHeaders::default()
         };
-        let Some(event) = self.write(id, route, sequence, &headers, publish.payload, host) else { return };
-        if publish.is_retained {
+        let Some(event) = self.name(id, route, sequence, publish.sequence) else { return };
+        let repeat = publish.sequence.map_or(Repeat::New, |number| self.repeats.add(event, number));
+        if repeat == Repeat::New {
+            self.write(id, route, sequence, &headers, publish.payload, host);
+        }
+        let is_replayed = self.get(id).is_some_and(|connection| connection.routes[route].is_replayed);
+        if is_replayed && repeat != Repeat::Older {
+            self.log(id, event, &publish, host);
+        }
+        if publish.is_retained && repeat != Repeat::Older {
             self.flush(host);
             self.retain(id, event, &publish, host);
-        } else if let Some(tag) = publish.ack {
+        } else if let Some(tag) = publish.ack.filter(|_| !is_replayed || repeat == Repeat::Older) {
             self.flush(host);
             self.answer_with(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
         }
     }
 
-    fn find_route(&mut self, id: ConnectionId, line: &[u8], to: &Pattern<'_>) -> Option<usize> {
+    fn find_route(
+        &mut self,
+        id: ConnectionId,
+        line: &[u8],
+        to: &Pattern<'_>,
+        host: &impl Host,
+    ) -> Option<usize> {
+        let is_replayed = matches!(to, Pattern::Topic(_)) && host.is_replayed(to);
         let (mut plain, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for hearer in self.subscriptions.hearers(to) {
             match hearer {
@@ -451,11 +484,19 @@ impl Broker {
         let topic = Arc::new(to.clone().into_owned());
         let (node, incarnation, version) = (self.node, self.incarnation, self.subscriptions.version());
         let connection = self.connection(id)?;
-        let publisher = connection.publisher();
-        let stem = Stem::new(node, publisher.as_bytes(), incarnation, &topic.to_string());
+        let text = topic.to_string();
+        let stem = |publisher: &str| Stem::new(node, publisher.as_bytes(), incarnation, &text);
+        let stems = [stem(&connection.anonymous()), stem(&connection.publisher())];
         let writer = EventWriter::new(&topic);
-        let route = Route { line: line.into(), topic, version, writer, stem, plain, full, groups };
+        let route = Route { line: line.into(), topic, version, writer, stems, plain, full, groups, is_replayed };
         Some(connection.keep_route(route))
+    }
+
+    /// What the event is called: numbers that its publisher gives go by the publisher's name, and others by
+    /// its connection.
+    fn name(&self, id: ConnectionId, at: usize, sequence: u64, given: Option<u64>) -> Option<HashId> {
+        let route = self.get(id)?.routes.get(at)?;
+        Some(route.stems[usize::from(given.is_some())].event(sequence))
     }
 
     /// Writes one event, for those that hear it.
@@ -467,8 +508,9 @@ impl Broker {
         headers: &EventHeaders<'_>,
         payload: &[u8],
         host: &mut impl Host,
-    ) -> Option<HashId> {
-        let connection = self.connections.get_mut(id as usize).and_then(Option::as_mut)?;
+    ) {
+        let Some(event) = self.name(id, at, sequence, headers.sequence) else { return };
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
         let route = &connection.routes[at];
         let is_one_by_one = !route.groups.is_empty();
         let is_new =
@@ -478,9 +520,8 @@ impl Broker {
             let run = Run { connection: id, route: at, plain: plain..plain, full: full..full, count: 0 };
             self.runs.push(run);
         }
-        let run = self.runs.last_mut()?;
+        let Some(run) = self.runs.last_mut() else { return };
         run.count += 1;
-        let event = route.stem.event(sequence);
         if !route.plain.is_empty() || is_one_by_one {
             route.writer.write(&mut self.plain, event, None, payload);
             run.plain.end = self.plain.len();
@@ -497,7 +538,6 @@ impl Broker {
             route.writer.write(&mut self.full, event, Some(&headers), payload);
             run.full.end = self.full.len();
         }
-        Some(event)
     }
 
     /// Hands what was written to those that hear it.
@@ -541,6 +581,9 @@ impl Broker {
     fn push(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
         let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
         let Some(catching) = &mut connection.catching else { return self.enqueue(id, events, topic, count) };
+        if catching.is_holding(topic) {
+            return self.hold(id, (events.clone(), topic.clone(), count));
+        }
         let (events, count) = catching.filter(events, count);
         if count > 0 {
             self.enqueue(id, &events, topic, count);
@@ -580,11 +623,9 @@ impl Broker {
             let words = format!("{} may not subscribe to {pattern}", connection.access.who);
             return Err(Refusal { code: "forbidden", words });
         }
-        if options.replay.is_some() {
-            let words = "replay=: events are not kept here".into();
-            return Err(Refusal { code: "bad-option", words });
-        }
         let is_new = !connection.subscriptions.contains_key(&pattern);
+        self.check_replay(&pattern, &options, is_new, host)?;
+        let Some(connection) = self.connection(id) else { return Ok(()) };
         if is_new && connection.subscriptions.len() >= subscriptions_max {
             let words = format!("{subscriptions_max} subscriptions are possible on one connection");
             return Err(Refusal { code: "too-many", words });
@@ -592,7 +633,7 @@ impl Broker {
         let ends = options.lease.map(|lease| now + Duration::from_secs(lease.as_secs()));
         let subscription = Subscription { group: options.group.map(String::from) };
         if is_new && subscription.group.is_none() {
-            connection.catching.get_or_insert_default().add(pattern.clone());
+            connection.catching.get_or_insert_default().add(pattern.clone(), options.replay);
         }
         let before = connection.subscriptions.insert(pattern.clone(), subscription.clone());
         self.leases.clear(&(id, pattern.clone()));

@@ -1,26 +1,33 @@
-//! What is kept of published events, for those who subscribe later: the last value of a topic.
+//! What is kept of published events, for those who subscribe later: the last value of a topic, and past events
+//! of topics that the configuration names.
 //!
 //! It lies on the ring of all nodes, so that every server finds it and it outlives the server that took it.
-//! A topic has one key there: the newest event stays, whoever published it. This holds no socket and no clock
+//! A topic has one key there for its last value: the newest event stays, whoever published it. Past events
+//! lie in a few items of each server that took them. This holds no socket and no clock
 //! and asks the ring through its caller; nobody waits here for the ring but whom it answers.
 //!
 //! *A subscriber misses no value.* What it finds was written before it looked, or comes as an event, see
 //! [`Keeper::writing`].
 
+mod logs;
+mod past;
 mod reads;
 #[cfg(test)]
 mod tests;
 mod writes;
 
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
-use xtreem_base::{Deadlines, Instant};
+use xtreem_base::{Deadlines, Duration, Instant};
 
 pub use self::reads::key_of;
+use self::logs::Log;
+pub use self::logs::{LOGS_MAX, Rule, SLOTS};
+pub use self::past::log_key;
 use self::reads::{Read, Reader};
 use self::writes::Writes;
 pub use self::writes::{WAITING_MAX, WAITING_MAX_BYTES};
@@ -46,15 +53,26 @@ pub struct Asker {
 pub enum Ask {
     /// The last value of a topic: as an event, or none any more.
     Retain(Arc<Pattern<'static>>, Option<Bytes>),
+    /// Past events of a topic, in one of this server's items.
+    Log { topic: Arc<Pattern<'static>>, slot: u16, value: Bytes, lease: Duration },
     /// Reads so many of the retained values that lie there.
-    Read(Section, u16),
+    ReadRetained(Section, u16),
+    /// The same of items with past events.
+    ReadLogs(Section, u16),
 }
 
 /// What lies on the ring in one section, and where to go on if there may be more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
-    pub items: Vec<Item>,
+    pub items: Vec<Kept>,
     pub next: Option<Vec<u8>>,
+}
+
+/// An item that lies there, and what is left of its lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub item: Item,
+    pub left: Duration,
 }
 
 /// What the caller is to do.
@@ -75,12 +93,17 @@ pub enum Task {
 #[derive(Debug)]
 enum Job {
     Write(Arc<Pattern<'static>>),
+    Log(Arc<Pattern<'static>>),
     Read(Reader, u64),
 }
 
 /// See the module.
 #[derive(Debug, Default)]
 pub struct Keeper {
+    rules: Vec<Rule>,
+    logs: BTreeMap<Arc<Pattern<'static>>, Log>,
+    /// As `ready`.
+    ready_logs: VecDeque<Arc<Pattern<'static>>>,
     writes: BTreeMap<Arc<Pattern<'static>>, Writes>,
     /// Topics of which something is to be written and nothing is being written.
     ready: VecDeque<Arc<Pattern<'static>>>,
@@ -98,15 +121,26 @@ pub struct Keeper {
     out: VecDeque<Task>,
 }
 
+/// Why something is not kept when too much waits.
+const REFUSED: &str = "more waits for the ring than possible: publish it again later";
+
 impl Keeper {
-    pub fn next_task(&mut self) -> Option<Task> {
+    /// `rules`: of which topics past events are kept. The first one that means a topic counts.
+    pub fn new(rules: Vec<Rule>) -> Keeper {
+        Keeper { rules, ..Keeper::default() }
+    }
+
+    pub fn next_task(&mut self, now: Instant) -> Option<Task> {
         if let Some(task) = self.out.pop_front() {
             return Some(task);
         }
-        let writes = self.running.values().filter(|job| matches!(job, Job::Write(_))).count();
-        let (job, ask) = if writes < RUNNING_MAX && !self.ready.is_empty() {
+        let reads = self.running.values().filter(|job| matches!(job, Job::Read(..))).count();
+        let may_write = self.running.len() - reads < RUNNING_MAX;
+        let (job, ask) = if may_write && !self.ready.is_empty() {
             self.start_write()?
-        } else if self.running.len() - writes < RUNNING_MAX {
+        } else if may_write && !self.ready_logs.is_empty() {
+            self.start_log(now)?
+        } else if reads < RUNNING_MAX {
             self.start_read()?
         } else {
             return None;
@@ -120,6 +154,7 @@ impl Keeper {
     pub fn handle_done(&mut self, now: Instant, request: u64, done: Result<Page, Failure>) {
         match self.running.remove(&request) {
             Some(Job::Write(topic)) => self.written(&topic, done),
+            Some(Job::Log(topic)) => self.logged(&topic, done),
             Some(Job::Read(reader, turn)) => self.read(now, reader, turn, done),
             None => {}
         }
@@ -141,5 +176,12 @@ impl Keeper {
     pub fn writing(&self) -> (u64, u64) {
         let next = self.writings + 1;
         (self.unwritten.first().copied().unwrap_or(next), next)
+    }
+}
+
+fn words(failure: &Failure) -> String {
+    match failure {
+        Failure::Refused(words) => alloc::format!("the ring does not take it: {words}"),
+        Failure::Unanswered => "the ring did not answer in time: publish it again".to_string(),
     }
 }

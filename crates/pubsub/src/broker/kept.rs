@@ -1,17 +1,18 @@
 //! Events that are kept, and what is kept for those who subscribe later.
 
 use alloc::format;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::BytesMut;
 use xtreem_base::Instant;
 
-use super::catching::{ON_ITS_WAY, for_each};
+use super::catching::{Catching, Events, ON_ITS_WAY, for_each};
 use super::{Broker, ConnectionId, Host, Refusal};
 use crate::keeper::Asker;
 use crate::relay::Arrival;
-use crate::{EventHeaders, EventWriter, HashId, Pattern, Publish, RETAINED_MAX_BYTES, write_ok};
+use crate::{EventHeaders, EventWriter, HashId, Options, Pattern, Publish, RETAINED_MAX_BYTES, write_ok};
 
 /// Why an event cannot be kept as the last value of its topic.
 pub(super) fn refusal(publish: &Publish<'_>) -> Option<Refusal> {
@@ -81,11 +82,87 @@ impl Broker {
     ) {
         let is_answered = !words.is_empty();
         let catching = self.connection(id).and_then(|connection| connection.catching.as_mut());
-        let is_new = catching.is_some_and(|catching| catching.begin(pattern));
-        let is_looking = is_new && host.recall(id, pattern, is_answered);
+        let begun = catching.and_then(|catching| catching.begin(pattern));
+        let is_looking = match begun {
+            // Events wait for past ones: not longer.
+            Some(Some(_)) if is_answered => false,
+            Some(replay) => host.recall(id, pattern, replay, is_answered),
+            None => false,
+        };
         if !is_looking || is_answered {
             self.answer_subscribe(id, pattern, words);
         }
+        if begun.is_some() && !is_looking {
+            self.end_recall(id, pattern);
+        }
+    }
+
+    /// Why past events cannot be had.
+    pub(super) fn check_replay(
+        &self,
+        pattern: &Pattern<'_>,
+        options: &Options<'_>,
+        is_new: bool,
+        host: &impl Host,
+    ) -> Result<(), Refusal> {
+        let words = match options.replay {
+            None => return Ok(()),
+            Some(_) if options.group.is_some() => "replay=: members of a group get no past events".into(),
+            Some(_) if !is_new => format!("replay=: the subscription to {pattern} is there: cancel it before"),
+            Some(_) if host.is_replayed(pattern) => return Ok(()),
+            Some(_) => format!(
+                "replay=: no past events are kept of {pattern}: `replay` below [pubsub] of agent.toml says of \
+                 which topics"
+            ),
+        };
+        Err(Refusal { code: "bad-option", words })
+    }
+
+    /// What was held goes on.
+    fn end_recall(&mut self, id: ConnectionId, pattern: &Pattern<'static>) {
+        if let Some(catching) = self.connection(id).and_then(|connection| connection.catching.as_mut()) {
+            catching.end(pattern);
+        }
+        self.release(id);
+    }
+
+    fn release(&mut self, id: ConnectionId) {
+        let catching = self.connection(id).and_then(|connection| connection.catching.as_mut());
+        let free = catching.map(Catching::release).unwrap_or_default();
+        for (events, topic, count) in free {
+            self.push(id, &events, &topic, count);
+        }
+    }
+
+    /// Events wait until past ones have come.
+    pub(super) fn hold(&mut self, id: ConnectionId, events: Events) {
+        let Some(connection) = self.connection(id) else { return };
+        let Some(catching) = &mut connection.catching else { return };
+        for (_, topic, count) in catching.hold(events) {
+            connection.queue.lose(topic, count);
+        }
+    }
+
+    /// Keeps an event of a topic that is replayed, also when it is only repeated.
+    pub(super) fn log(
+        &mut self,
+        id: ConnectionId,
+        event: HashId,
+        publish: &Publish<'_>,
+        host: &mut impl Host,
+    ) {
+        let Some(connection) = self.connection(id) else { return };
+        let headers = EventHeaders {
+            is_retained: false,
+            sequence: publish.sequence,
+            reply_to: publish.reply_to.clone(),
+            publisher: Some(&connection.access.who),
+        };
+        let mut out = BytesMut::new();
+        EventWriter::new(&publish.to).write(&mut out, event, Some(&headers), publish.payload);
+        let ack = publish.ack.filter(|_| !publish.is_retained).map(String::from);
+        let asker = ack.map(|ack| Asker { connection: id, number: connection.number, ack: Some(ack) });
+        host.log(asker, &Arc::new(publish.to.clone().into_owned()), &out);
     }
 
     pub(super) fn answer_subscribe(&mut self, id: ConnectionId, pattern: &Pattern<'static>, words: &str) {
@@ -123,6 +200,7 @@ impl Broker {
     pub fn recalled(&mut self, now: Instant, id: ConnectionId, pattern: &Pattern<'static>) {
         if self.is_catching(id, pattern) {
             self.catching.set((id, pattern.clone()), now + ON_ITS_WAY);
+            self.end_recall(id, pattern);
         }
     }
 
@@ -134,6 +212,7 @@ impl Broker {
 
     pub(super) fn stop_catching(&mut self, id: ConnectionId, pattern: &Pattern<'static>) {
         self.catching.clear(&(id, pattern.clone()));
+        self.end_recall(id, pattern);
         if let Some(connection) = self.connection(id)
             && !connection.catching.as_mut().is_some_and(|catching| catching.remove(pattern))
         {

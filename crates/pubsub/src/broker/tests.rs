@@ -17,6 +17,8 @@ struct World {
     /// What is kept is looked for.
     has_store: bool,
     retained: Vec<(Asker, Arc<Pattern<'static>>, Option<Bytes>)>,
+    logged: Vec<(Option<Asker>, Bytes)>,
+    replays: Vec<Replay>,
 }
 
 impl Host for World {
@@ -42,7 +44,16 @@ impl Host for World {
         self.retained.push((asker, topic.clone(), event));
     }
 
-    fn recall(&mut self, _: ConnectionId, _: &Pattern<'static>, _: bool) -> bool {
+    fn is_replayed(&self, topics: &Pattern<'_>) -> bool {
+        Pattern::new("past/**").expect("a pattern").covers(topics)
+    }
+
+    fn log(&mut self, asker: Option<Asker>, _: &Arc<Pattern<'static>>, event: &[u8]) {
+        self.logged.push((asker, Bytes::copy_from_slice(event)));
+    }
+
+    fn recall(&mut self, _: ConnectionId, _: &Pattern<'static>, replay: Option<Replay>, _: bool) -> bool {
+        self.replays.extend(replay);
         self.has_store
     }
 
@@ -409,4 +420,93 @@ fn what_cannot_be_a_last_value_is_refused_and_an_empty_one_ends_it() {
     let asker = Asker { connection: id, number: 99, ack: Some("t".into()) };
     play.broker.kept(&asker, &Pattern::All, Ok(()));
     assert_eq!(play.heard(id), "");
+}
+
+#[test]
+fn a_retry_with_its_number_is_one_event_and_acknowledged_again() {
+    let mut play = Play::new(Config::default());
+    let (subscriber, first, second) = (play.open(), play.open(), play.open());
+    play.say(subscriber, "SUBSCRIBE \"a\"\nSUBSCRIBE \"b\"\n");
+    let numbered = |number: u32, of: &str| {
+        format!("PUBLISH \"{of}\"\nSequence: {number}\nAck: t\nPayload-length: 1\n{number}\n")
+    };
+    for id in [first, second] {
+        play.say(id, "CONNECT as=me\n");
+        play.say(id, &[numbered(5, "a"), numbered(5, "a"), numbered(6, "a"), numbered(5, "b")].concat());
+        assert_eq!(play.heard(id), "OK PUBLISH t\n".repeat(4));
+    }
+    let expected = [event("a", "5"), event("a", "6"), event("b", "5")].concat();
+    assert_eq!(play.heard(subscriber), expected);
+    // What has no number is new each time, also under one name.
+    for id in [first, second] {
+        play.say(id, &publish("a", "x"));
+    }
+    let queue = play.broker.queue(subscriber).expect("open");
+    let ids: Vec<Vec<u8>> = queue.front(9).map(|chunk| chunk[10..42].to_vec()).collect();
+    assert!(ids.len() == 2 && ids[0] != ids[1], "{ids:?}");
+    // A last value is kept anew, unless another one was published since.
+    play.heard(subscriber);
+    for number in [8, 9, 8, 9] {
+        play.say(first, &retain("a", &format!("Sequence: {number}\n"), &number.to_string()));
+    }
+    assert_eq!(play.world.retained.len(), 3);
+    assert_eq!(play.heard(subscriber), [event("a", "8"), event("a", "9")].concat());
+}
+
+#[test]
+fn past_events_come_before_those_that_were_published_meanwhile_and_each_once() {
+    let mut play = Play::new(Config::default());
+    (play.world.has_store, play.world.is_slow) = (true, true);
+    let (publisher, late) = (play.open(), play.open());
+    let numbers = |numbers: core::ops::RangeInclusive<u32>| -> String {
+        numbers.map(|number| publish("past/a", &number.to_string())).collect()
+    };
+    play.say(publisher, &numbers(1..=2));
+    let acknowledged = "PUBLISH \"past/a\"\nAck: t\nPayload-length: 1\n3\n";
+    play.say(publisher, acknowledged);
+    assert_eq!(play.heard(publisher), "", "it is not kept yet");
+    let asker = play.world.logged[2].0.clone().expect("somebody waits");
+    play.broker.kept(&asker, &Pattern::All, Ok(()));
+    assert_eq!(play.heard(publisher), "OK PUBLISH t\n");
+
+    play.say(late, "CONNECT ok\nSUBSCRIBE \"past/*\" replay=50\n");
+    play.say(publisher, &[numbers(4..=5), publish("other", "x")].concat());
+    let pattern = Pattern::new("past/*").expect("a pattern");
+    play.broker.answer(&pattern, Ok(""), &mut play.world);
+    play.say(publisher, &numbers(6..=6));
+    assert_eq!((play.heard(late), &*play.world.replays), ("OK CONNECT\n".into(), &[Replay::Last(50)][..]));
+    for (_, event) in play.world.logged[..4].to_vec() {
+        play.broker.found(late, &pattern, &Arrival::one(&event).expect("an event"));
+    }
+    play.broker.answer_recall(late, &pattern, "");
+    play.broker.recalled(Instant::ZERO, late, &pattern);
+    play.say(publisher, &numbers(7..=7));
+    let past: String = (1..=4).map(|number| event("past/a", &number.to_string())).collect();
+    let new: String = (5..=7).map(|number| event("past/a", &number.to_string())).collect();
+    assert_eq!(play.heard(late), format!("{past}OK SUBSCRIBE \"past/*\"\n{new}"));
+
+    // Where the grid does not answer in time nobody waits longer.
+    let other = play.open();
+    play.say(other, "CONNECT ok\nSUBSCRIBE \"past/a\" replay=10s\n");
+    play.say(publisher, &numbers(8..=8));
+    play.broker.answer(&Pattern::new("past/a").expect("a topic"), Ok("late"), &mut play.world);
+    let expected = format!("OK CONNECT\nOK SUBSCRIBE \"past/a\" late\n{}", event("past/a", "8"));
+    assert_eq!((play.heard(other), play.world.replays.len()), (expected, 1));
+}
+
+#[test]
+fn a_replay_of_what_is_not_kept_is_refused() {
+    let mut play = Play::new(Config::default());
+    let id = play.open();
+    play.say(id, "SUBSCRIBE \"past/a\"\n");
+    for (request, words) in [
+        ("SUBSCRIBE \"a\" replay=1\n", "no past events are kept of \\\"a\\\""),
+        ("SUBSCRIBE \"**\" replay=1\n", "no past events are kept of \\\"**\\\""),
+        ("SUBSCRIBE \"past/b\" group=g replay=1\n", "a group"),
+        ("SUBSCRIBE \"past/a\" replay=1\n", "cancel it before"),
+    ] {
+        play.say(id, request);
+        let heard = play.heard(id);
+        assert!(heard.starts_with("ERROR bad-option \"replay=: ") && heard.contains(words), "{heard}");
+    }
 }

@@ -5,10 +5,11 @@ use alloc::vec::Vec;
 
 use xtreem_base::{Duration, Instant};
 
-use super::{Ask, Job, Keeper, Page, Task};
-use crate::Pattern;
+use super::past::{self, Past};
+use super::{Ask, Job, Keeper, Kept, Page, Task};
 use crate::broker::ConnectionId;
-use crate::relay::{Arrival, Failure, Item, Section};
+use crate::relay::{Arrival, Failure, Section};
+use crate::{Pattern, Replay};
 
 /// Values of one page: with the longest ones, 4 MiB.
 const PAGE_MAX: u16 = 64;
@@ -39,21 +40,36 @@ pub(super) struct Read {
     begun: Instant,
     is_answered: bool,
     is_pausing: bool,
+    past: Option<Looking>,
+}
+
+/// Past events are looked for in place of retained values: which are wanted, and the items found, each with
+/// the key that all of its topic and server have in common and its number.
+#[derive(Debug)]
+struct Looking {
+    replay: Replay,
+    items: Vec<(Vec<u8>, u64, Vec<Past>)>,
 }
 
 impl Keeper {
-    /// Looks for what is kept of this, for a new subscription. [`Task::Answer`] follows unless it is answered,
-    /// and [`Task::Over`].
+    /// Looks for what is kept of this, for a new subscription: for retained values, or for past events.
+    /// [`Task::Answer`] follows unless it is answered, and [`Task::Over`].
     pub fn recall(
         &mut self,
         now: Instant,
         connection: ConnectionId,
         pattern: &Pattern<'static>,
+        replay: Option<Replay>,
         is_answered: bool,
     ) {
         let reader = (connection, Arc::new(pattern.clone()));
         self.forget(connection, pattern);
-        let (from, to) = pattern.extent();
+        let (mut from, mut to) = pattern.extent();
+        if let (Pattern::Topic(_), Some(_)) = (pattern, replay) {
+            // The topic's items, and nothing below it.
+            to = Some([&from[..], &[past::END + 1]].concat());
+            from.push(past::END);
+        }
         let (_, after) = self.writing();
         self.timers.set(reader.clone(), now + ANSWER_MAX);
         let read = Read {
@@ -65,6 +81,7 @@ impl Keeper {
             begun: now,
             is_answered,
             is_pausing: false,
+            past: replay.map(|replay| Looking { replay, items: Vec::new() }),
         };
         self.reads.insert(reader.clone(), read);
         self.take_turn(reader);
@@ -94,7 +111,12 @@ impl Keeper {
         if oldest < read.after {
             return None;
         }
-        let (turn, ask) = (*turn, Ask::Read(read.rest.clone(), PAGE_MAX));
+        let section = read.rest.clone();
+        let ask = match read.past {
+            None => Ask::ReadRetained(section, PAGE_MAX),
+            Some(_) => Ask::ReadLogs(section, PAGE_MAX),
+        };
+        let turn = *turn;
         let reader = self.turns.remove(&turn)?;
         Some((Job::Read(reader, turn), ask))
     }
@@ -109,7 +131,15 @@ impl Keeper {
             return self.timers.set(reader, at);
         };
         read.begun = if read.is_answered { now } else { read.begun };
-        for arrival in items.iter().filter_map(|item| value(item, &reader.1)) {
+        if let Some(looking) = &mut read.past {
+            for kept in &items {
+                let Some((number, events)) = past::read(kept, &reader.1) else { continue };
+                let log = kept.item.key[..kept.item.key.len().saturating_sub(2)].to_vec();
+                read.found_bytes += events.iter().map(Past::len_bytes).sum::<usize>();
+                looking.items.push((log, number, events));
+            }
+        }
+        for arrival in items.iter().filter_map(|kept| value(kept, &reader.1)).filter(|_| read.past.is_none()) {
             read.found += 1;
             read.found_bytes += arrival.full.len();
             self.out.push_back(Task::Found(reader.0, reader.1.clone(), arrival));
@@ -126,6 +156,11 @@ impl Keeper {
         self.timers.clear(&reader);
         let Some(read) = self.reads.remove(&reader) else { return };
         let (connection, pattern) = reader;
+        if let Some(Looking { replay, items }) = read.past {
+            let chosen = past::choose(past::in_order(items), replay);
+            let found = chosen.into_iter().map(|arrival| Task::Found(connection, pattern.clone(), arrival));
+            self.out.extend(found);
+        }
         if !read.is_answered {
             self.out.push_back(Task::Answer(connection, pattern.clone(), words));
         }
@@ -136,6 +171,10 @@ impl Keeper {
     pub(super) fn look_after(&mut self, now: Instant, reader: Reader) {
         let Some(read) = self.reads.get_mut(&reader) else { return };
         if !read.is_answered && now >= read.begun + ANSWER_MAX {
+            if read.past.is_some() {
+                // Events that were published meanwhile wait for the past ones: not longer.
+                return self.end(reader, "late");
+            }
             read.is_answered = true;
             self.out.push_back(Task::Answer(reader.0, reader.1.clone(), "late"));
         }
@@ -150,7 +189,7 @@ impl Keeper {
 }
 
 /// What it says, if that is the last value of the topic in its key.
-fn value(item: &Item, pattern: &Pattern<'_>) -> Option<Arrival> {
+fn value(Kept { item, .. }: &Kept, pattern: &Pattern<'_>) -> Option<Arrival> {
     let arrival = Arrival::read_retained(&item.value)?;
     let Pattern::Topic(topic) = &*arrival.topic else { return None };
     let is_there = topic.order_key() == item.key && pattern.matches(topic.as_str());

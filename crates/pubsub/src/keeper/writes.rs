@@ -1,18 +1,16 @@
 //! Values on their way to the ring: of each topic one is written at a time, and the newest waits.
 
-use alloc::format;
-use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::Bytes;
 
-use super::{Ask, Asker, Job, Keeper, Page, Task};
+use super::{Ask, Asker, Job, Keeper, Page, REFUSED, Task, words};
 use crate::Pattern;
 use crate::relay::Failure;
 
-/// Publishers that wait until something is kept, and bytes of what waits; beyond it a value is not kept, and
-/// its publisher is told. Our guess: as many items, and as many bytes as wait for one server.
+/// What waits until it is kept, with its publishers, and bytes of it; beyond it something is not kept, and its
+/// publisher is told. Our guess: as many items, and as many bytes as wait for one server.
 pub const WAITING_MAX: usize = 4_096;
 pub const WAITING_MAX_BYTES: usize = 8 << 20;
 
@@ -39,8 +37,7 @@ impl Keeper {
             || waiters >= WAITING_MAX
             || self.waiting_bytes + bytes > WAITING_MAX_BYTES;
         if is_full {
-            let words = "more values wait for the ring than possible: publish it again later".into();
-            return self.out.push_back(Task::Kept(asker, topic.clone(), Err(words)));
+            return self.out.push_back(Task::Kept(asker, topic.clone(), Err(REFUSED.into())));
         }
         let writes = self.writes.entry(topic.clone()).or_default();
         self.waiting_bytes += bytes;
@@ -82,12 +79,5 @@ impl Keeper {
         } else {
             self.writes.remove(topic);
         }
-    }
-}
-
-fn words(failure: &Failure) -> String {
-    match failure {
-        Failure::Refused(words) => format!("the ring does not take it: {words}"),
-        Failure::Unanswered => "the ring did not answer in time: publish it again".into(),
     }
 }

@@ -22,6 +22,11 @@ impl Arrival {
         Arrival::read_all(events).map(|(arrival, _)| arrival)
     }
 
+    /// Just one event.
+    pub(crate) fn one(event: &[u8]) -> Option<Arrival> {
+        Arrival::read(event).filter(|arrival| arrival.count == 1)
+    }
+
     /// The same, if all of them are retained values.
     pub(crate) fn read_retained(events: &[u8]) -> Option<Arrival> {
         Arrival::read_all(events).filter(|(_, are_retained)| *are_retained).map(|(arrival, _)| arrival)
