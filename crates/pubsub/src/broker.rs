@@ -9,6 +9,7 @@ mod catching;
 mod connection;
 mod groups;
 mod kept;
+mod publish;
 mod queue;
 mod repeats;
 #[cfg(test)]
@@ -26,14 +27,14 @@ use bytes::{Bytes, BytesMut};
 use xtreem_base::{Deadlines, Duration, Instant, NodeId};
 
 pub use self::access::{Access, Rules};
-use self::connection::{Connection, Route, Subscription, Wishes};
+use self::connection::{Connection, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
-use self::repeats::{Repeat, Repeats};
+use self::repeats::Repeats;
 use crate::keeper::Asker;
 use crate::{
-    EventHeaders, EventWriter, Fault, Frame, HashId, Options, Pattern, Publish, Replay, Request, Stem, Step, Subscriptions,
-    write_error, write_lost, write_ok,
+    EventHeaders, Fault, Frame, Options, Pattern, Replay, Request, Step, Subscriptions, write_error,
+    write_lost, write_ok,
 };
 
 /// The numbers of a broker.
@@ -77,7 +78,7 @@ pub trait Host {
     /// subscribes is answered later, by [`Broker::answer`]: events come at once.
     fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool;
 
-    /// These events were published here: so many, of one topic, one after the other with all headers.
+    /// These events were published here, also some that nobody may want, if they are kept: so many, of one topic, one after the other with all headers.
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32);
 
     /// Whether anybody elsewhere may want what is published to this: else it is not written for them.
@@ -86,7 +87,8 @@ pub trait Host {
     /// Who a token stands for.
     fn access(&mut self, token: &str) -> Option<Access>;
 
-    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called.
+    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called. What
+    /// is kept is `published` after it, and goes to others when it is kept.
     fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>);
 
     /// Whether past events of all these topics are kept.
@@ -415,90 +417,6 @@ impl Broker {
         }
     }
 
-    fn publish(&mut self, id: ConnectionId, line: &[u8], publish: Publish<'_>, host: &mut impl Host) {
-        let Some(connection) = self.connection(id) else { return };
-        if !connection.access.publish.allow(&publish.to) {
-            let words = format!("{} may not publish to {}", connection.access.who, publish.to);
-            self.flush(host);
-            return self.refuse(id, "forbidden", &words);
-        }
-        if let Some(Refusal { code, words }) = kept::refusal(&publish).filter(|_| publish.is_retained) {
-            self.flush(host);
-            return self.refuse(id, code, &words);
-        }
-        let sequence = publish.sequence.unwrap_or(connection.sequence);
-        connection.sequence = connection.sequence.max(sequence).wrapping_add(1);
-        let version = self.subscriptions.version();
-        let route = match self.connection(id).and_then(|connection| connection.route(line, version)) {
-            Some(route) => route,
-            None => {
-                // Runs name routes by their place in a list that changes now.
-                self.flush(host);
-                match self.find_route(id, line, &publish.to, host) {
-                    Some(route) => route,
-                    None => return,
-                }
-            }
-        };
-        let headers = EventHeaders {
-            sequence: publish.sequence,
-            reply_to: publish.reply_to.clone(),
-            ..EventHeaders::default()
-        };
-        let Some(event) = self.name(id, route, sequence, publish.sequence) else { return };
-        let repeat = publish.sequence.map_or(Repeat::New, |number| self.repeats.add(event, number));
-        if repeat == Repeat::New {
-            self.write(id, route, sequence, &headers, publish.payload, host);
-        }
-        let is_replayed = self.get(id).is_some_and(|connection| connection.routes[route].is_replayed);
-        if is_replayed && repeat != Repeat::Older {
-            self.log(id, event, &publish, host);
-        }
-        if publish.is_retained && repeat != Repeat::Older {
-            self.flush(host);
-            self.retain(id, event, &publish, host);
-        } else if let Some(tag) = publish.ack.filter(|_| !is_replayed || repeat == Repeat::Older) {
-            self.flush(host);
-            self.answer_with(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
-        }
-    }
-
-    fn find_route(
-        &mut self,
-        id: ConnectionId,
-        line: &[u8],
-        to: &Pattern<'_>,
-        host: &impl Host,
-    ) -> Option<usize> {
-        let is_replayed = matches!(to, Pattern::Topic(_)) && host.is_replayed(to);
-        let (mut plain, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-        for hearer in self.subscriptions.hearers(to) {
-            match hearer {
-                Hearer::Group(group) => groups.push(group),
-                Hearer::Connection(hearer) => {
-                    let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
-                    if with_headers { full.push(hearer) } else { plain.push(hearer) }
-                }
-            }
-        }
-        let topic = Arc::new(to.clone().into_owned());
-        let (node, incarnation, version) = (self.node, self.incarnation, self.subscriptions.version());
-        let connection = self.connection(id)?;
-        let text = topic.to_string();
-        let stem = |publisher: &str| Stem::new(node, publisher.as_bytes(), incarnation, &text);
-        let stems = [stem(&connection.anonymous()), stem(&connection.publisher())];
-        let writer = EventWriter::new(&topic);
-        let route = Route { line: line.into(), topic, version, writer, stems, plain, full, groups, is_replayed };
-        Some(connection.keep_route(route))
-    }
-
-    /// What the event is called: numbers that its publisher gives go by the publisher's name, and others by
-    /// its connection.
-    fn name(&self, id: ConnectionId, at: usize, sequence: u64, given: Option<u64>) -> Option<HashId> {
-        let route = self.get(id)?.routes.get(at)?;
-        Some(route.stems[usize::from(given.is_some())].event(sequence))
-    }
-
     /// Writes one event, for those that hear it.
     fn write(
         &mut self,
@@ -528,13 +446,14 @@ impl Broker {
         }
         // Asked once for a run.
         let is_full = if is_new {
-            !route.full.is_empty() || is_one_by_one || host.is_wanted_elsewhere(&route.topic)
+            let is_kept = route.is_replayed || headers.is_retained;
+            !route.full.is_empty() || is_one_by_one || is_kept || host.is_wanted_elsewhere(&route.topic)
         } else {
             !run.full.is_empty()
         };
         if is_full {
             let publisher = Some(connection.access.who.as_str());
-            let headers = EventHeaders { publisher, ..headers.clone() };
+            let headers = EventHeaders { publisher, is_retained: false, ..headers.clone() };
             route.writer.write(&mut self.full, event, Some(&headers), payload);
             run.full.end = self.full.len();
         }

@@ -6,9 +6,11 @@
 //! lie in a few items of each server that took them. This holds no socket and no clock
 //! and asks the ring through its caller; nobody waits here for the ring but whom it answers.
 //!
-//! *A subscriber misses no value.* What it finds was written before it looked, or comes as an event, see
-//! [`Keeper::writing`].
+//! *A subscriber misses nothing.* What is kept goes to other servers when it is written; so what came to a
+//! server before somebody subscribed there is found, and the rest comes as it is published. Of what its own
+//! clients publish, what is to be written when somebody subscribes is written before that one looks.
 
+mod delayed;
 mod logs;
 mod past;
 mod reads;
@@ -24,10 +26,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::{Deadlines, Duration, Instant};
 
-pub use self::reads::key_of;
+use self::delayed::Delayed;
 use self::logs::Log;
 pub use self::logs::{LOGS_MAX, Rule, SLOTS};
 pub use self::past::log_key;
+pub use self::reads::key_of;
 use self::reads::{Read, Reader};
 use self::writes::Writes;
 pub use self::writes::{WAITING_MAX, WAITING_MAX_BYTES};
@@ -80,6 +83,8 @@ pub struct Kept {
 pub enum Task {
     /// Asks the ring; [`Keeper::handle_done`] has the answer.
     Ring(u64, Ask),
+    /// These events, so many, may go to other servers now.
+    Publish(Arc<Pattern<'static>>, Bytes, u32),
     /// What this one published is kept, or not and why.
     Kept(Asker, Arc<Pattern<'static>>, Result<(), String>),
     /// This is for a subscriber that looks.
@@ -107,7 +112,9 @@ pub struct Keeper {
     writes: BTreeMap<Arc<Pattern<'static>>, Writes>,
     /// Topics of which something is to be written and nothing is being written.
     ready: VecDeque<Arc<Pattern<'static>>>,
-    /// Bytes of all events that wait.
+    delayed: BTreeMap<Arc<Pattern<'static>>, Delayed>,
+    delayed_bytes: usize,
+    /// Bytes of all that waits to be written.
     waiting_bytes: usize,
     /// The numbers of all writes that are not over.
     unwritten: BTreeSet<u64>,
@@ -170,12 +177,9 @@ impl Keeper {
         }
     }
 
-    /// The number of the oldest write that is not over, and the next one's. Who is told of a new subscriber
-    /// takes that as done when all writes before are over: the subscriber looks after that, and finds them;
-    /// what is published later goes there.
-    pub fn writing(&self) -> (u64, u64) {
-        let next = self.writings + 1;
-        (self.unwritten.first().copied().unwrap_or(next), next)
+    /// Every writing with a lower number is over.
+    fn oldest_writing(&self) -> u64 {
+        self.unwritten.first().copied().unwrap_or(self.writings + 1)
     }
 }
 

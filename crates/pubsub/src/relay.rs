@@ -118,10 +118,6 @@ pub struct Relay {
     /// Tells times of wants and outlets apart.
     cycles: u64,
     lost: u64,
-    /// Of values that are written, see [`Keeper::writing`](crate::keeper::Keeper::writing).
-    writing: (u64, u64),
-    /// Frames that are taken when all writes before that number are over; each waits in its inlet, too.
-    unwritten: VecDeque<(u64, NodeId, u64)>,
     out: VecDeque<Action>,
 }
 
@@ -142,19 +138,7 @@ impl Relay {
             key,
             cycles: 0,
             lost: 0,
-            writing: (1, 1),
-            unwritten: VecDeque::new(),
             out: VecDeque::new(),
-        }
-    }
-
-    /// What is kept is written up to here. To be said before each frame is handled, and whenever it changes.
-    pub fn set_writing(&mut self, writing: (u64, u64)) {
-        self.writing = writing;
-        let (oldest, _) = writing;
-        while let Some((_, peer, number)) = self.unwritten.front().copied().filter(|it| oldest >= it.0) {
-            self.unwritten.pop_front();
-            self.settle([Token::Inlet(peer, number)].into());
         }
     }
 

@@ -293,7 +293,8 @@ fn read_replay(raw: &RawReplay) -> Result<Rule, Wrong> {
 }
 
 fn retained_lease(text: &Spanned<String>) -> Result<Duration, Wrong> {
-    let lease = humantime::parse_duration(text.get_ref()).ok().map(|lease| Duration::from_secs(lease.as_secs()));
+    let lease =
+        humantime::parse_duration(text.get_ref()).ok().map(|lease| Duration::from_secs(lease.as_secs()));
     lease
         .filter(|lease| *lease >= Duration::from_secs(60) && *lease <= LEASE_MAX)
         .ok_or_else(|| wrong(text, "expected a time from \"1m\" to \"30d\""))

@@ -137,11 +137,12 @@ impl Server {
                     let mut outside = server.outside.borrow_mut();
                     let now = outside.now();
                     outside.keeper.handle_done(now, request, done);
-                    let writing = outside.keeper.writing();
-                    outside.relay.set_writing(writing);
                     drop(outside);
                     server.flush();
                 });
+            }
+            Task::Publish(topic, events, count) => {
+                self.outside.borrow_mut().relay.publish(now, &topic, &events, count);
             }
             Task::Kept(asker, topic, result) => {
                 broker.kept(&asker, &topic, result.as_ref().map(|()| ()).map_err(String::as_str));

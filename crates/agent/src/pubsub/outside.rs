@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use xtreem_pubsub::{Pattern, Replay};
 use xtreem_pubsub::broker::{Access, ConnectionId, Host};
 use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
 use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::{Pattern, Replay};
 
 use super::tokens::Tokens;
 
@@ -41,7 +41,9 @@ impl Host for Outside {
     }
 
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
-        self.relay.publish(self.now(), topic, events, count);
+        if !self.keeper.publish(topic, events, count) {
+            self.relay.publish(self.now(), topic, events, count);
+        }
     }
 
     fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool {
@@ -54,7 +56,6 @@ impl Host for Outside {
 
     fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
         self.keeper.retain(asker, topic, event);
-        self.relay.set_writing(self.keeper.writing());
     }
 
     fn is_replayed(&self, topics: &Pattern<'_>) -> bool {
@@ -63,7 +64,6 @@ impl Host for Outside {
 
     fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]) {
         self.keeper.log(self.now(), asker, topic, event);
-        self.relay.set_writing(self.keeper.writing());
     }
 
     fn recall(

@@ -247,8 +247,6 @@ impl Server {
     fn take_frame(&self, from: relay::Server, frame: &Bytes) -> io::Result<()> {
         let mut outside = self.outside.borrow_mut();
         let now = outside.now();
-        let writing = outside.keeper.writing();
-        outside.relay.set_writing(writing);
         let received = outside.relay.handle_frame(now, from, frame).map_err(io::Error::other)?;
         let mut broker = self.broker.borrow_mut();
         match received {

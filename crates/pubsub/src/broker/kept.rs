@@ -108,7 +108,9 @@ impl Broker {
         let words = match options.replay {
             None => return Ok(()),
             Some(_) if options.group.is_some() => "replay=: members of a group get no past events".into(),
-            Some(_) if !is_new => format!("replay=: the subscription to {pattern} is there: cancel it before"),
+            Some(_) if !is_new => {
+                format!("replay=: the subscription to {pattern} is there: cancel it before")
+            }
             Some(_) if host.is_replayed(pattern) => return Ok(()),
             Some(_) => format!(
                 "replay=: no past events are kept of {pattern}: `replay` below [pubsub] of agent.toml says of \

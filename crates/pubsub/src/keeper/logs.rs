@@ -59,6 +59,12 @@ struct Waiting {
 }
 
 impl Log {
+    /// Of writings that are not over.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        let waiting = self.waiting.iter().map(|waiting| waiting.number);
+        self.running.iter().map(|(number, _)| *number).chain(waiting)
+    }
+
     /// Whether it goes into the item that is being filled.
     fn has_room(&self, entry: &Entry) -> bool {
         // One item is always being written over, and one being filled.
@@ -75,18 +81,13 @@ impl Keeper {
 
     /// Keeps an event of a topic that is replayed, as it is sent with all headers. [`Task::Kept`] follows for
     /// whoever wants to hear it.
-    pub fn log(
-        &mut self,
-        now: Instant,
-        asker: Option<Asker>,
-        topic: &Arc<Pattern<'static>>,
-        event: &[u8],
-    ) {
+    pub fn log(&mut self, now: Instant, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]) {
         let Some(rule) = self.rules.iter().find(|rule| rule.topics.covers(topic)) else { return };
         let entry = Entry(Bytes::copy_from_slice(event));
         let (bytes, is_known) = (entry.len_bytes(), self.logs.contains_key(topic));
         if !is_known && self.logs.len() >= LOGS_MAX {
-            self.logs.retain(|_, log| log.is_running || !log.waiting.is_empty() || now < log.used + log.lease);
+            self.logs
+                .retain(|_, log| log.is_running || !log.waiting.is_empty() || now < log.used + log.lease);
         }
         let is_full = self.unwritten.len() >= WAITING_MAX || self.waiting_bytes + bytes > WAITING_MAX_BYTES;
         if is_full || bytes > SLOT_BYTES || (!is_known && self.logs.len() >= LOGS_MAX) {
@@ -160,5 +161,6 @@ impl Keeper {
         if !log.waiting.is_empty() {
             self.ready_logs.push_back(topic.clone());
         }
+        self.release_written(topic);
     }
 }

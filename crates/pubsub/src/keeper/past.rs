@@ -9,7 +9,7 @@ use xtreem_base::{Duration, Instant, NodeId};
 
 use super::Kept;
 use crate::relay::Arrival;
-use crate::{Framer, HashId, PAYLOAD_MAX_BYTES, Pattern, Replay, Reply, Step, REPLAY_MAX};
+use crate::{Framer, HashId, PAYLOAD_MAX_BYTES, Pattern, REPLAY_MAX, Replay, Reply, Step};
 
 /// Between the topic and the server in a key, as where servers say what they want.
 pub(super) const END: u8 = 0;

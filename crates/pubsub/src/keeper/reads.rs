@@ -70,7 +70,7 @@ impl Keeper {
             to = Some([&from[..], &[past::END + 1]].concat());
             from.push(past::END);
         }
-        let (_, after) = self.writing();
+        let after = self.writings + 1;
         self.timers.set(reader.clone(), now + ANSWER_MAX);
         let read = Read {
             turn: 0,
@@ -104,7 +104,7 @@ impl Keeper {
     }
 
     pub(super) fn start_read(&mut self) -> Option<(Job, Ask)> {
-        let (oldest, _) = self.writing();
+        let oldest = self.oldest_writing();
         // Whoever stands behind it waits as well: mostly for as much.
         let (turn, reader) = self.turns.first_key_value()?;
         let read = self.reads.get(reader)?;
@@ -139,7 +139,8 @@ impl Keeper {
                 looking.items.push((log, number, events));
             }
         }
-        for arrival in items.iter().filter_map(|kept| value(kept, &reader.1)).filter(|_| read.past.is_none()) {
+        for arrival in items.iter().filter_map(|kept| value(kept, &reader.1)).filter(|_| read.past.is_none())
+        {
             read.found += 1;
             read.found_bytes += arrival.full.len();
             self.out.push_back(Task::Found(reader.0, reader.1.clone(), arrival));

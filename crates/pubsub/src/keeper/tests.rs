@@ -46,7 +46,12 @@ impl Play {
                     self.asked.push_back((request, ask));
                     continue;
                 }
-                Task::Kept(asker, topic, result) => format!("{} {topic} {}", asker.connection, result.is_ok()),
+                Task::Publish(topic, events, count) => {
+                    format!("published {topic} {count} {}", String::from_utf8_lossy(&events))
+                }
+                Task::Kept(asker, topic, result) => {
+                    format!("{} {topic} {}", asker.connection, result.is_ok())
+                }
                 Task::Found(id, _, arrival) => {
                     let text = String::from_utf8(arrival.plain.to_vec()).expect("text");
                     format!("{id} {}", text.trim_end().rsplit('\n').next().expect("a payload"))
@@ -147,16 +152,16 @@ fn a_topic_is_written_by_one_at_a_time_and_a_reader_waits_for_what_came_before_i
         play.keeper.retain(asker(at as u32), &a, Some(event("a", payload)));
         play.ask();
     }
-    let (_, next) = play.keeper.writing();
+    let next = play.keeper.writings + 1;
     play.keeper.recall(play.now, 7, &a, None, false);
     play.ask();
     assert_eq!(play.asked.len(), 1, "the first value, and nothing beside it");
     play.answer(|ring, ask| Ok(do_it(ring, ask)));
     assert_eq!(play.take(), ["0 \"a\" true"]);
-    assert!(play.keeper.writing().0 < next);
+    assert!(play.keeper.oldest_writing() < next);
     // The second one is never written: the third one took its place.
     play.answer(|ring, ask| Ok(do_it(ring, ask)));
-    assert!(play.keeper.writing().0 >= next);
+    assert!(play.keeper.oldest_writing() >= next);
     play.settle();
     assert_eq!(play.take(), ["1 \"a\" true", "2 \"a\" true", "7 3", "7 OK \"a\" ", "7 over"]);
 }
@@ -277,7 +282,10 @@ fn past_events_come_in_their_order_as_many_or_as_old_as_is_asked_for() {
     log(&mut play, "a/b/c", 1);
     play.settle();
     play.take();
-    assert_eq!(past(&mut play, "a/*", Replay::Since(core::time::Duration::from_secs(10))), numbers(1_000..1_010));
+    assert_eq!(
+        past(&mut play, "a/*", Replay::Since(core::time::Duration::from_secs(10))),
+        numbers(1_000..1_010)
+    );
     assert_eq!(past(&mut play, "a/b", Replay::Last(12)), numbers(998..1_010));
     let both = past(&mut play, "a/**", Replay::Last(1));
     assert_eq!(both, ["7 1009", "7 1"]);
@@ -292,7 +300,8 @@ fn events_that_are_too_old_or_not_as_their_server_writes_them_are_left_out() {
     log(&mut play, "a", 2);
     play.settle();
     play.take();
-    let (key, value) = play.ring.first_key_value().map(|(key, value)| (key.clone(), value.clone())).expect("one");
+    let (key, value) =
+        play.ring.first_key_value().map(|(key, value)| (key.clone(), value.clone())).expect("one");
     // Another server's place, another topic's, and what is cut off; a short key has no room for a server.
     let mut wrong = vec![(log_key(&topic("a"), NodeId::from_bytes([2; 16]), 1, 0), value.clone())];
     wrong.push((log_key(&topic("a/b"), NodeId::from_bytes([1; 16]), 1, 0), value.clone()));
@@ -317,4 +326,37 @@ fn what_waits_to_be_kept_is_bounded_also_by_topics() {
     play.settle();
     assert_eq!(play.take(), ["1 \"a/new\" true"]);
     assert_eq!((play.keeper.logs.len(), play.keeper.waiting_bytes), (1, 0));
+}
+
+#[test]
+fn what_is_kept_goes_to_others_when_it_is_written_or_cannot_be_and_nothing_overtakes_it() {
+    let mut play = logging(100);
+    let (a, b) = (topic("a/x"), topic("b"));
+    let publish = |play: &mut Play, to: &Arc<Pattern<'static>>, text: &'static str| {
+        play.keeper.publish(to, &Bytes::from_static(text.as_bytes()), 1)
+    };
+    assert!(!publish(&mut play, &b, "not kept"));
+    play.keeper.retain(asker(1), &b, Some(event("b", "1")));
+    assert!(publish(&mut play, &b, "1") && publish(&mut play, &b, "behind it"));
+    log(&mut play, "a/x", 1);
+    assert!(publish(&mut play, &a, "1"));
+    play.ask();
+    log(&mut play, "a/x", 2);
+    assert!(publish(&mut play, &a, "2"));
+    play.answer(|_, _| Err(Failure::Unanswered));
+    let told = play.take();
+    assert_eq!(told, ["1 \"b\" false", "published \"b\" 1 1", "published \"b\" 1 behind it"]);
+    play.answer(|ring, ask| Ok(do_it(ring, ask)));
+    assert_eq!(play.take(), ["1 \"a/x\" true", "published \"a/x\" 1 1"]);
+    play.settle();
+    assert_eq!(play.take(), ["1 \"a/x\" true", "published \"a/x\" 1 2"]);
+    assert!(!publish(&mut play, &a, "not kept") && play.keeper.delayed.is_empty());
+    // Too many do not wait.
+    log(&mut play, "a/x", 3);
+    let long = Bytes::from(vec![b'x'; 1 << 20]);
+    for _ in 0..9 {
+        assert!(play.keeper.publish(&a, &long, 1));
+    }
+    play.ask();
+    assert_eq!((play.take().len(), play.keeper.delayed_bytes), (9, 0));
 }

@@ -28,11 +28,19 @@ struct Write {
     askers: Vec<Asker>,
 }
 
+impl Writes {
+    /// Of those that are not over.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u64> {
+        self.running.iter().chain(&self.waiting).map(|write| write.number)
+    }
+}
+
 impl Keeper {
     /// Keeps this as the last value of the topic, or ends that it has one. [`Task::Kept`] follows.
     pub fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
         let bytes = event.as_ref().map_or(0, Bytes::len);
-        let waiters: usize = self.writes.get(topic).and_then(|it| it.waiting.as_ref()).map_or(0, |it| it.askers.len());
+        let waiters: usize =
+            self.writes.get(topic).and_then(|it| it.waiting.as_ref()).map_or(0, |it| it.askers.len());
         let is_full = self.unwritten.len() >= WAITING_MAX
             || waiters >= WAITING_MAX
             || self.waiting_bytes + bytes > WAITING_MAX_BYTES;
@@ -79,5 +87,6 @@ impl Keeper {
         } else {
             self.writes.remove(topic);
         }
+        self.release_written(topic);
     }
 }

@@ -127,7 +127,6 @@ impl Relay {
                     return Err(Misread::AnotherServer);
                 }
                 self.changed(now, server, pattern);
-                self.wait_for_writes(from.id, number);
                 Received::Nothing
             }
             Body::Part { version, servers } => {
@@ -139,19 +138,6 @@ impl Relay {
             self.out.push_back(Action::Taken(from.id, number));
         }
         Ok(received)
-    }
-
-    /// The new subscriber looks for what is kept when it knows that this is taken. What is being written now
-    /// it would neither find nor get as an event.
-    fn wait_for_writes(&mut self, from: NodeId, number: u64) {
-        let (oldest, next) = self.writing;
-        if oldest == next {
-            return;
-        }
-        if let Some(left) = self.inlets.0.get_mut(&from).and_then(|inlet| inlet.pending.get_mut(&number)) {
-            *left += 1;
-            self.unwritten.push_back((next, from, number));
-        }
     }
 
     /// Passes events on to the rest of a list; they are acknowledged when all of it has them.

@@ -410,23 +410,3 @@ fn who_could_not_look_for_all_publishers_is_not_answered_before_it_has() {
     world.settle();
     assert_eq!(world.answers[1], [("\"a\"".to_string(), Answer::Done)]);
 }
-
-#[test]
-fn a_new_subscriber_looks_for_values_only_when_those_that_were_on_their_way_are_written() {
-    let mut world = World::new(2);
-    world.publish(0, "a", "1");
-    world.settle();
-    // The publishing server writes two values, and a third one after it was told.
-    world.relays[0].set_writing((1, 3));
-    world.subscribe(1, "a");
-    world.settle();
-    assert_eq!(world.answers[1], [], "it may find neither the values nor get them as events");
-    for writing in [(1, 4), (2, 4)] {
-        world.relays[0].set_writing(writing);
-        world.settle();
-        assert_eq!(world.answers[1], []);
-    }
-    world.relays[0].set_writing((3, 4));
-    world.settle();
-    assert_eq!(world.answers[1], [("\"a\"".to_string(), Answer::Done)]);
-}
