@@ -478,8 +478,8 @@ def _events(lines: Iterable[bytes]) -> Iterator[Tuple[str, Dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Published:
-    """An event of publish/subscribe; a retained one was kept from before the subscription. Where lost is not 0, so many events of the topic did not come, as this
-    program read too slowly, and there is no payload."""
+    """An event of publish/subscribe; a retained one was kept from before the subscription. Where lost is not
+    0, so many events of the topic did not come, as this program read too slowly, and there is no payload."""
 
     topic: str
     payload: bytes = b""
@@ -517,9 +517,9 @@ class PubSub:
 
     def subscribe(self, topics: str, group: Optional[str] = None, replay: Optional[str] = None) -> None:
         """To a topic, `a/*` (one level below), `a/**` (all below, and a) or `**`. When it returns, whatever is
-        published from now on comes, behind what is retained. Of a group each event comes to one. With replay past
-        events come first, so many of each topic, as in "50", or so old at most, as in "10s", of topics for
-        which agents keep them."""
+        published from now on comes, behind what is retained. Of a group each event comes to one. With replay
+        past events come first, so many of each topic, as in "50", or so old at most, as in "10s", of topics
+        for which agents keep them."""
         options = (f" group={group}" if group else "") + (f" replay={replay}" if replay else "")
         self._ask("SUBSCRIBE " + _quoted(topics) + options)
 

@@ -27,8 +27,8 @@ async fn scripted(script: &'static [&'static str]) -> (PubSub, JoinHandle<Vec<St
     (bus, agent)
 }
 
-const EVENT: &str = "EVENT \"a/b\" 0123456789abcdef0123456789abcdef\r\nRetained: yes\r\nSequence: 7\r\nReply-to: \"in\"\r\n\
-                     Publisher: me\r\nPayload-length: 2\r\nhi\r\n";
+const EVENT: &str = "EVENT \"a/b\" 0123456789abcdef0123456789abcdef\r\nRetained: yes\r\n\
+                     Sequence: 7\r\nReply-to: \"in\"\r\nPublisher: me\r\nPayload-length: 2\r\nhi\r\n";
 
 #[tokio::test]
 async fn events_losses_and_answers_come_to_whom_they_belong() {

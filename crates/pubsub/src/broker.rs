@@ -78,7 +78,8 @@ pub trait Host {
     /// subscribes is answered later, by [`Broker::answer`]: events come at once.
     fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool;
 
-    /// These events were published here, also some that nobody may want, if they are kept: so many, of one topic, one after the other with all headers.
+    /// These events were published here, also some that nobody may want, if they are kept: so many, of one
+    /// topic, one after the other with all headers.
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32);
 
     /// Whether anybody elsewhere may want what is published to this: else it is not written for them.
@@ -87,8 +88,8 @@ pub trait Host {
     /// Who a token stands for.
     fn access(&mut self, token: &str) -> Option<Access>;
 
-    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called. What
-    /// is kept is `published` after it, and goes to others when it is kept.
+    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called.
+    /// What is kept is `published` after it, and goes to others when it is kept.
     fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>);
 
     /// Whether past events of all these topics are kept.
@@ -98,8 +99,9 @@ pub trait Host {
     /// hear it, [`Broker::kept`] is to be called.
     fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]);
 
-    /// Looks for what is kept of this, for the last values or for past events: whether it does. [`Broker::found`] follows, [`Broker::answer_recall`]
-    /// unless it is answered already, and [`Broker::recalled`].
+    /// Looks for what is kept of this, for the last values or for past events: whether it does.
+    /// [`Broker::found`] follows, [`Broker::answer_recall`] unless it is answered already, and
+    /// [`Broker::recalled`].
     fn recall(
         &mut self,
         id: ConnectionId,

@@ -1,5 +1,5 @@
-//! What is kept of published events, for those who subscribe later: the last value of a topic, and past events
-//! of topics that the configuration names.
+//! What is kept of published events, for those who subscribe later: the last value of a topic, and past
+//! events of topics that the configuration names.
 //!
 //! It lies on the ring of all nodes, so that every server finds it and it outlives the server that took it.
 //! A topic has one key there for its last value: the newest event stays, whoever published it. Past events

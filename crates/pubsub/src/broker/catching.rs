@@ -16,8 +16,8 @@ pub(super) const ON_ITS_WAY: Duration = Duration::from_secs(10);
 /// Publishers, each with each of its topics, of which it is known what came; of more an event may come twice.
 /// Our guess: 100 KiB.
 const MARKS_MAX: usize = 4_096;
-/// Bytes of events of one connection that wait for past ones; beyond it the oldest go, told as `LOST`. As what
-/// waits for a first list.
+/// Bytes of events of one connection that wait for past ones; beyond it the oldest go, told as `LOST`. As
+/// what waits for a first list.
 const HELD_MAX_BYTES: usize = 2 << 20;
 
 /// What came to one connection since it has new subscriptions.

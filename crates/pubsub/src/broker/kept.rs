@@ -113,8 +113,8 @@ impl Broker {
             }
             Some(_) if host.is_replayed(pattern) => return Ok(()),
             Some(_) => format!(
-                "replay=: no past events are kept of {pattern}: `replay` below [pubsub] of agent.toml says of \
-                 which topics"
+                "replay=: no past events are kept of {pattern}: `replay` below [pubsub] of agent.toml says \
+                 of which topics"
             ),
         };
         Err(Refusal { code: "bad-option", words })

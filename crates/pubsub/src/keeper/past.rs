@@ -94,8 +94,8 @@ pub(super) fn read(kept: &Kept, pattern: &Pattern<'_>) -> Option<(u64, Vec<Past>
     Some((u64::from_be_bytes(*number), found))
 }
 
-/// All events of these items, in the order in which their servers took them. Ages of two items are not exact to
-/// the millisecond: no event is younger than those behind it.
+/// All events of these items, in the order in which their servers took them. Ages of two items are not exact
+/// to the millisecond: no event is younger than those behind it.
 pub(super) fn in_order(mut items: Vec<(Vec<u8>, u64, Vec<Past>)>) -> Vec<Past> {
     items.sort_by(|a, b| (&a.0, a.1).cmp(&(&b.0, b.1)));
     let mut found: Vec<Past> = Vec::new();

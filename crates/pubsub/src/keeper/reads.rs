@@ -13,9 +13,9 @@ use crate::{Pattern, Replay};
 
 /// Values of one page: with the longest ones, 4 MiB.
 const PAGE_MAX: u16 = 64;
-/// Values for one subscription, and bytes of them after which no more pages are read: beyond it only the first
-/// ones in the order of topics come, and the answer says `partial`. Our guess; the queue of a connection has
-/// room for what is longest.
+/// Values for one subscription, and bytes of them after which no more pages are read: beyond it only the
+/// first ones in the order of topics come, and the answer says `partial`. Our guess; the queue of a
+/// connection has room for what is longest.
 pub(super) const FOUND_MAX: usize = 10_000;
 const FOUND_MAX_BYTES: usize = 4 << 20;
 /// A subscriber is answered by then. As long as it waits for other servers.

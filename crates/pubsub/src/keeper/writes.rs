@@ -9,8 +9,8 @@ use super::{Ask, Asker, Job, Keeper, Page, REFUSED, Task, words};
 use crate::Pattern;
 use crate::relay::Failure;
 
-/// What waits until it is kept, with its publishers, and bytes of it; beyond it something is not kept, and its
-/// publisher is told. Our guess: as many items, and as many bytes as wait for one server.
+/// What waits until it is kept, with its publishers, and bytes of it; beyond it something is not kept, and
+/// its publisher is told. Our guess: as many items, and as many bytes as wait for one server.
 pub const WAITING_MAX: usize = 4_096;
 pub const WAITING_MAX_BYTES: usize = 8 << 20;
 
