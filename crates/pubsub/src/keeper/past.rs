@@ -122,7 +122,7 @@ fn id_of(event: &[u8]) -> Option<HashId> {
 /// the events of each publisher in their order.
 pub(super) fn choose(mut found: Vec<Past>, replay: Replay) -> Vec<Arrival> {
     // Stable: of one age they stay as they were published.
-    found.sort_by(|a, b| b.age.cmp(&a.age));
+    found.sort_by_key(|past| core::cmp::Reverse(past.age));
     let mut known = BTreeSet::new();
     found.retain(|past| known.insert(past.id));
     match replay {

@@ -134,8 +134,8 @@ fn past_events_come_before_those_that_were_published_meanwhile_and_each_once() {
     play.broker.answer(&pattern, Ok(""), &mut play.world);
     play.say(publisher, &numbers(6..=6));
     assert_eq!((play.heard(late), &*play.world.replays), ("OK CONNECT\n".into(), &[Replay::Last(50)][..]));
-    for (_, event) in play.world.logged[..4].to_vec() {
-        play.broker.found(late, &pattern, &Arrival::one(&event).expect("an event"));
+    for (_, event) in &play.world.logged[..4] {
+        play.broker.found(late, &pattern, &Arrival::one(event).expect("an event"));
     }
     play.broker.answer_recall(late, &pattern, "");
     play.broker.recalled(Instant::ZERO, late, &pattern);
