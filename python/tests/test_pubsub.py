@@ -37,7 +37,7 @@ class Scripted:
 
 
 EVENT = (
-    b'EVENT "a/b" 0123\r\nSequence: 7\r\nReply-to: "in/\\"1"\r\nPublisher: me\r\n'
+    b'EVENT "a/b" 0123\r\nRetained: yes\r\nSequence: 7\r\nReply-to: "in/\\"1"\r\nPublisher: me\r\n'
     b"Payload-length: 4\r\n\r\n\xff\n\r\n"
 )
 
@@ -49,13 +49,13 @@ class PubSub(unittest.TestCase):
         agent = Scripted(script)
         with xtreem.PubSub(agent.path, "token") as bus:
             bus.subscribe("a/**", group="g")
-            bus.publish('say "hi"', "body", reply_to="in", sequence=5)
+            bus.publish('say "hi"', "body", reply_to="in", sequence=5, retain=True)
             first, second = bus.get(), bus.get()
         agent.end()
-        event = xtreem.Published("a/b", b"\r\n\xff\n", "0123", "me", 7, 'in/"1')
+        event = xtreem.Published("a/b", b"\r\n\xff\n", "0123", "me", 7, 'in/"1', retained=True)
         self.assertEqual((first, second), (event, xtreem.Published("a/b", lost=3)))
         self.assertEqual(agent.asked[1:3], [b"AUTH token\r\n", b'SUBSCRIBE "a/**" group=g\r\n'])
-        publish = b'PUBLISH "say \\"hi\\""\r\nReply-to: "in"\r\nSequence: 5\r\nAck: a\r\n'
+        publish = b'PUBLISH "say \\"hi\\""\r\nRetain: yes\r\nReply-to: "in"\r\nSequence: 5\r\nAck: a\r\n'
         publish += b"Payload-length: 4\r\nbody\r\n"
         self.assertEqual(agent.asked[3], publish)
 

@@ -478,8 +478,8 @@ def _events(lines: Iterable[bytes]) -> Iterator[Tuple[str, Dict[str, Any]]]:
 
 @dataclass(frozen=True)
 class Published:
-    """An event of publish/subscribe. Where lost is not 0, so many events of the topic did not come, as this
-    program read too slowly, and there is no payload."""
+    """An event of publish/subscribe; a retained one was kept from before the subscription. Where lost is not
+    0, so many events of the topic did not come, as this program read too slowly, and there is no payload."""
 
     topic: str
     payload: bytes = b""
@@ -488,6 +488,7 @@ class Published:
     sequence: Optional[int] = None
     reply_to: Optional[str] = None
     lost: int = 0
+    retained: bool = False
 
 
 class PubSub:
@@ -514,19 +515,26 @@ class PubSub:
         if token is not None:
             self._ask("AUTH " + token)
 
-    def subscribe(self, topics: str, group: Optional[str] = None) -> None:
+    def subscribe(self, topics: str, group: Optional[str] = None, replay: Optional[str] = None) -> None:
         """To a topic, `a/*` (one level below), `a/**` (all below, and a) or `**`. When it returns, whatever is
-        published from now on comes. Of a group each event comes to one."""
-        self._ask("SUBSCRIBE " + _quoted(topics) + (f" group={group}" if group else ""))
+        published from now on comes, behind what is retained. Of a group each event comes to one. With replay
+        past events come first, so many of each topic, as in "50", or so old at most, as in "10s", of topics
+        for which agents keep them."""
+        options = (f" group={group}" if group else "") + (f" replay={replay}" if replay else "")
+        self._ask("SUBSCRIBE " + _quoted(topics) + options)
 
     def cancel(self, topics: str) -> None:
         self._ask("CANCEL " + _quoted(topics))
 
     def publish(self, topic: str, payload: Bytes = b"", reply_to: Optional[str] = None,
-                sequence: Optional[int] = None) -> None:
-        """To a topic, or to all that a pattern means. Returns when the agent has taken it."""
+                sequence: Optional[int] = None, retain: bool = False) -> None:
+        """To a topic, or to all that a pattern means. Returns when the agent has taken it. With retain the
+        grid keeps it as the topic's last value, for those who subscribe later, when this returns; an empty
+        payload ends that."""
         body = _bytes(payload)
         lines = ["PUBLISH " + _quoted(topic)]
+        if retain:
+            lines.append("Retain: yes")
         if reply_to is not None:
             lines.append("Reply-to: " + _quoted(reply_to))
         if sequence is not None:
@@ -614,7 +622,7 @@ class PubSub:
             sequence, reply_to = headers.get("sequence"), headers.get("reply-to")
             event = Published(
                 _unquoted(head), payload, id, headers.get("publisher"), int(sequence) if sequence else None,
-                _unquoted(reply_to) if reply_to else None,
+                _unquoted(reply_to) if reply_to else None, retained=headers.get("retained") == "yes",
             )
         elif verb == "LOST":
             head, _, count = rest.rpartition(" ")

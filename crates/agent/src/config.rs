@@ -12,7 +12,7 @@ use xtreem_discovery::Attributes;
 
 use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
-pub use crate::pubsub::TcpConfig;
+pub use crate::pubsub::{PubsubConfig, TcpConfig};
 
 mod file;
 #[cfg(test)]
@@ -63,8 +63,7 @@ pub struct Config {
     pub offer: Offer,
     /// The operator's socket: in the state directory, the system agent's in /run.
     pub control: Control,
-    /// Publish/subscribe over TCP, beside the local API's sockets.
-    pub pubsub: Option<TcpConfig>,
+    pub pubsub: PubsubConfig,
     /// How programs are shut in.
     pub isolation: Wanted,
     /// Name or number of the user that programs run as: of an agent that is root.
@@ -122,7 +121,7 @@ impl Config {
             declared: Attributes::new(),
             offer: Offer::default(),
             control,
-            pubsub: None,
+            pubsub: PubsubConfig::default(),
             isolation: Wanted::Namespaces,
             run_as: None,
             log: DEFAULT_LOG.to_owned(),

@@ -21,8 +21,10 @@ use std::sync::Arc;
 use std::thread;
 
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use xtreem_base::Duration;
 use xtreem_net::{Net, ServiceStream};
 use xtreem_pubsub::broker::{Access, Broker, Config};
+use xtreem_pubsub::keeper::Rule;
 
 use self::clients::Newcomer;
 pub(crate) use self::door::Door;
@@ -38,6 +40,24 @@ const NEWCOMERS_MAX: usize = 256;
 /// Streams of other servers that wait to be taken.
 const STREAMS_MAX: usize = 64;
 
+/// What `[pubsub]` of the configuration says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PubsubConfig {
+    /// Over TCP, beside the local API's sockets.
+    pub tcp: Option<TcpConfig>,
+    /// Last values of topics go after so long, unless they are published again.
+    pub retained_lease: Duration,
+    /// Of which topics past events are kept, for those who ask for a replay.
+    pub replay: Vec<Rule>,
+}
+
+impl Default for PubsubConfig {
+    /// A day (our guess): over a night on which nobody publishes, and not for ever.
+    fn default() -> Self {
+        PubsubConfig { tcp: None, retained_lease: Duration::from_secs(86_400), replay: Vec::new() }
+    }
+}
+
 /// The way to the thread that serves. It ends when this is dropped.
 pub(crate) struct Pubsub {
     newcomers: mpsc::Sender<Newcomer>,
@@ -48,20 +68,21 @@ pub(crate) struct Pubsub {
 impl Pubsub {
     /// # Errors
     /// No thread can be started.
-    pub(crate) fn start(net: &Net, waiting: &Arc<Waiting>) -> io::Result<Pubsub> {
+    pub(crate) fn start(config: &PubsubConfig, net: &Net, waiting: &Arc<Waiting>) -> io::Result<Pubsub> {
         let (newcomers, newcomers_in) = mpsc::channel(NEWCOMERS_MAX);
         let (streams, streams_in) = mpsc::channel(STREAMS_MAX);
         let tokens = Arc::new(Tokens::default());
         let own = net.own_contact();
         let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
-        let known = tokens.clone();
-        let grid = Grid::new(net.clone(), waiting.clone(), tokio::runtime::Handle::current());
+        let (known, replay) = (tokens.clone(), config.replay.clone());
+        let runtime = tokio::runtime::Handle::current();
+        let grid = Grid::new(net.clone(), waiting.clone(), runtime, config.retained_lease);
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let outside = Outside::new(known, grid.own(), key);
+            let outside = Outside::new(known, grid.own(), key, replay);
             local.block_on(&runtime, clients::run(broker, outside, grid, newcomers_in, streams_in));
         })?;
         Ok(Pubsub { newcomers, streams, tokens })

@@ -151,14 +151,14 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         tracing::warn!("this machine has no route to anywhere: only agents on it can join this one");
     }
     declared::set(&mut attributes, "address", net.own_contact().addr.to_string())?;
-    let door = match &config.pubsub {
+    let door = match &config.pubsub.tcp {
         Some(tcp) => {
             Some((Door::open(tcp).await?, for_clients(&identity).map_err(xtreem_net::StartError::from)?))
         }
         None => None,
     };
     let waiting = Arc::new(Waiting::default());
-    let pubsub = Pubsub::start(&net, &waiting).map_err(AgentError::Threads)?;
+    let pubsub = Pubsub::start(&config.pubsub, &net, &waiting).map_err(AgentError::Threads)?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,

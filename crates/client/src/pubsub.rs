@@ -65,6 +65,8 @@ pub struct Event {
     pub sequence: Option<u64>,
     /// Where an answer is awaited.
     pub reply_to: Option<String>,
+    /// It was kept from before the subscription.
+    pub is_retained: bool,
 }
 
 /// What is published with an event.
@@ -74,6 +76,9 @@ pub struct Details {
     pub sequence: Option<u64>,
     /// Where an answer is awaited.
     pub reply_to: Option<String>,
+    /// The event is kept as the last value of its topic, for those who subscribe later; an empty one ends
+    /// that. It is then acknowledged when the grid keeps it.
+    pub retain: bool,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send {}
@@ -168,12 +173,24 @@ impl PubSub {
     }
 
     /// Subscribes to a topic, to `a/*` (one level below `a`), `a/**` (`a` and all below) or `**` (all). When
-    /// this returns, whatever is published from now on comes.
+    /// this returns, whatever is published from now on comes, behind the retained values of these topics.
     ///
     /// # Errors
     /// It is no topic, or it is not allowed.
     pub async fn subscribe(&mut self, topics: &str) -> Result<(), PubSubError> {
         self.ask(&format!("SUBSCRIBE {}\r\n", Pattern::new(topics)?)).await
+    }
+
+    /// As [`PubSub::subscribe`]; past events come first, of topics for which agents keep them. How many of
+    /// each topic is written as in `50`, or how old they may be, as in `10s`.
+    ///
+    /// # Errors
+    /// Past events are not kept there.
+    pub async fn subscribe_with_replay(&mut self, topics: &str, replay: &str) -> Result<(), PubSubError> {
+        if replay.contains(char::is_control) {
+            return Err(PubSubError::Malformed("a replay is written as in `50` or `10s`".into()));
+        }
+        self.ask(&format!("SUBSCRIBE {} replay={replay}\r\n", Pattern::new(topics)?)).await
     }
 
     /// As [`PubSub::subscribe`], as one of a group: each event goes to one of it.
@@ -201,8 +218,12 @@ impl PubSub {
         self.flush().await
     }
 
-    /// Publishes one event, to be written with others: see [`PubSub::flush`].
+    /// Publishes one event, to be written with others: see [`PubSub::flush`]. One that is to be retained is
+    /// written at once, and its acknowledgement awaited.
     pub async fn feed(&mut self, to: &str, payload: &[u8], details: &Details) -> Result<(), PubSubError> {
+        if details.retain {
+            return self.publish_acknowledged(to, payload, details).await;
+        }
         write_publish(&mut self.output, &Pattern::new(to)?, &headers(details)?, payload);
         self.is_unsure = true;
         if self.output.len() >= WRITE_BYTES { self.flush().await } else { Ok(()) }
@@ -214,7 +235,8 @@ impl PubSub {
         Ok(self.stream.flush().await?)
     }
 
-    /// Publishes one event and waits until the agent has taken it.
+    /// Publishes one event and waits until the agent has taken it, and the grid keeps it where it is to be
+    /// retained.
     ///
     /// # Errors
     /// It is refused.
@@ -305,6 +327,9 @@ impl PubSub {
 
 fn headers(details: &Details) -> Result<String, PubSubError> {
     let mut headers = String::new();
+    if details.retain {
+        headers += "Retain: yes\r\n";
+    }
     if let Some(sequence) = details.sequence {
         headers += &format!("Sequence: {sequence}\r\n");
     }
@@ -328,6 +353,7 @@ fn owned(reply: Reply<'_>) -> Result<Option<Told>, PubSubError> {
             publisher: event.headers.publisher.map(str::to_owned),
             sequence: event.headers.sequence,
             reply_to: event.headers.reply_to.map(|topic| topic.as_str().to_owned()),
+            is_retained: event.headers.is_retained,
         }))),
     }
 }

@@ -27,23 +27,24 @@ async fn scripted(script: &'static [&'static str]) -> (PubSub, JoinHandle<Vec<St
     (bus, agent)
 }
 
-const EVENT: &str = "EVENT \"a/b\" 0123456789abcdef0123456789abcdef\r\nSequence: 7\r\nReply-to: \"in\"\r\n\
-                     Publisher: me\r\nPayload-length: 2\r\nhi\r\n";
+const EVENT: &str = "EVENT \"a/b\" 0123456789abcdef0123456789abcdef\r\nRetained: yes\r\n\
+                     Sequence: 7\r\nReply-to: \"in\"\r\nPublisher: me\r\nPayload-length: 2\r\nhi\r\n";
 
 #[tokio::test]
 async fn events_losses_and_answers_come_to_whom_they_belong() {
     let events = concat_event("OK SUBSCRIBE \"a/**\" late\r\n");
     let (mut bus, agent) = scripted(events).await;
     bus.subscribe("a/**").await.expect("subscribed");
-    let details = Details { sequence: Some(5), reply_to: Some("in".into()) };
+    let details = Details { sequence: Some(5), reply_to: Some("in".into()), retain: true };
     bus.publish_acknowledged("say \"hi\"", b"body", &details).await.expect("published");
     let Told::Event(event) = bus.recv().await.expect("told") else { panic!("no event") };
     assert_eq!((event.topic.as_str(), &event.payload[..], event.sequence), ("a/b", &b"hi"[..], Some(7)));
+    assert!(event.is_retained);
     assert_eq!((event.reply_to.as_deref(), event.publisher.as_deref()), (Some("in"), Some("me")));
     assert_eq!(bus.recv().await.expect("told"), Told::Lost { topic: "a/b".into(), count: 3 });
     let asked = agent.await.expect("no panic");
     assert_eq!(asked[1..3], ["AUTH token\r\n", "SUBSCRIBE \"a/**\"\r\n"]);
-    let publish = "PUBLISH \"say \\\"hi\\\"\"\r\nSequence: 5\r\nReply-to: \"in\"\r\nAck: a\r\n\
+    let publish = "PUBLISH \"say \\\"hi\\\"\"\r\nRetain: yes\r\nSequence: 5\r\nReply-to: \"in\"\r\nAck: a\r\n\
                    Payload-length: 4\r\nbody\r\n";
     assert_eq!(asked[3], publish);
     assert!(matches!(bus.recv().await, Err(PubSubError::Ended)));

@@ -22,6 +22,16 @@ impl Namespace {
     pub const SUBSCRIBERS: Namespace = Namespace(2);
     /// Which of them publish what.
     pub const PUBLISHERS: Namespace = Namespace(3);
+    /// The last event of each topic that is retained.
+    pub const RETAINED: Namespace = Namespace(4);
+    /// What servers of publish/subscribe published a short time ago.
+    pub const PUBLISHED: Namespace = Namespace(5);
+
+    /// Whether whoever may write here writes over what others wrote, too: the newest one stays. What lies
+    /// there counts as its last writer's.
+    pub fn is_shared(self) -> bool {
+        self == Namespace::RETAINED
+    }
 }
 
 /// A place on the ring, ordered byte by byte: what begins alike lies together.

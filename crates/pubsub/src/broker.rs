@@ -5,9 +5,13 @@
 //! publisher's events keep their order at every subscriber.
 
 mod access;
+mod catching;
 mod connection;
 mod groups;
+mod kept;
+mod publish;
 mod queue;
+mod repeats;
 #[cfg(test)]
 mod tests;
 
@@ -23,12 +27,14 @@ use bytes::{Bytes, BytesMut};
 use xtreem_base::{Deadlines, Duration, Instant, NodeId};
 
 pub use self::access::{Access, Rules};
-use self::connection::{Connection, Route, Subscription, Wishes};
+use self::connection::{Connection, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
+use self::repeats::Repeats;
+use crate::keeper::Asker;
 use crate::{
-    EventHeaders, EventWriter, Fault, Frame, Options, Pattern, Publish, Request, Stem, Step, Subscriptions,
-    write_error, write_lost, write_ok,
+    EventHeaders, Fault, Frame, Options, Pattern, Replay, Request, Step, Subscriptions, write_error,
+    write_lost, write_ok,
 };
 
 /// The numbers of a broker.
@@ -72,7 +78,8 @@ pub trait Host {
     /// subscribes is answered later, by [`Broker::answer`]: events come at once.
     fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool;
 
-    /// These events were published here: so many, of one topic, one after the other with all headers.
+    /// These events were published here, also some that nobody may want, if they are kept: so many, of one
+    /// topic, one after the other with all headers.
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32);
 
     /// Whether anybody elsewhere may want what is published to this: else it is not written for them.
@@ -80,6 +87,31 @@ pub trait Host {
 
     /// Who a token stands for.
     fn access(&mut self, token: &str) -> Option<Access>;
+
+    /// Keeps this as the last value of a topic, or ends that it has one; [`Broker::kept`] is to be called.
+    /// What is kept is `published` after it, and goes to others when it is kept.
+    fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>);
+
+    /// Whether past events of all these topics are kept.
+    fn is_replayed(&self, topics: &Pattern<'_>) -> bool;
+
+    /// Keeps this event, written with all headers, as one of the past events of its topic; for who wants to
+    /// hear it, [`Broker::kept`] is to be called.
+    fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]);
+
+    /// Looks for what is kept of this, for the last values or for past events: whether it does.
+    /// [`Broker::found`] follows, [`Broker::answer_recall`] unless it is answered already, and
+    /// [`Broker::recalled`].
+    fn recall(
+        &mut self,
+        id: ConnectionId,
+        pattern: &Pattern<'static>,
+        replay: Option<Replay>,
+        is_answered: bool,
+    ) -> bool;
+
+    /// Nobody looks there any more.
+    fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>);
 }
 
 /// Events of one topic that were read one after the other, as they will be written.
@@ -99,10 +131,13 @@ pub struct Broker {
     free: Vec<ConnectionId>,
     subscriptions: Subscriptions<Hearer>,
     groups: Groups,
+    repeats: Repeats,
     /// Who is answered later.
     held: BTreeMap<Pattern<'static>, Vec<ConnectionId>>,
     /// Subscriptions that end by themselves.
     leases: Deadlines<(ConnectionId, Pattern<'static>)>,
+    /// Subscriptions to which an event that was kept may come a second time until then.
+    catching: Deadlines<(ConnectionId, Pattern<'static>)>,
     /// Connections for which something new waits.
     dirty: Vec<ConnectionId>,
     plain: BytesMut,
@@ -136,8 +171,10 @@ impl Broker {
             free: Vec::new(),
             subscriptions: Subscriptions::default(),
             groups: Groups::default(),
+            repeats: Repeats::default(),
             held: BTreeMap::new(),
             leases: Deadlines::default(),
+            catching: Deadlines::default(),
             dirty: Vec::new(),
             plain: BytesMut::new(),
             full: BytesMut::new(),
@@ -240,11 +277,13 @@ impl Broker {
     }
 
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.leases.next().map(|(at, _)| at)
+        let ends = self.catching.next().map(|(at, _)| at);
+        self.leases.next().map(|(at, _)| at).into_iter().chain(ends).min()
     }
 
     /// Ends the subscriptions whose lease is over.
     pub fn handle_timeout(&mut self, now: Instant, host: &mut impl Host) {
+        self.end_catching(now);
         while let Some((id, pattern)) = self.leases.expire(now) {
             let Some(connection) = self.connection(id) else { continue };
             if let Some(subscription) = connection.subscriptions.remove(&pattern) {
@@ -292,8 +331,7 @@ impl Broker {
     ) {
         for id in self.held.remove(pattern).unwrap_or_default() {
             match answer {
-                Ok("") => self.ok(id, format_args!("SUBSCRIBE {pattern}")),
-                Ok(words) => self.ok(id, format_args!("SUBSCRIBE {pattern} {words}")),
+                Ok(words) => self.subscribed(id, pattern, words, host),
                 Err((code, words)) => {
                     self.refuse(id, code, words);
                     let connection = self.connection(id);
@@ -353,6 +391,7 @@ impl Broker {
         if frame.headers.is_empty()
             && let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut)
             && let Some(route) = connection.route(frame.line, version)
+            && !connection.routes[route].is_replayed
         {
             let sequence = connection.sequence;
             connection.sequence += 1;
@@ -380,64 +419,6 @@ impl Broker {
         }
     }
 
-    fn publish(&mut self, id: ConnectionId, line: &[u8], publish: Publish<'_>, host: &mut impl Host) {
-        let Some(connection) = self.connection(id) else { return };
-        if !connection.access.publish.allow(&publish.to) {
-            let words = format!("{} may not publish to {}", connection.access.who, publish.to);
-            self.flush(host);
-            return self.refuse(id, "forbidden", &words);
-        }
-        if publish.is_retained {
-            self.flush(host);
-            return self.refuse(id, "bad-value", "Retain: events are not kept here");
-        }
-        let sequence = publish.sequence.unwrap_or(connection.sequence);
-        connection.sequence = connection.sequence.max(sequence).wrapping_add(1);
-        let version = self.subscriptions.version();
-        let route = match self.connection(id).and_then(|connection| connection.route(line, version)) {
-            Some(route) => route,
-            None => {
-                // Runs name routes by their place in a list that changes now.
-                self.flush(host);
-                match self.find_route(id, line, &publish.to) {
-                    Some(route) => route,
-                    None => return,
-                }
-            }
-        };
-        let headers = EventHeaders {
-            sequence: publish.sequence,
-            reply_to: publish.reply_to,
-            ..EventHeaders::default()
-        };
-        self.write(id, route, sequence, &headers, publish.payload, host);
-        if let Some(tag) = publish.ack {
-            self.flush(host);
-            self.answer_with(id, |out| write_ok(out, format_args!("PUBLISH {tag}")));
-        }
-    }
-
-    fn find_route(&mut self, id: ConnectionId, line: &[u8], to: &Pattern<'_>) -> Option<usize> {
-        let (mut plain, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new());
-        for hearer in self.subscriptions.hearers(to) {
-            match hearer {
-                Hearer::Group(group) => groups.push(group),
-                Hearer::Connection(hearer) => {
-                    let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
-                    if with_headers { full.push(hearer) } else { plain.push(hearer) }
-                }
-            }
-        }
-        let topic = Arc::new(to.clone().into_owned());
-        let (node, incarnation, version) = (self.node, self.incarnation, self.subscriptions.version());
-        let connection = self.connection(id)?;
-        let publisher = connection.publisher();
-        let stem = Stem::new(node, publisher.as_bytes(), incarnation, &topic.to_string());
-        let writer = EventWriter::new(&topic);
-        let route = Route { line: line.into(), topic, version, writer, stem, plain, full, groups };
-        Some(connection.keep_route(route))
-    }
-
     /// Writes one event, for those that hear it.
     fn write(
         &mut self,
@@ -448,6 +429,7 @@ impl Broker {
         payload: &[u8],
         host: &mut impl Host,
     ) {
+        let Some(event) = self.name(id, at, sequence, headers.sequence) else { return };
         let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
         let route = &connection.routes[at];
         let is_one_by_one = !route.groups.is_empty();
@@ -460,20 +442,20 @@ impl Broker {
         }
         let Some(run) = self.runs.last_mut() else { return };
         run.count += 1;
-        let event = route.stem.event(sequence);
         if !route.plain.is_empty() || is_one_by_one {
             route.writer.write(&mut self.plain, event, None, payload);
             run.plain.end = self.plain.len();
         }
         // Asked once for a run.
         let is_full = if is_new {
-            !route.full.is_empty() || is_one_by_one || host.is_wanted_elsewhere(&route.topic)
+            let is_kept = route.is_replayed || headers.is_retained;
+            !route.full.is_empty() || is_one_by_one || is_kept || host.is_wanted_elsewhere(&route.topic)
         } else {
             !run.full.is_empty()
         };
         if is_full {
             let publisher = Some(connection.access.who.as_str());
-            let headers = EventHeaders { publisher, ..headers.clone() };
+            let headers = EventHeaders { publisher, is_retained: false, ..headers.clone() };
             route.writer.write(&mut self.full, event, Some(&headers), payload);
             run.full.end = self.full.len();
         }
@@ -518,6 +500,18 @@ impl Broker {
     }
 
     fn push(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
+        let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
+        let Some(catching) = &mut connection.catching else { return self.enqueue(id, events, topic, count) };
+        if catching.is_holding(topic) {
+            return self.hold(id, (events.clone(), topic.clone(), count));
+        }
+        let (events, count) = catching.filter(events, count);
+        if count > 0 {
+            self.enqueue(id, &events, topic, count);
+        }
+    }
+
+    fn enqueue(&mut self, id: ConnectionId, events: &Bytes, topic: &Arc<Pattern<'static>>, count: u32) {
         let queue_max = self.config.queue_max;
         let Some(connection) = self.connections.get_mut(id as usize).and_then(Option::as_mut) else { return };
         if connection.is_ending {
@@ -550,17 +544,18 @@ impl Broker {
             let words = format!("{} may not subscribe to {pattern}", connection.access.who);
             return Err(Refusal { code: "forbidden", words });
         }
-        if options.replay.is_some() {
-            let words = "replay=: events are not kept here".into();
-            return Err(Refusal { code: "bad-option", words });
-        }
         let is_new = !connection.subscriptions.contains_key(&pattern);
+        self.check_replay(&pattern, &options, is_new, host)?;
+        let Some(connection) = self.connection(id) else { return Ok(()) };
         if is_new && connection.subscriptions.len() >= subscriptions_max {
             let words = format!("{subscriptions_max} subscriptions are possible on one connection");
             return Err(Refusal { code: "too-many", words });
         }
         let ends = options.lease.map(|lease| now + Duration::from_secs(lease.as_secs()));
         let subscription = Subscription { group: options.group.map(String::from) };
+        if is_new && subscription.group.is_none() {
+            connection.catching.get_or_insert_default().add(pattern.clone(), options.replay);
+        }
         let before = connection.subscriptions.insert(pattern.clone(), subscription.clone());
         self.leases.clear(&(id, pattern.clone()));
         if let Some(ends) = ends {
@@ -584,7 +579,7 @@ impl Broker {
             }
             return Ok(());
         }
-        self.ok(id, format_args!("SUBSCRIBE {pattern}"));
+        self.subscribed(id, &pattern, "", host);
         Ok(())
     }
 
@@ -615,6 +610,8 @@ impl Broker {
         host: &mut impl Host,
     ) {
         self.leases.clear(&(id, pattern.clone()));
+        self.stop_catching(id, pattern);
+        host.forget(id, pattern);
         self.leave(id, pattern, subscription);
         if let Some(held) = self.held.get_mut(pattern) {
             held.retain(|known| *known != id);

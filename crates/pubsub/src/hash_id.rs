@@ -38,6 +38,23 @@ impl Stem {
 }
 
 impl HashId {
+    /// The publisher and topic, and a number by which events of these two are ordered: see
+    /// [`HashId::is_after`].
+    pub fn place(self) -> (u64, u64) {
+        // What `Stem::event` does, backwards: each step has one that undoes it.
+        let mut low = self.0 as u64;
+        low = (low ^ (low >> 33)).wrapping_mul(0x9cb4_b2f8_1293_37db);
+        low = (low ^ (low >> 33)).wrapping_mul(0x4f74_430c_22a5_4005);
+        low ^= low >> 33;
+        ((self.0 >> 64) as u64, low)
+    }
+
+    /// Whether it is behind that place, or of another publisher or topic.
+    pub fn is_after(self, (stem, number): (u64, u64)) -> bool {
+        let (own_stem, own_number) = self.place();
+        own_stem != stem || own_number.wrapping_sub(number) as i64 > 0
+    }
+
     /// Its 32 digits.
     pub fn digits(self) -> [u8; 32] {
         let mut digits = [0; 32];
@@ -76,5 +93,25 @@ impl fmt::Display for HashId {
 impl fmt::Debug for HashId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_of_one_publisher_and_topic_are_ordered_by_their_names() {
+        for topic in ["a", "b", "c"] {
+            let stem = Stem::new(NodeId::from_bytes([1; 16]), b"p", 3, topic);
+            let other = Stem::new(NodeId::from_bytes([1; 16]), b"q", 3, topic).event(9);
+            for (number, next) in [(0, 1), (7, 100), (u64::MAX, 0), (5, u64::MAX >> 1)] {
+                let (event, next) = (stem.event(number), stem.event(next));
+                assert_eq!(event.place().0, next.place().0);
+                assert!(next.is_after(event.place()) && !event.is_after(next.place()));
+                assert!(!event.is_after(event.place()));
+                assert!(event.is_after(other.place()) && other.is_after(event.place()));
+            }
+        }
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
-//! [`relay`] how servers tell each other. Absent on purpose: connections,
-//! credentials; `relay` says what to ask of the ring, and another crate asks it.
+//! [`relay`] how servers tell each other, [`keeper`] what is kept for later. Absent on purpose:
+//! connections, credentials; `relay` and `keeper` say what to ask of the ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -14,6 +14,7 @@ pub mod broker;
 mod fault;
 mod frame;
 mod hash_id;
+pub mod keeper;
 mod limits;
 pub mod relay;
 mod reply;

@@ -15,6 +15,9 @@ pub const HEADERS_MAX: usize = 16;
 /// Bytes of a payload: as much as NATS takes by default.
 pub const PAYLOAD_MAX_BYTES: usize = 1 << 20;
 
+/// Bytes of a payload that is kept: with its topic and all headers it fits a value of the ring.
+pub const RETAINED_MAX_BYTES: usize = 60 << 10;
+
 /// A payload longer than possible is read and thrown away up to this length, so that the stream stays in
 /// step; one that says it is longer ends the connection. Our guess: what a mistake in a unit makes.
 pub const SKIPPED_MAX_BYTES: u64 = 64 << 20;

@@ -9,9 +9,11 @@ use toml::Spanned;
 use xtreem_base::Duration;
 use xtreem_discovery::standard::{self, Kind, Unit};
 use xtreem_discovery::{Number, Value};
-use xtreem_pubsub::Pattern;
+use xtreem_overlay::store::LEASE_MAX;
+use xtreem_pubsub::keeper::Rule;
+use xtreem_pubsub::{Pattern, REPLAY_MAX};
 
-use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer, TcpConfig};
+use super::{Config, Control, DEFAULT_STATE_DIR, NODE_NAME_MAX_BYTES, Offer, PubsubConfig, TcpConfig};
 use crate::complaint::{Complaint, Source};
 use crate::exec::Wanted;
 use crate::quantity::parse_bytes;
@@ -20,6 +22,10 @@ use crate::quantity::parse_bytes;
 const CORES_MAX: i64 = 65_536;
 /// Patterns that guests may use.
 const GUESTS_MAX: usize = 64;
+/// Rules that say which events are replayed (our guess).
+const RULES_MAX: usize = 64;
+/// Longest time for which they are kept: a day (our guess; what is kept longer is for a database).
+const REPLAY_MAX_SECONDS: u32 = 86_400;
 
 /// A reason and where in the text it lies.
 #[derive(Debug)]
@@ -71,9 +77,20 @@ struct RawControl {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPubsub {
-    listen: Spanned<String>,
+    listen: Option<Spanned<String>>,
     #[serde(default)]
     guests: Vec<Spanned<String>>,
+    retained_lease: Option<Spanned<String>>,
+    #[serde(default)]
+    replay: Vec<RawReplay>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawReplay {
+    topics: Spanned<String>,
+    events: Spanned<i64>,
+    seconds: Spanned<i64>,
 }
 
 #[derive(Deserialize)]
@@ -148,7 +165,7 @@ fn checked(base: &Path, text: &str, raw: Raw) -> Result<Config, Wrong> {
     if let Some(control) = raw.control {
         config.control = read_control(control, base, config.control)?;
     }
-    config.pubsub = raw.pubsub.map(read_pubsub).transpose()?;
+    config.pubsub = raw.pubsub.map(read_pubsub).transpose()?.unwrap_or_default();
     if let Some(filter) = raw.log.and_then(|log| log.filter) {
         config.log = filter.into_inner();
     }
@@ -238,17 +255,49 @@ fn read_control(raw: RawControl, base: &Path, default: Control) -> Result<Contro
     Ok(Control { path: raw.path.map_or(default.path, |path| base.join(path.into_inner())), mode })
 }
 
-fn read_pubsub(raw: RawPubsub) -> Result<TcpConfig, Wrong> {
+fn read_pubsub(raw: RawPubsub) -> Result<PubsubConfig, Wrong> {
     if raw.guests.len() > GUESTS_MAX {
         return Err(wrong(&raw.guests[GUESTS_MAX], format!("at most {GUESTS_MAX} patterns are possible")));
     }
-    let pattern = |text: &Spanned<String>| {
-        Pattern::new(text.get_ref().clone()).map_err(|error| {
-            wrong(text, format!("{error}; expected topics as \"a/b\", \"a/*\", \"a/**\" or \"**\""))
-        })
+    let guests = raw.guests.iter().map(topics).collect::<Result<_, _>>()?;
+    let tcp = match (raw.listen, raw.guests.first()) {
+        (Some(listen), _) => Some(TcpConfig { listen: address(&listen)?, guests }),
+        (None, Some(first)) => {
+            return Err(wrong(first, "nobody comes as a guest without `listen`: add an address and port"));
+        }
+        (None, None) => None,
     };
-    let guests = raw.guests.iter().map(pattern).collect::<Result<_, _>>()?;
-    Ok(TcpConfig { listen: address(&raw.listen)?, guests })
+    let default = PubsubConfig::default().retained_lease;
+    let retained_lease = raw.retained_lease.as_ref().map_or(Ok(default), retained_lease)?;
+    if let Some(more) = raw.replay.get(RULES_MAX) {
+        return Err(wrong(&more.topics, format!("at most {RULES_MAX} rules are possible")));
+    }
+    let replay = raw.replay.iter().map(read_replay).collect::<Result<_, _>>()?;
+    Ok(PubsubConfig { tcp, retained_lease, replay })
+}
+
+fn topics(text: &Spanned<String>) -> Result<Pattern<'static>, Wrong> {
+    Pattern::new(text.get_ref().clone()).map_err(|error| {
+        wrong(text, format!("{error}; expected topics as \"a/b\", \"a/*\", \"a/**\" or \"**\""))
+    })
+}
+
+fn read_replay(raw: &RawReplay) -> Result<Rule, Wrong> {
+    let number = |of: &Spanned<i64>, max: u32| match u32::try_from(*of.get_ref()) {
+        Ok(number) if (1..=max).contains(&number) => Ok(number),
+        _ => Err(wrong(of, format!("expected a number from 1 to {max}"))),
+    };
+    let events = number(&raw.events, REPLAY_MAX)?;
+    let lease = Duration::from_secs(number(&raw.seconds, REPLAY_MAX_SECONDS)?.into());
+    Ok(Rule { topics: topics(&raw.topics)?, events, lease })
+}
+
+fn retained_lease(text: &Spanned<String>) -> Result<Duration, Wrong> {
+    let lease =
+        humantime::parse_duration(text.get_ref()).ok().map(|lease| Duration::from_secs(lease.as_secs()));
+    lease
+        .filter(|lease| *lease >= Duration::from_secs(60) && *lease <= LEASE_MAX)
+        .ok_or_else(|| wrong(text, "expected a time from \"1m\" to \"30d\""))
 }
 
 /// Where `[attributes]` stands: values inside a table carry no spans of their own.

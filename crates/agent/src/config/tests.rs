@@ -1,5 +1,7 @@
 use super::*;
 use xtreem_discovery::{Number, Value};
+use xtreem_pubsub::Pattern;
+use xtreem_pubsub::keeper::Rule;
 
 fn parse(text: &str) -> Result<Config, ConfigError> {
     Config::parse(Path::new("/etc/xtreem/agent.toml"), text)
@@ -50,6 +52,10 @@ disk = "1TB"
 path = "/run/xtreem.sock"
 mode = "0660"
 
+[pubsub]
+retained_lease = "7d"
+replay = [{ topics = "log/**", events = 1000, seconds = 60 }]
+
 [log]
 filter = "debug"
 "#,
@@ -66,6 +72,10 @@ filter = "debug"
         Offer { cores_milli: Some(500), memory_bytes: Some(4 << 30), disk_bytes: Some(1_000_000_000_000) };
     assert_eq!(config.offer, offer);
     assert_eq!(config.control, Control { path: "/run/xtreem.sock".into(), mode: 0o660 });
+    assert_eq!(config.pubsub.retained_lease, Duration::from_secs(7 * 86_400));
+    let topics = Pattern::new("log/**").unwrap();
+    let rule = Rule { topics, events: 1_000, lease: Duration::from_secs(60) };
+    assert_eq!((config.pubsub.replay, config.pubsub.tcp), (vec![rule], None));
     let declared = [
         ("asset", Value::from("12")),
         ("cpu.flags", Value::from(vec!["avx2".to_owned()])),
@@ -105,6 +115,11 @@ fn wrong_files_are_refused_with_line_and_reason() {
         ("[control]\nmode = \"0066\"", 2, "permission"),
         ("[control]\nmode = \"abc\"", 2, "permission"),
         ("[control]\nmode = 660", 2, "from \"0600\" to \"0777\""),
+        ("[pubsub]\nguests = [\"a/**\"]", 2, "add an address"),
+        ("[pubsub]\nretained_lease = \"31d\"", 2, "\"1m\" to \"30d\""),
+        ("[pubsub]\nreplay = [{ topics = \"a/*/b\", events = 1, seconds = 1 }]", 2, "expected topics"),
+        ("[pubsub]\nreplay = [{ topics = \"a\", events = 0, seconds = 1 }]", 2, "from 1 to 10000"),
+        ("[pubsub]\nreplay = [{ topics = \"a\", events = 1, seconds = 86401 }]", 2, "from 1 to 86400"),
         ("[attributes]\nrack = 1\nCaps = 1", 3, "lower-case"),
         ("[attributes]\nmem.total = \"8 gigs\"", 2, "known unit"),
         ("[attributes]\nrack = 1\ncpu.cores = \"x\"", 3, "known unit"),

@@ -227,6 +227,7 @@ impl Server {
         }
         outside.relay.set_own(self.grid.own());
         outside.relay.handle_timeout(now);
+        outside.keeper.handle_timeout(now);
         drop(outside);
         self.flush();
     }

@@ -9,8 +9,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use xtreem_base::Duration;
 use xtreem_net::{Contact, Net, OpenError, RecvStream, SendStream, Service};
-use xtreem_overlay::store::{self, Failed, Operation, SCANNED_MAX, Success, Value, end_of_prefix};
+use xtreem_overlay::store::{self, Failed, Operation, Refused, SCANNED_MAX, Success, Value, end_of_prefix};
 use xtreem_overlay::{Key, Namespace};
+use xtreem_pubsub::keeper::{self, Ask, Kept, Page, Task};
 use xtreem_pubsub::relay::{self, Action, Answer, Failure, Item, Space, What};
 
 use super::clients::Server;
@@ -25,11 +26,13 @@ pub(super) struct Grid {
     net: Net,
     waiting: Arc<Waiting>,
     runtime: Handle,
+    /// Of retained values.
+    retained_lease: Duration,
 }
 
 impl Grid {
-    pub fn new(net: Net, waiting: Arc<Waiting>, runtime: Handle) -> Grid {
-        Grid { net, waiting, runtime }
+    pub fn new(net: Net, waiting: Arc<Waiting>, runtime: Handle, retained_lease: Duration) -> Grid {
+        Grid { net, waiting, runtime, retained_lease }
     }
 
     /// This server as others reach it.
@@ -47,31 +50,117 @@ impl Grid {
 
     async fn ask(&self, what: What) -> Result<Vec<Item>, Failure> {
         let operation = operation(what, &self.own()).ok_or(Failure::Unanswered)?;
-        let (net, waiting) = (self.net.clone(), self.waiting.clone());
-        let asking = self.runtime.spawn(async move { operate(&net, &waiting, operation).await });
-        match asking.await {
-            Ok(Ok(Success::Scanned { found, next })) => {
+        match self.operate(operation).await {
+            Ok(Success::Scanned { found, next }) => {
                 if next.is_some() {
                     tracing::warn!("more than {SCANNED_MAX} servers at one topic: some hear nothing");
                 }
                 Ok(found.into_iter().map(item).collect())
             }
-            Ok(Ok(_)) => Ok(Vec::new()),
-            Ok(Err(Unfinished::Failed(Failed::Refused(refused)))) => {
-                Err(Failure::Refused(refused.to_string()))
-            }
-            Ok(Err(_)) | Err(_) => Err(Failure::Unanswered),
+            Ok(_) => Ok(Vec::new()),
+            Err(refused) => Err(refused.map_or(Failure::Unanswered, |it| Failure::Refused(it.to_string()))),
         }
+    }
+
+    async fn ask_for_kept(&self, ask: Ask) -> Result<Page, Failure> {
+        let is_removal = matches!(ask, Ask::Retain(_, None));
+        let operation = self.kept(ask).ok_or(Failure::Unanswered)?;
+        match self.operate(operation).await {
+            Ok(Success::Scanned { found, next }) => {
+                let next = next.map(|key| key.as_bytes().get(1..).unwrap_or_default().to_vec());
+                let kept = |found: store::Found| Kept { left: found.left, item: item(found) };
+                Ok(Page { items: found.into_iter().map(kept).collect(), next })
+            }
+            Ok(_) => Ok(Page::default()),
+            Err(Some(Refused::Nothing)) if is_removal => Ok(Page::default()),
+            Err(refused) => Err(refused.map_or(Failure::Unanswered, |it| Failure::Refused(it.to_string()))),
+        }
+    }
+
+    /// None as an error: it may work the next time.
+    async fn operate(&self, operation: Operation) -> Result<Success, Option<Refused>> {
+        let (net, waiting) = (self.net.clone(), self.waiting.clone());
+        let asking = self.runtime.spawn(async move { operate(&net, &waiting, operation).await });
+        match asking.await {
+            Ok(Ok(success)) => Ok(success),
+            Ok(Err(Unfinished::Failed(Failed::Refused(refused)))) => Err(Some(refused)),
+            Ok(Err(_)) | Err(_) => Err(None),
+        }
+    }
+
+    /// None for what is too long for the ring: nothing is.
+    fn kept(&self, ask: Ask) -> Option<Operation> {
+        let of = match &ask {
+            Ask::Retain(..) | Ask::ReadRetained(..) => Namespace::RETAINED,
+            Ask::Log { .. } | Ask::ReadLogs(..) => Namespace::PUBLISHED,
+        };
+        let write =
+            |value, lease: Duration| store::Action::Write { value, degree: COPIES, lease, expected: None };
+        let (name, action) = match ask {
+            Ask::Retain(topic, event) => {
+                let value = event.map(|event| Value::new(&event)).transpose().ok()?;
+                (keeper::key_of(&topic), write(value, self.retained_lease))
+            }
+            Ask::Log { topic, slot, value, lease } => {
+                let own = self.own();
+                let key = keeper::log_key(&topic, own.id, own.incarnation, slot);
+                (key, write(Some(Value::new(&value).ok()?), lease))
+            }
+            Ask::ReadRetained(section, limit) | Ask::ReadLogs(section, limit) => {
+                let hi = end_of(of, section.to)?;
+                (section.from, store::Action::Scan { hi, limit })
+            }
+        };
+        Some(Operation { key: Key::new(of, &name).ok()?, action })
     }
 }
 
 impl Server {
-    /// Does what the relay asks for.
+    /// Does what the relay and the keeper ask for.
     pub(super) fn act(self: &Rc<Self>) {
+        // What either of them does may have the other one do something.
+        while self.act_for_keeper() || self.act_for_relay() {}
+    }
+
+    /// Whether there was anything to do.
+    fn act_for_keeper(self: &Rc<Self>) -> bool {
+        let mut outside = self.outside.borrow_mut();
+        let now = outside.now();
+        let Some(task) = outside.keeper.next_task(now) else { return false };
+        drop(outside);
+        let mut broker = self.broker.borrow_mut();
+        match task {
+            Task::Ring(request, ask) => {
+                let server = self.clone();
+                tokio::task::spawn_local(async move {
+                    let done = server.grid.ask_for_kept(ask).await;
+                    let mut outside = server.outside.borrow_mut();
+                    let now = outside.now();
+                    outside.keeper.handle_done(now, request, done);
+                    drop(outside);
+                    server.flush();
+                });
+            }
+            Task::Publish(topic, events, count) => {
+                self.outside.borrow_mut().relay.publish(now, &topic, &events, count);
+            }
+            Task::Kept(asker, topic, result) => {
+                broker.kept(&asker, &topic, result.as_ref().map(|()| ()).map_err(String::as_str));
+            }
+            Task::Found(id, pattern, found) => broker.found(id, &pattern, &found),
+            Task::Answer(id, pattern, words) => broker.answer_recall(id, &pattern, words),
+            Task::Over(id, pattern) => broker.recalled(now, id, &pattern),
+        }
+        true
+    }
+
+    /// Whether there was anything to do.
+    fn act_for_relay(self: &Rc<Self>) -> bool {
+        let mut is_any = false;
         loop {
             let action = self.outside.borrow_mut().relay.next_action();
             match action {
-                None => return,
+                None => return is_any,
                 Some(Action::Ring(request, what)) => {
                     let server = self.clone();
                     tokio::task::spawn_local(async move {
@@ -95,6 +184,7 @@ impl Server {
                 }
                 Some(Action::Taken(peer, number)) => self.acknowledge(peer, number),
             }
+            is_any = true;
         }
     }
 }
@@ -116,14 +206,17 @@ fn operation(what: What, own: &relay::Server) -> Option<Operation> {
         What::Put(_, pattern) => write(Some(Value::new(&Item::new(&pattern, own).value).ok()?), lease),
         What::Remove(..) => write(None, lease),
         What::Scan(_, section) => {
-            let hi = match section.to {
-                Some(to) => Some(Key::new(namespace, &to).ok()?),
-                None => end_of_prefix(&Key::new(namespace, b"").ok()?),
-            };
-            store::Action::Scan { hi, limit: SCANNED_MAX as u16 }
+            store::Action::Scan { hi: end_of(namespace, section.to)?, limit: SCANNED_MAX as u16 }
         }
     };
     Some(Operation { key, action })
+}
+
+fn end_of(namespace: Namespace, to: Option<Vec<u8>>) -> Option<Option<Key>> {
+    match to {
+        Some(to) => Key::new(namespace, &to).ok().map(Some),
+        None => Some(end_of_prefix(&Key::new(namespace, b"").ok()?)),
+    }
 }
 
 fn item(found: store::Found) -> Item {

@@ -1,25 +1,28 @@
-//! What the broker asks of the agent: what the relay does, and whom tokens stand for.
+//! What the broker asks of the agent: what the relay and the keeper do, and whom tokens stand for.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use xtreem_pubsub::Pattern;
-use xtreem_pubsub::broker::{Access, Host};
+use xtreem_pubsub::broker::{Access, ConnectionId, Host};
+use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
 use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::{Pattern, Replay};
 
 use super::tokens::Tokens;
 
 pub(super) struct Outside {
     tokens: Arc<Tokens>,
     pub relay: Relay,
+    pub keeper: Keeper,
     begun: Instant,
 }
 
 impl Outside {
     /// `key` are random bytes.
-    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32]) -> Outside {
-        Outside { tokens, relay: Relay::new(own, key), begun: Instant::now() }
+    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32], replay: Vec<Rule>) -> Outside {
+        let (relay, keeper) = (Relay::new(own, key), Keeper::new(replay));
+        Outside { tokens, relay, keeper, begun: Instant::now() }
     }
 
     pub fn now(&self) -> xtreem_base::Instant {
@@ -38,7 +41,9 @@ impl Host for Outside {
     }
 
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
-        self.relay.publish(self.now(), topic, events, count);
+        if !self.keeper.publish(topic, events, count) {
+            self.relay.publish(self.now(), topic, events, count);
+        }
     }
 
     fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool {
@@ -47,5 +52,32 @@ impl Host for Outside {
 
     fn access(&mut self, token: &str) -> Option<Access> {
         self.tokens.access(token)
+    }
+
+    fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
+        self.keeper.retain(asker, topic, event);
+    }
+
+    fn is_replayed(&self, topics: &Pattern<'_>) -> bool {
+        self.keeper.is_replayed(topics)
+    }
+
+    fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]) {
+        self.keeper.log(self.now(), asker, topic, event);
+    }
+
+    fn recall(
+        &mut self,
+        id: ConnectionId,
+        pattern: &Pattern<'static>,
+        replay: Option<Replay>,
+        is_answered: bool,
+    ) -> bool {
+        self.keeper.recall(self.now(), id, pattern, replay, is_answered);
+        true
+    }
+
+    fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>) {
+        self.keeper.forget(id, pattern);
     }
 }

@@ -1,5 +1,7 @@
 //! Publish/subscribe between agents: whoever subscribed at one hears what is published at another.
 
+pub mod kept;
+
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};

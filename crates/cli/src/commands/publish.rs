@@ -18,9 +18,11 @@ const PAYLOAD_MAX_BYTES: u64 = (1 << 20) + 1;
 Examples:
   xtreem pub storage/osd/17 status.json
   date | xtreem pub clock
+  echo up | xtreem pub state/web --retain
+  xtreem pub state/web /dev/null --retain          # keeps no value any more
   tail -f /var/log/syslog | xtreem pub logs/$(hostname) --lines
 
-Ends with 0 once the agent has taken all of it.")]
+Ends with 0 once the agent has taken all of it, and the grid keeps what is to be retained.")]
 pub struct Arguments {
     /// Topic, or several: `a/b`, `a/*`, `a/**`, `**`
     topic: String,
@@ -30,6 +32,9 @@ pub struct Arguments {
     /// One event a line
     #[arg(long)]
     lines: bool,
+    /// Keep it as the topic's last value, for those who subscribe later; nothing ends that
+    #[arg(long)]
+    retain: bool,
     #[command(flatten)]
     agent: AgentSocket,
 }
@@ -53,16 +58,17 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
                     return Ok(Exit::Success);
                 }
                 payload.pop_if(|last| *last == b'\n');
-                publish(&mut bus, &arguments.topic, &payload).await?;
+                publish(&mut bus, arguments, &payload).await?;
             } else {
                 rest.read_to_end(&mut payload).map_err(&unreadable)?;
-                publish(&mut bus, &arguments.topic, &payload).await?;
+                publish(&mut bus, arguments, &payload).await?;
                 return Ok(Exit::Success);
             }
         }
     })
 }
 
-async fn publish(bus: &mut PubSub, topic: &str, payload: &[u8]) -> Result<(), Failure> {
-    Ok(bus.publish_acknowledged(topic, payload, &Details::default()).await?)
+async fn publish(bus: &mut PubSub, arguments: &Arguments, payload: &[u8]) -> Result<(), Failure> {
+    let details = Details { retain: arguments.retain, ..Details::default() };
+    Ok(bus.publish_acknowledged(&arguments.topic, payload, &details).await?)
 }

@@ -19,6 +19,7 @@ Examples:
   xtreem sub storage/osd/17
   xtreem sub 'storage/**' clock --count 10
   xtreem sub jobs --group workers --json
+  xtreem sub 'storage/**' --replay 10s
 
 Prints each event as a line: its topic and its payload, where that is text; --json tells all of it. Ends after
 --count events, when --wait is over, or with Ctrl-C.")]
@@ -35,6 +36,10 @@ pub struct Arguments {
     /// Be one of a group: each event goes to one of it
     #[arg(long)]
     group: Option<String>,
+    /// Begin with past events: so many of each topic, or so old at most, as in 10s. Agents keep them of the
+    /// topics that their configuration names
+    #[arg(long, value_name = "COUNT|TIME", conflicts_with = "group", value_parser = replay)]
+    replay: Option<String>,
     #[command(flatten)]
     agent: AgentSocket,
     /// Print a JSON object a line
@@ -60,6 +65,8 @@ enum Line<'a> {
         sequence: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
         reply_to: Option<&'a str>,
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        retained: bool,
     },
     Lost {
         topic: &'a str,
@@ -74,7 +81,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
         for topics in &arguments.topics {
             match &arguments.group {
                 Some(group) => bus.subscribe_in_group(topics, group).await?,
-                None => bus.subscribe(topics).await?,
+                None => match &arguments.replay {
+                    Some(replay) => bus.subscribe_with_replay(topics, replay).await?,
+                    None => bus.subscribe(topics).await?,
+                },
             }
         }
         let mut count = 0;
@@ -97,6 +107,15 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     })
 }
 
+/// In the words of the protocol.
+fn replay(text: &str) -> Result<String, String> {
+    let number = text.strip_suffix('s').unwrap_or(text);
+    match number.parse::<u32>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err("expected a number of events, or seconds as in 10s".to_owned()),
+    }
+}
+
 fn line(told: &Told) -> Line<'_> {
     match told {
         Told::Lost { topic, count } => Line::Lost { topic, lost: *count },
@@ -110,6 +129,7 @@ fn line(told: &Told) -> Line<'_> {
                 publisher: event.publisher.as_deref(),
                 sequence: event.sequence,
                 reply_to: event.reply_to.as_deref(),
+                retained: event.is_retained,
             }
         }
     }
@@ -145,6 +165,7 @@ mod tests {
             publisher: None,
             sequence: Some(3),
             reply_to: None,
+            is_retained: false,
         })
     }
 

@@ -14,7 +14,7 @@ use minicbor::{Decode, Encode};
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 use super::item::{DEGREE_MAX, Item, LEASE_MAX, Version, Written, weight};
-use crate::{Key, Range};
+use crate::{Key, Namespace, Range};
 
 /// Items of one writer on one node, copies and marks counted; beyond it its new keys are refused. Our guess.
 pub const MEMBER_ITEMS_MAX: u32 = 4_096;
@@ -158,7 +158,8 @@ impl Shelf {
         }
         let known = self.items.get(write.key);
         let live = known.filter(|item| !item.is_removed());
-        if let Some(item) = live.filter(|item| item.writer.id != write.writer.id && !write.is_admin) {
+        let may_overwrite = write.is_admin || write.key.namespace().is_some_and(Namespace::is_shared);
+        if let Some(item) = live.filter(|item| item.writer.id != write.writer.id && !may_overwrite) {
             return Err(Refused::AnotherWriter(item.writer.id));
         }
         let there = live.map_or(Version::default(), |item| item.stamp.version);

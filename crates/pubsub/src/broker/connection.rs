@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use super::catching::Catching;
 use super::{Access, Queue};
 use crate::{EventWriter, Framer, Pattern, Slow, Stem};
 
@@ -23,6 +24,8 @@ pub(super) struct Connection {
     pub wishes: Wishes,
     /// Its subscriptions, each with its group.
     pub subscriptions: BTreeMap<Pattern<'static>, Subscription>,
+    /// While there are new ones, which get what was kept before.
+    pub catching: Option<Catching>,
     pub routes: Vec<Route>,
     /// The number of its next event without one of its own.
     pub sequence: u64,
@@ -55,12 +58,15 @@ pub(super) struct Route {
     /// Of the table when this was found.
     pub version: u64,
     pub writer: EventWriter,
-    pub stem: Stem,
+    /// Of events that are numbered here, and of those with a number of the publisher's own.
+    pub stems: [Stem; 2],
     /// Who gets events as they are, and who with headers; in order.
     pub plain: Vec<u32>,
     pub full: Vec<u32>,
     /// Groups of which one member gets each event.
     pub groups: Vec<u32>,
+    /// Events are kept for those who come later.
+    pub is_replayed: bool,
 }
 
 impl Connection {
@@ -73,6 +79,7 @@ impl Connection {
             queue: Queue::new(),
             wishes: Wishes::default(),
             subscriptions: BTreeMap::new(),
+            catching: None,
             routes: Vec::new(),
             sequence: 0,
             is_dirty: false,
@@ -84,8 +91,12 @@ impl Connection {
     pub fn publisher(&self) -> String {
         match &self.wishes.name {
             Some(name) => format!("{} as {name}", self.access.who),
-            None => format!("{} no {}", self.access.who, self.number),
+            None => self.anonymous(),
         }
+    }
+
+    pub fn anonymous(&self) -> String {
+        format!("{} no {}", self.access.who, self.number)
     }
 
     /// The route of a request's line, if it still holds.

@@ -132,7 +132,7 @@ impl Queue {
         }
     }
 
-    fn lose(&mut self, topic: Arc<Pattern<'static>>, count: u32) {
+    pub(super) fn lose(&mut self, topic: Arc<Pattern<'static>>, count: u32) {
         self.lost_total += u64::from(count);
         if let Some((_, lost)) = self.lost.iter_mut().find(|(known, _)| *known == topic) {
             *lost += u64::from(count);

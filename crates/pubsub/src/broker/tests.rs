@@ -1,5 +1,7 @@
 //! Clients of one broker, by what they write and read.
 
+mod kept;
+
 use alloc::vec;
 
 use proptest::prelude::*;
@@ -13,6 +15,11 @@ struct World {
     is_wanted_elsewhere: bool,
     /// Who subscribes is answered later.
     is_slow: bool,
+    /// What is kept is looked for.
+    has_store: bool,
+    retained: Vec<(Asker, Arc<Pattern<'static>>, Option<Bytes>)>,
+    logged: Vec<(Option<Asker>, Bytes)>,
+    replays: Vec<Replay>,
 }
 
 impl Host for World {
@@ -33,6 +40,25 @@ impl Host for World {
     fn access(&mut self, token: &str) -> Option<Access> {
         (token == "good").then(|| Access::all("slot"))
     }
+
+    fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
+        self.retained.push((asker, topic.clone(), event));
+    }
+
+    fn is_replayed(&self, topics: &Pattern<'_>) -> bool {
+        Pattern::new("past/**").expect("a pattern").covers(topics)
+    }
+
+    fn log(&mut self, asker: Option<Asker>, _: &Arc<Pattern<'static>>, event: &[u8]) {
+        self.logged.push((asker, Bytes::copy_from_slice(event)));
+    }
+
+    fn recall(&mut self, _: ConnectionId, _: &Pattern<'static>, replay: Option<Replay>, _: bool) -> bool {
+        self.replays.extend(replay);
+        self.has_store
+    }
+
+    fn forget(&mut self, _: ConnectionId, _: &Pattern<'static>) {}
 }
 
 struct Play {

@@ -19,11 +19,25 @@ pub struct Arrival {
 impl Arrival {
     /// Nothing unless all of it is whole events of one topic.
     pub(super) fn read(events: &[u8]) -> Option<Arrival> {
+        Arrival::read_all(events).map(|(arrival, _)| arrival)
+    }
+
+    /// Just one event.
+    pub(crate) fn one(event: &[u8]) -> Option<Arrival> {
+        Arrival::read(event).filter(|arrival| arrival.count == 1)
+    }
+
+    /// The same, if all of them are retained values.
+    pub(crate) fn read_retained(events: &[u8]) -> Option<Arrival> {
+        Arrival::read_all(events).filter(|(_, are_retained)| *are_retained).map(|(arrival, _)| arrival)
+    }
+
+    fn read_all(events: &[u8]) -> Option<(Arrival, bool)> {
         let mut framer = Framer::new(PAYLOAD_MAX_BYTES);
         let mut rest = events;
         let mut known: Option<(Arc<Pattern<'static>>, EventWriter)> = None;
         let (mut plain, mut full) = (BytesMut::new(), BytesMut::new());
-        let mut count = 0;
+        let (mut count, mut are_retained) = (0, true);
         while !rest.is_empty() {
             let (taken, Step::Frame(frame)) = framer.next(rest) else { return None };
             rest = &rest[taken..];
@@ -40,9 +54,10 @@ impl Arrival {
             writer.write(&mut plain, event.id, None, event.payload);
             writer.write(&mut full, event.id, Some(&event.headers), event.payload);
             count += 1;
+            are_retained &= event.headers.is_retained;
         }
         let (topic, _) = known?;
-        Some(Arrival { topic, plain: plain.freeze(), full: full.freeze(), count })
+        Some((Arrival { topic, plain: plain.freeze(), full: full.freeze(), count }, are_retained))
     }
 }
 

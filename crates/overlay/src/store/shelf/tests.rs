@@ -387,6 +387,22 @@ proptest! {
 }
 
 #[test]
+fn in_a_shared_part_the_newest_stays_and_counts_as_its_writers() {
+    let (mut shelf, now) = (Shelf::default(), Instant::ZERO);
+    let name = |nth: u32| Key::new(Namespace::RETAINED, &nth.to_be_bytes()).expect("short");
+    let first = shelf.write(now, 1, &put(&name(0), 1, b"one", 1)).expect("new");
+    let second = shelf.write(now, 1, &put(&name(0), 2, b"two", 2)).expect("shared");
+    assert!(second > first && shelf.get(&name(0)).is_some_and(|item| item.writer.id == id(2)));
+    for nth in 1..MEMBER_ITEMS_MAX {
+        shelf.write(now, 1, &put(&name(nth), 2, b"x", nth.into())).expect("room");
+    }
+    let more = name(MEMBER_ITEMS_MAX);
+    assert_eq!(shelf.write(now, 1, &put(&more, 2, b"x", 9_999)), Err(Refused::MemberItems));
+    shelf.write(now, 1, &put(&more, 1, b"x", 9_999)).expect("the first one has none any more");
+    shelf.write(now, 1, &remove(&name(0), 1, 10_000)).expect("shared");
+}
+
+#[test]
 fn a_writer_has_its_quota_and_one_that_writes_for_all_has_that_of_the_node() {
     let (mut shelf, now) = (Shelf::default(), Instant::ZERO);
     let name = |nth: u32| Key::new(Namespace::USER, &nth.to_be_bytes()).expect("short");

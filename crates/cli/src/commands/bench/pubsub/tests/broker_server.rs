@@ -11,7 +11,8 @@ use bytes::Bytes;
 use nix::poll::{PollFd, PollFlags, poll};
 use xtreem_base::{Instant, NodeId};
 use xtreem_pubsub::broker::{Access, Broker, Config, ConnectionId, Host, Rules};
-use xtreem_pubsub::{Framer, Pattern, Step};
+use xtreem_pubsub::keeper::Asker;
+use xtreem_pubsub::{Framer, Pattern, Replay, Step};
 
 /// What it does wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +71,20 @@ impl Host for Alone {
     fn access(&mut self, _: &str) -> Option<Access> {
         None
     }
+
+    fn retain(&mut self, _: Asker, _: &Arc<Pattern<'static>>, _: Option<Bytes>) {}
+
+    fn is_replayed(&self, _: &Pattern<'_>) -> bool {
+        false
+    }
+
+    fn log(&mut self, _: Option<Asker>, _: &Arc<Pattern<'static>>, _: &[u8]) {}
+
+    fn recall(&mut self, _: ConnectionId, _: &Pattern<'static>, _: Option<Replay>, _: bool) -> bool {
+        false
+    }
+
+    fn forget(&mut self, _: ConnectionId, _: &Pattern<'static>) {}
 }
 
 struct Client {
