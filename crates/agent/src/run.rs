@@ -341,7 +341,12 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
-            ring @ Named { what: Event::Ring(_), .. } => agent.waiting.publish(ring),
+            ring @ Named { what: Event::Ring(_), .. } => {
+                if let Event::Ring(overlay::Event::Ring(event)) = &ring.what {
+                    agent.pubsub.report_ring(event);
+                }
+                agent.waiting.publish(ring);
+            }
             // It begins so after a restart, and answers may be there by now.
             Named { what: Event::CutOff { reach: Some(reach) }, .. } if reach.answering >= reach.needed() => {
                 tracing::info!("as many nodes as are needed answer: not cut off for long");
@@ -372,6 +377,7 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
 
 /// Does what the node asks of this machine, and tells those who wait for the rest.
 async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
+    agent.pubsub.report_notice(&notice, &contacts);
     let known = |sources: Vec<Handle>| contacts.all_of(sources).map(|(_, contact)| contact).collect();
     match notice {
         Notice::Start { run, application, sources, restarts } => {
@@ -397,16 +403,18 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
             tracing::info!(?app, "application left");
             agent.slots.forget(&agent.trash, app);
         }
-        Notice::HolderLost { app, slot, peer } => {
+        Notice::HolderLost { app, slot, peer, epoch } => {
             let peer_id = contacts.of(peer).map(|contact| contact.id);
             tracing::warn!(?app, ?slot, peer = ?peer_id, "a holder was declared lost");
-            tell(agent, Notice::HolderLost { app, slot, peer }, contacts);
+            tell(agent, Notice::HolderLost { app, slot, peer, epoch }, contacts);
         }
         notice @ (Notice::SlotChanged { .. }
         | Notice::RecordChanged { .. }
         | Notice::Submission { .. }
         | Notice::RecordTaken { .. }
         | Notice::Described { .. }) => tell(agent, notice, contacts),
+        // Said to whoever subscribed, above.
+        Notice::SlotPlaced { .. } => {}
     }
 }
 

@@ -3,7 +3,7 @@
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
-//! [`relay`] how servers tell each other. Absent on purpose: connections,
+//! [`relay`] how servers tell each other, [`reserved`] the topics of the agents themselves. Absent on purpose: connections,
 //! credentials; `relay` says what to ask of the ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -18,6 +18,8 @@ mod limits;
 pub mod relay;
 mod reply;
 mod request;
+pub mod reserved;
+pub mod storm;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

@@ -17,17 +17,16 @@ fn below(topic: &str) -> Vec<Pattern<'static>> {
 
 /// Whoever may write to the operator's socket.
 pub(crate) fn operator() -> Access {
-    let publish = Rules { allowed: vec![Pattern::All], except: below("grid"), own: Vec::new() };
-    Access { who: "operator".into(), publish, subscribe: Rules::all() }
+    Access::all("operator")
 }
 
 /// The program of a slot, once it has shown its token.
 pub(crate) fn slot(run: SlotRun) -> Access {
-    let except = [below("grid"), below("app")].concat();
     let own: Vec<_> = subtree(format!("app/{}", run.app)).into_iter().collect();
-    let publish = Rules { allowed: vec![Pattern::All], except, own: own.clone() };
-    let subscribe = Rules { allowed: vec![Pattern::All], except: below("app"), own };
-    Access { who: format!("app:{}.{}", run.app, run.slot), publish, subscribe }
+    let rules = Rules { except: below("app"), own, ..Rules::all() };
+    let hint = "below app/ a program has app/ID/ of its own application and no other";
+    let who = format!("app:{}.{}", run.app, run.slot);
+    Access { publish: rules.clone(), subscribe: rules, hint, ..Access::none(&who) }
 }
 
 /// Whoever has not said who he is, at a door where that has to be said.
@@ -37,9 +36,7 @@ pub(crate) fn nobody() -> Access {
 
 /// Whoever comes by TCP and has not said who he is.
 pub(super) fn guest(allowed: &[Pattern<'static>]) -> Access {
-    let allowed = allowed.to_vec();
-    let publish =
-        Rules { allowed: allowed.clone(), except: [below("grid"), below("app")].concat(), own: Vec::new() };
-    let subscribe = Rules { allowed, except: below("app"), own: Vec::new() };
-    Access { who: "guest".into(), publish, subscribe }
+    let rules = Rules { allowed: allowed.to_vec(), except: below("app"), ..Rules::default() };
+    let hint = "say who you are with `AUTH`, or have the topic added to `pubsub.guests` of this agent";
+    Access { publish: rules.clone(), subscribe: rules, hint, ..Access::none("guest") }
 }

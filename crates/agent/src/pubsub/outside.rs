@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::time::Instant;
-use xtreem_pubsub::Pattern;
+use xtreem_pubsub::{Pattern, reserved};
 use xtreem_pubsub::broker::{Access, Host};
 use xtreem_pubsub::relay::{Relay, Server};
 
@@ -27,6 +27,11 @@ impl Outside {
     }
 }
 
+/// The topic whose list of servers is used.
+fn list(topic: &Arc<Pattern<'static>>) -> Arc<Pattern<'static>> {
+    reserved::family(topic).map_or_else(|| topic.clone(), Arc::new)
+}
+
 impl Host for Outside {
     fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool {
         if is_wanted {
@@ -38,11 +43,11 @@ impl Host for Outside {
     }
 
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
-        self.relay.publish(self.now(), topic, events, count);
+        self.relay.publish(self.now(), &list(topic), events, count);
     }
 
     fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool {
-        self.relay.is_wanted(self.now(), topic)
+        self.relay.is_wanted(self.now(), &list(topic))
     }
 
     fn access(&mut self, token: &str) -> Option<Access> {

@@ -15,7 +15,7 @@ use crate::message::{Confirm, GUARDIANS, Message, Refused};
 use crate::mine::{Mine, Phase as MinePhase};
 use crate::placement::{self, Candidate};
 use crate::recruit::{Phase, Recruit};
-use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, SlotState, Ticket, Wish};
+use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, Notice, SlotState, Ticket, Wish};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
@@ -193,6 +193,11 @@ impl App {
         }
         self.recruits.remove(&slot);
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
+        let moves = self.mine(slot).is_some_and(Mine::is_held);
+        // The first holder of a slot replaces nobody.
+        if moves || self.known.entry(slot).is_some_and(|entry| entry.holder.is_some()) {
+            cx.host.event(Notice::SlotPlaced { app: self.id(), slot: news, moves });
+        }
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
         self.take(cx, news, None);
         if self.left.is_some() {

@@ -10,7 +10,7 @@ use super::contact::{Contact, clockwise};
 use super::lease::Lease;
 use super::message::{Claim, Verdict};
 use super::questions::Subject;
-use super::{Config, Event, Fault, Heard, Host, Ring};
+use super::{Config, Departure, Event, Fault, Heard, Host, Ring};
 use crate::{Position, Range};
 
 /// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
@@ -47,6 +47,7 @@ impl Ring {
         self.epoch += 1;
         self.lease = Some(Lease::new(range, self.epoch, call.now, call.now + call.config.lease));
         self.tell_range(out);
+        out.event(Event::Joined { epoch: self.epoch });
     }
 
     pub(super) fn tell_range<H: Host>(&mut self, out: &mut H) {
@@ -389,6 +390,9 @@ impl Ring {
         if !self.is_range_told && self.is_owner(call.now) {
             self.is_range_told = true;
             self.tell_range(out);
+            if core::mem::take(&mut self.is_join_untold) {
+                out.event(Event::Joined { epoch: self.epoch });
+            }
         }
     }
 
@@ -425,6 +429,7 @@ impl Ring {
         self.lease = Some(Lease::new(range, epoch, call.now, end));
         self.promises.moved(&[]);
         self.is_range_told = false;
+        self.is_join_untold = true;
     }
 
     /// The successor behind `from`, when this node has no lease or not for long.
@@ -481,6 +486,7 @@ impl Ring {
             return;
         }
         let is_known = self.promises.end_of(&space).is_some();
+        let gone = self.promises.stood_in(&space);
         self.promises.drop_within(&space);
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());
         let epoch = self.next_epoch();
@@ -488,6 +494,9 @@ impl Ring {
             lease.extend(floor, epoch, call.now, call.now + call.config.lease);
         }
         self.tell_range(out);
+        for from in gone {
+            out.event(Event::TookOver { from, how: Departure::Vanished, epoch });
+        }
         self.claim_anew(call, out);
     }
 
