@@ -13,6 +13,7 @@ mod grid;
 mod news;
 mod outside;
 mod peers;
+mod rules;
 mod speaker;
 mod stream;
 mod tokens;
@@ -24,12 +25,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, watch};
 use xtreem_allocation::Notice;
-use xtreem_base::NodeId;
+use xtreem_allocation::policy::Policy;
 use xtreem_net::{Contacts, Net, ServiceStream};
 use xtreem_overlay::ring;
-use xtreem_pubsub::broker::{Access, Broker, Config};
+use xtreem_pubsub::broker::{Access, Broker, Config, Member};
 
 use self::clients::{Inputs, Newcomer};
 pub(crate) use self::door::Door;
@@ -55,14 +56,22 @@ pub(crate) struct Pubsub {
     news: mpsc::Sender<News>,
     missed: Arc<AtomicU64>,
     reporter: Mutex<Reporter>,
-    own: NodeId,
+    policy: watch::Sender<Option<Arc<Policy>>>,
+    /// This node as rules of the VO know it.
+    pub(crate) node: Member,
     pub(crate) tokens: Arc<Tokens>,
 }
 
 impl Pubsub {
     /// # Errors
     /// No thread can be started.
-    pub(crate) fn start(net: &Net, waiting: &Arc<Waiting>) -> io::Result<Pubsub> {
+    pub(crate) fn start(
+        net: &Net,
+        waiting: &Arc<Waiting>,
+        node: Member,
+        policy: Option<Policy>,
+    ) -> io::Result<Pubsub> {
+        let (policy, policy_in) = watch::channel(policy.map(Arc::new));
         let (newcomers, newcomers_in) = mpsc::channel(NEWCOMERS_MAX);
         let (streams, streams_in) = mpsc::channel(STREAMS_MAX);
         let (news, news_in) = mpsc::channel(NEWS_MAX);
@@ -75,26 +84,36 @@ impl Pubsub {
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let inputs =
-            Inputs { newcomers: newcomers_in, streams: streams_in, news: news_in, missed: missed.clone() };
+        let inputs = Inputs {
+            newcomers: newcomers_in,
+            streams: streams_in,
+            news: news_in,
+            missed: missed.clone(),
+            policy: policy_in.clone(),
+        };
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let outside = Outside::new(known, grid.own(), key);
+            let outside = Outside::new(known, policy_in, grid.own(), key);
             local.block_on(&runtime, clients::run(broker, outside, grid, inputs));
         })?;
         let reporter = Mutex::default();
-        Ok(Pubsub { newcomers, streams, news, missed, reporter, own: own.id, tokens })
+        Ok(Pubsub { newcomers, streams, news, missed, policy, reporter, node, tokens })
+    }
+
+    /// A policy is in force from now on.
+    pub(crate) fn set_policy(&self, policy: Policy) {
+        self.policy.send_replace(Some(Arc::new(policy)));
     }
 
     /// Says of what happened on the ring what others may want to know.
     pub(crate) fn report_ring(&self, event: &ring::Event) {
-        let news = self.reporter().of_ring(self.own, event);
+        let news = self.reporter().of_ring(self.node.key, event);
         self.pass_on(news);
     }
 
     /// The same of applications.
     pub(crate) fn report_notice(&self, notice: &Notice, contacts: &Contacts) {
-        let news = self.reporter().of_notice(self.own, notice, contacts);
+        let news = self.reporter().of_notice(self.node.key, notice, contacts);
         self.pass_on(news);
     }
 

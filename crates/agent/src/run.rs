@@ -15,6 +15,7 @@ use xtreem_discovery::Attributes;
 use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, for_clients, resolve};
 use xtreem_node::Event;
 use xtreem_overlay::{overlay, ring};
+use xtreem_pubsub::broker::Member;
 
 use crate::agent::{Agent, random_u64};
 use crate::api::holders::Holders;
@@ -31,7 +32,7 @@ use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::mail::Mail;
 use crate::ports::Ports;
-use crate::pubsub::{Door, DoorError, Pubsub};
+use crate::pubsub::{Door, DoorError, Pubsub, access};
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
@@ -158,7 +159,12 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         None => None,
     };
     let waiting = Arc::new(Waiting::default());
-    let pubsub = Pubsub::start(&net, &waiting).map_err(AgentError::Threads)?;
+    let (key, roles) = (identity.id(), identity.roles().as_bits());
+    let member = Member { key, name: identity.name().to_owned(), roles };
+    // Before anybody is let in.
+    let newest = policies.iter().filter_map(|signed| signed.open().ok()).max_by_key(|(_, version)| *version);
+    let policy = newest.map(|(policy, _)| policy);
+    let pubsub = Pubsub::start(&net, &waiting, member, policy).map_err(AgentError::Threads)?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,
@@ -382,8 +388,9 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
     match notice {
         Notice::Start { run, application, sources, restarts } => {
             let (sources, spec) = (known(sources), application.spec);
+            let by = access::submitter(&application.record);
             let (name, slots) = (application.record.name, application.record.slots);
-            agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
+            agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts, by });
         }
         Notice::KeepFiles { application, sources } => {
             members::keep_files(agent, application.record.id, application.spec, known(sources));

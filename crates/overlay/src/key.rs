@@ -7,6 +7,7 @@ use core::fmt;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
+use xtreem_base::NodeId;
 
 /// Bytes of a key at most, the namespace included. Our guess: a topic or a path of sixteen parts.
 pub const KEY_MAX: usize = 512;
@@ -55,6 +56,19 @@ impl Key {
     /// The namespace first.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
+    }
+
+    /// Whether a node may write here at all. What servers of publish/subscribe say of themselves lies at keys
+    /// that name them: behind a zero byte and a letter.
+    pub fn may_be_of(&self, writer: NodeId) -> bool {
+        match self.namespace() {
+            Some(Namespace::SUBSCRIBERS | Namespace::PUBLISHERS) => {
+                let end = self.0.iter().position(|byte| *byte == 0);
+                let named = end.and_then(|end| self.0.get(end + 2..)?.first_chunk::<16>());
+                named == Some(writer.as_bytes())
+            }
+            _ => true,
+        }
     }
 
     /// None for the empty key.

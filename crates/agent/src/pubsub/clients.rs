@@ -12,8 +12,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Sleep, sleep};
+use xtreem_allocation::policy::Policy;
 use xtreem_net::ServiceStream;
 use xtreem_pubsub::broker::{Access, Broker, ConnectionId};
 
@@ -49,6 +50,7 @@ pub(super) struct Inputs {
     pub news: mpsc::Receiver<News>,
     /// Events of the grid for which that had no room.
     pub missed: Arc<AtomicU64>,
+    pub policy: watch::Receiver<Option<Arc<Policy>>>,
 }
 
 pub(super) struct Server {
@@ -92,6 +94,10 @@ pub(super) async fn run(mut broker: Broker, outside: Outside, grid: Grid, mut in
                 None => return,
             },
             Some(stream) = inputs.streams.recv() => server.clone().hear(stream),
+            Ok(()) = inputs.policy.changed() => {
+                let outside = server.outside.borrow();
+                server.broker.borrow_mut().review(|access| outside.limit(access));
+            }
             Some(news) = inputs.news.recv() => server.take_news(news),
             _ = tick.tick() => server.tick(inputs.missed.swap(0, Ordering::Relaxed)),
         }
@@ -100,7 +106,8 @@ pub(super) async fn run(mut broker: Broker, outside: Outside, grid: Grid, mut in
 
 impl Server {
     fn take(self: Rc<Self>, newcomer: Newcomer) {
-        let Newcomer { stream, access, room } = newcomer;
+        let Newcomer { stream, mut access, room } = newcomer;
+        self.outside.borrow().limit(&mut access);
         let socket = match Socket::new(stream) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection of publish/subscribe was not taken"),

@@ -3,23 +3,38 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
+use xtreem_allocation::policy::Policy;
 use xtreem_pubsub::{Pattern, reserved};
 use xtreem_pubsub::broker::{Access, Host};
 use xtreem_pubsub::relay::{Relay, Server};
 
+use super::rules;
 use super::tokens::Tokens;
 
 pub(super) struct Outside {
     tokens: Arc<Tokens>,
+    policy: watch::Receiver<Option<Arc<Policy>>>,
     pub relay: Relay,
     begun: Instant,
 }
 
 impl Outside {
     /// `key` are random bytes.
-    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32]) -> Outside {
-        Outside { tokens, relay: Relay::new(own, key), begun: Instant::now() }
+    pub fn new(
+        tokens: Arc<Tokens>,
+        policy: watch::Receiver<Option<Arc<Policy>>>,
+        own: Server,
+        key: [u8; 32],
+    ) -> Outside {
+        Outside { tokens, policy, relay: Relay::new(own, key), begun: Instant::now() }
+    }
+
+    /// Makes an access what the policy in force leaves of it.
+    pub fn limit(&self, access: &mut Access) {
+        let policy = self.policy.borrow();
+        rules::apply(access, policy.as_deref());
     }
 
     pub fn now(&self) -> xtreem_base::Instant {
@@ -51,6 +66,8 @@ impl Host for Outside {
     }
 
     fn access(&mut self, token: &str) -> Option<Access> {
-        self.tokens.access(token)
+        let mut access = self.tokens.access(token)?;
+        self.limit(&mut access);
+        Some(access)
     }
 }

@@ -7,6 +7,7 @@ mod collections;
 mod complaints;
 mod credentials;
 mod files;
+mod grid_events;
 mod hostile;
 mod identity;
 #[path = "../intruder/mod.rs"]
@@ -57,6 +58,8 @@ const TESTS: &[Test] = tests![
     pubsub::an_event_comes_once_and_in_order_to_whoever_subscribed_at_another_agent,
     pubsub::more_agents_than_one_tells_itself_get_each_event_once_also_when_a_head_is_killed,
     pubsub::a_publisher_goes_on_when_the_agent_of_a_subscriber_is_killed,
+    grid_events::who_subscribed_hears_that_a_slot_failed_and_was_replaced_and_that_a_node_has_left,
+    grid_events::a_rule_of_the_vo_keeps_topics_for_some_and_holds_for_connections_that_are_open,
     beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
     beside::a_command_beside_a_slot_may_have_a_terminal,
     beside::a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot,

@@ -248,16 +248,17 @@ impl Sent {
         }
     }
 
-    /// Whether a correct member may send such a degree and lease.
+    /// Whether a correct member may send such a degree and lease, and a writer at such a key.
     pub fn is_possible(&self) -> bool {
         let longest = self.remembered.map_or(self.left, |remembered| remembered.max(self.left));
-        self.degree <= DEGREE_MAX && longest <= LEASE_MAX
+        let is_its_place = self.value.is_none() || self.key.may_be_of(self.writer.id);
+        self.degree <= DEGREE_MAX && longest <= LEASE_MAX && is_its_place
     }
 
     /// The item as this node would keep it.
     ///
     /// # Errors
-    /// No correct member sends such a degree or lease.
+    /// No correct member sends such a degree or lease, or that writer at that key.
     pub fn open(self, now: Instant) -> Result<(Key, Item), Impossible> {
         if !self.is_possible() {
             return Err(Impossible);
@@ -288,6 +289,6 @@ impl Sent {
     }
 }
 
-/// A degree above [`DEGREE_MAX`] or a lease above [`LEASE_MAX`].
+/// A degree above [`DEGREE_MAX`], a lease above [`LEASE_MAX`], or a key that names another than the writer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impossible;

@@ -62,6 +62,9 @@ pub enum Refused {
     #[error("an administrator writes over what lies there, and nothing does: write it as anybody does")]
     #[n(9)]
     NothingToOverwrite,
+    #[error("the key names another node: only that one may write what it says of itself")]
+    #[n(10)]
+    AnothersPlace,
 }
 
 /// What became of a copy that came from elsewhere.
@@ -155,6 +158,9 @@ impl Shelf {
         }
         if write.degree > DEGREE_MAX {
             return Err(Refused::Degree);
+        }
+        if write.value.is_some() && !write.key.may_be_of(write.writer.id) {
+            return Err(Refused::AnothersPlace);
         }
         let known = self.items.get(write.key);
         let live = known.filter(|item| !item.is_removed());
