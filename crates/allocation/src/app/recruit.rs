@@ -64,9 +64,12 @@ impl App {
         }
         let kept = self.ask_holders(cx, slot);
         let phase = checking(cx, waiting, &kept);
-        let (exclude, gives_way) = (Vec::new(), false);
+        let (exclude, gives_way, claim_due) = (Vec::new(), false, cx.now);
+        // The first holder of a slot replaces nobody.
+        let is_untold = self.mine(slot).is_some_and(Mine::is_held)
+            || self.known.entry(slot).is_some_and(|entry| entry.holder.is_some());
         let recruit =
-            Recruit { phase, order, claim_due: cx.now, exclude, searches: 0, kept, gives_way, demand: 0 };
+            Recruit { phase, order, claim_due, exclude, searches: 0, kept, gives_way, demand: 0, is_untold };
         self.recruits.insert(slot, recruit);
     }
 
@@ -191,13 +194,9 @@ impl App {
         if !self.own_link_taken(cx, from, slot, epoch) {
             return self.ask_proof(cx, from, slot, epoch);
         }
-        self.recruits.remove(&slot);
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
-        let moves = self.mine(slot).is_some_and(Mine::is_held);
-        // The first holder of a slot replaces nobody.
-        if moves || self.known.entry(slot).is_some_and(|entry| entry.holder.is_some()) {
-            cx.host.event(Notice::SlotPlaced { app: self.id(), slot: news, moves });
-        }
+        self.tell_placed(cx, news);
+        self.recruits.remove(&slot);
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
         self.take(cx, news, None);
         if self.left.is_some() {
@@ -205,6 +204,18 @@ impl App {
             return;
         }
         cx.host.event(Wish::JoinCollection { app: self.id(), members: alloc::vec![from] });
+    }
+
+    /// The slot is held by whom this node gave it to, whoever says so first: the host is told once.
+    pub fn tell_placed<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
+        let moves = self.mine(news.slot).is_some_and(Mine::is_held);
+        let app = self.id();
+        let Some(recruit) = self.recruits.get_mut(&news.slot) else { return };
+        let is_placed =
+            matches!(recruit.phase, Phase::Confirming { peer, .. } if news.holder == Some(peer));
+        if is_placed && core::mem::take(&mut recruit.is_untold) {
+            cx.host.event(Notice::SlotPlaced { app, slot: news, moves });
+        }
     }
 
     pub fn on_refused<H: Host>(
@@ -238,6 +249,7 @@ impl App {
                     }
                     return self.search(cx, slot);
                 }
+                self.tell_placed(cx, higher);
                 self.recruits.remove(&slot);
                 if higher.holder == Some(from) {
                     let report =
