@@ -248,17 +248,16 @@ impl Sent {
         }
     }
 
-    /// Whether a correct member may send such a degree and lease, and a writer at such a key.
+    /// Whether a correct member may send such a degree and lease.
     pub fn is_possible(&self) -> bool {
         let longest = self.remembered.map_or(self.left, |remembered| remembered.max(self.left));
-        let is_its_place = self.value.is_none() || self.key.may_be_of(self.writer.id);
-        self.degree <= DEGREE_MAX && longest <= LEASE_MAX && is_its_place
+        self.degree <= DEGREE_MAX && longest <= LEASE_MAX
     }
 
     /// The item as this node would keep it.
     ///
     /// # Errors
-    /// No correct member sends such a degree or lease, or that writer at that key.
+    /// No correct member sends such a degree or lease.
     pub fn open(self, now: Instant) -> Result<(Key, Item), Impossible> {
         if !self.is_possible() {
             return Err(Impossible);
@@ -289,6 +288,6 @@ impl Sent {
     }
 }
 
-/// A degree above [`DEGREE_MAX`], a lease above [`LEASE_MAX`], or a key that names another than the writer.
+/// A degree above [`DEGREE_MAX`] or a lease above [`LEASE_MAX`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Impossible;

@@ -159,9 +159,6 @@ impl Shelf {
         if write.degree > DEGREE_MAX {
             return Err(Refused::Degree);
         }
-        if write.value.is_some() && !write.key.may_be_of(write.writer.id) {
-            return Err(Refused::AnothersPlace);
-        }
         let known = self.items.get(write.key);
         let live = known.filter(|item| !item.is_removed());
         if let Some(item) = live.filter(|item| item.writer.id != write.writer.id && !write.is_admin) {

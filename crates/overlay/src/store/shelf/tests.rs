@@ -69,32 +69,6 @@ fn only_the_writer_or_an_administrator_writes_again() {
 }
 
 #[test]
-fn at_a_key_that_names_a_node_only_that_one_writes() {
-    let (mut shelf, now) = (Shelf::default(), Instant::ZERO);
-    for namespace in [Namespace::SUBSCRIBERS, Namespace::PUBLISHERS] {
-        for behind in [&b""[..], b"digest"] {
-            let name = [b"a\x01b\0T", &id(1).as_bytes()[..], behind].concat();
-            let key = Key::new(namespace, &name).expect("short");
-            assert_eq!(shelf.write(now, 1, &put(&key, 2, b"squat", 1)), Err(Refused::AnothersPlace));
-            let admin = Written { is_admin: true, ..put(&key, 2, b"squat", 2) };
-            assert_eq!(shelf.write(now, 1, &admin), Err(Refused::AnothersPlace));
-            shelf.write(now, 1, &put(&key, 1, b"own", 3)).expect("its own");
-            // A copy that says otherwise is none of a correct member.
-            let item = shelf.get(&key).expect("it lies there").clone();
-            let sent = Sent::new(&key, &item, now);
-            assert!(sent.clone().open(now).is_ok());
-            let writer = Writer { id: id(2), at: None };
-            assert!(Sent { writer, ..sent }.open(now).is_err());
-            // An administrator may still take away what lies there.
-            let removal = Written { is_admin: true, ..remove(&key, 2, 4) };
-            shelf.write(now, 1, &removal).expect("removed");
-        }
-        let nameless = Key::new(namespace, b"a\0T12").expect("short");
-        assert_eq!(shelf.write(now, 1, &put(&nameless, 1, b"x", 5)), Err(Refused::AnothersPlace));
-    }
-}
-
-#[test]
 fn compare_and_set_sees_the_version_that_lies_there() {
     let (mut shelf, now, key) = (Shelf::default(), Instant::ZERO, key(1));
     let nothing = Some(Version::default());
