@@ -61,7 +61,9 @@ impl Notice {
             Notice::Start { sources, .. } | Notice::KeepFiles { sources, .. } => {
                 sources.iter().copied().for_each(f);
             }
-            Notice::SlotChanged { slot, .. } | Notice::SlotPlaced { slot, .. } => slot.holder.into_iter().for_each(f),
+            Notice::SlotChanged { slot, .. } | Notice::SlotPlaced { slot, .. } => {
+                slot.holder.into_iter().for_each(f)
+            }
             Notice::HolderLost { peer, .. } => f(*peer),
             Notice::Submission { progress: Progress::Slot { holder, .. }, .. } => {
                 holder.iter().copied().for_each(f);

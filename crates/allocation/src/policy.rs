@@ -8,9 +8,9 @@
 mod codec;
 mod judge;
 mod reserved;
-mod topics;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use codec::PolicyError;
 pub use judge::Extent;

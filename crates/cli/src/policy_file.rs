@@ -59,7 +59,8 @@ pub fn parse(source: Source<'_>) -> Result<Policy, Complaint> {
 }
 
 fn rule(source: &Source<'_>, raw: RawRule) -> Result<Rule, Complaint> {
-    let RawRule { name, submit, nodes_per_application, nodes_per_user, reserve, publish, subscribe, who } = raw;
+    let RawRule { name, submit, nodes_per_application, nodes_per_user, reserve, publish, subscribe, who } =
+        raw;
     let topics = |topics: Spanned<String>| match Pattern::new(topics.get_ref().as_str()) {
         Ok(_) => Ok(topics.into_inner()),
         Err(error) => {

@@ -3,8 +3,8 @@
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
-//! [`relay`] how servers tell each other, [`reserved`] the topics of the agents themselves. Absent on purpose: connections,
-//! credentials; `relay` says what to ask of the ring, and another crate asks it.
+//! [`relay`] how servers tell each other, [`reserved`] the topics of the agents themselves. Absent on purpose:
+//! connections, credentials; `relay` says what to ask of the ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -122,15 +122,42 @@ mod tests {
     #[test]
     fn whatever_may_mean_a_topic_of_the_agents_is_reserved() {
         for text in [
-            "**", "grid", "grid/x", "grid/*", "grid/**", "app/a/slot", "app/a/slot/1/failed", "app/a/*", "app/**",
-            "app/a/**", "app/a/slot/**", "app/a/slot/*", "app/a/slot/1/*", "a b", "f/x h", "app/a/s app/a/t",
-            "app/a app/b", "app/a/x app/b/a", "app/a/slot/1 app/a/slot/2",
+            "**",
+            "grid",
+            "grid/x",
+            "grid/*",
+            "grid/**",
+            "app/a/slot",
+            "app/a/slot/1/failed",
+            "app/a/*",
+            "app/**",
+            "app/a/**",
+            "app/a/slot/**",
+            "app/a/slot/*",
+            "app/a/slot/1/*",
+            "a b",
+            "f/x h",
+            "app/a/s app/a/t",
+            "app/a app/b",
+            "app/a/x app/b/a",
+            "app/a/slot/1 app/a/slot/2",
         ] {
             assert!(is_reserved(&pattern(text)), "{text}");
         }
         for text in [
-            "grids", "a/grid/x", "app", "app/a", "app/*", "app/a/x", "app/a/slots", "app/a/x/**", "app/a/x/slot/1",
-            "apple/a/slot/1", "h z", "app/a/a app/a/b", "app/a/t app/a/z",
+            "grids",
+            "a/grid/x",
+            "app",
+            "app/a",
+            "app/*",
+            "app/a/x",
+            "app/a/slots",
+            "app/a/x/**",
+            "app/a/x/slot/1",
+            "apple/a/slot/1",
+            "h z",
+            "app/a/a app/a/b",
+            "app/a/t app/a/z",
         ] {
             assert!(!is_reserved(&pattern(text)), "{text}");
         }

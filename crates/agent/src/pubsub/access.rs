@@ -1,7 +1,7 @@
 //! Who may publish and subscribe to what, by where a connection comes from.
 //!
-//! Topics below `app/ID/` are the application's. Those below `grid/` and `app/ID/slot/` are the agents', which
-//! the broker itself sees to, and rules of the VO are in `rules.rs`.
+//! Topics below `app/ID/` are the application's. Those below `grid/` and `app/ID/slot/` are the agents': the
+//! broker itself sees to that. Rules of the VO are in `rules.rs`.
 
 use xtreem_allocation::{Record, SlotRun};
 use xtreem_pubsub::broker::{Access, Member, Rules};

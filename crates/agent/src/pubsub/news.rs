@@ -82,10 +82,10 @@ impl Said {
     /// So many events of a family were not said by this node.
     pub(super) fn unsaid(own: NodeId, family: &str, count: u64) -> Said {
         let app = family.parse().ok();
-        let what = if app.is_some() { reserved::LOST.to_owned() } else { format!("{own}/{}", reserved::LOST) };
+        let what =
+            if app.is_some() { reserved::LOST.to_owned() } else { format!("{own}/{}", reserved::LOST) };
         let reason = "more happened than one agent says in a second".to_owned();
-        let about =
-            About { node: Some(own.to_string()), reason, count: Some(count), ..About::default() };
+        let about = About { node: Some(own.to_string()), reason, count: Some(count), ..About::default() };
         Said { app, what, about }
     }
 

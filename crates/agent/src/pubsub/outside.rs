@@ -6,9 +6,9 @@ use bytes::Bytes;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use xtreem_allocation::policy::Policy;
-use xtreem_pubsub::{Pattern, reserved};
 use xtreem_pubsub::broker::{Access, Host};
 use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::{Pattern, reserved};
 
 use super::rules;
 use super::tokens::Tokens;

@@ -37,7 +37,8 @@ async fn hears(client: &mut Client, topic: &str) -> (Value, u64) {
 fn of_program(app: &str, slot: u16) -> (PathBuf, String) {
     let processes = fs::read_dir("/proc").expect("processes").flatten();
     let found = processes.filter_map(|process| {
-        let environment = String::from_utf8_lossy(&fs::read(process.path().join("environ")).ok()?).into_owned();
+        let environment =
+            String::from_utf8_lossy(&fs::read(process.path().join("environ")).ok()?).into_owned();
         let of = |name: &str| {
             let mut all = environment.split('\0');
             all.find_map(|variable| variable.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)

@@ -211,8 +211,7 @@ impl App {
         let moves = self.mine(news.slot).is_some_and(Mine::is_held);
         let app = self.id();
         let Some(recruit) = self.recruits.get_mut(&news.slot) else { return };
-        let is_placed =
-            matches!(recruit.phase, Phase::Confirming { peer, .. } if news.holder == Some(peer));
+        let is_placed = matches!(recruit.phase, Phase::Confirming { peer, .. } if news.holder == Some(peer));
         if is_placed && core::mem::take(&mut recruit.is_untold) {
             cx.host.event(Notice::SlotPlaced { app, slot: news, moves });
         }

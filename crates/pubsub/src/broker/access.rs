@@ -195,7 +195,9 @@ mod tests {
         access.publish.kept.push(kept.clone());
         let words = access.check_publish(&pattern("news/sport")).expect_err("kept").to_string();
         assert!(words.contains("\"desk\" keeps news/** for user alice"), "{words}");
-        assert!(access.check_publish(&pattern("**")).is_err() && access.check_publish(&pattern("new")).is_ok());
+        assert!(
+            access.check_publish(&pattern("**")).is_err() && access.check_publish(&pattern("new")).is_ok()
+        );
         assert!(access.hears(&pattern("news/sport")), "publishing and subscribing have rules of their own");
         access.subscribe.kept.push(kept.clone());
         assert_eq!(access.check_subscribe(&pattern("news/*")), Err(Forbidden::Kept(kept.clone())));
@@ -214,7 +216,9 @@ mod tests {
             ..Access::none("guest")
         };
         assert_eq!(guest.check_subscribe(&pattern("public/x")), Ok(()));
-        assert!(guest.check_subscribe(&pattern("**")).is_err() && guest.check_publish(&pattern("a")).is_err());
+        assert!(
+            guest.check_subscribe(&pattern("**")).is_err() && guest.check_publish(&pattern("a")).is_err()
+        );
         assert!(guest.hears(&pattern("public/x")) && !guest.hears(&pattern("private")));
     }
 }

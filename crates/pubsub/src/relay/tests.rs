@@ -111,9 +111,7 @@ impl World {
                             let line = text.lines().nth(2).unwrap_or_default();
                             self.heard[to].push(line.to_string());
                         }
-                        Received::Lost(topic, count) => {
-                            self.heard[to].push(format!("LOST {topic} {count}"))
-                        }
+                        Received::Lost(topic, count) => self.heard[to].push(format!("LOST {topic} {count}")),
                         Received::Nothing => {}
                     }
                 }

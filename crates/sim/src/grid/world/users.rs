@@ -178,7 +178,9 @@ impl World {
                 }
                 self.write(host, Write::Role { number, app, what });
             }
-            Notice::HolderLost { app, slot, peer, .. } => self.see(&Seen::HolderLost { host, app, slot, peer }),
+            Notice::HolderLost { app, slot, peer, .. } => {
+                self.see(&Seen::HolderLost { host, app, slot, peer })
+            }
             // Files are kept for ever here, nobody asks for descriptions, and changes say where slots are.
             Notice::AppLeft { .. } | Notice::Described { .. } | Notice::SlotPlaced { .. } => {}
         }
