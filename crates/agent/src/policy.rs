@@ -65,6 +65,11 @@ pub(crate) fn changed(agent: &Arc<Agent>, newer: Newer<SignedPolicy>) {
     if newer.before.version == version {
         tracing::warn!("{}", two_signed(newer.version, newer.before));
     }
+    match signed.open() {
+        Ok((policy, _)) => agent.pubsub.set_policy(policy),
+        // It was read when it was taken.
+        Err(error) => tracing::error!(%error, "a policy that cannot be read is not kept for topics"),
+    }
     let agent = agent.clone();
     // A disk may take its time to sync.
     tokio::task::spawn_blocking(move || {

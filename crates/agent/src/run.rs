@@ -15,6 +15,7 @@ use xtreem_discovery::Attributes;
 use xtreem_net::{Contacts, Identity, Named, Net, NetConfig, SavedBytes, encode_kept, for_clients, resolve};
 use xtreem_node::Event;
 use xtreem_overlay::{overlay, ring};
+use xtreem_pubsub::broker::Member;
 
 use crate::agent::{Agent, random_u64};
 use crate::api::holders::Holders;
@@ -31,7 +32,7 @@ use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::mail::Mail;
 use crate::ports::Ports;
-use crate::pubsub::{Door, DoorError, Pubsub};
+use crate::pubsub::{Door, DoorError, Pubsub, access};
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
 use crate::slots::{Order, Slots};
 use crate::store::{self, Store};
@@ -158,7 +159,13 @@ pub async fn run_until(config: Config, end: impl Future<Output = ()>) -> Result<
         None => None,
     };
     let waiting = Arc::new(Waiting::default());
-    let pubsub = Pubsub::start(&config.pubsub, &net, &waiting).map_err(AgentError::Threads)?;
+    let (key, roles) = (identity.id(), identity.roles().as_bits());
+    let member = Member { key, name: identity.name().to_owned(), roles };
+    // Before anybody is let in.
+    let newest = policies.iter().filter_map(|signed| signed.open().ok()).max_by_key(|(_, version)| *version);
+    let policy = newest.map(|(policy, _)| policy);
+    let pubsub =
+        Pubsub::start(&config.pubsub, &net, &waiting, member, policy).map_err(AgentError::Threads)?;
     let control = operator::bind(&config.control)?;
     let agent = Arc::new(Agent {
         config,
@@ -341,7 +348,12 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
-            ring @ Named { what: Event::Ring(_), .. } => agent.waiting.publish(ring),
+            ring @ Named { what: Event::Ring(_), .. } => {
+                if let Event::Ring(overlay::Event::Ring(event)) = &ring.what {
+                    agent.pubsub.report_ring(event);
+                }
+                agent.waiting.publish(ring);
+            }
             // It begins so after a restart, and answers may be there by now.
             Named { what: Event::CutOff { reach: Some(reach) }, .. } if reach.answering >= reach.needed() => {
                 tracing::info!("as many nodes as are needed answer: not cut off for long");
@@ -372,12 +384,14 @@ async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
 
 /// Does what the node asks of this machine, and tells those who wait for the rest.
 async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
+    agent.pubsub.report_notice(&notice, &contacts);
     let known = |sources: Vec<Handle>| contacts.all_of(sources).map(|(_, contact)| contact).collect();
     match notice {
         Notice::Start { run, application, sources, restarts } => {
             let (sources, spec) = (known(sources), application.spec);
+            let by = access::submitter(&application.record);
             let (name, slots) = (application.record.name, application.record.slots);
-            agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts });
+            agent.slots.start(agent, Order { run, name, slots, spec, sources, restarts, by });
         }
         Notice::KeepFiles { application, sources } => {
             members::keep_files(agent, application.record.id, application.spec, known(sources));
@@ -397,16 +411,18 @@ async fn obey(agent: &Arc<Agent>, notice: Notice, contacts: Contacts) {
             tracing::info!(?app, "application left");
             agent.slots.forget(&agent.trash, app);
         }
-        Notice::HolderLost { app, slot, peer } => {
+        Notice::HolderLost { app, slot, peer, epoch } => {
             let peer_id = contacts.of(peer).map(|contact| contact.id);
             tracing::warn!(?app, ?slot, peer = ?peer_id, "a holder was declared lost");
-            tell(agent, Notice::HolderLost { app, slot, peer }, contacts);
+            tell(agent, Notice::HolderLost { app, slot, peer, epoch }, contacts);
         }
         notice @ (Notice::SlotChanged { .. }
         | Notice::RecordChanged { .. }
         | Notice::Submission { .. }
         | Notice::RecordTaken { .. }
         | Notice::Described { .. }) => tell(agent, notice, contacts),
+        // Said to whoever subscribed, above.
+        Notice::SlotPlaced { .. } => {}
     }
 }
 

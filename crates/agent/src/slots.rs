@@ -17,6 +17,7 @@ use xtreem_allocation::{SlotRun, Spec};
 use xtreem_base::AppId;
 use xtreem_net::Contact;
 use xtreem_net::beside::Refusal;
+use xtreem_pubsub::broker::Member;
 
 use crate::agent::Agent;
 use crate::exec::{Door, Log};
@@ -41,6 +42,8 @@ pub(crate) struct Order {
     /// Nodes that may have the files.
     pub sources: Vec<Contact>,
     pub restarts: u32,
+    /// Who submitted it.
+    pub by: Member,
 }
 
 /// How a run is to be ended: the time between SIGTERM and SIGKILL.

@@ -181,6 +181,7 @@ fn topic_of(event: &Event) -> Option<Topic> {
             | Notice::KeepFiles { .. }
             | Notice::Stop { .. }
             | Notice::AppLeft { .. }
+            | Notice::SlotPlaced { .. }
             | Notice::Store { .. } => None,
         },
         Event::Ring(overlay::Event::Ring(event)) => match event {

@@ -9,7 +9,7 @@ use xtreem_base::{AppId, Duration, Handle};
 use xtreem_discovery::Report;
 
 use crate::policy::Refusal;
-use crate::{Application, Exit, Kept, Known, Record, SlotRun, SlotState, Trouble};
+use crate::{Application, Epoch, Exit, Kept, Known, Record, SlotRun, SlotState, Trouble};
 
 /// One thing that happened or has to be done on this machine. The node around passes it on as it is.
 #[derive(Clone, Debug)]
@@ -39,8 +39,10 @@ pub enum Notice {
     /// This node has nothing to do with the application any more; its files may go when space is wanted. It
     /// has left the application's collection just before.
     AppLeft { app: AppId },
-    /// A holder (or, without slot, a guardian) was declared lost by this node.
-    HolderLost { app: AppId, slot: Option<u16>, peer: Handle },
+    /// A holder (or, without slot, a guardian) was declared lost by this node; the epoch is the slot's.
+    HolderLost { app: AppId, slot: Option<u16>, peer: Handle, epoch: Epoch },
+    /// This node has given a slot to another holder: it was lost, or it was this node's own and moves.
+    SlotPlaced { app: AppId, slot: Known, moves: bool },
     /// How a submission made here goes on.
     Submission { app: AppId, progress: Progress },
     /// A record sent by `publish` has arrived at `by`; `newer` is the record that beat it, if one did.
@@ -59,7 +61,9 @@ impl Notice {
             Notice::Start { sources, .. } | Notice::KeepFiles { sources, .. } => {
                 sources.iter().copied().for_each(f);
             }
-            Notice::SlotChanged { slot, .. } => slot.holder.into_iter().for_each(f),
+            Notice::SlotChanged { slot, .. } | Notice::SlotPlaced { slot, .. } => {
+                slot.holder.into_iter().for_each(f)
+            }
             Notice::HolderLost { peer, .. } => f(*peer),
             Notice::Submission { progress: Progress::Slot { holder, .. }, .. } => {
                 holder.iter().copied().for_each(f);

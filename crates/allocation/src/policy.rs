@@ -1,4 +1,5 @@
-//! A VO's policy: who may submit, how many nodes an application or a user may hold, what is reserved.
+//! A VO's policy: who may submit, how many nodes an application or a user may hold, what is reserved, and
+//! whose topics are whose.
 //!
 //! The document is signed by the VO's root and the same on all nodes, sooner or later; each node judges by
 //! the one it has. Here are the document and its arithmetic. Signatures are the driver's affair, and what a
@@ -9,10 +10,12 @@ mod judge;
 mod reserved;
 #[cfg(test)]
 mod tests;
+mod topics;
 
 pub use codec::PolicyError;
 pub use judge::Extent;
 pub use reserved::Reserved;
+pub use topics::{KeptTopics, TOPICS_MAX_BYTES};
 
 use alloc::string::String;
 use alloc::sync::Arc;
@@ -68,6 +71,12 @@ pub enum Limit {
     /// These nodes are for nobody but [`Rule::who`].
     #[n(3)]
     Reserved(#[n(0)] Reserved),
+    /// Nobody but [`Rule::who`] may publish to these topics.
+    #[n(4)]
+    Publish(#[n(0)] String),
+    /// ... or subscribe to these.
+    #[n(5)]
+    Subscribe(#[n(0)] String),
 }
 
 /// Some members of the VO: those with one of the roles, one of the names or one of the keys. With nothing in

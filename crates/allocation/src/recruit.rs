@@ -24,6 +24,8 @@ pub(crate) struct Recruit {
     pub gives_way: bool,
     /// Which of the demands is made that a set has in turn.
     pub demand: usize,
+    /// Somebody had the slot before, and the host was not told yet who has it now.
+    pub is_untold: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

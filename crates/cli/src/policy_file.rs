@@ -5,6 +5,7 @@ use toml::Spanned;
 use xtreem_agent::complaint::{Complaint, Source};
 use xtreem_allocation::policy::{Limit, Policy, Rule, Who};
 use xtreem_discovery::Requirement;
+use xtreem_pubsub::Pattern;
 use xtreem_wire::Roles;
 
 #[derive(Deserialize)]
@@ -24,6 +25,8 @@ struct RawRule {
     nodes_per_application: Option<u16>,
     nodes_per_user: Option<u32>,
     reserve: Option<Spanned<String>>,
+    publish: Option<Spanned<String>>,
+    subscribe: Option<Spanned<String>>,
     #[serde(default, rename = "for")]
     who: RawWho,
 }
@@ -56,19 +59,29 @@ pub fn parse(source: Source<'_>) -> Result<Policy, Complaint> {
 }
 
 fn rule(source: &Source<'_>, raw: RawRule) -> Result<Rule, Complaint> {
-    let RawRule { name, submit, nodes_per_application, nodes_per_user, reserve, who } = raw;
-    let limit = match (submit, nodes_per_application, nodes_per_user, reserve) {
-        (true, None, None, None) => Limit::Submit,
-        (false, Some(max), None, None) => Limit::NodesPerApplication(max),
-        (false, None, Some(max), None) => Limit::NodesPerUser(max),
-        (false, None, None, Some(nodes)) => {
+    let RawRule { name, submit, nodes_per_application, nodes_per_user, reserve, publish, subscribe, who } =
+        raw;
+    let topics = |topics: Spanned<String>| match Pattern::new(topics.get_ref().as_str()) {
+        Ok(_) => Ok(topics.into_inner()),
+        Err(error) => {
+            let why = format!("{error}; expected topics as \"a/b\", \"a/*\", \"a/**\" or \"**\"");
+            Err(source.complaint(topics.span(), why))
+        }
+    };
+    let limit = match (submit, nodes_per_application, nodes_per_user, reserve, publish, subscribe) {
+        (true, None, None, None, None, None) => Limit::Submit,
+        (false, Some(max), None, None, None, None) => Limit::NodesPerApplication(max),
+        (false, None, Some(max), None, None, None) => Limit::NodesPerUser(max),
+        (false, None, None, None, Some(to), None) => Limit::Publish(topics(to)?),
+        (false, None, None, None, None, Some(to)) => Limit::Subscribe(topics(to)?),
+        (false, None, None, Some(nodes), None, None) => {
             let requirement = Requirement::parse(nodes.get_ref())
                 .map_err(|e| source.complaint_inside(nodes.span(), nodes.get_ref(), &e))?;
             Limit::Reserved(requirement.into())
         }
         _ => {
-            let why = "a rule has exactly one of `submit = true`, `nodes-per-application`, `nodes-per-user` and \
-                       `reserve`";
+            let why = "a rule has exactly one of `submit = true`, `nodes-per-application`, `nodes-per-user`, \
+                       `reserve`, `publish` and `subscribe`";
             return Err(source.complaint(name.span(), why));
         }
     };
@@ -126,6 +139,16 @@ mod tests {
             name = "gpu-for-ml"
             reserve = "gpu.count >= 1"
             for = { users = ["alice"], keys = ["00112233445566778899aabbccddeeff"] }
+
+            [[rule]]
+            name = "desk"
+            publish = "news/**"
+            for = { users = ["alice"] }
+
+            [[rule]]
+            name = "board"
+            subscribe = "plans/**"
+            for = { roles = ["admin"] }
             "#,
         )
         .expect("a good policy");
@@ -137,6 +160,8 @@ mod tests {
                 "an application may hold 64 nodes",
                 "each user (of user bob) may hold 20 nodes in all",
                 "nodes with gpu.count >= 1 are reserved for user alice, key 00112233445566778899aabbccddeeff",
+                "only user alice may publish to news/**",
+                "only role admin may subscribe to plans/**",
             ]
         );
     }
@@ -151,6 +176,8 @@ mod tests {
             (rule("nodes-per-user = 3\nnodes-per-application = 3"), (3, 8), "exactly one of"),
             (rule("nodes-per-app = 3"), (4, 1), "unknown key `nodes-per-app`"),
             (rule("submit = true"), (3, 8), "for whom"),
+            (rule("publish = \"a/**\""), (3, 8), "for whom"),
+            (rule("publish = \"a/*/b\"\nfor = { users = [\"a\"] }"), (4, 11), "a star stands alone"),
             (rule("submit = true\nfor = { roles = [\"king\"] }"), (5, 18), "\"king\" is no role"),
             (rule("submit = true\nfor = { keys = [\"12\"] }"), (5, 17), "\"12\" is no key"),
             (rule("reserve = \"gpu.count >=\"\nfor = { users = [\"a\"] }"), (4, 24), "expected a number"),

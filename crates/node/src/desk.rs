@@ -8,6 +8,7 @@ use xtreem_allocation::Me;
 use xtreem_base::{Call, Events, Handle, Instant, NodeId, Sampler, Sink};
 use xtreem_membership::reference::{self, Reference};
 use xtreem_membership::{Cyclon, rumour};
+use xtreem_overlay::Key;
 use xtreem_overlay::broadcast::BroadcastId;
 use xtreem_overlay::overlay;
 use xtreem_overlay::store::Value;
@@ -121,6 +122,11 @@ impl<O: Output, W: Fn(overlay::Message) -> Message> overlay::Host for Lent<'_, O
     /// Of VO administrators only users are known here, and no user is a node: their words say who they are.
     fn is_admin(&self, _: Handle) -> bool {
         false
+    }
+
+    /// Nobody says of another what is said at its keys.
+    fn may_write(&self, writer: NodeId, key: &Key) -> bool {
+        key.may_be_of(writer)
     }
 
     /// The driver does: they are among the message's statements.

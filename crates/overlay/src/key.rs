@@ -7,6 +7,7 @@ use core::fmt;
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Encode};
+use xtreem_base::NodeId;
 
 /// Bytes of a key at most, the namespace included. Our guess: a topic or a path of sixteen parts.
 pub const KEY_MAX: usize = 512;
@@ -67,6 +68,19 @@ impl Key {
         &self.0
     }
 
+    /// Whether a node may write here at all, on the ring of all nodes. What servers of publish/subscribe say of
+    /// themselves lies at keys that name them: behind a zero byte and a letter.
+    pub fn may_be_of(&self, writer: NodeId) -> bool {
+        match self.namespace() {
+            Some(Namespace::SUBSCRIBERS | Namespace::PUBLISHERS) => {
+                let end = self.0.iter().position(|byte| *byte == 0);
+                let named = end.and_then(|end| self.0.get(end + 2..)?.first_chunk::<16>());
+                named == Some(writer.as_bytes())
+            }
+            _ => true,
+        }
+    }
+
     /// None for the empty key.
     pub fn namespace(&self) -> Option<Namespace> {
         self.0.first().copied().map(Namespace)
@@ -104,6 +118,22 @@ mod tests {
         assert!(ordered.is_sorted());
         assert_eq!(ordered[0].namespace(), None);
         assert_eq!(ordered[3].namespace(), Some(Namespace::USER));
+    }
+
+    #[test]
+    fn a_key_of_publish_subscribe_is_of_the_node_that_it_names() {
+        let [own, other] = [1, 2].map(|byte| NodeId::from_bytes([byte; 16]));
+        for namespace in [Namespace::SUBSCRIBERS, Namespace::PUBLISHERS] {
+            for (place, behind) in [("", ""), ("a\u{1}b", ""), ("a", "digest")] {
+                let name = [place.as_bytes(), b"\0T", own.as_bytes(), behind.as_bytes()].concat();
+                let key = Key::new(namespace, &name).expect("short");
+                assert!(key.may_be_of(own) && !key.may_be_of(other));
+            }
+            for nameless in [&b""[..], b"a", b"a\0", b"a\0T", b"a\0T123"] {
+                assert!(!Key::new(namespace, nameless).expect("short").may_be_of(own));
+            }
+        }
+        assert!(Key::new(Namespace::USER, b"a").expect("short").may_be_of(own));
     }
 
     #[test]

@@ -141,6 +141,11 @@ pub trait Host: Sink<Message> + Events<Event> + Sampler {
         let _ = key;
         self.is_admin(peer)
     }
+    /// As [`store::Host::may_write`].
+    fn may_write(&self, writer: NodeId, key: &Key) -> bool {
+        let _ = (writer, key);
+        true
+    }
     /// As [`store::Host::verifies_words`].
     fn verifies_words(&self) -> bool {
         false
@@ -315,6 +320,10 @@ impl<H: Host> store::Host for Storing<'_, H> {
 
     fn may_overwrite(&self, peer: Handle, key: &Key) -> bool {
         self.host.may_overwrite(peer, key)
+    }
+
+    fn may_write(&self, writer: NodeId, key: &Key) -> bool {
+        self.host.may_write(writer, key)
     }
 
     fn verifies_words(&self) -> bool {

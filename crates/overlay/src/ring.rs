@@ -69,6 +69,17 @@ pub enum Event {
     /// What this node owns from now on, and its epoch, as long as its lease is valid: [`Ring::lease`]. What
     /// is new in it lies with the successors.
     Range(Option<(Range, u64)>),
+    /// It owns a part of the ring that it did not have by its lease before: after a start, a move, or when it
+    /// was gone for longer than a lease.
+    Joined {
+        epoch: u64,
+    },
+    /// The range of this node, which is not there any more, is this one's from now on.
+    TookOver {
+        from: NodeId,
+        how: Departure,
+        epoch: u64,
+    },
     /// A part of what it owned is `to`'s from now on.
     Ceded {
         to: Handle,
@@ -78,6 +89,17 @@ pub enum Event {
     Left,
 }
 
+/// How a node has come to be gone from its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Departure {
+    /// It said that it leaves.
+    Left,
+    /// It said that it goes to another place.
+    Moves,
+    /// Its lease ended, and nobody has heard of it.
+    Vanished,
+}
+
 impl Event {
     /// Shows every peer that the event names.
     pub fn for_each_handle(&self, f: &mut dyn FnMut(Handle)) {
@@ -85,7 +107,7 @@ impl Event {
             Event::Found { owner, .. } => f(owner.contact.handle),
             Event::Ceded { to, .. } => f(*to),
             Event::NotFound { .. } | Event::Successors | Event::Predecessor => {}
-            Event::Range(_) | Event::Left => {}
+            Event::Range(_) | Event::Joined { .. } | Event::TookOver { .. } | Event::Left => {}
         }
     }
 }
@@ -139,6 +161,8 @@ pub struct Ring {
     gap_due: Instant,
     /// Whether the host has heard of the range in `lease`.
     is_range_told: bool,
+    /// ... that it did not have before.
+    is_join_untold: bool,
     /// The highest that this node knows of; a new one is higher.
     epoch: u64,
     /// When the predecessor or the first successor became another, or this node came out of a pause.
@@ -185,6 +209,7 @@ impl Ring {
             gap: None,
             gap_due: Instant::FAR,
             is_range_told: true,
+            is_join_untold: false,
             epoch: 0,
             changed_at: Instant::ZERO,
             last_call: Instant::ZERO,
@@ -336,8 +361,8 @@ impl<H: Host> Driven<H> for Ring {
                 Ok(())
             }
             Message::Middle { seq, key } => self.on_middle(call, from, seq, key, out),
-            Message::Leave { seq, range, epoch, promises } => {
-                self.on_leave(call, from, (seq, range, epoch), promises, out)
+            Message::Leave { seq, range, epoch, promises, moves } => {
+                self.on_leave(call, from, (seq, range, epoch), (promises, moves), out)
             }
             Message::Left { seq } => self.on_left(call, from, seq, out),
         }

@@ -57,6 +57,11 @@ pub trait Host: Sink<Message> + Events<Event> {
         let _ = key;
         self.is_admin(peer)
     }
+    /// Whether it may write here at all, whoever asks for it: a part of the ring may keep keys for some.
+    fn may_write(&self, writer: NodeId, key: &Key) -> bool {
+        let _ = (writer, key);
+        true
+    }
     /// Whether words of administrators are verified before they come here ([`Action::Overwrite`]). Where they
     /// are not, nobody is one by them.
     fn verifies_words(&self) -> bool {
@@ -233,6 +238,9 @@ impl Store {
 
     /// Takes in what another sent. True when something changed.
     fn take_in<H: Host>(&mut self, call: Call<'_, Config>, sent: Sent, out: &mut H) -> Result<Merged, Fault> {
+        if !may_be(&sent, out) {
+            return Err(Fault::Impossible);
+        }
         let (key, item) = sent.open(call.now).map_err(|_| Fault::Impossible)?;
         let Some(item) = item.left_at(call.now, &key) else { return Ok(Merged::Same) };
         let winner = Winner { key: key.clone(), stamp: item.stamp, writer: item.writer.id };
@@ -249,6 +257,11 @@ impl Store {
         }
         Ok(merged)
     }
+}
+
+/// Whether a correct member may send this.
+fn may_be<H: Host>(sent: &Sent, out: &H) -> bool {
+    sent.is_possible() && (sent.value.is_none() || out.may_write(sent.writer.id, &sent.key))
 }
 
 /// Tells the writer of a copy that another one's took its place.

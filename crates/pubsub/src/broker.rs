@@ -26,7 +26,7 @@ use core::ops::Range;
 use bytes::{Bytes, BytesMut};
 use xtreem_base::{Deadlines, Duration, Instant, NodeId};
 
-pub use self::access::{Access, Rules};
+pub use self::access::{Access, Forbidden, Kept, Member, Rules};
 use self::connection::{Connection, Subscription, Wishes};
 use self::groups::Groups;
 pub use self::queue::Queue;
@@ -292,13 +292,25 @@ impl Broker {
         }
     }
 
+    /// Rules have changed: each connection's access becomes what `change` makes of it. What it may not hear
+    /// any more does not come any more.
+    pub fn review(&mut self, mut change: impl FnMut(&mut Access)) {
+        for connection in self.connections.iter_mut().flatten() {
+            change(&mut connection.access);
+            connection.routes.clear();
+        }
+        // Routes of others know who hears them.
+        self.subscriptions.touch();
+    }
+
     /// Events that came from elsewhere, of one topic: who subscribed here gets them. `full` are they one
     /// after the other with all headers, `plain` without.
     pub fn deliver(&mut self, topic: &Arc<Pattern<'static>>, plain: &Bytes, full: &Bytes, count: u32) {
         for hearer in self.subscriptions.hearers(topic) {
             let id = match hearer {
-                Hearer::Connection(id) => id,
-                Hearer::Group(number) => match self.groups.pick(number) {
+                Hearer::Connection(id) if self.hears(id, topic) => id,
+                Hearer::Connection(_) => continue,
+                Hearer::Group(number) => match self.pick(number, topic) {
                     Some(id) => id,
                     None => continue,
                 },
@@ -313,6 +325,9 @@ impl Broker {
         for hearer in self.subscriptions.hearers(topic) {
             // Nobody knows whose of a group they would have been.
             let Hearer::Connection(id) = hearer else { continue };
+            if !self.hears(id, topic) {
+                continue;
+            }
             let Some(connection) = self.connection(id) else { continue };
             connection.queue.lose_elsewhere(count);
             if connection.wishes.lost {
@@ -361,6 +376,21 @@ impl Broker {
 
     fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
         self.connections.get_mut(id as usize).and_then(Option::as_mut)
+    }
+
+    fn hears(&self, id: ConnectionId, topic: &Pattern<'_>) -> bool {
+        self.get(id).is_some_and(|connection| connection.access.hears(topic))
+    }
+
+    /// Whose turn it is of a group, among those that may hear this.
+    fn pick(&mut self, group: u32, topic: &Pattern<'_>) -> Option<ConnectionId> {
+        for _ in 0..self.groups.len_of(group) {
+            let id = self.groups.pick(group)?;
+            if self.hears(id, topic) {
+                return Some(id);
+            }
+        }
+        None
     }
 
     /// Reads all whole requests; how many bytes they have.
@@ -482,7 +512,7 @@ impl Broker {
                 self.push(*hearer, &events, &route.topic, run.count);
             }
             for group in &route.groups {
-                let Some(hearer) = self.groups.pick(*group) else { continue };
+                let Some(hearer) = self.pick(*group, &route.topic) else { continue };
                 let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
                 let events =
                     if with_headers { full.slice(run.full.clone()) } else { plain.slice(run.plain.clone()) };
@@ -540,8 +570,8 @@ impl Broker {
     ) -> Result<(), Refusal> {
         let subscriptions_max = self.config.subscriptions_max;
         let Some(connection) = self.connection(id) else { return Ok(()) };
-        if !connection.access.subscribe.allow(&pattern) {
-            let words = format!("{} may not subscribe to {pattern}", connection.access.who);
+        if let Err(why) = connection.access.check_subscribe(&pattern) {
+            let words = format!("{} may not subscribe to {pattern}: {why}", connection.access.who);
             return Err(Refusal { code: "forbidden", words });
         }
         let is_new = !connection.subscriptions.contains_key(&pattern);
@@ -644,6 +674,8 @@ impl Broker {
         // Routes were found with what it might before.
         connection.routes.clear();
         connection.access = access;
+        // Routes of others know who hears them.
+        self.subscriptions.touch();
         self.ok(id, format_args!("AUTH"));
         Ok(())
     }

@@ -3,8 +3,9 @@
 //!
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
-//! [`relay`] how servers tell each other, [`keeper`] what is kept for later. Absent on purpose:
-//! connections, credentials; `relay` and `keeper` say what to ask of the ring, and another crate asks it.
+//! [`relay`] how servers tell each other, [`keeper`] what is kept for later, [`reserved`] the topics of the
+//! agents themselves. Absent on purpose: connections, credentials; `relay` and `keeper` say what to ask of the
+//! ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -19,6 +20,8 @@ mod limits;
 pub mod relay;
 mod reply;
 mod request;
+pub mod reserved;
+pub mod storm;
 mod subscriptions;
 #[cfg(test)]
 mod tests;

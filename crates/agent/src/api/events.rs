@@ -92,7 +92,7 @@ fn told(notice: &Notice, contacts: &Contacts) -> Option<sse::Event> {
         Notice::Start { .. } | Notice::KeepFiles { .. } | Notice::Stop { .. } | Notice::AppLeft { .. } => {
             None
         }
-        Notice::Store { .. } => None,
+        Notice::Store { .. } | Notice::SlotPlaced { .. } => None,
         Notice::Submission { .. } | Notice::RecordTaken { .. } | Notice::Described { .. } => None,
     }
 }

@@ -40,7 +40,7 @@ pub(crate) fn remove(control: &Control) {
 
 /// Serves until aborted.
 pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
-    let over = listener::over(&agent, access::operator());
+    let over = listener::over(&agent, access::operator(agent.pubsub.node.clone()));
     let routes = Router::new()
         .route("/v1/node", get(node::node))
         .route("/v1/node/accept-loss", post(node::accept_loss))

@@ -78,7 +78,7 @@ impl SlotSocket {
         let waiting = waits.clone();
         let slot =
             Arc::new(Slot { agent: agent.clone(), run, token, ports, mail, waits: waiting, collections });
-        agent.pubsub.tokens.add(&slot.token, access::slot(run));
+        agent.pubsub.tokens.add(&slot.token, access::slot(run, order.by.clone()));
         // Who it is such a connection says with the token.
         let over = listener::over(agent, access::nobody());
         let streams = from_fn_with_state(waits.clone(), waits::stream);

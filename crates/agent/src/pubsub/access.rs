@@ -1,10 +1,10 @@
 //! Who may publish and subscribe to what, by where a connection comes from.
 //!
-//! Topics below `grid/` are the agents' own: what they say there others may believe. Topics below `app/ID/`
-//! are the application's.
+//! Topics below `app/ID/` are the application's. Those below `grid/` and `app/ID/slot/` are the agents': the
+//! broker itself sees to that. Rules of the VO are in `rules.rs`.
 
-use xtreem_allocation::SlotRun;
-use xtreem_pubsub::broker::{Access, Rules};
+use xtreem_allocation::{Record, SlotRun};
+use xtreem_pubsub::broker::{Access, Member, Rules};
 use xtreem_pubsub::{Pattern, Topic};
 
 fn subtree(topic: String) -> Option<Pattern<'static>> {
@@ -16,18 +16,28 @@ fn below(topic: &str) -> Vec<Pattern<'static>> {
 }
 
 /// Whoever may write to the operator's socket.
-pub(crate) fn operator() -> Access {
-    let publish = Rules { allowed: vec![Pattern::All], except: below("grid"), own: Vec::new() };
-    Access { who: "operator".into(), publish, subscribe: Rules::all() }
+/// Rules of the VO's policy know it as the node itself.
+pub(crate) fn operator(node: Member) -> Access {
+    Access { member: Some(node), ..Access::all("operator") }
 }
 
 /// The program of a slot, once it has shown its token.
-pub(crate) fn slot(run: SlotRun) -> Access {
-    let except = [below("grid"), below("app")].concat();
+/// Rules of the VO's policy know it as who submitted the application.
+pub(crate) fn slot(run: SlotRun, by: Member) -> Access {
     let own: Vec<_> = subtree(format!("app/{}", run.app)).into_iter().collect();
-    let publish = Rules { allowed: vec![Pattern::All], except, own: own.clone() };
-    let subscribe = Rules { allowed: vec![Pattern::All], except: below("app"), own };
-    Access { who: format!("app:{}.{}", run.app, run.slot), publish, subscribe }
+    let rules = Rules { except: below("app"), own, ..Rules::all() };
+    let hint = "below app/ a program has app/ID/ of its own application and no other";
+    let who = format!("app:{}.{}", run.app, run.slot);
+    Access { publish: rules.clone(), subscribe: rules, hint, member: Some(by), ..Access::none(&who) }
+}
+
+/// Who submitted an application: its owner, with the name and roles of who signed its record.
+pub(crate) fn submitter(record: &Record) -> Member {
+    let (roles, name) = match xtreem_wire::claimed_signer(&record.proof) {
+        Some(claims) => (claims.roles.as_bits(), claims.name),
+        None => (0, String::new()),
+    };
+    Member { key: record.owner, name, roles }
 }
 
 /// Whoever has not said who he is, at a door where that has to be said.
@@ -37,9 +47,7 @@ pub(crate) fn nobody() -> Access {
 
 /// Whoever comes by TCP and has not said who he is.
 pub(super) fn guest(allowed: &[Pattern<'static>]) -> Access {
-    let allowed = allowed.to_vec();
-    let publish =
-        Rules { allowed: allowed.clone(), except: [below("grid"), below("app")].concat(), own: Vec::new() };
-    let subscribe = Rules { allowed, except: below("app"), own: Vec::new() };
-    Access { who: "guest".into(), publish, subscribe }
+    let rules = Rules { allowed: allowed.to_vec(), except: below("app"), ..Rules::default() };
+    let hint = "say who you are with `AUTH`, or have the topic added to `pubsub.guests` of this agent";
+    Access { publish: rules.clone(), subscribe: rules, hint, ..Access::none("guest") }
 }

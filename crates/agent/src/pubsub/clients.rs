@@ -7,17 +7,22 @@ use std::cell::RefCell;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::io::Interest;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
 use tokio::time::{Sleep, sleep};
+use xtreem_allocation::policy::Policy;
 use xtreem_net::ServiceStream;
 use xtreem_pubsub::broker::{Access, Broker, ConnectionId};
 
 use super::grid::Grid;
+use super::news::News;
 use super::outside::Outside;
 use super::peers::Peers;
+use super::speaker::Speaker;
 use super::stream::{Socket, Stream};
 
 /// Read at a time, into one buffer for all: 64 KiB are some hundred events of 128 bytes (our guess).
@@ -38,11 +43,22 @@ pub(super) struct Newcomer {
     pub room: Option<OwnedSemaphorePermit>,
 }
 
+/// What comes to the serving thread from the rest of the agent.
+pub(super) struct Inputs {
+    pub newcomers: mpsc::Receiver<Newcomer>,
+    pub streams: mpsc::Receiver<ServiceStream>,
+    pub news: mpsc::Receiver<News>,
+    /// Events of the grid for which that had no room.
+    pub missed: Arc<AtomicU64>,
+    pub policy: watch::Receiver<Option<Arc<Policy>>>,
+}
+
 pub(super) struct Server {
     pub broker: RefCell<Broker>,
     pub outside: RefCell<Outside>,
     pub grid: Grid,
     pub peers: RefCell<Peers>,
+    pub speaker: RefCell<Speaker>,
     links: RefCell<Vec<Option<Rc<Link>>>>,
     buffer: RefCell<Box<[u8]>>,
     dirty: RefCell<Vec<ConnectionId>>,
@@ -56,18 +72,15 @@ struct Link {
 }
 
 /// Serves until the agent ends.
-pub(super) async fn run(
-    broker: Broker,
-    outside: Outside,
-    grid: Grid,
-    mut newcomers: mpsc::Receiver<Newcomer>,
-    mut streams: mpsc::Receiver<ServiceStream>,
-) {
+pub(super) async fn run(mut broker: Broker, outside: Outside, grid: Grid, mut inputs: Inputs) {
+    // The first connection: there is room.
+    let speaker = Speaker::new(broker.open(Access::agent()).ok());
     let server = Rc::new(Server {
         broker: RefCell::new(broker),
         outside: RefCell::new(outside),
         grid,
         peers: RefCell::default(),
+        speaker: RefCell::new(speaker),
         links: RefCell::default(),
         buffer: RefCell::new(vec![0; READ_BYTES].into()),
         dirty: RefCell::default(),
@@ -76,19 +89,25 @@ pub(super) async fn run(
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            newcomer = newcomers.recv() => match newcomer {
+            newcomer = inputs.newcomers.recv() => match newcomer {
                 Some(newcomer) => server.clone().take(newcomer),
                 None => return,
             },
-            Some(stream) = streams.recv() => server.clone().hear(stream),
-            _ = tick.tick() => server.tick(),
+            Some(stream) = inputs.streams.recv() => server.clone().hear(stream),
+            Ok(()) = inputs.policy.changed() => {
+                let outside = server.outside.borrow();
+                server.broker.borrow_mut().review(|access| outside.limit(access));
+            }
+            Some(news) = inputs.news.recv() => server.take_news(news),
+            _ = tick.tick() => server.tick(inputs.missed.swap(0, Ordering::Relaxed)),
         }
     }
 }
 
 impl Server {
     fn take(self: Rc<Self>, newcomer: Newcomer) {
-        let Newcomer { stream, access, room } = newcomer;
+        let Newcomer { stream, mut access, room } = newcomer;
+        self.outside.borrow().limit(&mut access);
         let socket = match Socket::new(stream) {
             Ok(socket) => socket,
             Err(error) => return tracing::warn!(%error, "a connection of publish/subscribe was not taken"),
@@ -219,7 +238,8 @@ impl Server {
         Ok(true)
     }
 
-    fn tick(self: &Rc<Self>) {
+    fn tick(self: &Rc<Self>, missed: u64) {
+        self.look_after_news(missed);
         let mut outside = self.outside.borrow_mut();
         let now = outside.now();
         if self.broker.borrow().next_timeout().is_some_and(|at| at <= now) {

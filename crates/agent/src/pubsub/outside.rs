@@ -3,16 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use tokio::sync::watch;
 use tokio::time::Instant;
+use xtreem_allocation::policy::Policy;
 use xtreem_pubsub::broker::{Access, ConnectionId, Host};
 use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
 use xtreem_pubsub::relay::{Relay, Server};
-use xtreem_pubsub::{Pattern, Replay};
+use xtreem_pubsub::{Pattern, Replay, reserved};
 
+use super::rules;
 use super::tokens::Tokens;
 
 pub(super) struct Outside {
     tokens: Arc<Tokens>,
+    policy: watch::Receiver<Option<Arc<Policy>>>,
     pub relay: Relay,
     pub keeper: Keeper,
     begun: Instant,
@@ -20,14 +24,31 @@ pub(super) struct Outside {
 
 impl Outside {
     /// `key` are random bytes.
-    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32], replay: Vec<Rule>) -> Outside {
+    pub fn new(
+        tokens: Arc<Tokens>,
+        policy: watch::Receiver<Option<Arc<Policy>>>,
+        own: Server,
+        key: [u8; 32],
+        replay: Vec<Rule>,
+    ) -> Outside {
         let (relay, keeper) = (Relay::new(own, key), Keeper::new(replay));
-        Outside { tokens, relay, keeper, begun: Instant::now() }
+        Outside { tokens, policy, relay, keeper, begun: Instant::now() }
+    }
+
+    /// Makes an access what the policy in force leaves of it.
+    pub fn limit(&self, access: &mut Access) {
+        let policy = self.policy.borrow();
+        rules::apply(access, policy.as_deref());
     }
 
     pub fn now(&self) -> xtreem_base::Instant {
         xtreem_base::Instant::from_micros(self.begun.elapsed().as_micros() as u64)
     }
+}
+
+/// The topic whose list of servers is used.
+fn list(topic: &Arc<Pattern<'static>>) -> Arc<Pattern<'static>> {
+    reserved::family(topic).map_or_else(|| topic.clone(), Arc::new)
 }
 
 impl Host for Outside {
@@ -42,16 +63,18 @@ impl Host for Outside {
 
     fn published(&mut self, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
         if !self.keeper.publish(topic, events, count) {
-            self.relay.publish(self.now(), topic, events, count);
+            self.relay.publish(self.now(), &list(topic), events, count);
         }
     }
 
     fn is_wanted_elsewhere(&mut self, topic: &Arc<Pattern<'static>>) -> bool {
-        self.relay.is_wanted(self.now(), topic)
+        self.relay.is_wanted(self.now(), &list(topic))
     }
 
     fn access(&mut self, token: &str) -> Option<Access> {
-        self.tokens.access(token)
+        let mut access = self.tokens.access(token)?;
+        self.limit(&mut access);
+        Some(access)
     }
 
     fn retain(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>, event: Option<Bytes>) {
@@ -59,7 +82,7 @@ impl Host for Outside {
     }
 
     fn is_replayed(&self, topics: &Pattern<'_>) -> bool {
-        self.keeper.is_replayed(topics)
+        !reserved::is_reserved(topics) && self.keeper.is_replayed(topics)
     }
 
     fn log(&mut self, asker: Option<Asker>, topic: &Arc<Pattern<'static>>, event: &[u8]) {

@@ -2,6 +2,7 @@
 
 pub mod kept;
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -13,49 +14,67 @@ use crate::lab::{Agent, Lab, PATIENCE};
 use crate::ring::one_ring;
 
 /// A connection to an agent's socket.
-struct Client {
+pub struct Client {
     stream: UnixStream,
     framer: Framer,
     read: Vec<u8>,
 }
 
 impl Client {
-    async fn of(agent: &Agent) -> Client {
-        let stream = UnixStream::connect(agent.dir().join("state/control.sock")).await.expect("it listens");
+    pub async fn of(agent: &Agent) -> Client {
+        Client::at(&agent.dir().join("state/control.sock")).await
+    }
+
+    pub async fn at(socket: &Path) -> Client {
+        let stream = UnixStream::connect(socket).await.expect("it listens");
         let mut client = Client { stream, framer: Framer::new(1 << 20), read: Vec::new() };
         client.say("CONNECT ok lost\n").await;
         assert_eq!(client.next().await, "OK CONNECT");
         client
     }
 
-    async fn say(&mut self, text: &str) {
+    pub async fn say(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.expect("it reads");
     }
 
-    async fn publish(&mut self, to: &str, payload: usize) {
+    pub async fn publish(&mut self, to: &str, payload: usize) {
         let payload = payload.to_string();
         self.say(&format!("PUBLISH {to}\nPayload-length: {}\n{payload}\n", payload.len())).await;
     }
 
     /// Returns once the answer is there.
-    async fn subscribe(&mut self, pattern: &str) {
+    pub async fn subscribe(&mut self, pattern: &str) {
         self.say(&format!("SUBSCRIBE {pattern}\n")).await;
         assert_eq!(self.next().await, format!("OK SUBSCRIBE {pattern}"));
     }
 
     /// The payload of an event, or what else is said.
-    async fn next(&mut self) -> String {
+    pub async fn next(&mut self) -> String {
         timeout(PATIENCE, self.read_one()).await.expect("something comes")
     }
 
+    /// The topic of an event, and its payload.
+    pub async fn event(&mut self) -> (String, Vec<u8>) {
+        let (topic, said) = timeout(PATIENCE, self.read_any()).await.expect("something comes");
+        (topic.unwrap_or_else(|| panic!("no event: {said}")), said.into_bytes())
+    }
+
     async fn read_one(&mut self) -> String {
+        self.read_any().await.1
+    }
+
+    /// With the topic, if it is an event.
+    async fn read_any(&mut self) -> (Option<String>, String) {
         loop {
             let (taken, step) = self.framer.next(&self.read);
             let said = match step {
                 Step::More(_) => None,
                 Step::Frame(frame) => Some(match Reply::parse(frame).expect("a reply") {
-                    Reply::Event(event) => String::from_utf8_lossy(event.payload).into_owned(),
-                    _ => String::from_utf8_lossy(frame.line).into_owned(),
+                    Reply::Event(event) => {
+                        let payload = String::from_utf8_lossy(event.payload).into_owned();
+                        (Some(event.topic.text().into_owned()), payload)
+                    }
+                    _ => (None, String::from_utf8_lossy(frame.line).into_owned()),
                 }),
                 wrong => panic!("{wrong:?}"),
             };
@@ -68,7 +87,7 @@ impl Client {
     }
 
     /// These numbers come, one after the other.
-    async fn hears(&mut self, numbers: std::ops::Range<usize>) {
+    pub async fn hears(&mut self, numbers: std::ops::Range<usize>) {
         for number in numbers {
             assert_eq!(self.next().await, number.to_string());
         }

@@ -14,7 +14,7 @@ use crate::knowledge::Entry;
 use crate::message::{GUARDIANS, GuardianSet, Message, PEERS_MAX, SetVersion};
 use crate::mine::Mine;
 use crate::proof::Evidence;
-use crate::{Config, Connection, Host, Notice, window};
+use crate::{Config, Connection, Epoch, Host, Notice, window};
 
 impl App {
     /// Takes a newer guardian set that is proven, and this node's own place in it.
@@ -115,7 +115,7 @@ impl App {
         if self.lowest_held().is_some() { self.guardians.next_due() } else { Instant::FAR }
     }
 
-    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, by: crate::Epoch) {
+    fn appoint<H: Host>(&mut self, cx: &mut Context<'_, H>, slot: u16, by: Epoch) {
         let me = cx.me.handle;
         // One that restarted has record and files.
         let successor = self.guardians.successor.take();
@@ -123,7 +123,8 @@ impl App {
         let is_outside = |peer: &Handle| *peer != me && !self.is_partner(*peer);
         let Some(candidate) = contacts.into_iter().find(is_outside) else { return };
         for peer in self.guardians.silent.drain(..) {
-            cx.host.event(Notice::HolderLost { app: self.application.record.id, slot: None, peer });
+            let (app, epoch) = (self.application.record.id, Epoch::NONE);
+            cx.host.event(Notice::HolderLost { app, slot: None, peer, epoch });
         }
         let mut members = self.guardians.set.members.clone();
         members.retain(|member| !self.guardians.lost.contains(member));

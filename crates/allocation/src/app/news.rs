@@ -138,6 +138,7 @@ impl App {
             } else if mine.epoch == news.epoch {
                 return;
             } else if mine.epoch < news.epoch {
+                self.tell_placed(cx, news);
                 self.yield_slot(cx, slot, news);
             } else if let Some(older) = first_hand {
                 self.suspect(cx.now, slot, older);
@@ -181,6 +182,7 @@ impl App {
             self.older.remove(slot, holder);
         }
         if is_settled {
+            self.tell_placed(cx, known);
             self.abort_recruit(cx, slot);
         }
         cx.host.event(Notice::SlotChanged { app: self.id(), slot: known });

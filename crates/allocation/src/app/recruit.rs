@@ -15,7 +15,7 @@ use crate::message::{Confirm, GUARDIANS, Message, Refused};
 use crate::mine::{Mine, Phase as MinePhase};
 use crate::placement::{self, Candidate};
 use crate::recruit::{Phase, Recruit};
-use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, SlotState, Ticket, Wish};
+use crate::{Ask, Connection, Epoch, FailureKind, Fault, Host, Known, Notice, SlotState, Ticket, Wish};
 
 /// Confirms sent to one node before another one is looked for. Our guess: 1 % loss makes it one in a million.
 const CONFIRMS: u8 = 3;
@@ -64,9 +64,12 @@ impl App {
         }
         let kept = self.ask_holders(cx, slot);
         let phase = checking(cx, waiting, &kept);
-        let (exclude, gives_way) = (Vec::new(), false);
+        let (exclude, gives_way, claim_due) = (Vec::new(), false, cx.now);
+        // The first holder of a slot replaces nobody.
+        let is_untold = self.mine(slot).is_some_and(Mine::is_held)
+            || self.known.entry(slot).is_some_and(|entry| entry.holder.is_some());
         let recruit =
-            Recruit { phase, order, claim_due: cx.now, exclude, searches: 0, kept, gives_way, demand: 0 };
+            Recruit { phase, order, claim_due, exclude, searches: 0, kept, gives_way, demand: 0, is_untold };
         self.recruits.insert(slot, recruit);
     }
 
@@ -191,8 +194,9 @@ impl App {
         if !self.own_link_taken(cx, from, slot, epoch) {
             return self.ask_proof(cx, from, slot, epoch);
         }
-        self.recruits.remove(&slot);
         let news = Known { slot, epoch, holder: Some(from), state: SlotState::Starting };
+        self.tell_placed(cx, news);
+        self.recruits.remove(&slot);
         // The recruiter's own epoch is the highest it knows, so this replaces the lost holder.
         self.take(cx, news, None);
         if self.left.is_some() {
@@ -200,6 +204,17 @@ impl App {
             return;
         }
         cx.host.event(Wish::JoinCollection { app: self.id(), members: alloc::vec![from] });
+    }
+
+    /// The slot is held by whom this node gave it to, whoever says so first: the host is told once.
+    pub fn tell_placed<H: Host>(&mut self, cx: &mut Context<'_, H>, news: Known) {
+        let moves = self.mine(news.slot).is_some_and(Mine::is_held);
+        let app = self.id();
+        let Some(recruit) = self.recruits.get_mut(&news.slot) else { return };
+        let is_placed = matches!(recruit.phase, Phase::Confirming { peer, .. } if news.holder == Some(peer));
+        if is_placed && core::mem::take(&mut recruit.is_untold) {
+            cx.host.event(Notice::SlotPlaced { app, slot: news, moves });
+        }
     }
 
     pub fn on_refused<H: Host>(
@@ -233,6 +248,7 @@ impl App {
                     }
                     return self.search(cx, slot);
                 }
+                self.tell_placed(cx, higher);
                 self.recruits.remove(&slot);
                 if higher.holder == Some(from) {
                     let report =

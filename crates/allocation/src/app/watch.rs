@@ -135,7 +135,8 @@ impl App {
         if let Some(entry) = self.known.entry_mut(slot).filter(|entry| !entry.is_declared) {
             entry.is_declared = true;
             if let Some(peer) = entry.holder {
-                cx.host.event(Notice::HolderLost { app, slot: Some(slot), peer });
+                let epoch = entry.epoch;
+                cx.host.event(Notice::HolderLost { app, slot: Some(slot), peer, epoch });
             }
         }
     }

@@ -11,7 +11,7 @@ use thiserror::Error;
 
 use super::{
     DOCUMENT_MAX_BYTES, Limit, Policy, PolicyVersion, RESERVED_MAX_BYTES, RULE_NAME_MAX_BYTES, RULES_MAX,
-    Rule, SignedPolicy, USER_NAME_MAX_BYTES, USERS_MAX, Who,
+    Rule, SignedPolicy, TOPICS_MAX_BYTES, USER_NAME_MAX_BYTES, USERS_MAX, Who,
 };
 
 /// A policy cannot be used.
@@ -29,6 +29,8 @@ pub enum PolicyError {
     Users(String),
     #[error("rule {0:?}: a requirement has 1 to {RESERVED_MAX_BYTES} bytes")]
     Requirement(String),
+    #[error("rule {0:?}: topics are 1 to {TOPICS_MAX_BYTES} bytes without control characters")]
+    Topics(String),
     #[error("rule {0:?} has to say for whom; a rule for everybody says nothing")]
     Everybody(String),
     #[error("{0} bytes; a policy has at most {DOCUMENT_MAX_BYTES}")]
@@ -104,7 +106,16 @@ impl Rule {
             {
                 Err(PolicyError::Requirement(name.clone()))
             }
-            Limit::Submit | Limit::Reserved(_) if who.is_all() => Err(PolicyError::Everybody(name.clone())),
+            Limit::Publish(topics) | Limit::Subscribe(topics)
+                if topics.is_empty()
+                    || topics.len() > TOPICS_MAX_BYTES
+                    || topics.chars().any(char::is_control) =>
+            {
+                Err(PolicyError::Topics(name.clone()))
+            }
+            Limit::Submit | Limit::Reserved(_) | Limit::Publish(_) | Limit::Subscribe(_) if who.is_all() => {
+                Err(PolicyError::Everybody(name.clone()))
+            }
             _ => Ok(()),
         }
     }

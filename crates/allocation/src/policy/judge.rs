@@ -78,6 +78,8 @@ impl Policy {
                 format!("each user{of} may hold {} in all", nodes(*max))
             }
             Limit::Reserved(nodes) => format!("nodes with {nodes} are reserved for {}", rule.who),
+            Limit::Publish(topics) => format!("only {} may publish to {topics}", rule.who),
+            Limit::Subscribe(topics) => format!("only {} may subscribe to {topics}", rule.who),
         })
     }
 }

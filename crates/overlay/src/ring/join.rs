@@ -9,7 +9,7 @@ use super::contact::Contact;
 use super::lookup::{Owner, Purpose};
 use super::message::{Inheritance, Promised};
 use super::questions::{Question, Subject};
-use super::{Config, Event, Fault, Host, Message, Ring};
+use super::{Config, Departure, Event, Fault, Host, Message, Ring};
 use crate::{Key, Position, Range};
 
 /// Nodes whose load is compared (measured with a million keys on 10,000 nodes: two leave the fullest at 5
@@ -276,7 +276,8 @@ impl Ring {
         self.leave_place();
         self.tell_range(out);
         let Some((lease, heir)) = owned.zip(heir) else { return self.end_leaving(call, out) };
-        let message = Message::Leave { seq: 0, range: lease.range, epoch: lease.epoch, promises };
+        let (range, epoch, moves) = (lease.range, lease.epoch, then.is_some());
+        let message = Message::Leave { seq: 0, range, epoch, promises, moves };
         self.leaving = Some(Leaving { heir, message, then });
         self.send_leave(call, 1, out);
     }
@@ -297,8 +298,8 @@ impl Ring {
         let Some(Leaving { heir, message, .. }) = self.leaving.clone() else { return };
         let times = (call.now, call.now + call.config.answer_timeout);
         let number = self.questions.open(Question::new(heir, Subject::Leave, times, tries, None));
-        if let Message::Leave { range, epoch, promises, .. } = message {
-            out.send(heir, Message::Leave { seq: number, range, epoch, promises });
+        if let Message::Leave { range, epoch, promises, moves, .. } = message {
+            out.send(heir, Message::Leave { seq: number, range, epoch, promises, moves });
         }
     }
 
@@ -332,7 +333,7 @@ impl Ring {
         call: Call<'_, Config>,
         from: Handle,
         (seq, range, epoch): (u16, Range, u64),
-        promises: Inheritance,
+        (promises, moves): (Inheritance, bool),
         out: &mut H,
     ) -> Result<(), Fault> {
         if out.id_of(from) != Some(range.to.id) {
@@ -365,6 +366,8 @@ impl Ring {
             self.drop_peer(from);
             out.event(Event::Successors);
             self.tell_range(out);
+            let how = if moves { Departure::Moves } else { Departure::Left };
+            out.event(Event::TookOver { from: range.to.id, how, epoch: self.epoch });
             self.claim_anew(call, out);
             out.send(from, Message::Left { seq });
         } else if is_mine(&lease.range) {

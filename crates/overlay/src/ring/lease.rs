@@ -5,7 +5,7 @@
 
 use alloc::vec::Vec;
 
-use xtreem_base::{Duration, Handle, Instant};
+use xtreem_base::{Duration, Handle, Instant, NodeId};
 
 use crate::{Position, Range};
 
@@ -282,6 +282,22 @@ impl Promises {
     /// The own range begins elsewhere: only those who stand at `still` need this node's grant as before.
     pub(super) fn moved(&mut self, still: &[&Position]) {
         self.0.iter_mut().for_each(|it| it.is_exact &= still.contains(&&it.range.to));
+    }
+
+    /// Who stood in `gap`, which lies directly below this node's own range, as far as promises tell: of three
+    /// nodes at most, the nearest first.
+    pub(super) fn stood_in(&self, gap: &Range) -> Vec<NodeId> {
+        let mut cursor = &gap.to;
+        let mut stood = alloc::vec![cursor.id];
+        for _ in 0..2 {
+            let Some(promise) = self.to_position(cursor) else { break };
+            cursor = &promise.range.after;
+            if !gap.contains(cursor) || stood.contains(&cursor.id) {
+                break;
+            }
+            stood.push(cursor.id);
+        }
+        stood
     }
 
     /// What has been taken over is no promise any more.

@@ -140,6 +140,9 @@ pub enum Message {
         epoch: u64,
         #[n(3)]
         promises: Inheritance,
+        /// It comes back at another place.
+        #[cbor(n(4), default)]
+        moves: bool,
     },
     /// The answer to [`Message::Leave`], with its number: taken.
     #[n(13)]

@@ -11,7 +11,7 @@ use super::lease::Lease;
 use super::lookup::Purpose;
 use super::message::{Claim, Verdict};
 use super::questions::Subject;
-use super::{Config, Event, Fault, Heard, Host, Ring};
+use super::{Config, Departure, Event, Fault, Heard, Host, Ring};
 use crate::{Position, Range};
 
 /// An epoch that is so much higher than all known is a lie: it takes this many changes of ranges.
@@ -50,6 +50,7 @@ impl Ring {
         self.epoch += 1;
         self.lease = Some(Lease::new(range, self.epoch, call.now, call.now + call.config.lease));
         self.tell_range(out);
+        out.event(Event::Joined { epoch: self.epoch });
     }
 
     pub(super) fn tell_range<H: Host>(&mut self, out: &mut H) {
@@ -392,6 +393,9 @@ impl Ring {
         if !self.is_range_told && self.is_owner(call.now) {
             self.is_range_told = true;
             self.tell_range(out);
+            if core::mem::take(&mut self.is_join_untold) {
+                out.event(Event::Joined { epoch: self.epoch });
+            }
         }
     }
 
@@ -428,6 +432,7 @@ impl Ring {
         self.lease = Some(Lease::new(range, epoch, call.now, end));
         self.promises.moved(&[]);
         self.is_range_told = false;
+        self.is_join_untold = true;
     }
 
     /// The successor behind `from`, when this node has no lease or not for long.
@@ -490,6 +495,7 @@ impl Ring {
             }
             return;
         }
+        let gone = self.promises.stood_in(&space);
         self.promises.drop_within(&space);
         self.promises.moved(&Some(&floor).filter(|_| is_known).into_iter().collect::<Vec<_>>());
         let epoch = self.next_epoch();
@@ -497,6 +503,9 @@ impl Ring {
             lease.extend(floor, epoch, call.now, call.now + call.config.lease);
         }
         self.tell_range(out);
+        for from in gone {
+            out.event(Event::TookOver { from, how: Departure::Vanished, epoch });
+        }
         self.claim_anew(call, out);
     }
 

@@ -7,7 +7,7 @@ use xtreem_base::{Call, Handle, Instant, NodeId};
 use super::item::{Item, RequestId, Sent, Stamp, Version, Writer, Written};
 use super::list::List;
 use super::message::{Action, BATCH_BYTES_MAX, Found, Message, Outcome};
-use super::{Config, Fault, Host, Merged, Overwrite, Refused, Store, Tenure};
+use super::{Config, Fault, Host, Merged, Overwrite, Refused, Store, Tenure, may_be};
 use crate::Key;
 
 /// Items of which copies are being made at a time; who asks for a further one is asked to come again.
@@ -80,6 +80,10 @@ impl Store {
             }
             Action::Write { value, degree, lease, expected } => {
                 let Some(id) = out.id_of(from) else { return };
+                if value.is_some() && !out.may_write(id, &key) {
+                    let outcome = Outcome::Refused(Refused::AnothersPlace);
+                    return out.send(from, Message::Answer { request, outcome, epoch });
+                }
                 let writer = Writer { id, at: Some(from) };
                 let is_admin = out.may_overwrite(from, &key);
                 let write = Written { key: &key, value, writer, request, degree, lease, expected, is_admin };
@@ -88,6 +92,9 @@ impl Store {
             Action::Overwrite { .. } if !out.verifies_words() => Some(Outcome::Refused(Refused::NoWords)),
             Action::Overwrite { what, .. } if what.version == Version::default() => {
                 Some(Outcome::Refused(Refused::NothingToOverwrite))
+            }
+            Action::Overwrite { what, word } if what.value.is_some() && !out.may_write(word.by, &key) => {
+                Some(Outcome::Refused(Refused::AnothersPlace))
             }
             Action::Overwrite { what, word } => {
                 // The item is the administrator's then, and not of the node that passed its word on: whoever
@@ -334,7 +341,7 @@ impl Store {
         items: List<Sent, { super::BATCH_MAX }>,
         out: &mut H,
     ) -> Result<(), Fault> {
-        if !items.as_slice().iter().all(Sent::is_possible) {
+        if !items.as_slice().iter().all(|sent| may_be(sent, out)) {
             return Err(Fault::Impossible);
         }
         let mut is_full = false;

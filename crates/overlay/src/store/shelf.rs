@@ -62,6 +62,9 @@ pub enum Refused {
     #[error("an administrator writes over what lies there, and nothing does: write it as anybody does")]
     #[n(9)]
     NothingToOverwrite,
+    #[error("the key names another node: only that one may write what it says of itself")]
+    #[n(10)]
+    AnothersPlace,
 }
 
 /// What became of a copy that came from elsewhere.

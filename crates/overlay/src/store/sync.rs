@@ -11,7 +11,7 @@ use xtreem_base::{Call, Handle, Instant};
 
 use super::message::{BATCH_MAX, Entry, Message};
 use super::shelf::Sum;
-use super::{Config, Fault, Host, List, Sent, Store, Tenure, batch};
+use super::{Config, Fault, Host, List, Sent, Store, Tenure, batch, may_be};
 use crate::{Key, Position, Range};
 
 /// Waits of one session in a row until it gives the peer up, unless a range is taken over: then the ring says
@@ -389,7 +389,7 @@ impl Store {
         let is_asked =
             |it: &Sent| matches!(&session.phase, Phase::Taking { wanted, .. } if wanted.contains(&it.key));
         if !matches!(session.phase, Phase::Taking { .. })
-            || !items.iter().all(|it| is_asked(it) && it.is_possible())
+            || !items.iter().all(|it| is_asked(it) && may_be(it, out))
         {
             self.put_back(sync, session);
             return Err(Fault::NotAsked);

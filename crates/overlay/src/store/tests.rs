@@ -58,6 +58,10 @@ impl Host for World {
         false
     }
 
+    fn may_write(&self, writer: NodeId, key: &Key) -> bool {
+        key.may_be_of(writer)
+    }
+
     fn verifies_words(&self) -> bool {
         self.verifies_words
     }
@@ -85,8 +89,13 @@ struct Node {
 impl Node {
     /// Owns keys 51 to 100, with successors 11, 12 and 13, until it is 5 s.
     fn new() -> Node {
+        Node::with(at(100, ME))
+    }
+
+    /// The same up to another place.
+    fn with(end: Position) -> Node {
         let contact = |node| Contact { handle: Handle::from_u32(node), position: at(200, node) };
-        let lease = Some((Range::new(at(50, 9), at(100, ME)), 3, Instant::from_secs(5)));
+        let lease = Some((Range::new(at(50, 9), end), 3, Instant::from_secs(5)));
         let successors = vec![contact(11), contact(12), contact(13)];
         let tenure = Tenure { lease, successors, predecessor: Some(Handle::from_u32(9)) };
         Node {
@@ -99,14 +108,18 @@ impl Node {
 
     /// After all successors said that they have the same.
     fn open() -> Node {
-        let mut node = Node::new();
+        Node::new().opened()
+    }
+
+    fn opened(mut self) -> Node {
+        let node = &mut self;
         node.ring();
         for (to, message) in node.take() {
             let Message::Compare { seq, .. } = message else { panic!("{message:?}") };
             node.hear(to, Message::Same { seq }).expect("asked");
         }
         assert!(node.store.is_open());
-        node
+        self
     }
 
     fn ring(&mut self) {
@@ -156,6 +169,33 @@ fn sent(name: u8, version: Version) -> Sent {
         left: LEASE,
         remembered: None,
     }
+}
+
+/// A key of publish/subscribe at which only this node writes.
+fn key_of(node: NodeId) -> Key {
+    let name = [&[60, 0, b'T'], &node.as_bytes()[..]].concat();
+    Key::new(crate::Namespace::SUBSCRIBERS, &name).expect("short")
+}
+
+#[test]
+fn at_a_key_that_names_a_node_only_that_one_writes_and_no_copy_says_otherwise() {
+    let other = id(77);
+    let copy = |writer: NodeId, value: Option<&[u8]>| {
+        let mut node = Node::open();
+        let writer = Writer { id: writer, at: None };
+        let value = value.map(|value| Value::new(value).expect("short"));
+        let sent = Sent { key: key_of(other), writer, value, ..sent(60, Version { epoch: 3, number: 1 }) };
+        node.store.take_in(Call::new(&node.config, node.now), sent, &mut node.world).map(drop)
+    };
+    assert_eq!(copy(other, Some(b"own")), Ok(()));
+    assert_eq!(copy(id(78), Some(b"squat")), Err(Fault::Impossible));
+    assert_eq!(copy(id(78), None), Ok(()), "an administrator may have removed it");
+    let end = Key::new(crate::Namespace(9), b"").expect("short");
+    let mut node = Node::with(Position::new(end, id(ME))).opened();
+    let value = Some(Value::new(b"squat").expect("short"));
+    let action = Action::Write { value, degree: 2, lease: LEASE, expected: None };
+    node.hear(CLIENT, Message::Ask { request: RequestId(5), key: key_of(other), action }).expect("no fault");
+    assert_eq!(node.answer(), Some(Outcome::Refused(Refused::AnothersPlace)));
 }
 
 #[test]

@@ -53,6 +53,10 @@ impl Groups {
         Some(number)
     }
 
+    pub fn len_of(&self, number: u32) -> usize {
+        self.groups.get(&number).map_or(0, |group| group.members.len())
+    }
+
     /// Whose turn it is.
     pub fn pick(&mut self, number: u32) -> Option<u32> {
         let group = self.groups.get_mut(&number)?;

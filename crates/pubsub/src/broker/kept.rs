@@ -12,7 +12,9 @@ use super::catching::{Catching, Events, ON_ITS_WAY, for_each};
 use super::{Broker, ConnectionId, Host, Refusal};
 use crate::keeper::Asker;
 use crate::relay::Arrival;
-use crate::{EventHeaders, EventWriter, HashId, Options, Pattern, Publish, RETAINED_MAX_BYTES, write_ok};
+use crate::{
+    EventHeaders, EventWriter, HashId, Options, Pattern, Publish, RETAINED_MAX_BYTES, reserved, write_ok,
+};
 
 /// Why an event cannot be kept as the last value of its topic.
 pub(super) fn refusal(publish: &Publish<'_>) -> Option<Refusal> {
@@ -177,6 +179,10 @@ impl Broker {
     /// Who looks for what is kept gets this.
     pub fn found(&mut self, id: ConnectionId, pattern: &Pattern<'static>, found: &Arrival) {
         let Some(connection) = self.connection(id) else { return };
+        // What agents say of the grid is never kept: whoever wrote it is no agent.
+        if reserved::is_reserved(&found.topic) || !connection.access.hears(&found.topic) {
+            return;
+        }
         let with_headers = connection.wishes.headers;
         let Some(catching) = connection.catching.as_mut().filter(|it| it.has(pattern)) else { return };
         let mut missing = Vec::new();

@@ -19,8 +19,8 @@ impl Broker {
         host: &mut impl Host,
     ) {
         let Some(connection) = self.connection(id) else { return };
-        if !connection.access.publish.allow(&publish.to) {
-            let words = format!("{} may not publish to {}", connection.access.who, publish.to);
+        if let Err(why) = connection.access.check_publish(&publish.to) {
+            let words = format!("{} may not publish to {}: {why}", connection.access.who, publish.to);
             self.flush(host);
             return self.refuse(id, "forbidden", &words);
         }
@@ -82,6 +82,7 @@ impl Broker {
         for hearer in self.subscriptions.hearers(to) {
             match hearer {
                 Hearer::Group(group) => groups.push(group),
+                Hearer::Connection(hearer) if !self.hears(hearer, to) => {}
                 Hearer::Connection(hearer) => {
                     let with_headers = self.get(hearer).is_some_and(|connection| connection.wishes.headers);
                     if with_headers { full.push(hearer) } else { plain.push(hearer) }

@@ -204,24 +204,79 @@ fn what_is_not_allowed_is_refused_until_a_token_allows_it() {
     assert_eq!(play.heard(client), event("open/a", "2"));
 }
 
-#[test]
-fn what_is_excepted_is_not_allowed_by_a_wider_rule_but_to_its_owner() {
+/// A program of application 7.
+fn program() -> Access {
     let pattern = |text: &'static str| Pattern::new(text).expect("a pattern");
-    let rules = Rules {
-        allowed: vec![Pattern::All],
-        except: vec![pattern("app/**")],
-        own: vec![pattern("app/7/**")],
-    };
-    for (text, is_allowed) in [
-        ("a", true),
-        ("app/7/x", true),
-        ("app/7/**", true),
-        ("app/8", false),
-        ("app/**", false),
-        ("**", false),
-    ] {
-        assert_eq!(rules.allow(&pattern(text)), is_allowed, "{text}");
+    let (except, own) = (vec![pattern("app/**")], vec![pattern("app/7/**")]);
+    let rules = Rules { except, own, ..Rules::all() };
+    Access { publish: rules.clone(), subscribe: rules, hint: "only app/7/", ..Access::none("app:7.0") }
+}
+
+#[test]
+fn topics_of_another_application_come_to_nobody_whatever_pattern_he_subscribed_to() {
+    let mut play = Play::new(Config::default());
+    let (program, other) = (play.broker.open(program()).expect("room"), play.open());
+    play.say(program, "SUBSCRIBE \"**\"\nSUBSCRIBE \"app/8/*\"\nSUBSCRIBE \"app/8/**\"\n");
+    assert_eq!(play.heard(program).matches("ERROR forbidden").count(), 2);
+    for topic in ["app/8/x", "app/7/x", "news"] {
+        play.say(other, &publish(topic, "1"));
     }
+    assert_eq!(play.heard(program), [event("app/7/x", "1"), event("news", "1")].concat());
+    // The same of another server, and what was lost there.
+    for topic in ["app/8/x", "app/7/x"] {
+        let topic = Arc::new(Pattern::new(topic).expect("a pattern"));
+        play.broker.deliver(&topic, &Bytes::from_static(b"!\r\n"), &Bytes::new(), 1);
+    }
+    assert_eq!(play.heard(program), "!\n");
+    // In a group the one gets it who may.
+    play.say(program, "CANCEL \"**\"\nSUBSCRIBE \"**\" group=g\n");
+    play.say(other, "SUBSCRIBE \"**\" group=g\n");
+    for _ in 0..4 {
+        play.say(other, &publish("app/8/x", "2"));
+    }
+    assert_eq!(play.heard(program), "");
+    assert_eq!(play.heard(other).matches("EVENT").count(), 4);
+}
+
+#[test]
+fn nobody_but_the_agent_publishes_where_it_says_what_happens_in_the_grid() {
+    let mut play = Play::new(Config::default());
+    let agent = play.broker.open(Access::agent()).expect("room");
+    let (program, operator) = (play.broker.open(program()).expect("room"), play.open());
+    play.say(operator, "SUBSCRIBE \"grid/**\"\nSUBSCRIBE \"app/7/slot/**\"\n");
+    for client in [program, operator] {
+        for topic in ["grid/node/x/left", "app/7/slot/0/failed", "grid/**", "**", "app/7/**"] {
+            play.say(client, &publish(topic, "false"));
+            let heard = play.heard(client);
+            assert!(heard.contains("ERROR forbidden") && heard.contains("agents alone say"), "{heard}");
+        }
+    }
+    play.say(agent, &publish("grid/node/x/left", "true"));
+    play.say(agent, &publish("app/7/slot/0/failed", "true"));
+    let true_ones = [event("grid/node/x/left", "true"), event("app/7/slot/0/failed", "true")].concat();
+    assert_eq!(play.heard(operator), true_ones);
+}
+
+#[test]
+fn a_rule_that_is_new_holds_for_connections_that_are_open() {
+    let mut play = Play::new(Config::default());
+    let (publisher, subscriber) = (play.open(), play.open());
+    play.say(subscriber, "SUBSCRIBE \"**\"\n");
+    play.say(publisher, &publish("news", "1"));
+    assert_eq!(play.heard(subscriber), event("news", "1"));
+    let topics = Pattern::new("news").expect("a pattern");
+    let kept = Kept { topics, rule: "desk".into(), whose: "user alice".into() };
+    play.broker.review(|access| access.subscribe.kept = vec![kept.clone()]);
+    play.say(publisher, &[publish("news", "2"), publish("else", "3")].concat());
+    assert_eq!(play.heard(subscriber), event("else", "3"));
+    play.broker.review(|access| {
+        access.subscribe.kept.clear();
+        access.publish.kept = vec![kept.clone()];
+    });
+    play.say(publisher, &publish("news", "4"));
+    let refused = play.heard(publisher);
+    assert!(refused.contains("ERROR forbidden") && refused.contains("desk"), "{refused}");
+    assert_eq!(play.heard(subscriber), "");
 }
 
 #[test]

@@ -112,7 +112,8 @@ impl Relay {
                     return Err(Misread::UnknownPart);
                 }
                 let arrival = Arrival::read(&events).ok_or(Misread::NoEvents)?;
-                if origin.id == self.own.id || !self.seen.add(origin) {
+                let is_false = !crate::reserved::may_say(origin.id, self.own.id, &arrival.topic);
+                if is_false || origin.id == self.own.id || !self.seen.add(origin) {
                     Received::Nothing
                 } else {
                     let (topic, count) = (arrival.topic.clone(), arrival.count);

@@ -101,6 +101,13 @@ impl Relay {
         false
     }
 
+    /// Something may be published to this at any moment, and is not to wait for a list then.
+    pub fn keep_ready(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
+        if self.make_outlet(now, topic) {
+            self.use_outlet(now, topic);
+        }
+    }
+
     /// These events were published here, so many, of one topic.
     pub fn publish(&mut self, now: Instant, topic: &Arc<Pattern<'static>>, events: &Bytes, count: u32) {
         if events.len() + 64 > FRAME_MAX_BYTES || !self.make_outlet(now, topic) {

@@ -1,6 +1,7 @@
 //! Servers on one ring, with every step in the test's hands.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec;
 
@@ -110,9 +111,7 @@ impl World {
                             let line = text.lines().nth(2).unwrap_or_default();
                             self.heard[to].push(line.to_string());
                         }
-                        Received::Lost(topic, count) => {
-                            self.heard[to].push(alloc::format!("LOST {topic} {count}"))
-                        }
+                        Received::Lost(topic, count) => self.heard[to].push(format!("LOST {topic} {count}")),
                         Received::Nothing => {}
                     }
                 }
@@ -170,7 +169,7 @@ fn who_subscribed_elsewhere_hears_whatever_kind_of_pattern() {
         ("a/b", "a/*"),
         ("a/b/c", "a/**"),
         ("a/b/*", "a/**"),
-        ("x", "**"),
+        ("x", "w,y"),
         ("a/b", "a/a,a/c"),
     ] {
         let mut world = World::new(3);
@@ -334,7 +333,7 @@ fn a_ring_that_is_silent_delays_an_answer_by_five_seconds_and_one_that_refuses_e
 
     let relay = &mut world.relays[0];
     for number in 0..=WANTS_MAX {
-        relay.wanted(world.now, &topic(&alloc::format!("t/{number}")));
+        relay.wanted(world.now, &topic(&format!("t/{number}")));
     }
     let refused = |action| matches!(action, Action::Answer(_, Answer::Refused(_)));
     assert!(core::iter::from_fn(|| relay.next_action()).any(refused));
@@ -409,4 +408,47 @@ fn who_could_not_look_for_all_publishers_is_not_answered_before_it_has() {
     world.pass(3);
     world.settle();
     assert_eq!(world.answers[1], [("\"a\"".to_string(), Answer::Done)]);
+}
+
+#[test]
+fn an_event_of_the_grid_that_its_origin_may_not_say_comes_to_nobody() {
+    let mut world = World::new(2);
+    let [own, other] = [0, 1].map(|at| world.relays[at].own);
+    let mut take = |number: u64, to: String, batch: u64| {
+        let topic = topic(&to);
+        let mut events = BytesMut::new();
+        EventWriter::new(&topic).write(&mut events, HashId(1), None, b"{}");
+        let origin = Origin { id: other.id, incarnation: other.incarnation, batch };
+        let body = Body::Events { origin, part: 0, topic, count: 1, events: events.freeze() };
+        let (head, tail) = body.write(number);
+        let frame = Bytes::from([&head[LENGTH_BYTES..], &tail].concat());
+        let received = world.relays[0].handle_frame(world.now, other, &frame).expect("in order");
+        matches!(received, Received::Events(_))
+    };
+    let third = NodeId::from_bytes([77; 16]);
+    assert!(take(1, format!("grid/node/{}/joined", other.id), 1));
+    assert!(!take(2, format!("grid/node/{third}/joined"), 2));
+    assert!(take(3, format!("grid/node/{third}/left"), 3));
+    assert!(!take(4, format!("grid/node/{}/left", own.id), 4));
+    assert!(!take(5, "grid/**".into(), 5));
+    assert!(take(6, "news".into(), 6));
+}
+
+#[test]
+fn what_is_kept_ready_is_sent_while_the_ring_is_silent() {
+    let mut world = World::new(2);
+    world.subscribe(1, "app/**");
+    world.settle();
+    let app = xtreem_base::AppId::from_bytes([9; 16]);
+    let family = Arc::new(crate::reserved::family_of_app(app).expect("a pattern"));
+    let now = world.now;
+    world.relays[0].keep_ready(now, &family);
+    world.settle();
+    let mut events = BytesMut::new();
+    let failed = topic(&format!("app/{app}/slot/3/failed"));
+    EventWriter::new(&failed).write(&mut events, HashId(1), None, b"lost");
+    world.relays[0].publish(now, &family, &events.freeze(), 1);
+    // No answer of the ring is needed.
+    world.run();
+    assert_eq!(world.heard[1], ["lost"]);
 }

@@ -384,7 +384,8 @@ pub(super) fn any_message(rng: &mut Rng) -> Message {
                 left: Duration::from_micros(rng.next_u64()),
             };
             let promises = Inheritance((0..8).map(|_| promise(rng)).collect());
-            Message::Leave { seq, range: Range::new(place(rng), place(rng)), epoch, promises }
+            let moves = rng.below(2) == 0;
+            Message::Leave { seq, range: Range::new(place(rng), place(rng)), epoch, promises, moves }
         }
         _ => Message::Left { seq },
     }

@@ -178,9 +178,11 @@ impl World {
                 }
                 self.write(host, Write::Role { number, app, what });
             }
-            Notice::HolderLost { app, slot, peer } => self.see(&Seen::HolderLost { host, app, slot, peer }),
-            // Files are kept for ever here, and nobody asks for descriptions.
-            Notice::AppLeft { .. } | Notice::Described { .. } => {}
+            Notice::HolderLost { app, slot, peer, .. } => {
+                self.see(&Seen::HolderLost { host, app, slot, peer })
+            }
+            // Files are kept for ever here, nobody asks for descriptions, and changes say where slots are.
+            Notice::AppLeft { .. } | Notice::Described { .. } | Notice::SlotPlaced { .. } => {}
         }
     }
 
