@@ -58,6 +58,8 @@ pub(super) struct Node {
     cancelled: Option<Instant>,
     pub(super) paused_until: Instant,
     backlog: Vec<(Handle, Message)>,
+    /// When it was called last: what is due since then is due now.
+    called: Instant,
 }
 
 /// Who lives in a slot. A server that starts anew is the same.
@@ -158,6 +160,7 @@ impl Node {
             cancelled: None,
             paused_until: Instant::ZERO,
             backlog: Vec::new(),
+            called: now,
         }
     }
 
@@ -276,6 +279,7 @@ impl Node {
 
     /// Does what the relay asks for.
     fn pump(&mut self, call: Call<'_, Common>, out: &mut Post<'_, Node>) {
+        self.called = call.now;
         while let Some(action) = self.relay.next_action() {
             match action {
                 Action::Ring(request, what) => {
@@ -454,7 +458,7 @@ impl Core for Node {
         let grid = self.cyclon.next_timeout(&common.membership).at;
         let ring = self.overlay.next_timeout(&common.overlay).at;
         let at = grid.min(ring).min(self.carrying_due(common));
-        Wake::new(at.max(self.paused_until), "one of its cores")
+        Wake::new(at.max(self.paused_until).max(self.called), "one of its cores")
     }
 
     /// Nobody tells.
