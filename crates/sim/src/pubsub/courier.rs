@@ -332,7 +332,7 @@ fn due(outlet: &Outlet, relay: &Relay, peer: NodeId) -> Instant {
 }
 
 /// Events of this world have their number behind the last line of the head.
-fn event_of(bytes: &[u8]) -> Option<u32> {
+pub(super) fn event_of(bytes: &[u8]) -> Option<u32> {
     let at = bytes.windows(2).rposition(|pair| pair == b"#:")?;
     let digits = bytes.get(at + 2..at + 12)?;
     std::str::from_utf8(digits).ok()?.parse().ok()

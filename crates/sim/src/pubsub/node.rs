@@ -13,7 +13,7 @@ use xtreem_overlay::{Key, Namespace};
 use xtreem_pubsub::relay::{self, Action, Answer, Failure, Item, Relay, Server, Space, What};
 use xtreem_pubsub::{EventWriter, HashId, Pattern};
 
-use super::courier::{Courier, Lent, Line};
+use super::courier::{Courier, Lent, Line, event_of};
 use super::gossip::{self, Gossip};
 use super::reverse::{self, Reverse};
 use super::watch::Watch;
@@ -186,12 +186,20 @@ impl Node {
         self.flush_gossip(call, out);
     }
 
-    pub(super) fn subscribe(&mut self, call: Call<'_, Common>, out: &mut Post<'_, Node>) {
-        call.config.watch.borrow_mut().asked(call.now, self.handle);
-        (self.is_wanted, self.cancelled) = (true, None);
+    /// Only of patterns that mean this world's topic anything is expected.
+    pub(super) fn subscribe(
+        &mut self,
+        call: Call<'_, Common>,
+        pattern: &Pattern<'static>,
+        out: &mut Post<'_, Node>,
+    ) {
+        if pattern.overlaps(&topic()) {
+            call.config.watch.borrow_mut().asked(call.now, self.handle);
+            (self.is_wanted, self.cancelled) = (true, None);
+        }
         match call.config.tree {
             Tree::List => {
-                self.relay.wanted(call.now, &topic());
+                self.relay.wanted(call.now, pattern);
                 self.pump(call, out);
             }
             Tree::Reverse => {
@@ -294,6 +302,12 @@ impl Node {
                 }
                 Action::Taken(peer, number) => {
                     self.with_courier(call, out, |courier, lent| courier.acknowledge(lent, peer, number));
+                }
+                Action::Deliver(arrival) => {
+                    let event = event_of(&arrival.plain);
+                    if let Some(event) = event.filter(|_| self.is_wanted && self.cancelled.is_none()) {
+                        call.config.watch.borrow_mut().heard(call.now, event, self.handle);
+                    }
                 }
                 Action::Answer(_, answer) => {
                     let since = match answer {

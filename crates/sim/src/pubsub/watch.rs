@@ -13,6 +13,8 @@ const WORDS_MAX: usize = 10;
 /// Who subscribed no more may be told events so long: its item lives, then a list that has it, then what waits
 /// for it.
 const ENDED: Duration = Duration::from_secs(relay::LEASE.as_secs() + 25 + 30);
+/// A server that was paused is told of news within so long, and looks by itself within so long.
+const UNAWARE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(15));
 const UNKNOWN: u8 = u8::MAX;
 
 /// One subscription, from its beginning to its end.
@@ -46,6 +48,7 @@ pub(super) struct Watch {
     dead: BTreeMap<Handle, Instant>,
     /// While the network is split, and until everybody has written anew, nothing is promised across it.
     splits: Vec<(Instant, Instant)>,
+    pauses: Vec<(Handle, Instant, Instant)>,
     pub(super) killed: Option<Instant>,
     pub(super) count: Count,
     wrong: Vec<String>,
@@ -105,6 +108,18 @@ impl Watch {
 
     pub(super) fn split(&mut self, from: Instant, to: Instant) {
         self.splits.push((from, to));
+    }
+
+    pub(super) fn paused(&mut self, handle: Handle, from: Instant, to: Instant) {
+        self.pauses.push((handle, from, to));
+    }
+
+    /// Who subscribes while a publisher cannot be reached is not promised what it publishes soon afterwards.
+    fn is_told(&self, event: &Event, since: Instant) -> bool {
+        !self.pauses.iter().any(|(handle, from, to)| {
+            let is_unaware = *from <= since && since <= *to + UNAWARE.0 && event.at <= *to + UNAWARE.1;
+            *handle == event.publisher && is_unaware
+        })
     }
 
     /// The number of a new event.
@@ -176,7 +191,8 @@ impl Watch {
         let (mut expected, mut delivered, mut missed) = (0, 0, None);
         for term in &self.terms {
             let slot = slot_of(term.handle);
-            let is_due = term.acknowledged.is_some_and(|since| since <= event.at) && term.ended.is_none();
+            let is_due = |since| since <= event.at && self.is_told(event, since);
+            let is_due = term.acknowledged.is_some_and(is_due) && term.ended.is_none();
             if !is_due || slot == slot_of(event.publisher) || !is_alive(term.handle) {
                 continue;
             }
@@ -217,7 +233,7 @@ impl Watch {
             expected += of;
             delivered += got;
             if must_all_hear && let Some(handle) = missed {
-                wrong.push((event.at, format!("{handle:?} never heard event {number}")));
+                wrong.push((event.at, format!("{handle:?} never heard event {number} of {:?}", event.publisher)));
             }
             let Some(killed) = self.killed.filter(|killed| *killed <= event.at) else { continue };
             let after = event.at.since(killed).as_micros() / 1_000;

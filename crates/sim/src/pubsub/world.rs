@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use xtreem_base::{Duration, Handle, Instant, Rng};
 use xtreem_pubsub::relay;
 
-use super::node::{Common, Node};
+use super::node::{Common, Node, topic};
 use super::watch::{Count, Watch};
 use super::{Options, Report, Tree};
 use crate::arena::{Arena, successor};
@@ -136,7 +136,7 @@ impl World {
         for step in 0..steps {
             let at = |step: usize| coming.len() * step / steps;
             for slot in &coming[at(step)..at(step + 1)] {
-                self.arena.with(*slot, |node, call, out| node.subscribe(call, out));
+                self.arena.with(*slot, |node, call, out| node.subscribe(call, &topic(), out));
             }
             self.pass(Duration::from_micros(COMING.as_micros() / steps as u64));
         }
@@ -195,6 +195,12 @@ impl World {
         self.arena.config.watch.borrow_mut().died(now, handle);
     }
 
+    pub(super) fn pause(&mut self, slot: u32, span: Duration) {
+        let (now, handle) = (self.arena.now(), self.arena.handle(slot));
+        self.arena.with(slot, |node, call, _| node.paused_until = call.now + span);
+        self.arena.config.watch.borrow_mut().paused(handle, now, now + span);
+    }
+
     /// Another server comes into this slot, and knows one of the living.
     pub(super) fn replace(&mut self, slot: u32) {
         let mut living = self.living();
@@ -243,7 +249,7 @@ impl World {
         let Some(&one) = self.fate.pick(&living) else { return };
         if faults.pause && round % 5 == 1 {
             let span = Duration::from_millis(self.fate.between(1_000, 12_000));
-            self.arena.with(one, |node, call, _| node.paused_until = call.now + span);
+            self.pause(one, span);
         } else if faults.death && round % DEATHS == 3 && !is_split {
             self.kill(one);
             self.gone.push((one, round + REPLACED));
@@ -256,7 +262,7 @@ impl World {
         } else if faults.restart && round % (2 * DEATHS) == 15 && !is_split {
             self.replace(one);
             if self.subscribers.contains(&one) {
-                self.arena.with(one, |node, call, out| node.subscribe(call, out));
+                self.arena.with(one, |node, call, out| node.subscribe(call, &topic(), out));
             }
         } else if faults.cancel && round % 16 == 5 && self.subscribers.contains(&one) && !is_split {
             self.subscribers.retain(|slot| *slot != one);
@@ -265,7 +271,7 @@ impl World {
             let is_new = !self.subscribers.contains(&one) && !self.arena.member(one).is_cancelled();
             if is_new {
                 self.subscribers.push(one);
-                self.arena.with(one, |node, call, out| node.subscribe(call, out));
+                self.arena.with(one, |node, call, out| node.subscribe(call, &topic(), out));
             }
         }
     }
