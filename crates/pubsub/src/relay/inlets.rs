@@ -113,12 +113,13 @@ impl Relay {
                     return Err(Misread::UnknownPart);
                 }
                 let arrival = Arrival::read(&events).ok_or(Misread::NoEvents)?;
+                // What is here may still not be with the rest: whoever brought it may have died since.
+                let (topic, count) = (arrival.topic.clone(), arrival.count);
+                let body = Body::Events { origin, turn, part: 0, topic, count, events };
+                self.pass_on(from.id, number, &rest.unwrap_or_default(), &body);
                 if origin.id == self.own.id || !self.seen.add(origin) {
                     Received::Nothing
                 } else {
-                    let (topic, count) = (arrival.topic.clone(), arrival.count);
-                    let body = Body::Events { origin, turn, part: 0, topic, count, events };
-                    self.pass_on(from.id, number, &rest.unwrap_or_default(), &body);
                     self.take_turn(now, origin, turn, arrival)
                 }
             }

@@ -209,7 +209,11 @@ impl Relay {
         }
         let mut found = cycle.found;
         for server in told {
-            found.entry(server.id).or_insert(server);
+            // It may have started anew since it was read.
+            let known = found.entry(server.id).or_insert(server);
+            if known.incarnation < server.incarnation {
+                *known = server;
+            }
         }
         let is_known = |id: &NodeId| outlet.servers.binary_search_by_key(id, |known| known.id).is_ok();
         if !found.keys().all(is_known) {

@@ -351,6 +351,27 @@ fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
 }
 
 #[test]
+fn who_has_an_event_passes_it_on_all_the_same_where_the_head_died_halfway() {
+    let mut world = World::new(21);
+    for at in 0..20 {
+        let item = Item::new(&topic("a"), &world.relays[at].own);
+        world.ring.insert((Space::Subscribers, item.key.clone()), item);
+    }
+    // The first part is 0, 1; the last one 17, 18, 19: its head dies when only the next one has the event.
+    world.paused.insert(19);
+    world.publish(20, "a", "0");
+    world.settle();
+    assert_eq!((world.heard[18].len(), world.heard[19].len()), (1, 0));
+    world.dead.insert(17);
+    world.deferred.clear();
+    world.paused.clear();
+    let (now, head) = (world.now, world.relays[17].own.id);
+    world.relays[20].handle_unreachable(now, head);
+    world.settle();
+    assert_eq!((&world.heard[18][..], &world.heard[19][..]), (&["0".to_string()][..], &["0".to_string()][..]));
+}
+
+#[test]
 fn what_is_missing_is_not_waited_for_for_ever() {
     let mut world = World::new(2);
     world.subscribe(1, "a");

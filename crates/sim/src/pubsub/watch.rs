@@ -36,6 +36,9 @@ struct Event {
     fan_out: BTreeMap<u32, u32>,
 }
 
+/// Who did not hear, and since when it should have.
+type Missed = (Handle, Option<Instant>);
+
 #[derive(Default)]
 pub(super) struct Watch {
     nodes: usize,
@@ -187,7 +190,7 @@ impl Watch {
     }
 
     /// Those who must have heard an event, and how many of them have.
-    fn audience(&self, event: &Event, is_alive: &impl Fn(Handle) -> bool) -> (u64, u64, Option<Handle>) {
+    fn audience(&self, event: &Event, is_alive: &impl Fn(Handle) -> bool) -> (u64, u64, Option<Missed>) {
         let (mut expected, mut delivered, mut missed) = (0, 0, None);
         for term in &self.terms {
             let slot = slot_of(term.handle);
@@ -200,7 +203,7 @@ impl Watch {
             if event.heard[slot as usize] == (term.handle.as_u32() >> 24) as u16 + 1 {
                 delivered += 1;
             } else {
-                missed = Some(term.handle);
+                missed = missed.or(Some((term.handle, term.acknowledged)));
             }
         }
         (expected, delivered, missed)
@@ -232,8 +235,11 @@ impl Watch {
             let (of, got, missed) = self.audience(event, &is_alive);
             expected += of;
             delivered += got;
-            if must_all_hear && let Some(handle) = missed {
-                wrong.push((event.at, format!("{handle:?} never heard event {number} of {:?}", event.publisher)));
+            if must_all_hear && let Some((handle, Some(since))) = missed {
+                wrong.push((event.at, {
+                    let words = format!("{handle:?}, subscribed since {since:?}, never heard event {number} of");
+                    format!("{words} {:?}", event.publisher)
+                }));
             }
             let Some(killed) = self.killed.filter(|killed| *killed <= event.at) else { continue };
             let after = event.at.since(killed).as_micros() / 1_000;

@@ -33,6 +33,10 @@ const SPLIT: (u32, u32) = (20, 30);
 /// Rounds between two deaths or new starts, and until somebody stands in for a dead one.
 const DEATHS: u32 = 12;
 const REPLACED: u32 = 8;
+/// Whom a newcomer knows: that all of them are paused or do not hear it is rare.
+const INTRODUCERS: usize = 4;
+/// Rounds in which who started anew finds its place on the ring, before its clients come back.
+const FINDING: u32 = 6;
 
 pub(super) struct World {
     pub(super) arena: Arena<Node>,
@@ -42,7 +46,9 @@ pub(super) struct World {
     pub(super) publishers: Vec<u32>,
     pub(super) subscribers: Vec<u32>,
     rounds_to_right_ring: Option<u32>,
+    /// Until which round these slots are dead, and those new to the ring.
     gone: Vec<(u32, u32)>,
+    finding: Vec<(u32, u32)>,
 }
 
 impl World {
@@ -74,8 +80,17 @@ impl World {
         let subscribers = slots.split_off(options.publishers as usize);
         let subscribers = subscribers[..options.subscribers as usize].to_vec();
         let options = options.clone();
-        let (rounds_to_right_ring, gone) = (None, Vec::new());
-        World { arena, options, fate, period, publishers: slots, subscribers, rounds_to_right_ring, gone }
+        World {
+            arena,
+            options,
+            fate,
+            period,
+            publishers: slots,
+            subscribers,
+            rounds_to_right_ring: None,
+            gone: Vec::new(),
+            finding: Vec::new(),
+        }
     }
 
     /// Lets all nodes come onto the ring and fill their rows.
@@ -107,7 +122,10 @@ impl World {
 
     fn all_own(&self) -> bool {
         let now = self.arena.now();
-        self.living().into_iter().all(|slot| self.arena.member(slot).overlay.ring().is_owner(now))
+        self.living().into_iter().all(|slot| {
+            let overlay = &self.arena.member(slot).overlay;
+            overlay.ring().is_owner(now) && overlay.store().is_open()
+        })
     }
 
     fn is_right(&self) -> bool {
@@ -172,7 +190,8 @@ impl World {
     }
 
     pub(super) fn publish(&mut self, slot: u32) {
-        if self.is_alive(slot) && self.arena.member(slot).paused_until <= self.arena.now() {
+        let is_finding = self.finding.iter().any(|(one, _)| *one == slot);
+        if !is_finding && self.is_alive(slot) && self.arena.member(slot).paused_until <= self.arena.now() {
             self.arena.with(slot, |node, call, out| node.publish(call, out));
         }
     }
@@ -201,18 +220,21 @@ impl World {
         self.arena.config.watch.borrow_mut().paused(handle, now, now + span);
     }
 
-    /// Another server comes into this slot, and knows one of the living.
+    /// Another server comes into this slot, and knows a few of the living.
     pub(super) fn replace(&mut self, slot: u32) {
         let mut living = self.living();
         living.retain(|other| *other != slot);
-        let Some(&introducer) = self.fate.pick(&living) else { return };
+        self.fate.shuffle(&mut living);
+        living.truncate(INTRODUCERS);
         if self.is_alive(slot) {
             self.kill(slot);
         }
-        let introducer = self.arena.handle(introducer);
+        let known: Vec<Handle> = living.into_iter().map(|slot| self.arena.handle(slot)).collect();
         let handle = successor(self.arena.member(slot).handle());
         let newcomer = Node::new(&self.arena.config, handle, self.arena.now());
-        self.arena.replace(handle, newcomer, |node, call, out| node.join(call, introducer, out));
+        self.arena.replace(handle, newcomer, |node, call, out| {
+            known.iter().for_each(|introducer| node.join(call, *introducer, out));
+        });
     }
 
     pub(super) fn begin_split(&mut self, parts: Vec<u8>) {
@@ -243,9 +265,19 @@ impl World {
         if let Some(at) = self.gone.iter().position(|(_, due)| *due == round) {
             let (slot, _) = self.gone.remove(at);
             self.replace(slot);
+            self.finding.push((slot, round + FINDING));
+        }
+        if let Some(at) = self.finding.iter().position(|(_, due)| *due == round) {
+            let (slot, _) = self.finding.remove(at);
+            if self.is_alive(slot) && self.subscribers.contains(&slot) {
+                self.arena.with(slot, |node, call, out| node.subscribe(call, &topic(), out));
+            }
         }
         let mut living = self.living();
-        living.retain(|slot| self.arena.member(*slot).paused_until <= self.arena.now());
+        living.retain(|slot| {
+            let is_finding = self.finding.iter().any(|(one, _)| one == slot);
+            !is_finding && self.arena.member(*slot).paused_until <= self.arena.now()
+        });
         let Some(&one) = self.fate.pick(&living) else { return };
         if faults.pause && round % 5 == 1 {
             let span = Duration::from_millis(self.fate.between(1_000, 12_000));
@@ -261,9 +293,7 @@ impl World {
             }
         } else if faults.restart && round % (2 * DEATHS) == 15 && !is_split {
             self.replace(one);
-            if self.subscribers.contains(&one) {
-                self.arena.with(one, |node, call, out| node.subscribe(call, &topic(), out));
-            }
+            self.finding.push((one, round + FINDING));
         } else if faults.cancel && round % 16 == 5 && self.subscribers.contains(&one) && !is_split {
             self.subscribers.retain(|slot| *slot != one);
             self.arena.with(one, |node, call, out| node.cancel(call, out));
