@@ -176,6 +176,11 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         let Some(cycle) = outlet.cycle.as_mut().filter(|cycle| cycle.number == number) else { return };
         let Some(left) = &mut cycle.left else {
+            if *done == Err(Failure::Unanswered) {
+                // Who subscribes now would not see that this server publishes.
+                cycle.has_failed = true;
+                return self.end_cycle(now, topic);
+            }
             // Where the item cannot be written the list is made all the same: new subscribers then come with
             // the next one.
             let sections = super::sections(topic);

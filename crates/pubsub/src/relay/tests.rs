@@ -368,7 +368,10 @@ fn who_has_an_event_passes_it_on_all_the_same_where_the_head_died_halfway() {
     let (now, head) = (world.now, world.relays[17].own.id);
     world.relays[20].handle_unreachable(now, head);
     world.settle();
-    assert_eq!((&world.heard[18][..], &world.heard[19][..]), (&["0".to_string()][..], &["0".to_string()][..]));
+    assert_eq!(
+        (&world.heard[18][..], &world.heard[19][..]),
+        (&["0".to_string()][..], &["0".to_string()][..])
+    );
 }
 
 #[test]

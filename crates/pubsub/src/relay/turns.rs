@@ -67,8 +67,11 @@ impl Turns {
         let used = self.clock;
         // Who is new to the line gets all from where the last one came to it.
         let next = turn.since.min(turn.number);
-        let line = self.lines.entry(id).or_insert_with(|| {
-            Line { topic: arrival.topic.clone(), next, held: BTreeMap::new(), used }
+        let line = self.lines.entry(id).or_insert_with(|| Line {
+            topic: arrival.topic.clone(),
+            next,
+            held: BTreeMap::new(),
+            used,
         });
         line.used = used;
         if turn.number < line.next {
@@ -121,8 +124,7 @@ impl Turns {
         let oldest = idle.min_by_key(|(_, line)| line.used).map(|(id, _)| *id);
         if let Some(oldest) = oldest.or_else(|| self.lines.keys().next().copied()) {
             let line = self.lines.remove(&oldest);
-            self.held_bytes -=
-                line.iter().flat_map(|line| line.held.values()).map(weight).sum::<usize>();
+            self.held_bytes -= line.iter().flat_map(|line| line.held.values()).map(weight).sum::<usize>();
         }
     }
 }

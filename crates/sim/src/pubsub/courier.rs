@@ -25,15 +25,32 @@ const HOLE_MAX: Duration = Duration::from_secs(3);
 
 /// What is said on streams, each with its number at the one who opened it.
 pub(super) enum Line {
-    Open { stream: u32, server: Server },
-    Opened { stream: u32 },
-    Frame { stream: u32, nth: u32, bytes: Bytes },
+    Open {
+        stream: u32,
+        server: Server,
+    },
+    Opened {
+        stream: u32,
+    },
+    Frame {
+        stream: u32,
+        nth: u32,
+        bytes: Bytes,
+    },
     /// How many frames have come, and up to which all are taken.
-    Numbers { stream: u32, received: u32, taken: u64 },
+    Numbers {
+        stream: u32,
+        received: u32,
+        taken: u64,
+    },
     /// The receiver does not go on.
-    Refused { stream: u32 },
+    Refused {
+        stream: u32,
+    },
     /// The sender has no more to say.
-    End { stream: u32 },
+    End {
+        stream: u32,
+    },
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]

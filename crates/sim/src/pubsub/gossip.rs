@@ -23,9 +23,15 @@ pub(super) enum Message {
     Yes,
     Beat,
     Bye,
-    Event { number: u32 },
-    Have { number: u32 },
-    Graft { number: u32 },
+    Event {
+        number: u32,
+    },
+    Have {
+        number: u32,
+    },
+    Graft {
+        number: u32,
+    },
     Prune,
 }
 

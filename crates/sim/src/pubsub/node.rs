@@ -331,7 +331,8 @@ impl Node {
         f: impl FnOnce(&mut Reverse, Instant, reverse::Next<'_>, &mut reverse::Out),
     ) {
         let ring = self.overlay.ring();
-        let next = |avoided: &dyn Fn(Handle) -> bool| reverse::next_hop(ring, &key_of_topic(), call.now, avoided);
+        let next =
+            |avoided: &dyn Fn(Handle) -> bool| reverse::next_hop(ring, &key_of_topic(), call.now, avoided);
         let mut told = reverse::Out::default();
         f(&mut self.reverse, call.now, &next, &mut told);
         let mut watch = call.config.watch.borrow_mut();
@@ -372,14 +373,16 @@ impl Node {
                 self.with_courier(call, out, |courier, lent| courier.hear(lent, from, peer, *line));
             }
             Message::Reverse(message) => {
-                if let reverse::Message::Event { number, .. } = message {
+                if let reverse::Message::Event { number, up } = message {
                     let mut watch = call.config.watch.borrow_mut();
                     watch.came(number, from, self.handle, self.is_wanted);
-                    if self.is_wanted && self.reverse.is_new(number) {
+                    if up.is_none() && self.is_wanted && self.reverse.is_new(number) {
                         watch.heard(call.now, number, self.handle);
                     }
                 }
-                self.with_reverse(call, out, |core, now, next, out| core.handle(now, from, message, next, out));
+                self.with_reverse(call, out, |core, now, next, out| {
+                    core.handle(now, from, message, next, out)
+                });
             }
             Message::Gossip(message) => {
                 if let gossip::Message::Event { number, .. } = *message {

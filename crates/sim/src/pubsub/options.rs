@@ -141,8 +141,10 @@ impl FromStr for Faults {
 pub enum OptionError {
     #[error("{0} nodes: expected 2 to {NODES_MAX}")]
     Nodes(u32),
-    #[error("{subscribers} subscribers and {publishers} publishers: expected one of each at least, and no more \
-             than the {nodes} nodes in all")]
+    #[error(
+        "{subscribers} subscribers and {publishers} publishers: expected one of each at least, and no more \
+             than the {nodes} nodes in all"
+    )]
     Servers { subscribers: u32, publishers: u32, nodes: u32 },
     #[error("{0} events: expected 1 to {EVENTS_MAX}, publishers times rounds")]
     Events(u64),

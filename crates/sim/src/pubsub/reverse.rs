@@ -23,7 +23,10 @@ pub(super) enum Message {
     Join,
     Joined,
     /// `up`: steps that it may still take on its way to the owner; none: it goes down the tree.
-    Event { number: u32, up: Option<u8> },
+    Event {
+        number: u32,
+        up: Option<u8>,
+    },
 }
 
 #[derive(Default)]
@@ -120,7 +123,8 @@ impl Reverse {
         if !self.seen.insert(number) {
             return;
         }
-        for (child, _) in self.children.iter().filter(|(child, until)| Some(**child) != from && **until > now) {
+        for (child, _) in self.children.iter().filter(|(child, until)| Some(**child) != from && **until > now)
+        {
             out.sent.push((*child, Message::Event { number, up: None }));
         }
     }

@@ -46,8 +46,7 @@ pub fn world_of(seed: u64) -> (Options, String) {
 
 /// Plays the worlds of these seeds. `told` hears of each that failed at once.
 pub fn sweep(seeds: Range<u64>, mut told: impl FnMut(&Failure)) -> SweepReport {
-    let mut report =
-        SweepReport { seeds: 0, failed: 0, expected: 0, delivered: 0, failures: Vec::new() };
+    let mut report = SweepReport { seeds: 0, failed: 0, expected: 0, delivered: 0, failures: Vec::new() };
     for seed in seeds {
         let (options, replay) = world_of(seed);
         // These options are possible ones.

@@ -130,7 +130,8 @@ fn small_worlds_keep_their_promises_whatever_goes_wrong() {
 
 #[test]
 fn the_same_seed_tells_the_same() {
-    let of = |seed| run(&Options { nodes: 30, subscribers: 9, seed, ..Options::default() }).expect("possible");
+    let of =
+        |seed| run(&Options { nodes: 30, subscribers: 9, seed, ..Options::default() }).expect("possible");
     assert_eq!(of(1), of(1));
     assert_ne!(of(1), of(2));
 }

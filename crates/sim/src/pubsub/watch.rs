@@ -237,7 +237,8 @@ impl Watch {
             delivered += got;
             if must_all_hear && let Some((handle, Some(since))) = missed {
                 wrong.push((event.at, {
-                    let words = format!("{handle:?}, subscribed since {since:?}, never heard event {number} of");
+                    let words =
+                        format!("{handle:?}, subscribed since {since:?}, never heard event {number} of");
                     format!("{words} {:?}", event.publisher)
                 }));
             }
@@ -247,10 +248,15 @@ impl Watch {
             mostly = if got * 1_000 >= of * 999 { mostly.or(Some(after)) } else { None };
         }
         wrong.iter().for_each(|(at, words)| self.complain(*at, words));
-        let mut waits: Vec<u64> = self.terms.iter().filter_map(|term| {
-            let since = term.acknowledged.filter(|at| *at <= self.events.first().map_or(*at, |it| it.at))?;
-            Some(since.since(term.asked).as_micros() / 1_000)
-        }).collect();
+        let mut waits: Vec<u64> = self
+            .terms
+            .iter()
+            .filter_map(|term| {
+                let since =
+                    term.acknowledged.filter(|at| *at <= self.events.first().map_or(*at, |it| it.at))?;
+                Some(since.since(term.asked).as_micros() / 1_000)
+            })
+            .collect();
         waits.sort_unstable();
         self.latencies.sort_unstable();
         let of = |share: f64, len: usize| (len.saturating_sub(1) as f64 * share) as usize;

@@ -18,7 +18,7 @@ const MIXING: u64 = 12;
 /// Rounds that the ring has to form before subscribers come all the same.
 const FORMING_MAX: u32 = 150;
 /// Rounds in which rows fill once the ring is right: one row a round.
-const ROWS: u32 = 14;
+const ROWS: u32 = 40;
 /// Subscribers come within so long, and are waited for so long.
 const COMING: Duration = Duration::from_secs(10);
 const WAITING_MAX: Duration = Duration::from_secs(240);
