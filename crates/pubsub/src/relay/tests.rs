@@ -340,7 +340,7 @@ fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
         world.publish(20, "a", &number.to_string());
         world.settle();
     }
-    assert_eq!((&world.heard[1][..], world.heard[2].len()), (&["0".to_string()][..], 1), "it waits");
+    assert_eq!(world.heard[1], ["0"], "it waits");
     assert_eq!(world.heard[5], ["0", "1", "2", "3", "4"], "where nothing is missing nothing waits");
     world.paused.clear();
     for (at, server) in core::mem::take(&mut world.deferred) {
@@ -387,7 +387,8 @@ fn what_is_missing_is_not_waited_for_for_ever() {
     while world.relays[0].pop(peer).is_some() {}
     world.relays[0].give_up(peer);
     world.publish(0, "a", "2");
-    world.relays[1].begin(world.relays[0].own.id);
+    let publisher = world.relays[0].own.id;
+    world.relays[1].begin(publisher);
     world.settle();
     assert_eq!(world.heard[1], ["0"]);
     world.pass(TURN_WAIT.as_secs());
