@@ -24,6 +24,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod turns;
 mod wants;
 
 use alloc::collections::{BTreeMap, VecDeque};
@@ -34,7 +35,7 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 pub use self::arrival::Arrival;
-pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, Framed, LENGTH_BYTES, Origin, length};
+pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, Framed, LENGTH_BYTES, Origin, Turn, length};
 use self::inlets::Inlets;
 pub use self::inlets::{Misread, Received};
 use self::link::{Link, Out};
@@ -46,6 +47,8 @@ pub use self::place::{Section, key_of, node_of, sections};
 use self::seen::Seen;
 pub use self::server::{Item, Server};
 pub use self::tree::{DIRECT_MAX, FAN_OUT};
+pub use self::turns::TURN_WAIT;
+use self::turns::{LineId, Turns};
 use self::wants::Want;
 pub use self::wants::{LEASE, WANTS_MAX};
 use crate::Pattern;
@@ -67,6 +70,8 @@ pub enum Action {
     Call(Server),
     /// Who subscribed to this is answered.
     Answer(Arc<Pattern<'static>>, Answer),
+    /// The turn of these events has come: they are for clients of this server.
+    Deliver(Arrival),
     /// All frames up to this one, that this server sent on its stream, are taken.
     Taken(NodeId, u64),
 }
@@ -96,6 +101,7 @@ enum Timer {
     Answer(Arc<Pattern<'static>>),
     Want(Arc<Pattern<'static>>),
     Outlet(Arc<Pattern<'static>>),
+    Turn(LineId),
 }
 
 /// See the module.
@@ -110,6 +116,7 @@ pub struct Relay {
     links: BTreeMap<NodeId, Link>,
     inlets: Inlets,
     seen: Seen,
+    turns: Turns,
     timers: Deadlines<Timer>,
     /// Counts batches of this server's own clients. Their names come from the count and the key: nobody else
     /// can use one before it is used.
@@ -117,6 +124,8 @@ pub struct Relay {
     key: [u8; 32],
     /// Tells times of wants and outlets apart.
     cycles: u64,
+    /// Topics that it published to until now.
+    lines: u64,
     lost: u64,
     out: VecDeque<Action>,
 }
@@ -133,10 +142,12 @@ impl Relay {
             links: BTreeMap::new(),
             inlets: Inlets::default(),
             seen: Seen::default(),
+            turns: Turns::default(),
             timers: Deadlines::default(),
             batches: 0,
             key,
             cycles: 0,
+            lines: 0,
             lost: 0,
             out: VecDeque::new(),
         }
@@ -164,6 +175,10 @@ impl Relay {
                 Timer::Answer(pattern) => self.answer_late(&pattern),
                 Timer::Want(pattern) => self.renew_want(now, &pattern),
                 Timer::Outlet(topic) => self.look_after_outlet(now, &topic),
+                Timer::Turn(line) => {
+                    let arrivals = self.turns.give_up(line);
+                    self.out.extend(arrivals.into_iter().map(Action::Deliver));
+                }
             }
         }
     }

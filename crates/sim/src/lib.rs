@@ -18,6 +18,7 @@ pub mod heap;
 pub mod link;
 pub mod membership;
 mod memory;
+pub mod pubsub;
 pub mod queue;
 pub mod ranks;
 pub mod ring;

@@ -182,6 +182,10 @@ impl Server {
                     let mut outside = self.outside.borrow_mut();
                     self.broker.borrow_mut().answer(&pattern, answer, &mut *outside);
                 }
+                Some(Action::Deliver(events)) => {
+                    let mut broker = self.broker.borrow_mut();
+                    broker.deliver(&events.topic, &events.plain, &events.full, events.count);
+                }
                 Some(Action::Taken(peer, number)) => self.acknowledge(peer, number),
             }
             is_any = true;

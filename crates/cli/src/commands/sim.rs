@@ -5,6 +5,7 @@ mod contention;
 mod grid;
 mod membership;
 mod memory;
+mod pubsub;
 mod ranks;
 mod ring;
 mod selection;
@@ -37,6 +38,8 @@ enum Command {
     Selection(selection::Arguments),
     /// What lookups on the ring cost and whom they find, under deaths, churn and faults
     Ring(ring::Arguments),
+    /// Whether events reach all who subscribed, by which ways, and what it costs
+    Pubsub(pubsub::Arguments),
     /// How soon nodes with random contacts find who comes next, by T-Man
     Tman(tman::Arguments),
     /// How soon all nodes know their ranks by counting along the ring, and what they keep for it
@@ -53,6 +56,7 @@ pub fn run(arguments: Arguments) -> Result<Exit, Failure> {
         Command::Contention(arguments) => contention::run(&arguments),
         Command::Selection(arguments) => selection::run(&arguments),
         Command::Ring(arguments) => ring::run(&arguments),
+        Command::Pubsub(arguments) => pubsub::run(&arguments),
         Command::Tman(arguments) => tman::run(&arguments),
         Command::Ranks(arguments) => ranks::run(&arguments),
     }

@@ -33,6 +33,17 @@ pub struct Origin {
     pub batch: u64,
 }
 
+/// Where a batch stands among all that its origin publishes to one topic.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Turn {
+    /// The origin's name for the topic, for as long as it publishes to it.
+    pub line: u64,
+    /// Batches of the line that came before.
+    pub number: u64,
+    /// All whom the line goes to get it from this number on, at least.
+    pub since: u64,
+}
+
 /// The bytes of a frame: what stands before its events, and they.
 pub type Framed = (Vec<u8>, Bytes);
 
@@ -41,7 +52,14 @@ pub type Framed = (Vec<u8>, Bytes);
 pub enum Body {
     /// Events of one topic as `EVENT` frames with all headers. `part`: to be passed on to the rest of the
     /// list that was told under this version; zero: to nobody.
-    Events { origin: Origin, part: Version, topic: Arc<Pattern<'static>>, count: u32, events: Bytes },
+    Events {
+        origin: Origin,
+        turn: Turn,
+        part: Version,
+        topic: Arc<Pattern<'static>>,
+        count: u32,
+        events: Bytes,
+    },
     /// So many events of this did not come.
     Lost { topic: Arc<Pattern<'static>>, count: u64 },
     /// The sender of this wants what is published to this from now on.
@@ -79,7 +97,7 @@ impl Body {
     }
 
     pub fn write(&self, number: u64) -> Framed {
-        let mut head = Vec::with_capacity(64);
+        let mut head = Vec::with_capacity(96);
         head.extend([0; LENGTH_BYTES]);
         let kind = match self {
             Body::Events { .. } => EVENTS,
@@ -91,10 +109,13 @@ impl Body {
         head.extend(number.to_be_bytes());
         let mut tail = Bytes::new();
         match self {
-            Body::Events { origin, part, count, events, topic: _ } => {
+            Body::Events { origin, turn, part, count, events, topic: _ } => {
                 head.extend(origin.id.as_bytes());
                 head.extend(origin.incarnation.to_be_bytes());
                 head.extend(origin.batch.to_be_bytes());
+                for number in [turn.line, turn.number, turn.since] {
+                    head.extend(number.to_be_bytes());
+                }
                 head.extend(part.to_be_bytes());
                 head.extend(count.to_be_bytes());
                 tail = events.clone();
@@ -134,11 +155,15 @@ fn read(bytes: &Bytes) -> Option<(u64, Body)> {
             let (id, rest) = rest.split_first_chunk::<16>()?;
             let (incarnation, rest) = short(rest)?;
             let (batch, rest) = self::number(rest)?;
+            let (line, rest) = self::number(rest)?;
+            let (nth, rest) = self::number(rest)?;
+            let (since, rest) = self::number(rest)?;
+            let turn = Turn { line, number: nth, since };
             let (part, rest) = self::number(rest)?;
             let (count, rest) = short(rest)?;
             let origin = Origin { id: NodeId::from_bytes(*id), incarnation, batch };
             let events = bytes.slice_ref(rest);
-            Body::Events { origin, part, topic: Arc::new(Pattern::All), count, events }
+            Body::Events { origin, turn, part, topic: Arc::new(Pattern::All), count, events }
         }
         LOST => {
             let (count, rest) = self::number(rest)?;
@@ -191,10 +216,11 @@ mod tests {
         let server = Server { id: NodeId::from_bytes([1; 16]), incarnation: 2, addr };
         let topic = Arc::new(Pattern::new("a/b\"/**").expect("a pattern"));
         let origin = Origin { id: server.id, incarnation: 2, batch: 77 };
+        let turn = Turn { line: 7, number: 6, since: 5 };
         let all = Arc::new(Pattern::All);
         let events = Bytes::from_static(b"EVENT...");
         for body in [
-            Body::Events { origin, part: 5, topic: all, count: 3, events },
+            Body::Events { origin, turn, part: 5, topic: all, count: 3, events },
             Body::Lost { topic: topic.clone(), count: u64::MAX },
             Body::Changed { server, pattern: topic },
             Body::Part { version: 9, servers: vec![server; 3].into() },

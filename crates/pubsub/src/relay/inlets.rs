@@ -7,9 +7,10 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::{Instant, NodeId};
 
-use super::frame::FrameError;
+use super::frame::{FrameError, Origin, Turn};
 use super::parts::Parts;
-use super::{Action, Arrival, Body, Relay, Server, Token};
+use super::turns::Due;
+use super::{Action, Arrival, Body, Relay, Server, Timer, Token};
 use crate::Pattern;
 
 /// Frames of one server that wait until others have taken them; beyond it its stream ends.
@@ -106,23 +107,30 @@ impl Relay {
         // One for this server itself.
         inlet.pending.insert(number, 1);
         let received = match body {
-            Body::Events { origin, part, events, .. } => {
+            Body::Events { origin, turn, part, events, .. } => {
                 let rest = if part == 0 { None } else { inlet.parts.find(part).cloned() };
                 if part != 0 && rest.is_none() {
                     return Err(Misread::UnknownPart);
                 }
                 let arrival = Arrival::read(&events).ok_or(Misread::NoEvents)?;
                 let is_false = !crate::reserved::may_say(origin.id, self.own.id, &arrival.topic);
+                if !is_false {
+                    // What is here may still not be with the rest: whoever brought it may have died since.
+                    let (topic, count) = (arrival.topic.clone(), arrival.count);
+                    let body = Body::Events { origin, turn, part: 0, topic, count, events };
+                    self.pass_on(from.id, number, &rest.unwrap_or_default(), &body);
+                }
                 if is_false || origin.id == self.own.id || !self.seen.add(origin) {
                     Received::Nothing
                 } else {
-                    let (topic, count) = (arrival.topic.clone(), arrival.count);
-                    let body = Body::Events { origin, part: 0, topic, count, events };
-                    self.pass_on(from.id, number, &rest.unwrap_or_default(), &body);
-                    Received::Events(arrival)
+                    self.take_turn(now, origin, turn, arrival)
                 }
             }
-            Body::Lost { topic, count } => Received::Lost(topic, count),
+            Body::Lost { topic, count } => {
+                let arrivals = self.turns.lost(&topic);
+                self.out.extend(arrivals.into_iter().map(Action::Deliver));
+                Received::Lost(topic, count)
+            }
             Body::Changed { server, pattern } => {
                 if server.id != from.id {
                     return Err(Misread::AnotherServer);
@@ -139,6 +147,18 @@ impl Relay {
             self.out.push_back(Action::Taken(from.id, number));
         }
         Ok(received)
+    }
+
+    /// What is next for clients comes; what follows it, by [`Action::Deliver`].
+    fn take_turn(&mut self, now: Instant, origin: Origin, turn: Turn, arrival: Arrival) -> Received {
+        let Due { arrivals, wait } = self.turns.take(now, origin, turn, arrival);
+        if let Some((line, until)) = wait {
+            self.timers.set(Timer::Turn(line), until);
+        }
+        let mut arrivals = arrivals.into_iter();
+        let first = arrivals.next().map_or(Received::Nothing, Received::Events);
+        self.out.extend(arrivals.map(Action::Deliver));
+        first
     }
 
     /// Passes events on to the rest of a list; they are acknowledged when all of it has them.

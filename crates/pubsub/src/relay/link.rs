@@ -230,7 +230,7 @@ mod tests {
     use bytes::Bytes;
     use xtreem_base::NodeId;
 
-    use super::super::frame::Origin;
+    use super::super::frame::{Origin, Turn};
     use super::*;
 
     fn server(id: u8) -> Server {
@@ -243,7 +243,8 @@ mod tests {
         let topic = Arc::new(Pattern::new("a").expect("a topic"));
         let events = Bytes::from(vec![0; len]);
         let part = super::super::tree::version(rest);
-        Out { body: Body::Events { origin, part, topic, count: 1, events }, rest: rest.into(), token: None }
+        let body = Body::Events { origin, turn: Turn::default(), part, topic, count: 1, events };
+        Out { body, rest: rest.into(), token: None }
     }
 
     /// What is written next: batches, and the first letter of all else.

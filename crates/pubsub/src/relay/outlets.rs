@@ -8,7 +8,7 @@ use bytes::Bytes;
 use xtreem_base::{Duration, Instant, NodeId};
 
 use super::{
-    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Waiter, What,
+    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Turn, Waiter, What,
 };
 use crate::Pattern;
 
@@ -35,6 +35,8 @@ const WAITING_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Outlet {
     /// In their order, without this server.
     servers: Arc<[Server]>,
+    /// Where the next batch stands among all of this topic.
+    turn: Turn,
     /// When the making of that list began.
     begun: Option<Instant>,
     cycle: Option<Cycle>,
@@ -71,7 +73,10 @@ impl Outlet {
         let mut servers = self.servers.to_vec();
         match servers.binary_search_by_key(&server.id, |known| known.id) {
             Ok(at) => servers[at] = server,
-            Err(at) => servers.insert(at, server),
+            Err(at) => {
+                servers.insert(at, server);
+                self.turn.since = self.turn.number;
+            }
         }
         self.servers = servers.into();
     }
@@ -136,8 +141,10 @@ impl Relay {
             self.timers.clear(&Timer::Outlet(oldest.clone()));
             self.outlets.remove(&oldest);
         }
+        self.lines += 1;
         let outlet = Outlet {
             servers: [].into(),
+            turn: Turn { line: self.lines, number: 0, since: 0 },
             begun: None,
             cycle: None,
             waiting: VecDeque::new(),
@@ -176,6 +183,11 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         let Some(cycle) = outlet.cycle.as_mut().filter(|cycle| cycle.number == number) else { return };
         let Some(left) = &mut cycle.left else {
+            if *done == Err(Failure::Unanswered) {
+                // Who subscribes now would not see that this server publishes.
+                cycle.has_failed = true;
+                return self.end_cycle(now, topic);
+            }
             // Where the item cannot be written the list is made all the same: new subscribers then come with
             // the next one.
             let sections = super::sections(topic);
@@ -209,7 +221,15 @@ impl Relay {
         }
         let mut found = cycle.found;
         for server in told {
-            found.entry(server.id).or_insert(server);
+            // It may have started anew since it was read.
+            let known = found.entry(server.id).or_insert(server);
+            if known.incarnation < server.incarnation {
+                *known = server;
+            }
+        }
+        let is_known = |id: &NodeId| outlet.servers.binary_search_by_key(id, |known| known.id).is_ok();
+        if !found.keys().all(is_known) {
+            outlet.turn.since = outlet.turn.number;
         }
         outlet.servers = found.into_values().collect();
         outlet.begun = Some(cycle.begun);
@@ -256,7 +276,11 @@ impl Relay {
         let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
         let Server { id, incarnation, .. } = self.own;
         let origin = Origin { id, incarnation, batch };
-        let body = Body::Events { origin, part: 0, topic: topic.clone(), count, events: events.clone() };
+        let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        let turn = outlet.turn;
+        outlet.turn.number += 1;
+        let (topic, events) = (topic.clone(), events.clone());
+        let body = Body::Events { origin, turn, part: 0, topic, count, events };
         self.spread(servers, DIRECT_MAX, &body, None);
     }
 }

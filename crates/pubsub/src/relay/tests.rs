@@ -22,6 +22,9 @@ struct World {
     /// Who sent events to whom.
     ways: BTreeSet<(usize, usize)>,
     dead: BTreeSet<usize>,
+    /// These take nothing for now, and what waits for them.
+    paused: BTreeSet<usize>,
+    deferred: Vec<(usize, Server)>,
     is_ring_silent: bool,
     now: Instant,
 }
@@ -49,6 +52,8 @@ impl World {
             answers: vec![Vec::new(); count],
             ways: BTreeSet::new(),
             dead: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            deferred: Vec::new(),
             is_ring_silent: false,
             now: Instant::from_millis(1_000),
         }
@@ -92,10 +97,14 @@ impl World {
         let own = self.relays[at].own;
         match action {
             Action::Ring(request, what) => self.asked.push((at, request, what)),
+            Action::Deliver(arrival) => self.hear(at, &arrival),
             Action::Answer(pattern, answer) => self.answers[at].push((pattern.to_string(), answer)),
             Action::Taken(peer, number) => self.relays[World::at(peer)].handle_taken(own.id, number),
             Action::Call(server) => {
                 let to = World::at(server.id);
+                if self.paused.contains(&to) {
+                    return self.deferred.push((at, server));
+                }
                 if self.dead.contains(&to) {
                     self.relays[at].handle_unreachable(self.now, server.id);
                     return;
@@ -106,17 +115,19 @@ impl World {
                         self.ways.insert((at, to));
                     }
                     match self.relays[to].handle_frame(self.now, own, &frame).expect("a good frame") {
-                        Received::Events(arrival) => {
-                            let text = String::from_utf8(arrival.plain.to_vec()).expect("text");
-                            let line = text.lines().nth(2).unwrap_or_default();
-                            self.heard[to].push(line.to_string());
-                        }
+                        Received::Events(arrival) => self.hear(to, &arrival),
                         Received::Lost(topic, count) => self.heard[to].push(format!("LOST {topic} {count}")),
                         Received::Nothing => {}
                     }
                 }
             }
         }
+    }
+
+    fn hear(&mut self, at: usize, arrival: &Arrival) {
+        let text = String::from_utf8(arrival.plain.to_vec()).expect("text");
+        let line = text.lines().nth(2).unwrap_or_default();
+        self.heard[at].push(line.to_string());
     }
 
     /// The ring does one of the things that were asked of it.
@@ -309,6 +320,82 @@ fn where_heads_are_dead_the_next_of_their_parts_take_their_places() {
 }
 
 #[test]
+fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
+    let mut world = World::new(21);
+    for at in 0..20 {
+        let item = Item::new(&topic("a"), &world.relays[at].own);
+        world.ring.insert((Space::Subscribers, item.key.clone()), item);
+    }
+    world.publish(20, "a", "0");
+    world.settle();
+    // The head of the next one takes nothing for a while, and is not in the next list.
+    world.paused.insert(0);
+    world.publish(20, "a", "1");
+    world.settle();
+    let item = Item::new(&topic("a"), &world.relays[0].own);
+    world.ring.remove(&(Space::Subscribers, item.key));
+    world.pass(11);
+    for number in 2..5 {
+        world.publish(20, "a", &number.to_string());
+        world.settle();
+    }
+    assert_eq!(world.heard[1], ["0"], "it waits");
+    assert_eq!(world.heard[5], ["0", "1", "2", "3", "4"], "where nothing is missing nothing waits");
+    world.paused.clear();
+    for (at, server) in core::mem::take(&mut world.deferred) {
+        world.act(at, Action::Call(server));
+    }
+    world.settle();
+    assert_eq!(world.heard[1], ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn who_has_an_event_passes_it_on_all_the_same_where_the_head_died_halfway() {
+    let mut world = World::new(21);
+    for at in 0..20 {
+        let item = Item::new(&topic("a"), &world.relays[at].own);
+        world.ring.insert((Space::Subscribers, item.key.clone()), item);
+    }
+    // The first part is 0, 1; the last one 17, 18, 19: its head dies when only the next one has the event.
+    world.paused.insert(19);
+    world.publish(20, "a", "0");
+    world.settle();
+    assert_eq!((world.heard[18].len(), world.heard[19].len()), (1, 0));
+    world.dead.insert(17);
+    world.deferred.clear();
+    world.paused.clear();
+    let (now, head) = (world.now, world.relays[17].own.id);
+    world.relays[20].handle_unreachable(now, head);
+    world.settle();
+    assert_eq!(
+        (&world.heard[18][..], &world.heard[19][..]),
+        (&["0".to_string()][..], &["0".to_string()][..])
+    );
+}
+
+#[test]
+fn what_is_missing_is_not_waited_for_for_ever() {
+    let mut world = World::new(2);
+    world.subscribe(1, "a");
+    world.settle();
+    world.publish(0, "a", "0");
+    world.settle();
+    // It gets lost beyond all repair.
+    world.publish(0, "a", "1");
+    let peer = world.relays[1].own.id;
+    while world.relays[0].pop(peer).is_some() {}
+    world.relays[0].give_up(peer);
+    world.publish(0, "a", "2");
+    let publisher = world.relays[0].own.id;
+    world.relays[1].begin(publisher);
+    world.settle();
+    assert_eq!(world.heard[1], ["0"]);
+    world.pass(TURN_WAIT.as_secs());
+    world.settle();
+    assert_eq!(world.heard[1], ["0", "2"]);
+}
+
+#[test]
 fn a_ring_that_is_silent_delays_an_answer_by_five_seconds_and_one_that_refuses_ends_it() {
     let mut world = World::new(2);
     world.is_ring_silent = true;
@@ -355,7 +442,7 @@ fn a_server_that_lies_is_told_off() {
     let origin = Origin { id: liar.id, incarnation: 1, batch: 1 };
     let events = |part, events: &'static [u8]| {
         let events = Bytes::from_static(events);
-        Body::Events { origin, part, topic: topic("a"), count: 1, events }
+        Body::Events { origin, turn: Turn::default(), part, topic: topic("a"), count: 1, events }
     };
     assert_eq!(handle(1, events(0, b"PUBLISH")), Err(Misread::NoEvents));
     assert_eq!(handle(1, events(7, b"")), Err(Misread::UnknownPart));
@@ -383,7 +470,8 @@ fn nobody_can_use_the_name_of_a_batch_before_its_origin_does() {
         let origin = Origin { id: victim.id, incarnation: 1, batch };
         let mut out = BytesMut::new();
         EventWriter::new(&topic("a")).write(&mut out, HashId(1), None, b"lie");
-        let body = Body::Events { origin, part: 0, topic: topic("a"), count: 1, events: out.freeze() };
+        let (turn, topic) = (Turn::default(), topic("a"));
+        let body = Body::Events { origin, turn, part: 0, topic, count: 1, events: out.freeze() };
         let (head, tail) = body.write(batch);
         let bytes = Bytes::from([&head[LENGTH_BYTES..], &tail].concat());
         world.relays[1].handle_frame(world.now, liar, &bytes).expect("a frame");
@@ -419,7 +507,8 @@ fn an_event_of_the_grid_that_its_origin_may_not_say_comes_to_nobody() {
         let mut events = BytesMut::new();
         EventWriter::new(&topic).write(&mut events, HashId(1), None, b"{}");
         let origin = Origin { id: other.id, incarnation: other.incarnation, batch };
-        let body = Body::Events { origin, part: 0, topic, count: 1, events: events.freeze() };
+        let turn = Turn { line: batch, number: 1, since: 1 };
+        let body = Body::Events { origin, turn, part: 0, topic, count: 1, events: events.freeze() };
         let (head, tail) = body.write(number);
         let frame = Bytes::from([&head[LENGTH_BYTES..], &tail].concat());
         let received = world.relays[0].handle_frame(world.now, other, &frame).expect("in order");

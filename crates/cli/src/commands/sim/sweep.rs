@@ -32,7 +32,7 @@ pub struct Arguments {
     json: bool,
 }
 
-fn seeds(text: &str) -> Result<Range<u64>, String> {
+pub(super) fn seeds(text: &str) -> Result<Range<u64>, String> {
     let parse = || {
         let (from, to) = text.split_once("..")?;
         let range = from.trim().parse().ok()?..to.trim().parse().ok()?;
