@@ -35,6 +35,7 @@ mod mail;
 mod members;
 mod namesake;
 mod operating;
+mod overruled;
 mod policy;
 mod ports;
 pub mod program;

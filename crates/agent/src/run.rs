@@ -31,6 +31,7 @@ use crate::identity::{self, IdentityError};
 use crate::isolation::{self, RunAsError, Standing};
 use crate::lifecycle::{State, StateError};
 use crate::mail::Mail;
+use crate::overruled::Overruled;
 use crate::ports::Ports;
 use crate::pubsub::{Door, DoorError, Pubsub, access};
 use crate::reserve::{RESERVE_BYTES, RESERVE_EMULATED_BYTES};
@@ -344,13 +345,21 @@ async fn leave_ring(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>
 
 /// Takes the node's events. Nothing in here waits for anything but the node itself.
 async fn work(agent: &Arc<Agent>, events: &mut mpsc::Receiver<Named<Event>>) {
+    let mut overruled = Overruled::default();
     while let Some(event) = events.recv().await {
         match event {
             Named { what: Event::Allocation(notice), contacts } => obey(agent, notice, contacts).await,
             Named { what: Event::Policy(newer), .. } => policy::changed(agent, newer),
             ring @ Named { what: Event::Ring(_), .. } => {
-                if let Event::Ring(overlay::Event::Ring(event)) = &ring.what {
-                    agent.pubsub.report_ring(event);
+                match &ring.what {
+                    Event::Ring(overlay::Event::Ring(event)) => agent.pubsub.report_ring(event),
+                    Event::Ring(overlay::Event::Store(xtreem_overlay::store::Event::Lost {
+                        version,
+                        winner,
+                    })) => {
+                        overruled.tell(*version, winner);
+                    }
+                    _ => {}
                 }
                 agent.waiting.publish(ring);
             }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use xtreem_allocation::Me;
 use xtreem_base::{Call, Events, Handle, Instant, NodeId, Sampler, Sink};
-use xtreem_membership::reference::{self, Reference};
+use xtreem_membership::reference::{self, Reference, Verdict};
 use xtreem_membership::{Cyclon, rumour};
 use xtreem_overlay::Key;
 use xtreem_overlay::broadcast::BroadcastId;
@@ -117,6 +117,12 @@ impl<O, W> rumour::Contacts for Lent<'_, O, W, &mut Cyclon> {
 impl<O: Output, W: Fn(overlay::Message) -> Message> overlay::Host for Lent<'_, O, W, &mut Cyclon> {
     fn id_of(&self, peer: Handle) -> Option<NodeId> {
         self.post.out.id_of(peer)
+    }
+
+    /// Until the reference set has answered nobody knows.
+    fn is_cut_off(&mut self) -> bool {
+        let Some((call, reference)) = &mut self.reference else { return false };
+        reference.check(*call, &mut self.post.lend(Message::Reference)) != Verdict::Connected
     }
 
     /// Of VO administrators only users are known here, and no user is a node: their words say who they are.

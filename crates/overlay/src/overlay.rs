@@ -134,6 +134,10 @@ pub enum Fault {
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
     /// As [`ring::Host::id_of`].
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
+    /// As [`ring::Host::is_cut_off`].
+    fn is_cut_off(&mut self) -> bool {
+        false
+    }
     /// As [`store::Host::is_admin`].
     fn is_admin(&self, peer: Handle) -> bool;
     /// As [`store::Host::may_overwrite`].
@@ -277,6 +281,10 @@ impl<H: Host> Events<ring::Event> for Inner<'_, H> {
 impl<H: Host> ring::Host for Inner<'_, H> {
     fn id_of(&self, peer: Handle) -> Option<NodeId> {
         self.host.id_of(peer)
+    }
+
+    fn is_cut_off(&mut self) -> bool {
+        self.host.is_cut_off()
     }
 
     fn load(&self, range: &Range) -> u64 {

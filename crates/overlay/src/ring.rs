@@ -45,6 +45,11 @@ use tenure::Gap;
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
     /// The node behind a handle, as its credential says.
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
+    /// Whether this node itself is cut off, as far as is known now. Asked, again and again, before it takes the
+    /// whole ring because it hears of nobody.
+    fn is_cut_off(&mut self) -> bool {
+        false
+    }
     /// How much lies in a range that this node owns.
     fn load(&self, range: &Range) -> u64;
     /// The key up to which half of that lies; none when there is nothing to share.

@@ -173,7 +173,7 @@ fn name(key: &Key) -> String {
 }
 
 pub(super) fn told(version: Version) -> RingVersion {
-    RingVersion { version: format!("{}.{}", version.epoch, version.number) }
+    RingVersion { version: version.to_string() }
 }
 
 fn item(found: &Found) -> RingItem {

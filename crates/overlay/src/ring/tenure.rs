@@ -175,13 +175,14 @@ impl Ring {
         self.predecessor.as_ref().filter(is_fresh).map(|heard| &heard.contact)
     }
 
-    /// A node to which nobody has spoken for so long is the ring.
+    /// A node to which nobody has spoken for so long is the ring, unless it knows itself cut off.
     pub(super) fn claim_alone<H: Host>(&mut self, call: Call<'_, Config>, out: &mut H) {
         let is_alone = self.met_at + call.config.founding_after() <= call.now;
         let is_nobody_known = self.successors.as_slice().is_empty() && self.joining.is_none();
         if is_alone
             && is_nobody_known
             && self.may_found(call)
+            && !out.is_cut_off()
             && let Some(me) = self.position.clone()
         {
             let epoch = self.next_epoch();
@@ -485,8 +486,9 @@ impl Ring {
         let end = end.max(last);
         let is_known = self.promises.end_of(&space).is_some();
         // Who stands alone has nobody to ask.
-        let is_to_search = !is_known && !gap.is_searched && !self.successors.as_slice().is_empty();
-        if call.now < end || is_to_search {
+        let is_alone = self.successors.as_slice().is_empty();
+        let is_to_search = !is_known && !gap.is_searched && !is_alone;
+        if call.now < end || is_to_search || (is_alone && out.is_cut_off()) {
             let soon = call.now + call.config.answer_timeout;
             self.gap = Some(gap);
             self.gap_due = if call.now < end { end.min(soon) } else { soon };

@@ -180,6 +180,22 @@ fn all_but_one_killed_at_once_leaves_a_ring_of_one() {
 }
 
 #[test]
+fn who_knows_itself_cut_off_does_not_take_the_whole_ring() {
+    for (seed, nodes) in [(1, 2), (2, 3), (3, 8)] {
+        let mut world = World::new(seed, nodes);
+        world.run(Duration::from_secs(30));
+        world.is_cut_off = true;
+        (1..nodes).for_each(|node| world.kill(node));
+        world.run(Duration::from_secs(60));
+        let now = world.now();
+        assert!(!world.node_mut(0).is_owner(now), "seed {seed}\n{}", world.describe());
+        world.is_cut_off = false;
+        world.run(Duration::from_secs(20));
+        assert!(world.is_whole(), "seed {seed}\n{}", world.describe());
+    }
+}
+
+#[test]
 fn half_killed_at_once_are_replaced_by_those_before_and_behind() {
     for seed in 0..6 {
         let mut world = World::new(seed, 24);

@@ -1,6 +1,7 @@
 //! What lies at one key: a value or a mark that it is gone, and who wrote it.
 
 use alloc::sync::Arc;
+use core::fmt;
 
 use minicbor::decode::{self, Decoder};
 use minicbor::encode::{self, Encoder, Write};
@@ -24,9 +25,15 @@ pub const LEASE_MAX: Duration = Duration::from_secs(30 * 24 * 3_600);
 pub struct Version {
     #[n(0)]
     pub epoch: u64,
-    /// One more with each write.
+    /// Higher with each write of an owner, at whatever key: no version comes twice.
     #[n(1)]
     pub number: u64,
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.number)
+    }
 }
 
 /// A number that a writer draws for one operation, the same in all its repetitions.

@@ -8,6 +8,7 @@ mod tests;
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::fmt;
 use core::ops::Bound;
 
 use minicbor::{Decode, Encode};
@@ -35,22 +36,28 @@ pub enum Refused {
     #[error("{0} wrote this key: only it or an administrator may write here until its lease ends")]
     #[n(0)]
     AnotherWriter(#[n(0)] NodeId),
-    #[error("another version lies there: {} of epoch {}; read it and decide again", .0.number, .0.epoch)]
+    #[error("another version lies there: {}; read it and decide again", There(*.0))]
     #[n(1)]
     AnotherVersion(#[n(0)] Version),
     #[error("nothing lies there that could be removed")]
     #[n(2)]
     Nothing,
-    #[error("the writer has {MEMBER_ITEMS_MAX} keys on the owner: remove some, or let their leases end")]
+    #[error(
+        "the writer has {MEMBER_ITEMS_MAX} keys on the owner of this one, copies and what was removed counted \
+         until their leases end: write with shorter leases, or at keys of other owners"
+    )]
     #[n(3)]
     MemberItems,
-    #[error("the writer has {MEMBER_BYTES_MAX} bytes on the owner: remove some, or let their leases end")]
+    #[error(
+        "the writer has {MEMBER_BYTES_MAX} bytes on the owner of this key, copies counted: remove some, or let \
+         their leases end"
+    )]
     #[n(4)]
     MemberBytes,
     #[error("the owner has no room left: try again when leases have ended, or under another key")]
     #[n(5)]
     Full,
-    #[error("a lease of {LEASE_MAX} is the longest, and one of nothing the shortest")]
+    #[error("a lease is longer than nothing, and {LEASE_MAX} at most")]
     #[n(6)]
     Lease,
     #[error("{DEGREE_MAX} copies beside the owner's are possible")]
@@ -65,6 +72,18 @@ pub enum Refused {
     #[error("the key names another node: only that one may write what it says of itself")]
     #[n(10)]
     AnothersPlace,
+}
+
+/// A version, in words.
+struct There(Version);
+
+impl fmt::Display for There {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            nothing if nothing == Version::default() => f.write_str("none"),
+            version => version.fmt(f),
+        }
+    }
 }
 
 /// What became of a copy that came from elsewhere.
@@ -103,6 +122,8 @@ pub struct Shelf {
     leases: Deadlines<Key>,
     usage: BTreeMap<NodeId, Usage>,
     bytes: u64,
+    /// Of the last version that this node gave: a number never comes again, whatever has been forgotten.
+    last_number: u64,
 }
 
 impl Shelf {
@@ -142,7 +163,9 @@ impl Shelf {
         self.check(write)?;
         let last = known.map_or(Version::default(), |item| item.stamp.version);
         // The epoch of a copy may be higher than the owner's own after two rings have become one.
-        let version = Version { epoch: epoch.max(last.epoch), number: last.number + 1 };
+        let number = last.number.max(self.last_number) + 1;
+        let version = Version { epoch: epoch.max(last.epoch), number };
+        self.last_number = number;
         let mut item = Item::new(version, write, now + write.lease);
         // An older copy of what it replaces may turn up as long as that one's lease lasts.
         if let Some(known) = known {

@@ -3,6 +3,7 @@
 //! All are measured in the same way on the same machine in one sitting, in turn: their ratios hold where the
 //! figures themselves do not.
 
+mod cluster;
 mod histogram;
 mod idle;
 mod link;
@@ -19,10 +20,11 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 
+use self::cluster::Cluster;
 use self::idle::IdleReport;
 use self::load::{Load, LoadError, Plan, STAMP_LEN};
 use self::machine::Cores;
@@ -54,6 +56,8 @@ const WINDOW_BYTES: u64 = 4 << 20;
 const DELIVERED_BYTES: u64 = 4 << 30;
 /// The run before the first one has this part of its messages: the servers are warm then.
 const WARM_UP: u64 = 10;
+/// Longest time for servers to find each other (our guess for a loaded machine).
+const MEET_MAX: Duration = Duration::from_secs(120);
 /// Connections beside those of subscribers: the publisher's, and a few of which nothing is known here.
 const OTHER_CLIENTS: usize = 32;
 
@@ -63,12 +67,14 @@ Examples:
   xtreem bench pubsub --proto xtreem,nats,redis --json
   xtreem bench pubsub --proto nats --subs 100
   xtreem bench pubsub --proto xtreem,redis --rate 10000
+  xtreem bench pubsub --proto xtreem,nats --agents 3 --subs 4
   xtreem bench pubsub --proto nats --addr 127.0.0.1:4222 --server-pid 4711
   xtreem bench pubsub --idle-clients 10000
 
 Without --rate messages go out as fast as the slowest subscriber takes them; the times p50 and p99 are told
 with --rate only, from when a message was due to when it was read. Figures are medians over the runs, `lost`
-and `reordered` are sums. A server runs on the first core and the generator on the second.")]
+and `reordered` are sums. A server runs on the first core and the generator on the second. With --agents the
+publisher is at the first server and the subscribers are at the others, to which events go over TLS.")]
 pub struct Arguments {
     /// What is measured, in turn
     #[arg(long, value_enum, value_delimiter = ',', default_value = "xtreem")]
@@ -79,6 +85,10 @@ pub struct Arguments {
     /// The process of the server at --addr, whose processor time and memory are told
     #[arg(long, value_name = "PID", requires = "addr")]
     server_pid: Option<u32>,
+    /// Servers that tell each other what is published: agents of one VO, NATS servers with routes
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::<u32>(1..=16),
+          conflicts_with = "addr")]
+    agents: u32,
     /// Subscribers, all of the same topic
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = number::<u32>(1..=10_000))]
     subs: u32,
@@ -103,7 +113,7 @@ pub struct Arguments {
     runs: u32,
     /// Measure the server's memory with so many clients that only listen, instead
     #[arg(long, value_name = "N", value_parser = number::<u32>(1..=60_000),
-          conflicts_with_all = ["subs", "size", "batch", "rate", "count", "window", "runs"])]
+          conflicts_with_all = ["subs", "size", "batch", "rate", "count", "window", "runs", "agents"])]
     idle_clients: Option<u32>,
     /// Print one JSON object
     #[arg(long)]
@@ -151,6 +161,10 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
     if arguments.addr.is_some() && arguments.protos().len() > 1 {
         return Err(Failure::usage("--addr is one server: name its protocol alone with --proto"));
     }
+    if arguments.agents > 1 && arguments.protos().contains(&Proto::Redis) {
+        let words = "--agents: servers of Redis do not tell each other what is published in this way";
+        return Err(Failure::usage(words).with_hint("use --proto xtreem,nats"));
+    }
     machine::allow_connections(arguments.clients())?;
     let dir = StateDir::new(None)?;
     block_on(async {
@@ -197,7 +211,13 @@ fn measure(arguments: &Arguments, dir: &Path, is_stopped: &AtomicBool) -> Result
         None => {
             let plan = arguments.plan();
             let runs = in_turn(&plan, arguments.runs as usize, &servers, is_stopped, &show)?;
-            let report = Report::new(&plan, arguments.runs as usize, cores.is_some(), &runs);
+            let report = Report::new(
+                &plan,
+                arguments.agents as usize,
+                arguments.runs as usize,
+                cores.is_some(),
+                &runs,
+            );
             printed(arguments, &report, Report::text)?
         }
     };
@@ -223,10 +243,10 @@ fn start(
     dir: &Path,
     cores: Option<Cores>,
     show: &Show,
-) -> Result<Vec<Server>, Failure> {
+) -> Result<Vec<Cluster>, Failure> {
     let protos = arguments.protos();
     if let (Some(addr), Some(proto)) = (arguments.addr, protos.first()) {
-        return Ok(vec![Server::there(*proto, addr, arguments.server_pid)]);
+        return Ok(vec![Cluster::there(Server::there(*proto, addr, arguments.server_pid))]);
     }
     if let Some(cores) = cores {
         // Servers inherit it, with all threads that they start.
@@ -240,7 +260,8 @@ fn start(
             continue;
         }
         show.now(&format!("{} starts", proto.name()));
-        servers.push(Server::start(proto, &dir.join(proto.name()), arguments.clients())?);
+        let (dir, count) = (dir.join(proto.name()), arguments.agents as usize);
+        servers.push(Cluster::start(proto, &dir, count, arguments.clients())?);
     }
     let install = format!("`apt-get install {}` brings what is missing", packages.join(" "));
     if servers.is_empty() {
@@ -256,11 +277,15 @@ fn start(
 fn in_turn(
     plan: &Plan,
     runs: usize,
-    servers: &[Server],
+    servers: &[Cluster],
     is_stopped: &AtomicBool,
     show: &Show,
 ) -> Result<BTreeMap<&'static str, Vec<Run>>, Failure> {
     let warm_up = Plan { count: plan.count.div_ceil(WARM_UP), ..plan.clone() };
+    for cluster in servers.iter().filter(|cluster| cluster.servers.len() > 1) {
+        show.now(&format!("servers of {} find each other", cluster.proto.name()));
+        meet(plan, cluster, is_stopped)?;
+    }
     let mut all = BTreeMap::<_, Vec<Run>>::new();
     for number in 0..=runs {
         for server in servers {
@@ -270,7 +295,7 @@ fn in_turn(
             let run = one(plan, server, is_stopped).map_err(|error| {
                 let exit =
                     if matches!(error, LoadError::Interrupted) { Exit::Interrupted } else { Exit::Failed };
-                Failure::new(exit, format!("{name} at {}: {error}", server.addr))
+                Failure::new(exit, format!("{name} at {:?}: {error}", server.addrs()))
             })?;
             if number > 0 {
                 all.entry(name).or_default().push(run);
@@ -280,8 +305,25 @@ fn in_turn(
     Ok(all)
 }
 
-fn one(plan: &Plan, server: &Server, is_stopped: &AtomicBool) -> Result<Run, LoadError> {
-    let load = Load::connect(plan, server.proto, server.addr)?;
+/// Waits until what is published at the first server comes to all others.
+fn meet(plan: &Plan, cluster: &Cluster, is_stopped: &AtomicBool) -> Result<(), Failure> {
+    let name = cluster.proto.name();
+    let one_each = Plan { subscribers: cluster.servers.len() - 1, count: 1, rate: None, ..plan.clone() };
+    let deadline = Instant::now() + MEET_MAX;
+    loop {
+        let run = one(&one_each, cluster, is_stopped).map_err(|e| failed(&format!("{name}: {e}")))?;
+        if run.0.lost == 0 {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            let words = format!("the servers of {name} do not tell each other anything");
+            return Err(failed(&format!("{words} within {} s", MEET_MAX.as_secs())));
+        }
+    }
+}
+
+fn one(plan: &Plan, server: &Cluster, is_stopped: &AtomicBool) -> Result<Run, LoadError> {
+    let load = Load::connect(plan, server.proto, &server.addrs())?;
     let before = server.cpu();
     let outcome = load.run(is_stopped)?;
     let cpu = server.cpu().zip(before).map(|(after, before): (Duration, _)| after.saturating_sub(before));
@@ -290,13 +332,13 @@ fn one(plan: &Plan, server: &Server, is_stopped: &AtomicBool) -> Result<Run, Loa
 
 fn idle(
     arguments: &Arguments,
-    servers: &[Server],
+    servers: &[Cluster],
     clients: usize,
     is_stopped: &AtomicBool,
     show: &Show,
 ) -> Result<String, Failure> {
     let mut protocols = BTreeMap::new();
-    for server in servers {
+    for server in servers.iter().flat_map(|cluster| &cluster.servers) {
         show.now(&format!("{clients} clients connect to {}", server.proto.name()));
         protocols.insert(server.proto.name(), idle::measure(server, clients, is_stopped)?);
     }

@@ -32,6 +32,7 @@ pub(super) struct Out {
     sent: Vec<(Handle, Message)>,
     has_left: bool,
     peer: Option<Handle>,
+    is_cut_off: bool,
 }
 
 impl Out {
@@ -62,6 +63,9 @@ impl Host for Out {
     fn id_of(&self, peer: Handle) -> Option<NodeId> {
         Some(id(peer.as_u32()))
     }
+    fn is_cut_off(&mut self) -> bool {
+        self.is_cut_off
+    }
     fn load(&self, _: &Range) -> u64 {
         0
     }
@@ -90,6 +94,8 @@ pub(super) struct World {
     next_trouble: Instant,
     pub(super) split: bool,
     allows_doubles: bool,
+    /// All nodes know that they are.
+    pub(super) is_cut_off: bool,
 }
 
 impl World {
@@ -107,6 +113,7 @@ impl World {
             next_trouble: Instant::ZERO,
             split: false,
             allows_doubles: false,
+            is_cut_off: false,
         };
         for nth in 0..count {
             world.nodes.push(None);
@@ -169,7 +176,8 @@ impl World {
         let others = (0..self.nodes.len()).filter(|other| *other != nth && self.part(*other) == part);
         let others: Vec<Handle> =
             others.filter_map(|other| Some(self.nodes[other].as_ref()?.handle)).collect();
-        let mut out = Out { peer: self.rng.pick(&others).copied(), ..Out::default() };
+        let mut out =
+            Out { peer: self.rng.pick(&others).copied(), is_cut_off: self.is_cut_off, ..Out::default() };
         let Some(node) = &mut self.nodes[nth] else { return };
         let from = node.handle;
         f(&mut node.ring, Call::new(&self.config, self.now), &mut out);

@@ -2,7 +2,8 @@
 
 extern crate std;
 
-use std::vec;
+use std::string::ToString as _;
+use std::{format, vec};
 
 use proptest::prelude::*;
 use xtreem_base::{Duration, Handle};
@@ -102,6 +103,22 @@ fn leases_end_and_removals_are_forgotten_with_them() {
     assert_eq!(shelf.next_due(), Instant::from_secs(70), "as long as the removed item had");
     assert_eq!(shelf.expire(Instant::from_secs(70)), Some(key(2)));
     assert_eq!((shelf.len(), shelf.bytes(), shelf.next_due()), (0, 0, Instant::FAR));
+}
+
+/// Else a signed overwrite, or a compare-and-set of long ago, would mean what lies there now.
+#[test]
+fn a_version_never_comes_twice_also_when_all_is_forgotten() {
+    let mut shelf = shelf(&[1]);
+    let first = shelf.get(&key(1)).map(|item| item.stamp.version);
+    assert_eq!(shelf.expire(Instant::from_secs(60)), Some(key(1)));
+    let second =
+        shelf.write(Instant::from_secs(60), 1, &put(&key(1), 2, b"y", 2)).expect("nothing lies there");
+    assert!(Some(second) > first, "{second} after {first:?}");
+    let stale = Written { expected: first, ..put(&key(1), 2, b"z", 3) };
+    assert_eq!(shelf.write(Instant::from_secs(61), 1, &stale), Err(Refused::AnotherVersion(second)));
+    let words = Refused::AnotherVersion(second).to_string();
+    assert!(words.contains(&format!("there: {}.{};", second.epoch, second.number)), "{words}");
+    assert!(Refused::AnotherVersion(Version::default()).to_string().contains("there: none;"));
 }
 
 #[test]

@@ -116,19 +116,22 @@ pub struct Load<'a> {
 }
 
 impl<'a> Load<'a> {
-    /// On return all subscriptions stand.
-    pub fn connect(plan: &'a Plan, proto: Proto, addr: SocketAddr) -> Result<Load<'a>, LoadError> {
+    /// On return all subscriptions stand. The publisher is at the first of the servers, subscribers at the
+    /// others in turn, if there are others.
+    pub fn connect(plan: &'a Plan, proto: Proto, addrs: &[SocketAddr]) -> Result<Load<'a>, LoadError> {
+        let first = *addrs.first().ok_or_else(|| io::Error::other("there is no server"))?;
+        let at = if addrs.len() > 1 { &addrs[1..] } else { addrs };
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         let timer =
             TimerFd::new(ClockId::CLOCK_MONOTONIC, TimerFlags::TFD_CLOEXEC | TimerFlags::TFD_NONBLOCK)?;
         epoll.add(&timer, EpollEvent::new(EpollFlags::EPOLLIN, TIMER))?;
         let mut subscribers = Vec::with_capacity(plan.subscribers);
         for number in 0..plan.subscribers {
-            let link = Link::open(proto, addr, Some(TOPIC), plan.size)?;
+            let link = Link::open(proto, at[number % at.len()], Some(TOPIC), plan.size)?;
             epoll.add(link.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, number as u64))?;
             subscribers.push(Subscriber { link: Some(link), next: 0, received: 0, reordered: 0 });
         }
-        let publisher = Link::open(proto, addr, None, plan.size)?;
+        let publisher = Link::open(proto, first, None, plan.size)?;
         epoll.add(publisher.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, PUBLISHER))?;
         let Template { bytes, payload } = proto.publish(TOPIC, plan.size).map_err(io::Error::other)?;
         Ok(Load {

@@ -27,6 +27,8 @@ pub struct Figures {
 /// What `--json` prints.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
+    /// Servers of each protocol.
+    pub agents: usize,
     pub subscribers: usize,
     pub size: usize,
     pub batch: u64,
@@ -69,8 +71,15 @@ fn of(run: &Outcome) -> Option<f64> {
 }
 
 impl Report {
-    pub fn new(plan: &Plan, runs: usize, own_cores: bool, all: &BTreeMap<&'static str, Vec<Run>>) -> Report {
+    pub fn new(
+        plan: &Plan,
+        agents: usize,
+        runs: usize,
+        own_cores: bool,
+        all: &BTreeMap<&'static str, Vec<Run>>,
+    ) -> Report {
         Report {
+            agents,
             subscribers: plan.subscribers,
             size: plan.size,
             batch: plan.batch,

@@ -3,7 +3,7 @@
 use std::env;
 use std::fs::{self, File};
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use xtreem_emulation::this_program;
-use xtreem_net::VoKey;
 
 use super::proto::Proto;
 use crate::demo::footprint::{TICKS_PER_SECOND, times};
@@ -54,13 +53,14 @@ impl Server {
         Server { proto, addr, pid, child: None }
     }
 
-    /// Starts one with all its files in `dir`, which is made. It may have `clients_max` connections.
-    pub fn start(proto: Proto, dir: &Path, clients_max: usize) -> Result<Server, Failure> {
+    /// Starts one that will take connections at `addr`, with all its files in `dir`, which is there.
+    pub fn start(
+        proto: Proto,
+        dir: &Path,
+        addr: SocketAddr,
+        mut command: Command,
+    ) -> Result<Server, Failure> {
         let in_dir = |e: io::Error| failed(&format!("{}: {e}", dir.display()));
-        fs::create_dir(dir).map_err(in_dir)?;
-        let port = free_port().map_err(|e| failed(&format!("no free port on loopback: {e}")))?;
-        let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        let mut command = command(proto, dir, addr, clients_max)?;
         let log = dir.join("log");
         let out = File::create(&log).map_err(in_dir)?;
         let err = out.try_clone().map_err(in_dir)?;
@@ -141,47 +141,8 @@ pub fn find(proto: Proto) -> Result<PathBuf, Missing> {
     dirs.map(|dir| dir.join(program)).find(is_program).ok_or(Missing { program, package })
 }
 
-fn command(proto: Proto, dir: &Path, addr: SocketAddr, clients_max: usize) -> Result<Command, Failure> {
-    let program = find(proto).map_err(|missing| failed(&format!("there is no {}", missing.program)))?;
-    let mut command = Command::new(program);
-    let (ip, port) = (addr.ip().to_string(), addr.port().to_string());
-    match proto {
-        Proto::Xtreem => {
-            let config = agent_config(dir, addr)?;
-            command.arg("agent").arg("--config").arg(config);
-        }
-        Proto::Nats => {
-            command.args(["-a", &ip, "-p", &port]);
-        }
-        Proto::Redis => {
-            command.args(["--bind", &ip, "--port", &port, "--save", "", "--appendonly", "no"]);
-            command.args(["--maxclients", &clients_max.to_string()]);
-        }
-    }
-    Ok(command)
-}
-
-/// A node of a VO that is made for it alone, as an operator would: VO, credential, file.
-fn agent_config(dir: &Path, addr: SocketAddr) -> Result<PathBuf, Failure> {
-    /// Days for which the credential holds: no measurement lasts a week.
-    const DAYS: u32 = 7;
-    let in_dir = |e: io::Error| failed(&format!("{}: {e}", dir.display()));
-    let vo = VoKey::create("bench").map_err(|e| failed(&e))?;
-    let node = vo.issue_node("bench", DAYS).map_err(|e| failed(&e))?;
-    node.save(&dir.join("node.pem")).map_err(in_dir)?;
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).map_err(in_dir)?;
-    let bind = socket.local_addr().map_err(in_dir)?;
-    let config = dir.join("agent.toml");
-    let text = format!(
-        "state_dir = \"state\"\nidentity = \"node.pem\"\nname = \"bench\"\nbind = \"{bind}\"\n\
-         [pubsub]\nlisten = \"{addr}\"\nguests = [\"**\"]\n"
-    );
-    fs::write(&config, text).map_err(in_dir)?;
-    Ok(config)
-}
-
 /// One that nobody had a moment ago.
-fn free_port() -> io::Result<u16> {
+pub fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }
 
@@ -200,15 +161,6 @@ mod tests {
         assert_eq!(resident("Name:\tx\nVmPeak:\t  9 kB\nVmRSS:\t   8123 kB\n"), Some(8_123));
         let own = Server::there(Proto::Nats, SocketAddr::from(([127, 0, 0, 1], 1)), Some(std::process::id()));
         assert!(own.cpu().is_some() && own.resident_kib() > Some(100));
-    }
-
-    #[test]
-    fn an_agent_is_told_where_to_take_clients() {
-        let home = tempfile::tempdir().expect("a directory");
-        let config = agent_config(home.path(), SocketAddr::from(([127, 0, 0, 1], 4_711))).expect("written");
-        let text = fs::read_to_string(config).expect("there");
-        assert!(text.contains("\nlisten = \"127.0.0.1:4711\"\n"), "{text}");
-        assert!(home.path().join("node.pem").exists());
     }
 
     #[test]

@@ -15,7 +15,7 @@ fn plan(subscribers: usize, count: u64) -> Plan {
 }
 
 fn run(plan: &Plan, server: &BrokerServer) -> Result<Outcome, LoadError> {
-    Load::connect(plan, Proto::Xtreem, server.addr)?.run(&AtomicBool::new(false))
+    Load::connect(plan, Proto::Xtreem, &[server.addr])?.run(&AtomicBool::new(false))
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_server_that_refuses_is_quoted() {
 fn a_run_ends_when_it_is_told_to() {
     let server = BrokerServer::start(broker_server::Fault::None);
     let plan = Plan { rate: Some(1), ..plan(1, 1_000) };
-    let load = Load::connect(&plan, Proto::Xtreem, server.addr).expect("connected");
+    let load = Load::connect(&plan, Proto::Xtreem, &[server.addr]).expect("connected");
     assert!(matches!(load.run(&AtomicBool::new(true)), Err(LoadError::Interrupted)));
 }
 
@@ -81,10 +81,11 @@ fn a_run_ends_when_it_is_told_to() {
 fn servers_are_measured_in_turn_and_idle_clients_counted() {
     let broker = BrokerServer::start(broker_server::Fault::None);
     let server = Server::there(Proto::Xtreem, broker.addr, Some(std::process::id()));
+    let server = Cluster::there(server);
     let (show, never) = (Show::new(), AtomicBool::new(false));
     let plan = plan(2, 100);
     let runs = in_turn(&plan, 3, std::slice::from_ref(&server), &never, &show).expect("runs");
-    let report = Report::new(&plan, 3, false, &runs);
+    let report = Report::new(&plan, 1, 3, false, &runs);
     let figures = &report.protocols["xtreem"];
     assert!(figures.messages_per_second > 0.0 && figures.server_cpu_us_per_delivery.is_some(), "{figures:?}");
     assert!(report.text().contains("xtreem"));
