@@ -123,7 +123,7 @@ pub(super) async fn scan(
     }
     let prefix = key(&asked.prefix)?;
     let hi = end_of_prefix(&prefix);
-    let from = asked.from.as_deref().map(key).transpose()?.unwrap_or(prefix);
+    let from = asked.from.as_deref().map(key).transpose()?.map_or(prefix.clone(), |from| from.max(prefix));
     match operate(&agent, from, Action::Scan { hi, limit }).await? {
         Success::Scanned { found, next } => {
             let items = found.iter().map(item).collect();

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use xtreem_client::OperatorClient;
 use xtreem_client::api::RingWrite;
 use xtreem_net::sign_announcement;
+use xtreem_overlay::store::SCANNED_MAX;
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -127,13 +128,19 @@ enum Command {
         common: Common,
     },
     /// List what lies under the keys that begin so, in their order
-    #[command(after_help = "Example:\n  xtreem ring list colours/")]
+    #[command(
+        after_help = "Examples:\n  xtreem ring list colours/\n  xtreem ring list colours/ --limit 1000 --from colours/green"
+    )]
     List {
         #[arg(default_value = "")]
         prefix: String,
-        /// At most so many
-        #[arg(long, default_value_t = 100)]
+        /// At most so many; `next` of --json is where the rest begins
+        #[arg(long, value_name = "N", default_value_t = 100,
+              value_parser = clap::value_parser!(u16).range(1..=SCANNED_MAX as i64))]
         limit: u16,
+        /// Begin at this key
+        #[arg(long, value_name = "KEY")]
+        from: Option<String>,
         #[command(flatten)]
         common: Common,
     },
@@ -172,8 +179,9 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
             };
             show(common, remove, |written| format!("removed with version {}\n", written.version))
         }
-        Some(Command::List { prefix, limit, common }) => {
-            let list = |client: OperatorClient| async move { client.ring_list(prefix, None, *limit).await };
+        Some(Command::List { prefix, limit, from, common }) => {
+            let from = from.as_deref();
+            let list = |client: OperatorClient| async move { client.ring_list(prefix, from, *limit).await };
             show(common, list, text::ring::items)
         }
         Some(Command::Get { key, common }) if common.json => {

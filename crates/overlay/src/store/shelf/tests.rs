@@ -114,7 +114,8 @@ fn a_version_never_comes_twice_also_when_all_is_forgotten() {
     let second =
         shelf.write(Instant::from_secs(60), 1, &put(&key(1), 2, b"y", 2)).expect("nothing lies there");
     assert!(Some(second) > first, "{second} after {first:?}");
-    let stale = Written { expected: first, ..put(&key(1), 2, b"z", 3) };
+    let key = key(1);
+    let stale = Written { expected: first, ..put(&key, 2, b"z", 3) };
     assert_eq!(shelf.write(Instant::from_secs(61), 1, &stale), Err(Refused::AnotherVersion(second)));
     let words = Refused::AnotherVersion(second).to_string();
     assert!(words.contains(&format!("there: {}.{};", second.epoch, second.number)), "{words}");

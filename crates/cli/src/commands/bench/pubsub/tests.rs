@@ -89,7 +89,7 @@ fn servers_are_measured_in_turn_and_idle_clients_counted() {
     let figures = &report.protocols["xtreem"];
     assert!(figures.messages_per_second > 0.0 && figures.server_cpu_us_per_delivery.is_some(), "{figures:?}");
     assert!(report.text().contains("xtreem"));
-    let memory = idle::measure(&server, 50, &never).expect("measured");
+    let memory = idle::measure(&server.servers[0], 50, &never).expect("measured");
     assert!(memory.rss_before_kib > 0, "{memory:?}");
 }
 
