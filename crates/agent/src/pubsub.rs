@@ -14,6 +14,7 @@ mod outside;
 mod peers;
 mod stream;
 mod tokens;
+mod updates;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -25,6 +26,7 @@ use xtreem_base::Duration;
 use xtreem_net::{Net, ServiceStream};
 use xtreem_pubsub::broker::{Access, Broker, Config};
 use xtreem_pubsub::keeper::Rule;
+use xtreem_pubsub::update::Updates;
 
 use self::clients::Newcomer;
 pub(crate) use self::door::Door;
@@ -76,13 +78,15 @@ impl Pubsub {
         let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
         let (known, replay) = (tokens.clone(), config.replay.clone());
         let runtime = tokio::runtime::Handle::current();
-        let grid = Grid::new(net.clone(), waiting.clone(), runtime, config.retained_lease);
+        let grid = Grid::new(net.clone(), waiting.clone(), runtime);
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let seed = getrandom::u64().map_err(io::Error::other)?;
+        let lease = config.retained_lease;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let outside = Outside::new(known, grid.own(), key, replay);
+            let outside = Outside::new(known, grid.own(), key, Updates::new(seed, lease), replay);
             local.block_on(&runtime, clients::run(broker, outside, grid, newcomers_in, streams_in));
         })?;
         Ok(Pubsub { newcomers, streams, tokens })

@@ -29,11 +29,11 @@ use xtreem_base::{Duration, Instant};
 use self::drive::Drive;
 use self::finish::Finish;
 use self::overtaken::Written;
-pub use self::record::record_key;
+pub use self::record::{may_be_left, record_key};
 pub use self::request::{Change, Expected, Update, What, write_update};
 use self::single::{Pages, Put, Read};
 use crate::keeper::{Asker, Page};
-use crate::relay::Failure;
+use crate::relay::{Arrival, Failure};
 use crate::{HashId, Pattern};
 
 /// Updates and reads of clients at a time; more are refused. Our guess: a node's operations.
@@ -126,8 +126,8 @@ pub enum Task {
     Ring(u64, Ask),
     /// Calls [`Updates::wake`] after so long.
     Wake(u64, Duration),
-    /// A changed value goes to subscribers: one event with all headers.
-    Publish(Arc<Pattern<'static>>, Bytes),
+    /// A changed value goes to subscribers.
+    Publish(Arrival),
     /// An update is made: of each topic its version now; none: no value. Or it is not made.
     Updated(Asker, Result<Vec<Option<HashId>>, Failed>),
     /// What another side of a split wrote has taken the place of what an update wrote.

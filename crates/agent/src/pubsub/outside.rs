@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use xtreem_pubsub::broker::{Access, ConnectionId, Host};
 use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
 use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::update::{Update, Updates};
 use xtreem_pubsub::{Pattern, Replay};
 
 use super::tokens::Tokens;
@@ -15,14 +16,21 @@ pub(super) struct Outside {
     tokens: Arc<Tokens>,
     pub relay: Relay,
     pub keeper: Keeper,
+    pub updates: Updates,
     begun: Instant,
 }
 
 impl Outside {
-    /// `key` are random bytes.
-    pub fn new(tokens: Arc<Tokens>, own: Server, key: [u8; 32], replay: Vec<Rule>) -> Outside {
+    /// `key` and `updates` are made of random bytes.
+    pub fn new(
+        tokens: Arc<Tokens>,
+        own: Server,
+        key: [u8; 32],
+        updates: Updates,
+        replay: Vec<Rule>,
+    ) -> Outside {
         let (relay, keeper) = (Relay::new(own, key), Keeper::new(replay));
-        Outside { tokens, relay, keeper, begun: Instant::now() }
+        Outside { tokens, relay, keeper, updates, begun: Instant::now() }
     }
 
     pub fn now(&self) -> xtreem_base::Instant {
@@ -79,5 +87,15 @@ impl Host for Outside {
 
     fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>) {
         self.keeper.forget(id, pattern);
+    }
+
+    fn update(&mut self, asker: Asker, who: &str, update: Update) -> bool {
+        self.updates.update(self.now(), asker, who, update);
+        true
+    }
+
+    fn read(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>) -> bool {
+        self.updates.read(self.now(), asker, topic);
+        true
     }
 }

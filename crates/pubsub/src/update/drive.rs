@@ -230,7 +230,7 @@ impl Drive {
 
     /// The value of a change, and the version of the intent that it replaces.
     fn rolled(&self, at: usize) -> (Option<Bytes>, Version) {
-        let value = self.record.event(at, true).map(|(_, event)| event);
+        let value = self.record.event(at, true);
         let is_removed = self.record.changes[at].1.as_ref().is_some_and(Bytes::is_empty);
         let version = match &self.record.state {
             State::Committed(all) => all[at].0,

@@ -9,6 +9,7 @@ use xtreem_base::Duration;
 
 use super::record::{Intent, Reason, Record, State};
 use super::{ABANDONED, Ask, Done, Found, Out, Place, RECORD_LEASE, Task, Version};
+use crate::relay::Arrival;
 
 /// What to do with an intent whose update is not decided.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -137,15 +138,13 @@ fn rolled(record: &Record, at: usize, intent: &Intent, found: &Found) -> Option<
     match record.changes.get(at)?.1.as_ref() {
         None => intent.old_at(found),
         Some(value) if value.is_empty() => None,
-        Some(_) => record.event(at, true).map(|(_, event)| (event, found.left)),
+        Some(_) => record.event(at, true).map(|event| (event, found.left)),
     }
 }
 
 /// A change is on the ring: its subscribers hear of it.
 pub(super) fn publish(record: &Record, at: usize, out: &mut Out) {
-    if let Some((topic, event)) = record.event(at, false) {
-        out.tasks.push_back(Task::Publish(topic, event));
-    }
+    out.tasks.extend(record.event(at, false).and_then(|event| Arrival::one(&event)).map(Task::Publish));
 }
 
 /// By what is left of its lease.

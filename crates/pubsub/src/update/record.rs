@@ -2,12 +2,12 @@
 //! of it is checked.
 
 use alloc::string::String;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 use xtreem_base::{Duration, NodeId};
 
+use super::look::is_old;
 use super::{Change, Expected, Found, Version, What};
 use crate::relay::Arrival;
 use crate::{
@@ -158,17 +158,17 @@ impl Record {
     }
 
     /// The changed value as an event: as it is kept, or as it is published.
-    pub fn event(&self, at: usize, is_retained: bool) -> Option<(Arc<Pattern<'static>>, Bytes)> {
+    pub fn event(&self, at: usize, is_retained: bool) -> Option<Bytes> {
         let State::Committed(all) = &self.state else { return None };
         let (topic, value) = self.changes.get(at)?;
         let value = value.as_ref()?;
         let id = token(topic, all.get(at)?.0);
-        let topic = Arc::new(Pattern::Topic(topic.clone()));
+        let topic = Pattern::Topic(topic.clone());
         let headers =
             EventHeaders { is_retained, publisher: Some(&self.who), ..EventHeaders::default() };
         let mut out = BytesMut::new();
         EventWriter::new(&topic).write(&mut out, id, Some(&headers), value);
-        Some((topic, out.freeze()))
+        Some(out.freeze())
     }
 }
 
@@ -279,4 +279,9 @@ impl<'a> Reader<'a> {
     fn text(&mut self) -> Option<String> {
         String::from_utf8(self.part()?.to_vec()).ok()
     }
+}
+
+/// Whether this is the record of an update that its server may have left half-done.
+pub fn may_be_left(record: &[u8], left: Duration) -> bool {
+    is_old(left) && record.get(1) == Some(&0)
 }

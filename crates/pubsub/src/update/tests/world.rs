@@ -139,8 +139,8 @@ impl World {
                 Task::Wake(number, after) => {
                     self.at(after.as_millis(), Event::Wake(at, incarnation, number));
                 }
-                Task::Publish(_, event) => {
-                    *self.published.entry(id_of(Some(&event)).expect("an event")).or_default() += 1;
+                Task::Publish(arrival) => {
+                    *self.published.entry(id_of(Some(&arrival.full)).expect("an event")).or_default() += 1;
                 }
                 Task::Updated(asker, result) => drop(self.answers.insert(asker.number, Said::Updated(result))),
                 Task::Value(asker, _, value) => {
