@@ -60,6 +60,7 @@ const TESTS: &[Test] = tests![
     pubsub::kept::the_newest_retained_value_comes_to_who_subscribes_when_its_agent_is_killed,
     pubsub::kept::a_retry_is_one_event_at_all_agents,
     pubsub::kept::past_events_come_first_at_another_agent_and_outlive_their_own,
+    pubsub::updates::transfers_by_two_agents_keep_the_sum_and_a_retry_after_a_death_does_nothing_twice,
     beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
     beside::a_command_beside_a_slot_may_have_a_terminal,
     beside::a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot,

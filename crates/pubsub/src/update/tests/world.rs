@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
 use xtreem_base::{Duration, Instant, NodeId, Rng};
 
-use super::super::record::{Intent, id_of};
+use super::super::record::{Intent, Record, id_of};
 use super::super::*;
 use super::{change, topic};
 use crate::keeper::Asker;
@@ -322,6 +322,26 @@ impl World {
         }
     }
 
+    pub fn records(&self) -> Vec<(Vec<u8>, Record)> {
+        let records = self.items.iter().filter(|((place, _), _)| *place == Place::Records);
+        records.map(|((_, key), (value, ..))| (key.clone(), Record::read(value).expect("one"))).collect()
+    }
+
+    fn lay(&mut self, place: Place, key: Vec<u8>, value: Bytes) {
+        let there = self.items.get(&(place, key.clone())).map(|(_, version, _)| *version);
+        let lease = Duration::from_secs(60);
+        let ask = Ask::Write { place, key, value: Some(value), expected: there.unwrap_or_default(), lease };
+        assert!(matches!(self.apply(ask), Done::Written(_)));
+    }
+
+    pub fn put_record(&mut self, key: &[u8], record: &Record) {
+        self.lay(Place::Records, key.into(), record.write());
+    }
+
+    pub fn put_intent(&mut self, of: &str, intent: &Intent) {
+        self.lay(Place::Values, topic(of).order_key(), intent.write());
+    }
+
     pub fn pass(&mut self, millis: u64) {
         let until = self.now + Duration::from_millis(millis);
         while self.events.first_key_value().is_some_and(|((at, _), _)| *at <= until) && self.step() {}
@@ -390,7 +410,7 @@ impl World {
                 let of = left[self.rng.below(left.len() as u32) as usize];
                 client.chosen.push(of);
                 (Operation::Read(topic(of), None), self.begin_read(at, &topic(of)))
-            } else if client.todo % 4 == 3 && client.read.len() == 3 && self.rng.below(2) == 0 {
+            } else if nth % 3 == 2 && self.rng.below(3) > 0 {
                 client.todo -= 1;
                 let (number, id) = self.begin_put(at, &topic("free"), &format!("{nth}"));
                 (Operation::Put(topic("free"), id), number)
