@@ -100,5 +100,6 @@ if __name__ == "__main__":
                     bus.update("op2", {"a": ("0456", b"x")})
                 self.assertEqual(raised.exception.definite, definite)
         agent.end()
-        update = b'UPDATE op\r\nPayload-length: 57\r\n"b" absent 3\r\nnew\r\n"c" any 0\r\n\r\n"a/b" 0123 keep\r\n\r\n'
+        update = b'UPDATE op\r\nPayload-length: 57\r\n'
+        update += b'"b" absent 3\r\nnew\r\n"c" any 0\r\n\r\n"a/b" 0123 keep\r\n\r\n'
         self.assertEqual(agent.asked[1:4], [b'READ "a/b"\r\n', b'READ "b"\r\n', update])

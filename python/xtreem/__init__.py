@@ -551,9 +551,9 @@ class PubSub:
 
     def update(self, operation: str,
                changes: Mapping[str, Tuple[Optional[str], Optional[Bytes]]]) -> Dict[str, Optional[str]]:
-        """Changes the last values of all these topics, or of none: of each the id of the event that is expected
-        there (None: no value; "any": whatever it is), and the new value (empty: none any more; None: it
-        stays). Returns the ids from now on. The same operation again, also by another agent, is the same
+        """Changes the last values of all these topics, or of none: of each the id of the event that is
+        expected there (None: no value; "any": whatever it is), and the new value (empty: none any more; None:
+        it stays). Returns the ids from now on. The same operation again, also by another agent, is the same
         update: repeat it when the error is not definite."""
         parts = []
         for topic, (expected, value) in changes.items():

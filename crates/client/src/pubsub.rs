@@ -14,8 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use xtreem_pubsub::{Framer, Pattern, Reply, Step, Topic, write_publish};
 pub use xtreem_pubsub::{HashId, TopicError};
 
-pub use self::update::Change;
 use self::update::Answer;
+pub use self::update::Change;
 use crate::{OperatorClient, SlotClient};
 
 /// Longest payload that is read: more than any agent takes by default.
@@ -54,8 +54,8 @@ pub enum Told {
         topic: String,
         count: u64,
     },
-    /// While the grid was split a topic of an update was changed elsewhere, and that has won; in words, which
-    /// begin with the update's operation id.
+    /// While the grid was split a topic of an update was changed on the other side, and that has won; in words,
+    /// which begin with the update's operation id.
     Overtaken(String),
 }
 

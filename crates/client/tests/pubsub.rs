@@ -92,7 +92,7 @@ async fn values_are_read_and_updated_by_their_versions() {
         other => panic!("{other:?}"),
     }
     let asked = agent.await.expect("no panic");
-    let update = "UPDATE op\r\nPayload-length: 67\r\n\"a/b\" 0123456789abcdef0123456789abcdef 3\r\nnew\r\n\
+    let update = "UPDATE op\r\nPayload-length: 63\r\n\"a/b\" 0123456789abcdef0123456789abcdef 3\r\nnew\r\n\
                   \"b\" absent 0\r\n\r\n\r\n";
     assert_eq!(asked[2..5], ["READ \"a/b\"\r\n", "READ \"b\"\r\n", update]);
 }

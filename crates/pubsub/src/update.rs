@@ -73,7 +73,13 @@ pub enum Place {
 pub enum Ask {
     Get(Place, Vec<u8>),
     /// Writes, or removes, if that version lies there.
-    Write { place: Place, key: Vec<u8>, value: Option<Bytes>, expected: Version, lease: Duration },
+    Write {
+        place: Place,
+        key: Vec<u8>,
+        value: Option<Bytes>,
+        expected: Version,
+        lease: Duration,
+    },
 }
 
 /// What came of one.
@@ -111,8 +117,6 @@ pub enum Failed {
     Abandoned,
     /// The ring does not take it. Nothing was done.
     Refused(String),
-    /// The ring does not answer. Nothing was done.
-    Unanswered,
     /// It may have been made and may be made yet: a repetition finds out.
     Indefinite,
     /// Too many are under way.
@@ -235,9 +239,13 @@ impl Updates {
         }
     }
 
-    /// The ring says that another version has won over this one, which was written here.
-    pub fn overtaken(&mut self, key: &[u8], version: Version) {
+    /// The ring says that another version has won over this one, which was written here. The other side of a
+    /// split that wins has a higher epoch; else what is lost is mostly an old copy somewhere.
+    pub fn overtaken(&mut self, key: &[u8], version: Version, winner: Version) {
         self.out.known.remove(key);
+        if winner.epoch <= version.epoch {
+            return;
+        }
         let told = self.out.written.take(key, version);
         self.out.tasks.extend(told.map(|(asker, topic)| Task::Overtaken(asker, topic)));
     }

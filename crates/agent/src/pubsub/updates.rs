@@ -126,10 +126,12 @@ impl Server {
         };
         loop {
             let Named { what, .. } = losses.event().await;
-            let Event::Ring(overlay::Event::Store(store::Event::Lost { version: lost, winner })) = what else {
+            let Event::Ring(overlay::Event::Store(store::Event::Lost { version: lost, winner })) = what
+            else {
                 continue;
             };
-            self.outside.borrow_mut().updates.overtaken(name(&winner.key), version(lost));
+            let won = version(winner.stamp.version);
+            self.outside.borrow_mut().updates.overtaken(name(&winner.key), version(lost), won);
             self.flush();
         }
     }
@@ -165,7 +167,9 @@ fn left_half_done(node: &Node, now: xtreem_base::Instant) -> Vec<(Key, Found)> {
     while let Some(from) = next.take().filter(|_| left.len() < LEFT_MAX) {
         let page = node.overlay().store().shelf().scan(&from, end.as_ref(), usize::MAX, u64::MAX);
         for (key, item) in page.found {
-            let Some(value) = item.value.as_ref().filter(|_| lease.range().contains_key(key)) else { continue };
+            let Some(value) = item.value.as_ref().filter(|_| lease.range().contains_key(key)) else {
+                continue;
+            };
             if may_be_left(value.as_bytes(), item.until.since(now)) && left.len() < LEFT_MAX {
                 let value = Bytes::copy_from_slice(value.as_bytes());
                 let version = version(item.stamp.version);

@@ -81,7 +81,7 @@ impl Broker {
     pub fn overtaken(&mut self, asker: &Asker, topic: &Pattern<'_>) {
         if self.is_there(asker) {
             let operation = asker.ack.as_deref().unwrap_or_default();
-            let words = format!("{operation}: while the grid was split {topic} was changed elsewhere: read it");
+            let words = format!("{operation}: {topic} was changed while the grid was split: read it");
             self.refuse(asker.connection, "overtaken", &words);
         }
     }
@@ -119,18 +119,13 @@ fn said(failed: &Failed) -> (&'static str, String) {
     match failed {
         Failed::Conflict(topic, Some(id)) => ("conflict", format!("{topic} {id}")),
         Failed::Conflict(topic, None) => ("conflict", format!("{topic} absent")),
-        Failed::Another => {
-            ("bad-value", "another update had this operation id: take a new one".into())
-        }
+        Failed::Another => ("bad-value", "another update had this operation id: take a new one".into()),
         Failed::Abandoned => {
             ("aborted", "it took too long and nothing was done: take a new operation id".into())
         }
         Failed::Refused(words) => ("refused", format!("nothing was done: {words}")),
-        Failed::Unanswered => {
-            ("unanswered", "the ring does not answer and nothing was done: try again".into())
-        }
         Failed::Indefinite => {
-            ("indefinite", "it may be made yet: repeat it with the same operation id".into())
+            ("indefinite", "it may have been made: repeat it with the same operation id".into())
         }
         Failed::Full => ("too-many", "too many updates are under way: try again".into()),
     }

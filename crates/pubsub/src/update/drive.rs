@@ -11,10 +11,7 @@ use xtreem_base::Duration;
 
 use super::look::{Look, Meeting, Sight, is_old, publish, write_record};
 use super::record::{Intent, Reason, Record, State, digest, id_of, record_key, token};
-use super::{
-    Ask, Change, Done, Expected, Failed, Found, Go, Job, Out, Place, Task, Update, Version,
-    What,
-};
+use super::{Ask, Change, Done, Expected, Failed, Found, Go, Job, Out, Place, Task, Update, Version, What};
 use crate::keeper::Asker;
 use crate::{HashId, Pattern};
 
@@ -30,7 +27,6 @@ pub(super) struct Drive {
     /// Of each topic the version of its intent, and of the value before.
     placed: Vec<(Version, Option<HashId>)>,
     step: Step,
-    was_sent: bool,
     is_answered: bool,
 }
 
@@ -74,7 +70,6 @@ impl Drive {
             lease,
             placed: Vec::new(),
             step: Step::Record,
-            was_sent: false,
             is_answered: false,
         }
     }
@@ -91,7 +86,8 @@ impl Drive {
 
     /// Whether it is of the same request.
     fn is_same(&self, there: &Record) -> bool {
-        let topics = |record: &Record| record.changes.iter().map(|(topic, _)| topic.clone()).collect::<Vec<_>>();
+        let topics =
+            |record: &Record| record.changes.iter().map(|(topic, _)| topic.clone()).collect::<Vec<_>>();
         there.digest == self.record.digest && topics(there) == topics(&self.record)
     }
 
@@ -252,7 +248,6 @@ impl Drive {
 
 impl Job for Drive {
     fn ask(&mut self) -> Ask {
-        self.was_sent |= !matches!(self.step, Step::Record);
         match &self.step {
             Step::Record => Ask::Get(Place::Records, self.key.clone()),
             Step::Claim(version) => write_record(&self.key, &self.record, *version),
@@ -284,11 +279,7 @@ impl Job for Drive {
         match core::mem::replace(&mut self.step, Step::Record) {
             Step::Record => match done {
                 Done::Got(found) => self.on_record(found, out),
-                Done::Refused(words) => {
-                    let failed = if self.was_sent { Failed::Indefinite } else { Failed::Refused(words) };
-                    self.answer(Err(failed), out);
-                    Go::Over
-                }
+                // Nobody knows what lies there.
                 _ => Go::Pause,
             },
             Step::Claim(instead) => match done {
@@ -345,8 +336,7 @@ impl Job for Drive {
     }
 
     fn give_up(&mut self, out: &mut Out) {
-        let failed = if self.was_sent { Failed::Indefinite } else { Failed::Unanswered };
-        self.answer(Err(failed), out);
+        self.answer(Err(Failed::Indefinite), out);
     }
 }
 

@@ -45,9 +45,7 @@ impl Finish {
 impl Job for Finish {
     fn ask(&mut self) -> Ask {
         match &self.step {
-            Step::Abort => {
-                write_record(&self.key, &self.record.aborted(Reason::Abandoned), self.version)
-            }
+            Step::Abort => write_record(&self.key, &self.record.aborted(Reason::Abandoned), self.version),
             Step::Settle(look) => look.ask(),
             Step::Trim => {
                 let done = Record { is_done: true, ..self.record.clone() };

@@ -67,9 +67,7 @@ pub(super) fn digest(changes: &[Change]) -> [u8; 16] {
         };
         match what {
             What::Keep => hasher.update(&[0]),
-            What::Set(value) => {
-                hasher.update(&[1]).update(&(value.len() as u64).to_le_bytes()).update(value)
-            }
+            What::Set(value) => hasher.update(&[1]).update(&(value.len() as u64).to_le_bytes()).update(value),
         };
     }
     let mut digest = [0; 16];
@@ -164,8 +162,7 @@ impl Record {
         let value = value.as_ref()?;
         let id = token(topic, all.get(at)?.0);
         let topic = Pattern::Topic(topic.clone());
-        let headers =
-            EventHeaders { is_retained, publisher: Some(&self.who), ..EventHeaders::default() };
+        let headers = EventHeaders { is_retained, publisher: Some(&self.who), ..EventHeaders::default() };
         let mut out = BytesMut::new();
         EventWriter::new(&topic).write(&mut out, id, Some(&headers), value);
         Some(out.freeze())

@@ -127,7 +127,9 @@ fn an_update_is_read_as_it_is_written() {
 fn an_intent_that_comes_after_its_update_does_not_count() {
     let mut world = World::new(1, 2);
     let Said::Updated(Ok(ids)) = world.make(0, "op", [change("a", None, "1")].into()) else { panic!("made") };
-    let Said::Updated(Ok(_)) = world.make(0, "next", [change("a", ids[0], "")].into()) else { panic!("made") };
+    let Said::Updated(Ok(_)) = world.make(0, "next", [change("a", ids[0], "")].into()) else {
+        panic!("made")
+    };
     assert_eq!(world.read_value(1, "a").0, None);
     // A question that was sent twice for want of an answer, and lay somewhere until now. The record was not
     // yet trimmed.
@@ -149,7 +151,8 @@ fn who_wrote_what_has_lost_is_told_once() {
     let versions = world.versions(&key);
     let agent = world.agent(0);
     for version in versions {
-        agent.overtaken(&key, version);
+        agent.overtaken(&key, version, version);
+        agent.overtaken(&key, version, Version { epoch: 2, number: 1 });
     }
     let mut told = Vec::new();
     while let Some(task) = agent.next_task() {

@@ -20,7 +20,8 @@ fn dies_at(step: u64, is_lost: bool) -> (World, Vec<Change>, bool) {
     let mut world = World::new(step, 3);
     let said = world.make(1, "first", [change("a", None, "old a"), change("b", None, "old b")].into());
     let Said::Updated(Ok(ids)) = said else { panic!("{said:?}") };
-    let changes = [change("b", ids[1], ""), change("c", None, "new c"), change("a", ids[0], "new a")].to_vec();
+    let changes =
+        [change("b", ids[1], ""), change("c", None, "new c"), change("a", ids[0], "new a")].to_vec();
     world.asked = 0;
     (world.dies_in, world.is_last_lost) = (Some(step), is_lost);
     world.begin_update(0, "op", changes.clone());

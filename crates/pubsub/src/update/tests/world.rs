@@ -142,7 +142,9 @@ impl World {
                 Task::Publish(arrival) => {
                     *self.published.entry(id_of(Some(&arrival.full)).expect("an event")).or_default() += 1;
                 }
-                Task::Updated(asker, result) => drop(self.answers.insert(asker.number, Said::Updated(result))),
+                Task::Updated(asker, result) => {
+                    drop(self.answers.insert(asker.number, Said::Updated(result)))
+                }
                 Task::Value(asker, _, value) => {
                     if let Ok(value) = value {
                         self.answers.insert(asker.number, Said::Value(value));
@@ -310,11 +312,15 @@ impl World {
     /// Records that lie there are found by their owners.
     pub fn sweep(&mut self) {
         let now = self.now;
-        let records: Vec<_> =
-            self.items.iter().filter(|((place, _), _)| *place == Place::Records).map(|(key, item)| {
+        let records: Vec<_> = self
+            .items
+            .iter()
+            .filter(|((place, _), _)| *place == Place::Records)
+            .map(|(key, item)| {
                 let (value, version, until) = item.clone();
                 (key.1.clone(), Found { value, version, left: until.since(now) })
-            }).collect();
+            })
+            .collect();
         for (key, found) in records {
             let at = self.rng.below(self.agents.len() as u32) as usize;
             self.agents[at].1.look_after(now, &key, &found);
@@ -376,7 +382,8 @@ impl World {
         let said = self.make(0, "first", first.to_vec());
         self.losses = losses;
         let Said::Updated(result) = said else { panic!("{said:?}") };
-        let what = Operation::Update { operation: "first".into(), changes: first.into(), result: Some(result) };
+        let what =
+            Operation::Update { operation: "first".into(), changes: first.into(), result: Some(result) };
         let mut history = [Past { begun, ended: Some(self.now), what }].to_vec();
         let none = || Client { todo, doing: None, chosen: Vec::new(), read: Vec::new() };
         let mut all: Vec<Client> = (0..clients).map(|_| none()).collect();
@@ -508,6 +515,10 @@ impl World {
     /// Of all accounts, as they lie there.
     pub fn total(&self) -> u64 {
         let value = |of: &&str| self.items.get(&(Place::Values, topic(of).order_key()));
-        ACCOUNTS.iter().filter_map(value).map(|(it, ..)| payload(Some(it)).parse::<u64>().expect("money")).sum()
+        ACCOUNTS
+            .iter()
+            .filter_map(value)
+            .map(|(it, ..)| payload(Some(it)).parse::<u64>().expect("money"))
+            .sum()
     }
 }
