@@ -54,8 +54,8 @@ pub enum Told {
         topic: String,
         count: u64,
     },
-    /// While the grid was split a topic of an update was changed on the other side, and that has won; in words,
-    /// which begin with the update's operation id.
+    /// While the grid was split a topic of an update was changed on the other side, and that has won; in
+    /// words, which begin with the update's operation id.
     Overtaken(String),
 }
 

@@ -1,5 +1,5 @@
-//! Where one request or reply ends and the next begins: lines, and after `PUBLISH`, `EVENT` and their like headers
-//! and a payload whose length the last of them says.
+//! Where one request or reply ends and the next begins: lines, and after `PUBLISH`, `EVENT` and their like
+//! headers and a payload whose length the last of them says.
 
 use memchr::memchr;
 

@@ -1,6 +1,7 @@
 //! Looks at the last value of a topic. Where an intent lies it asks its record, and rolls it forward or back:
 //! whoever comes by finishes what another one has left.
 
+use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -26,7 +27,7 @@ pub(super) enum Meeting {
 pub(super) struct Look {
     pub key: Vec<u8>,
     meeting: Meeting,
-    step: Step,
+    step: Box<Step>,
 }
 
 #[derive(Debug)]
@@ -60,11 +61,11 @@ pub(super) enum Sight {
 
 impl Look {
     pub fn new(key: Vec<u8>, meeting: Meeting) -> Look {
-        Look { key, meeting, step: Step::Item }
+        Look { key, meeting, step: Box::new(Step::Item) }
     }
 
     pub fn ask(&self) -> Ask {
-        match &self.step {
+        match &*self.step {
             Step::Item => Ask::Get(Place::Values, self.key.clone()),
             Step::Record(intent, _) => Ask::Get(Place::Records, intent.record.clone()),
             Step::Abort(key, record, version) => {
@@ -79,7 +80,7 @@ impl Look {
     }
 
     pub fn done(&mut self, done: Done, out: &mut Out) -> Sight {
-        let step = core::mem::replace(&mut self.step, Step::Item);
+        let step = core::mem::replace(&mut *self.step, Step::Item);
         match (step, done) {
             (_, Done::Refused(words)) => Sight::Refused(words),
             (_, Done::Unanswered | Done::Unsure) => Sight::Pause,
@@ -90,7 +91,7 @@ impl Look {
                     Sight::Own(intent, found.version)
                 }
                 Some(intent) => {
-                    self.step = Step::Record(intent, found);
+                    *self.step = Step::Record(intent, found);
                     Sight::On
                 }
             },
@@ -110,7 +111,7 @@ impl Look {
         let read = record.and_then(|it| Some((Record::read(&it.value)?, it.version, it.left)));
         if let Some((record @ Record { state: State::Pending, .. }, version, left)) = &read {
             if is_old(*left) {
-                self.step = Step::Abort(intent.record, record.clone(), *version);
+                *self.step = Step::Abort(intent.record, record.clone(), *version);
                 return Sight::On;
             }
             // It is undecided, so the intent lies there as yet, and what is in it is the value.
@@ -128,7 +129,7 @@ impl Look {
             // A record goes only when nothing can be committed under it any more.
             None => intent.old_at(found),
         };
-        self.step = Step::Roll(Roll { version: found.version, value, forward });
+        *self.step = Step::Roll(Roll { version: found.version, value, forward });
         Sight::On
     }
 }

@@ -1,5 +1,5 @@
-//! Whether a history is linearizable. Each value has a name of its own and the ring's table tells the order of
-//! the values of each topic, so one order of all operations is looked for that has these orders, reads and
+//! Whether a history is linearizable. Each value has a name of its own and the ring's table tells the order
+//! of the values of each topic, so one order of all operations is looked for that has these orders, reads and
 //! conditions in their places, and the order in time; there is one if nothing comes before itself.
 
 use alloc::collections::{BTreeMap, BTreeSet};

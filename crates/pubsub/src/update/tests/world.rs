@@ -206,7 +206,7 @@ impl World {
         let number = self.numbers.entry(key.clone()).or_default();
         *number += 1;
         let version = Version { epoch: 1, number: *number };
-        if place == Place::Values && !value.as_ref().is_some_and(|value| Intent::read(value).is_some()) {
+        if place == Place::Values && value.as_ref().is_none_or(|value| Intent::read(value).is_none()) {
             let chain = self.chains.entry(key.1.clone()).or_default();
             let id = id_of(value.as_ref());
             if chain.last().copied().unwrap_or_default() != id {
