@@ -51,8 +51,9 @@ pub async fn transfers_by_two_agents_keep_the_sum_and_a_retry_after_a_death_does
     // As the page for users has it.
     let mut by_hand = Client::of(&lab.agents[4]).await;
     let changes = "\"hand/a\" absent 3\n100\n\"hand/b\" absent 1\n0\n";
-    by_hand.say(&format!("UPDATE open-1\nPayload-length: 42\n{changes}\nREAD \"hand/a\"\n")).await;
+    by_hand.say(&format!("UPDATE open-1\nPayload-length: 42\n{changes}\n")).await;
     assert_eq!(by_hand.next().await.split_at(17).0, "OK UPDATE open-1 ");
+    by_hand.say("READ \"hand/a\"\n").await;
     let value = by_hand.next().await;
     assert!(value.starts_with("VALUE \"hand/a\" "), "{value}");
     let mut operator = bus(socket(&lab.agents[3])).await;
