@@ -81,3 +81,25 @@ class PubSub(unittest.TestCase):
 
 if __name__ == "__main__":
     unittest.main()
+
+    def test_values_are_read_and_updated_by_their_versions(self) -> None:
+        value = EVENT.replace(b"EVENT", b"VALUE")
+        script = [b"OK CONNECT\r\n", value, b'OK READ "b" absent\r\n']
+        script += [b'ERROR overtaken "old: read it"\r\nOK UPDATE op 0456 absent 0123\r\n']
+        script += [b'ERROR conflict "op2: \\"a\\" 0123"\r\n', b'ERROR indefinite "op2: repeat it"\r\n']
+        agent = Scripted(script)
+        with xtreem.PubSub(agent.path) as bus:
+            read = bus.read("a/b")
+            assert read is not None
+            self.assertEqual((read.id, read.payload, bus.read("b")), ("0123", b"\r\n\xff\n", None))
+            made = bus.update("op", {"b": (None, "new"), "c": ("any", ""), "a/b": (read.id, None)})
+            self.assertEqual(made, {"b": "0456", "c": None, "a/b": "0123"})
+            self.assertEqual(bus.get(), xtreem.Published("", overtaken="old: read it"))
+            for definite in (True, False):
+                with self.assertRaises(xtreem.XtreemError) as raised:
+                    bus.update("op2", {"a": ("0456", b"x")})
+                self.assertEqual(raised.exception.definite, definite)
+        agent.end()
+        update = b'UPDATE op\r\nPayload-length: 57\r\n'
+        update += b'"b" absent 3\r\nnew\r\n"c" any 0\r\n\r\n"a/b" 0123 keep\r\n\r\n'
+        self.assertEqual(agent.asked[1:4], [b'READ "a/b"\r\n', b'READ "b"\r\n', update])

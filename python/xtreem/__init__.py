@@ -489,6 +489,8 @@ class Published:
     reply_to: Optional[str] = None
     lost: int = 0
     retained: bool = False
+    #: In words: while the grid was split, a topic of an update was changed elsewhere, and that has won.
+    overtaken: str = ""
 
 
 class PubSub:
@@ -507,7 +509,7 @@ class PubSub:
         self._writing = threading.Lock()
         self._changed = threading.Condition()
         self._told: collections.deque[Published] = collections.deque()
-        self._answers: collections.deque[Optional[XtreemError]] = collections.deque()
+        self._answers: collections.deque[Union[XtreemError, Published, str]] = collections.deque()
         self._awaited = 0
         self._end: Optional[XtreemError] = None
         threading.Thread(target=self._read, daemon=True, name="xtreem pubsub").start()
@@ -542,6 +544,28 @@ class PubSub:
         lines += ["Ack: a", f"Payload-length: {len(body)}"]
         self._ask("\r\n".join(lines), b"\r\n" + body)
 
+    def read(self, topic: str) -> Optional[Published]:
+        """The last value of a topic; its id is the version that update expects."""
+        answer = self._ask("READ " + _quoted(topic))
+        return answer if isinstance(answer, Published) else None
+
+    def update(self, operation: str,
+               changes: Mapping[str, Tuple[Optional[str], Optional[Bytes]]]) -> Dict[str, Optional[str]]:
+        """Changes the last values of all these topics, or of none: of each the id of the event that is
+        expected there (None: no value; "any": whatever it is), and the new value (empty: none any more; None:
+        it stays). Returns the ids from now on. The same operation again, also by another agent, is the same
+        update: repeat it when the error is not definite."""
+        parts = []
+        for topic, (expected, value) in changes.items():
+            line = f"{_quoted(topic)} {'absent' if expected is None else expected} "
+            body = b"" if value is None else _bytes(value)
+            end = b"keep\r\n" if value is None else str(len(body)).encode() + b"\r\n" + body + b"\r\n"
+            parts.append(line.encode() + end)
+        body = b"".join(parts)
+        answer = self._ask(f"UPDATE {operation}\r\nPayload-length: {len(body)}", b"\r\n" + body)
+        ids = answer.split()[2:] if isinstance(answer, str) else []
+        return {topic: None if id == "absent" else id for topic, id in zip(changes, ids)}
+
     def get(self, timeout: Optional[float] = None) -> Optional[Published]:
         """The next event; None when none came in time."""
         with self._changed:
@@ -573,7 +597,7 @@ class PubSub:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _ask(self, request: str, body: bytes = b"") -> None:
+    def _ask(self, request: str, body: bytes = b"") -> Union[Published, str]:
         with self._asking:
             with self._changed:
                 self._awaited += 1
@@ -588,9 +612,10 @@ class PubSub:
                 self._awaited -= 1
                 if not self._answers:
                     raise self._end or XtreemError("the agent did not answer in time", False, passing=True)
-                refused = self._answers.popleft()
-            if refused:
-                raise refused
+                answer = self._answers.popleft()
+            if isinstance(answer, XtreemError):
+                raise answer
+            return answer
 
     def _read(self) -> None:
         end = "the agent has ended the connection"
@@ -610,8 +635,8 @@ class PubSub:
     def _take(self, line: str, lines: Any) -> None:
         verb, _, rest = line.partition(" ")
         event: Optional[Published] = None
-        answer: Optional[XtreemError] = None
-        if verb == "EVENT":
+        answer: Union[XtreemError, Published, str] = line[len("OK "):]
+        if verb in ("EVENT", "VALUE"):
             head, _, id = rest.rpartition(" ")
             headers: Dict[str, str] = {}
             while "payload-length" not in headers:
@@ -624,12 +649,16 @@ class PubSub:
                 _unquoted(head), payload, id, headers.get("publisher"), int(sequence) if sequence else None,
                 _unquoted(reply_to) if reply_to else None, retained=headers.get("retained") == "yes",
             )
+            if verb == "VALUE":
+                answer, event = event, None
         elif verb == "LOST":
             head, _, count = rest.rpartition(" ")
             event = Published(_unquoted(head), lost=int(count))
         elif verb == "ERROR":
             code, _, words = rest.partition(" ")
-            answer = XtreemError(f"{_unquoted(words)} ({code})", definite=True)
+            if code == "overtaken":
+                event = Published("", overtaken=_unquoted(words))
+            answer = XtreemError(f"{_unquoted(words)} ({code})", definite=code != "indefinite")
         with self._changed:
             if event is None:
                 self._answers.append(answer)

@@ -17,6 +17,7 @@ mod rules;
 mod speaker;
 mod stream;
 mod tokens;
+mod updates;
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -33,6 +34,7 @@ use xtreem_net::{Contacts, Net, ServiceStream};
 use xtreem_overlay::ring;
 use xtreem_pubsub::broker::{Access, Broker, Config, Member};
 use xtreem_pubsub::keeper::Rule;
+use xtreem_pubsub::update::Updates;
 
 use self::clients::{Inputs, Newcomer};
 pub(crate) use self::door::Door;
@@ -102,9 +104,11 @@ impl Pubsub {
         let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
         let (known, replay) = (tokens.clone(), config.replay.clone());
         let runtime = tokio::runtime::Handle::current();
-        let grid = Grid::new(net.clone(), waiting.clone(), runtime, config.retained_lease);
+        let grid = Grid::new(net.clone(), waiting.clone(), runtime);
         let mut key = [0; 32];
         getrandom::fill(&mut key).map_err(io::Error::other)?;
+        let seed = getrandom::u64().map_err(io::Error::other)?;
+        let lease = config.retained_lease;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let inputs = Inputs {
             newcomers: newcomers_in,
@@ -115,7 +119,7 @@ impl Pubsub {
         };
         thread::Builder::new().name("pubsub".into()).spawn(move || {
             let local = tokio::task::LocalSet::new();
-            let outside = Outside::new(known, policy_in, grid.own(), key, replay);
+            let outside = Outside::new(known, policy_in, grid.own(), key, Updates::new(seed, lease), replay);
             local.block_on(&runtime, clients::run(broker, outside, grid, inputs));
         })?;
         let reporter = Mutex::default();

@@ -15,6 +15,7 @@ use xtreem_base::AppId;
 use xtreem_discovery::{SearchEvent, SearchId};
 use xtreem_net::Named;
 use xtreem_node::Event;
+use xtreem_overlay::Namespace;
 use xtreem_overlay::broadcast;
 use xtreem_overlay::overlay;
 use xtreem_overlay::ring::{self, LookupId};
@@ -43,6 +44,8 @@ pub(crate) enum Topic {
     Owner(LookupId),
     /// The end of an operation on what lies on the ring.
     Item(RequestId),
+    /// What was written for publish/subscribe and has lost against what another side of a split wrote.
+    Overtaken,
     /// What is told to all nodes.
     Announcements,
 }
@@ -53,9 +56,11 @@ impl Topic {
             Topic::Search(_) => MATCHES_MAX,
             Topic::Owner(_) | Topic::Item(_) => 1,
             Topic::Announcements => ANNOUNCEMENTS_MAX,
-            Topic::Submission(_) | Topic::Described(_) | Topic::RecordTaken(_) | Topic::Changes(_) => {
-                EVENTS_MAX
-            }
+            Topic::Submission(_)
+            | Topic::Described(_)
+            | Topic::RecordTaken(_)
+            | Topic::Changes(_)
+            | Topic::Overtaken => EVENTS_MAX,
         }
     }
 }
@@ -191,6 +196,9 @@ fn topic_of(event: &Event) -> Option<Topic> {
             _ => None,
         },
         Event::Ring(overlay::Event::Store(store::Event::Done { request, .. })) => Some(Topic::Item(*request)),
+        Event::Ring(overlay::Event::Store(store::Event::Lost { winner, .. })) => {
+            (winner.key.namespace() == Some(Namespace::RETAINED)).then_some(Topic::Overtaken)
+        }
         Event::Ring(overlay::Event::Broadcast(broadcast::Event::Delivered { .. })) => {
             Some(Topic::Announcements)
         }

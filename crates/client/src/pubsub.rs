@@ -1,5 +1,7 @@
 //! Publish/subscribe by the agent: one connection that publishes, subscribes and hears events.
 
+mod update;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
@@ -12,6 +14,8 @@ use tokio::net::{TcpStream, UnixStream};
 use xtreem_pubsub::{Framer, Pattern, Reply, Step, Topic, write_publish};
 pub use xtreem_pubsub::{HashId, TopicError};
 
+use self::update::Answer;
+pub use self::update::Change;
 use crate::{OperatorClient, SlotClient};
 
 /// Longest payload that is read: more than any agent takes by default.
@@ -50,6 +54,9 @@ pub enum Told {
         topic: String,
         count: u64,
     },
+    /// While the grid was split a topic of an update was changed on the other side, and that has won; in
+    /// words, which begin with the update's operation id.
+    Overtaken(String),
 }
 
 /// One event.
@@ -105,6 +112,8 @@ pub struct PubSub {
     input: BytesMut,
     output: BytesMut,
     told: VecDeque<Told>,
+    /// The last one that came.
+    answer: Answer,
     /// Events were published that nobody acknowledges: a refusal may be theirs.
     is_unsure: bool,
 }
@@ -166,6 +175,7 @@ impl PubSub {
             input: BytesMut::new(),
             output: BytesMut::new(),
             told: VecDeque::new(),
+            answer: Answer::default(),
             is_unsure: false,
         };
         bus.ask(WISHES).await?;
@@ -314,7 +324,12 @@ impl PubSub {
             };
             bytes::Buf::advance(&mut self.input, taken);
             match told {
-                Some(Ok(told)) => return told,
+                Some(Ok(Ok(Heard::Told(told)))) => return Ok(Some(told)),
+                Some(Ok(Ok(Heard::Answer(answer)))) => {
+                    self.answer = answer;
+                    return Ok(None);
+                }
+                Some(Ok(Err(refused))) => return Err(refused),
                 Some(Err(words)) => return Err(PubSubError::Malformed(words)),
                 None => {}
             }
@@ -339,21 +354,33 @@ fn headers(details: &Details) -> Result<String, PubSubError> {
     Ok(headers)
 }
 
-fn owned(reply: Reply<'_>) -> Result<Option<Told>, PubSubError> {
-    match reply {
-        Reply::Ok(_) => Ok(None),
+/// What the agent says.
+enum Heard {
+    Told(Told),
+    Answer(Answer),
+}
+
+fn owned(reply: Reply<'_>) -> Result<Heard, PubSubError> {
+    Ok(match reply {
+        Reply::Ok(words) => Heard::Answer(Answer::Done(String::from_utf8_lossy(words).into_owned())),
+        Reply::Value(event) => Heard::Answer(Answer::Value(Box::new(event_of(&event)))),
+        Reply::Error("overtaken", words) => Heard::Told(Told::Overtaken(words.into_owned())),
         Reply::Error(code, words) => {
-            Err(PubSubError::Refused { code: code.to_owned(), words: words.into_owned() })
+            return Err(PubSubError::Refused { code: code.to_owned(), words: words.into_owned() });
         }
-        Reply::Lost(topic, count) => Ok(Some(Told::Lost { topic: topic.text().into_owned(), count })),
-        Reply::Event(event) => Ok(Some(Told::Event(Event {
-            topic: event.topic.text().into_owned(),
-            id: event.id,
-            payload: Bytes::copy_from_slice(event.payload),
-            publisher: event.headers.publisher.map(str::to_owned),
-            sequence: event.headers.sequence,
-            reply_to: event.headers.reply_to.map(|topic| topic.as_str().to_owned()),
-            is_retained: event.headers.is_retained,
-        }))),
+        Reply::Lost(topic, count) => Heard::Told(Told::Lost { topic: topic.text().into_owned(), count }),
+        Reply::Event(event) => Heard::Told(Told::Event(event_of(&event))),
+    })
+}
+
+fn event_of(event: &xtreem_pubsub::Event<'_>) -> Event {
+    Event {
+        topic: event.topic.text().into_owned(),
+        id: event.id,
+        payload: Bytes::copy_from_slice(event.payload),
+        publisher: event.headers.publisher.map(str::to_owned),
+        sequence: event.headers.sequence,
+        reply_to: event.headers.reply_to.as_ref().map(|topic| topic.as_str().to_owned()),
+        is_retained: event.headers.is_retained,
     }
 }

@@ -5,7 +5,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 use xtreem_client::SlotClient;
-use xtreem_client::pubsub::{Details, PubSub, PubSubError, Told};
+use xtreem_client::pubsub::{Change, Details, HashId, PubSub, PubSubError, Told};
 
 /// A client of an agent that answers each request with the next of these; the requests come back.
 async fn scripted(script: &'static [&'static str]) -> (PubSub, JoinHandle<Vec<String>>) {
@@ -69,4 +69,30 @@ async fn a_refusal_of_what_nobody_waited_for_is_told_before_the_next_request() {
     let asked = agent.await.expect("no panic");
     assert!(asked[2].starts_with("PUBLISH \"a\"") && asked[2].ends_with("CONNECT ok lost headers\r\n"));
     assert_eq!(asked[3], "SUBSCRIBE \"b\"\r\n");
+}
+
+#[tokio::test]
+async fn values_are_read_and_updated_by_their_versions() {
+    let value: &'static str = Box::leak(EVENT.replacen("EVENT", "VALUE", 1).into_boxed_str());
+    let script: &'static [&'static str] = Box::leak(Box::new([
+        value,
+        "OK READ \"b\" absent\r\n",
+        "ERROR overtaken \"old: read it\"\r\nOK UPDATE op 0123456789abcdef0123456789abcdee absent\r\n",
+        "ERROR conflict \"op: \\\"a/b\\\" absent\"\r\n",
+    ]));
+    let (mut bus, agent) = scripted(script).await;
+    let read = bus.read_value("a/b").await.expect("read").expect("a value");
+    assert_eq!((&read.payload[..], bus.read_value("b").await.expect("read")), (&b"hi"[..], None));
+    let changes = [Change::set("a/b", b"new").expect(Some(read.id)), Change::set("b", b"").expect(None)];
+    let ids = bus.update("op", &changes).await.expect("made");
+    assert_eq!(ids, [Some(HashId(read.id.0 - 1)), None]);
+    assert_eq!(bus.recv().await.expect("told"), Told::Overtaken("old: read it".into()));
+    match bus.update("op", &[Change::keep("a/b")]).await {
+        Err(PubSubError::Refused { code, .. }) => assert_eq!(code, "conflict"),
+        other => panic!("{other:?}"),
+    }
+    let asked = agent.await.expect("no panic");
+    let update = "UPDATE op\r\nPayload-length: 63\r\n\"a/b\" 0123456789abcdef0123456789abcdef 3\r\nnew\r\n\
+                  \"b\" absent 0\r\n\r\n\r\n";
+    assert_eq!(asked[2..5], ["READ \"a/b\"\r\n", "READ \"b\"\r\n", update]);
 }

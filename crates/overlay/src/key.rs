@@ -27,11 +27,13 @@ impl Namespace {
     pub const RETAINED: Namespace = Namespace(4);
     /// What servers of publish/subscribe published a short time ago.
     pub const PUBLISHED: Namespace = Namespace(5);
+    /// What has become of updates of several retained events at once.
+    pub const UPDATES: Namespace = Namespace(6);
 
     /// Whether whoever may write here writes over what others wrote, too: the newest one stays. What lies
     /// there counts as its last writer's.
     pub fn is_shared(self) -> bool {
-        self == Namespace::RETAINED
+        self == Namespace::RETAINED || self == Namespace::UPDATES
     }
 }
 

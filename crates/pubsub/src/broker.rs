@@ -14,6 +14,7 @@ mod queue;
 mod repeats;
 #[cfg(test)]
 mod tests;
+mod updates;
 
 use alloc::collections::BTreeMap;
 use alloc::format;
@@ -32,6 +33,7 @@ use self::groups::Groups;
 pub use self::queue::Queue;
 use self::repeats::Repeats;
 use crate::keeper::Asker;
+use crate::update::Update;
 use crate::{
     EventHeaders, Fault, Frame, Options, Pattern, Replay, Request, Step, Subscriptions, write_error,
     write_lost, write_ok,
@@ -112,6 +114,17 @@ pub trait Host {
 
     /// Nobody looks there any more.
     fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>);
+
+    /// Makes an update for `who`: whether that is possible here. [`Broker::updated`] follows; the asker's
+    /// word is the operation id.
+    fn update(&mut self, _asker: Asker, _who: &str, _update: Update) -> bool {
+        false
+    }
+
+    /// Reads the last value of a topic: whether that is possible here. [`Broker::value`] follows.
+    fn read(&mut self, _asker: Asker, _topic: &Arc<Pattern<'static>>) -> bool {
+        false
+    }
 }
 
 /// Events of one topic that were read one after the other, as they will be written.
@@ -441,6 +454,8 @@ impl Broker {
             Ok(Request::Cancel(pattern)) => self.cancel(id, pattern.into_owned(), host),
             Ok(Request::Auth(token)) => self.auth(id, token, host),
             Ok(Request::Connect(wishes)) => self.connect(id, wishes),
+            Ok(Request::Read(topic)) => self.read_value(id, topic.into_owned(), host),
+            Ok(Request::Update(operation, update)) => self.update(id, operation, update, host),
             Ok(Request::Publish(_)) => Ok(()),
             Err(fault) => Err(fault.into()),
         };

@@ -2,12 +2,15 @@
 
 use alloc::string::String;
 
-use crate::{HEADERS_MAX, LEASE_MAX_SECONDS, LINE_MAX_BYTES, TopicError, WORD_MAX_BYTES};
+use crate::{
+    HEADERS_MAX, LEASE_MAX_SECONDS, LINE_MAX_BYTES, TopicError, UPDATE_MAX_BYTES, UPDATE_TOPICS_MAX,
+    WORD_MAX_BYTES,
+};
 
 /// Why a request or reply cannot be taken.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    #[error("no such verb: SUBSCRIBE, CANCEL, PUBLISH, AUTH and CONNECT are there")]
+    #[error("no such verb: SUBSCRIBE, CANCEL, PUBLISH, READ, UPDATE, AUTH and CONNECT are there")]
     UnknownVerb,
     #[error("no topic in quotes after the verb: for example SUBSCRIBE \"a/b\"")]
     NoTopic,
@@ -29,6 +32,10 @@ pub enum Fault {
     BadValue(&'static str, &'static str),
     #[error("a word of 1 to {WORD_MAX_BYTES} letters, digits and -_.: is expected after {0}")]
     BadWord(&'static str),
+    #[error("an update has 1 to {UPDATE_TOPICS_MAX} topics, and {UPDATE_MAX_BYTES} bytes of them and values")]
+    UpdateTooLarge,
+    #[error("an update has a line for each topic, and as many bytes as it says and a line end behind it")]
+    OpenChange,
     #[error("a lease of 1 to {LEASE_MAX_SECONDS} seconds is possible")]
     BadLease,
     #[error("a payload of {0} bytes: {1} are possible here")]
@@ -54,7 +61,11 @@ impl Fault {
                 "bad-topic"
             }
             Fault::Trailing(_) | Fault::UnknownOption(_) | Fault::BadLease => "bad-option",
-            Fault::UnknownHeader(_) | Fault::BadValue(..) | Fault::BadWord(_) => "bad-value",
+            Fault::UnknownHeader(_)
+            | Fault::BadValue(..)
+            | Fault::BadWord(_)
+            | Fault::UpdateTooLarge
+            | Fault::OpenChange => "bad-value",
             Fault::PayloadTooLong(..) => "payload-too-long",
             Fault::LineTooLong | Fault::TooManyHeaders => "line-too-long",
             Fault::NoLength | Fault::BadLength => "no-length",

@@ -1,5 +1,5 @@
-//! Where one request or reply ends and the next begins: lines, and after `PUBLISH` and `EVENT` headers and a
-//! payload whose length the last of them says.
+//! Where one request or reply ends and the next begins: lines, and after `PUBLISH`, `EVENT` and their like
+//! headers and a payload whose length the last of them says.
 
 use memchr::memchr;
 
@@ -177,7 +177,7 @@ fn has_payload(line: &[u8]) -> bool {
     let is = |verb: &[u8]| {
         line.strip_prefix(verb).is_some_and(|rest| rest.first().is_none_or(|byte| b" \r\n\"[".contains(byte)))
     };
-    is(b"PUBLISH") || is(b"EVENT")
+    is(b"PUBLISH") || is(b"EVENT") || is(b"UPDATE") || is(b"VALUE")
 }
 
 /// The value of a header, if it has this name. Names are told apart without case, as in HTTP.

@@ -30,3 +30,9 @@ pub const REPLAY_MAX: u32 = 10_000;
 
 /// A lease that a subscriber may ask for at most; without one a subscription lasts as long as its connection.
 pub const LEASE_MAX_SECONDS: u32 = 86_400;
+
+/// Topics of one update. Our guess: each is four questions to the ring.
+pub const UPDATE_TOPICS_MAX: usize = 16;
+
+/// Bytes of an update's topics and values: its record fits a value of the ring, and so does each event.
+pub const UPDATE_MAX_BYTES: usize = 48 << 10;

@@ -14,6 +14,8 @@ use crate::{Fault, HashId, Pattern, Topic};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reply<'a> {
     Event(Event<'a>),
+    /// The last value of a topic that was read: written as an event.
+    Value(Event<'a>),
     /// `OK VERB ...`: what was done, as [`write_ok`] wrote it.
     Ok(&'a [u8]),
     /// `LOST "topic" n`: so many events of the topic did not come.
@@ -50,13 +52,14 @@ impl<'a> Reply<'a> {
     pub fn parse(frame: Frame<'a>) -> Result<Reply<'a>, Fault> {
         let mut words = Words::new(frame.line);
         match words.next_word() {
-            Some(b"EVENT") => {
+            Some(verb @ (b"EVENT" | b"VALUE")) => {
                 let topic = words.pattern()?;
                 let id = words.next_word().and_then(HashId::parse);
                 let id = id.ok_or(Fault::BadValue("EVENT", "32 hex digits"))?;
                 words.end()?;
                 let headers = headers(frame.headers)?;
-                Ok(Reply::Event(Event { topic, id, headers, payload: frame.payload }))
+                let event = Event { topic, id, headers, payload: frame.payload };
+                Ok(if verb == b"EVENT" { Reply::Event(event) } else { Reply::Value(event) })
             }
             Some(b"OK") => Ok(Reply::Ok(frame.line[2..].trim_ascii())),
             Some(b"LOST") => {

@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use crate::frame::{Frame, named, trimmed};
+use crate::update::Update;
 use crate::words::{Words, number, shown, word};
 use crate::{Fault, LEASE_MAX_SECONDS, Pattern, REPLAY_MAX, Topic};
 
@@ -15,6 +16,10 @@ pub enum Request<'a> {
     Cancel(Pattern<'a>),
     /// `PUBLISH "topic"`, headers, payload.
     Publish(Publish<'a>),
+    /// `READ "topic"`: its last value is wanted, once.
+    Read(Topic<'a>),
+    /// `UPDATE operation`, and its changes as payload.
+    Update(&'a str, Update),
     /// `AUTH token`
     Auth(&'a str),
     /// `CONNECT [ok] [lost] [headers] [slow=oldest|newest|end] [as=NAME]`
@@ -95,6 +100,19 @@ impl<'a> Request<'a> {
             b"SUBSCRIBE" => {
                 let pattern = words.pattern()?;
                 Ok(Request::Subscribe(pattern, options(&mut words)?))
+            }
+            b"READ" => {
+                let topic = words.topic()?;
+                words.end()?;
+                Ok(Request::Read(topic))
+            }
+            b"UPDATE" => {
+                let operation = word(words.next_word().unwrap_or_default(), "UPDATE")?;
+                words.end()?;
+                if !frame.headers.is_empty() {
+                    return Err(Fault::UnknownHeader(shown(trimmed(frame.headers))));
+                }
+                Ok(Request::Update(operation, Update::parse(frame.payload)?))
             }
             b"CANCEL" => {
                 let pattern = words.pattern()?;

@@ -85,6 +85,8 @@ pub(super) async fn run(mut broker: Broker, outside: Outside, grid: Grid, mut in
         buffer: RefCell::new(vec![0; READ_BYTES].into()),
         dirty: RefCell::default(),
     });
+    tokio::task::spawn_local(server.clone().hear_of_losses());
+    tokio::task::spawn_local(server.clone().look_after_updates());
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {

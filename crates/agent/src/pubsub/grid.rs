@@ -19,20 +19,18 @@ use crate::operating::{Unfinished, operate};
 use crate::waiting::Waiting;
 
 /// Copies of each item beside its owner's: two nodes may die at once.
-const COPIES: u8 = 2;
+pub(super) const COPIES: u8 = 2;
 
 /// The grid, as the serving thread reaches it.
 pub(super) struct Grid {
-    net: Net,
-    waiting: Arc<Waiting>,
+    pub net: Net,
+    pub waiting: Arc<Waiting>,
     runtime: Handle,
-    /// Of retained values.
-    retained_lease: Duration,
 }
 
 impl Grid {
-    pub fn new(net: Net, waiting: Arc<Waiting>, runtime: Handle, retained_lease: Duration) -> Grid {
-        Grid { net, waiting, runtime, retained_lease }
+    pub fn new(net: Net, waiting: Arc<Waiting>, runtime: Handle) -> Grid {
+        Grid { net, waiting, runtime }
     }
 
     /// This server as others reach it.
@@ -63,7 +61,6 @@ impl Grid {
     }
 
     async fn ask_for_kept(&self, ask: Ask) -> Result<Page, Failure> {
-        let is_removal = matches!(ask, Ask::Retain(_, None));
         let operation = self.kept(ask).ok_or(Failure::Unanswered)?;
         match self.operate(operation).await {
             Ok(Success::Scanned { found, next }) => {
@@ -72,20 +69,22 @@ impl Grid {
                 Ok(Page { items: found.into_iter().map(kept).collect(), next })
             }
             Ok(_) => Ok(Page::default()),
-            Err(Some(Refused::Nothing)) if is_removal => Ok(Page::default()),
             Err(refused) => Err(refused.map_or(Failure::Unanswered, |it| Failure::Refused(it.to_string()))),
         }
     }
 
     /// None as an error: it may work the next time.
     async fn operate(&self, operation: Operation) -> Result<Success, Option<Refused>> {
+        self.begin(operation).await.map_err(|unfinished| match unfinished {
+            Unfinished::Failed(Failed::Refused(refused)) => Some(refused),
+            _ => None,
+        })
+    }
+
+    pub async fn begin(&self, operation: Operation) -> Result<Success, Unfinished> {
         let (net, waiting) = (self.net.clone(), self.waiting.clone());
         let asking = self.runtime.spawn(async move { operate(&net, &waiting, operation).await });
-        match asking.await {
-            Ok(Ok(success)) => Ok(success),
-            Ok(Err(Unfinished::Failed(Failed::Refused(refused)))) => Err(Some(refused)),
-            Ok(Err(_)) | Err(_) => Err(None),
-        }
+        asking.await.unwrap_or(Err(Unfinished::Failed(Failed::Indefinite)))
     }
 
     /// None for what is too long for the ring: nothing is.
@@ -97,10 +96,8 @@ impl Grid {
         let write =
             |value, lease: Duration| store::Action::Write { value, degree: COPIES, lease, expected: None };
         let (name, action) = match ask {
-            Ask::Retain(topic, event) => {
-                let value = event.map(|event| Value::new(&event)).transpose().ok()?;
-                (keeper::key_of(&topic), write(value, self.retained_lease))
-            }
+            // Another update may be under way there: see `updates`.
+            Ask::Retain(..) => return None,
             Ask::Log { topic, slot, value, lease } => {
                 let own = self.own();
                 let key = keeper::log_key(&topic, own.id, own.incarnation, slot);
@@ -116,10 +113,10 @@ impl Grid {
 }
 
 impl Server {
-    /// Does what the relay and the keeper ask for.
+    /// Does what the relay, the keeper and updates ask for.
     pub(super) fn act(self: &Rc<Self>) {
         // What either of them does may have the other one do something.
-        while self.act_for_keeper() || self.act_for_relay() {}
+        while self.act_for_keeper() || self.act_for_updates() || self.act_for_relay() {}
     }
 
     /// Whether there was anything to do.
@@ -127,16 +124,24 @@ impl Server {
         let mut outside = self.outside.borrow_mut();
         let now = outside.now();
         let Some(task) = outside.keeper.next_task(now) else { return false };
+        if let Task::Ring(request, Ask::Retain(topic, event)) = task {
+            outside.updates.put(now, request, &topic, event);
+            return true;
+        }
         drop(outside);
         let mut broker = self.broker.borrow_mut();
         match task {
             Task::Ring(request, ask) => {
                 let server = self.clone();
                 tokio::task::spawn_local(async move {
+                    let is_of_values = matches!(ask, Ask::ReadRetained(..));
                     let done = server.grid.ask_for_kept(ask).await;
                     let mut outside = server.outside.borrow_mut();
                     let now = outside.now();
-                    outside.keeper.handle_done(now, request, done);
+                    match done {
+                        Ok(page) if is_of_values => outside.updates.settle(now, request, page),
+                        done => outside.keeper.handle_done(now, request, done),
+                    }
                     drop(outside);
                     server.flush();
                 });
@@ -145,7 +150,7 @@ impl Server {
                 self.outside.borrow_mut().relay.publish(now, &topic, &events, count);
             }
             Task::Kept(asker, topic, result) => {
-                broker.kept(&asker, &topic, result.as_ref().map(|()| ()).map_err(String::as_str));
+                broker.kept(&asker, &topic, result.as_ref().copied().map_err(String::as_str));
             }
             Task::Found(id, pattern, found) => broker.found(id, &pattern, &found),
             Task::Answer(id, pattern, words) => broker.answer_recall(id, &pattern, words),

@@ -9,6 +9,7 @@ use xtreem_allocation::policy::Policy;
 use xtreem_pubsub::broker::{Access, ConnectionId, Host};
 use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
 use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::update::{Update, Updates};
 use xtreem_pubsub::{Pattern, Replay, reserved};
 
 use super::rules;
@@ -19,20 +20,22 @@ pub(super) struct Outside {
     policy: watch::Receiver<Option<Arc<Policy>>>,
     pub relay: Relay,
     pub keeper: Keeper,
+    pub updates: Updates,
     begun: Instant,
 }
 
 impl Outside {
-    /// `key` are random bytes.
+    /// `key` and `updates` are made of random bytes.
     pub fn new(
         tokens: Arc<Tokens>,
         policy: watch::Receiver<Option<Arc<Policy>>>,
         own: Server,
         key: [u8; 32],
+        updates: Updates,
         replay: Vec<Rule>,
     ) -> Outside {
         let (relay, keeper) = (Relay::new(own, key), Keeper::new(replay));
-        Outside { tokens, policy, relay, keeper, begun: Instant::now() }
+        Outside { tokens, policy, relay, keeper, updates, begun: Instant::now() }
     }
 
     /// Makes an access what the policy in force leaves of it.
@@ -102,5 +105,15 @@ impl Host for Outside {
 
     fn forget(&mut self, id: ConnectionId, pattern: &Pattern<'static>) {
         self.keeper.forget(id, pattern);
+    }
+
+    fn update(&mut self, asker: Asker, who: &str, update: Update) -> bool {
+        self.updates.update(self.now(), asker, who, update);
+        true
+    }
+
+    fn read(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>) -> bool {
+        self.updates.read(self.now(), asker, topic);
+        true
     }
 }

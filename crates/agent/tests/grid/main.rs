@@ -63,6 +63,7 @@ const TESTS: &[Test] = tests![
     pubsub::kept::past_events_come_first_at_another_agent_and_outlive_their_own,
     grid_events::who_subscribed_hears_that_a_slot_failed_and_was_replaced_and_that_a_node_has_left,
     grid_events::a_rule_of_the_vo_keeps_topics_for_some_and_holds_for_connections_that_are_open,
+    pubsub::updates::transfers_by_two_agents_keep_the_sum_and_a_retry_after_a_death_does_nothing_twice,
     beside::a_command_beside_a_slot_is_there_and_its_caller_seems_to_be,
     beside::a_command_beside_a_slot_may_have_a_terminal,
     beside::a_command_beside_a_slot_ends_with_its_caller_and_with_the_slot,

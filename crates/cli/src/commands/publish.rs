@@ -4,7 +4,7 @@ use std::io::{BufRead as _, Read as _};
 use std::path::PathBuf;
 
 use clap::Args;
-use xtreem_client::pubsub::{Details, PubSub};
+use xtreem_client::pubsub::{Change, Details, HashId, PubSub};
 
 use crate::exit::{Exit, Failure};
 use crate::places::AgentSocket;
@@ -20,6 +20,7 @@ Examples:
   date | xtreem pub clock
   echo up | xtreem pub state/web --retain
   xtreem pub state/web /dev/null --retain          # keeps no value any more
+  echo me | xtreem pub lead --expect absent        # only if there is no last value
   tail -f /var/log/syslog | xtreem pub logs/$(hostname) --lines
 
 Ends with 0 once the agent has taken all of it, and the grid keeps what is to be retained.")]
@@ -35,8 +36,24 @@ pub struct Arguments {
     /// Keep it as the topic's last value, for those who subscribe later; nothing ends that
     #[arg(long)]
     retain: bool,
+    /// As --retain, if the last value is the event with this id, as `xtreem sub --json` shows it, or if there
+    /// is none: absent
+    #[arg(long, value_parser = expected, conflicts_with = "lines")]
+    expect: Option<Version>,
     #[command(flatten)]
     agent: AgentSocket,
+}
+
+/// Of a topic's last value; none: there is none.
+#[derive(Clone, Copy, Debug)]
+struct Version(Option<HashId>);
+
+fn expected(text: &str) -> Result<Version, String> {
+    match HashId::parse(text.as_bytes()) {
+        Some(id) => Ok(Version(Some(id))),
+        None if text == "absent" => Ok(Version(None)),
+        None => Err("expected the 32 hex digits of an event, or absent".to_owned()),
+    }
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -69,6 +86,12 @@ pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
 }
 
 async fn publish(bus: &mut PubSub, arguments: &Arguments, payload: &[u8]) -> Result<(), Failure> {
+    if let Some(Version(expected)) = arguments.expect {
+        let number = getrandom::u64().map_err(|error| Failure::usage(error.to_string()))?;
+        let change = Change::set(&arguments.topic, payload).expect(expected);
+        bus.update(&format!("pub-{number:016x}"), &[change]).await?;
+        return Ok(());
+    }
     let details = Details { retain: arguments.retain, ..Details::default() };
     Ok(bus.publish_acknowledged(&arguments.topic, payload, &details).await?)
 }

@@ -72,6 +72,9 @@ enum Line<'a> {
         topic: &'a str,
         lost: u64,
     },
+    Overtaken {
+        overtaken: &'a str,
+    },
 }
 
 pub fn run(arguments: &Arguments) -> Result<Exit, Failure> {
@@ -119,6 +122,7 @@ fn replay(text: &str) -> Result<String, String> {
 fn line(told: &Told) -> Line<'_> {
     match told {
         Told::Lost { topic, count } => Line::Lost { topic, lost: *count },
+        Told::Overtaken(words) => Line::Overtaken { overtaken: words },
         Told::Event(event) => {
             let payload = std::str::from_utf8(&event.payload).ok();
             Line::Event {
@@ -139,6 +143,7 @@ fn line(told: &Told) -> Line<'_> {
 fn shown(told: &Told) -> String {
     match told {
         Told::Lost { topic, count } => format!("{topic}  LOST {count}: read too slowly\n"),
+        Told::Overtaken(words) => format!("{words}\n"),
         Told::Event(Event { topic, payload, .. }) => match std::str::from_utf8(payload) {
             Ok(text) => {
                 let safe = |c: char| {

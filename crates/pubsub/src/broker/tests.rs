@@ -1,6 +1,7 @@
 //! Clients of one broker, by what they write and read.
 
 mod kept;
+mod updates;
 
 use alloc::vec;
 
@@ -20,6 +21,8 @@ struct World {
     retained: Vec<(Asker, Arc<Pattern<'static>>, Option<Bytes>)>,
     logged: Vec<(Option<Asker>, Bytes)>,
     replays: Vec<Replay>,
+    updates: Vec<(Asker, String, Update)>,
+    reads: Vec<(Asker, String)>,
 }
 
 impl Host for World {
@@ -59,6 +62,16 @@ impl Host for World {
     }
 
     fn forget(&mut self, _: ConnectionId, _: &Pattern<'static>) {}
+
+    fn update(&mut self, asker: Asker, who: &str, update: Update) -> bool {
+        self.updates.push((asker, who.into(), update));
+        self.has_store
+    }
+
+    fn read(&mut self, asker: Asker, topic: &Arc<Pattern<'static>>) -> bool {
+        self.reads.push((asker, topic.to_string()));
+        self.has_store
+    }
 }
 
 struct Play {

@@ -188,8 +188,8 @@ fn xtreem<'a>(framer: &mut Framer, input: &'a [u8]) -> (usize, Step<'a>) {
         xtreem_pubsub::Step::Frame(frame) => match Reply::parse(frame) {
             Ok(Reply::Event(event)) => Step::Message(event.payload),
             Ok(Reply::Ok(_)) => Step::Ready,
-            // Messages have numbers: what is lost is seen without it.
-            Ok(Reply::Lost(..)) => Step::Other,
+            // Messages have numbers: what is lost is seen without it. No value is read.
+            Ok(Reply::Lost(..) | Reply::Value(_)) => Step::Other,
             Ok(Reply::Error(code, words)) => Step::Refused(format!("{code}: {words}")),
             Err(fault) => Step::Refused(fault.to_string()),
         },
