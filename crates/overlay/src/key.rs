@@ -70,8 +70,8 @@ impl Key {
         &self.0
     }
 
-    /// Whether a node may write here at all, on the ring of all nodes. What servers of publish/subscribe say of
-    /// themselves lies at keys that name them: behind a zero byte and a letter.
+    /// Whether a node may write here at all, on the ring of all nodes. What servers of publish/subscribe say
+    /// of themselves lies at keys that name them: behind a zero byte and a letter.
     pub fn may_be_of(&self, writer: NodeId) -> bool {
         match self.namespace() {
             Some(Namespace::SUBSCRIBERS | Namespace::PUBLISHERS) => {

@@ -45,8 +45,8 @@ use tenure::Gap;
 pub trait Host: Sink<Message> + Events<Event> + Sampler {
     /// The node behind a handle, as its credential says.
     fn id_of(&self, peer: Handle) -> Option<NodeId>;
-    /// Whether this node itself is cut off, as far as is known now. Asked, again and again, before it takes the
-    /// whole ring because it hears of nobody.
+    /// Whether this node itself is cut off, as far as is known now. Asked, again and again, before it takes
+    /// the whole ring because it hears of nobody.
     fn is_cut_off(&mut self) -> bool {
         false
     }

@@ -1,5 +1,5 @@
-//! Servers of one protocol that are measured together: one, or several that tell each other what is published,
-//! over TLS both here and there.
+//! Servers of one protocol that are measured together: one, or several that tell each other what is
+//! published, over TLS both here and there.
 
 use std::fs;
 use std::io;
