@@ -4,8 +4,10 @@
 //! The fuzzer calls them with what it invents; an ordinary test of the command's crate calls them with the
 //! files of `fuzz/corpus`, and so includes this file as a module beside the parsers of the command.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
+use bytes::Bytes;
 use minicbor::decode;
 use minicbor::encode::{self, Encoder, Write};
 use minicbor::{Decode, Decoder, Encode};
@@ -15,10 +17,12 @@ use xtreem_agent::program::Program;
 use xtreem_allocation::placement::Placements;
 use xtreem_allocation::policy::{Policy, SignedPolicy};
 use xtreem_allocation::{Application, Kept, Record, Spec};
-use xtreem_base::{Handle, HandleTable};
+use xtreem_base::{Duration, Handle, HandleTable, Instant, NodeId};
 use xtreem_discovery::{Expression, Need, Requirement, SetQuery};
 use xtreem_net::{Contact, Invitation, VoRoot};
 use xtreem_node::Message;
+use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::{Framer, PAYLOAD_MAX_BYTES, Reply, Request, Step};
 use xtreem_wire::{Claims, NodeRecord, Unverified};
 
 use crate::{app_file, policy_file};
@@ -27,7 +31,7 @@ use crate::{app_file, policy_file};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All of them.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 25] = [
     ("datagram", datagram),
     ("message", message),
     ("hello", hello),
@@ -51,6 +55,8 @@ pub const TARGETS: [Target; 23] = [
     ("collection", collection),
     ("addressed", addressed),
     ("announcement", announcement),
+    ("events", events),
+    ("relay", relay),
 ];
 
 /// Numbers contacts as they come, as a driver's table does.
@@ -272,4 +278,43 @@ pub fn addressed(bytes: &[u8]) {
 pub fn announcement(bytes: &[u8]) {
     let Some(root) = root() else { return };
     xtreem_net::fuzzed::announcement(&root, bytes);
+}
+
+/// What clients of publish/subscribe and their servers say to each other. Whatever pieces it comes in, as much
+/// of it is taken, and refused.
+pub fn events(bytes: &[u8]) {
+    let (mut framer, mut rest) = (Framer::new(PAYLOAD_MAX_BYTES), bytes);
+    loop {
+        let (taken, step) = framer.next(rest);
+        assert!(taken <= rest.len());
+        match step {
+            Step::Frame(frame) => {
+                drop(Request::parse(frame).map_err(|fault| fault.to_string()));
+                drop(Reply::parse(frame).map_err(|fault| fault.to_string()));
+            }
+            Step::Refused(fault) => drop(fault.to_string()),
+            Step::More(_) | Step::Broken(_) => return,
+        }
+        if taken == 0 {
+            return;
+        }
+        rest = &rest[taken..];
+    }
+}
+
+/// What servers of publish/subscribe say to each other: frames behind two bytes of their length each.
+pub fn relay(bytes: &[u8]) {
+    let addr = SocketAddr::from(([127, 0, 0, 1], 7_227));
+    let server = |name| Server { id: NodeId::from_bytes([name; 16]), incarnation: 1, addr };
+    let mut relay = Relay::new(server(1), [7; 32]);
+    let (mut rest, mut now) = (bytes, Instant::ZERO);
+    while let Some((len, more)) = rest.split_first_chunk::<2>() {
+        let len = usize::from(u16::from_be_bytes(*len)).min(more.len());
+        let (frame, behind) = more.split_at(len);
+        let _ = relay.handle_frame(now, server(2), &Bytes::copy_from_slice(frame));
+        while relay.next_action().is_some() {}
+        relay.handle_timeout(now);
+        now += Duration::from_millis(100);
+        rest = behind;
+    }
 }

@@ -70,8 +70,8 @@ impl Inlets {
         inlet.pending.remove(&number);
         inlet.taken.insert(number);
         let floor = inlet.floor;
-        while inlet.taken.remove(&(inlet.floor + 1)) {
-            inlet.floor += 1;
+        while let Some(next) = inlet.floor.checked_add(1).filter(|next| inlet.taken.remove(next)) {
+            inlet.floor = next;
         }
         (inlet.floor > floor).then_some(inlet.floor)
     }
@@ -95,7 +95,7 @@ impl Relay {
     pub fn handle_frame(&mut self, now: Instant, from: Server, bytes: &Bytes) -> Result<Received, Misread> {
         let (number, body) = Body::read(bytes)?;
         let inlet = self.inlets.0.entry(from.id).or_default();
-        if number == 0 || inlet.last.is_some_and(|last| last + 1 != number) {
+        if number == 0 || inlet.last.is_some_and(|last| last.checked_add(1) != Some(number)) {
             return Err(Misread::Order);
         }
         if inlet.last.replace(number).is_none() {

@@ -499,6 +499,20 @@ fn who_could_not_look_for_all_publishers_is_not_answered_before_it_has() {
 }
 
 #[test]
+fn a_stream_that_begins_at_the_last_number_ends_as_one_out_of_order() {
+    let mut world = World::new(2);
+    let other = world.relays[1].own;
+    let mut take = |number: u64| {
+        let body = Body::Lost { topic: topic("a"), count: 1 };
+        let (head, tail) = body.write(number);
+        let frame = Bytes::from([&head[LENGTH_BYTES..], &tail].concat());
+        world.relays[0].handle_frame(world.now, other, &frame)
+    };
+    assert!(take(u64::MAX).is_ok());
+    assert!(matches!(take(1), Err(Misread::Order)) && matches!(take(0), Err(Misread::Order)));
+}
+
+#[test]
 fn an_event_of_the_grid_that_its_origin_may_not_say_comes_to_nobody() {
     let mut world = World::new(2);
     let [own, other] = [0, 1].map(|at| world.relays[at].own);
