@@ -314,9 +314,7 @@ impl Relay {
             return self.settle(out.token.into_iter().collect());
         }
         let link = self.links.entry(to.id).or_insert_with(|| Link::new(to));
-        if to.incarnation >= link.server.incarnation {
-            link.server = to;
-        }
+        link.meet(to);
         let (tokens, lost) = link.push(out);
         let call = (!link.is_called).then_some(link.server);
         link.is_called = true;
