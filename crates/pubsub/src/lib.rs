@@ -4,8 +4,8 @@
 //! `docs/protocols/pubsub.md` has the grammar. The codec keeps no bytes: [`Framer`] finds whole frames in a
 //! buffer of its caller, [`Request`] and [`Reply`] read them in place. `broker` is one server's part,
 //! [`relay`] how servers tell each other, [`keeper`] what is kept for later, [`reserved`] the topics of the
-//! agents themselves. Absent on purpose: connections, credentials; `relay` and `keeper` say what to ask of the
-//! ring, and another crate asks it.
+//! agents themselves. Absent on purpose: connections, credentials; `relay` and `keeper` say what to ask of
+//! the ring, and another crate asks it.
 #![no_std]
 #![forbid(unsafe_code)]
 

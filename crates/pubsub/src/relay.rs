@@ -296,7 +296,8 @@ impl Relay {
         while let Some(link) = self.links.get_mut(&to.id).filter(|link| link.failing_since.is_some()) {
             let Body::Events { part, .. } = &mut out.body else { break };
             let Some((next, rest)) = out.rest.split_first() else { break };
-            // What is for itself waits until it can be reached again, or is given up; nobody else waits for that.
+            // What is for itself waits until it can be reached again, or is given up; nobody else waits for
+            // that.
             *part = 0;
             let own = Out { body: out.body.clone(), rest: [].into(), token: None };
             if let Body::Events { part, .. } = &mut out.body {

@@ -149,8 +149,8 @@ impl Relay {
         Ok(received)
     }
 
-    /// What is next for clients comes; what follows it, by [`Action::Deliver`]. So does the next one where such
-    /// actions are still to be done: it must not overtake them.
+    /// What is next for clients comes; what follows it, by [`Action::Deliver`]. So does the next one where
+    /// such actions are still to be done: it must not overtake them.
     fn take_turn(&mut self, now: Instant, origin: Origin, turn: Turn, arrival: Arrival) -> Received {
         let Due { arrivals, wait } = self.turns.take(now, origin, turn, arrival);
         if let Some((line, until)) = wait {

@@ -86,6 +86,12 @@ impl Link {
     pub(super) fn meet(&mut self, server: Server) {
         if server.incarnation > self.server.incarnation {
             self.failing_since = None;
+            // It has a claim to no earlier turns, and waits for none.
+            for out in self.sent.iter_mut().map(|(_, out)| out).chain(&mut self.waiting) {
+                if let Body::Events { turn, part: 0, .. } = &mut out.body {
+                    turn.since = turn.number;
+                }
+            }
         }
         if server.incarnation >= self.server.incarnation {
             self.server = server;

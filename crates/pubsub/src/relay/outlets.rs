@@ -75,16 +75,19 @@ impl Outlet {
     /// One more server wants this. What it has a claim to besides, if it is new.
     pub(super) fn add(&mut self, now: Instant, server: Server) -> Vec<Body> {
         let mut servers = self.servers.to_vec();
-        let found = servers.binary_search_by_key(&server.id, |known| known.id);
-        match found {
-            Ok(at) => servers[at] = server,
+        let is_known = match servers.binary_search_by_key(&server.id, |known| known.id) {
+            Ok(at) => core::mem::replace(&mut servers[at], server).incarnation == server.incarnation,
             Err(at) => {
                 servers.insert(at, server);
-                self.turn.since = self.turn.number;
+                false
             }
-        }
+        };
         self.servers = servers.into();
-        if found.is_ok() { Vec::new() } else { self.overdue.of_newcomer(now) }
+        if is_known {
+            return Vec::new();
+        }
+        self.turn.since = self.turn.number;
+        self.overdue.of_newcomer(now)
     }
 
     fn wait(&mut self, now: Instant, events: Bytes, count: u32) -> u64 {
@@ -108,7 +111,7 @@ impl Relay {
     /// Whether anybody elsewhere may want what is published to this.
     pub fn is_wanted(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) -> bool {
         let Some(outlet) = self.outlets.get_mut(topic) else { return true };
-        if !outlet.is_usable(now) || !outlet.servers.is_empty() {
+        if !outlet.is_usable(now) || !outlet.servers.is_empty() || outlet.overdue.is_open(now) {
             return true;
         }
         self.use_outlet(now, topic);
@@ -238,8 +241,11 @@ impl Relay {
                 *known = server;
             }
         }
-        let is_known = |id: &NodeId| outlet.servers.binary_search_by_key(id, |known| known.id).is_ok();
-        let new: Vec<Server> = found.values().filter(|server| !is_known(&server.id)).copied().collect();
+        let is_known = |server: &&Server| {
+            let at = outlet.servers.binary_search_by_key(&server.id, |known| known.id);
+            at.is_ok_and(|at| outlet.servers[at].incarnation == server.incarnation)
+        };
+        let new: Vec<Server> = found.values().filter(|server| !is_known(server)).copied().collect();
         let mut overdue = Vec::new();
         if !new.is_empty() {
             outlet.turn.since = outlet.turn.number;

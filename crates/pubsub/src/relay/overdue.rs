@@ -48,6 +48,11 @@ impl Overdue {
         }
     }
 
+    /// Whether somebody may come who has a claim to what is sent now.
+    pub(super) fn is_open(&self, now: Instant) -> bool {
+        self.until.is_some_and(|until| now < until)
+    }
+
     /// Lets it go when its time has come.
     pub(super) fn look_after(&mut self, now: Instant) {
         if self.until.is_some_and(|until| until <= now) {
