@@ -75,19 +75,20 @@ impl Outlet {
     /// One more server wants this. What it has a claim to besides, if it is new.
     pub(super) fn add(&mut self, now: Instant, server: Server) -> Vec<Body> {
         let mut servers = self.servers.to_vec();
-        let is_known = match servers.binary_search_by_key(&server.id, |known| known.id) {
-            Ok(at) => core::mem::replace(&mut servers[at], server).incarnation == server.incarnation,
+        let found = servers.binary_search_by_key(&server.id, |known| known.id);
+        let before = match found {
+            Ok(at) => Some(core::mem::replace(&mut servers[at], server)),
             Err(at) => {
                 servers.insert(at, server);
-                false
+                None
             }
         };
         self.servers = servers.into();
-        if is_known {
-            return Vec::new();
+        if before.is_none_or(|before| before.incarnation < server.incarnation) {
+            self.turn.since = self.turn.number;
         }
-        self.turn.since = self.turn.number;
-        self.overdue.of_newcomer(now)
+        // Who started anew has subscribed anew, too.
+        if before.is_some() { Vec::new() } else { self.overdue.of_newcomer(now) }
     }
 
     fn wait(&mut self, now: Instant, events: Bytes, count: u32) -> u64 {
@@ -241,16 +242,15 @@ impl Relay {
                 *known = server;
             }
         }
-        let is_known = |server: &&Server| {
+        let before = |server: &&Server| {
             let at = outlet.servers.binary_search_by_key(&server.id, |known| known.id);
-            at.is_ok_and(|at| outlet.servers[at].incarnation == server.incarnation)
+            at.ok().map(|at| outlet.servers[at].incarnation)
         };
-        let new: Vec<Server> = found.values().filter(|server| !is_known(server)).copied().collect();
-        let mut overdue = Vec::new();
-        if !new.is_empty() {
+        if found.values().any(|server| before(&server) != Some(server.incarnation)) {
             outlet.turn.since = outlet.turn.number;
-            overdue = outlet.overdue.of_newcomer(now);
         }
+        let new: Vec<Server> = found.values().filter(|server| before(server).is_none()).copied().collect();
+        let overdue = if new.is_empty() { Vec::new() } else { outlet.overdue.of_newcomer(now) };
         outlet.servers = found.into_values().collect();
         outlet.begun = Some(cycle.begun);
         let servers = outlet.servers.clone();
