@@ -213,11 +213,7 @@ impl Watch {
         (expected, delivered, missed)
     }
 
-    pub(super) fn report(
-        mut self,
-        rounds_to_right_ring: Option<u32>,
-        must_all_hear: bool,
-    ) -> Report {
+    pub(super) fn report(mut self, rounds_to_right_ring: Option<u32>, must_all_hear: bool) -> Report {
         let (mut expected, mut delivered) = (0, 0);
         let (mut resumed, mut mostly) = (None, None);
         let (mut depth_max, mut steps, mut reached) = (0, 0, 0);
