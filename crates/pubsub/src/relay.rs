@@ -17,6 +17,7 @@ mod inlets;
 mod link;
 mod ops;
 mod outlets;
+mod overdue;
 mod parts;
 mod place;
 mod seen;
@@ -293,11 +294,19 @@ impl Relay {
     /// Puts a frame on its way. What others get through a server that cannot be reached goes by the next one.
     fn send(&mut self, mut to: Server, mut out: Out) {
         while let Some(link) = self.links.get_mut(&to.id).filter(|link| link.failing_since.is_some()) {
-            let Body::Events { part, topic, count, .. } = &mut out.body else { break };
+            let Body::Events { part, .. } = &mut out.body else { break };
             let Some((next, rest)) = out.rest.split_first() else { break };
-            link.lose(topic, (*count).into());
-            *part = tree::version(rest);
+            // What is for itself waits until it can be reached again, or is given up; nobody else waits for
+            // that.
+            *part = 0;
+            let own = Out { body: out.body.clone(), rest: [].into(), token: None };
+            if let Body::Events { part, .. } = &mut out.body {
+                *part = tree::version(rest);
+            }
             (to, out.rest) = (*next, rest.into());
+            let (tokens, lost) = link.push(own);
+            self.lost += lost;
+            self.settle(tokens);
         }
         if self.links.len() >= LINKS_MAX && !self.links.contains_key(&to.id) {
             if let Body::Events { count, .. } = out.body {
@@ -306,9 +315,7 @@ impl Relay {
             return self.settle(out.token.into_iter().collect());
         }
         let link = self.links.entry(to.id).or_insert_with(|| Link::new(to));
-        if to.incarnation >= link.server.incarnation {
-            link.server = to;
-        }
+        link.meet(to);
         let (tokens, lost) = link.push(out);
         let call = (!link.is_called).then_some(link.server);
         link.is_called = true;

@@ -149,13 +149,18 @@ impl Relay {
         Ok(received)
     }
 
-    /// What is next for clients comes; what follows it, by [`Action::Deliver`].
+    /// What is next for clients comes; what follows it, by [`Action::Deliver`]. So does the next one where
+    /// such actions are still to be done: it must not overtake them.
     fn take_turn(&mut self, now: Instant, origin: Origin, turn: Turn, arrival: Arrival) -> Received {
         let Due { arrivals, wait } = self.turns.take(now, origin, turn, arrival);
         if let Some((line, until)) = wait {
             self.timers.set(Timer::Turn(line), until);
         }
         let mut arrivals = arrivals.into_iter();
+        if self.out.iter().any(|action| matches!(action, Action::Deliver(_))) {
+            self.out.extend(arrivals.map(Action::Deliver));
+            return Received::Nothing;
+        }
         let first = arrivals.next().map_or(Received::Nothing, Received::Events);
         self.out.extend(arrivals.map(Action::Deliver));
         first

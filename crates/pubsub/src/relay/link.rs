@@ -82,6 +82,22 @@ impl Link {
         self.server
     }
 
+    /// This is said to be that server. Who started anew is not the one that could not be reached.
+    pub(super) fn meet(&mut self, server: Server) {
+        if server.incarnation > self.server.incarnation {
+            self.failing_since = None;
+            // It has a claim to no earlier turns, and waits for none.
+            for out in self.sent.iter_mut().map(|(_, out)| out).chain(&mut self.waiting) {
+                if let Body::Events { turn, part: 0, .. } = &mut out.body {
+                    turn.since = turn.number;
+                }
+            }
+        }
+        if server.incarnation >= self.server.incarnation {
+            self.server = server;
+        }
+    }
+
     /// Whether nothing waits, neither to be written nor to be acknowledged.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty() && self.lost.is_empty() && self.sent.is_empty()

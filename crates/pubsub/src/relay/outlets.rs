@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::{Duration, Instant, NodeId};
 
+use super::overdue::Overdue;
 use super::{
     Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Turn, Waiter, What,
 };
@@ -26,7 +27,7 @@ const FRESH: Duration = Duration::from_secs(10);
 const PAUSE: Duration = Duration::from_secs(1);
 /// Bytes of events that wait for one topic's first list; beyond it the oldest are let go. Our guess: some
 /// thousand small events, or one of the longest.
-const WAITING_MAX_BYTES: usize = 2 << 20;
+pub(super) const WAITING_MAX_BYTES: usize = 2 << 20;
 /// Events that wait for a list longer than this are let go.
 const WAITING_MAX: Duration = Duration::from_secs(60);
 
@@ -43,6 +44,9 @@ pub(super) struct Outlet {
     waiting: VecDeque<(Bytes, u32)>,
     waiting_bytes: usize,
     waiting_lost: u64,
+    /// Since when the first of them waits, or the last ones did.
+    waiting_since: Instant,
+    overdue: Overdue,
     used: Instant,
     /// No list is begun before: the last one has failed.
     pausing_until: Instant,
@@ -68,21 +72,30 @@ impl Outlet {
         self.begun.is_some_and(|begun| now < begun + FRESH)
     }
 
-    /// One more server wants this.
-    pub(super) fn add(&mut self, server: Server) {
+    /// One more server wants this. What it has a claim to besides, if it is new.
+    pub(super) fn add(&mut self, now: Instant, server: Server) -> Vec<Body> {
         let mut servers = self.servers.to_vec();
-        match servers.binary_search_by_key(&server.id, |known| known.id) {
-            Ok(at) => servers[at] = server,
+        let found = servers.binary_search_by_key(&server.id, |known| known.id);
+        let before = match found {
+            Ok(at) => Some(core::mem::replace(&mut servers[at], server)),
             Err(at) => {
                 servers.insert(at, server);
-                self.turn.since = self.turn.number;
+                None
             }
-        }
+        };
         self.servers = servers.into();
+        if before.is_none_or(|before| before.incarnation < server.incarnation) {
+            self.turn.since = self.turn.number;
+        }
+        // Who started anew has subscribed anew, too.
+        if before.is_some() { Vec::new() } else { self.overdue.of_newcomer(now) }
     }
 
-    fn wait(&mut self, events: Bytes, count: u32) -> u64 {
+    fn wait(&mut self, now: Instant, events: Bytes, count: u32) -> u64 {
         let mut lost = 0;
+        if self.waiting.is_empty() {
+            self.waiting_since = now;
+        }
         self.waiting_bytes += events.len();
         self.waiting.push_back((events, count));
         while self.waiting_bytes > WAITING_MAX_BYTES && self.waiting.len() > 1 {
@@ -99,7 +112,7 @@ impl Relay {
     /// Whether anybody elsewhere may want what is published to this.
     pub fn is_wanted(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) -> bool {
         let Some(outlet) = self.outlets.get_mut(topic) else { return true };
-        if !outlet.is_usable(now) || !outlet.servers.is_empty() {
+        if !outlet.is_usable(now) || !outlet.servers.is_empty() || outlet.overdue.is_open(now) {
             return true;
         }
         self.use_outlet(now, topic);
@@ -123,9 +136,9 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         if outlet.is_usable(now) {
             let servers = outlet.servers.clone();
-            self.send_events(topic, &servers, events, count);
+            self.send_events(now, topic, &servers, events, count);
         } else {
-            self.lost += outlet.wait(events.clone(), count);
+            self.lost += outlet.wait(now, events.clone(), count);
         }
     }
 
@@ -150,6 +163,8 @@ impl Relay {
             waiting: VecDeque::new(),
             waiting_bytes: 0,
             waiting_lost: 0,
+            waiting_since: now,
+            overdue: Overdue::default(),
             used: now,
             pausing_until: now,
         };
@@ -227,18 +242,29 @@ impl Relay {
                 *known = server;
             }
         }
-        let is_known = |id: &NodeId| outlet.servers.binary_search_by_key(id, |known| known.id).is_ok();
-        if !found.keys().all(is_known) {
+        let before = |server: &&Server| {
+            let at = outlet.servers.binary_search_by_key(&server.id, |known| known.id);
+            at.ok().map(|at| outlet.servers[at].incarnation)
+        };
+        if found.values().any(|server| before(&server) != Some(server.incarnation)) {
             outlet.turn.since = outlet.turn.number;
         }
+        let new: Vec<Server> = found.values().filter(|server| before(server).is_none()).copied().collect();
+        let overdue = if new.is_empty() { Vec::new() } else { outlet.overdue.of_newcomer(now) };
         outlet.servers = found.into_values().collect();
         outlet.begun = Some(cycle.begun);
         let servers = outlet.servers.clone();
         let (waiting, lost) =
             (core::mem::take(&mut outlet.waiting), core::mem::take(&mut outlet.waiting_lost));
         outlet.waiting_bytes = 0;
+        if !waiting.is_empty() {
+            outlet.overdue.begin(now, outlet.waiting_since);
+        }
+        for body in overdue {
+            self.spread(&new, DIRECT_MAX, &body, None);
+        }
         for (events, count) in waiting {
-            self.send_events(topic, &servers, &events, count);
+            self.send_events(now, topic, &servers, &events, count);
         }
         if lost > 0 {
             for server in servers.iter() {
@@ -252,6 +278,7 @@ impl Relay {
     /// Goes on after a failure, or ends what nobody publishes to any more.
     pub(super) fn look_after_outlet(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        outlet.overdue.look_after(now);
         if now >= outlet.used + WAITING_MAX && !outlet.waiting.is_empty() {
             self.lost += outlet.waiting.drain(..).map(|(_, count)| u64::from(count)).sum::<u64>();
             outlet.waiting_bytes = 0;
@@ -270,7 +297,14 @@ impl Relay {
         }
     }
 
-    fn send_events(&mut self, topic: &Arc<Pattern<'static>>, servers: &[Server], events: &Bytes, count: u32) {
+    fn send_events(
+        &mut self,
+        now: Instant,
+        topic: &Arc<Pattern<'static>>,
+        servers: &[Server],
+        events: &Bytes,
+        count: u32,
+    ) {
         self.batches += 1;
         let name = blake3::keyed_hash(&self.key, &self.batches.to_le_bytes());
         let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
@@ -281,6 +315,7 @@ impl Relay {
         outlet.turn.number += 1;
         let (topic, events) = (topic.clone(), events.clone());
         let body = Body::Events { origin, turn, part: 0, topic, count, events };
+        outlet.overdue.note(now, &body);
         self.spread(servers, DIRECT_MAX, &body, None);
     }
 }

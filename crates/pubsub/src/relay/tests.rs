@@ -12,6 +12,8 @@ use xtreem_base::{Duration, Rng};
 use super::*;
 use crate::{EventWriter, HashId};
 
+mod outages;
+
 struct World {
     relays: Vec<Relay>,
     ring: BTreeMap<(Space, Vec<u8>), Item>,

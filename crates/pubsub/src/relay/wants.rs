@@ -207,10 +207,15 @@ impl Relay {
 
     /// Another server wants this from now on.
     pub(super) fn changed(&mut self, now: Instant, server: Server, pattern: Arc<Pattern<'static>>) {
-        for (topic, outlet) in &mut self.outlets {
-            if topic.overlaps(&pattern) {
-                outlet.add(server);
-            }
+        if let Some(link) = self.links.get_mut(&server.id) {
+            link.meet(server);
+            // It lives: what comes for it from now on waits as long as for anybody.
+            link.failing_since = None;
+        }
+        let outlets = self.outlets.iter_mut().filter(|(topic, _)| topic.overlaps(&pattern));
+        let overdue: Vec<Body> = outlets.flat_map(|(_, outlet)| outlet.add(now, server)).collect();
+        for body in overdue {
+            self.send(server, Out { body, rest: [].into(), token: None });
         }
         if self.told.len() >= TOLD_MAX {
             self.told.retain(|_, (_, until)| *until > now);

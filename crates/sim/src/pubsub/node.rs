@@ -373,16 +373,19 @@ impl Node {
                 self.with_courier(call, out, |courier, lent| courier.hear(lent, from, peer, *line));
             }
             Message::Reverse(message) => {
-                if let reverse::Message::Event { number, up } = message {
+                let mut new = None;
+                if let reverse::Message::Event { number, .. } = message {
                     let mut watch = call.config.watch.borrow_mut();
                     watch.came(number, from, self.handle, self.is_wanted);
-                    if up.is_none() && self.is_wanted && self.reverse.is_new(number) {
-                        watch.heard(call.now, number, self.handle);
-                    }
+                    new = Some(number).filter(|number| self.is_wanted && self.reverse.is_new(*number));
                 }
                 self.with_reverse(call, out, |core, now, next, out| {
                     core.handle(now, from, message, next, out)
                 });
+                // On its way up it is heard by the topic's owner only.
+                if let Some(number) = new.filter(|number| !self.reverse.is_new(*number)) {
+                    call.config.watch.borrow_mut().heard(call.now, number, self.handle);
+                }
             }
             Message::Gossip(message) => {
                 if let gossip::Message::Event { number, .. } = *message {

@@ -1,4 +1,5 @@
-//! What the figures of `sim pubsub` promise, in small worlds, and that the one who watches sees what is wrong.
+//! What the figures of `sim pubsub` promise, in small worlds, and that the one who watches sees what is
+//! wrong.
 
 use xtreem_base::{Duration, Handle, Instant};
 use xtreem_overlay::{Key, Namespace};
@@ -104,19 +105,21 @@ fn half_may_die_at_once_and_some_in_each_round() {
     let kill = Some(Kill { fraction: 0.5, at_round: 5 });
     let options = Options { nodes: 120, subscribers: 60, kill, rounds: 30, ..Options::default() };
     let report = run(&options).expect("possible");
-    assert!(report.ok && report.delivered == report.expected, "{report:#?}");
+    assert!(report.ok && report.delivered == report.expected && report.expected > 500, "{report:#?}");
     assert!(report.resumed_after_ms.is_some_and(|ms| ms < 3 * relay::LEASE.as_secs() * 1_000));
     let options = Options { nodes: 120, subscribers: 80, publishers: 2, kill_per_round: 2, ..options };
     let report = run(&Options { kill: None, ..options }).expect("possible");
-    assert!(report.ok && report.delivered == report.expected, "{report:#?}");
+    assert!(report.ok && report.delivered == report.expected && report.expected > 1_000, "{report:#?}");
+    let counted = (report.redundant > 0, report.told_lost, report.fan_out_max <= 16, report.depth_max <= 4);
+    assert_eq!(counted, (true, 0, true, true), "{report:#?}");
 }
 
 #[test]
-fn the_other_trees_reach_all_where_nothing_goes_wrong() {
+fn the_other_trees_reach_nearly_all_where_nothing_goes_wrong() {
     for tree in [Tree::Reverse, Tree::Gossip] {
         let options = Options { nodes: 100, subscribers: 50, rounds: 15, tree, ..Options::default() };
         let report = run(&options).expect("possible");
-        assert_eq!(report.delivered, report.expected, "{report:#?}");
+        assert!(report.delivered * 20 >= report.expected * 19, "{report:#?}");
         assert!(report.expected == 750 && report.bystanders_touched > 0, "{report:#?}");
     }
 }
@@ -156,7 +159,7 @@ fn impossible_options_are_named() {
 fn who_watches_sees_each_broken_promise() {
     let at = |seconds: u64| Instant::from_millis(1_000 * seconds);
     let [publisher, one] = [0, 1].map(Handle::from_u32);
-    let judge = |watch: Watch| watch.report(None, true, |_| true).wrong;
+    let judge = |watch: Watch| watch.report(None, true).wrong;
     let begin = || {
         let mut watch = Watch::new(2);
         watch.asked(at(1), one);

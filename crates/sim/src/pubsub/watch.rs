@@ -10,11 +10,14 @@ use crate::arena::slot_of;
 
 /// Broken promises that are told in words.
 const WORDS_MAX: usize = 10;
-/// Who subscribed no more may be told events so long: its item lives, then a list that has it, then what waits
-/// for it.
+/// Who subscribed no more may be told events so long: its item lives, then a list that has it, then what
+/// waits for it.
 const ENDED: Duration = Duration::from_secs(relay::LEASE.as_secs() + 25 + 30);
 /// A server that was paused is told of news within so long, and looks by itself within so long.
 const UNAWARE: (Duration, Duration) = (Duration::from_secs(8), Duration::from_secs(15));
+/// What a server has published when it dies is on its way for so long, and so is what comes to one whose
+/// subscription ends: it waits for a list, then for servers that cannot be reached.
+const UNDER_WAY: Duration = Duration::from_secs(60 + 30 + 10);
 const UNKNOWN: u8 = u8::MAX;
 
 /// One subscription, from its beginning to its end.
@@ -33,7 +36,7 @@ struct Event {
     /// By slot: steps from the publisher, and the incarnation that heard, plus one.
     depth: Vec<u8>,
     heard: Vec<u16>,
-    fan_out: BTreeMap<u32, u32>,
+    fan_out: BTreeMap<u32, Vec<Handle>>,
 }
 
 /// Who did not hear, and since when it should have.
@@ -142,7 +145,7 @@ impl Watch {
     /// A copy of an event has come. `is_wanted`: the node has, or had until lately, somebody who wants it.
     pub(super) fn came(&mut self, event: u32, from: Handle, to: Handle, is_wanted: bool) {
         let Some(event) = self.events.get_mut(event as usize) else { return };
-        let (from, slot) = (slot_of(from), slot_of(to));
+        let (from, slot, receiver) = (slot_of(from), slot_of(to), to);
         if !is_wanted && slot != slot_of(event.publisher) {
             self.bystanders.insert(slot);
         }
@@ -150,7 +153,7 @@ impl Watch {
         let depth = &mut event.depth[slot as usize];
         if *depth == UNKNOWN {
             *depth = before.saturating_add(1);
-            *event.fan_out.entry(from).or_default() += 1;
+            event.fan_out.entry(from).or_default().push(receiver);
         } else {
             self.count.redundant += 1;
         }
@@ -190,17 +193,18 @@ impl Watch {
     }
 
     /// Those who must have heard an event, and how many of them have.
-    fn audience(&self, event: &Event, is_alive: &impl Fn(Handle) -> bool) -> (u64, u64, Option<Missed>) {
+    fn audience(&self, event: &Event) -> (u64, u64, Option<Missed>) {
         let (mut expected, mut delivered, mut missed) = (0, 0, None);
         for term in &self.terms {
             let slot = slot_of(term.handle);
             let is_due = |since| since <= event.at && self.is_told(event, since);
-            let is_due = term.acknowledged.is_some_and(is_due) && term.ended.is_none();
-            if !is_due || slot == slot_of(event.publisher) || !is_alive(term.handle) {
+            let is_over = term.ended.is_some_and(|ended| ended < event.at + UNDER_WAY);
+            if is_over || !term.acknowledged.is_some_and(is_due) || slot == slot_of(event.publisher) {
                 continue;
             }
             expected += 1;
-            if event.heard[slot as usize] == (term.handle.as_u32() >> 24) as u16 + 1 {
+            // Or a later start of it has.
+            if event.heard[slot as usize] > (term.handle.as_u32() >> 24) as u16 {
                 delivered += 1;
             } else {
                 missed = missed.or(Some((term.handle, term.acknowledged)));
@@ -209,12 +213,7 @@ impl Watch {
         (expected, delivered, missed)
     }
 
-    pub(super) fn report(
-        mut self,
-        rounds_to_right_ring: Option<u32>,
-        must_all_hear: bool,
-        is_alive: impl Fn(Handle) -> bool,
-    ) -> Report {
+    pub(super) fn report(mut self, rounds_to_right_ring: Option<u32>, must_all_hear: bool) -> Report {
         let (mut expected, mut delivered) = (0, 0);
         let (mut resumed, mut mostly) = (None, None);
         let (mut depth_max, mut steps, mut reached) = (0, 0, 0);
@@ -229,10 +228,11 @@ impl Watch {
                 }
             }
             depth_max = depth_max.max(all.copied().max().unwrap_or_default());
-            if !is_alive(event.publisher) || !self.is_promised(event.at) {
+            let died = self.dead.get(&event.publisher);
+            if died.is_some_and(|died| *died < event.at + UNDER_WAY) || !self.is_promised(event.at) {
                 continue;
             }
-            let (of, got, missed) = self.audience(event, &is_alive);
+            let (of, got, missed) = self.audience(event);
             expected += of;
             delivered += got;
             if must_all_hear && let Some((handle, Some(since))) = missed {
@@ -266,6 +266,9 @@ impl Watch {
             self.latencies.get(at).copied().unwrap_or_default().into()
         };
         let count = self.count;
+        // Who stands in for a head that died does not count beside it.
+        let live = |all: &Vec<Handle>| all.iter().filter(|one| !self.dead.contains_key(one)).count();
+        let fan_outs = self.events.iter().flat_map(|it| it.fan_out.values()).map(live);
         let per_event = |sum: u64| (10.0 * sum as f64 / self.events.len().max(1) as f64).round() / 10.0;
         Report {
             rounds_to_right_ring,
@@ -275,7 +278,7 @@ impl Watch {
             events: self.events.len() as u64,
             expected,
             delivered,
-            fan_out_max: self.events.iter().flat_map(|it| it.fan_out.values()).copied().max().unwrap_or(0),
+            fan_out_max: fan_outs.max().unwrap_or(0) as u32,
             depth_max: depth_max.into(),
             depth_mean: (100.0 * steps as f64 / f64::max(1.0, reached as f64)).round() / 100.0,
             bystanders_touched: self.bystanders.len() as u64,

@@ -30,13 +30,15 @@ const DRAINING: Duration = Duration::from_secs(60);
 const LOSS_PER_MILLION: u32 = 20_000;
 /// Rounds of the split.
 const SPLIT: (u32, u32) = (20, 30);
+/// After a split: what one side's ring did not have is written anew when its lease has ended, and found then.
+const HEALING: Duration = Duration::from_secs(relay::LEASE.as_secs() + 30);
 /// Rounds between two deaths or new starts, and until somebody stands in for a dead one.
 const DEATHS: u32 = 12;
 const REPLACED: u32 = 8;
 /// Whom a newcomer knows: that all of them are paused or do not hear it is rare.
 const INTRODUCERS: usize = 4;
 /// Rounds in which who started anew finds its place on the ring, before its clients come back.
-const FINDING: u32 = 6;
+const FINDING: u32 = 1;
 
 pub(super) struct World {
     pub(super) arena: Arena<Node>,
@@ -241,10 +243,11 @@ impl World {
         self.arena.link().split(parts);
     }
 
-    /// From shortly before the split until a lease after its end nothing is promised across it.
+    /// From shortly before the split, as events wait for a list that is made in it, until everybody has
+    /// written anew after its end nothing is promised.
     pub(super) fn end_split(&mut self, span: Duration) {
         self.arena.link().split(Vec::new());
-        let end = self.arena.now() + relay::LEASE + Duration::from_secs(30);
+        let end = self.arena.now() + HEALING;
         let begin = Instant::from_micros((self.arena.now().as_micros()).saturating_sub(span.as_micros()));
         self.arena.config.watch.borrow_mut().split(begin, end);
     }
@@ -313,7 +316,6 @@ impl World {
         let mut watch = std::mem::take(&mut *self.arena.config.watch.borrow_mut());
         watch.count.only_until(&sent);
         let must_all_hear = self.options.tree == Tree::List && self.options.kill.is_none();
-        let is_alive = |handle| self.arena.is_alive(handle);
-        watch.report(self.rounds_to_right_ring, must_all_hear, is_alive)
+        watch.report(self.rounds_to_right_ring, must_all_hear)
     }
 }
