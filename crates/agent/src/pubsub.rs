@@ -38,6 +38,7 @@ use self::clients::{Inputs, Newcomer};
 pub(crate) use self::door::Door;
 pub use self::door::{DoorError, TcpConfig};
 use self::grid::Grid;
+pub(crate) use self::grid::item;
 use self::news::{News, Reporter};
 use self::outside::Outside;
 use self::stream::Stream;

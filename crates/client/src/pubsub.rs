@@ -152,6 +152,14 @@ impl PubSub {
         PubSub::begin(Box::pin(stream)).await
     }
 
+    /// By a connection that somebody else has made.
+    ///
+    /// # Errors
+    /// It broke, or nobody who speaks this protocol is behind it.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Result<PubSub, PubSubError> {
+        PubSub::begin(Box::pin(stream)).await
+    }
+
     async fn at_socket(socket: &Path) -> Result<PubSub, PubSubError> {
         let unreachable = |source| PubSubError::Unreachable { place: socket.display().to_string(), source };
         let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
@@ -191,6 +199,39 @@ impl PubSub {
             return Err(PubSubError::Malformed("a replay is written as in `50` or `10s`".into()));
         }
         self.ask(&format!("SUBSCRIBE {} replay={replay}\r\n", Pattern::new(topics)?)).await
+    }
+
+    /// Subscribes to several at once, with past events if `replay` says so. When this returns, whatever is
+    /// published from now on comes.
+    ///
+    /// # Errors
+    /// One of them is refused; nobody knows which of the others were.
+    pub async fn subscribe_all(
+        &mut self,
+        topics: &[String],
+        replay: Option<&str>,
+    ) -> Result<(), PubSubError> {
+        let replay = match replay {
+            Some(replay) if replay.is_empty() || replay.contains(|c: char| !c.is_ascii_alphanumeric()) => {
+                return Err(PubSubError::Malformed("a replay is written as in `50` or `10s`".into()));
+            }
+            replay => replay.map(|replay| format!(" replay={replay}")).unwrap_or_default(),
+        };
+        let patterns = topics.iter().map(|topic| Pattern::new(topic.as_str()));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
+        self.be_sure().await?;
+        for pattern in &patterns {
+            self.output.extend_from_slice(format!("SUBSCRIBE {pattern}{replay}\r\n").as_bytes());
+        }
+        for _ in &patterns {
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// What was told while answers were awaited.
+    pub fn take_told(&mut self) -> VecDeque<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// As [`PubSub::subscribe`], as one of a group: each event goes to one of it.

@@ -223,7 +223,8 @@ fn end_of(namespace: Namespace, to: Option<Vec<u8>>) -> Option<Option<Key>> {
     }
 }
 
-fn item(found: store::Found) -> Item {
+/// An item of the ring, as what was found.
+pub(crate) fn item(found: store::Found) -> Item {
     let key = found.key.as_bytes().get(1..).unwrap_or_default().to_vec();
     Item { key, value: found.value.as_bytes().to_vec(), writer: found.writer }
 }

@@ -1,6 +1,7 @@
 //! Publish/subscribe between agents: whoever subscribed at one hears what is published at another.
 
 pub mod kept;
+pub mod web;
 
 use std::path::Path;
 use std::time::Duration;

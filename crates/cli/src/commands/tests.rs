@@ -48,6 +48,8 @@ fn the_issues_command_lines_are_understood() {
         "xtreem run app.toml --wait --json --socket s --credential c",
         "xtreem run --wait=10m app.toml",
         "xtreem apps --json",
+        "xtreem topics",
+        "xtreem topics storage/osd --limit 5 --json --socket s",
         "xtreem show web",
         "xtreem logs web/3 --lines 7 --follow",
         "xtreem exec web/0 -- ls -l",
