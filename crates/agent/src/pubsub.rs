@@ -100,7 +100,8 @@ impl Pubsub {
         let missed = Arc::new(AtomicU64::new(0));
         let tokens = Arc::new(Tokens::default());
         let own = net.own_contact();
-        let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
+        let broker =
+            Broker::new(Config { deals_groups: true, ..Config::default() }, own.id, own.incarnation.into());
         let (known, replay) = (tokens.clone(), config.replay.clone());
         let runtime = tokio::runtime::Handle::current();
         let grid = Grid::new(net.clone(), waiting.clone(), runtime, config.retained_lease);

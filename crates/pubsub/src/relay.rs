@@ -11,9 +11,11 @@
 //! publishes. One of both sees the other. The second tells the first at once, and only when the first has
 //! taken it the subscriber is answered.
 
-mod arrival;
+pub(crate) mod arrival;
+mod dealing;
 mod frame;
 mod inlets;
+mod interest;
 mod link;
 mod ops;
 mod outlets;
@@ -27,7 +29,7 @@ mod tree;
 mod turns;
 mod wants;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -35,9 +37,11 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 pub use self::arrival::Arrival;
+pub use self::dealing::{OTHERS_MAX, Share};
 pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, Framed, LENGTH_BYTES, Origin, Turn, length};
 use self::inlets::Inlets;
 pub use self::inlets::{Misread, Received};
+pub use self::interest::Interest;
 use self::link::{Link, Out};
 pub use self::ops::{Failure, Space, What};
 use self::ops::{Ops, Waiter};
@@ -69,9 +73,11 @@ pub enum Action {
     /// Something waits for this server: [`Relay::pop`] has it, on a stream to there.
     Call(Server),
     /// Who subscribed to this is answered.
-    Answer(Arc<Pattern<'static>>, Answer),
+    Answer(Arc<Interest>, Answer),
     /// The turn of these events has come: they are for clients of this server.
     Deliver(Arrival),
+    /// These events are for a member of a group at this server.
+    Share(Share),
     /// All frames up to this one, that this server sent on its stream, are taken.
     Taken(NodeId, u64),
 }
@@ -91,15 +97,15 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// A new subscription of this server, that this other one is told of.
-    Want(Arc<Pattern<'static>>, NodeId),
+    Want(Arc<Interest>, NodeId),
     /// A frame that came from this server with this number.
     Inlet(NodeId, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Answer(Arc<Pattern<'static>>),
-    Want(Arc<Pattern<'static>>),
+    Answer(Arc<Interest>),
+    Want(Arc<Interest>),
     Outlet(Arc<Pattern<'static>>),
     Turn(LineId),
 }
@@ -109,10 +115,12 @@ enum Timer {
 pub struct Relay {
     own: Server,
     ops: Ops,
-    wants: BTreeMap<Arc<Pattern<'static>>, Want>,
+    wants: BTreeMap<Arc<Interest>, Want>,
+    /// Those of them that are groups.
+    groups: BTreeSet<Arc<Interest>>,
     outlets: BTreeMap<Arc<Pattern<'static>>, Outlet>,
     /// What other servers told of themselves, until when it is remembered.
-    told: BTreeMap<(NodeId, Arc<Pattern<'static>>), (Server, Instant)>,
+    told: BTreeMap<(NodeId, Arc<Interest>), (Server, Instant)>,
     links: BTreeMap<NodeId, Link>,
     inlets: Inlets,
     seen: Seen,
@@ -126,6 +134,8 @@ pub struct Relay {
     cycles: u64,
     /// Topics that it published to until now.
     lines: u64,
+    /// Counts events that were given to groups.
+    dealt: u64,
     lost: u64,
     out: VecDeque<Action>,
 }
@@ -137,6 +147,7 @@ impl Relay {
             own,
             ops: Ops::default(),
             wants: BTreeMap::new(),
+            groups: BTreeSet::new(),
             outlets: BTreeMap::new(),
             told: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -148,6 +159,7 @@ impl Relay {
             key,
             cycles: 0,
             lines: 0,
+            dealt: 0,
             lost: 0,
             out: VecDeque::new(),
         }
@@ -291,7 +303,8 @@ impl Relay {
     }
 
     /// Puts a frame on its way. What others get through a server that cannot be reached goes by the next one.
-    fn send(&mut self, mut to: Server, mut out: Out) {
+    fn send(&mut self, to: Server, out: Out) {
+        let Some((mut to, mut out)) = self.redirect(to, out) else { return };
         while let Some(link) = self.links.get_mut(&to.id).filter(|link| link.failing_since.is_some()) {
             let Body::Events { part, topic, count, .. } = &mut out.body else { break };
             let Some((next, rest)) = out.rest.split_first() else { break };
@@ -300,9 +313,7 @@ impl Relay {
             (to, out.rest) = (*next, rest.into());
         }
         if self.links.len() >= LINKS_MAX && !self.links.contains_key(&to.id) {
-            if let Body::Events { count, .. } = out.body {
-                self.lost += u64::from(count);
-            }
+            self.lost += out.body.count();
             return self.settle(out.token.into_iter().collect());
         }
         let link = self.links.entry(to.id).or_insert_with(|| Link::new(to));

@@ -55,6 +55,7 @@ struct Source {
 struct Row {
     subscribers: BTreeSet<NodeId>,
     publishers: BTreeSet<NodeId>,
+    groups: BTreeSet<String>,
     /// Bytes and seconds left.
     retained: Option<(usize, u64)>,
 }
@@ -101,6 +102,7 @@ pub(super) async fn list(
             topic,
             subscribers: row.subscribers.len(),
             publishers: row.publishers.len(),
+            groups: row.groups.into_iter().collect(),
             retained_bytes: row.retained.map(|(bytes, _)| bytes),
             retained_left_s: row.retained.map(|(_, left_s)| left_s),
         }));
@@ -154,8 +156,9 @@ fn add(rows: &mut BTreeMap<String, Row>, of: Namespace, found: Found) {
             let row = rows.entry(value.topic.text().into_owned()).or_default();
             row.retained = Some((payload_bytes(&value), left_s));
         }
-    } else if let Some((pattern, server)) = item.read() {
-        let row = rows.entry(pattern.text().into_owned()).or_default();
+    } else if let Some((interest, server)) = item.read() {
+        let row = rows.entry(interest.pattern.text().into_owned()).or_default();
+        row.groups.extend(interest.group);
         let servers = if of == Namespace::SUBSCRIBERS { &mut row.subscribers } else { &mut row.publishers };
         servers.insert(server.id);
     }

@@ -9,10 +9,10 @@ pub fn list(list: &TopicList) -> String {
         return "Nobody subscribes to anything there, or publishes, and no topic has a last value.\n"
             .to_owned();
     }
-    let mut text = Table::new(["TOPIC", "SUBSCRIBED", "PUBLISHED", "RETAINED"]);
-    for TopicView { topic, subscribers, publishers, retained_bytes, .. } in &list.topics {
+    let mut text = Table::new(["TOPIC", "SUBSCRIBED", "PUBLISHED", "RETAINED", "GROUPS"]);
+    for TopicView { topic, subscribers, publishers, retained_bytes, groups, .. } in &list.topics {
         let retained = retained_bytes.map_or("-".to_owned(), |bytes| format!("{bytes} B"));
-        text.row([topic, &subscribers.to_string(), &publishers.to_string(), &retained]);
+        text.row([topic, &subscribers.to_string(), &publishers.to_string(), &retained, &groups.join(" ")]);
     }
     let more = list.next.as_ref().map(|_| "There is more: --limit.\n").unwrap_or_default();
     format!("{text}{more}")
@@ -28,12 +28,13 @@ mod tests {
             topic: topic.into(),
             subscribers: 2,
             publishers: 0,
+            groups: vec!["workers".into()],
             retained_bytes,
             retained_left_s: None,
         };
         let topics = vec![view("a/b", Some(7)), view("a/**", None)];
         let shown = list(&TopicList { topics, next: Some("61".into()) });
-        assert_eq!(shown.lines().nth(1), Some("a/b    2           0          7 B"), "{shown}");
+        assert_eq!(shown.lines().nth(1), Some("a/b    2           0          7 B       workers"), "{shown}");
         assert!(shown.ends_with("There is more: --limit.\n"));
         assert!(list(&TopicList::default()).starts_with("Nobody"));
     }

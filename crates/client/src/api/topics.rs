@@ -20,6 +20,9 @@ pub struct TopicView {
     pub subscribers: usize,
     /// Agents whose clients published to just this a short while ago.
     pub publishers: usize,
+    /// Groups of which one member gets each event; their agents count among the subscribers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<String>,
     /// Bytes of its last value, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retained_bytes: Option<usize>,

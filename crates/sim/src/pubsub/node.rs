@@ -309,6 +309,8 @@ impl Node {
                         call.config.watch.borrow_mut().heard(call.now, event, self.handle);
                     }
                 }
+                // No groups are played.
+                Action::Share(_) => {}
                 Action::Answer(_, answer) => {
                     let since = match answer {
                         Answer::Done => Some(call.now),
