@@ -1,10 +1,13 @@
 //! Publish/subscribe by the agent: one connection that publishes, subscribes and hears events.
 
+mod request;
+
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -12,6 +15,7 @@ use tokio::net::{TcpStream, UnixStream};
 use xtreem_pubsub::{Framer, Pattern, Reply, Step, Topic, write_publish};
 pub use xtreem_pubsub::{HashId, TopicError};
 
+use self::request::Inbox;
 use crate::{OperatorClient, SlotClient};
 
 /// Longest payload that is read: more than any agent takes by default.
@@ -39,6 +43,9 @@ pub enum PubSubError {
     Topic(#[from] TopicError),
     #[error("{WAITING_MAX} events came before the answer: take them with `recv` first")]
     TooMany,
+    /// It was published, and somebody may have heard it.
+    #[error("nobody has answered the request to {topic} within {limit:?}")]
+    Unanswered { topic: String, limit: Duration },
 }
 
 /// What is told to a subscriber.
@@ -107,6 +114,8 @@ pub struct PubSub {
     told: VecDeque<Told>,
     /// Events were published that nobody acknowledges: a refusal may be theirs.
     is_unsure: bool,
+    /// Once there was a request.
+    inbox: Option<Inbox>,
 }
 
 /// Asked at the beginning, and to hear of all before it.
@@ -175,6 +184,7 @@ impl PubSub {
             output: BytesMut::new(),
             told: VecDeque::new(),
             is_unsure: false,
+            inbox: None,
         };
         bus.ask(WISHES).await?;
         Ok(bus)
@@ -298,11 +308,17 @@ impl PubSub {
     /// # Errors
     /// The connection broke, or something that was published before is refused.
     pub async fn recv(&mut self) -> Result<Told, PubSubError> {
-        if let Some(told) = self.told.pop_front() {
-            return Ok(told);
+        while let Some(told) = self.told.pop_front() {
+            if !self.is_late(&told) {
+                return Ok(told);
+            }
         }
         self.flush().await?;
-        match self.read().await? {
+        let mut read = self.read().await?;
+        while read.as_ref().is_some_and(|told| self.is_late(told)) {
+            read = self.read().await?;
+        }
+        match read {
             Some(told) => Ok(told),
             None => Err(PubSubError::Malformed("an answer that nobody awaits".into())),
         }
