@@ -48,6 +48,7 @@ fn the_issues_command_lines_are_understood() {
         "xtreem run app.toml --wait --json --socket s --credential c",
         "xtreem run --wait=10m app.toml",
         "xtreem apps --json",
+        "xtreem pub services/web --request --timeout 2s",
         "xtreem topics",
         "xtreem topics storage/osd --limit 5 --json --socket s",
         "xtreem show web",

@@ -19,9 +19,8 @@ Examples:
   xtreem topics --limit 10000 --json
 
 SUBSCRIBED and PUBLISHED count agents: those whose clients subscribed to just this, and those whose clients
-published to it in the last half minute. RETAINED is the length of the topic's last value, GROUPS are those of which
-one member gets each event. Topics to which
-somebody publishes and nobody else ever listens stand here, too; what was published is not kept.")]
+published to it in the last half minute. RETAINED is the length of the topic's last value, GROUPS are those
+of which one member gets each event.")]
 pub struct Arguments {
     /// Only this topic and what lies below it
     #[arg(value_name = "PREFIX")]
