@@ -62,7 +62,8 @@ pub enum Body {
         count: u32,
         events: Bytes,
     },
-    /// Events of one topic for one member of a group, at this server or, if it has none, at one of the others.
+    /// Events of one topic for one member each of a group, at this server or, if it has none, at one of the
+    /// others.
     Share {
         origin: Origin,
         group: Arc<Interest>,
