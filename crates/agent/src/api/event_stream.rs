@@ -34,8 +34,8 @@ use crate::pubsub::access;
 const TOPICS_MAX: usize = 64;
 /// A comment is sent after so much silence, so that both sides notice a dead connection (our guess).
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// What data begin with that stand in base64: bytes that are no text, or that a line of the stream would
-/// change.
+/// What data begin with that stand in base64: bytes that are no text, or that lines of the stream would
+/// change; and none at all, as pages are not told of events without data.
 const BASE64: &str = "base64:";
 /// The name by which lost events are told: no topic has it.
 const LOST: &str = "*lost";
@@ -164,8 +164,8 @@ fn last_event(text: &[u8]) -> Result<HashId, ApiError> {
     id.map(HashId).ok_or_else(|| ApiError::bad_request("Last-Event-ID: want the 32 digits of an event's id"))
 }
 
-/// Whether the reader may not have had it: of one publisher and topic it had all up to the last one. Of others
-/// nobody knows.
+/// Whether the reader may not have had it: of one publisher and topic it had all up to the last one. Of
+/// others nobody knows.
 fn is_after(told: &Told, last: HashId) -> bool {
     match told {
         Told::Event(event) => event.id.is_after(last.place()),
@@ -188,7 +188,7 @@ fn shown(told: &Told) -> sse::Event {
 fn data(event: &Event) -> String {
     match std::str::from_utf8(&event.payload) {
         // A line end is one in the stream, whichever it was; other texts come as they are.
-        Ok(text) if !text.contains('\r') && !text.starts_with(BASE64) => text.to_owned(),
+        Ok(text) if !text.is_empty() && !text.contains('\r') && !text.starts_with(BASE64) => text.to_owned(),
         _ => format!("{BASE64}{}", STANDARD.encode(&event.payload)),
     }
 }
@@ -225,7 +225,7 @@ mod tests {
     #[test]
     fn text_comes_as_it_is_and_all_else_in_base64() {
         let of = |payload| data(&event(HashId(1), payload));
-        assert_eq!((of(b"up"), of(b""), of(b"a\nb")), ("up".into(), String::new(), "a\nb".into()));
+        assert_eq!((of(b"up"), of(b""), of(b"a\nb")), ("up".into(), BASE64.into(), "a\nb".into()));
         assert_eq!((of(b"\xff"), of(b"a\rb")), ("base64:/w==".into(), "base64:YQ1i".into()));
         assert_eq!(of(b"base64:x"), "base64:YmFzZTY0Ong=");
     }

@@ -62,6 +62,7 @@ const TESTS: &[Test] = tests![
     pubsub::kept::a_retry_is_one_event_at_all_agents,
     pubsub::kept::past_events_come_first_at_another_agent_and_outlive_their_own,
     pubsub::groups::each_event_comes_to_one_member_in_the_grid_and_a_dead_agents_share_to_the_others,
+    pubsub::example::the_example_of_events_tells_what_changes_and_who_failed,
     pubsub::web::programs_and_pages_hear_events_by_http_and_publish_them,
     pubsub::web::a_reader_that_comes_back_gets_the_past_events_that_it_has_not_had,
     pubsub::web::all_topics_of_the_grid_are_listed_with_their_servers_a_page_at_a_time,

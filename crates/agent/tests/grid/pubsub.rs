@@ -1,5 +1,6 @@
 //! Publish/subscribe between agents: whoever subscribed at one hears what is published at another.
 
+pub mod example;
 pub mod groups;
 pub mod kept;
 pub mod web;

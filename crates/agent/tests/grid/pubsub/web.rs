@@ -98,6 +98,8 @@ pub async fn programs_and_pages_hear_events_by_http_and_publish_them() {
     assert_eq!(web.event().await.0, "event: news/sport|data: base64:/w==");
     assert_eq!(client.next().await, "one\ntwo");
     client.next().await;
+    assert_eq!(post(there, "topic=end", b"").await, "200");
+    assert_eq!(web.event().await.0, "event: end|data: base64:");
 
     // A last value is found by who comes later.
     assert_eq!(post(here, "topic=state/web&retain=true", b"up").await, "200");
