@@ -213,7 +213,7 @@ impl Node {
     pub(super) fn cancel(&mut self, call: Call<'_, Common>, out: &mut Post<'_, Node>) {
         self.cancelled = Some(call.now);
         call.config.watch.borrow_mut().cancelled(call.now, self.handle);
-        self.relay.unwanted(&topic());
+        self.relay.unwanted(topic());
         self.pump(call, out);
     }
 
