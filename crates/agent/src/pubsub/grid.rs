@@ -145,7 +145,7 @@ impl Server {
                 self.outside.borrow_mut().relay.publish(now, &topic, &events, count);
             }
             Task::Kept(asker, topic, result) => {
-                broker.kept(&asker, &topic, result.as_ref().map(|()| ()).map_err(String::as_str));
+                broker.kept(&asker, &topic, result.as_ref().copied().map_err(String::as_str));
             }
             Task::Found(id, pattern, found) => broker.found(id, &pattern, &found),
             Task::Answer(id, pattern, words) => broker.answer_recall(id, &pattern, words),
