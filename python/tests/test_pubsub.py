@@ -36,6 +36,27 @@ class Scripted:
         self.directory.cleanup()
 
 
+class Answering(Scripted):
+    """Two requests: one that is answered, twice, and one that is not."""
+
+    def __init__(self) -> None:
+        super().__init__([])
+
+    def serve(self, listener: socket.socket, script: List[bytes]) -> None:
+        connection, _ = listener.accept()
+        listener.close()
+        with connection:
+            taken = b"OK PUBLISH a\r\n"
+            for answer in [b"OK CONNECT\r\n", b"OK SUBSCRIBE\r\n", b"", taken, taken]:
+                self.asked.append(connection.recv(65536))
+                if not answer:
+                    reply_to = self.asked[-1].split(b'Reply-to: ')[1].split(b"\r\n")[0]
+                    head = b"EVENT " + reply_to + b" 0123\r\n"
+                    answer = head + b"Payload-length: 4\r\nfine\r\n" + EVENT
+                    answer += head + b"Payload-length: 4\r\nlate\r\nOK PUBLISH a\r\n"
+                connection.sendall(answer)
+
+
 EVENT = (
     b'EVENT "a/b" 0123\r\nRetained: yes\r\nSequence: 7\r\nReply-to: "in/\\"1"\r\nPublisher: me\r\n'
     b"Payload-length: 4\r\n\r\n\xff\n\r\n"
@@ -58,6 +79,20 @@ class PubSub(unittest.TestCase):
         publish = b'PUBLISH "say \\"hi\\""\r\nRetain: yes\r\nReply-to: "in"\r\nSequence: 5\r\nAck: a\r\n'
         publish += b"Payload-length: 4\r\nbody\r\n"
         self.assertEqual(agent.asked[3], publish)
+
+    def test_a_request_gets_the_first_answer_to_it_and_other_events_stay(self) -> None:
+        agent = Answering()
+        with xtreem.PubSub(agent.path) as bus:
+            answer = bus.request("services/web", "status?")
+            with self.assertRaisesRegex(xtreem.XtreemError, "services/none"):
+                bus.request("services/none", timeout=0.05)
+            other = bus.get(1.0)
+            assert other is not None
+            self.assertEqual((answer.payload, other.topic), (b"fine", "a/b"))
+            self.assertTrue(bus.reply(other, "seen"))
+            self.assertFalse(bus.reply(xtreem.Published("a")))
+        agent.end()
+        self.assertIn(b'PUBLISH "in/\\"1"\r\n', agent.asked[-1])
 
     def test_what_is_refused_is_an_error_and_the_end_is_told(self) -> None:
         agent = Scripted([b"OK CONNECT\r\n", b'ERROR forbidden "not \\"x\\""\r\n'])

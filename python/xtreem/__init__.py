@@ -19,6 +19,7 @@ import http.client
 import json
 import os
 import queue
+import secrets
 import socket
 import threading
 import time
@@ -512,6 +513,9 @@ class PubSub:
         self._answers: collections.deque[Union[XtreemError, Published, str]] = collections.deque()
         self._awaited = 0
         self._end: Optional[XtreemError] = None
+        self._inbox, self._has_inbox, self._requests = "inbox/" + secrets.token_hex(16), False, 0
+        self._opening = threading.Lock()
+        self._replies: Dict[str, Optional[Published]] = {}
         threading.Thread(target=self._read, daemon=True, name="xtreem pubsub").start()
         self._ask("CONNECT ok lost headers")
         if token is not None:
@@ -565,6 +569,36 @@ class PubSub:
         answer = self._ask(f"UPDATE {operation}\r\nPayload-length: {len(body)}", b"\r\n" + body)
         ids = answer.split()[2:] if isinstance(answer, str) else []
         return {topic: None if id == "absent" else id for topic, id in zip(changes, ids)}
+
+    def request(self, topic: str, payload: Bytes = b"", timeout: float = 5.0) -> Published:
+        """Publishes an event and waits so many seconds for the first answer to it. An XtreemError when none
+        came in time: somebody may have heard it all the same."""
+        with self._opening:
+            if not self._has_inbox:
+                self.subscribe(self._inbox + "/*")
+                self._has_inbox = True
+        with self._changed:
+            self._requests += 1
+            reply_to = f"{self._inbox}/{self._requests}"
+            self._replies[reply_to] = None
+        try:
+            self.publish(topic, payload, reply_to=reply_to)
+            with self._changed:
+                self._changed.wait_for(lambda: bool(self._replies[reply_to] or self._end), timeout)
+                answer = self._replies[reply_to]
+        finally:
+            with self._changed:
+                del self._replies[reply_to]
+        if answer is None:
+            raise self._end or XtreemError(f"nobody has answered the request to {topic} in time", False)
+        return answer
+
+    def reply(self, to: Published, payload: Bytes = b"") -> bool:
+        """Answers whoever published this; False where no answer is awaited."""
+        if to.reply_to is None:
+            return False
+        self.publish(to.reply_to, payload)
+        return True
 
     def get(self, timeout: Optional[float] = None) -> Optional[Published]:
         """The next event; None when none came in time."""
@@ -662,6 +696,10 @@ class PubSub:
         with self._changed:
             if event is None:
                 self._answers.append(answer)
+            elif event.topic.startswith(self._inbox + "/"):
+                # The first answer counts, and only while it is awaited.
+                if event.topic in self._replies and not event.lost:
+                    self._replies[event.topic] = self._replies[event.topic] or event
             else:
                 # Beyond so many the agent keeps them; but an answer that is awaited stands behind them.
                 self._changed.wait_for(lambda: len(self._told) < AHEAD_MAX or self._awaited > 0)

@@ -40,6 +40,7 @@ use self::clients::{Inputs, Newcomer};
 pub(crate) use self::door::Door;
 pub use self::door::{DoorError, TcpConfig};
 use self::grid::Grid;
+pub(crate) use self::grid::item;
 use self::news::{News, Reporter};
 use self::outside::Outside;
 use self::stream::Stream;
@@ -101,7 +102,8 @@ impl Pubsub {
         let missed = Arc::new(AtomicU64::new(0));
         let tokens = Arc::new(Tokens::default());
         let own = net.own_contact();
-        let broker = Broker::new(Config::default(), own.id, own.incarnation.into());
+        let broker =
+            Broker::new(Config { deals_groups: true, ..Config::default() }, own.id, own.incarnation.into());
         let (known, replay) = (tokens.clone(), config.replay.clone());
         let runtime = tokio::runtime::Handle::current();
         let grid = Grid::new(net.clone(), waiting.clone(), runtime);

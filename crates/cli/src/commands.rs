@@ -19,6 +19,7 @@ mod show;
 mod sim;
 mod stop;
 mod subscribe;
+mod topics;
 mod vo;
 
 use std::ffi::OsString;
@@ -52,6 +53,8 @@ enum Command {
     Pub(publish::Arguments),
     /// Print the events of topics as they come
     Sub(subscribe::Arguments),
+    /// List what the grid subscribes to and publishes to, and topics with a last value
+    Topics(topics::Arguments),
     /// Find nodes that meet a requirement; holds nothing
     Nodes(nodes::Arguments),
     /// Submit an application
@@ -110,6 +113,7 @@ impl Cli {
             Command::Ring(arguments) => ring::run(&arguments),
             Command::Pub(arguments) => publish::run(&arguments),
             Command::Sub(arguments) => subscribe::run(&arguments),
+            Command::Topics(arguments) => topics::run(&arguments),
             Command::Nodes(arguments) => nodes::run(&arguments),
             Command::Run(arguments) => run::run(&arguments),
             Command::Apps(arguments) => apps::run(&arguments),

@@ -132,6 +132,9 @@ impl From<PubSubError> for Failure {
                 failure(Exit::Refused, "topics below `grid/` are the agents' own")
             }
             PubSubError::Refused { .. } => Failure::new(Exit::Refused, &error),
+            PubSubError::Unanswered { .. } => {
+                failure(Exit::Failed, "see with `xtreem topics` who subscribes there; --timeout waits longer")
+            }
             PubSubError::Broken(_)
             | PubSubError::Ended
             | PubSubError::Malformed(_)

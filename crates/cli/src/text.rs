@@ -8,6 +8,7 @@ mod past;
 pub mod ring;
 mod size;
 mod table;
+pub mod topics;
 mod validity;
 
 pub use nodes::count;

@@ -11,6 +11,7 @@ mod node;
 mod policy;
 mod ring;
 mod slot;
+mod topics;
 
 pub use application::{
     AppList, AppShow, AppSummary, Covered, ExitView, Holder, MemberRole, ProgressLine, RecordReply,
@@ -40,6 +41,7 @@ pub use slot::{
     AddressView, AppBrief, Dropped, MailboxRequest, MemberReply, MessageView, Peer, Peers, SlotApplication,
     SlotCredential, SlotEvent, SlotSelf,
 };
+pub use topics::{TopicList, TopicView};
 
 use serde::{Deserialize, Serialize};
 

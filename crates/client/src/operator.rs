@@ -18,7 +18,7 @@ use crate::api::{
     AnnounceReply, AnnounceRequest, AnnouncementView, AppCollections, AppList, AppShow, Blob, EXEC_PROTOCOL,
     GridReply, LossAccepted, NodeStatus, PolicyReply, PolicyRequest, ProgressLine, RecordReply,
     RecordRequest, RingItem, RingItems, RingOwner, RingReply, RingVersion, RingWrite, SearchLine,
-    SearchReply, SearchRequest, SubmitRequest,
+    SearchReply, SearchRequest, SubmitRequest, TopicList,
 };
 use crate::http::{Body, Http, bytes, empty, escaped, json};
 use crate::{Chunks, ClientError, Events, JsonLines};
@@ -121,6 +121,23 @@ impl OperatorClient {
         let mut path = format!("/v1/ring/scan?prefix={}&limit={limit}", escaped(prefix));
         if let Some(from) = from {
             path.push_str(&format!("&from={}", escaped(from)));
+        }
+        self.http.get(&path).await
+    }
+
+    /// What is subscribed to and published to in the grid at this topic and below it, and what has a last
+    /// value there; everywhere without one. `from`: after an answer that was cut off.
+    pub async fn topics(
+        &self,
+        prefix: Option<&str>,
+        from: Option<&str>,
+        limit: u16,
+    ) -> Result<TopicList, ClientError> {
+        let mut path = format!("/v1/topics?limit={limit}");
+        for (name, text) in [("prefix", prefix), ("from", from)] {
+            if let Some(text) = text {
+                path.push_str(&format!("&{name}={}", escaped(text)));
+            }
         }
         self.http.get(&path).await
     }

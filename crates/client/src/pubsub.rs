@@ -1,5 +1,6 @@
 //! Publish/subscribe by the agent: one connection that publishes, subscribes and hears events.
 
+mod request;
 mod update;
 
 use std::collections::VecDeque;
@@ -7,6 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
@@ -14,6 +16,7 @@ use tokio::net::{TcpStream, UnixStream};
 use xtreem_pubsub::{Framer, Pattern, Reply, Step, Topic, write_publish};
 pub use xtreem_pubsub::{HashId, TopicError};
 
+use self::request::Inbox;
 use self::update::Answer;
 pub use self::update::Change;
 use crate::{OperatorClient, SlotClient};
@@ -43,6 +46,9 @@ pub enum PubSubError {
     Topic(#[from] TopicError),
     #[error("{WAITING_MAX} events came before the answer: take them with `recv` first")]
     TooMany,
+    /// It was published, and somebody may have heard it.
+    #[error("nobody has answered the request to {topic} within {limit:?}")]
+    Unanswered { topic: String, limit: Duration },
 }
 
 /// What is told to a subscriber.
@@ -116,6 +122,8 @@ pub struct PubSub {
     answer: Answer,
     /// Events were published that nobody acknowledges: a refusal may be theirs.
     is_unsure: bool,
+    /// Once there was a request.
+    inbox: Option<Inbox>,
 }
 
 /// Asked at the beginning, and to hear of all before it.
@@ -161,6 +169,14 @@ impl PubSub {
         PubSub::begin(Box::pin(stream)).await
     }
 
+    /// By a connection that somebody else has made.
+    ///
+    /// # Errors
+    /// It broke, or nobody who speaks this protocol is behind it.
+    pub async fn over(stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Result<PubSub, PubSubError> {
+        PubSub::begin(Box::pin(stream)).await
+    }
+
     async fn at_socket(socket: &Path) -> Result<PubSub, PubSubError> {
         let unreachable = |source| PubSubError::Unreachable { place: socket.display().to_string(), source };
         let stream = UnixStream::connect(socket).await.map_err(unreachable)?;
@@ -177,6 +193,7 @@ impl PubSub {
             told: VecDeque::new(),
             answer: Answer::default(),
             is_unsure: false,
+            inbox: None,
         };
         bus.ask(WISHES).await?;
         Ok(bus)
@@ -201,6 +218,39 @@ impl PubSub {
             return Err(PubSubError::Malformed("a replay is written as in `50` or `10s`".into()));
         }
         self.ask(&format!("SUBSCRIBE {} replay={replay}\r\n", Pattern::new(topics)?)).await
+    }
+
+    /// Subscribes to several at once, with past events if `replay` says so. When this returns, whatever is
+    /// published from now on comes.
+    ///
+    /// # Errors
+    /// One of them is refused; nobody knows which of the others were.
+    pub async fn subscribe_all(
+        &mut self,
+        topics: &[String],
+        replay: Option<&str>,
+    ) -> Result<(), PubSubError> {
+        let replay = match replay {
+            Some(replay) if replay.is_empty() || replay.contains(|c: char| !c.is_ascii_alphanumeric()) => {
+                return Err(PubSubError::Malformed("a replay is written as in `50` or `10s`".into()));
+            }
+            replay => replay.map(|replay| format!(" replay={replay}")).unwrap_or_default(),
+        };
+        let patterns = topics.iter().map(|topic| Pattern::new(topic.as_str()));
+        let patterns = patterns.collect::<Result<Vec<_>, _>>()?;
+        self.be_sure().await?;
+        for pattern in &patterns {
+            self.output.extend_from_slice(format!("SUBSCRIBE {pattern}{replay}\r\n").as_bytes());
+        }
+        for _ in &patterns {
+            self.answer().await?;
+        }
+        Ok(())
+    }
+
+    /// What was told while answers were awaited.
+    pub fn take_told(&mut self) -> VecDeque<Told> {
+        std::mem::take(&mut self.told)
     }
 
     /// As [`PubSub::subscribe`], as one of a group: each event goes to one of it.
@@ -267,11 +317,17 @@ impl PubSub {
     /// # Errors
     /// The connection broke, or something that was published before is refused.
     pub async fn recv(&mut self) -> Result<Told, PubSubError> {
-        if let Some(told) = self.told.pop_front() {
-            return Ok(told);
+        while let Some(told) = self.told.pop_front() {
+            if !self.is_late(&told) {
+                return Ok(told);
+            }
         }
         self.flush().await?;
-        match self.read().await? {
+        let mut read = self.read().await?;
+        while read.as_ref().is_some_and(|told| self.is_late(told)) {
+            read = self.read().await?;
+        }
+        match read {
             Some(told) => Ok(told),
             None => Err(PubSubError::Malformed("an answer that nobody awaits".into())),
         }

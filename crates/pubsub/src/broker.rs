@@ -12,6 +12,7 @@ mod kept;
 mod publish;
 mod queue;
 mod repeats;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod updates;
@@ -33,6 +34,7 @@ use self::groups::Groups;
 pub use self::queue::Queue;
 use self::repeats::Repeats;
 use crate::keeper::Asker;
+use crate::relay::Interest;
 use crate::update::Update;
 use crate::{
     EventHeaders, Fault, Frame, Options, Pattern, Replay, Request, Step, Subscriptions, write_error,
@@ -51,6 +53,9 @@ pub struct Config {
     pub subscriptions_max: usize,
     /// Connections.
     pub connections_max: usize,
+    /// What is published to groups the host deals out, to these and to other servers'
+    /// ([`Broker::deliver_share`]): each group is an interest of its own.
+    pub deals_groups: bool,
 }
 
 impl Default for Config {
@@ -60,6 +65,7 @@ impl Default for Config {
             queue_max: 8 << 20,
             subscriptions_max: 10_000,
             connections_max: 65_536,
+            deals_groups: false,
         }
     }
 }
@@ -78,7 +84,7 @@ enum Hearer {
 pub trait Host {
     /// Somebody here subscribes to this now, and nobody did before; or nobody does any more. Whether who
     /// subscribes is answered later, by [`Broker::answer`]: events come at once.
-    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool;
+    fn wanted(&mut self, interest: &Interest, is_wanted: bool) -> bool;
 
     /// These events were published here, also some that nobody may want, if they are kept: so many, of one
     /// topic, one after the other with all headers.
@@ -146,7 +152,9 @@ pub struct Broker {
     groups: Groups,
     repeats: Repeats,
     /// Who is answered later.
-    held: BTreeMap<Pattern<'static>, Vec<ConnectionId>>,
+    held: BTreeMap<Interest, Vec<ConnectionId>>,
+    /// How many connections here have each.
+    interests: BTreeMap<Interest, usize>,
     /// Subscriptions that end by themselves.
     leases: Deadlines<(ConnectionId, Pattern<'static>)>,
     /// Subscriptions to which an event that was kept may come a second time until then.
@@ -186,6 +194,7 @@ impl Broker {
             groups: Groups::default(),
             repeats: Repeats::default(),
             held: BTreeMap::new(),
+            interests: BTreeMap::new(),
             leases: Deadlines::default(),
             catching: Deadlines::default(),
             dirty: Vec::new(),
@@ -323,6 +332,8 @@ impl Broker {
             let id = match hearer {
                 Hearer::Connection(id) if self.hears(id, topic) => id,
                 Hearer::Connection(_) => continue,
+                // They have shares of their own.
+                Hearer::Group(_) if self.config.deals_groups => continue,
                 Hearer::Group(number) => match self.pick(number, topic) {
                     Some(id) => id,
                     None => continue,
@@ -351,13 +362,9 @@ impl Broker {
 
     /// Answers all whose subscription to this waited for it: it is as wanted, with these words behind; or it
     /// cannot be, for this reason, and has ended.
-    pub fn answer(
-        &mut self,
-        pattern: &Pattern<'static>,
-        answer: Result<&str, (&str, &str)>,
-        host: &mut impl Host,
-    ) {
-        for id in self.held.remove(pattern).unwrap_or_default() {
+    pub fn answer(&mut self, interest: &Interest, answer: Result<&str, (&str, &str)>, host: &mut impl Host) {
+        let pattern = &interest.pattern;
+        for id in self.held.remove(interest).unwrap_or_default() {
             match answer {
                 Ok(words) => self.subscribed(id, pattern, words, host),
                 Err((code, words)) => {
@@ -606,19 +613,25 @@ impl Broker {
         if let Some(ends) = ends {
             self.leases.set((id, pattern.clone()), ends);
         }
-        if let Some(before) = before.filter(|before| before.group != subscription.group) {
+        let is_moved = before.as_ref().is_some_and(|before| before.group != subscription.group);
+        if let Some(before) = before.filter(|_| is_moved) {
             self.leave(id, &pattern, &before);
+            self.drop_interest(id, &pattern, &before, host);
         }
         let hearer = match &subscription.group {
             None => Hearer::Connection(id),
             Some(group) => Hearer::Group(self.groups.join(&pattern, group, id).0),
         };
-        let is_first = !self.subscriptions.has(&pattern);
+        let interest = self.interest(&pattern, &subscription);
         self.subscriptions.add(&pattern, hearer);
-        if is_first && host.wanted(&pattern, true) {
-            self.held.insert(pattern.clone(), Vec::new());
+        if is_new || is_moved {
+            let count = self.interests.entry(interest.clone()).or_default();
+            *count += 1;
+            if *count == 1 && host.wanted(&interest, true) {
+                self.held.insert(interest.clone(), Vec::new());
+            }
         }
-        if let Some(held) = self.held.get_mut(&pattern) {
+        if let Some(held) = self.held.get_mut(&interest) {
             if !held.contains(&id) {
                 held.push(id);
             }
@@ -658,13 +671,7 @@ impl Broker {
         self.stop_catching(id, pattern);
         host.forget(id, pattern);
         self.leave(id, pattern, subscription);
-        if let Some(held) = self.held.get_mut(pattern) {
-            held.retain(|known| *known != id);
-        }
-        if !self.subscriptions.has(pattern) {
-            self.held.remove(pattern);
-            host.wanted(pattern, false);
-        }
+        self.drop_interest(id, pattern, subscription, host);
     }
 
     fn leave(&mut self, id: ConnectionId, pattern: &Pattern<'static>, subscription: &Subscription) {

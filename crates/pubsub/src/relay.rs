@@ -11,9 +11,11 @@
 //! publishes. One of both sees the other. The second tells the first at once, and only when the first has
 //! taken it the subscriber is answered.
 
-mod arrival;
+pub(crate) mod arrival;
+mod dealing;
 mod frame;
 mod inlets;
+mod interest;
 mod link;
 mod ops;
 mod outlets;
@@ -28,7 +30,7 @@ mod tree;
 mod turns;
 mod wants;
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -36,9 +38,11 @@ use alloc::vec::Vec;
 use xtreem_base::{Deadlines, Instant, NodeId};
 
 pub use self::arrival::Arrival;
+pub use self::dealing::{OTHERS_MAX, Share};
 pub use self::frame::{Body, FRAME_MAX_BYTES, FrameError, Framed, LENGTH_BYTES, Origin, Turn, length};
 use self::inlets::Inlets;
 pub use self::inlets::{Misread, Received};
+pub use self::interest::Interest;
 use self::link::{Link, Out};
 pub use self::ops::{Failure, Space, What};
 use self::ops::{Ops, Waiter};
@@ -70,9 +74,11 @@ pub enum Action {
     /// Something waits for this server: [`Relay::pop`] has it, on a stream to there.
     Call(Server),
     /// Who subscribed to this is answered.
-    Answer(Arc<Pattern<'static>>, Answer),
+    Answer(Arc<Interest>, Answer),
     /// The turn of these events has come: they are for clients of this server.
     Deliver(Arrival),
+    /// These events are for a member of a group at this server.
+    Share(Share),
     /// All frames up to this one, that this server sent on its stream, are taken.
     Taken(NodeId, u64),
 }
@@ -92,15 +98,15 @@ pub enum Answer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Token {
     /// A new subscription of this server, that this other one is told of.
-    Want(Arc<Pattern<'static>>, NodeId),
+    Want(Arc<Interest>, NodeId),
     /// A frame that came from this server with this number.
     Inlet(NodeId, u64),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
-    Answer(Arc<Pattern<'static>>),
-    Want(Arc<Pattern<'static>>),
+    Answer(Arc<Interest>),
+    Want(Arc<Interest>),
     Outlet(Arc<Pattern<'static>>),
     Turn(LineId),
 }
@@ -110,10 +116,12 @@ enum Timer {
 pub struct Relay {
     own: Server,
     ops: Ops,
-    wants: BTreeMap<Arc<Pattern<'static>>, Want>,
+    wants: BTreeMap<Arc<Interest>, Want>,
+    /// Those of them that are groups.
+    groups: BTreeSet<Arc<Interest>>,
     outlets: BTreeMap<Arc<Pattern<'static>>, Outlet>,
     /// What other servers told of themselves, until when it is remembered.
-    told: BTreeMap<(NodeId, Arc<Pattern<'static>>), (Server, Instant)>,
+    told: BTreeMap<(NodeId, Arc<Interest>), (Server, Instant)>,
     links: BTreeMap<NodeId, Link>,
     inlets: Inlets,
     seen: Seen,
@@ -127,6 +135,8 @@ pub struct Relay {
     cycles: u64,
     /// Topics that it published to until now.
     lines: u64,
+    /// Counts events that were given to groups.
+    dealt: u64,
     lost: u64,
     out: VecDeque<Action>,
 }
@@ -138,6 +148,7 @@ impl Relay {
             own,
             ops: Ops::default(),
             wants: BTreeMap::new(),
+            groups: BTreeSet::new(),
             outlets: BTreeMap::new(),
             told: BTreeMap::new(),
             links: BTreeMap::new(),
@@ -149,6 +160,7 @@ impl Relay {
             key,
             cycles: 0,
             lines: 0,
+            dealt: 0,
             lost: 0,
             out: VecDeque::new(),
         }
@@ -292,7 +304,8 @@ impl Relay {
     }
 
     /// Puts a frame on its way. What others get through a server that cannot be reached goes by the next one.
-    fn send(&mut self, mut to: Server, mut out: Out) {
+    fn send(&mut self, to: Server, out: Out) {
+        let Some((mut to, mut out)) = self.redirect(to, out) else { return };
         while let Some(link) = self.links.get_mut(&to.id).filter(|link| link.failing_since.is_some()) {
             let Body::Events { part, .. } = &mut out.body else { break };
             let Some((next, rest)) = out.rest.split_first() else { break };
@@ -309,9 +322,7 @@ impl Relay {
             self.settle(tokens);
         }
         if self.links.len() >= LINKS_MAX && !self.links.contains_key(&to.id) {
-            if let Body::Events { count, .. } = out.body {
-                self.lost += u64::from(count);
-            }
+            self.lost += out.body.count();
             return self.settle(out.token.into_iter().collect());
         }
         let link = self.links.entry(to.id).or_insert_with(|| Link::new(to));

@@ -133,7 +133,7 @@ pub(super) async fn scan(
     }
 }
 
-async fn operate(agent: &Arc<Agent>, key: Key, action: Action) -> Result<Success, ApiError> {
+pub(super) async fn operate(agent: &Arc<Agent>, key: Key, action: Action) -> Result<Success, ApiError> {
     let done = operating::operate(&agent.net, &agent.waiting, Operation { key, action }).await;
     done.map_err(|unfinished| match unfinished {
         Unfinished::Stopped(stopped) => stopped.into(),

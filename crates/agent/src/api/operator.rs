@@ -8,8 +8,8 @@ use axum::routing::{get, post, put};
 use tokio::net::UnixListener;
 
 use super::{
-    announcements, app_collections, apps, beside, error, events, files, grid, items, listener, logs, node,
-    policy, record, ring, search, show, submit,
+    announcements, app_collections, apps, beside, error, event_stream, events, files, grid, items, listener,
+    logs, node, policy, record, ring, search, show, submit, topics,
 };
 use crate::agent::Agent;
 use crate::config::Control;
@@ -50,6 +50,8 @@ pub(crate) async fn serve(agent: Arc<Agent>, control: UnixListener) {
         .route("/v1/ring/items", get(items::get).put(items::put).delete(items::delete))
         .route("/v1/ring/scan", get(items::scan))
         .route("/v1/ring/announcements", get(announcements::listen).post(announcements::announce))
+        .route("/v1/topics", get(topics::list))
+        .route("/v1/events", get(event_stream::of_operator).post(event_stream::publish_as_operator))
         .route("/v1/policy", get(policy::show).post(policy::set))
         .route("/v1/search", post(search::search))
         .route("/v1/files/{digest}", put(files::put).get(files::has))

@@ -17,11 +17,12 @@ use axum::routing::{get, post, put};
 use subtle::ConstantTimeEq as _;
 use tokio::task::JoinHandle;
 use xtreem_allocation::SlotRun;
+use xtreem_pubsub::broker::Access;
 
 use super::collections::{self, items, load, tasks, tell};
 use super::error::{self, ApiError};
 use super::waits::{self, Waits};
-use super::{beside, events, listener, member, messages, self_application};
+use super::{beside, event_stream, events, listener, member, messages, self_application};
 use crate::agent::Agent;
 use crate::collections::Collections;
 use crate::mail::SlotMail;
@@ -50,6 +51,11 @@ pub(super) struct Slot {
 impl Slot {
     pub(super) fn ports(&self) -> &[(PortRef, u16)] {
         &self.ports.numbers
+    }
+
+    /// What its program may publish and subscribe to.
+    pub(super) fn pubsub_access(&self) -> Access {
+        self.agent.pubsub.tokens.access(&self.token).unwrap_or_else(access::nobody)
     }
 }
 
@@ -83,11 +89,14 @@ impl SlotSocket {
         let over = listener::over(agent, access::nobody());
         let streams = from_fn_with_state(waits.clone(), waits::stream);
         let sends = from_fn_with_state(waits.clone(), waits::send);
+        let topics = get(event_stream::of_slot).layer(streams.clone());
+        let publish = post(event_stream::publish_as_slot).layer(sends.clone());
         let routes = Router::new()
             .route("/v1/self", get(self_application::whoami))
             .route("/v1/self/peers", get(self_application::peers))
             .route("/v1/self/application", get(self_application::application))
             .route("/v1/self/events", get(events::of_slot).layer(streams.clone()))
+            .route("/v1/events", topics.merge(publish))
             .route("/v1/self/credential", get(messages::credential))
             .route("/v1/self/mailbox", put(messages::mailbox))
             .route("/v1/self/members/{slot}", get(member::member))

@@ -12,7 +12,7 @@ use xtreem_net::{Contact, Net, OpenError, RecvStream, SendStream, Service};
 use xtreem_overlay::store::{self, Failed, Operation, Refused, SCANNED_MAX, Success, Value, end_of_prefix};
 use xtreem_overlay::{Key, Namespace};
 use xtreem_pubsub::keeper::{self, Ask, Kept, Page, Task};
-use xtreem_pubsub::relay::{self, Action, Answer, Failure, Item, Space, What};
+use xtreem_pubsub::relay::{self, Action, Answer, Failure, Item, Share, Space, What};
 
 use super::clients::Server;
 use crate::operating::{Unfinished, operate};
@@ -178,22 +178,30 @@ impl Server {
                     });
                 }
                 Some(Action::Call(peer)) => self.call(peer.id),
-                Some(Action::Answer(pattern, answer)) => {
+                Some(Action::Answer(interest, answer)) => {
                     let answer = match &answer {
                         Answer::Done => Ok(""),
                         Answer::Late => Ok("late"),
                         Answer::Refused(words) => Err(("too-many", words.as_str())),
                     };
                     let mut outside = self.outside.borrow_mut();
-                    self.broker.borrow_mut().answer(&pattern, answer, &mut *outside);
+                    self.broker.borrow_mut().answer(&interest, answer, &mut *outside);
                 }
                 Some(Action::Deliver(events)) => {
                     let mut broker = self.broker.borrow_mut();
                     broker.deliver(&events.topic, &events.plain, &events.full, events.count);
                 }
+                Some(Action::Share(share)) => self.give(&share),
                 Some(Action::Taken(peer, number)) => self.acknowledge(peer, number),
             }
             is_any = true;
+        }
+    }
+
+    /// Events for a member of a group here, if one may hear them; else for another server's.
+    pub(super) fn give(&self, share: &Share) {
+        if !self.broker.borrow_mut().deliver_share(&share.group, &share.arrival) {
+            self.outside.borrow_mut().relay.hand_on(share);
         }
     }
 }
@@ -201,7 +209,9 @@ impl Server {
 /// None for a name that is too long for a key: no topic is.
 fn operation(what: What, own: &relay::Server) -> Option<Operation> {
     let (space, name) = match &what {
-        What::Put(space, pattern) | What::Remove(space, pattern) => (*space, relay::key_of(pattern, own.id)),
+        What::Put(space, interest) | What::Remove(space, interest) => {
+            (*space, relay::key_of(interest, own.id))
+        }
         What::Scan(space, section) => (*space, section.from.clone()),
     };
     let (namespace, lease) = match space {
@@ -212,7 +222,7 @@ fn operation(what: What, own: &relay::Server) -> Option<Operation> {
     let write =
         |value, lease: Duration| store::Action::Write { value, degree: COPIES, lease, expected: None };
     let action = match what {
-        What::Put(_, pattern) => write(Some(Value::new(&Item::new(&pattern, own).value).ok()?), lease),
+        What::Put(_, interest) => write(Some(Value::new(&Item::new(&interest, own).value).ok()?), lease),
         What::Remove(..) => write(None, lease),
         What::Scan(_, section) => {
             store::Action::Scan { hi: end_of(namespace, section.to)?, limit: SCANNED_MAX as u16 }
@@ -228,7 +238,8 @@ fn end_of(namespace: Namespace, to: Option<Vec<u8>>) -> Option<Option<Key>> {
     }
 }
 
-fn item(found: store::Found) -> Item {
+/// An item of the ring, as what was found.
+pub(crate) fn item(found: store::Found) -> Item {
     let key = found.key.as_bytes().get(1..).unwrap_or_default().to_vec();
     Item { key, value: found.value.as_bytes().to_vec(), writer: found.writer }
 }

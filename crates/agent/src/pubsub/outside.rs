@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use xtreem_allocation::policy::Policy;
 use xtreem_pubsub::broker::{Access, ConnectionId, Host};
 use xtreem_pubsub::keeper::{Asker, Keeper, Rule};
-use xtreem_pubsub::relay::{Relay, Server};
+use xtreem_pubsub::relay::{Interest, Relay, Server};
 use xtreem_pubsub::update::{Update, Updates};
 use xtreem_pubsub::{Pattern, Replay, reserved};
 
@@ -55,11 +55,11 @@ fn list(topic: &Arc<Pattern<'static>>) -> Arc<Pattern<'static>> {
 }
 
 impl Host for Outside {
-    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool {
+    fn wanted(&mut self, interest: &Interest, is_wanted: bool) -> bool {
         if is_wanted {
-            self.relay.wanted(self.now(), pattern);
+            self.relay.wanted(self.now(), interest.clone());
         } else {
-            self.relay.unwanted(pattern);
+            self.relay.unwanted(interest.clone());
         }
         true
     }

@@ -248,13 +248,18 @@ impl Server {
         let mut outside = self.outside.borrow_mut();
         let now = outside.now();
         let received = outside.relay.handle_frame(now, from, frame).map_err(io::Error::other)?;
+        if let Received::Share(share) = received {
+            drop(outside);
+            self.give(&share);
+            return Ok(());
+        }
         let mut broker = self.broker.borrow_mut();
         match received {
             Received::Events(events) => {
                 broker.deliver(&events.topic, &events.plain, &events.full, events.count);
             }
             Received::Lost(topic, count) => broker.lose(&topic, count),
-            Received::Nothing => {}
+            Received::Share(_) | Received::Nothing => {}
         }
         Ok(())
     }

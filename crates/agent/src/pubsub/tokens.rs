@@ -18,7 +18,7 @@ impl Tokens {
         self.lock().remove(&key(token));
     }
 
-    pub(super) fn access(&self, token: &str) -> Option<Access> {
+    pub(crate) fn access(&self, token: &str) -> Option<Access> {
         self.lock().get(&key(token)).cloned()
     }
 

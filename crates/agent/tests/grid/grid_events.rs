@@ -34,7 +34,7 @@ async fn hears(client: &mut Client, topic: &str) -> (Value, u64) {
 }
 
 /// The socket and token of a program of this slot, as its environment has them.
-fn of_program(app: &str, slot: u16) -> (PathBuf, String) {
+pub fn of_program(app: &str, slot: u16) -> (PathBuf, String) {
     let processes = fs::read_dir("/proc").expect("processes").flatten();
     let found = processes.filter_map(|process| {
         let environment =

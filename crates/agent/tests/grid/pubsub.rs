@@ -1,7 +1,10 @@
 //! Publish/subscribe between agents: whoever subscribed at one hears what is published at another.
 
+pub mod example;
+pub mod groups;
 pub mod kept;
 pub mod updates;
+pub mod web;
 
 use std::path::Path;
 use std::time::Duration;

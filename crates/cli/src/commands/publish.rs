@@ -1,7 +1,8 @@
 //! `xtreem pub`: publishes one event, or one a line.
 
-use std::io::{BufRead as _, Read as _};
+use std::io::{BufRead as _, Read as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 use xtreem_client::pubsub::{Change, Details, HashId, PubSub};
@@ -22,6 +23,7 @@ Examples:
   xtreem pub state/web /dev/null --retain          # keeps no value any more
   echo me | xtreem pub lead --expect absent        # only if there is no last value
   tail -f /var/log/syslog | xtreem pub logs/$(hostname) --lines
+  echo status | xtreem pub services/web --request --timeout 2s      # prints the answer
 
 Ends with 0 once the agent has taken all of it, and the grid keeps what is to be retained.")]
 pub struct Arguments {
@@ -40,6 +42,18 @@ pub struct Arguments {
     /// is none: absent
     #[arg(long, value_parser = expected, conflicts_with = "lines")]
     expect: Option<Version>,
+    /// Wait for one answer, and print its payload
+    #[arg(long, conflicts_with_all = ["lines", "retain", "expect"])]
+    request: bool,
+    /// How long an answer is waited for
+    #[arg(
+        long,
+        value_name = "TIME",
+        default_value = "5s",
+        requires = "request",
+        value_parser = humantime::parse_duration
+    )]
+    timeout: Duration,
     #[command(flatten)]
     agent: AgentSocket,
 }
@@ -91,6 +105,12 @@ async fn publish(bus: &mut PubSub, arguments: &Arguments, payload: &[u8]) -> Res
         let change = Change::set(&arguments.topic, payload).expect(expected);
         bus.update(&format!("pub-{number:016x}"), &[change]).await?;
         return Ok(());
+    }
+    if arguments.request {
+        let answer = bus.request(&arguments.topic, payload, arguments.timeout).await?;
+        // The bytes as they are: whoever reads them may be a program.
+        let written = std::io::stdout().write_all(&answer.payload);
+        return written.map_err(|error| Failure::usage(format!("standard output: {error}")));
     }
     let details = Details { retain: arguments.retain, ..Details::default() };
     Ok(bus.publish_acknowledged(&arguments.topic, payload, &details).await?)

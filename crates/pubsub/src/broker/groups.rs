@@ -53,6 +53,10 @@ impl Groups {
         Some(number)
     }
 
+    pub fn number(&self, pattern: &Pattern<'static>, name: &str) -> Option<u32> {
+        self.numbers.get(&(pattern.clone(), name.into())).copied()
+    }
+
     pub fn len_of(&self, number: u32) -> usize {
         self.groups.get(&number).map_or(0, |group| group.members.len())
     }

@@ -81,6 +81,8 @@ impl Broker {
         let (mut plain, mut full, mut groups) = (Vec::new(), Vec::new(), Vec::new());
         for hearer in self.subscriptions.hearers(to) {
             match hearer {
+                // The host has them among all servers of the group.
+                Hearer::Group(_) if self.config.deals_groups => {}
                 Hearer::Group(group) => groups.push(group),
                 Hearer::Connection(hearer) if !self.hears(hearer, to) => {}
                 Hearer::Connection(hearer) => {

@@ -8,6 +8,8 @@ use alloc::vec;
 use proptest::prelude::*;
 
 use super::*;
+use crate::relay::Arrival;
+use crate::{EventWriter, HashId};
 
 #[derive(Default)]
 struct World {
@@ -26,8 +28,8 @@ struct World {
 }
 
 impl Host for World {
-    fn wanted(&mut self, pattern: &Pattern<'static>, is_wanted: bool) -> bool {
-        self.wanted.push(format!("{}{pattern}", if is_wanted { '+' } else { '-' }));
+    fn wanted(&mut self, interest: &Interest, is_wanted: bool) -> bool {
+        self.wanted.push(format!("{}{interest}", if is_wanted { '+' } else { '-' }));
         self.is_slow
     }
 
@@ -125,8 +127,8 @@ fn an_answer_that_the_host_holds_comes_when_it_says_so_and_events_before() {
     play.say(publisher, &publish("a", "1"));
     play.broker.close(gone, &mut play.world);
     let (a, b) = (Pattern::new("a").expect("a topic"), Pattern::new("b").expect("a topic"));
-    play.broker.answer(&a, Ok(""), &mut play.world);
-    play.broker.answer(&b, Err(("too-many", "no room")), &mut play.world);
+    play.broker.answer(&(&a).into(), Ok(""), &mut play.world);
+    play.broker.answer(&b.into(), Err(("too-many", "no room")), &mut play.world);
     for id in [one, two] {
         let expected =
             format!("OK CONNECT\n{}OK SUBSCRIBE \"a\"\nERROR too-many \"no room\"\n", event("a", "1"));
@@ -329,6 +331,41 @@ fn one_member_of_a_group_gets_each_event_and_all_get_some() {
     play.say(publisher, &all);
     let heard = [members[1], members[2]].map(|member| play.heard(member).matches("EVENT").count());
     assert_eq!(heard.iter().sum::<usize>(), 9);
+}
+
+#[test]
+fn groups_that_the_host_deals_to_are_interests_of_their_own_and_get_shares_alone() {
+    let mut play = Play::new(Config { deals_groups: true, ..Config::default() });
+    let (plain, publisher) = (play.open(), play.open());
+    let members = [play.open(), play.open()];
+    play.say(plain, "SUBSCRIBE \"jobs\"\n");
+    for member in members {
+        play.say(member, "SUBSCRIBE \"jobs\" group=g\n");
+    }
+    assert_eq!(play.world.wanted, ["+\"jobs\"", "+\"jobs\" group=g"]);
+    play.say(publisher, &publish("jobs", "1"));
+    let heard = |play: &mut Play, id| play.heard(id).matches("EVENT").count();
+    assert_eq!((heard(&mut play, plain), heard(&mut play, members[0])), (1, 0));
+    let topic = Arc::new(Pattern::new("jobs").expect("a topic"));
+    let mut events = BytesMut::new();
+    for number in 0..4 {
+        EventWriter::new(&topic).write(&mut events, HashId(number), None, b"x");
+    }
+    let bytes = events.freeze();
+    let events = Arrival { topic: topic.clone(), plain: bytes.clone(), full: bytes.clone(), count: 4 };
+    let group = Interest { pattern: (*topic).clone(), group: Some("g".into()) };
+    assert!(play.broker.deliver_share(&group, &events));
+    assert_eq!(members.map(|member| heard(&mut play, member)), [2, 2]);
+    // What is for all is not for the group.
+    play.broker.deliver(&topic, &bytes, &bytes, 4);
+    assert_eq!((heard(&mut play, plain), heard(&mut play, members[0])), (4, 0));
+    // Who leaves the group for all events is one more of the other interest.
+    play.say(members[0], "SUBSCRIBE \"jobs\"\n");
+    play.broker.close(plain, &mut play.world);
+    play.broker.close(members[1], &mut play.world);
+    assert!(!play.broker.deliver_share(&group, &events));
+    play.broker.close(members[0], &mut play.world);
+    assert_eq!(play.world.wanted[2..], ["-\"jobs\" group=g", "-\"jobs\""]);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use xtreem_base::{Duration, Instant};
 use super::past::{self, Past};
 use super::{Ask, Job, Keeper, Kept, Page, Task};
 use crate::broker::ConnectionId;
-use crate::relay::{Arrival, Failure, Section};
+use crate::relay::{Arrival, Failure, Item, Section};
 use crate::{Pattern, Replay};
 
 /// Values of one page: with the longest ones, 4 MiB.
@@ -191,10 +191,16 @@ impl Keeper {
 
 /// What it says, if that is the last value of the topic in its key.
 fn value(Kept { item, .. }: &Kept, pattern: &Pattern<'_>) -> Option<Arrival> {
+    let arrival = retained(item)?;
+    let Pattern::Topic(topic) = &*arrival.topic else { return None };
+    pattern.matches(topic.as_str()).then_some(arrival)
+}
+
+/// What an item says, if that is the last value of the topic in its key.
+pub fn retained(item: &Item) -> Option<Arrival> {
     let arrival = Arrival::read_retained(&item.value)?;
     let Pattern::Topic(topic) = &*arrival.topic else { return None };
-    let is_there = topic.order_key() == item.key && pattern.matches(topic.as_str());
-    (is_there && arrival.count == 1).then_some(arrival)
+    (topic.order_key() == item.key && arrival.count == 1).then_some(arrival)
 }
 
 /// Where the last value of a topic lies.

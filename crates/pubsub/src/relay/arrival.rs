@@ -2,6 +2,7 @@
 //! what was understood comes to anybody here.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bytes::{Bytes, BytesMut};
 
@@ -61,6 +62,16 @@ impl Arrival {
     }
 }
 
+/// Single events of some that were read.
+pub(crate) fn pieces(events: &Bytes) -> Vec<Bytes> {
+    let (mut framer, mut at, mut pieces) = (Framer::new(PAYLOAD_MAX_BYTES), 0, Vec::new());
+    while let (taken, Step::Frame(_)) = framer.next(&events[at..]) {
+        pieces.push(events.slice(at..at + taken));
+        at += taken;
+    }
+    pieces
+}
+
 fn event(frame: Frame<'_>) -> Option<crate::Event<'_>> {
     match Reply::parse(frame) {
         Ok(Reply::Event(event)) => Some(event),
@@ -70,8 +81,6 @@ fn event(frame: Frame<'_>) -> Option<crate::Event<'_>> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
-
     use super::*;
     use crate::{EventHeaders, HashId};
 
@@ -91,6 +100,8 @@ mod tests {
         let arrival = Arrival::read(&good).expect("events");
         assert_eq!((arrival.count, &arrival.full[..]), (2, &good[..]));
         assert!(arrival.plain.len() < good.len());
+        let single = pieces(&arrival.full);
+        assert_eq!((single.len(), single.concat()), (2, good.clone()));
         assert_eq!(Arrival::read(b""), None);
         assert_eq!(Arrival::read(&good[..good.len() - 1]), None);
         assert_eq!(Arrival::read(&[&good[..], b"OK AUTH\r\n"].concat()), None);

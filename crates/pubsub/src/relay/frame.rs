@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::NodeId;
 
-use super::Server;
+use super::dealing::OTHERS_MAX;
+use super::{Interest, Server};
 use crate::Pattern;
 
 /// Bytes of a frame behind its length: what one read of 64 KiB behind the longest payload may hold, with all
@@ -21,6 +22,7 @@ const EVENTS: u8 = b'E';
 const LOST: u8 = b'L';
 const CHANGED: u8 = b'C';
 const PART: u8 = b'P';
+const SHARE: u8 = b'G';
 
 /// A server's mark for a list of servers.
 pub type Version = u64;
@@ -60,10 +62,20 @@ pub enum Body {
         count: u32,
         events: Bytes,
     },
+    /// Events of one topic for one member each of a group, at this server or, if it has none, at one of the
+    /// others.
+    Share {
+        origin: Origin,
+        group: Arc<Interest>,
+        others: Arc<[Server]>,
+        topic: Arc<Pattern<'static>>,
+        count: u32,
+        events: Bytes,
+    },
     /// So many events of this did not come.
     Lost { topic: Arc<Pattern<'static>>, count: u64 },
     /// The sender of this wants what is published to this from now on.
-    Changed { server: Server, pattern: Arc<Pattern<'static>> },
+    Changed { server: Server, wanted: Arc<Interest> },
     /// Events under this version are to be passed on to these.
     Part { version: Version, servers: Arc<[Server]> },
 }
@@ -91,8 +103,17 @@ impl Body {
     pub(super) fn weight(&self) -> usize {
         64 + match self {
             Body::Events { events, .. } => events.len(),
+            Body::Share { events, others, .. } => events.len() + 512 + others.len() * Server::BYTES,
             Body::Part { servers, .. } => servers.len() * Server::BYTES,
             Body::Lost { .. } | Body::Changed { .. } => 512,
+        }
+    }
+
+    /// Events in it.
+    pub(super) fn count(&self) -> u64 {
+        match self {
+            Body::Events { count, .. } | Body::Share { count, .. } => (*count).into(),
+            _ => 0,
         }
     }
 
@@ -104,15 +125,14 @@ impl Body {
             Body::Lost { .. } => LOST,
             Body::Changed { .. } => CHANGED,
             Body::Part { .. } => PART,
+            Body::Share { .. } => SHARE,
         };
         head.push(kind);
         head.extend(number.to_be_bytes());
         let mut tail = Bytes::new();
         match self {
             Body::Events { origin, turn, part, count, events, topic: _ } => {
-                head.extend(origin.id.as_bytes());
-                head.extend(origin.incarnation.to_be_bytes());
-                head.extend(origin.batch.to_be_bytes());
+                write_origin(&mut head, origin);
                 for number in [turn.line, turn.number, turn.since] {
                     head.extend(number.to_be_bytes());
                 }
@@ -120,13 +140,23 @@ impl Body {
                 head.extend(count.to_be_bytes());
                 tail = events.clone();
             }
+            Body::Share { origin, group, others, count, events, topic: _ } => {
+                write_origin(&mut head, origin);
+                head.extend(count.to_be_bytes());
+                let group = group.to_string();
+                head.extend((group.len() as u16).to_be_bytes());
+                head.extend(group.as_bytes());
+                head.push(others.len() as u8);
+                others.iter().for_each(|server| server.write(&mut head));
+                tail = events.clone();
+            }
             Body::Lost { topic, count } => {
                 head.extend(count.to_be_bytes());
                 head.extend(topic.to_string().as_bytes());
             }
-            Body::Changed { server, pattern } => {
+            Body::Changed { server, wanted } => {
                 server.write(&mut head);
-                head.extend(pattern.to_string().as_bytes());
+                head.extend(wanted.to_string().as_bytes());
             }
             Body::Part { version, servers } => {
                 head.extend(version.to_be_bytes());
@@ -152,18 +182,34 @@ fn read(bytes: &Bytes) -> Option<(u64, Body)> {
     let (number, rest) = number(rest)?;
     let body = match *kind {
         EVENTS => {
-            let (id, rest) = rest.split_first_chunk::<16>()?;
-            let (incarnation, rest) = short(rest)?;
-            let (batch, rest) = self::number(rest)?;
+            let (origin, rest) = origin(rest)?;
             let (line, rest) = self::number(rest)?;
             let (nth, rest) = self::number(rest)?;
             let (since, rest) = self::number(rest)?;
             let turn = Turn { line, number: nth, since };
             let (part, rest) = self::number(rest)?;
             let (count, rest) = short(rest)?;
-            let origin = Origin { id: NodeId::from_bytes(*id), incarnation, batch };
             let events = bytes.slice_ref(rest);
             Body::Events { origin, turn, part, topic: Arc::new(Pattern::All), count, events }
+        }
+        SHARE => {
+            let (origin, rest) = origin(rest)?;
+            let (count, rest) = short(rest)?;
+            let (len, rest) = rest.split_first_chunk::<2>()?;
+            let (group, rest) = rest.split_at_checked(u16::from_be_bytes(*len).into())?;
+            let group = Interest::read(group).ok().filter(|it| it.group.is_some())?;
+            let (len, mut rest) = rest.split_first()?;
+            if usize::from(*len) > OTHERS_MAX {
+                return None;
+            }
+            let mut others = Vec::with_capacity(usize::from(*len));
+            for _ in 0..*len {
+                let (server, behind) = Server::read(rest)?;
+                others.push(server);
+                rest = behind;
+            }
+            let (group, topic, events) = (Arc::new(group), Arc::new(Pattern::All), bytes.slice_ref(rest));
+            Body::Share { origin, group, others: others.into(), topic, count, events }
         }
         LOST => {
             let (count, rest) = self::number(rest)?;
@@ -171,7 +217,7 @@ fn read(bytes: &Bytes) -> Option<(u64, Body)> {
         }
         CHANGED => {
             let (server, rest) = Server::read(rest)?;
-            Body::Changed { server, pattern: pattern(rest)? }
+            Body::Changed { server, wanted: Arc::new(Interest::read(rest).ok()?) }
         }
         PART => {
             let (version, mut rest) = self::number(rest)?;
@@ -186,6 +232,19 @@ fn read(bytes: &Bytes) -> Option<(u64, Body)> {
         _ => return None,
     };
     Some((number, body))
+}
+
+fn write_origin(head: &mut Vec<u8>, origin: &Origin) {
+    head.extend(origin.id.as_bytes());
+    head.extend(origin.incarnation.to_be_bytes());
+    head.extend(origin.batch.to_be_bytes());
+}
+
+fn origin(bytes: &[u8]) -> Option<(Origin, &[u8])> {
+    let (id, rest) = bytes.split_first_chunk::<16>()?;
+    let (incarnation, rest) = short(rest)?;
+    let (batch, rest) = number(rest)?;
+    Some((Origin { id: NodeId::from_bytes(*id), incarnation, batch }, rest))
 }
 
 fn number(bytes: &[u8]) -> Option<(u64, &[u8])> {
@@ -219,10 +278,14 @@ mod tests {
         let turn = Turn { line: 7, number: 6, since: 5 };
         let all = Arc::new(Pattern::All);
         let events = Bytes::from_static(b"EVENT...");
+        let group = Arc::new(Interest { pattern: (*topic).clone(), group: Some("g".into()) });
+        let others: Arc<[Server]> = vec![server; OTHERS_MAX].into();
         for body in [
-            Body::Events { origin, turn, part: 5, topic: all, count: 3, events },
+            Body::Events { origin, turn, part: 5, topic: all.clone(), count: 3, events: events.clone() },
+            Body::Share { origin, group: group.clone(), others, topic: all, count: 3, events },
+            Body::Changed { server, wanted: group },
             Body::Lost { topic: topic.clone(), count: u64::MAX },
-            Body::Changed { server, pattern: topic },
+            Body::Changed { server, wanted: Arc::new((*topic).clone().into()) },
             Body::Part { version: 9, servers: vec![server; 3].into() },
         ] {
             let (head, tail) = body.write(12);

@@ -10,7 +10,7 @@ use xtreem_base::{Instant, NodeId};
 use super::frame::{FrameError, Origin, Turn};
 use super::parts::Parts;
 use super::turns::Due;
-use super::{Action, Arrival, Body, Relay, Server, Timer, Token};
+use super::{Action, Arrival, Body, Relay, Server, Share, Timer, Token};
 use crate::Pattern;
 
 /// Frames of one server that wait until others have taken them; beyond it its stream ends.
@@ -37,6 +37,8 @@ struct Inlet {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     Events(Arrival),
+    /// For a member of a group.
+    Share(Share),
     Lost(Arc<Pattern<'static>>, u64),
     Nothing,
 }
@@ -59,6 +61,13 @@ pub enum Misread {
 }
 
 impl Inlets {
+    /// One more is to take this frame.
+    pub(super) fn wait(&mut self, peer: NodeId, number: u64) {
+        if let Some(left) = self.0.get_mut(&peer).and_then(|inlet| inlet.pending.get_mut(&number)) {
+            *left += 1;
+        }
+    }
+
     /// The number up to which all frames of this server are taken, if that has changed.
     pub(super) fn settle(&mut self, peer: NodeId, number: u64) -> Option<u64> {
         let inlet = self.0.get_mut(&peer)?;
@@ -131,11 +140,22 @@ impl Relay {
                 self.out.extend(arrivals.into_iter().map(Action::Deliver));
                 Received::Lost(topic, count)
             }
-            Body::Changed { server, pattern } => {
+            Body::Share { origin, group, others, events, .. } => {
+                let arrival = Arrival::read(&events).ok_or(Misread::NoEvents)?;
+                let may_say = crate::reserved::may_say(origin.id, self.own.id, &arrival.topic);
+                if may_say && group.pattern.overlaps(&arrival.topic) {
+                    let share = Relay::share(group, arrival, origin, others);
+                    let taken = self.take_share(from.id, number, share, events);
+                    taken.map_or(Received::Nothing, Received::Share)
+                } else {
+                    Received::Nothing
+                }
+            }
+            Body::Changed { server, wanted } => {
                 if server.id != from.id {
                     return Err(Misread::AnotherServer);
                 }
-                self.changed(now, server, pattern);
+                self.changed(now, server, wanted);
                 Received::Nothing
             }
             Body::Part { version, servers } => {

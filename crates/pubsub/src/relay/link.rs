@@ -113,22 +113,23 @@ impl Link {
     pub(super) fn push(&mut self, out: Out) -> (Vec<Token>, u64) {
         let weight = out.body.weight();
         let (mut tokens, mut lost) = (Vec::new(), 0);
-        if !matches!(out.body, Body::Events { .. }) {
-            let first = self.waiting.iter().position(|out| matches!(out.body, Body::Events { .. }));
+        if out.body.count() == 0 {
+            let first = self.waiting.iter().position(|out| out.body.count() > 0);
             self.waiting_bytes += weight;
             self.waiting.insert(first.unwrap_or(self.waiting.len()), out);
             return (tokens, lost);
         }
         let mut at = 0;
         while self.waiting_bytes + weight > WAITING_MAX_BYTES && at < self.waiting.len() {
-            if !matches!(self.waiting[at].body, Body::Events { .. }) {
+            if self.waiting[at].body.count() == 0 {
                 at += 1;
                 continue;
             }
             if let Some(old) = self.waiting.remove(at) {
                 self.waiting_bytes -= old.body.weight();
+                lost += old.body.count();
+                // Whose of a group it would have been nobody knows: of a share nobody is told.
                 if let Body::Events { topic, count, .. } = old.body {
-                    lost += u64::from(count);
                     self.lose(&topic, count.into());
                 }
                 tokens.extend(old.token);
@@ -215,11 +216,12 @@ impl Link {
         wants.filter_map(|out| out.token.take()).collect()
     }
 
-    /// Takes out what others get through this server, in its order.
+    /// Takes out what others get through this server, or in its place, in its order.
     pub(super) fn take_parts(&mut self) -> Vec<Out> {
         self.restart();
         let all = core::mem::take(&mut self.waiting);
-        let (parts, own): (Vec<_>, Vec<_>) = all.into_iter().partition(|out| out.part() != 0);
+        let is_others = |out: &Out| out.part() != 0 || matches!(out.body, Body::Share { .. });
+        let (parts, own): (Vec<_>, Vec<_>) = all.into_iter().partition(is_others);
         self.waiting_bytes = own.iter().map(|out| out.body.weight()).sum();
         self.waiting = own.into();
         parts
@@ -231,11 +233,8 @@ impl Link {
         let all = core::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
         self.lost.clear();
-        let count = |out: &Out| match out.body {
-            Body::Events { count, .. } => u64::from(count),
-            _ => 0,
-        };
-        (all.iter().filter_map(|out| out.token.clone()).collect(), all.iter().map(count).sum())
+        let lost = all.iter().map(|out| out.body.count()).sum();
+        (all.iter().filter_map(|out| out.token.clone()).collect(), lost)
     }
 }
 
@@ -246,6 +245,7 @@ mod tests {
     use bytes::Bytes;
     use xtreem_base::NodeId;
 
+    use super::super::Interest;
     use super::super::frame::{Origin, Turn};
     use super::*;
 
@@ -274,6 +274,7 @@ mod tests {
                 Body::Lost { count, .. } => (number, 'L', count),
                 Body::Part { servers, .. } => (number, 'P', servers.len() as u64),
                 Body::Changed { .. } => (number, 'C', 0),
+                Body::Share { .. } => (number, 'G', 0),
             });
         }
         all
@@ -297,11 +298,11 @@ mod tests {
         let mut link = Link::new(server(2));
         let half = WAITING_MAX_BYTES / 2 - 100;
         (1..=3).for_each(|batch| drop(link.push(events(batch, half, &[]))));
-        let pattern = Arc::new(Pattern::All);
+        let wanted: Arc<Interest> = Arc::new(Pattern::All.into());
         link.push(Out {
-            body: Body::Changed { server: server(1), pattern },
+            body: Body::Changed { server: server(1), wanted: wanted.clone() },
             rest: [].into(),
-            token: Some(Token::Want(Arc::new(Pattern::All), server(2).id)),
+            token: Some(Token::Want(wanted, server(2).id)),
         });
         let (_, tokens) = link.pop().expect("the news");
         assert_eq!((tokens.len(), link.taken(1).len()), (0, 1));

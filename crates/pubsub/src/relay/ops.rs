@@ -5,7 +5,7 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::Section;
+use super::{Interest, Section};
 use crate::Pattern;
 
 /// Questions under way: an eighth of what a node may have. Our guess.
@@ -21,10 +21,10 @@ pub enum Space {
 /// One operation on the ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// Writes what this server has to say about the pattern.
-    Put(Space, Arc<Pattern<'static>>),
+    /// Writes that this server subscribes to this, or publishes.
+    Put(Space, Arc<Interest>),
     /// Removes it.
-    Remove(Space, Arc<Pattern<'static>>),
+    Remove(Space, Arc<Interest>),
     /// Reads what lies there.
     Scan(Space, Section),
 }
@@ -41,7 +41,7 @@ pub enum Failure {
 /// Who waits: a subscription of this server, or a topic that it publishes to, and for which time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Waiter {
-    Want(Arc<Pattern<'static>>, u64),
+    Want(Arc<Interest>, u64),
     Outlet(Arc<Pattern<'static>>, u64),
 }
 
@@ -110,7 +110,7 @@ mod tests {
     #[test]
     fn writes_of_one_item_are_in_order_and_questions_are_shared() {
         let mut ops = Ops::default();
-        let all = Arc::new(Pattern::All);
+        let all: Arc<Interest> = Arc::new(Pattern::All.into());
         ops.add(What::Put(Space::Subscribers, all.clone()), None);
         ops.add(What::Remove(Space::Subscribers, all.clone()), None);
         let section = Section { from: Vec::new(), to: None };

@@ -7,9 +7,11 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 use xtreem_base::{Duration, Instant, NodeId};
 
+use super::dealing::Groups;
 use super::overdue::Overdue;
 use super::{
-    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Item, Origin, Relay, Server, Space, Timer, Turn, Waiter, What,
+    Body, DIRECT_MAX, FRAME_MAX_BYTES, Failure, Interest, Item, Origin, Relay, Server, Space, Timer, Turn,
+    Waiter, What,
 };
 use crate::Pattern;
 
@@ -36,12 +38,14 @@ const WAITING_MAX: Duration = Duration::from_secs(60);
 pub(super) struct Outlet {
     /// In their order, without this server.
     servers: Arc<[Server]>,
+    /// Those that have members of groups, without this server.
+    groups: Arc<Groups>,
     /// Where the next batch stands among all of this topic.
     turn: Turn,
     /// When the making of that list began.
     begun: Option<Instant>,
     cycle: Option<Cycle>,
-    waiting: VecDeque<(Bytes, u32)>,
+    waiting: VecDeque<Waiting>,
     waiting_bytes: usize,
     waiting_lost: u64,
     /// Since when the first of them waits, or the last ones did.
@@ -52,6 +56,14 @@ pub(super) struct Outlet {
     pausing_until: Instant,
 }
 
+/// Events that wait for a list, so many, and the groups that had them before: of this server alone.
+#[derive(Debug)]
+struct Waiting {
+    events: Bytes,
+    count: u32,
+    had: Vec<Arc<Interest>>,
+}
+
 /// A list in the making.
 #[derive(Debug)]
 struct Cycle {
@@ -60,6 +72,7 @@ struct Cycle {
     /// Places that were not read yet; none while the server's own item is written.
     left: Option<usize>,
     found: BTreeMap<NodeId, Server>,
+    groups: BTreeMap<Arc<Interest>, BTreeMap<NodeId, Server>>,
     has_failed: bool,
 }
 
@@ -73,7 +86,15 @@ impl Outlet {
     }
 
     /// One more server wants this. What it has a claim to besides, if it is new.
-    pub(super) fn add(&mut self, now: Instant, server: Server) -> Vec<Body> {
+    pub(super) fn add(&mut self, now: Instant, wanted: &Arc<Interest>, server: Server) -> Vec<Body> {
+        if wanted.group.is_some() {
+            let servers = Arc::make_mut(&mut self.groups).entry(wanted.clone()).or_default();
+            match servers.binary_search_by_key(&server.id, |known| known.id) {
+                Ok(at) => servers[at] = server,
+                Err(at) => servers.insert(at, server),
+            }
+            return Vec::new();
+        }
         let mut servers = self.servers.to_vec();
         let found = servers.binary_search_by_key(&server.id, |known| known.id);
         let before = match found {
@@ -91,15 +112,15 @@ impl Outlet {
         if before.is_some() { Vec::new() } else { self.overdue.of_newcomer(now) }
     }
 
-    fn wait(&mut self, now: Instant, events: Bytes, count: u32) -> u64 {
+    fn wait(&mut self, now: Instant, events: Bytes, count: u32, had: Vec<Arc<Interest>>) -> u64 {
         let mut lost = 0;
         if self.waiting.is_empty() {
             self.waiting_since = now;
         }
         self.waiting_bytes += events.len();
-        self.waiting.push_back((events, count));
+        self.waiting.push_back(Waiting { events, count, had });
         while self.waiting_bytes > WAITING_MAX_BYTES && self.waiting.len() > 1 {
-            let Some((events, count)) = self.waiting.pop_front() else { break };
+            let Some(Waiting { events, count, .. }) = self.waiting.pop_front() else { break };
             self.waiting_bytes -= events.len();
             lost += u64::from(count);
         }
@@ -112,7 +133,11 @@ impl Relay {
     /// Whether anybody elsewhere may want what is published to this.
     pub fn is_wanted(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) -> bool {
         let Some(outlet) = self.outlets.get_mut(topic) else { return true };
-        if !outlet.is_usable(now) || !outlet.servers.is_empty() || outlet.overdue.is_open(now) {
+        if !outlet.is_usable(now) || !outlet.servers.is_empty() || !outlet.groups.is_empty() {
+            return true;
+        }
+        // What groups of this server get goes by the list, too; and who comes late may have a claim to it.
+        if outlet.overdue.is_open(now) || self.groups.iter().any(|group| group.pattern.overlaps(topic)) {
             return true;
         }
         self.use_outlet(now, topic);
@@ -136,9 +161,16 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         if outlet.is_usable(now) {
             let servers = outlet.servers.clone();
-            self.send_events(now, topic, &servers, events, count);
+            self.send_events(now, topic, &servers, (events, count), &[]);
         } else {
-            self.lost += outlet.wait(now, events.clone(), count);
+            // Members here do not wait for the ring.
+            let had = self.groups_here(topic);
+            if !had.is_empty() {
+                self.deal(topic, &Groups::new(), &[], events);
+            }
+            if let Some(outlet) = self.outlets.get_mut(topic) {
+                self.lost += outlet.wait(now, events.clone(), count, had);
+            }
         }
     }
 
@@ -157,6 +189,7 @@ impl Relay {
         self.lines += 1;
         let outlet = Outlet {
             servers: [].into(),
+            groups: Arc::default(),
             turn: Turn { line: self.lines, number: 0, since: 0 },
             begun: None,
             cycle: None,
@@ -182,10 +215,12 @@ impl Relay {
         }
         self.cycles += 1;
         let number = self.cycles;
-        let cycle = Cycle { number, begun: now, left: None, found: BTreeMap::new(), has_failed: false };
+        let (found, groups) = (BTreeMap::new(), BTreeMap::new());
+        let cycle = Cycle { number, begun: now, left: None, found, groups, has_failed: false };
         outlet.cycle = Some(cycle);
         let waiter = Waiter::Outlet(topic.clone(), number);
-        self.ops.add(What::Put(Space::Publishers, topic.clone()), Some(waiter));
+        let item = Arc::new((**topic).clone().into());
+        self.ops.add(What::Put(Space::Publishers, item), Some(waiter));
     }
 
     pub(super) fn outlet_done(
@@ -215,10 +250,15 @@ impl Relay {
         };
         *left -= 1;
         cycle.has_failed |= done.is_err();
-        for (pattern, server) in done.iter().flatten().filter_map(Item::read) {
-            if server.id != self.own.id && pattern.overlaps(topic) {
-                cycle.found.insert(server.id, server);
+        for (interest, server) in done.iter().flatten().filter_map(Item::read) {
+            if server.id == self.own.id || !interest.pattern.overlaps(topic) {
+                continue;
             }
+            let found = match interest.group {
+                None => &mut cycle.found,
+                Some(_) => cycle.groups.entry(Arc::new(interest)).or_default(),
+            };
+            found.insert(server.id, server);
         }
         if *left == 0 {
             self.end_cycle(now, topic);
@@ -226,7 +266,7 @@ impl Relay {
     }
 
     fn end_cycle(&mut self, now: Instant, topic: &Arc<Pattern<'static>>) {
-        let told: Vec<Server> = self.told_of(now, topic).collect();
+        let told: Vec<(Arc<Interest>, Server)> = self.told_of(now, topic).collect();
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         let Some(cycle) = outlet.cycle.take() else { return };
         if cycle.has_failed {
@@ -234,8 +274,9 @@ impl Relay {
             self.timers.set(Timer::Outlet(topic.clone()), now + PAUSE);
             return;
         }
-        let mut found = cycle.found;
-        for server in told {
+        let (mut found, mut groups) = (cycle.found, cycle.groups);
+        for (wanted, server) in told {
+            let found = if wanted.group.is_none() { &mut found } else { groups.entry(wanted).or_default() };
             // It may have started anew since it was read.
             let known = found.entry(server.id).or_insert(server);
             if known.incarnation < server.incarnation {
@@ -252,6 +293,9 @@ impl Relay {
         let new: Vec<Server> = found.values().filter(|server| before(server).is_none()).copied().collect();
         let overdue = if new.is_empty() { Vec::new() } else { outlet.overdue.of_newcomer(now) };
         outlet.servers = found.into_values().collect();
+        let listed =
+            |(group, servers): (_, BTreeMap<NodeId, Server>)| (group, servers.into_values().collect());
+        outlet.groups = Arc::new(groups.into_iter().map(listed).collect());
         outlet.begun = Some(cycle.begun);
         let servers = outlet.servers.clone();
         let (waiting, lost) =
@@ -263,8 +307,8 @@ impl Relay {
         for body in overdue {
             self.spread(&new, DIRECT_MAX, &body, None);
         }
-        for (events, count) in waiting {
-            self.send_events(now, topic, &servers, &events, count);
+        for Waiting { events, count, had } in waiting {
+            self.send_events(now, topic, &servers, (&events, count), &had);
         }
         if lost > 0 {
             for server in servers.iter() {
@@ -280,7 +324,7 @@ impl Relay {
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
         outlet.overdue.look_after(now);
         if now >= outlet.used + WAITING_MAX && !outlet.waiting.is_empty() {
-            self.lost += outlet.waiting.drain(..).map(|(_, count)| u64::from(count)).sum::<u64>();
+            self.lost += outlet.waiting.drain(..).map(|it| u64::from(it.count)).sum::<u64>();
             outlet.waiting_bytes = 0;
         }
         if outlet.waiting.is_empty() && now >= outlet.used + HOLD {
@@ -297,25 +341,34 @@ impl Relay {
         }
     }
 
+    /// A name for a batch that nobody else can know before.
+    pub(super) fn next_origin(&mut self) -> Origin {
+        self.batches += 1;
+        let name = blake3::keyed_hash(&self.key, &self.batches.to_le_bytes());
+        let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
+        let Server { id, incarnation, .. } = self.own;
+        Origin { id, incarnation, batch }
+    }
+
     fn send_events(
         &mut self,
         now: Instant,
         topic: &Arc<Pattern<'static>>,
         servers: &[Server],
-        events: &Bytes,
-        count: u32,
+        (events, count): (&Bytes, u32),
+        had: &[Arc<Interest>],
     ) {
-        self.batches += 1;
-        let name = blake3::keyed_hash(&self.key, &self.batches.to_le_bytes());
-        let batch = u64::from_le_bytes(name.as_bytes().first_chunk().copied().unwrap_or_default());
-        let Server { id, incarnation, .. } = self.own;
-        let origin = Origin { id, incarnation, batch };
+        let origin = self.next_origin();
         let Some(outlet) = self.outlets.get_mut(topic) else { return };
+        let groups = outlet.groups.clone();
         let turn = outlet.turn;
         outlet.turn.number += 1;
         let (topic, events) = (topic.clone(), events.clone());
         let body = Body::Events { origin, turn, part: 0, topic, count, events };
         outlet.overdue.note(now, &body);
+        if let Body::Events { topic, events, .. } = &body {
+            self.deal(topic, &groups, had, events);
+        }
         self.spread(servers, DIRECT_MAX, &body, None);
     }
 }

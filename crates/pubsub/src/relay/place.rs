@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use xtreem_base::NodeId;
 
+use super::Interest;
 use crate::{Pattern, Topic};
 
 const ALL: u8 = b'A';
@@ -21,7 +22,7 @@ const TOPIC: u8 = b'T';
 const END: u8 = 0;
 /// Bytes of a node's id.
 const NODE_BYTES: usize = 16;
-/// Bytes of a digest that tells ranges of one place and server apart.
+/// Bytes of a digest that tells ranges and groups of one place and server apart.
 const DIGEST_BYTES: usize = 8;
 
 /// Keys from the first on, up to but without the second; without one to the end of all.
@@ -42,9 +43,9 @@ impl Section {
     }
 }
 
-/// Where what a node has to say about a pattern lies.
-pub fn key_of(pattern: &Pattern<'_>, node: NodeId) -> Vec<u8> {
-    let (mut key, kind) = match pattern {
+/// Where it lies that a node wants or publishes this.
+pub fn key_of(interest: &Interest, node: NodeId) -> Vec<u8> {
+    let (mut key, kind) = match &interest.pattern {
         Pattern::Topic(topic) => (topic.order_key(), TOPIC),
         Pattern::Children(above) => (above.order_key(), CHILDREN),
         Pattern::Subtree(above) => (above.order_key(), SUBTREE),
@@ -53,8 +54,8 @@ pub fn key_of(pattern: &Pattern<'_>, node: NodeId) -> Vec<u8> {
     };
     key.extend([END, kind]);
     key.extend(node.as_bytes());
-    if kind == RANGE {
-        let digest = blake3::hash(pattern.to_string().as_bytes());
+    if kind == RANGE || interest.group.is_some() {
+        let digest = blake3::hash(interest.to_string().as_bytes());
         key.extend(&digest.as_bytes()[..DIGEST_BYTES]);
     }
     key
@@ -110,7 +111,7 @@ fn order_key(topic: &str) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
+    use alloc::string::{String, ToString as _};
     use alloc::vec;
 
     use proptest::prelude::*;
@@ -134,8 +135,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(4_000))]
         #[test]
-        fn whoever_may_mean_the_same_topic_is_found(asked in patterns(), other in patterns()) {
-            let key = key_of(&other, NodeId::from_bytes([7; 16]));
+        fn whoever_may_mean_the_same_topic_is_found(
+            asked in patterns(),
+            other in patterns(),
+            is_group in any::<bool>(),
+        ) {
+            let group = is_group.then(|| "g".into());
+            let interest = Interest { pattern: other.clone(), group };
+            let key = key_of(&interest, NodeId::from_bytes([7; 16]));
             let sections = sections(&asked);
             prop_assert!(sections.len() <= 19);
             let is_found = sections.iter().any(|section| section.contains(&key));
@@ -145,7 +152,7 @@ mod tests {
         #[test]
         fn a_key_names_its_node(pattern in patterns(), node in any::<[u8; 16]>()) {
             let node = NodeId::from_bytes(node);
-            prop_assert_eq!(node_of(&key_of(&pattern, node)), Some(node));
+            prop_assert_eq!(node_of(&key_of(&pattern.into(), node)), Some(node));
         }
     }
 
@@ -155,7 +162,8 @@ mod tests {
         assert_eq!(sections(&deep).len(), 17);
         let node = NodeId::from_bytes([0; 16]);
         let is_found = |other: &str| {
-            let key = key_of(&Pattern::new(other).expect("a pattern"), node);
+            let other = Pattern::new(other.to_string()).expect("a pattern");
+            let key = key_of(&other.into(), node);
             sections(&Pattern::new("a/b/c").expect("a topic")).iter().any(|section| section.contains(&key))
         };
         assert!(["a/b/c", "a/b/*", "a/**", "**"].iter().all(|other| is_found(other)));

@@ -6,8 +6,7 @@ use core::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use xtreem_base::NodeId;
 
-use super::place;
-use crate::Pattern;
+use super::{Interest, place};
 
 /// Where a server is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,26 +55,27 @@ pub struct Item {
 }
 
 impl Item {
-    /// What `server` says of a pattern.
-    pub fn new(pattern: &Pattern<'_>, server: &Server) -> Item {
+    /// What `server` says that it wants, or publishes.
+    pub fn new(interest: &Interest, server: &Server) -> Item {
         let mut value = Vec::new();
         server.write(&mut value);
-        value.extend(pattern.to_string().as_bytes());
-        Item { key: place::key_of(pattern, server.id), value, writer: server.id }
+        value.extend(interest.to_string().as_bytes());
+        Item { key: place::key_of(interest, server.id), value, writer: server.id }
     }
 
     /// What it says, if it was written by the node in its key, about itself.
-    pub fn read(&self) -> Option<(Pattern<'_>, Server)> {
-        let (server, pattern) = Server::read(&self.value)?;
-        let pattern = Pattern::read(pattern).ok()?;
-        let is_its_own = server.id == self.writer && self.key == place::key_of(&pattern, self.writer);
-        is_its_own.then_some((pattern, server))
+    pub fn read(&self) -> Option<(Interest, Server)> {
+        let (server, interest) = Server::read(&self.value)?;
+        let interest = Interest::read(interest).ok()?;
+        let is_its_own = server.id == self.writer && self.key == place::key_of(&interest, self.writer);
+        is_its_own.then_some((interest, server))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Pattern;
 
     #[test]
     fn an_item_is_believed_only_if_its_writer_speaks_of_itself() {
@@ -84,13 +84,18 @@ mod tests {
             Server { id: NodeId::from_bytes([id; 16]), incarnation: 3, addr }
         };
         for addr in ["127.0.0.1:7227", "[2001:db8::1]:9"] {
-            for pattern in [Pattern::new("a/b/*"), Pattern::range("a", "b\"c")] {
+            for (pattern, group) in [
+                (Pattern::new("a/b/*"), None),
+                (Pattern::range("a", "b\"c"), None),
+                (Pattern::new("a/b/*"), Some("g".into())),
+            ] {
                 let (pattern, server) = (pattern.expect("a pattern"), server(1, addr));
-                let item = Item::new(&pattern, &server);
-                assert_eq!(item.read(), Some((pattern.clone(), server)));
+                let interest = Interest { pattern, group };
+                let item = Item::new(&interest, &server);
+                assert_eq!(item.read(), Some((interest.clone(), server)));
                 let writer = NodeId::from_bytes([2; 16]);
                 assert_eq!(Item { writer, ..item.clone() }.read(), None);
-                let key = place::key_of(&Pattern::All, server.id);
+                let key = place::key_of(&Pattern::All.into(), server.id);
                 assert_eq!(Item { key, ..item.clone() }.read(), None);
                 assert_eq!(Item { value: item.value[..40].to_vec(), ..item }.read(), None);
             }

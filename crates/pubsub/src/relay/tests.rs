@@ -1,5 +1,7 @@
 //! Servers on one ring, with every step in the test's hands.
 
+mod groups;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -27,6 +29,8 @@ struct World {
     /// These take nothing for now, and what waits for them.
     paused: BTreeSet<usize>,
     deferred: Vec<(usize, Server)>,
+    /// Members of groups there may not hear anything.
+    deaf: BTreeSet<usize>,
     is_ring_silent: bool,
     now: Instant,
 }
@@ -37,6 +41,15 @@ fn topic(text: &str) -> Arc<Pattern<'static>> {
         None => Pattern::new(text.to_string()),
     };
     Arc::new(pattern.expect("a pattern"))
+}
+
+fn wanted(text: &str) -> Interest {
+    match text.split_once(" group=") {
+        Some((pattern, group)) => {
+            Interest { pattern: (*topic(pattern)).clone(), group: Some(group.to_string()) }
+        }
+        None => (*topic(text)).clone().into(),
+    }
 }
 
 impl World {
@@ -56,6 +69,7 @@ impl World {
             dead: BTreeSet::new(),
             paused: BTreeSet::new(),
             deferred: Vec::new(),
+            deaf: BTreeSet::new(),
             is_ring_silent: false,
             now: Instant::from_millis(1_000),
         }
@@ -66,7 +80,7 @@ impl World {
     }
 
     fn subscribe(&mut self, at: usize, pattern: &str) {
-        self.relays[at].wanted(self.now, &topic(pattern));
+        self.relays[at].wanted(self.now, wanted(pattern));
     }
 
     fn publish(&mut self, at: usize, to: &str, payload: &str) {
@@ -100,6 +114,7 @@ impl World {
         match action {
             Action::Ring(request, what) => self.asked.push((at, request, what)),
             Action::Deliver(arrival) => self.hear(at, &arrival),
+            Action::Share(share) => self.take_share(at, &share),
             Action::Answer(pattern, answer) => self.answers[at].push((pattern.to_string(), answer)),
             Action::Taken(peer, number) => self.relays[World::at(peer)].handle_taken(own.id, number),
             Action::Call(server) => {
@@ -118,6 +133,7 @@ impl World {
                     }
                     match self.relays[to].handle_frame(self.now, own, &frame).expect("a good frame") {
                         Received::Events(arrival) => self.hear(to, &arrival),
+                        Received::Share(share) => self.take_share(to, &share),
                         Received::Lost(topic, count) => self.heard[to].push(format!("LOST {topic} {count}")),
                         Received::Nothing => {}
                     }
@@ -130,6 +146,18 @@ impl World {
         let text = String::from_utf8(arrival.plain.to_vec()).expect("text");
         let line = text.lines().nth(2).unwrap_or_default();
         self.heard[at].push(line.to_string());
+    }
+
+    /// Its members get it; where they are deaf, another server's.
+    fn take_share(&mut self, at: usize, share: &Share) {
+        if self.deaf.contains(&at) {
+            return self.relays[at].hand_on(share);
+        }
+        let name = share.group.group.clone().unwrap_or_default();
+        for event in arrival::pieces(&share.arrival.plain) {
+            let text = String::from_utf8(event.to_vec()).expect("text");
+            self.heard[at].push(format!("{name} {}", text.lines().nth(2).unwrap_or_default()));
+        }
     }
 
     /// The ring does one of the things that were asked of it.
@@ -215,7 +243,7 @@ fn who_cancels_hears_nothing_once_the_list_is_made_anew() {
     world.settle();
     world.publish(0, "a", "1");
     world.settle();
-    world.relays[1].unwanted(&topic("a"));
+    world.relays[1].unwanted(wanted("a"));
     world.settle();
     assert!(!world.ring.keys().any(|(space, _)| *space == Space::Subscribers));
     world.pass(11);
@@ -274,7 +302,7 @@ fn a_thousand_servers_get_each_event_once_by_few_steps_of_each() {
     let mut world = World::new(all);
     // Where they are on the ring does not matter here.
     for at in 0..subscribers {
-        let item = Item::new(&topic("a/**"), &world.relays[at].own);
+        let item = Item::new(&wanted("a/**"), &world.relays[at].own);
         world.ring.insert((Space::Subscribers, item.key.clone()), item);
     }
     let publisher = all - 1;
@@ -304,7 +332,7 @@ fn a_thousand_servers_get_each_event_once_by_few_steps_of_each() {
 fn where_heads_are_dead_the_next_of_their_parts_take_their_places() {
     let mut world = World::new(101);
     for at in 0..100 {
-        let item = Item::new(&topic("a"), &world.relays[at].own);
+        let item = Item::new(&wanted("a"), &world.relays[at].own);
         world.ring.insert((Space::Subscribers, item.key.clone()), item);
     }
     world.publish(100, "a", "0");
@@ -325,7 +353,7 @@ fn where_heads_are_dead_the_next_of_their_parts_take_their_places() {
 fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
     let mut world = World::new(21);
     for at in 0..20 {
-        let item = Item::new(&topic("a"), &world.relays[at].own);
+        let item = Item::new(&wanted("a"), &world.relays[at].own);
         world.ring.insert((Space::Subscribers, item.key.clone()), item);
     }
     world.publish(20, "a", "0");
@@ -334,7 +362,7 @@ fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
     world.paused.insert(0);
     world.publish(20, "a", "1");
     world.settle();
-    let item = Item::new(&topic("a"), &world.relays[0].own);
+    let item = Item::new(&wanted("a"), &world.relays[0].own);
     world.ring.remove(&(Space::Subscribers, item.key));
     world.pass(11);
     for number in 2..5 {
@@ -355,7 +383,7 @@ fn events_come_in_their_order_when_a_new_list_has_a_shorter_way() {
 fn who_has_an_event_passes_it_on_all_the_same_where_the_head_died_halfway() {
     let mut world = World::new(21);
     for at in 0..20 {
-        let item = Item::new(&topic("a"), &world.relays[at].own);
+        let item = Item::new(&wanted("a"), &world.relays[at].own);
         world.ring.insert((Space::Subscribers, item.key.clone()), item);
     }
     // The first part is 0, 1; the last one 17, 18, 19: its head dies when only the next one has the event.
@@ -422,7 +450,7 @@ fn a_ring_that_is_silent_delays_an_answer_by_five_seconds_and_one_that_refuses_e
 
     let relay = &mut world.relays[0];
     for number in 0..=WANTS_MAX {
-        relay.wanted(world.now, &topic(&format!("t/{number}")));
+        relay.wanted(world.now, wanted(&format!("t/{number}")));
     }
     let refused = |action| matches!(action, Action::Answer(_, Answer::Refused(_)));
     assert!(core::iter::from_fn(|| relay.next_action()).any(refused));
@@ -439,7 +467,7 @@ fn a_server_that_lies_is_told_off() {
         world.relays[1].end(liar.id);
         handled
     };
-    let changed = Body::Changed { server: victim, pattern: topic("a") };
+    let changed = Body::Changed { server: victim, wanted: Arc::new(wanted("a")) };
     assert_eq!(handle(1, changed), Err(Misread::AnotherServer));
     let origin = Origin { id: liar.id, incarnation: 1, batch: 1 };
     let events = |part, events: &'static [u8]| {

@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use xtreem_base::{Duration, Instant, NodeId};
 
 use super::{
-    Action, Answer, Body, Failure, Item, Out, Relay, Server, Space, TOLD_MAX, TOLD_OF_ONE_MAX, Timer, Token,
-    Waiter, What,
+    Action, Answer, Body, Failure, Interest, Item, Out, Relay, Server, Space, TOLD_MAX, TOLD_OF_ONE_MAX,
+    Timer, Token, Waiter, What,
 };
 use crate::Pattern;
 
@@ -29,7 +29,7 @@ const PUBLISHERS_MAX: usize = 256;
 /// What another server told is remembered so long: longer than a look that had begun before takes.
 const TOLD: Duration = Duration::from_secs(60);
 
-/// A pattern that somebody here wants.
+/// A pattern, or a group, that somebody here wants.
 #[derive(Debug)]
 pub(super) struct Want {
     cycle: u64,
@@ -56,87 +56,92 @@ enum Phase {
 
 impl Relay {
     /// Somebody here subscribes to this now, and nobody did before. [`Action::Answer`] follows.
-    pub fn wanted(&mut self, now: Instant, pattern: &Pattern<'static>) {
-        let pattern = Arc::new(pattern.clone());
+    pub fn wanted(&mut self, now: Instant, interest: impl Into<Interest>) {
+        let interest = Arc::new(interest.into());
         if self.wants.len() >= WANTS_MAX {
             let words = format!(
                 "{WANTS_MAX} patterns are subscribed to by way of this agent, as many as possible: subscribe \
                  to one above several of them, such as \"a/**\""
             );
-            return self.out.push_back(Action::Answer(pattern, Answer::Refused(words)));
+            return self.out.push_back(Action::Answer(interest, Answer::Refused(words)));
         }
-        self.timers.set(Timer::Answer(pattern.clone()), now + ANSWER_MAX);
+        self.timers.set(Timer::Answer(interest.clone()), now + ANSWER_MAX);
         let want = Want { cycle: 0, phase: Phase::Held, is_answered: false, written: None };
-        self.wants.insert(pattern.clone(), want);
-        self.write_want(&pattern);
+        self.wants.insert(interest.clone(), want);
+        if interest.group.is_some() {
+            self.groups.insert(interest.clone());
+        }
+        self.write_want(&interest);
     }
 
     /// Nobody here subscribes to it any more.
-    pub fn unwanted(&mut self, pattern: &Pattern<'static>) {
-        let pattern = Arc::new(pattern.clone());
-        self.timers.clear(&Timer::Answer(pattern.clone()));
-        self.timers.clear(&Timer::Want(pattern.clone()));
-        if self.wants.remove(&pattern).is_some() {
-            self.ops.add(What::Remove(Space::Subscribers, pattern), None);
+    pub fn unwanted(&mut self, interest: impl Into<Interest>) {
+        let interest = Arc::new(interest.into());
+        self.groups.remove(&interest);
+        self.timers.clear(&Timer::Answer(interest.clone()));
+        self.timers.clear(&Timer::Want(interest.clone()));
+        if self.wants.remove(&interest).is_some() {
+            self.ops.add(What::Remove(Space::Subscribers, interest), None);
         }
     }
 
-    pub(super) fn renew_want(&mut self, now: Instant, pattern: &Arc<Pattern<'static>>) {
-        let Some(want) = self.wants.get_mut(pattern) else { return };
+    pub(super) fn renew_want(&mut self, now: Instant, interest: &Arc<Interest>) {
+        let Some(want) = self.wants.get_mut(interest) else { return };
         // What was not there for a while is as new.
         if want.written.is_some_and(|written| written + LEASE <= now) {
             want.written = None;
         }
-        self.write_want(pattern);
+        self.write_want(interest);
     }
 
-    fn write_want(&mut self, pattern: &Arc<Pattern<'static>>) {
-        let Some(want) = self.wants.get_mut(pattern) else { return };
+    fn write_want(&mut self, interest: &Arc<Interest>) {
+        let Some(want) = self.wants.get_mut(interest) else { return };
         self.cycles += 1;
         want.cycle = self.cycles;
         if want.written.is_none() {
             want.phase = Phase::Writing;
         }
-        let waiter = Waiter::Want(pattern.clone(), want.cycle);
-        self.ops.add(What::Put(Space::Subscribers, pattern.clone()), Some(waiter));
+        let waiter = Waiter::Want(interest.clone(), want.cycle);
+        self.ops.add(What::Put(Space::Subscribers, interest.clone()), Some(waiter));
     }
 
     pub(super) fn want_done(
         &mut self,
         now: Instant,
-        pattern: &Arc<Pattern<'static>>,
+        interest: &Arc<Interest>,
         cycle: u64,
         done: &Result<Vec<Item>, Failure>,
     ) {
-        let Some(want) = self.wants.get_mut(pattern).filter(|want| want.cycle == cycle) else { return };
+        let Some(want) = self.wants.get_mut(interest).filter(|want| want.cycle == cycle) else { return };
         match (&mut want.phase, done) {
             (Phase::Writing, Ok(_)) => {
                 want.written = Some(now);
-                let sections = super::sections(pattern);
+                let sections = super::sections(&interest.pattern);
                 want.phase =
                     Phase::Looking { left: sections.len(), publishers: BTreeMap::new(), has_failed: false };
                 for section in sections {
-                    let waiter = Waiter::Want(pattern.clone(), cycle);
+                    let waiter = Waiter::Want(interest.clone(), cycle);
                     self.ops.add(What::Scan(Space::Publishers, section), Some(waiter));
                 }
             }
             (Phase::Writing, Err(Failure::Refused(words))) => {
                 if !want.is_answered {
                     let answer = Answer::Refused(words.clone());
-                    self.wants.remove(pattern);
-                    self.timers.clear(&Timer::Answer(pattern.clone()));
-                    return self.out.push_back(Action::Answer(pattern.clone(), answer));
+                    self.wants.remove(interest);
+                    self.groups.remove(interest);
+                    self.timers.clear(&Timer::Answer(interest.clone()));
+                    return self.out.push_back(Action::Answer(interest.clone(), answer));
                 }
-                self.timers.set(Timer::Want(pattern.clone()), now + RENEWAL);
+                self.timers.set(Timer::Want(interest.clone()), now + RENEWAL);
             }
             (Phase::Writing, Err(Failure::Unanswered)) => {
-                self.timers.set(Timer::Want(pattern.clone()), now + PAUSE);
+                self.timers.set(Timer::Want(interest.clone()), now + PAUSE);
             }
             (Phase::Looking { left, publishers, has_failed }, done) => {
                 *has_failed |= done.is_err();
                 for (others, server) in done.iter().flatten().filter_map(Item::read) {
                     let is_other = server.id != self.own.id && publishers.len() < PUBLISHERS_MAX;
-                    if is_other && others.overlaps(pattern) {
+                    if is_other && others.pattern.overlaps(&interest.pattern) {
                         publishers.insert(server.id, server);
                     }
                 }
@@ -144,18 +149,18 @@ impl Relay {
                 if *left == 0 && *has_failed {
                     // Somebody may publish who was not seen.
                     want.written = None;
-                    self.timers.set(Timer::Want(pattern.clone()), now + PAUSE);
+                    self.timers.set(Timer::Want(interest.clone()), now + PAUSE);
                 } else if *left == 0 {
                     let publishers = core::mem::take(publishers);
-                    self.tell_publishers(now, pattern, publishers);
+                    self.tell_publishers(now, interest, publishers);
                 }
             }
             (Phase::Telling(_) | Phase::Held, Ok(_)) => {
                 want.written = Some(now);
-                self.timers.set(Timer::Want(pattern.clone()), now + RENEWAL);
+                self.timers.set(Timer::Want(interest.clone()), now + RENEWAL);
             }
             (Phase::Telling(_) | Phase::Held, Err(_)) => {
-                self.timers.set(Timer::Want(pattern.clone()), now + PAUSE);
+                self.timers.set(Timer::Want(interest.clone()), now + PAUSE);
             }
         }
     }
@@ -163,57 +168,57 @@ impl Relay {
     fn tell_publishers(
         &mut self,
         now: Instant,
-        pattern: &Arc<Pattern<'static>>,
+        interest: &Arc<Interest>,
         publishers: BTreeMap<NodeId, Server>,
     ) {
-        let Some(want) = self.wants.get_mut(pattern) else { return };
+        let Some(want) = self.wants.get_mut(interest) else { return };
         want.phase = Phase::Telling(publishers.keys().copied().collect());
-        self.timers.set(Timer::Want(pattern.clone()), now + RENEWAL);
+        self.timers.set(Timer::Want(interest.clone()), now + RENEWAL);
         for publisher in publishers.into_values() {
-            let body = Body::Changed { server: self.own, pattern: pattern.clone() };
-            let token = Some(Token::Want(pattern.clone(), publisher.id));
+            let body = Body::Changed { server: self.own, wanted: interest.clone() };
+            let token = Some(Token::Want(interest.clone(), publisher.id));
             self.send(publisher, Out { body, rest: [].into(), token });
         }
-        self.look_whether_told(pattern);
+        self.look_whether_told(interest);
     }
 
     /// A publishing server has taken the news, or is not waited for.
-    pub(super) fn want_taken(&mut self, pattern: &Arc<Pattern<'static>>, peer: NodeId) {
-        if let Some(Want { phase: Phase::Telling(left), .. }) = self.wants.get_mut(pattern) {
+    pub(super) fn want_taken(&mut self, interest: &Arc<Interest>, peer: NodeId) {
+        if let Some(Want { phase: Phase::Telling(left), .. }) = self.wants.get_mut(interest) {
             left.remove(&peer);
-            self.look_whether_told(pattern);
+            self.look_whether_told(interest);
         }
     }
 
-    fn look_whether_told(&mut self, pattern: &Arc<Pattern<'static>>) {
-        let Some(want) = self.wants.get_mut(pattern) else { return };
+    fn look_whether_told(&mut self, interest: &Arc<Interest>) {
+        let Some(want) = self.wants.get_mut(interest) else { return };
         if !matches!(&want.phase, Phase::Telling(left) if left.is_empty()) {
             return;
         }
         want.phase = Phase::Held;
-        self.timers.clear(&Timer::Answer(pattern.clone()));
+        self.timers.clear(&Timer::Answer(interest.clone()));
         if !core::mem::replace(&mut want.is_answered, true) {
-            self.out.push_back(Action::Answer(pattern.clone(), Answer::Done));
+            self.out.push_back(Action::Answer(interest.clone(), Answer::Done));
         }
     }
 
-    pub(super) fn answer_late(&mut self, pattern: &Arc<Pattern<'static>>) {
-        if let Some(want) = self.wants.get_mut(pattern)
+    pub(super) fn answer_late(&mut self, interest: &Arc<Interest>) {
+        if let Some(want) = self.wants.get_mut(interest)
             && !core::mem::replace(&mut want.is_answered, true)
         {
-            self.out.push_back(Action::Answer(pattern.clone(), Answer::Late));
+            self.out.push_back(Action::Answer(interest.clone(), Answer::Late));
         }
     }
 
     /// Another server wants this from now on.
-    pub(super) fn changed(&mut self, now: Instant, server: Server, pattern: Arc<Pattern<'static>>) {
+    pub(super) fn changed(&mut self, now: Instant, server: Server, wanted: Arc<Interest>) {
         if let Some(link) = self.links.get_mut(&server.id) {
             link.meet(server);
             // It lives: what comes for it from now on waits as long as for anybody.
             link.failing_since = None;
         }
-        let outlets = self.outlets.iter_mut().filter(|(topic, _)| topic.overlaps(&pattern));
-        let overdue: Vec<Body> = outlets.flat_map(|(_, outlet)| outlet.add(now, server)).collect();
+        let outlets = self.outlets.iter_mut().filter(|(topic, _)| topic.overlaps(&wanted.pattern));
+        let overdue: Vec<Body> = outlets.flat_map(|(_, outlet)| outlet.add(now, &wanted, server)).collect();
         for body in overdue {
             self.send(server, Out { body, rest: [].into(), token: None });
         }
@@ -222,14 +227,19 @@ impl Relay {
         }
         let of_it = self.told.keys().filter(|(id, _)| *id == server.id).count();
         if self.told.len() < TOLD_MAX && of_it < TOLD_OF_ONE_MAX {
-            self.told.insert((server.id, pattern), (server, now + TOLD));
+            self.told.insert((server.id, wanted), (server, now + TOLD));
         }
     }
 
     /// Who told that it wants what this may mean.
-    pub(super) fn told_of(&self, now: Instant, topic: &Pattern<'_>) -> impl Iterator<Item = Server> {
-        self.told.iter().filter_map(move |((_, pattern), (server, until))| {
-            (*until > now && pattern.overlaps(topic)).then_some(*server)
-        })
+    pub(super) fn told_of(
+        &self,
+        now: Instant,
+        topic: &Pattern<'_>,
+    ) -> impl Iterator<Item = (Arc<Interest>, Server)> {
+        let is_meant = move |((_, wanted), (_, until)): &(&(NodeId, Arc<Interest>), &(Server, Instant))| {
+            *until > now && wanted.pattern.overlaps(topic)
+        };
+        self.told.iter().filter(is_meant).map(|((_, wanted), (server, _))| (wanted.clone(), *server))
     }
 }

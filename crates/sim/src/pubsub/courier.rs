@@ -293,7 +293,7 @@ impl Courier {
                     }
                 }
                 Ok(Received::Lost(_, count)) => lent.watch.count.told_lost += count,
-                Ok(Received::Nothing) => {}
+                Ok(Received::Share(_) | Received::Nothing) => {}
                 Err(_) => {
                     self.inlets.remove(&peer);
                     lent.relay.end(peer);

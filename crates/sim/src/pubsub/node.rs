@@ -213,7 +213,7 @@ impl Node {
     pub(super) fn cancel(&mut self, call: Call<'_, Common>, out: &mut Post<'_, Node>) {
         self.cancelled = Some(call.now);
         call.config.watch.borrow_mut().cancelled(call.now, self.handle);
-        self.relay.unwanted(&topic());
+        self.relay.unwanted(topic());
         self.pump(call, out);
     }
 
@@ -309,6 +309,8 @@ impl Node {
                         call.config.watch.borrow_mut().heard(call.now, event, self.handle);
                     }
                 }
+                // No groups are played.
+                Action::Share(_) => {}
                 Action::Answer(_, answer) => {
                     let since = match answer {
                         Answer::Done => Some(call.now),

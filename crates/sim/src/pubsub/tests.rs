@@ -41,7 +41,7 @@ fn the_owner_of_the_place_of_all_subscriptions_may_die() {
     world.subscribe();
     world.play();
     for _ in 0..3 {
-        let item = relay::key_of(&topic(), id_of(Handle::from_u32(world.subscribers[0])));
+        let item = relay::key_of(&topic().into(), id_of(Handle::from_u32(world.subscribers[0])));
         let key = Key::new(Namespace::SUBSCRIBERS, &item).expect("short");
         let owns = |slot: &u32| {
             let lease = world.arena.member(*slot).overlay.ring().lease();

@@ -131,7 +131,7 @@ fn past_events_come_before_those_that_were_published_meanwhile_and_each_once() {
     play.say(late, "CONNECT ok\nSUBSCRIBE \"past/*\" replay=50\n");
     play.say(publisher, &[numbers(4..=5), publish("other", "x")].concat());
     let pattern = Pattern::new("past/*").expect("a pattern");
-    play.broker.answer(&pattern, Ok(""), &mut play.world);
+    play.broker.answer(&(&pattern).into(), Ok(""), &mut play.world);
     play.say(publisher, &numbers(6..=6));
     assert_eq!((play.heard(late), &*play.world.replays), ("OK CONNECT\n".into(), &[Replay::Last(50)][..]));
     for (_, event) in &play.world.logged[..4] {
@@ -148,7 +148,7 @@ fn past_events_come_before_those_that_were_published_meanwhile_and_each_once() {
     let other = play.open();
     play.say(other, "CONNECT ok\nSUBSCRIBE \"past/a\" replay=10s\n");
     play.say(publisher, &numbers(8..=8));
-    play.broker.answer(&Pattern::new("past/a").expect("a topic"), Ok("late"), &mut play.world);
+    play.broker.answer(&Pattern::new("past/a").expect("a topic").into(), Ok("late"), &mut play.world);
     let expected = format!("OK CONNECT\nOK SUBSCRIBE \"past/a\" late\n{}", event("past/a", "8"));
     assert_eq!((play.heard(other), play.world.replays.len()), (expected, 1));
 }

@@ -6,7 +6,7 @@ use super::*;
 fn world_of(subscribers: usize) -> World {
     let mut world = World::new(subscribers + 1);
     for at in 0..subscribers {
-        let item = Item::new(&topic("a"), &world.relays[at].own);
+        let item = Item::new(&wanted("a"), &world.relays[at].own);
         world.ring.insert((Space::Subscribers, item.key.clone()), item);
     }
     world

@@ -12,6 +12,7 @@ use nix::poll::{PollFd, PollFlags, poll};
 use xtreem_base::{Instant, NodeId};
 use xtreem_pubsub::broker::{Access, Broker, Config, ConnectionId, Host, Rules};
 use xtreem_pubsub::keeper::Asker;
+use xtreem_pubsub::relay::Interest;
 use xtreem_pubsub::{Framer, Pattern, Replay, Step};
 
 /// What it does wrong.
@@ -58,7 +59,7 @@ impl Drop for BrokerServer {
 struct Alone;
 
 impl Host for Alone {
-    fn wanted(&mut self, _: &Pattern<'static>, _: bool) -> bool {
+    fn wanted(&mut self, _: &Interest, _: bool) -> bool {
         false
     }
 
