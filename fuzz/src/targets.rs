@@ -280,8 +280,7 @@ pub fn announcement(bytes: &[u8]) {
     xtreem_net::fuzzed::announcement(&root, bytes);
 }
 
-/// What clients of publish/subscribe and their servers say to each other. Whatever pieces it comes in, as much
-/// of it is taken, and refused.
+/// What clients of publish/subscribe and their servers say to each other.
 pub fn events(bytes: &[u8]) {
     let (mut framer, mut rest) = (Framer::new(PAYLOAD_MAX_BYTES), bytes);
     loop {
