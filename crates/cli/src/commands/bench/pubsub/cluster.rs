@@ -186,13 +186,16 @@ mod tests {
     fn agents_are_told_where_to_take_clients_and_where_the_first_is() {
         let home = tempfile::tempdir().expect("a directory");
         let vo = VoKey::create("bench").expect("a VO");
-        let text = |number| {
-            let config = agent_config(home.path(), addr(4_711), &vo, &[addr(1), addr(2)], number);
-            fs::read_to_string(config.expect("written")).expect("there")
+        let text = |number: usize| {
+            let dir = home.path().join(number.to_string());
+            fs::create_dir(&dir).expect("made");
+            let config = agent_config(&dir, addr(4_711), &vo, &[addr(1), addr(2)], number).expect("written");
+            assert!(dir.join("node.pem").exists());
+            fs::read_to_string(config).expect("there")
         };
-        assert!(text(0).contains("\nlisten = \"127.0.0.1:4711\"\n") && !text(0).contains("join"));
-        assert!(text(1).contains("\nbind = \"127.0.0.1:2\"\njoin = [\"127.0.0.1:1\"]\n"), "{}", text(1));
-        assert!(home.path().join("node.pem").exists());
+        let (first, second) = (text(0), text(1));
+        assert!(first.contains("\nlisten = \"127.0.0.1:4711\"\n") && !first.contains("join"), "{first}");
+        assert!(second.contains("\nbind = \"127.0.0.1:2\"\njoin = [\"127.0.0.1:1\"]\n"), "{second}");
     }
 
     #[test]
