@@ -211,7 +211,7 @@ fn half_killed_at_once_are_replaced_by_those_before_and_behind() {
 #[test]
 fn a_stranger_from_far_off_is_no_reason_to_take_what_an_owner_between_has() {
     let (config, mut out) = (Config::default(), Out::default());
-    let [owner, stranger] = [200, 150].map(|place| contact(place));
+    let [owner, stranger] = [200, 150].map(contact);
     let mut node = Ring::new(at(100).id, contact(100).handle, Rng::new(1));
     let start = second(100);
     node.found(Call::new(&config, start), at(100), &mut out);
