@@ -2,7 +2,7 @@
 //!
 //! Each node has the partial view, the ring with its store, and the relay of the product between them; the
 //! streams between servers are played as the agent keeps them. Two other trees are there to compare with:
-//! [`reverse`] and [`gossip`].
+//! `reverse` and `gossip`.
 
 mod courier;
 mod gossip;
