@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use xtreem_base::Instant;
 
 use super::catching::{Catching, Events, ON_ITS_WAY, for_each};
@@ -29,6 +29,19 @@ pub(super) fn refusal(publish: &Publish<'_>) -> Option<Refusal> {
     Some(Refusal { code: "bad-value", words })
 }
 
+/// An event as it is kept: with all that may be told of it.
+fn written(who: &str, event: HashId, publish: &Publish<'_>, is_retained: bool) -> Bytes {
+    let headers = EventHeaders {
+        is_retained,
+        sequence: publish.sequence,
+        reply_to: publish.reply_to.clone(),
+        publisher: Some(who),
+    };
+    let mut out = BytesMut::new();
+    EventWriter::new(&publish.to).write(&mut out, event, Some(&headers), publish.payload);
+    out.freeze()
+}
+
 impl Broker {
     /// Keeps an event that has been published as the last value of its topic; an empty one ends that. Its
     /// publisher is answered by [`Broker::kept`].
@@ -40,20 +53,13 @@ impl Broker {
         host: &mut impl Host,
     ) {
         let Some(connection) = self.connection(id) else { return };
-        let headers = EventHeaders {
-            is_retained: true,
-            sequence: publish.sequence,
-            reply_to: publish.reply_to.clone(),
-            publisher: Some(&connection.access.who),
+        let value = match publish.payload {
+            [] => None,
+            _ => Some(written(&connection.access.who, event, publish, true)),
         };
-        let mut value = BytesMut::new();
-        if !publish.payload.is_empty() {
-            EventWriter::new(&publish.to).write(&mut value, event, Some(&headers), publish.payload);
-        }
         let ack = publish.ack.map(Into::into);
         let asker = Asker { connection: id, number: connection.number, ack };
         let topic = Arc::new(publish.to.clone().into_owned());
-        let value = Some(value.freeze()).filter(|value| !value.is_empty());
         host.retain(asker, &topic, value);
     }
 
@@ -156,17 +162,10 @@ impl Broker {
         host: &mut impl Host,
     ) {
         let Some(connection) = self.connection(id) else { return };
-        let headers = EventHeaders {
-            is_retained: false,
-            sequence: publish.sequence,
-            reply_to: publish.reply_to.clone(),
-            publisher: Some(&connection.access.who),
-        };
-        let mut out = BytesMut::new();
-        EventWriter::new(&publish.to).write(&mut out, event, Some(&headers), publish.payload);
+        let event = written(&connection.access.who, event, publish, false);
         let ack = publish.ack.filter(|_| !publish.is_retained).map(String::from);
         let asker = ack.map(|ack| Asker { connection: id, number: connection.number, ack: Some(ack) });
-        host.log(asker, &Arc::new(publish.to.clone().into_owned()), &out);
+        host.log(asker, &Arc::new(publish.to.clone().into_owned()), &event);
     }
 
     pub(super) fn answer_subscribe(&mut self, id: ConnectionId, pattern: &Pattern<'static>, words: &str) {
