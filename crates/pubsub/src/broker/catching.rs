@@ -85,6 +85,11 @@ impl Catching {
         Some(replay)
     }
 
+    /// Whether any event came that was kept.
+    pub(super) fn has_found(&self) -> bool {
+        !self.kept.0.is_empty()
+    }
+
     /// All that is kept of this has come.
     pub(super) fn end(&mut self, pattern: &Pattern<'static>) {
         self.patterns.entry(pattern.clone()).and_modify(|phase| *phase = Phase::Over);

@@ -205,9 +205,15 @@ impl Broker {
 
     /// Nothing more comes of what is kept.
     pub fn recalled(&mut self, now: Instant, id: ConnectionId, pattern: &Pattern<'static>) {
-        if self.is_catching(id, pattern) {
-            self.catching.set((id, pattern.clone()), now + ON_ITS_WAY);
-            self.end_recall(id, pattern);
+        let catching = self.get(id).and_then(|connection| connection.catching.as_ref());
+        match catching.filter(|catching| catching.has(pattern)).map(Catching::has_found) {
+            Some(true) => {
+                self.catching.set((id, pattern.clone()), now + ON_ITS_WAY);
+                self.end_recall(id, pattern);
+            }
+            // Nothing that is still on its way has come before: events need not be looked at one by one.
+            Some(false) => self.stop_catching(id, pattern),
+            None => {}
         }
     }
 
